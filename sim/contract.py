@@ -1,0 +1,53 @@
+"""What a policy sees and what it returns, in simulation and on the arm alike.
+
+Legend of shapes: H, W image height and width; D = joints + 1 (the gripper); T steps of a chunk.
+Units: joint angles in rad, gripper opening 0 (closed) .. 1 (open), time in s, images uint8 RGB.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+CONTRACT_VERSION = "1"
+POLICY_PERIOD_S = 0.05  # 20 Hz
+SERVO_PERIOD_S = 0.008  # 125 Hz, the controller's ServoJ period
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at the world.
+
+    images: camera name -> uint8 (H, W, 3). May render on first access: an agent that still has
+        actions to play does not pay for pictures.
+    state: float32 (D,) measured joint angles in rad, then the gripper opening 0..1.
+    instruction: what the operator asked for.
+    stamp_s: when it was taken, on the environment's own clock.
+    age_s: how old it was when it was handed out.
+    """
+
+    images: Mapping[str, np.ndarray]
+    state: np.ndarray
+    instruction: str
+    stamp_s: float
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What an environment says after one policy period."""
+
+    reward: float  # -1 a step, 0 on success (RECAP's time-to-go reward)
+    terminated: bool  # the task is over: success
+    truncated: bool  # the time limit, an operator or a fault ended the episode
+    success: bool
+
+
+def check_action(action: np.ndarray, dimension: int) -> np.ndarray:
+    """The action as float32 (D,), or ValueError when its shape or a value is not usable."""
+    action = np.asarray(action, np.float32)
+    if action.shape != (dimension,):
+        raise ValueError(f"action has shape {action.shape}, expected ({dimension},)")
+    if not np.isfinite(action).all():
+        raise ValueError(f"action holds a value that is not finite: {action}")
+    return action

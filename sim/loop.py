@@ -1,0 +1,79 @@
+"""The one loop that runs an episode: simulation, evaluation, RECAP and the robot."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from sim.contract import Feedback, Observation
+from sim.guard import GuardReport, MotionGuard
+from sim.robot import Robot
+
+
+class Env(Protocol):
+    """A world with one arm. `apply` returns no observation: looking is a separate, dearer act."""
+
+    robot: Robot
+
+    def reset(self, seed: int) -> None: ...
+    def observe(self) -> Observation: ...
+    def apply(self, action: np.ndarray) -> Feedback: ...
+    def labels(self) -> dict[str, np.ndarray]: ...
+    def facts(self) -> dict: ...
+
+
+class Agent(Protocol):
+    """Anything that acts: a policy, the scripted expert, a person."""
+
+    def reset(self, observation: Observation, seed: int) -> None: ...
+    def act(self, observation: Observation) -> np.ndarray: ...
+    def flags(self) -> dict[str, bool]: ...
+
+
+class Recorder(Protocol):
+    """Takes every step of an episode."""
+
+    def add(
+        self,
+        observation: Observation,
+        asked: np.ndarray,
+        sent: np.ndarray,
+        feedback: Feedback,
+        flags: dict[str, bool],
+        labels: dict[str, np.ndarray],
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode ended. `steps` policy periods were played."""
+
+    seed: int
+    success: bool
+    steps: int
+    time_s: float
+    guard: GuardReport = field(default_factory=GuardReport)
+
+
+def run_episode(
+    env: Env, agent: Agent, guard: MotionGuard, seed: int, period_s: float, recorder: Recorder | None = None
+) -> EpisodeResult:
+    """Play one episode to its end. The guard's verdict is what is sent and what is recorded."""
+    env.reset(seed)
+    observation = env.observe()
+    agent.reset(observation, seed)
+    guard.reset(observation.state)
+    steps, feedback = 0, Feedback(0.0, False, False, False)
+    while not (feedback.terminated or feedback.truncated or guard.report.latched):
+        labels = env.labels() if recorder else {}
+        asked = agent.act(observation)
+        sent = guard.check(observation, asked)
+        flags = agent.flags()
+        seen, observation_images = observation, dict(observation.images) if recorder else {}
+        feedback = env.apply(sent)
+        steps += 1
+        if recorder:
+            seen = Observation(observation_images, seen.state, seen.instruction, seen.stamp_s, seen.age_s)
+            recorder.add(seen, asked, sent, feedback, flags, labels)
+        observation = env.observe()
+    return EpisodeResult(seed, feedback.success, steps, steps * period_s, guard.report)

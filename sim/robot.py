@@ -1,0 +1,74 @@
+"""The embodiment as data: every robot constant once, with unit and source.
+
+Nothing in `policies/` or `rl/` knows how many joints there are; a second arm is another
+`Robot`, an MJCF and a driver.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+@dataclass(frozen=True)
+class Robot:
+    """One arm with a gripper. Arrays have one entry per joint."""
+
+    name: str
+    mjcf: Path
+    joint_names: tuple[str, ...]
+    position_min_rad: tuple[float, ...]
+    position_max_rad: tuple[float, ...]
+    max_speed_rad_s: tuple[float, ...]  # what the hardware can do
+    policy_speed_rad_s: float  # what a policy is allowed
+    policy_accel_rad_s2: float
+    policy_jerk_rad_s3: float
+    max_step_rad: float  # a target further than this from the arm is a jump, not a motion
+    home_rad: tuple[float, ...]
+    gripper_stroke_m: float
+    gripper_speed_per_s: float  # openings per second
+    cameras: tuple[str, ...]
+
+    @property
+    def joints(self) -> int:
+        return len(self.joint_names)
+
+    @property
+    def action_dim(self) -> int:
+        return self.joints + 1
+
+    @property
+    def action_min(self) -> np.ndarray:
+        """(D,) lowest action: joint limits in rad, then the closed gripper."""
+        return np.array([*self.position_min_rad, 0.0], np.float32)
+
+    @property
+    def action_max(self) -> np.ndarray:
+        """(D,) highest action: joint limits in rad, then the open gripper."""
+        return np.array([*self.position_max_rad, 1.0], np.float32)
+
+
+def _rad(*degrees: float) -> tuple[float, ...]:
+    return tuple(np.deg2rad(degrees).tolist())
+
+
+FR3 = Robot(
+    name="fairino_fr3",
+    mjcf=ASSETS / "fr3_mjcf" / "fr3_gripper.xml",
+    joint_names=("j1", "j2", "j3", "j4", "j5", "j6"),
+    # Soft limits of the data sheet; J3 is +-150 deg there, looser in the vendor's URDF.
+    position_min_rad=_rad(-175, -265, -150, -265, -175, -175),
+    position_max_rad=_rad(175, 85, 150, 85, 175, 175),
+    max_speed_rad_s=_rad(180, 180, 180, 180, 180, 180),
+    # At 180 deg/s J2 travels 37 deg after a stop; a policy moves at a third of that (manual 3.1).
+    policy_speed_rad_s=float(np.deg2rad(70)),
+    policy_accel_rad_s2=8.0,  # our choice: 0.15 s to full speed
+    policy_jerk_rad_s3=120.0,  # our choice: full acceleration within 70 ms
+    max_step_rad=0.35,
+    home_rad=_rad(0, -60, 90, -120, -90, 0),
+    gripper_stroke_m=0.080,  # DH-Robotics PGI-140-80
+    gripper_speed_per_s=2.0,  # 80 mm in 0.5 s
+    cameras=("front", "wrist"),
+)

@@ -1,0 +1,96 @@
+"""The 125 Hz servo layer between policy targets and the arm: one code for simulation and robot.
+
+Every policy period a target arrives. Ruckig plans from the present commanded state to it, so that
+it is reached at the period's end with the speed of travel, within speed, acceleration and jerk
+limits; when no target follows, the arm is brought to rest along its path.
+"""
+
+import numpy as np
+from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
+
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.robot import Robot
+
+
+class Servo:
+    """Jerk-limited interpolation of joint targets. All arrays (joints,), rad, rad/s, rad/s^2."""
+
+    def __init__(self, robot: Robot, period_s: float = SERVO_PERIOD_S):
+        n = robot.joints
+        self.period_s = period_s
+        self._speed = robot.policy_speed_rad_s
+        self._low = np.array(robot.position_min_rad)
+        self._high = np.array(robot.position_max_rad)
+        self._otg = Ruckig(n, period_s)
+        self._plan = InputParameter(n)
+        self._out = OutputParameter(n)
+        self._plan.max_velocity = [robot.policy_speed_rad_s] * n
+        self._plan.max_acceleration = [robot.policy_accel_rad_s2] * n
+        self._plan.max_jerk = [robot.policy_jerk_rad_s3] * n
+        self.reset(np.zeros(n))
+
+    def reset(self, position_rad: np.ndarray) -> None:
+        """Stand still at `position_rad`; nothing is commanded until the first target."""
+        zeros = [0.0] * len(position_rad)
+        self._plan.control_interface = ControlInterface.Position
+        self._plan.current_position = list(map(float, position_rad))
+        self._plan.current_velocity = zeros
+        self._plan.current_acceleration = zeros
+        self._plan.target_position = list(map(float, position_rad))
+        self._plan.target_velocity = zeros
+        self._plan.target_acceleration = zeros
+        self._plan.minimum_duration = None
+        self._last_target = np.array(position_rad, float)
+        self._moving = False
+
+    @property
+    def position_rad(self) -> np.ndarray:
+        return np.array(self._plan.current_position)
+
+    @property
+    def velocity_rad_s(self) -> np.ndarray:
+        return np.array(self._plan.current_velocity)
+
+    @property
+    def acceleration_rad_s2(self) -> np.ndarray:
+        return np.array(self._plan.current_acceleration)
+
+    def set_target(self, position_rad: np.ndarray, duration_s: float = POLICY_PERIOD_S) -> None:
+        """Reach `position_rad` in `duration_s`, or as soon after as the limits allow."""
+        target = np.clip(np.asarray(position_rad, float), self._low, self._high)
+        travel = (target - self._last_target) / duration_s
+        self._last_target = target
+        # Arriving with the speed of travel keeps a stream of targets smooth; at a joint limit the
+        # arm must arrive at rest, or it would leave the range.
+        at_limit = (target <= self._low + 0.02) | (target >= self._high - 0.02)
+        travel = np.where(at_limit, 0.0, np.clip(travel, -0.98 * self._speed, 0.98 * self._speed))
+        self._plan.control_interface = ControlInterface.Position
+        self._plan.target_position = target.tolist()
+        self._plan.target_velocity = travel.tolist()
+        self._plan.minimum_duration = duration_s
+        self._moving = True
+
+    def stop(self) -> None:
+        """Come to rest as fast as the limits allow."""
+        self._plan.control_interface = ControlInterface.Velocity
+        self._plan.target_velocity = [0.0] * len(self._plan.target_velocity)
+        self._plan.minimum_duration = None
+        self._moving = True
+
+    def tick(self) -> np.ndarray:
+        """The next command, one period on, rad. Call it every `period_s`."""
+        if not self._moving:
+            return self.position_rad
+        result = self._otg.update(self._plan, self._out)
+        if result < 0:
+            raise RuntimeError(f"servo plan failed ({result}) towards {self._plan.target_position}")
+        self._out.pass_to_input(self._plan)
+        if result == Result.Finished:
+            self._after_target()
+        return self.position_rad
+
+    def _after_target(self) -> None:
+        if self._plan.control_interface == ControlInterface.Position and any(self._plan.target_velocity):
+            self.stop()
+        else:
+            self._moving = False
