@@ -64,8 +64,8 @@ FR3 = Robot(
     max_speed_rad_s=_rad(180, 180, 180, 180, 180, 180),
     # At 180 deg/s J2 travels 37 deg after a stop; a policy moves at a third of that (manual 3.1).
     policy_speed_rad_s=float(np.deg2rad(70)),
-    policy_accel_rad_s2=8.0,  # our choice: 0.15 s to full speed
-    policy_jerk_rad_s3=120.0,  # our choice: full acceleration within 70 ms
+    policy_accel_rad_s2=10.0,  # our choice: 0.12 s to full speed
+    policy_jerk_rad_s3=600.0,  # our choice: full acceleration within 17 ms, two servo periods
     max_step_rad=0.35,
     home_rad=_rad(0, -60, 90, -120, -90, 0),
     gripper_stroke_m=0.080,  # DH-Robotics PGI-140-80
