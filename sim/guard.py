@@ -62,7 +62,7 @@ class MotionGuard:
             return "not finite"
         if not np.isfinite(observation.state).all():
             return "state not finite"
-        if observation.age_s > self._max_age_s:
+        if not observation.age_s <= self._max_age_s:  # an age that is no number is stale too
             return "stale observation"
         if np.abs(asked[joints] - observation.state[joints]).max() > self._max_step_rad:
             return "jump of the target"

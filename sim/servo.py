@@ -3,13 +3,29 @@
 Every policy period a target arrives. Ruckig plans from the present commanded state to it, so that
 it is reached at the period's end with the speed of travel, within speed, acceleration and jerk
 limits; when no target follows, the arm is brought to rest along its path.
+
+Ruckig itself knows no position limits, so a plan may swing over one. Therefore only states are
+commanded from which every joint can still stop inside its range; where a plan would leave them,
+the joints stop instead.
 """
 
 import numpy as np
-from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
+from ruckig import (
+    ControlInterface,
+    InputParameter,
+    OutputParameter,
+    Result,
+    Ruckig,
+    Synchronization,
+    Trajectory,
+)
 
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.robot import Robot
+
+# Nearer to a limit than this the stop is computed; at full policy speed it takes 0.085 rad.
+STOP_MARGIN_RAD = 0.2
+LIMIT_TOLERANCE_RAD = 1e-6
 
 
 class Servo:
@@ -21,12 +37,16 @@ class Servo:
         self._speed = robot.policy_speed_rad_s
         self._low = np.array(robot.position_min_rad)
         self._high = np.array(robot.position_max_rad)
-        self._otg = Ruckig(n, period_s)
+        self._otg, self._otg_brake = Ruckig(n, period_s), Ruckig(n, period_s)
         self._plan = InputParameter(n)
         self._out = OutputParameter(n)
-        self._plan.max_velocity = [robot.policy_speed_rad_s] * n
-        self._plan.max_acceleration = [robot.policy_accel_rad_s2] * n
-        self._plan.max_jerk = [robot.policy_jerk_rad_s3] * n
+        self._brake, self._brake_path = InputParameter(n), Trajectory(n)
+        self._brake.control_interface = ControlInterface.Velocity
+        self._brake.synchronization = Synchronization.No
+        for limited in (self._plan, self._brake):
+            limited.max_velocity = [robot.policy_speed_rad_s] * n
+            limited.max_acceleration = [robot.policy_accel_rad_s2] * n
+            limited.max_jerk = [robot.policy_jerk_rad_s3] * n
         self.reset(np.zeros(n))
 
     def reset(self, position_rad: np.ndarray) -> None:
@@ -40,6 +60,10 @@ class Servo:
         self._plan.target_velocity = zeros
         self._plan.target_acceleration = zeros
         self._plan.minimum_duration = None
+        self._plan.synchronization = Synchronization.Time
+        # An arm that begins outside its range may stay there and come back, not go further out.
+        self._stop_low = np.minimum(self._low, position_rad) - LIMIT_TOLERANCE_RAD
+        self._stop_high = np.maximum(self._high, position_rad) + LIMIT_TOLERANCE_RAD
         self._last_target = np.array(position_rad, float)
         self._last_travel = np.zeros(len(position_rad))
         self._moving = False
@@ -70,14 +94,16 @@ class Servo:
         # At a joint limit the arm must arrive at rest, or it would leave the range.
         at_limit = (target <= self._low + 0.05) | (target >= self._high - 0.05)
         self._plan.control_interface = ControlInterface.Position
+        self._plan.synchronization = Synchronization.Time
         self._plan.target_position = target.tolist()
         self._plan.target_velocity = np.where(at_limit, 0.0, arrival).tolist()
         self._plan.minimum_duration = duration_s
         self._moving = True
 
-    def stop(self) -> None:
-        """Come to rest as fast as the limits allow."""
+    def stop(self, keep_path: bool = True) -> None:
+        """Come to rest as fast as the limits allow: all joints together, or each by itself."""
         self._plan.control_interface = ControlInterface.Velocity
+        self._plan.synchronization = Synchronization.Time if keep_path else Synchronization.No
         self._plan.target_velocity = [0.0] * len(self._plan.target_velocity)
         self._plan.minimum_duration = None
         self._moving = True
@@ -87,12 +113,32 @@ class Servo:
         if not self._moving:
             return self.position_rad
         result = self._otg.update(self._plan, self._out)
+        if result < 0 or not self._can_stop():
+            self.stop(keep_path=False)
+            result = self._otg.update(self._plan, self._out)
         if result < 0:
             raise RuntimeError(f"servo plan failed ({result}) towards {self._plan.target_position}")
         self._out.pass_to_input(self._plan)
         if result == Result.Finished:
             self._after_target()
         return self.position_rad
+
+    def _can_stop(self) -> bool:
+        """Whether every joint, from the state planned next, can stop inside its range."""
+        position = np.array(self._out.new_position)
+        room = np.minimum(position - self._stop_low, self._stop_high - position)
+        if room.min() > STOP_MARGIN_RAD:
+            return True
+        self._brake.current_position = self._out.new_position
+        self._brake.current_velocity = self._out.new_velocity
+        self._brake.current_acceleration = self._out.new_acceleration
+        if self._otg_brake.calculate(self._brake, self._brake_path) < 0:
+            return False
+        reach = self._brake_path.position_extrema
+        return all(
+            low <= bound.min and bound.max <= high
+            for bound, low, high in zip(reach, self._stop_low, self._stop_high, strict=True)
+        )
 
     def _after_target(self) -> None:
         if self._plan.control_interface == ControlInterface.Position and any(self._plan.target_velocity):
