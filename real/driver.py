@@ -1,0 +1,185 @@
+"""The FAIRINO controller as seen by this project: joints in rad, gripper 0 (closed) .. 1 (open).
+
+Speaks the wire itself (rpc.py, state_link.py, wire.py). Reads mode, enable, fault and stop state
+back before servo mode begins, never clears a fault, and has a deadline on every call. The
+controller holds the last ServoJ target when the stream stops and has no watchdog of its own: who
+streams must also stop (env.py does).
+"""
+
+import time
+
+import numpy as np
+
+from real.faults import RobotFault, RobotSilent
+from real.gripper import GripperWorker
+from real.rpc import RpcLink
+from real.state_link import StateLink
+from real.wire import ControllerState, meaning, parse_version
+from sim.contract import SERVO_PERIOD_S
+from sim.robot import FR3, Robot
+
+RPC_PORT, STATE_PORT = 20003, 20004
+CONNECT_S = 3.0
+MAX_STATE_AGE_S = 0.25
+READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
+DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
+SERVOJ_ID_SINCE = (3, 8, 3)
+AUTOMATIC, MANUAL = 0, 1
+
+
+class FairinoDriver:
+    """One controller, owned by one program.
+
+    Constructing connects: RobotSilent when nothing answers within CONNECT_S.
+    """
+
+    def __init__(
+        self, ip: str, rpc_port: int = RPC_PORT, state_port: int = STATE_PORT, *,
+        robot: Robot = FR3, deadline_s: float = 1.0, gripper_index: int = 1,
+    ):  # fmt: skip
+        self.robot = robot
+        self._query = RpcLink((ip, rpc_port), deadline_s)
+        self._motion = RpcLink((ip, rpc_port), deadline_s)
+        self._last_sent_rad: np.ndarray | None = None
+        self.servo_calls = 0
+        self._query.query("GetControllerIP")  # the cheapest sign of life
+        self.model, _, self.firmware = map(str, self._query.query("GetSoftwareVersion")[:3])
+        self.version = parse_version(self.firmware)
+        self.states = StateLink((ip, state_port))
+        try:
+            self.states.wait_newer(0.0, CONNECT_S)
+        except RobotSilent:
+            self.states.close()
+            raise
+        self.gripper = GripperWorker(RpcLink((ip, rpc_port), deadline_s), gripper_index)
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def controller_state(self) -> ControllerState:
+        """The newest state. RobotSilent when it is older than MAX_STATE_AGE_S."""
+        state, age_s = self.states.latest(), self.states.age_s
+        if state is None or age_s > MAX_STATE_AGE_S:
+            raise RobotSilent(f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s")
+        return state
+
+    def state(self) -> tuple[np.ndarray, float]:
+        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s)."""
+        state = self.controller_state()
+        joints = np.deg2rad(state.joint_deg)
+        return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
+
+    def raise_fault(self) -> None:
+        """RobotFault when the controller reports a fault or a stop. Clears nothing."""
+        state = self.controller_state()
+        if state.emergency_stop:
+            raise RobotFault("the emergency stop is pressed; release it, then reset on the pendant")
+        if state.safety_stop:
+            raise RobotFault("safety stop", 99)
+        if state.collision:
+            raise RobotFault("the controller reports a collision; look at the arm, then reset on the pendant")
+        if state.faulted:
+            what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
+            raise RobotFault(f"{what}; find the cause, then reset on the pendant")
+        self.gripper.raise_fault()
+
+    def check_ready(self) -> None:
+        """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
+        self.raise_fault()
+        state = self.controller_state()
+        if state.robot_mode != AUTOMATIC:
+            raise RobotFault("the controller is in manual mode; switch it to automatic")
+        if not state.enabled:
+            raise RobotFault("the arm is refused", 101)
+        self._check_position(state)
+
+    def _check_position(self, state: ControllerState) -> None:
+        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
+        if apart_deg > DISAGREE_DEG:
+            raise RobotFault(
+                f"state stream and GetActualJointPosDegree differ by {apart_deg:.1f} deg (limit {DISAGREE_DEG:g}); "
+                "the arm is moving or the stream is damaged"
+            )
+        low, high = np.rad2deg(self.robot.position_min_rad), np.rad2deg(self.robot.position_max_rad)
+        outside = (state.joint_deg < low) | (state.joint_deg > high)
+        if outside.any():
+            names = ", ".join(np.array(self.robot.joint_names)[outside])
+            raise RobotFault(f"{names} outside the soft limits; jog the arm inside", 171)
+
+    # ---- moving --------------------------------------------------------------------------------
+
+    def power_on(self, speed_percent: int = 100) -> None:
+        """Automatic mode and enabled, read back from the stream. RobotFault when it does not follow."""
+        self.raise_fault()
+        self._query.act("Mode", AUTOMATIC)
+        self._query.act("RobotEnable", 1)
+        self._query.act("SetSpeed", int(speed_percent))
+        ends_s = time.monotonic() + READ_BACK_S
+        while time.monotonic() < ends_s:
+            state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
+            if state.robot_mode == AUTOMATIC and state.enabled:
+                return
+        self.check_ready()
+
+    def start_servo(self) -> np.ndarray:
+        """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
+        self.check_ready()
+        self._motion.act("ServoMoveStart")
+        present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
+        self._last_sent_rad = present
+        self.servo_j(present)
+        return present
+
+    def servo_j(self, joints_rad: np.ndarray) -> None:
+        """One ServoJ, to be called every SERVO_PERIOD_S.
+
+        The last line before the wire: raises RobotFault for a target outside the soft limits or
+        further from the last one than the arm can go, and sends nothing then.
+        """
+        joints_rad = np.asarray(joints_rad, float)
+        self._refuse_unsafe(joints_rad)
+        degrees = [float(value) for value in np.rad2deg(joints_rad)]
+        tail = (self.servo_calls,) if self.version >= SERVOJ_ID_SINCE else ()
+        # exaxis, then acc, vel, cmdT, filterT, gain: all but cmdT "not open yet" in the manual.
+        self._motion.act("ServoJ", degrees, [0.0] * 4, 0.0, 0.0, SERVO_PERIOD_S, 0.0, 0.0, *tail)
+        self._last_sent_rad = joints_rad
+        self.servo_calls += 1
+
+    def _refuse_unsafe(self, joints_rad: np.ndarray) -> None:
+        if self._last_sent_rad is None:
+            raise RobotFault("ServoJ before start_servo")
+        if joints_rad.shape != self._last_sent_rad.shape or not np.isfinite(joints_rad).all():
+            raise RobotFault(f"ServoJ target {joints_rad} is not {self.robot.joints} finite angles")
+        low, high = np.array(self.robot.position_min_rad), np.array(self.robot.position_max_rad)
+        if ((joints_rad < low - 1e-6) | (joints_rad > high + 1e-6)).any():
+            raise RobotFault(f"ServoJ target {np.rad2deg(joints_rad).round(1)} deg not sent", 32)
+        step = np.abs(joints_rad - self._last_sent_rad)
+        if (step > np.array(self.robot.max_speed_rad_s) * SERVO_PERIOD_S).any():
+            raise RobotFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
+
+    def stop(self) -> None:
+        """StopMotion and ServoMoveEnd, both tried whatever the first one does; the first error is raised."""
+        errors = []
+        for method in ("StopMotion", "ServoMoveEnd"):
+            try:
+                self._motion.act(method)
+            except (RobotFault, RobotSilent) as error:
+                errors.append(error)
+        self._last_sent_rad = None
+        if errors:
+            raise errors[0]
+
+    def close(self) -> None:
+        """Leave the controller alone: threads and connections end, nothing is sent."""
+        self.gripper.close()
+        self.states.close()
+        self._query.close()
+        self._motion.close()
+
+    def __enter__(self) -> "FairinoDriver":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
