@@ -1,0 +1,176 @@
+"""The simulated FR3 as an environment: gymnasium's `FR3PickPlace-v0`, and the loop's `Env`.
+
+20 Hz actions pass through the same 125 Hz servo layer that streams to the arm. Action and
+observation delays are physical times: a command takes effect, and a picture is taken, at the
+substep nearest to them.
+"""
+
+import gymnasium
+import numpy as np
+
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Feedback, Observation
+from sim.robot import FR3, Robot
+from sim.scene import PHYSICS_DT_S
+from sim.servo import Servo
+from sim.world import LazyImages, World, WorldConfig
+
+STEPS_PER_ACTION = round(POLICY_PERIOD_S / PHYSICS_DT_S)
+STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
+
+
+class SimEnv:
+    """A world behind servo and delays. Satisfies `sim.loop.Env`."""
+
+    def __init__(self, config: WorldConfig = WorldConfig(), robot: Robot = FR3):
+        self.robot = robot
+        self.world = World(config, robot)
+        self._servo = Servo(robot)
+        self._gripper_step = robot.gripper_speed_per_s * SERVO_PERIOD_S
+
+    @property
+    def time_limit_steps(self) -> int:
+        return round(self.world.task.TIME_LIMIT_S / POLICY_PERIOD_S)
+
+    @property
+    def commanded_rad(self) -> np.ndarray:
+        """(joints,) what the servo commands now."""
+        return self._servo.position_rad
+
+    @property
+    def commanded_rad_s(self) -> np.ndarray:
+        """(joints,) how fast the command moves now."""
+        return self._servo.velocity_rad_s
+
+    def reset(self, seed: int) -> None:
+        self.world.reset(seed)
+        self._begin()
+
+    def rebuild(self, draws: dict) -> None:
+        """Begin the recorded episode whose drawn values are given."""
+        self.world.rebuild(draws)
+        self._begin()
+
+    def _begin(self) -> None:
+        world = self.world
+        start = world.state()
+        self._servo.reset(world.data.qpos[world.scene.arm_qpos])
+        self._opening = self._opening_target = float(start[-1])
+        self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
+        self._physics_step = 0
+        self._steps = 0
+        self._held_periods = 0
+        self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
+        self._look_back_steps = round(world.draws["observation_delay_s"] / PHYSICS_DT_S)
+        self._take_picture()
+
+    def observe(self) -> Observation:
+        return Observation(
+            images=self._images,
+            state=self._state,
+            instruction=self.world.instruction,
+            stamp_s=self._stamp_s,
+            age_s=self.world.time_s - self._stamp_s,
+        )
+
+    def apply(self, action: np.ndarray) -> Feedback:
+        """Play one policy period."""
+        self._pending.append((self._physics_step + self._delay_steps, np.array(action, float)))
+        look_at_step = self._physics_step + STEPS_PER_ACTION - self._look_back_steps
+        end = self._physics_step + STEPS_PER_ACTION
+        while self._physics_step < end:
+            if self._physics_step % STEPS_PER_TICK == 0:
+                self._tick()
+            next_tick = (self._physics_step // STEPS_PER_TICK + 1) * STEPS_PER_TICK
+            stop = min(next_tick, end)
+            if self._physics_step < look_at_step < stop:
+                stop = look_at_step
+            self.world.step(stop - self._physics_step)
+            self._physics_step = stop
+            if stop == look_at_step:
+                self._take_picture()
+        self._steps += 1
+        return self._judge()
+
+    def _tick(self) -> None:
+        """One servo period: take up the action that is due, command the drives."""
+        while self._pending and self._pending[0][0] <= self._physics_step:
+            due_step, action = self._pending.pop(0)
+            late_s = (self._physics_step - due_step) * PHYSICS_DT_S
+            self._servo.set_target(action[: self.robot.joints], POLICY_PERIOD_S - late_s)
+            self._opening_target = float(action[-1])
+        step = np.clip(self._opening_target - self._opening, -self._gripper_step, self._gripper_step)
+        self._opening += float(step)
+        self.world.command(self._servo.tick(), self._opening)
+
+    def _take_picture(self) -> None:
+        self._images = LazyImages(self.world, self.world.snapshot())
+        self._state = self.world.state()
+        self._stamp_s = self.world.time_s
+
+    def _judge(self) -> Feedback:
+        self._held_periods = self._held_periods + 1 if self.world.success() else 0
+        success = self._held_periods >= self.world.task.SETTLED_PERIODS
+        return Feedback(
+            reward=0.0 if success else -1.0,
+            terminated=success,
+            truncated=not success and self._steps >= self.time_limit_steps,
+            success=success,
+        )
+
+    def labels(self) -> dict[str, np.ndarray]:
+        return self.world.labels()
+
+    def facts(self) -> dict:
+        """Every drawn value, to be stored with the episode."""
+        return {f"draw/{name}": value for name, value in self.world.draws.items()}
+
+    def close(self) -> None:
+        self.world.close()
+
+
+class GymEnv(gymnasium.Env):
+    """The gymnasium view of any `sim.loop.Env` (simulator or robot): flat Dict of pictures and state.
+
+    The instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
+    spaces, trains on it unchanged.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / POLICY_PERIOD_S)}
+
+    def __init__(self, env, image_size: tuple[int, int], render_mode: str | None = None):
+        self.env = env
+        self.render_mode = render_mode
+        robot = env.robot
+        picture = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
+        state = gymnasium.spaces.Box(robot.action_min - 0.1, robot.action_max + 0.1, dtype=np.float32)
+        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.cameras, picture), "state": state})
+        self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.env.reset(int(self.np_random.integers(2**31)) if seed is None else seed)
+        return self._look()
+
+    def step(self, action: np.ndarray):
+        feedback = self.env.apply(action)
+        observation, info = self._look()
+        info["is_success"] = feedback.success
+        return observation, feedback.reward, feedback.terminated, feedback.truncated, info
+
+    def _look(self) -> tuple[dict, dict]:
+        seen = self.env.observe()
+        state = np.clip(seen.state, self.observation_space["state"].low, self.observation_space["state"].high)
+        return {**dict(seen.images), "state": state}, {"instruction": seen.instruction}
+
+    def render(self) -> np.ndarray:
+        return self.env.observe().images[self.env.robot.cameras[0]]
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def make_fr3(task: str, render_mode: str | None = None, config: WorldConfig | None = None) -> GymEnv:
+    """Entry point of the registered ids; `config` replaces the default world."""
+    config = config or WorldConfig(task=task)
+    return GymEnv(SimEnv(config), (config.render.height, config.render.width), render_mode)
+
