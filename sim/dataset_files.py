@@ -1,0 +1,61 @@
+"""How bytes reach a dataset directory: whole or not at all, and by one process at a time."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from sim.errors import UserError
+
+TEMPORARY = ".tmp"  # never ".parquet" or ".mp4": readers find files by their ending
+LOCK = "writer.lock"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, even if the machine loses power.
+
+    Raises UserError when the disk is full; the old file, if any, is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"disk full while writing {path} ({len(data)} bytes); free space and resume"
+            raise UserError(message) from error
+        raise
+
+
+def lock(root: Path):
+    """Hold the dataset for writing until the returned file is closed or the process ends.
+
+    A record lock: unlike flock, workers forked from the writer do not keep it alive.
+    Raises UserError when another process writes here.
+    """
+    path = root / "meta" / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise UserError(f"another process is writing to {root}; wait for it to end") from error
+    return file
+
+
+def remove_temporary(root: Path) -> None:
+    """Remove what writers that were killed left half-written."""
+    for path in root.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def is_untouched(root: Path) -> bool:
+    """Whether a directory holds nothing but what a writer killed at its very start leaves."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return all(path.name == LOCK or path.name.endswith(TEMPORARY) for path in files)

@@ -1,0 +1,156 @@
+"""What a dataset holds, and where: LeRobotDataset v3.0 features and file names.
+
+One data file, one mp4 a camera and one meta/episodes file per episode. The format allows many
+episodes in a file; one makes an episode a unit that is there or not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+CODEBASE_VERSION = "v3.0"
+CHUNK_SIZE = 1000  # files in a directory
+IMAGE_PREFIX = "observation.images."
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+META_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+INFO_PATH = "meta/info.json"
+STATS_PATH = "meta/stats.json"
+TASKS_PATH = "meta/tasks.parquet"
+DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One numeric value, or a vector of them, for every frame. shape is (n,); (1,) is a scalar."""
+
+    dtype: str
+    shape: tuple[int, ...] = (1,)
+    names: tuple[str, ...] | None = None
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        scalar = pa.from_numpy_dtype(np.dtype(self.dtype))
+        return scalar if self.shape == (1,) else pa.list_(scalar, self.shape[0])
+
+
+STANDARD_COLUMNS = {
+    "timestamp": Column("float32"),  # seconds since the episode's first frame
+    "frame_index": Column("int64"),
+    "episode_index": Column("int64"),
+    "index": Column("int64"),  # over the whole dataset
+    "task_index": Column("int64"),
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """A dataset's schema: cameras, their image size (height, width), and the other columns.
+
+    LeRobot feeds every column named observation* to a policy as state and every column named
+    action* as action: keep what a policy must not see (rewards, poses of objects) out of both.
+    Raises ValueError for what the format cannot hold.
+    """
+
+    cameras: tuple[str, ...]
+    image_size: tuple[int, int]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cameras", tuple(self.cameras))  # lists come from config files
+        object.__setattr__(self, "image_size", tuple(self.image_size))
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(f"a camera is named twice: {self.cameras}")
+        if self.cameras and any(side % 2 or side < 2 for side in self.image_size):
+            raise ValueError(f"image_size is {self.image_size}, expected even numbers of pixels")
+        for key in (*self.cameras, *self.columns):
+            if not key or "/" in key:
+                raise ValueError(f"name {key!r} must not be empty or hold a '/'")
+        for key, column in self.columns.items():
+            _check_column(key, column)
+
+    def to_json(self, video_info: dict) -> dict:
+        """The "features" of info.json."""
+        images = {
+            IMAGE_PREFIX + camera: {
+                "dtype": "video",
+                "shape": [*self.image_size, 3],
+                "names": ["height", "width", "channels"],
+                "info": video_info,
+            }
+            for camera in self.cameras
+        }
+        columns = {**self.columns, **STANDARD_COLUMNS}
+        return images | {key: _column_to_json(column) for key, column in columns.items()}
+
+    @classmethod
+    def from_json(cls, features: dict) -> "Features":
+        """The schema in an info.json. Raises KeyError, TypeError or ValueError when it is broken."""
+        videos = {key: value for key, value in features.items() if value["dtype"] == "video"}
+        sizes = {tuple(value["shape"][:2]) for value in videos.values()}
+        if len(sizes) > 1:
+            raise ValueError(f"cameras with different image sizes: {sorted(sizes)}")
+        columns = {
+            key: Column(value["dtype"], tuple(value["shape"]), _tuple(value["names"]))
+            for key, value in features.items()
+            if key not in videos and key not in STANDARD_COLUMNS
+        }
+        cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in videos)
+        return cls(cameras, sizes.pop() if sizes else (0, 0), columns)
+
+    def differences(self, other: "Features") -> list[str]:
+        """What another schema has otherwise, one line a difference; empty when they agree."""
+        found = []
+        for name in ("cameras", "image_size"):
+            if getattr(self, name) != getattr(other, name):
+                found.append(f"{name} {getattr(self, name)} and {getattr(other, name)}")
+        for key in dict.fromkeys([*self.columns, *other.columns]):
+            mine, theirs = self.columns.get(key), other.columns.get(key)
+            if mine != theirs:
+                found.append(f"column {key!r}: {mine or 'absent'} and {theirs or 'absent'}")
+        return found
+
+
+def _check_column(key: str, column: Column) -> None:
+    if key in STANDARD_COLUMNS or key.startswith(IMAGE_PREFIX):
+        raise ValueError(f"column {key!r} is written by the dataset itself")
+    if column.dtype not in DTYPES:
+        raise ValueError(f"column {key!r} has dtype {column.dtype!r}, expected one of {DTYPES}")
+    if len(column.shape) != 1 or column.shape[0] < 1:
+        raise ValueError(f"column {key!r} has shape {column.shape}, expected (n,), n >= 1")
+    if column.names is not None and len(column.names) != column.shape[0]:
+        raise ValueError(f"column {key!r} has {len(column.names)} names for shape {column.shape}")
+
+
+def _column_to_json(column: Column) -> dict:
+    names = None if column.names is None else list(column.names)
+    return {"dtype": column.dtype, "shape": list(column.shape), "names": names}
+
+
+def _tuple(values) -> tuple | None:
+    return None if values is None else tuple(values)
+
+
+def file_indices(episode_index: int) -> dict[str, int]:
+    """chunk_index and file_index of an episode's files."""
+    chunk_index, file_index = divmod(episode_index, CHUNK_SIZE)
+    return {"chunk_index": chunk_index, "file_index": file_index}
+
+
+def data_path(root: Path, episode_index: int) -> Path:
+    """Where an episode's columns stand."""
+    return root / DATA_PATH.format(**file_indices(episode_index))
+
+
+def meta_path(root: Path, episode_index: int) -> Path:
+    """Where an episode's row of facts and statistics stands; the file is its commit mark."""
+    return root / META_PATH.format(**file_indices(episode_index))
+
+
+def video_path(root: Path, camera: str, episode_index: int) -> Path:
+    """Where an episode's frames of one camera stand."""
+    key = IMAGE_PREFIX + camera
+    return root / VIDEO_PATH.format(video_key=key, **file_indices(episode_index))

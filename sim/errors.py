@@ -1,0 +1,20 @@
+"""What a user can put right: command lines print it in one line and exit with 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user asked for, or a file given, is wrong; the message says what to try."""
+
+
+def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
+    """A message for a name that is not among the choices.
+
+    >>> nearest("rde", ["red", "blue"], "colour")
+    "unknown colour 'rde', expected one of 'blue', 'red'; did you mean 'red'?"
+    """
+    names = sorted(str(choice) for choice in choices)
+    message = f"unknown {what} {name!r}, expected one of {', '.join(map(repr, names)) or '(none)'}"
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f"{message}; did you mean {close[0]!r}?" if close else message
