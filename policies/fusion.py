@@ -27,7 +27,7 @@ class FusionConfig:
     keypoint_features: int = 8
     text_queries: int = 4
     camera_tokens: int = 4
-    width: int = 192
+    width: int = 128
     grounding_points: int = 2  # object, target
 
 
@@ -48,18 +48,23 @@ class WordReader(nn.Module):
 
 
 class FilmBlock(nn.Module):
-    """Convolution, norm, modulation by the instruction, nonlinearity."""
+    """A linear map at every place, norm, modulation by the instruction, nonlinearity.
 
-    def __init__(self, channels: int, kernel: int, text_width: int):
+    No convolution: the frozen maps already look around (receptive fields of 40 px and more), and
+    matrix products are what a CPU does best.
+    """
+
+    def __init__(self, inputs: int, channels: int, text_width: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self.norm = nn.GroupNorm(8, channels)
+        self.linear = nn.Linear(inputs, channels)
+        self.norm = nn.LayerNorm(channels)
         self.film = nn.Linear(text_width, 2 * channels)
         nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        scale, shift = self.film(text)[:, :, None, None].chunk(2, 1)
-        return F.silu(self.norm(self.conv(x)) * (1 + scale) + shift)
+        """x (B, places, inputs), text (B, text_width) -> (B, places, channels)."""
+        scale, shift = self.film(text)[:, None].chunk(2, -1)
+        return F.silu(torch.addcmul(shift, self.norm(self.linear(x)), 1 + scale))
 
 
 class CameraEye(nn.Module):
@@ -68,31 +73,29 @@ class CameraEye(nn.Module):
     def __init__(self, config: FusionConfig):
         super().__init__()
         c, text_width = config.channels, config.text_queries * config.width
-        self.fine = nn.Conv2d(MAP_CHANNELS[0], c, 1)
-        self.coarse = nn.Conv2d(MAP_CHANNELS[1], c, 1)
-        self.mix = FilmBlock(c, 1, text_width)
-        self.look = FilmBlock(c, 3, text_width)
-        self.points = nn.Conv2d(c, config.keypoints, 1)
-        self.features = nn.Conv2d(c, config.keypoint_features, 1)
+        self.mix = FilmBlock(sum(MAP_CHANNELS), c, text_width)
+        self.look = FilmBlock(c, c, text_width)
+        self.points = nn.Linear(c, config.keypoints)
+        self.features = nn.Linear(c, config.keypoint_features)
 
     def forward(self, fine: Tensor, coarse: Tensor, text: Tensor) -> Tensor:
         """fine (B, 40, h, w), coarse (B, 112, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
-        x = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="bilinear")
+        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
+        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, 152)
         x = self.mix(x, text)
         x = x + self.look(x, text)
-        logits = self.points(x).flatten(2)  # (B, K, h*w)
+        logits = self.points(x).transpose(1, 2)  # (B, K, h*w)
         weights = logits.softmax(-1)
-        places = torch.cat([_grid(fine), self.features(x).flatten(2)], 1)  # (B, 2 + features, h*w)
-        found = torch.einsum("bkp,bfp->bkf", weights, places)
+        found = weights @ torch.cat([_grid(fine), self.features(x)], -1)  # (B, K, 2 + features)
         sharpness = (weights * logits).sum(-1, keepdim=True) - logits.mean(-1, keepdim=True)
         return torch.cat([found, sharpness / 8], -1)
 
 
 def _grid(maps: Tensor) -> Tensor:
-    """(B, 2, h*w) x and y of each cell in -1..1."""
+    """(B, h*w, 2) x and y of each cell in -1..1."""
     h, w = maps.shape[-2:]
     ys, xs = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
-    return torch.stack([xs, ys]).flatten(1).to(maps)[None].expand(len(maps), -1, -1)
+    return torch.stack([xs, ys], -1).flatten(0, 1).to(maps)[None].expand(len(maps), -1, -1)
 
 
 class Fusion(nn.Module):
@@ -111,6 +114,10 @@ class Fusion(nn.Module):
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 3 * config.grounding_points),
         )  # fmt: skip
         self.point_token = nn.Linear(3 * config.grounding_points, config.width)
+
+    @property
+    def prefix_tokens(self) -> int:
+        return len(self.eyes) * self.config.camera_tokens + self.config.text_queries + 1
 
     def forward(self, maps: dict[str, tuple[Tensor, Tensor]], words: Tensor, mask: Tensor, state: Tensor):
         """-> prefix (B, P, W), points (B, grounding_points, 3) in normalized metres.

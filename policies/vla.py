@@ -53,9 +53,10 @@ class SmallVla(nn.Module):
     def __init__(self, config: VlaConfig):
         super().__init__()
         self.config = config
-        width = config.flow.width
+        width = config.fusion.width
         self.fusion = Fusion(config.fusion, config.cameras, config.state_dim)
-        self.expert = FlowExpert(config.flow, config.chunk, config.action_dim)
+        tokens = self.fusion.prefix_tokens + 2  # and the state, and the indicator
+        self.expert = FlowExpert(config.flow, config.chunk, config.action_dim, tokens, width)
         self.state_token = nn.Linear(3 * config.state_dim, width)
         self.indicator_token = nn.Embedding(len(Indicator), width)
         points = config.fusion.grounding_points
