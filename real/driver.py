@@ -6,6 +6,7 @@ controller holds the last ServoJ target when the stream stops and has no watchdo
 streams must also stop (env.py does).
 """
 
+import contextlib
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from real.rpc import RpcLink
 from real.state_link import StateLink
 from real.wire import ControllerState, meaning, parse_version
 from sim.contract import SERVO_PERIOD_S
+from sim.errors import UserError
 from sim.robot import FR3, Robot
 
 RPC_PORT, STATE_PORT = 20003, 20004
@@ -23,6 +25,7 @@ CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
 READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
+LIMIT_TOLERANCE_RAD = 1e-4
 SERVOJ_ID_SINCE = (3, 8, 3)
 AUTOMATIC, MANUAL = 0, 1
 
@@ -42,16 +45,25 @@ class FairinoDriver:
         self._motion = RpcLink((ip, rpc_port), deadline_s)
         self._last_sent_rad: np.ndarray | None = None
         self.servo_calls = 0
-        self._query.query("GetControllerIP")  # the cheapest sign of life
-        self.model, _, self.firmware = map(str, self._query.query("GetSoftwareVersion")[:3])
-        self.version = parse_version(self.firmware)
+        self._query("GetControllerIP")  # the cheapest sign of life; a fault may make it answer 14
         self.states = StateLink((ip, state_port))
         try:
             self.states.wait_newer(0.0, CONNECT_S)
-        except RobotSilent:
+            self.model, self.firmware = self._read_version()
+            self.version = parse_version(self.firmware)
+        except UserError:
             self.states.close()
             raise
         self.gripper = GripperWorker(RpcLink((ip, rpc_port), deadline_s), gripper_index)
+
+    def _read_version(self) -> tuple[str, str]:
+        """Model and controller release. While faulted the getters answer 14: then the fault itself is raised."""
+        try:
+            model, _, firmware = self._query.query("GetSoftwareVersion")[:3]
+        except RobotFault:
+            self._raise_controller_fault()
+            raise
+        return str(model), str(firmware)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -69,7 +81,11 @@ class FairinoDriver:
         return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
 
     def raise_fault(self) -> None:
-        """RobotFault when the controller reports a fault or a stop. Clears nothing."""
+        """RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
+        self._raise_controller_fault()
+        self.gripper.raise_fault()
+
+    def _raise_controller_fault(self) -> None:
         state = self.controller_state()
         if state.emergency_stop:
             raise RobotFault("the emergency stop is pressed; release it, then reset on the pendant")
@@ -80,7 +96,6 @@ class FairinoDriver:
         if state.faulted:
             what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
             raise RobotFault(f"{what}; find the cause, then reset on the pendant")
-        self.gripper.raise_fault()
 
     def check_ready(self) -> None:
         """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
@@ -89,7 +104,7 @@ class FairinoDriver:
         if state.robot_mode != AUTOMATIC:
             raise RobotFault("the controller is in manual mode; switch it to automatic")
         if not state.enabled:
-            raise RobotFault("the arm is refused", 101)
+            raise RobotFault("the drives are off", 101)
         self._check_position(state)
 
     def _check_position(self, state: ControllerState) -> None:
@@ -125,9 +140,14 @@ class FairinoDriver:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
         self._motion.act("ServoMoveStart")
-        present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
-        self._last_sent_rad = present
-        self.servo_j(present)
+        try:
+            present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
+            self._last_sent_rad = present
+            self.servo_j(present)
+        except UserError:
+            with contextlib.suppress(UserError):  # the first error is the one to tell
+                self.stop()
+            raise
         return present
 
     def servo_j(self, joints_rad: np.ndarray) -> None:
@@ -151,7 +171,7 @@ class FairinoDriver:
         if joints_rad.shape != self._last_sent_rad.shape or not np.isfinite(joints_rad).all():
             raise RobotFault(f"ServoJ target {joints_rad} is not {self.robot.joints} finite angles")
         low, high = np.array(self.robot.position_min_rad), np.array(self.robot.position_max_rad)
-        if ((joints_rad < low - 1e-6) | (joints_rad > high + 1e-6)).any():
+        if ((joints_rad < low - LIMIT_TOLERANCE_RAD) | (joints_rad > high + LIMIT_TOLERANCE_RAD)).any():
             raise RobotFault(f"ServoJ target {np.rad2deg(joints_rad).round(1)} deg not sent", 32)
         step = np.abs(joints_rad - self._last_sent_rad)
         if (step > np.array(self.robot.max_speed_rad_s) * SERVO_PERIOD_S).any():

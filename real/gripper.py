@@ -11,6 +11,7 @@ from sim.errors import UserError
 
 FULL_SPEED_PERCENT, FORCE_PERCENT = 100, 50
 MAX_TIME_MS = 5000
+MIN_CHANGE_PERCENT = 2  # a policy's output trembles; RS485 need not
 NON_BLOCKING = 1
 ACTIVATE = 1
 
@@ -22,6 +23,8 @@ class GripperWorker:
         self._link, self._index = link, index
         self._changed = threading.Condition()
         self._target: int | None = None  # percent
+        self._sent: int | None = None
+        self._busy = False
         self._error: UserError | None = None
         self._ending = False
         self.sent = 0
@@ -37,12 +40,13 @@ class GripperWorker:
         percent = round(100 * min(max(float(opening), 0.0), 1.0))
         with self._changed:
             self._target = percent
-            self._changed.notify()
+            self._changed.notify_all()
 
     def forget(self) -> None:
-        """Drop what was asked and not sent yet, as before a new episode."""
+        """Drop what was asked and begin anew, as before an episode; waits for a call on its way."""
         with self._changed:
-            self._target = None
+            self._target = self._sent = None
+            self._changed.wait_for(lambda: not self._busy, self._link.deadline_s)
 
     def raise_fault(self) -> None:
         """The error that ended the worker, if one did."""
@@ -52,13 +56,12 @@ class GripperWorker:
     def close(self) -> None:
         with self._changed:
             self._ending = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(self._link.deadline_s + 1.0)
         self._link.close()
 
     def _run(self) -> None:
-        sent_percent = None
-        while (percent := self._next(sent_percent)) is not None:
+        while (percent := self._take()) is not None:
             try:
                 self._link.act(
                     "MoveGripper", self._index, percent, FULL_SPEED_PERCENT, FORCE_PERCENT,
@@ -66,12 +69,24 @@ class GripperWorker:
                 )  # fmt: skip
             except (RobotFault, RobotSilent) as error:
                 self._error = error
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+            if self._error is not None:
                 return
-            sent_percent = percent
             self.sent += 1
 
-    def _next(self, sent_percent: int | None) -> int | None:
-        """The next target that differs from the one sent; None at the end."""
+    def _take(self) -> int | None:
+        """The next target that is worth a call; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ending or self._target not in (None, sent_percent))
-            return None if self._ending else self._target
+            self._changed.wait_for(lambda: self._ending or self._is_due())
+            if self._ending:
+                return None
+            self._sent, self._busy = self._target, True
+            return self._sent
+
+    def _is_due(self) -> bool:
+        if self._target is None or self._target == self._sent:
+            return False
+        at_end = self._target in (0, 100)
+        return self._sent is None or at_end or abs(self._target - self._sent) >= MIN_CHANGE_PERCENT

@@ -51,6 +51,7 @@ class _DeadlineTransport(xmlrpc.client.Transport):
             if not data:
                 break
             parser.feed(data)
+        response.close()
         parser.close()
         return unmarshaller.close()
 

@@ -1,0 +1,111 @@
+"""The servo thread: policy targets in, one ServoJ every 8 ms out.
+
+The controller holds its last target when the stream ends and has no watchdog, so this thread has:
+on stale state, on a fault or on any exception it sends StopMotion and ServoMoveEnd and ends; when
+the policy falls silent it brings the arm to rest along its path.
+"""
+
+import threading
+import time
+
+import numpy as np
+
+from real.clock import Ticker
+from real.driver import FairinoDriver
+from real.faults import RobotFault, RobotSilent
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.servo import Servo
+
+SILENT_POLICY_S = 2 * POLICY_PERIOD_S
+COME_TO_REST_S = 1.0
+STILL_RAD_S = 1e-6
+
+
+class ServoStream:
+    """Streams to one driver from `start` to `stop`. `error` says why it ended by itself."""
+
+    def __init__(self, driver: FairinoDriver):
+        self._driver = driver
+        self._servo = Servo(driver.robot)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self.error: Exception | None = None
+        self.ticker = Ticker(SERVO_PERIOD_S)
+        self.sent = 0
+        self.slowest_call_s = 0.0
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def commanded_rad(self) -> np.ndarray:
+        with self._lock:
+            return self._servo.position_rad
+
+    def start(self) -> None:
+        """Enter servo mode where the arm is and begin to hold that position."""
+        self._servo.reset(self._driver.start_servo())
+        self.error = None
+        self._ending.clear()
+        self._target_at_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="servo", daemon=True)
+        self._thread.start()
+
+    def set_target(self, joints_rad: np.ndarray) -> None:
+        """A new policy target, (joints,) rad, to be reached within one policy period."""
+        with self._lock:
+            self._servo.set_target(joints_rad)
+            self._target_at_s = time.monotonic()
+
+    def stop(self) -> None:
+        """Come to rest, leave servo mode, end the thread. Safe to call at any time, also twice."""
+        if self._thread is None:
+            return
+        with self._lock:
+            self._servo.stop()
+        self._ending.set()
+        self._thread.join(COME_TO_REST_S + 5.0)
+        self._thread = None
+
+    def _run(self) -> None:
+        try:
+            self.ticker.restart()
+            rest_by_s = None
+            while not (self._ending.is_set() and self._is_at_rest(rest_by_s)):
+                if self._ending.is_set() and rest_by_s is None:
+                    rest_by_s = time.monotonic() + COME_TO_REST_S
+                self._tick()
+                self.ticker.wait()
+        # Whatever went wrong is kept for the main thread; here the arm must be stopped first.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+        finally:
+            self._leave_servo_mode()
+
+    def _tick(self) -> None:
+        with self._lock:
+            silent = time.monotonic() - self._target_at_s > SILENT_POLICY_S
+            if silent and not self._is_still():
+                self._servo.stop()
+            command = self._servo.tick()
+        self._driver.raise_fault()  # also RobotSilent when the state is stale
+        before_s = time.monotonic()
+        self._driver.servo_j(command)
+        self.slowest_call_s = max(self.slowest_call_s, time.monotonic() - before_s)
+        self.sent += 1
+
+    def _is_still(self) -> bool:
+        return float(np.abs(self._servo.velocity_rad_s).max()) < STILL_RAD_S
+
+    def _is_at_rest(self, rest_by_s: float | None) -> bool:
+        with self._lock:
+            at_rest = self._is_still()
+        return at_rest or (rest_by_s is not None and time.monotonic() > rest_by_s)
+
+    def _leave_servo_mode(self) -> None:
+        try:
+            self._driver.stop()
+        except (RobotFault, RobotSilent) as error:
+            self.error = self.error or error
