@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim import dataset_rows as rows
+from sim.dataset_episode import Episode
 from sim.dataset_info import read_info
 from sim.dataset_schema import (
     STANDARD_COLUMNS,
@@ -28,7 +29,7 @@ from sim.dataset_schema import (
     video_path,
 )
 from sim.dataset_sidecar import read_sidecar, sidecar_provenance, write_sidecar
-from sim.dataset_writer import DatasetWriter, Episode, join_stats
+from sim.dataset_writer import DatasetWriter, join_stats, read_stats
 from sim.errors import UserError, nearest
 from sim.video import Video, decode_video, encode_episode_videos, encode_video
 
@@ -50,15 +51,20 @@ __all__ = [
 class Dataset:
     """A dataset opened for reading: the episodes committed at this moment.
 
-    Also one that is still being written, or whose writer was killed. Raises UserError for a
-    missing or broken directory, another version or file layout.
+    Also one that is still being written, or whose writer was killed. features: the schema the
+    caller needs, when it needs one. Raises UserError for a missing or broken directory, another
+    version, file layout or schema.
     """
 
-    def __init__(self, root: Path | str):
+    def __init__(self, root: Path | str, features: Features | None = None):
         self.root = Path(root)
         self.info = read_info(self.root)
         self.fps: int = self.info["fps"]
         self.features = Features.from_json(self.info["features"])
+        differences = features.differences(self.features) if features else []
+        if differences:
+            found = "; ".join(differences)
+            raise UserError(f"dataset {self.root} has another schema (expected, found): {found}")
         self._rows = [self._read_row(i) for i in range(rows.count_episodes(self.root))]
 
     def _read_row(self, episode: int) -> dict:
@@ -140,10 +146,14 @@ class Dataset:
     def stats(self) -> dict[str, dict[str, np.ndarray]]:
         """Feature -> min, max, mean, std, count, q01 .. q99 over all episodes.
 
-        Joined from the episodes themselves: stats.json may be older. Raises UserError when empty.
+        From stats.json where it counts exactly these frames, else joined from the episodes: after
+        a kill it is older or missing. Raises UserError when there are no episodes.
         """
         if not self._rows:
             raise UserError(f"dataset {self.root} has no episodes")
+        written = read_stats(self.root)
+        if written and int(written["index"]["count"][0]) == self.num_frames:
+            return written
         return join_stats(self.root, self.num_episodes)
 
     def fingerprint(self) -> str:

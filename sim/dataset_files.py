@@ -14,7 +14,8 @@ LOCK = "writer.lock"
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, even if the machine loses power.
 
-    Raises UserError when the disk is full; the old file, if any, is then untouched.
+    Raises UserError when the disk is full or the place not writable; the old file, if any, is
+    then untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
@@ -29,7 +30,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"disk full while writing {path} ({len(data)} bytes); free space and resume"
             raise UserError(message) from error
-        raise
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def lock(root: Path):
@@ -39,8 +40,11 @@ def lock(root: Path):
     Raises UserError when another process writes here.
     """
     path = root / "meta" / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

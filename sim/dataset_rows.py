@@ -59,6 +59,8 @@ def fact_type(key: str, value) -> pa.DataType:
         (str, pa.string()),
     ):
         if isinstance(value, python_type):
+            if arrow_type == pa.int64() and not -(2**63) <= value < 2**63:
+                raise ValueError(f"fact {key!r} is {value}, expected 64 bits; store it as a str")
             return arrow_type
     raise ValueError(f"fact {key!r} is {value!r}, expected a bool, int, float, str or list of one")
 
@@ -118,9 +120,17 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """A parquet file of one row group, as the format asks for an episode."""
+    return _parquet(table, use_dictionary=True, row_group_size=max(len(table), 1))
+
+
+def row_bytes(table: pa.Table) -> bytes:
+    """A parquet file for one wide row: what helps long columns would only triple its size."""
+    return _parquet(table, use_dictionary=False, write_statistics=False, store_schema=False)
+
+
+def _parquet(table: pa.Table, **options) -> bytes:
     sink = pa.BufferOutputStream()
-    rows = max(len(table), 1)
-    pq.write_table(table, sink, compression="snappy", use_dictionary=True, row_group_size=rows)
+    pq.write_table(table, sink, compression="snappy", **options)
     return sink.getvalue().to_pybytes()
 
 
@@ -183,7 +193,7 @@ def add_fact_columns(root: Path, fact_types: dict[str, pa.DataType]) -> None:
     for key, kind in fact_types.items():
         if key not in table.column_names:
             table = table.append_column(key, pa.nulls(1, kind))
-    write_atomic(path, parquet_bytes(table))
+    write_atomic(path, row_bytes(table))
 
 
 def count_episodes(root: Path) -> int:

@@ -1,0 +1,81 @@
+"""Statistics, provenance, fingerprints and sidecar labels."""
+
+import numpy as np
+import pytest
+from dataset_examples import make_episode, open_writer, write
+
+from sim.dataset import Dataset, read_sidecar, sidecar_provenance, write_sidecar
+from sim.dataset_stats import aggregate, column_stats, image_stats
+from sim.errors import UserError
+
+
+def test_image_statistics_against_numpy():
+    frames = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    stats, pixels = image_stats(frames), frames.reshape(-1, 3) / 255
+    for name, quantile in {"q01": 0.01, "q50": 0.5, "q99": 0.99}.items():
+        expected = np.quantile(pixels, quantile, axis=0, method="inverted_cdf")
+        assert np.allclose(stats[name].ravel(), expected)
+
+
+def test_joined_quantiles_are_weighted_by_count():
+    low, high = column_stats(np.zeros(30)), column_stats(np.ones(10))
+    assert np.allclose(aggregate([low, high])["q50"], 0.25)
+    assert np.allclose(aggregate([low, high])["std"], np.sqrt(0.25 * 0.75))
+
+
+def test_statistics_after_a_kill_are_those_of_the_committed_episodes(tmp_path):
+    root = tmp_path / "d"
+    write(root, [0])
+    writer = open_writer(root)
+    writer.commit(make_episode(1))
+    del writer  # killed: stats.json is still the first episode's
+    both = np.concatenate([make_episode(i).columns["action"] for i in (0, 1)])
+    assert np.allclose(Dataset(root).stats()["action"]["max"], both.max(axis=0))
+
+
+def test_fingerprint_follows_the_content(tmp_path):
+    for name in "abc":
+        write(tmp_path / name, [0, 1])
+    one, two = Dataset(tmp_path / "a"), Dataset(tmp_path / "b")
+    assert one.fingerprint() == two.fingerprint()
+    write(tmp_path / "b", [2])
+    assert Dataset(tmp_path / "b").fingerprint() != one.fingerprint()
+    with open_writer(tmp_path / "c") as writer:
+        writer.commit(make_episode(2))
+    assert Dataset(tmp_path / "c").fingerprint() == Dataset(tmp_path / "b").fingerprint()
+
+
+def test_resuming_keeps_the_first_provenance_and_lists_others(tmp_path):
+    write(tmp_path / "d", [0])
+    for _ in range(2):
+        open_writer(tmp_path / "d", provenance={"git": "def"}).close()
+    dataset = Dataset(tmp_path / "d")
+    assert dataset.provenance == {"git": "abc"}
+    assert dataset.info["resumed"] == [{"git": "def"}]
+
+
+def test_sidecars_leave_the_data_alone(tmp_path):
+    example = tmp_path / "d"
+    write(example, [0, 1])
+    before = Dataset(example).fingerprint()
+    columns = {
+        "episode_index": np.repeat([0, 1], 3),
+        "frame_index": np.tile(np.arange(3, dtype=np.int32), 2),
+        "return": np.linspace(-1, 0, 6, dtype=np.float32),
+        "advantage": np.arange(6) > 2,
+        "bins": np.arange(12.0).reshape(6, 2),
+    }
+    write_sidecar(example, "returns_r1", columns, {"gamma": 1.0})
+    found = read_sidecar(example, "returns_r1")
+    assert list(found) == list(columns)
+    assert all(np.array_equal(found[key], columns[key]) for key in columns)
+    assert found["return"].dtype == np.float32 and found["advantage"].dtype == bool
+    assert sidecar_provenance(example, "returns_r1") == {"gamma": 1.0}
+    assert Dataset(example).fingerprint() == before
+    with pytest.raises(UserError, match="did you mean 'returns_r1'"):
+        read_sidecar(example, "return_r1")
+    for name, bad in [("tasks", columns), ("a/b", columns), ("x", {"return": np.zeros(3)})]:
+        with pytest.raises(ValueError):
+            write_sidecar(example, name, bad)
+    with pytest.raises(ValueError, match="different lengths"):
+        write_sidecar(example, "x", columns | {"return": np.zeros(5)})
