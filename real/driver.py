@@ -25,6 +25,7 @@ CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
 READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
+SETTLE_S, STILL_DEG_S = 3.0, 1.0
 LIMIT_TOLERANCE_RAD = 1e-4
 SERVOJ_ID_SINCE = (3, 8, 3)
 AUTOMATIC, MANUAL = 0, 1
@@ -74,9 +75,14 @@ class FairinoDriver:
             raise RobotSilent(f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s")
         return state
 
-    def state(self) -> tuple[np.ndarray, float]:
-        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s)."""
+    def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
+        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s).
+
+        at_s: rather the reading nearest to that time than the newest. RobotSilent as controller_state.
+        """
         state = self.controller_state()
+        if at_s is not None:
+            state = self.states.nearest(at_s)
         joints = np.deg2rad(state.joint_deg)
         return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
 
@@ -135,6 +141,15 @@ class FairinoDriver:
             if state.robot_mode == AUTOMATIC and state.enabled:
                 return
         self.check_ready()
+
+    def settle(self) -> None:
+        """Wait for a fresh state in which the arm stands still. RobotFault when it goes on moving."""
+        ends_s, state = time.monotonic() + SETTLE_S, None
+        while time.monotonic() < ends_s:
+            state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
+            if np.abs(state.joint_deg_s).max() < STILL_DEG_S:
+                return
+        raise RobotFault(f"the arm still moves after {SETTLE_S:g} s ({np.abs(state.joint_deg_s).max():.1f} deg/s)")
 
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""

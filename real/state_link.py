@@ -7,6 +7,7 @@ is refused: that is what a damaged frame looks like in the vendor's SDK, not whe
 import socket
 import threading
 import time
+from collections import deque
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from real.wire import ControllerState, FrameStream, parse
 
 SILENCE_S = 0.5  # a connection without data for so long is given up and opened anew
 RETRY_S = 0.2
+KEPT_STATES = 64  # half a second
 ZERO_JUMP_DEG = 5.0  # in 8 ms the arm moves 1.44 deg at most
 
 
@@ -28,6 +30,7 @@ class StateLink:
         self.connections = 0
         self.dropped = 0
         self._latest: ControllerState | None = None
+        self._recent: deque[ControllerState] = deque(maxlen=KEPT_STATES)
         self._arrived = threading.Condition()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
@@ -35,6 +38,12 @@ class StateLink:
 
     def latest(self) -> ControllerState | None:
         return self._latest
+
+    def nearest(self, at_s: float) -> ControllerState:
+        """Of the last half second, the state received nearest to `at_s` (monotonic). ValueError before the first."""
+        with self._arrived:
+            recent = list(self._recent)
+        return min(reversed(recent), key=lambda state: abs(state.stamp_s - at_s))
 
     @property
     def age_s(self) -> float:
@@ -83,6 +92,7 @@ class StateLink:
             return
         with self._arrived:
             self._latest = state
+            self._recent.append(state)
             self.frames += 1
             self._arrived.notify_all()
 

@@ -1,0 +1,108 @@
+"""Who lays out the task and says how it ended: the emulator's own port, or a person at a terminal.
+
+Kept apart from the driver: nothing here exists on a real controller.
+"""
+
+import select
+import sys
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+import numpy as np
+
+from real.lines import LineClient
+
+
+@dataclass(frozen=True)
+class Task:
+    """What stands on the bench. A success counts when it has held for `settled_periods`."""
+
+    instruction: str
+    time_limit_s: float
+    settled_periods: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the episode stands now. `ended`: a person called it off."""
+
+    success: bool
+    ended: bool = False
+
+
+class Bench(Protocol):
+    """sets_start_pose: laying out also puts the arm at its start pose; otherwise the robot goes home."""
+
+    sets_start_pose: bool
+
+    def prepare(self, seed: int) -> Task: ...
+    def outcome(self) -> Outcome: ...
+    def labels(self) -> dict[str, np.ndarray]: ...
+    def facts(self) -> dict: ...
+    def close(self) -> None: ...
+
+
+class EmulatedBench:
+    """The bench of `real.emulator`: laid out by seed, judged by the simulator's own predicate."""
+
+    sets_start_pose = True
+
+    def __init__(self, address: tuple[str, int], deadline_s: float = 5.0):
+        self._client = LineClient("the emulator's bench", address, deadline_s)
+
+    def prepare(self, seed: int) -> Task:
+        answer, _ = self._client.ask({"do": "reset", "seed": int(seed)})
+        return Task(answer["instruction"], answer["time_limit_s"], answer["settled_periods"])
+
+    def outcome(self) -> Outcome:
+        return Outcome(self._client.ask({"do": "success"})[0]["success"])
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Privileged truth, as the simulator's `World.labels`."""
+        answer, _ = self._client.ask({"do": "labels"})
+        return {name: np.array(value, np.float32) for name, value in answer.items() if name != "bytes"}
+
+    def facts(self) -> dict:
+        """Every drawn value, named as the simulator's environment names them."""
+        draws = self._client.ask({"do": "draws"})[0]["draws"]
+        return {f"draw/{name}": value for name, value in draws.items()}
+
+    def cause(self, accident: str) -> None:
+        """Rehearse an accident: see emulator_bench.Bench for their names."""
+        self._client.ask({"do": "accident", "what": accident})
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@dataclass
+class OperatorBench:
+    """A person lays out the task and judges: y (done) or n (failed), then Enter, at any time."""
+
+    instruction: str
+    time_limit_s: float
+    keys: TextIO = field(default_factory=lambda: sys.stdin)
+    screen: TextIO = field(default_factory=lambda: sys.stderr)
+
+    sets_start_pose = False
+
+    def prepare(self, seed: int) -> Task:
+        print(f"Lay out for: {self.instruction!r}. Hands clear, button in reach? Enter.", file=self.screen, flush=True)
+        self.keys.readline()
+        print("Running: y + Enter when it is done, n + Enter to call it off.", file=self.screen, flush=True)
+        return Task(self.instruction, self.time_limit_s)
+
+    def outcome(self) -> Outcome:
+        """Never waits for a key."""
+        ready, _, _ = select.select([self.keys], [], [], 0.0)
+        answer = self.keys.readline().strip().lower() if ready else ""
+        return Outcome(success=answer == "y", ended=answer == "n")
+
+    def labels(self) -> dict[str, np.ndarray]:
+        return {}  # nobody measures where things stand
+
+    def facts(self) -> dict:
+        return {}
+
+    def close(self) -> None:
+        """The terminal stays."""

@@ -1,0 +1,153 @@
+"""The robot as an environment: driver, cameras, bench and servo stream behind `sim.loop.Env`.
+
+`sim.env.GymEnv(RobotEnv(...), image_size)` is its gymnasium view, with the simulator's spaces.
+A fault in an episode truncates it, so that what was recorded is kept; the next `reset` raises it.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from real.bench import Bench, Task
+from real.camera import Camera, Frame
+from real.clock import Ticker
+from real.driver import FairinoDriver
+from real.faults import RobotFault, RobotSilent
+from real.stream import ServoStream
+from sim.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.errors import UserError
+
+HOMING_SPEED_RAD_S = 0.35  # 20 deg/s: slow enough to step aside
+HOMED_RAD = 0.02
+HOMING_SETTLE_PERIODS = 20
+
+
+class RobotEnv:
+    """One robot, powered on and ready, from `reset` to `close`."""
+
+    def __init__(self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench):
+        missing = set(driver.robot.cameras) - set(cameras)
+        if missing:
+            raise UserError(f"no camera is configured for {', '.join(sorted(missing))}")
+        self.robot = driver.robot
+        self.driver, self.bench = driver, bench
+        self.cameras = {name: cameras[name] for name in self.robot.cameras}
+        self.stream = ServoStream(driver)
+        self.ticker = Ticker(POLICY_PERIOD_S)
+        self.fault: UserError | None = None
+        self._seen: Observation | None = None
+        self._task = Task("", 0.0)
+
+    # ---- sim.loop.Env --------------------------------------------------------------------------
+
+    def reset(self, seed: int) -> None:
+        """Lay out the task, bring the arm to its start pose, hold there.
+
+        RobotFault or RobotSilent when the robot is not fit to move.
+        """
+        self._end_stream()
+        self.driver.raise_fault()
+        self.driver.gripper.forget()
+        self._task = self.bench.prepare(seed)
+        self.driver.settle()
+        self.fault, self._steps, self._held = None, 0, 0
+        self.stream.start()
+        if not self.bench.sets_start_pose:
+            self._go_home()
+        self._overruns_before = self.stream.ticker.overruns
+        self.ticker.restart()
+        self._look()
+
+    def observe(self) -> Observation:
+        """The newest state and pictures; during a fault the last good ones, ageing."""
+        age_s = time.monotonic() - self._seen.stamp_s
+        return dataclasses.replace(self._seen, age_s=age_s)
+
+    def apply(self, action: np.ndarray) -> Feedback:
+        """Stream towards `action` (D,) until the next tick of the policy clock."""
+        self.stream.set_target(action[: self.robot.joints])
+        self.driver.gripper.move(float(action[-1]))
+        self.ticker.wait()
+        self._steps += 1
+        try:
+            self._raise_stream_error()
+            feedback = self._judge()
+            self._look()
+        except (RobotFault, RobotSilent) as error:
+            self.fault = error
+            self._end_stream()
+            return Feedback(-1.0, terminated=False, truncated=True, success=False)
+        return feedback
+
+    def labels(self) -> dict[str, np.ndarray]:
+        return self.bench.labels()
+
+    def facts(self) -> dict:
+        """What is known of the episode: the bench's facts, and how the stream ran."""
+        return {
+            **self.bench.facts(),
+            "robot/firmware": self.driver.firmware,
+            "robot/fault": str(self.fault or ""),
+            "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
+        }
+
+    def close(self) -> None:
+        """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""
+        with contextlib.suppress(UserError):
+            self._end_stream()
+        self.driver.close()
+        for camera in self.cameras.values():
+            camera.close()
+        self.bench.close()
+
+    def __enter__(self) -> "RobotEnv":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # ---- parts ---------------------------------------------------------------------------------
+
+    def _end_stream(self) -> None:
+        self.stream.stop()
+
+    def _raise_stream_error(self) -> None:
+        if self.stream.error is not None:
+            raise self.stream.error
+
+    def _look(self) -> None:
+        frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
+        taken_s = [frame.stamp_s for frame in frames.values()]
+        # Joints as they were when the pictures were taken, as the simulator pairs them.
+        state, stamp_s = self.driver.state(at_s=float(np.mean(taken_s)))
+        images = {name: frame.image for name, frame in frames.items()}
+        self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *taken_s))
+
+    def _judge(self) -> Feedback:
+        outcome = self.bench.outcome()
+        self._held = self._held + 1 if outcome.success else 0
+        success = self._held >= self._task.settled_periods
+        out_of_time = self._steps * POLICY_PERIOD_S >= self._task.time_limit_s
+        return Feedback(
+            reward=0.0 if success else -1.0,
+            terminated=success,
+            truncated=not success and (outcome.ended or out_of_time),
+            success=success,
+        )
+
+    def _go_home(self) -> None:
+        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when it is not reached."""
+        home = np.array(self.robot.home_rad)
+        start = self.stream.commanded_rad
+        steps = int(np.ceil(np.abs(home - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
+        self.driver.gripper.move(1.0)
+        for k in range(1, steps + HOMING_SETTLE_PERIODS + 1):
+            self._raise_stream_error()
+            self.stream.set_target(start + (home - start) * min(k / max(steps, 1), 1.0))
+            self.ticker.wait()
+        away = float(np.abs(self.driver.state()[0][: self.robot.joints] - home).max())
+        if away > HOMED_RAD:
+            raise RobotFault(f"the home pose was not reached: {np.rad2deg(away):.1f} deg away; is something in the way?")
