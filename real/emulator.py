@@ -12,10 +12,17 @@ import threading
 from dataclasses import dataclass
 
 from real.clock import Ticker
+from real.controller import Controller
 from real.driver import RPC_PORT, STATE_PORT
+from real.emulator_bench import Bench, CameraRoom
+from real.emulator_rpc import Methods, RpcServer
+from real.emulator_state import StateServer
+from real.lines import LineServer
 from real.options import parse_options
+from real.twin import Twin
 from sim.contract import SERVO_PERIOD_S
-from sim.errors import UserError
+from sim.errors import UserError, nearest
+from sim.world import TASKS, RenderConfig, World, WorldConfig
 
 CAMERA_PORT, BENCH_PORT = 20100, 20101
 MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not replayed
@@ -41,15 +48,7 @@ class EmulatorConfig:
 class Emulator:
     """The servers around one controller. `world`: a sim.world.World or what behaves like it."""
 
-    def __init__(self, config: EmulatorConfig, world):
-        # Imported here: the twin needs MuJoCo, which must not be imported before its GL back-end is chosen.
-        from real.controller import Controller
-        from real.emulator_bench import Bench, CameraRoom
-        from real.emulator_rpc import Methods, RpcServer
-        from real.emulator_state import StateServer
-        from real.lines import LineServer
-        from real.twin import Twin
-
+    def __init__(self, config: EmulatorConfig, world: World):
         self.controller = Controller(Twin(world, config.seed), config.firmware)
         self.ending = threading.Event()
         self.ticker = Ticker(SERVO_PERIOD_S)
@@ -100,14 +99,8 @@ def _watch_stdin(ending: threading.Event) -> None:
     ending.set()
 
 
-def build_world(config: EmulatorConfig):
+def build_world(config: EmulatorConfig) -> World:
     """The simulated bench that the arm stands on. UserError for an unknown task."""
-    from sim.gl import choose_gl
-
-    choose_gl()
-    from sim.errors import nearest
-    from sim.world import TASKS, RenderConfig, World, WorldConfig
-
     if config.task not in TASKS:
         raise UserError(nearest(config.task, TASKS, "task"))
     return World(WorldConfig(task=config.task, render=RenderConfig(height=config.height, width=config.width)))

@@ -15,7 +15,7 @@ from real.bench import Bench, Task
 from real.camera import Camera, Frame
 from real.clock import Ticker
 from real.driver import FairinoDriver
-from real.faults import RobotFault, RobotSilent
+from real.faults import RobotFault
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
@@ -76,7 +76,7 @@ class RobotEnv:
             self._raise_stream_error()
             feedback = self._judge()
             self._look()
-        except (RobotFault, RobotSilent) as error:
+        except UserError as error:
             self.fault = error
             self._end_stream()
             return Feedback(-1.0, terminated=False, truncated=True, success=False)

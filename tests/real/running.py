@@ -1,0 +1,85 @@
+"""A controller emulator over real sockets on free ports, around an arm without physics."""
+
+import threading
+import types
+
+import numpy as np
+
+from real.driver import FairinoDriver
+from real.emulator import Emulator, EmulatorConfig
+from sim.robot import FR3
+
+HOST = "127.0.0.1"
+
+
+class FakeWorld:
+    """Behaves like sim.world.World: the arm follows its targets with a lag of one servo period."""
+
+    robot = FR3
+    task = types.SimpleNamespace(TIME_LIMIT_S=0.6, SETTLED_PERIODS=2)
+
+    def __init__(self):
+        self.draws: dict = {}
+        self.goal = False
+
+    def reset(self, seed: int) -> None:
+        self.draws = {"seed_seen": seed, "instruction": f"task {seed}"}
+        self.goal = False
+        self._joints = self._target = np.array(FR3.home_rad) + 0.01 * (seed % 5)
+        self._speed = np.zeros(6)
+        self._opening = 1.0
+
+    def command(self, joints_rad: np.ndarray, opening: float) -> None:
+        self._target, self._opening = np.array(joints_rad), opening
+
+    def step(self, steps: int) -> None:
+        self._speed = (self._target - self._joints) / (0.002 * steps)
+        self._joints = self._target
+
+    def state(self) -> np.ndarray:
+        return np.array([*self._joints, self._opening], np.float32)
+
+    def joint_velocity_rad_s(self) -> np.ndarray:
+        return self._speed
+
+    def snapshot(self) -> np.ndarray:
+        return self._joints.copy()
+
+    def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        return np.full((8, 10, 3), 10 if camera == "front" else 20, np.uint8)
+
+    @property
+    def instruction(self) -> str:
+        return self.draws["instruction"]
+
+    def success(self) -> bool:
+        return self.goal
+
+    def labels(self) -> dict[str, np.ndarray]:
+        return {"grounding.object_pos_w": np.array([1, 2, 3], np.float32)}
+
+    def close(self) -> None:
+        pass
+
+
+class Running:
+    """An emulator in a thread of this process."""
+
+    def __init__(self, firmware: str = "V3.8.7"):
+        self.world = FakeWorld()
+        config = EmulatorConfig(rpc_port=0, state_port=0, camera_port=0, bench_port=0, firmware=firmware)
+        self.emulator = Emulator(config, self.world)
+        self.controller = self.emulator.controller
+        self.ports = self.emulator.ports
+        self._thread = threading.Thread(target=self.emulator.run, daemon=True)
+        self._thread.start()
+
+    def address(self, name: str) -> tuple[str, int]:
+        return HOST, self.ports[name]
+
+    def driver(self, deadline_s: float = 5.0) -> FairinoDriver:
+        return FairinoDriver(HOST, self.ports["rpc_port"], self.ports["state_port"], deadline_s=deadline_s)
+
+    def stop(self) -> None:
+        self.emulator.ending.set()
+        self._thread.join(10)

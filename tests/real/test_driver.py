@@ -1,0 +1,335 @@
+"""The driver against the emulator, over sockets; and against things that are no controller."""
+
+import socket
+import threading
+import time
+import xmlrpc.client
+
+import numpy as np
+import pytest
+from running import HOST, Running
+
+from real.driver import FairinoDriver
+from real.emulator_rpc import forward_deg
+from real.faults import RobotFault, RobotSilent
+from real.rpc import RpcLink
+from real.state_link import StateLink
+from real.stream import ServoStream
+from real.wire import encode
+from sim.robot import FR3
+
+PATIENCE_S = 10.0
+
+
+def wait_for(condition, timeout_s: float = PATIENCE_S) -> None:
+    ends_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_s, "did not happen"
+        time.sleep(0.005)
+
+
+def home_deg() -> list[float]:
+    return np.rad2deg(FR3.home_rad).tolist()
+
+
+def servo_j(running: Running, degrees: list[float], *tail):
+    """A raw ServoJ, not checked by the driver."""
+    link = RpcLink(running.address("rpc_port"), 5.0)
+    try:
+        return link("ServoJ", degrees, [0.0] * 4, 0.0, 0.0, 0.008, 0.0, 0.0, *tail)
+    finally:
+        link.close()
+
+
+def test_state_and_release_are_read(driver):
+    state, stamp_s = driver.state()
+    np.testing.assert_allclose(state[:6], FR3.home_rad, atol=1e-6)
+    assert state[6] == 1.0
+    assert abs(time.monotonic() - stamp_s) < 1.0
+    assert driver.model.startswith("FR3")
+    assert driver.version == (3, 8, 7)
+
+
+def test_servo_mode_is_refused_in_manual_mode_and_when_not_enabled(driver, running):
+    with pytest.raises(RobotFault, match="manual mode"):
+        driver.start_servo()
+    running.controller.set_mode(0)
+    wait_for(lambda: driver.controller_state().robot_mode == 0)
+    with pytest.raises(RobotFault, match="not enabled") as refused:
+        driver.start_servo()
+    assert refused.value.code == 101
+    assert not running.controller.in_servo
+
+
+def test_power_on_is_read_back(driver):
+    driver.power_on()
+    driver.check_ready()
+    assert driver.controller_state().enabled
+
+
+@pytest.mark.parametrize(("firmware", "count"), [("V3.8.2", 7), ("V3.8.5", 8), ("V3.9.4", 8)])
+def test_servo_j_has_the_arguments_of_the_release(firmware, count):
+    running = Running(firmware)
+    try:
+        with running.driver() as driver:
+            driver.power_on()
+            present = driver.start_servo()
+            driver.servo_j(present + 0.01)
+            driver.stop()
+        tails = {7: (), 8: (1,)}
+        wrong = tails[15 - count]
+        with pytest.raises(RobotFault, match="-502"):
+            servo_j(running, home_deg(), *wrong)
+    finally:
+        running.stop()
+
+
+def test_the_stream_follows_a_sine_and_begins_where_the_arm_is(driver, running):
+    driver.power_on()
+    stream = ServoStream(driver)
+    stream.start()
+    np.testing.assert_allclose(stream.commanded_rad, FR3.home_rad, atol=1e-6)
+    apart, begin_s = [], time.monotonic()
+    while (t := time.monotonic() - begin_s) < 1.0:
+        stream.set_target(np.array(FR3.home_rad) + 0.1 * np.sin(2 * np.pi * 0.5 * t))
+        time.sleep(0.05)
+        apart.append(np.abs(driver.state()[0][:6] - stream.commanded_rad).max())
+    stream.stop()
+    assert stream.error is None
+    assert stream.sent > 20
+    # The median, for a loaded machine may hold the emulator up at any single moment.
+    assert np.median(apart) < 0.02
+    assert not running.controller.in_servo
+
+
+def test_a_silent_policy_brings_the_stream_to_rest_and_the_emulator_holds_the_last_target(driver, running):
+    driver.power_on()
+    stream = ServoStream(driver)
+    stream.start()
+    stream.set_target(np.array(FR3.home_rad) + 0.04)
+    time.sleep(0.6)
+    rest = stream.commanded_rad
+    time.sleep(0.1)
+    np.testing.assert_array_equal(stream.commanded_rad, rest)
+    assert running.controller.in_servo
+    stream.stop()
+    held = driver.state()[0][:6]
+    np.testing.assert_allclose(held, rest, atol=1e-4)
+    time.sleep(0.1)
+    np.testing.assert_allclose(driver.state()[0][:6], held, atol=1e-6)
+
+
+def test_an_over_step_latches_29_and_is_surfaced_and_not_cleared(driver, running):
+    driver.power_on()
+    driver.start_servo()
+    assert servo_j(running, [home_deg()[0] + 2.0, *home_deg()[1:]], 0) == 29
+    wait_for(lambda: driver.controller_state().faulted)
+    with pytest.raises(RobotFault, match="ServoJ joint overrun"):
+        driver.raise_fault()
+    with pytest.raises(RobotFault, match="code 14"):
+        driver.servo_j(np.array(FR3.home_rad))
+    with pytest.raises(RobotFault):
+        driver.power_on()
+    assert running.controller.main_code == 29
+    assert RpcLink(running.address("rpc_port"), 5.0)("GetActualJointPosDegree", 1) == 14
+    assert running.controller.reset_errors() == 0
+    wait_for(lambda: not driver.controller_state().faulted)
+    driver.power_on()
+    driver.start_servo()
+
+
+def test_the_soft_limits_latch_32_and_171(running):
+    controller = running.controller
+    controller.set_mode(0)
+    controller.set_enabled(1)
+    controller.servo_start()
+    assert servo_j(running, [0.0, -60.0, 151.0, -120.0, -90.0, 0.0], 0) == 32
+    assert (controller.main_code, controller.sub_code) == (1, 22)
+    controller.reset_errors()
+    controller.twin._world.command(np.deg2rad([0, 0, 151, 0, 0, 0]), 1.0)
+    controller.twin._world.step(4)
+    controller._hold()
+    assert controller.servo_start() == 171
+
+
+def test_the_driver_itself_sends_no_step_and_no_limit_fault(driver, running):
+    driver.power_on()
+    present = driver.start_servo()
+    with pytest.raises(RobotFault, match="not sent") as refused:
+        driver.servo_j(present + 0.03)
+    assert refused.value.code == 29
+    with pytest.raises(RobotFault, match="not sent"):
+        driver.servo_j(np.deg2rad([0, -60, 151, -120, -90, 0]))
+    with pytest.raises(RobotFault, match="not 6 finite"):
+        driver.servo_j(np.full(6, np.nan))
+    assert running.controller.main_code == 0
+
+
+def test_the_emergency_stop_ends_the_stream(driver, running):
+    driver.power_on()
+    stream = ServoStream(driver)
+    stream.start()
+    running.controller.press_emergency_stop()
+    wait_for(lambda: not stream.running)
+    assert isinstance(stream.error, RobotFault)
+    stream.stop()
+    wait_for(lambda: driver.controller_state().emergency_stop)
+    with pytest.raises(RobotFault, match="emergency stop is pressed"):
+        driver.check_ready()
+
+
+def test_a_safety_stop_is_99(driver, running):
+    driver.power_on()
+    running.controller.set_safety_stop(active=True)
+    wait_for(lambda: driver.controller_state().safety_stop)
+    with pytest.raises(RobotFault) as refused:
+        driver.start_servo()
+    assert refused.value.code == 99
+
+
+def test_a_mute_state_stream_ends_the_servo_stream(driver, running):
+    driver.power_on()
+    stream = ServoStream(driver)
+    stream.start()
+    running.emulator._states.muted = True
+    wait_for(lambda: not stream.running)
+    assert isinstance(stream.error, RobotSilent)
+    wait_for(lambda: not running.controller.in_servo)
+    running.emulator._states.muted = False
+    wait_for(lambda: driver.states.age_s < 0.2)  # it reconnected by itself
+    stream.stop()
+
+
+def test_the_state_link_reconnects_after_a_hang_up(driver, running):
+    before = driver.states.connections
+    running.emulator._states.drop_clients()
+    wait_for(lambda: driver.states.connections > before and driver.states.age_s < 0.2)
+
+
+def test_a_sudden_zero_is_refused():
+    joints = [10.0, -80.0, 100.0, -110.0, -85.0, 15.0]
+    with socket.create_server((HOST, 0)) as server:
+        link = StateLink(server.getsockname())
+        client, _ = server.accept()
+        client.sendall(encode({"joint_deg": joints}))
+        wait_for(lambda: link.latest() is not None)
+        client.sendall(encode({"joint_deg": [0, 0, 0, -110.0, -85.0, 15.0]}))
+        wait_for(lambda: link.refused_zeros == 1)
+        assert link.latest().joint_deg[0] == 10.0
+        client.sendall(encode({"joint_deg": [np.nan] * 6}))
+        wait_for(lambda: link.refused_zeros == 2)
+        client.close()
+        link.close()
+
+
+def test_the_gripper_goes_by_its_own_worker_and_the_latest_target_wins(driver, running):
+    driver.power_on()
+    driver.gripper.activate()
+    for opening in np.linspace(0.9, 0.2, 50):
+        driver.gripper.move(opening)
+    wait_for(lambda: driver.controller_state().gripper_percent == 20)
+    assert driver.gripper.sent <= 50
+    driver.gripper.move(0.205)
+    driver.gripper.forget()
+    driver.gripper.move(1.0)
+    wait_for(lambda: driver.controller_state().gripper_percent == 100)
+
+
+def test_a_gripper_fault_is_surfaced(driver):
+    driver.power_on()
+    driver.gripper.move(0.5)  # never activated
+    wait_for(lambda: driver.gripper._error is not None)
+    with pytest.raises(RobotFault, match="gripper motion fault"):
+        driver.raise_fault()
+
+
+def test_an_unknown_method_and_introspection_answer_506(running):
+    link = RpcLink(running.address("rpc_port"), 5.0)
+    for method in ("NoSuchMethod", "system.listMethods"):
+        with pytest.raises(RobotFault, match="-506"):
+            link(method)
+    link.close()
+
+
+def test_servo_j_without_servo_mode_blocks_and_then_fails(driver, running):
+    driver.power_on()
+    running.controller.block_s = 0.2
+    assert servo_j(running, home_deg(), 0) == 14
+
+
+def test_nobody_listening_is_one_error():
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RobotSilent, match="does not answer"):
+        FairinoDriver(HOST, port, port)
+
+
+def test_a_hung_controller_is_one_error_within_the_deadline():
+    with socket.create_server((HOST, 0)) as server:
+        begin_s = time.monotonic()
+        with pytest.raises(RobotSilent, match="did not answer GetControllerIP within"):
+            FairinoDriver(HOST, server.getsockname()[1], 1, deadline_s=0.3)
+        assert time.monotonic() - begin_s < 5.0
+
+
+def test_a_dripping_answer_does_not_stretch_the_deadline():
+    def drip(server):
+        client, _ = server.accept()
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 100000\r\n\r\n<")
+        try:
+            while True:
+                client.sendall(b" ")
+                time.sleep(0.02)
+        except OSError:
+            client.close()
+
+    with socket.create_server((HOST, 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        link = RpcLink(server.getsockname(), 0.3)
+        begin_s = time.monotonic()
+        with pytest.raises(RobotSilent):
+            link("GetControllerIP")
+        assert time.monotonic() - begin_s < 5.0
+
+
+def test_a_web_server_that_is_no_controller_is_one_error():
+    def answer(server):
+        client, _ = server.accept()
+        client.recv(4096)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        client.close()
+
+    with socket.create_server((HOST, 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        with pytest.raises(RobotSilent, match="something else than XML-RPC"):
+            RpcLink(server.getsockname(), 2.0)("GetControllerIP")
+
+
+def test_no_state_stream_is_one_error(running, monkeypatch):
+    monkeypatch.setattr("real.driver.CONNECT_S", 0.3)
+    with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotSilent, match="no state"):
+        FairinoDriver(HOST, running.ports["rpc_port"], silent.getsockname()[1])
+
+
+def test_common_getters_speak_the_controller_s_shapes(running):
+    proxy = xmlrpc.client.ServerProxy(f"http://{HOST}:{running.ports['rpc_port']}/RPC2")
+    assert proxy.GetRobotErrorCode() == [0, 0, 0]
+    assert proxy.GetJointSoftLimitDeg(1)[1:3] == pytest.approx([-175, 175])
+    assert proxy.GetActualJointPosDegree(1)[1:] == pytest.approx(home_deg(), abs=1e-4)
+    assert proxy.SetSpeed(0) == 40
+    assert proxy.SetRobotRealtimeStateSamplePeriod(16) == 0
+    assert len(proxy.GetForwardKin(home_deg())) == 7
+    proxy("close")()
+
+
+def test_forward_kinematics_meets_the_published_vectors():
+    vectors = {
+        (0, 0, 0, 0, 0, 0): (-520, -202, 38, 90, 0, 0),
+        (0, -60, 90, -120, -90, 0): (-449.85, -102, 162.49, 180, 0, 90),
+        (10, -80, 100, -110, -85, 15): (-351.21, -174.35, 234.04, 178.70, 4.83, 84.95),
+    }
+    for joints, pose in vectors.items():
+        got = forward_deg(list(joints))
+        np.testing.assert_allclose(got[:3], pose[:3], atol=0.01)
+        turn = (np.array(got[3:]) - pose[3:] + 180) % 360 - 180
+        np.testing.assert_allclose(turn, 0, atol=0.01)
