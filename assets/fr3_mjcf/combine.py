@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 HEADER = "<!-- Built by combine.py from fr3.xml and gripper.xml, where the comments are. Do not edit. -->\n"
-HOME_DEG = [0, -60, 90, -120, -90, 0]  # tool straight down, in front of the base
+HOME_DEG = [-20, -100, 85, -75, -90, -20]  # the home of sim/robot.py: tool straight down over the work space
 FINGER_OPEN_M = 0.040
 
 

@@ -165,9 +165,11 @@ def arm() -> dict[str, Mesh]:
     elbow = np.array([-0.280, 0, 0])
     for joint in (o, elbow):
         housing(m["upperarm"], m["upperarm_seam"], joint, Z, 0.0512, 0.170, 0.045)
-    tube(m["upperarm"], m["upperarm_seam"], np.array([0, 0, 0.114]), -X, 0.280, (0.0425, 0.0425), 0.0365, (0.066, 0.066))
+    tube(
+        m["upperarm"], m["upperarm_seam"], np.array([0, 0, 0.114]), -X, 0.280, (0.0425, 0.0425), 0.0365, (0.066, 0.066)
+    )
 
-    dome = [(-0.041 * np.cos(a), 0.0448 * np.sin(a)) for a in np.deg2rad([0, 30, 60, 90])]
+    dome = [(-0.041 * np.cos(a), 0.0448 * np.sin(a)) for a in np.deg2rad([0, 22, 45, 68, 90])]
     turn(m["forearm"], o, Z, [*dome, (0.0494, 0.045)])
     seam(m["forearm_seam"], o, Z, 0.0504, 0.0443)
     wrist = np.array([-0.240, 0, 0])
@@ -200,10 +202,18 @@ def gripper() -> dict[str, Mesh]:
     extrude(m["finger"], (0, 0.014, 0), (0.015, 0.014), 0.003, [(0.0882, 0), (0.104, 0)], corner_steps=1)
     extrude(m["finger"], (0, 0.0075, 0), (0.0105, 0.0045), 0.0025,
             [(0.104, 0), (0.167, 0), (0.170, 0.002)])  # fmt: skip
-    extrude(m["finger"], (0, 0.0115, 0), (0.004, 0.0075), 0.002, [(0.104, 0), (0.120, 0), (0.132, 0.0019)], corner_steps=1)  # rib
+    extrude(
+        m["finger"], (0, 0.0115, 0), (0.004, 0.0075), 0.002, [(0.104, 0), (0.120, 0), (0.132, 0.0019)], corner_steps=1
+    )  # rib
 
     # Camera frame: z looks along the view, the lens ends at z = 0.
-    extrude(m["camera"], np.zeros(3), (0.013, 0.022), 0.005, [(-0.025, 0.0015), (-0.0235, 0), (-0.0045, 0), (-0.003, 0.0015)])
+    extrude(
+        m["camera"],
+        np.zeros(3),
+        (0.013, 0.022),
+        0.005,
+        [(-0.025, 0.0015), (-0.0235, 0), (-0.0045, 0), (-0.003, 0.0015)],
+    )
     turn(m["camera_lens"], np.zeros(3), Z, [(-0.003, 0.0085), (-0.001, 0.0085), (-0.001, 0.0065), (-0.002, 0.0)], 12)
     return m
 
