@@ -48,7 +48,9 @@ class _LineHandler(StreamRequestHandler):
     def _answer(self, line: bytes) -> tuple[dict, bytes]:
         try:
             answer = self.server.handle(json.loads(line))
-        except (UserError, KeyError, ValueError, RuntimeError) as error:
+        except UserError as error:
+            return {"error": str(error)}, b""
+        except (KeyError, ValueError, RuntimeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}, b""
         head, body = answer if isinstance(answer, tuple) else (answer, b"")
         return {**head, "bytes": len(body)}, body

@@ -5,8 +5,11 @@ import types
 
 import numpy as np
 
+from real.bench import EmulatedBench
+from real.camera import EmulatorCamera
 from real.driver import FairinoDriver
 from real.emulator import Emulator, EmulatorConfig
+from real.env import RobotEnv
 from sim.robot import FR3
 
 HOST = "127.0.0.1"
@@ -83,3 +86,11 @@ class Running:
     def stop(self) -> None:
         self.emulator.ending.set()
         self._thread.join(10)
+
+    def env(self, bench: EmulatedBench | None = None) -> RobotEnv:
+        """The robot powered on, gripper active, with both cameras."""
+        driver = self.driver()
+        driver.power_on()
+        driver.gripper.activate()
+        cameras = {name: EmulatorCamera(name, self.address("camera_port"), 5.0) for name in FR3.cameras}
+        return RobotEnv(driver, cameras, bench or EmulatedBench(self.address("bench_port")))

@@ -1,0 +1,205 @@
+"""The robot as the loop's environment, on the emulator over sockets."""
+
+import io
+import os
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from running import HOST, Running
+
+from real.bench import EmulatedBench, OperatorBench, Outcome, Task
+from real.camera import EmulatorCamera, UvcCamera, fit
+from real.env import RobotEnv
+from real.faults import RobotFault, RobotSilent
+from real.lines import LineClient
+from sim.contract import Observation
+from sim.env import GymEnv
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.loop import run_episode
+from sim.robot import FR3
+
+
+class Swing:
+    """A scripted agent: J1 swings about where the episode began, the gripper half closes."""
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        self._start, self._step = observation.state, 0
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self._step += 1
+        action = self._start.copy()
+        action[0] += 0.03 * np.sin(0.6 * self._step)
+        action[-1] = 0.5
+        return action
+
+    def flags(self) -> dict[str, bool]:
+        return {"intervention": False}
+
+
+class Notes:
+    """A recorder that keeps everything."""
+
+    def __init__(self):
+        self.steps = []
+
+    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
+        self.steps.append((observation, asked, sent, feedback, flags, labels))
+
+
+@pytest.fixture
+def env(running):
+    with running.env() as connected:
+        yield connected
+
+
+def test_an_episode_runs_in_the_common_loop_and_everything_reaches_the_recorder(env, running):
+    notes = Notes()
+    result = run_episode(env, Swing(), MotionGuard(FR3), seed=3, period_s=0.05, recorder=notes)
+    assert result.steps == 12  # the time limit of the bench: 0.6 s
+    assert not result.success
+    observation, _, sent, _, _, labels = notes.steps[0]
+    assert observation.instruction == "task 3"
+    assert {name: image.shape for name, image in observation.images.items()} == dict.fromkeys(FR3.cameras, (8, 10, 3))
+    assert observation.images["wrist"].mean() == 20
+    np.testing.assert_allclose(observation.state[:6], np.array(FR3.home_rad) + 0.03, atol=1e-6)
+    np.testing.assert_array_equal(labels["grounding.object_pos_w"], [1, 2, 3])
+    assert 0 <= observation.age_s < 0.25
+    assert env.facts()["draw/seed_seen"] == 3
+    assert env.facts()["robot/fault"] == ""
+    moved = max(abs(step[0].state[0] - observation.state[0]) for step in notes.steps)
+    assert moved > 0.01
+    assert notes.steps[-1][0].state[-1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_success_ends_the_episode_when_it_has_held(env, running):
+    env.reset(0)
+    action = env.observe().state
+    assert not env.apply(action).terminated
+    running.world.goal = True
+    assert not env.apply(action).success
+    feedback = env.apply(action)
+    assert feedback.terminated and feedback.success and feedback.reward == 0.0
+
+
+def test_ticks_are_twenty_a_second_by_absolute_deadlines(env):
+    env.reset(0)
+    action, begin_s = env.observe().state, time.monotonic()
+    for _ in range(10):
+        env.apply(action)
+    assert time.monotonic() - begin_s > 0.45
+
+
+def test_a_fault_truncates_the_episode_and_the_next_reset_raises_it(env, running):
+    env.reset(0)
+    action = env.observe().state
+    running.controller.press_emergency_stop()
+    feedback = env.apply(action)
+    for _ in range(20):
+        if feedback.truncated:
+            break
+        feedback = env.apply(action)
+    assert feedback.truncated and not feedback.success
+    assert env.observe().images
+    assert env.facts()["robot/fault"]
+    with pytest.raises(RobotFault):
+        env.reset(1)
+
+
+def test_a_camera_that_falls_silent_truncates(env, running):
+    env.reset(0)
+    running.emulator._cameras.shutdown()
+    env.cameras["front"].close()  # the next look has to connect anew
+    env.cameras["front"]._client.address = (HOST, 1)
+    feedback = env.apply(env.observe().state)
+    assert feedback.truncated
+    assert "camera front" in env.facts()["robot/fault"]
+
+
+def test_close_ends_servo_mode_and_may_come_twice(running):
+    env = running.env()
+    env.reset(0)
+    assert running.controller.in_servo
+    env.close()
+    assert not running.controller.in_servo
+    env.close()
+
+
+def test_the_bench_is_not_reset_under_a_moving_arm(env):
+    env.reset(0)
+    with pytest.raises(UserError, match="servo mode"):
+        env.bench.prepare(1)
+
+
+def test_without_a_camera_nothing_begins(driver):
+    with pytest.raises(UserError, match="wrist"):
+        RobotEnv(driver, {"front": None}, None)
+
+
+def test_the_gymnasium_view_has_the_simulator_s_spaces(env):
+    view = GymEnv(env, (8, 10))
+    observation, info = view.reset(seed=2)
+    assert observation in view.observation_space
+    assert isinstance(view.action_space, gymnasium.spaces.Box)
+    observation, reward, terminated, truncated, info = view.step(observation["state"])
+    assert observation in view.observation_space
+    assert (reward, terminated, truncated, info["instruction"]) == (-1.0, False, False, "task 2")
+
+
+class _Laid(EmulatedBench):
+    """An emulated bench where the robot must go to its start pose itself."""
+
+    sets_start_pose = False
+
+
+def test_on_hardware_the_arm_goes_home_slowly_through_the_servo(running):
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        env.reset(4)  # 0.04 rad away from home
+        state, _ = env.driver.state()
+        np.testing.assert_allclose(state[:6], FR3.home_rad, atol=0.01)
+        assert state[-1] == 1.0
+
+
+def test_the_operator_lays_out_and_judges_by_keys():
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as keys, os.fdopen(writing, "w", buffering=1) as person:
+        screen = io.StringIO()
+        bench = OperatorBench("put it there", 30.0, keys, screen)
+        person.write("\n")
+        assert bench.prepare(0) == Task("put it there", 30.0, 1)
+        assert "put it there" in screen.getvalue()
+        assert bench.outcome() == Outcome(success=False)
+        person.write("y\n")
+        assert bench.outcome() == Outcome(success=True)
+        person.write("n\n")
+        assert bench.outcome() == Outcome(success=False, ended=True)
+
+
+def test_unknown_camera_bench_command_and_accident_name_the_choices(running):
+    with pytest.raises(UserError, match="'front', 'wrist'"):
+        EmulatorCamera("frnt", running.address("camera_port")).latest()
+    bench = LineClient("bench", running.address("bench_port"), 5.0)
+    with pytest.raises(UserError, match="did you mean 'reset'"):
+        bench.ask({"do": "rest"})
+    with pytest.raises(UserError, match="emergency_stop"):
+        EmulatedBench(running.address("bench_port")).cause("emergency_stopp")
+
+
+def test_a_missing_camera_server_is_one_error():
+    with pytest.raises(RobotSilent, match="camera front at 127.0.0.1:1 does not answer"):
+        EmulatorCamera("front", (HOST, 1)).latest()
+
+
+def test_a_missing_usb_camera_or_opencv_is_one_error():
+    with pytest.raises(UserError, match="OpenCV|cannot be opened"):
+        UvcCamera("front", 99, 96, 96)
+
+
+def test_pictures_are_cropped_to_the_aspect_before_they_are_resized():
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, 8:56] = 200
+    square = fit(image, 24, 24, lambda picture, size: picture[:: picture.shape[0] // size[1], :: picture.shape[1] // size[0]])
+    assert square.shape == (24, 24, 3)
+    assert square.min() == 200
