@@ -10,6 +10,7 @@ from real.camera import EmulatorCamera
 from real.driver import FairinoDriver
 from real.emulator import Emulator, EmulatorConfig
 from real.env import RobotEnv
+from sim.contract import Observation
 from sim.robot import FR3
 
 HOST = "127.0.0.1"
@@ -63,6 +64,26 @@ class FakeWorld:
 
     def close(self) -> None:
         pass
+
+
+class Swing:
+    """A scripted agent: J1 swings about where the episode began, the gripper half closes."""
+
+    def __init__(self, image_size: tuple[int, int] = (8, 10)):
+        self.image_size = image_size
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        self._start, self._step = observation.state, 0
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self._step += 1
+        action = self._start.copy()
+        action[0] += 0.03 * np.sin(0.6 * self._step)
+        action[-1] = 0.5
+        return action
+
+    def flags(self) -> dict[str, bool]:
+        return {"intervention": False}
 
 
 class Running:

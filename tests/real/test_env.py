@@ -7,36 +7,18 @@ import time
 import gymnasium
 import numpy as np
 import pytest
-from running import HOST, Running
+from running import HOST, Swing
 
 from real.bench import EmulatedBench, OperatorBench, Outcome, Task
 from real.camera import EmulatorCamera, UvcCamera, fit
 from real.env import RobotEnv
 from real.faults import RobotFault, RobotSilent
 from real.lines import LineClient
-from sim.contract import Observation
 from sim.env import GymEnv
 from sim.errors import UserError
 from sim.guard import MotionGuard
 from sim.loop import run_episode
 from sim.robot import FR3
-
-
-class Swing:
-    """A scripted agent: J1 swings about where the episode began, the gripper half closes."""
-
-    def reset(self, observation: Observation, seed: int) -> None:
-        self._start, self._step = observation.state, 0
-
-    def act(self, observation: Observation) -> np.ndarray:
-        self._step += 1
-        action = self._start.copy()
-        action[0] += 0.03 * np.sin(0.6 * self._step)
-        action[-1] = 0.5
-        return action
-
-    def flags(self) -> dict[str, bool]:
-        return {"intervention": False}
 
 
 class Notes:

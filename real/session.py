@@ -1,0 +1,108 @@
+"""From a robot's configuration to a connected `RobotEnv`, the emulator started where that is asked for."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from real.bench import EmulatedBench, OperatorBench
+from real.camera import Camera, EmulatorCamera, UvcCamera
+from real.driver import RPC_PORT, STATE_PORT, FairinoDriver
+from real.env import RobotEnv
+from real.launch import PORTS, EmulatorProcess
+from sim.errors import UserError, nearest
+from sim.robot import FR3
+
+KINDS = ("emulator", "fr3")
+STARTS = ("if_absent", "always", "never")
+LOOPBACK = ("127.0.0.1", "localhost")
+PROBE_S = 1.0
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """One robot; `conf/robot/` holds the choices. Camera and bench ports are the emulator's, the
+    last four fields the hardware's."""
+
+    kind: str = "emulator"
+    ip: str = "127.0.0.1"
+    rpc_port: int = RPC_PORT
+    state_port: int = STATE_PORT
+    camera_port: int = 20100
+    bench_port: int = 20101
+    start: str = "if_absent"
+    deadline_s: float = 2.0  # of each call to the controller
+    gripper_index: int = 1
+    speed_percent: int = 100
+    instruction: str | None = None
+    time_limit_s: float = 30.0
+    cameras: dict[str, int | str] = field(default_factory=dict)
+    exposure: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
+            if value not in choices:
+                raise UserError(nearest(str(value), choices, name))
+        if self.kind == "fr3" and not self.instruction:
+            raise UserError("robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one robot's servers are."""
+
+    ip: str
+    rpc: int
+    state: int
+    camera: int
+    bench: int
+
+
+@contextlib.contextmanager
+def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[str], None]) -> Iterator[RobotEnv]:
+    """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
+
+    RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
+    """
+    with contextlib.ExitStack() as opened:
+        place = _Place(config.ip, config.rpc_port, config.state_port, config.camera_port, config.bench_port)
+        if config.kind == "emulator" and (why := _why_start(config)):
+            say(f"{why}: starting the emulated FR3 on this machine")
+            process = opened.enter_context(EmulatorProcess(height=image_size[0], width=image_size[1]))
+            place = _Place(process.host, *(process.ports[name] for name in PORTS))
+        driver = opened.enter_context(
+            FairinoDriver(
+                place.ip, place.rpc, place.state, deadline_s=config.deadline_s, gripper_index=config.gripper_index
+            )
+        )
+        say(f"connected to {driver.model} {driver.firmware} at {place.ip}:{place.rpc}")
+        if config.kind == "emulator":
+            cameras, bench = _emulated_cameras(place), EmulatedBench((place.ip, place.bench))
+        else:
+            cameras, bench = _usb_cameras(config, image_size), OperatorBench(config.instruction, config.time_limit_s)
+        yield opened.enter_context(RobotEnv(driver, cameras, bench))
+
+
+def _why_start(config: RobotConfig) -> str:
+    """Why an emulator has to be started; empty when one is to be used that is there."""
+    if config.start == "always":
+        return "no robot is configured"
+    if config.start == "never" or config.ip not in LOOPBACK:
+        return ""
+    try:
+        socket.create_connection((config.ip, config.rpc_port), PROBE_S).close()
+    except OSError:
+        return f"no emulator answers at {config.ip}:{config.rpc_port}"
+    return ""
+
+
+def _emulated_cameras(place: _Place) -> dict[str, Camera]:
+    return {name: EmulatorCamera(name, (place.ip, place.camera)) for name in FR3.cameras}
+
+
+def _usb_cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:
+    missing = set(FR3.cameras) - set(config.cameras)
+    if missing:
+        name = min(missing)
+        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER")
+    return {name: UvcCamera(name, config.cameras[name], *image_size, config.exposure) for name in FR3.cameras}

@@ -1,0 +1,185 @@
+"""The whole program but the policy: a scripted agent on the emulator, recorded and counted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from running import HOST, Running, Swing
+
+from real.faults import RobotFault, RobotSilent
+from real.launch import EmulatorProcess
+from real.options import parse_options, typed
+from real.results import Results, summary
+from real.rollout import RolloutConfig, newest_checkpoint, run
+from real.rollout import compose as typed_config
+from real.session import RobotConfig
+from sim.dataset import Dataset
+from sim.errors import UserError
+from sim.guard import GuardReport
+from sim.loop import EpisodeResult
+from sim.robot import FR3
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def robot_at(running: Running, **changes) -> RobotConfig:
+    return RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
+
+
+def swing(checkpoint: Path) -> Swing:
+    return Swing(image_size=(8, 10))
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
+    config = RolloutConfig(robot_at(running), str(tmp_path), episodes=2, seed=3, out=str(tmp_path / "out"))
+    content = run(config, swing, quiet)
+    assert (content["n"], content["success_rate"]) == (2, 0.0)
+    assert 0.6 < content["ci_high"] < 0.7  # Wilson, 0 of 2: 0.658
+    assert [episode["seed"] for episode in content["episodes"]] == [3, 4]
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == content
+    dataset = Dataset(tmp_path / "out")
+    assert dataset.num_episodes == 2
+    columns = dataset.columns(0)
+    assert columns["observation.state"].shape == (12, FR3.action_dim)
+    assert np.abs(columns["action"] - columns["observation.state"]).max() < 0.6
+    # More episodes into the same directory: the run goes on where it stood.
+    more = run(RolloutConfig(config.robot, str(tmp_path), 3, 3, config.out), swing, quiet)
+    assert [episode["seed"] for episode in more["episodes"]] == [3, 4, 5]
+    assert Dataset(tmp_path / "out").num_episodes == 3
+    assert not running.controller.in_servo
+
+
+def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
+    class Careless(Swing):
+        def act(self, observation):
+            if self._step == 5:
+                running.controller.press_emergency_stop()
+            return super().act(observation)
+
+    config = RolloutConfig(robot_at(running), str(tmp_path), 3, 0, str(tmp_path / "out"))
+    with pytest.raises(RobotFault):
+        run(config, lambda checkpoint: Careless((8, 10)), quiet)
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["n"] == 1
+    assert content["episodes"][0]["fault"]
+    assert Dataset(tmp_path / "out").num_episodes == 1
+
+
+def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
+    said = []
+    assert run(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
+    text = "\n".join(said)
+    for name in ("controller", "mode", "drives", "joints", "camera wrist"):
+        assert name in text
+    assert "nothing was moved" in text
+    assert not running.controller.enabled
+
+
+def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
+    running.controller.press_emergency_stop()
+    with pytest.raises(UserError, match="not fit to move"):
+        run(RolloutConfig(robot_at(running), str(tmp_path)), swing, quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
+    with pytest.raises(RobotSilent, match="does not answer"):
+        run(RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
+
+
+def test_the_newest_checkpoint_is_taken(tmp_path):
+    with pytest.raises(UserError, match="no checkpoint"):
+        newest_checkpoint(tmp_path, quiet)
+    for age, name in ((100, "old"), (0, "new")):
+        (tmp_path / name).mkdir()
+        weights = tmp_path / name / "model.safetensors"
+        weights.touch()
+        os.utime(weights, (1e9 - age, 1e9 - age))
+    assert newest_checkpoint(tmp_path, quiet) == tmp_path / "new"
+
+
+def test_results_of_another_run_are_not_added_to(tmp_path):
+    Results(tmp_path, {"seed": 1}).write()
+    with pytest.raises(UserError, match="seed=1, not 2"):
+        Results(tmp_path, {"seed": 2})
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="not the results"):
+        Results(tmp_path, {"seed": 1})
+
+
+def test_summary_by_hand():
+    rows = [{"success": True, "time_s": 6.0}, {"success": False, "time_s": 12.0}]
+    got = summary(rows)
+    assert (got["success_rate"], got["n"], got["mean_time_s"]) == (0.5, 2, 6.0)
+    assert got["throughput_per_hour"] == pytest.approx(200.0)  # 1 success in 18 s
+    assert (got["ci_low"], got["ci_high"]) == pytest.approx((0.0945, 0.9055), abs=1e-3)
+    assert summary([])["success_rate"] is None
+
+
+def test_results_keep_the_guard_s_counts(tmp_path):
+    results = Results(tmp_path, {})
+    results.add(EpisodeResult(1, True, 20, 1.0, GuardReport({"speed": 3})), "")
+    assert results.write()["episodes"][0]["guard"] == {"counts": {"speed": 3}, "latched": ""}
+
+
+@pytest.mark.parametrize("robot", ["none", "emulator", "fr3"])
+def test_every_robot_of_conf_is_a_robot_config(robot):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        words = ["+robot.instruction=go"] if robot != "fr3" else ["robot.instruction=go"]
+        config = typed_config(compose("rollout", [f"robot={robot}", *words, "episodes=4"]))
+    assert config.episodes == 4
+    assert config.robot.kind == ("fr3" if robot == "fr3" else "emulator")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: typed(RobotConfig, {"ipp": "x"}, "robot."), "did you mean 'robot.ip'"),
+        (lambda: typed(RobotConfig, {"rpc_port": "x"}, "robot."), "robot.rpc_port='x' is of type str, expected int"),
+        (lambda: typed(RolloutConfig, {"robot": RobotConfig(), "episodes": True}), "episodes=True"),
+        (lambda: RobotConfig(kind="fr33"), "did you mean 'fr3'"),
+        (lambda: RobotConfig(kind="fr3"), "robot.instruction is missing"),
+        (lambda: RolloutConfig(RobotConfig(), mode="go"), "unknown mode"),
+        (lambda: RolloutConfig(RobotConfig(), episodes=0), "episodes=0"),
+        (lambda: parse_options(RobotConfig, ["ip"]), "expected key=value"),
+        (lambda: parse_options(RobotConfig, ["rpc_prt=3"]), "did you mean 'rpc_port'"),
+        (lambda: parse_options(RobotConfig, ["rpc_port=x"]), "not a number"),
+    ],
+)
+def test_a_wrong_option_is_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
+    with EmulatorProcess(height=32, width=48) as process:
+        robot = RobotConfig(ip=HOST, start="never", deadline_s=10.0, **process.ports)
+        config = RolloutConfig(robot, str(tmp_path), mode="dry")
+        said = []
+        run(config, lambda checkpoint: Swing((32, 48)), said.append)
+    assert "48x32" in "\n".join(said)
+    assert process._process.returncode == 0
+
+
+def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
+    words = ["robot=fr3", "robot.ip=127.0.0.1", "robot.rpc_port=1", "robot.instruction=go", f"checkpoint={tmp_path}"]
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "__init__.py").touch()
+    (tmp_path / "policies" / "agent.py").write_text("def load_agent(path):\n    return type('A', (), {'image_size': (8, 8)})()\n")
+    search = f"{tmp_path}:{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "real.rollout", *words],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "does not answer" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
