@@ -189,7 +189,8 @@ def add_fact_columns(root: Path, fact_types: dict[str, pa.DataType]) -> None:
     LeRobot takes the schema of all rows from the first file and refuses a later one with more.
     """
     path = meta_path(root, 0)
-    table = pq.read_table(path, partitioning=None)
+    with pq.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
     for key, kind in fact_types.items():
         if key not in table.column_names:
             table = table.append_column(key, pa.nulls(1, kind))

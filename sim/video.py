@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -75,7 +76,7 @@ def decode_video(source: Path | bytes, frames: Sequence[int] | None = None) -> n
             if frames is None:
                 return _decode_all(container)
             return np.stack([_decode_one(container, int(index)) for index in frames])
-    except (OSError, av.FFmpegError, ValueError) as error:
+    except (OSError, av.error.FFmpegError, ValueError) as error:
         raise UserError(f"cannot decode {name}: {error}") from error
 
 
