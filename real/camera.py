@@ -85,10 +85,12 @@ class UvcCamera:
     def latest(self) -> Frame:
         if not self._arrived.wait(FIRST_FRAME_S):
             raise RobotSilent(f"camera {self._name} gave no picture within {FIRST_FRAME_S:g} s")
-        age_s = time.monotonic() - self._frame.stamp_s
+        frame = self._frame
+        assert frame is not None  # `_arrived` says so
+        age_s = time.monotonic() - frame.stamp_s
         if age_s > SILENCE_S:
             raise RobotSilent(f"camera {self._name} fell silent: its last picture is {age_s:.1f} s old")
-        return self._frame
+        return frame
 
     def close(self) -> None:
         self._ending.set()

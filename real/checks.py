@@ -26,8 +26,10 @@ def robot_checks(env: RobotEnv) -> list[Check]:
     return [
         Check("controller", f"{driver.model} {driver.firmware}", driver.model.upper().startswith("FR3")),
         _fault(env),
-        Check("mode", "automatic" if state.robot_mode == 0 else "manual", state.robot_mode == 0, False),
-        Check("drives", "on" if state.enabled else "off", state.enabled, False),
+        Check(
+            "mode", "automatic" if state.robot_mode == 0 else "manual", state.robot_mode == 0, needed_before_power=False
+        ),
+        Check("drives", "on" if state.enabled else "off", state.enabled, needed_before_power=False),
         Check("joints", f"{joints} deg", _inside(env, state.joint_deg)),
         Check("gripper", f"{state.gripper_percent} % open", state.gripper_fault == 0),
         *(_camera(env, name) for name in env.cameras),

@@ -184,7 +184,7 @@ class Controller:
         with self._lock:
             self.emergency_stop = False
 
-    def set_safety_stop(self, active: bool) -> None:
+    def set_safety_stop(self, *, active: bool) -> None:
         with self._lock:
             self.safety_stop = active
             if active:

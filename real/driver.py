@@ -144,11 +144,14 @@ class FairinoDriver:
 
     def settle(self) -> None:
         """Wait for a fresh state in which the arm stands still. RobotFault when it goes on moving."""
-        ends_s, state = time.monotonic() + SETTLE_S, None
-        while time.monotonic() < ends_s:
+        begin_s = time.monotonic()
+        state = self.states.wait_newer(begin_s, MAX_STATE_AGE_S)
+        while np.abs(state.joint_deg_s).max() >= STILL_DEG_S:
+            if time.monotonic() > begin_s + SETTLE_S:
+                break
             state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
-            if np.abs(state.joint_deg_s).max() < STILL_DEG_S:
-                return
+        else:
+            return
         raise RobotFault(f"the arm still moves after {SETTLE_S:g} s ({np.abs(state.joint_deg_s).max():.1f} deg/s)")
 
     def start_servo(self) -> np.ndarray:
@@ -216,5 +219,3 @@ class FairinoDriver:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-

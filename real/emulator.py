@@ -106,15 +106,19 @@ def build_world(config: EmulatorConfig) -> World:
     return World(WorldConfig(task=config.task, render=RenderConfig(height=config.height, width=config.width)))
 
 
+def _open(config: EmulatorConfig) -> Emulator:
+    try:
+        return Emulator(config, build_world(config))
+    except OSError as error:
+        raise UserError(f"cannot serve on {config.host}: {error}; is another emulator running?") from error
+
+
 def main(arguments: list[str]) -> int:
     try:
         config = parse_options(EmulatorConfig, arguments)
-        emulator = Emulator(config, build_world(config))
+        emulator = _open(config)
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"cannot serve on {config.host}: {error}; is another emulator running?", file=sys.stderr)
         return 2
     sys.setswitchinterval(0.0005)  # the cycle must not wait 5 ms for a thread that parses XML
     for name in (signal.SIGINT, signal.SIGTERM):

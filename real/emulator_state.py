@@ -14,7 +14,7 @@ class StateServer:
         self._due_s = 0.0
         self._clients: list[socket.socket] = []
         self._listener = socket.create_server(address)
-        self._listener.setblocking(False)
+        self._listener.settimeout(0.0)
         self.address = self._listener.getsockname()
 
     def push(self, make_frame) -> None:
@@ -38,7 +38,7 @@ class StateServer:
         with contextlib.suppress(BlockingIOError):
             client, _ = self._listener.accept()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client.setblocking(False)
+            client.settimeout(0.0)
             self._clients.append(client)
 
     def _drop(self, client: socket.socket) -> None:

@@ -63,6 +63,8 @@ class RobotEnv:
 
     def observe(self) -> Observation:
         """The newest state and pictures; during a fault the last good ones, ageing."""
+        if self._seen is None:
+            raise RuntimeError("observe before reset")
         age_s = time.monotonic() - self._seen.stamp_s
         return dataclasses.replace(self._seen, age_s=age_s)
 
@@ -150,4 +152,6 @@ class RobotEnv:
             self.ticker.wait()
         away = float(np.abs(self.driver.state()[0][: self.robot.joints] - home).max())
         if away > HOMED_RAD:
-            raise RobotFault(f"the home pose was not reached: {np.rad2deg(away):.1f} deg away; is something in the way?")
+            raise RobotFault(
+                f"the home pose was not reached: {np.rad2deg(away):.1f} deg away; is something in the way?"
+            )

@@ -5,6 +5,7 @@ the emulator only, the bench. Answers: {"error": text} or whatever the handler r
 may return (dict, bytes), the dict then gets "bytes": length.
 """
 
+import contextlib
 import json
 import socket
 import threading
@@ -38,7 +39,6 @@ class LineServer(ThreadingTCPServer):
 
 class _LineHandler(StreamRequestHandler):
     disable_nagle_algorithm = True
-    server: LineServer
 
     def handle(self) -> None:
         while line := self.rfile.readline(MAX_LINE_BYTES):
@@ -96,10 +96,8 @@ class LineClient:
 
     def _drop(self) -> None:
         if self._file is not None:
-            try:
+            with contextlib.suppress(OSError):  # it flushes what could not be sent
                 self._file.close()
-            except OSError:
-                pass  # flushing what could not be sent
             self._file = None
 
     def close(self) -> None:

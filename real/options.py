@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from sim.errors import UserError, nearest
 
-Config = TypeVar("Config")
+Config = TypeVar("Config")  # a dataclass
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
 def parse_options(schema: type[Config], arguments: Sequence[str]) -> Config:
     """An instance of `schema` (fields str, int, float or bool). UserError names the wrong key or value."""
-    fields = {field.name: field for field in dataclasses.fields(schema)}
+    fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore
     values = {}
     for argument in arguments:
         name, equals, text = argument.partition("=")
@@ -22,7 +22,7 @@ def parse_options(schema: type[Config], arguments: Sequence[str]) -> Config:
             raise UserError(f"{argument!r} is not understood, expected key=value with one of {', '.join(fields)}")
         if name not in fields:
             raise UserError(nearest(name, fields, "option"))
-        values[name] = _convert(name, fields[name].type, text)
+        values[name] = _convert(name, typing.get_type_hints(schema)[name], text)
     return schema(**values)
 
 
@@ -31,7 +31,7 @@ def typed(schema: type[Config], values: dict, where: str = "") -> Config:
 
     where: prefix of the keys in messages, e.g. "robot.".
     """
-    fields = {field.name: field for field in dataclasses.fields(schema)}
+    fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore
     for name, value in values.items():
         if name not in fields:
             raise UserError(nearest(where + name, [where + known for known in fields], "option"))

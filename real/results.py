@@ -46,7 +46,9 @@ class Results:
             raise UserError(f"{self._path} is not the results of a rollout; name a new out=DIR") from error
         for name, value in self._facts.items():
             if before.get(name) != value:
-                raise UserError(f"{self._path} was made with {name}={before.get(name)}, not {value}; name a new out=DIR")
+                raise UserError(
+                    f"{self._path} was made with {name}={before.get(name)}, not {value}; name a new out=DIR"
+                )
 
     def add(self, result: EpisodeResult, fault: str) -> None:
         """Note one episode and rewrite the file in one step."""

@@ -9,12 +9,11 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import hydra
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from real.checks import report, robot_checks
@@ -50,11 +49,17 @@ class RolloutConfig:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
 
 
+class SeeingAgent(Agent, Protocol):
+    """An agent that says how large its pictures are, (height, width)."""
+
+    image_size: tuple[int, int]
+
+
 class EpisodeSink(Protocol):
     """Where episodes go: a recorder for each, and `keep` when it has been played."""
 
     def recorder(self) -> Recorder: ...
-    def keep(self, recorder: Recorder, env: RobotEnv, result: EpisodeResult) -> None: ...
+    def keep(self, recorder, env: RobotEnv, result: EpisodeResult) -> None: ...
 
 
 def play(
@@ -76,7 +81,7 @@ def play(
             raise env.fault
 
 
-def run(config: RolloutConfig, load_agent: Callable, say: Callable[[str], None] = print) -> dict:
+def run(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], say: Callable[[str], None] = print) -> dict:
     """The whole program; returns what results.json holds. `load_agent(checkpoint) -> Agent`."""
     mode = config.mode or DEFAULT_MODE[config.robot.kind]
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
@@ -91,12 +96,12 @@ def run(config: RolloutConfig, load_agent: Callable, say: Callable[[str], None] 
             raise UserError("the robot is not fit to move; see the checks above")
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
-        out = Path(config.out or RUNS / "rollout" / datetime.now().strftime("%Y%m%d-%H%M%S"))
+        out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
         return _record(config, env, agent, checkpoint, out, say)
 
 
 def _record(
-    config: RolloutConfig, env: RobotEnv, agent: Agent, checkpoint: Path, out: Path, say: Callable[[str], None]
+    config: RolloutConfig, env: RobotEnv, agent: SeeingAgent, checkpoint: Path, out: Path, say: Callable[[str], None]
 ) -> dict:
     from real.recording import DatasetSink  # pyarrow and PyAV take a second
 
@@ -137,9 +142,12 @@ def newest_checkpoint(runs: Path, say: Callable[[str], None]) -> Path:
 
 def compose(cfg: DictConfig) -> RolloutConfig:
     """The composed configuration, every key and type checked."""
-    values = OmegaConf.to_container(cfg, resolve=True)
-    robot = typed(RobotConfig, values.pop("robot"), "robot.")
-    return typed(RolloutConfig, {**values, "robot": robot})
+    robot = typed(RobotConfig, _plain(cfg.pop("robot")), "robot.")
+    return typed(RolloutConfig, {**_plain(cfg), "robot": robot})
+
+
+def _plain(node: DictConfig) -> dict:
+    return {str(name): value for name, value in OmegaConf.to_container(node, resolve=True).items()}  # type: ignore
 
 
 def _interrupt(*_) -> None:

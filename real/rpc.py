@@ -37,7 +37,7 @@ class _DeadlineTransport(xmlrpc.client.Transport):
             connection.sock.settimeout(self._remaining_s())
         return connection
 
-    def send_content(self, connection: http.client.HTTPConnection, request_body: bytes) -> None:
+    def send_content(self, connection: http.client.HTTPConnection, request_body) -> None:
         super().send_content(connection, request_body)
         connection.sock.settimeout(self._remaining_s())
 

@@ -44,7 +44,9 @@ class RobotConfig:
             if value not in choices:
                 raise UserError(nearest(str(value), choices, name))
         if self.kind == "fr3" and not self.instruction:
-            raise UserError("robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'")
+            raise UserError(
+                "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
+            )
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[
         if config.kind == "emulator":
             cameras, bench = _emulated_cameras(place), EmulatedBench((place.ip, place.bench))
         else:
-            cameras, bench = _usb_cameras(config, image_size), OperatorBench(config.instruction, config.time_limit_s)
+            cameras, bench = (
+                _usb_cameras(config, image_size),
+                OperatorBench(str(config.instruction), config.time_limit_s),
+            )
         yield opened.enter_context(RobotEnv(driver, cameras, bench))
 
 

@@ -54,8 +54,10 @@ class StateLink:
     def wait_newer(self, than_s: float, timeout_s: float) -> ControllerState:
         """The first state received after `than_s` (monotonic). RobotSilent when none comes in time."""
         with self._arrived:
-            if self._arrived.wait_for(lambda: self._latest and self._latest.stamp_s > than_s, timeout_s):
-                return self._latest
+            self._arrived.wait_for(lambda: self._latest and self._latest.stamp_s > than_s, timeout_s)
+            state = self._latest
+        if state is not None and state.stamp_s > than_s:
+            return state
         raise RobotSilent(
             f"no state from {self.address[0]}:{self.address[1]} within {timeout_s:g} s; "
             "check power and address, and that no other program holds the state port"

@@ -71,7 +71,7 @@ def parse_version(text: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def checksum(data: bytes) -> int:
+def checksum(data: bytes | bytearray) -> int:
     """The byte sum, low 16 bits."""
     return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFF
 

@@ -12,6 +12,7 @@ import numpy as np
 from sim.errors import UserError
 from sim.scene import (
     CUBE_HALF_M,
+    CUBE_MAX_HALF_M,
     FRONT_FOVY_DEG,
     FRONT_LOOKAT_M,
     FRONT_POS_M,
@@ -58,6 +59,8 @@ class RandomizeConfig:
                 if len(value) != 2 or value[0] > value[1]:
                     raise UserError(f"randomize.{name}={list(value)}: expected [low, high] with low <= high")
                 object.__setattr__(self, name, (float(value[0]), float(value[1])))
+        if self.cube_half_m[1] > CUBE_MAX_HALF_M:
+            raise UserError(f"randomize.cube_half_m={list(self.cube_half_m)}: expected at most {CUBE_MAX_HALF_M}")
 
 
 def nominal() -> RandomizeConfig:
@@ -136,7 +139,6 @@ class Randomizer:
             geom, body = scene.cube_geoms[i], scene.cubes[i]
             model.geom_size[geom] = half
             model.geom_rbound[geom] = half * np.sqrt(3)
-            model.geom_aabb[geom, 3:] = half
             model.geom_friction[geom, 0] = values["cube_friction"][i]
             model.body_mass[body] = mass
             model.body_inertia[body] = mass * (2 * half) ** 2 / 6  # solid cube

@@ -17,17 +17,19 @@ from sim.robot import Robot
 PHYSICS_DT_S = 0.002
 MAX_OBJECTS = 3  # cubes and plates each; the ones an episode does not use are parked
 CUBE_HALF_M = 0.020
+CUBE_MAX_HALF_M = 0.030
 PLATE_RADIUS_M = 0.050
 PLATE_HALF_HEIGHT_M = 0.004
-PARKED_M = np.array([2.0, 0.0, -0.73])  # on the floor behind the arm, out of every camera's view
+PLATE_TOP_M = 2 * PLATE_HALF_HEIGHT_M
+PARKED_M = np.array([-3.0, 0.0, -0.73])  # on the floor far behind the front camera
 TABLE_CENTER_M = (-0.28, 0.0)
 FLOOR_Z_M = -0.75
 FRONT_POS_M = np.array([-0.86, 0.0, 0.50])
 FRONT_LOOKAT_M = np.array([-0.33, 0.0, 0.02])
 FRONT_FOVY_DEG = 42.0
 TABLE_TEXTURES = (
-    "style_01/floor_orange_d", "style_02/floor_green_d", "style_03/floor_blue_d", "style_04/floor_red_d",
-    "style_05/floor_blue_d", "style_01/wall_purple_d", "style_03/wall_green_d", "style_05/wall_red_d",
+    "style_01/floor_orange_d", "style_02/floor_green_d", "style_03/floor_blue_d", "style_04/floor_blue_d",
+    "style_05/floor_blue_d", "style_01/wall_purple_d", "style_03/wall_gray_d", "style_05/wall_red_d",
 )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ class Scene:
     finger_qpos: np.ndarray  # (2,)
     gripper_actuator: int
     tcp_site: int
-    pads: np.ndarray  # (2,) geoms
+    pads: np.ndarray  # geoms that touch what is held
     cubes: np.ndarray  # (MAX_OBJECTS,) bodies
     cube_geoms: np.ndarray
     cube_qpos: np.ndarray  # first address of each free joint
@@ -142,21 +144,25 @@ def _add_cube(spec: mujoco.MjSpec, i: int) -> None:
     body = spec.worldbody.add_body(name=f"cube_{i}", pos=PARKED_M + [0.1 * i, 0, 0])
     body.add_freejoint(name=f"cube_{i}")
     body.add_geom(
-        name=f"cube_{i}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[CUBE_HALF_M] * 3, mass=0.08, condim=4,
+        # Compiled larger than any drawn size: the broad phase keeps the compiled bounds, and a cube
+        # drawn larger than them would lose its contacts.
+        name=f"cube_{i}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[CUBE_MAX_HALF_M] * 3, mass=0.08, condim=4,
         friction=[1.0, 0.01, 0.0001], solref=[0.01, 1], rgba=[0.8, 0.1, 0.1, 1],
     )  # fmt: skip
 
 
 def _add_plate(spec: mujoco.MjSpec, i: int) -> None:
     # A plate does not slide: it stands for a fixture. That keeps three bodies out of the dynamics.
+    # What carries is a box sunk into the table: thin cylinders under boxes make poor contacts.
     body = spec.worldbody.add_body(name=f"plate_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
+    seen = {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "contype": 0, "conaffinity": 0, "rgba": [0.2, 0.3, 0.8, 1]}
+    top, foot = 0.002, PLATE_HALF_HEIGHT_M - 0.002  # half heights
+    body.add_geom(name=f"plate_{i}", size=[PLATE_RADIUS_M, top, 0], pos=[0, 0, PLATE_TOP_M - top], **seen)
+    body.add_geom(name=f"plate_foot_{i}", size=[0.8 * PLATE_RADIUS_M, foot, 0], pos=[0, 0, foot], **seen)
+    half, depth = 0.9 * PLATE_RADIUS_M, 0.015
     body.add_geom(
-        name=f"plate_{i}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[PLATE_RADIUS_M, 0.002, 0],
-        pos=[0, 0, 2 * PLATE_HALF_HEIGHT_M - 0.002], rgba=[0.2, 0.3, 0.8, 1], friction=[0.8, 0.005, 0.0001],
-    )  # fmt: skip
-    body.add_geom(
-        name=f"plate_foot_{i}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, rgba=[0.2, 0.3, 0.8, 1],
-        size=[0.8 * PLATE_RADIUS_M, PLATE_HALF_HEIGHT_M - 0.002, 0], pos=[0, 0, PLATE_HALF_HEIGHT_M - 0.002],
+        type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, depth], pos=[0, 0, PLATE_TOP_M - depth], group=3,
+        friction=[0.8, 0.005, 0.0001],
     )  # fmt: skip
 
 
@@ -189,7 +195,7 @@ def _resolve(robot: Robot, model: mujoco.MjModel) -> Scene:
         finger_qpos=qpos(["finger_left", "finger_right"]),
         gripper_actuator=model.actuator("gripper").id,
         tcp_site=model.site("tcp").id,
-        pads=np.array([model.geom("pad_left").id, model.geom("pad_right").id]),
+        pads=np.array([g for g in range(model.ngeom) if (model.geom(g).name or "").startswith("pad_") and model.geom_contype[g]]),
         cubes=np.array([model.body(n).id for n in cubes]),
         cube_geoms=np.array([model.geom(n).id for n in cubes]),
         cube_qpos=qpos(cubes),

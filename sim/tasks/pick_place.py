@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from sim.errors import UserError, nearest
-from sim.scene import CUBE_HALF_M, MAX_OBJECTS, PARKED_M, PLATE_HALF_HEIGHT_M, PLATE_RADIUS_M, Scene
+from sim.scene import CUBE_HALF_M, MAX_OBJECTS, PARKED_M, PLATE_RADIUS_M, PLATE_TOP_M, Scene
 
 NAME = "pick_place"
 TIME_LIMIT_S = 15.0
@@ -102,7 +102,7 @@ def object_pos_w(scene: Scene, data: mujoco.MjData) -> np.ndarray:
 
 def target_pos_w(scene: Scene, data: mujoco.MjData) -> np.ndarray:
     """(3,) centre of the top of the named plate in the world frame, m."""
-    return data.xpos[scene.plates[0]] + [0, 0, 2 * PLATE_HALF_HEIGHT_M]
+    return data.xpos[scene.plates[0]] + [0, 0, PLATE_TOP_M]
 
 
 def is_placed(scene: Scene, data: mujoco.MjData) -> bool:

@@ -63,7 +63,9 @@ def test_success_ends_the_episode_when_it_has_held(env, running):
     running.world.goal = True
     assert not env.apply(action).success
     feedback = env.apply(action)
-    assert feedback.terminated and feedback.success and feedback.reward == 0.0
+    assert feedback.terminated
+    assert feedback.success
+    assert feedback.reward == 0.0
 
 
 def test_ticks_are_twenty_a_second_by_absolute_deadlines(env):
@@ -83,7 +85,8 @@ def test_a_fault_truncates_the_episode_and_the_next_reset_raises_it(env, running
         if feedback.truncated:
             break
         feedback = env.apply(action)
-    assert feedback.truncated and not feedback.success
+    assert feedback.truncated
+    assert not feedback.success
     assert env.observe().images
     assert env.facts()["robot/fault"]
     with pytest.raises(RobotFault):
@@ -182,6 +185,8 @@ def test_a_missing_usb_camera_or_opencv_is_one_error():
 def test_pictures_are_cropped_to_the_aspect_before_they_are_resized():
     image = np.zeros((48, 64, 3), np.uint8)
     image[:, 8:56] = 200
-    square = fit(image, 24, 24, lambda picture, size: picture[:: picture.shape[0] // size[1], :: picture.shape[1] // size[0]])
+    square = fit(
+        image, 24, 24, lambda picture, size: picture[:: picture.shape[0] // size[1], :: picture.shape[1] // size[0]]
+    )
     assert square.shape == (24, 24, 3)
     assert square.min() == 200

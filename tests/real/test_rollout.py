@@ -127,7 +127,7 @@ def test_summary_by_hand():
 
 def test_results_keep_the_guard_s_counts(tmp_path):
     results = Results(tmp_path, {})
-    results.add(EpisodeResult(1, True, 20, 1.0, GuardReport({"speed": 3})), "")
+    results.add(EpisodeResult(1, success=True, steps=20, time_s=1.0, guard=GuardReport({"speed": 3})), "")
     assert results.write()["episodes"][0]["guard"] == {"counts": {"speed": 3}, "latched": ""}
 
 
@@ -174,7 +174,9 @@ def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
     words = ["robot=fr3", "robot.ip=127.0.0.1", "robot.rpc_port=1", "robot.instruction=go", f"checkpoint={tmp_path}"]
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "agent.py").write_text("def load_agent(path):\n    return type('A', (), {'image_size': (8, 8)})()\n")
+    (tmp_path / "policies" / "agent.py").write_text(
+        "def load_agent(path):\n    return type('A', (), {'image_size': (8, 8)})()\n"
+    )
     search = f"{tmp_path}:{ROOT}"
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", *words],

@@ -40,7 +40,10 @@ def test_parse_reads_every_field_at_its_documented_offset(size):
     np.testing.assert_array_equal(state.joint_deg, JOINTS)
     np.testing.assert_array_equal(state.joint_deg_s, [1, 2, 3, 4, 5, 6])
     assert (state.main_code, state.sub_code, state.robot_mode) == (29, 3, 1)
-    assert state.faulted and state.emergency_stop and state.safety_stop and state.collision
+    assert state.faulted
+    assert state.emergency_stop
+    assert state.safety_stop
+    assert state.collision
     assert (state.enabled, state.motion_done) == (True, True)
     assert (state.gripper_percent, state.gripper_fault, state.stamp_s) == (42, 300, 2.5)
 

@@ -30,7 +30,8 @@ def test_an_allowed_action_passes_unchanged_and_uncounted():
     asked = HOME + np.float32(0.5 * STEP_RAD)
     asked[-1] = 0.3
     np.testing.assert_array_equal(guard.check(see(HOME), asked), asked)
-    assert guard.report.counts == {} and guard.report.latched == ""
+    assert guard.report.counts == {}
+    assert guard.report.latched == ""
 
 
 def test_too_fast_a_step_is_scaled_as_a_whole_and_counted():
@@ -107,6 +108,7 @@ def test_nothing_beyond_a_limit_ever_leaves(start, asked, lag, age_s):
         before = sent
         sent = guard.check(see(state, age_s), wanted)
         assert np.isfinite(sent).all()
-        assert (sent >= FR3.action_min).all() and (sent <= FR3.action_max).all()
+        assert (sent >= FR3.action_min).all()
+        assert (sent <= FR3.action_max).all()
         assert np.abs(sent[:6] - before[:6]).max() <= STEP_RAD + 1e-6
         state = (sent + np.float32(lag) * (state - sent)).astype(np.float32)

@@ -37,7 +37,8 @@ def assert_within_limits(path: np.ndarray) -> None:
     assert np.abs(speed).max(initial=0) <= FR3.policy_speed_rad_s * (1 + 1e-6)
     assert np.abs(accel).max(initial=0) <= FR3.policy_accel_rad_s2 * (1 + 1e-6)
     assert np.abs(jerk).max(initial=0) <= FR3.policy_jerk_rad_s3 * (1 + 1e-6)
-    assert (path >= LOW - 2e-6).all() and (path <= HIGH + 2e-6).all()
+    assert (path >= LOW - 2e-6).all()
+    assert (path <= HIGH + 2e-6).all()
 
 
 @settings(max_examples=200, deadline=None)
