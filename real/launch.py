@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 from real.faults import RobotSilent
 
@@ -12,6 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0  # compiling the scene on a loaded machine
 END_S = 5.0
 PORTS = ("rpc_port", "state_port", "camera_port", "bench_port")
+
+
+def _close(pipe: IO | None) -> None:
+    if pipe is not None:
+        pipe.close()
 
 
 class EmulatorProcess:
@@ -28,8 +34,8 @@ class EmulatorProcess:
         self._errors: list[str] = []
         self._ready = threading.Event()
         self._readers = [
-            threading.Thread(target=self._read, args=(self._process.stdout, self.output), daemon=True),
-            threading.Thread(target=self._read, args=(self._process.stderr, self._errors), daemon=True),
+            threading.Thread(target=self._read, args=(pipe, lines), daemon=True)
+            for pipe, lines in ((self._process.stdout, self.output), (self._process.stderr, self._errors))
         ]
         for reader in self._readers:
             reader.start()
@@ -48,7 +54,7 @@ class EmulatorProcess:
 
     def stop(self) -> None:
         """End the process; it is killed when it does not go by itself."""
-        self._process.stdin.close()
+        _close(self._process.stdin)
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -56,8 +62,8 @@ class EmulatorProcess:
             self._process.wait()
         for reader in self._readers:
             reader.join(END_S)
-        self._process.stdout.close()
-        self._process.stderr.close()
+        _close(self._process.stdout)
+        _close(self._process.stderr)
 
     def __enter__(self) -> "EmulatorProcess":
         return self

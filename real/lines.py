@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import cast
 
 from real.faults import RobotSilent
 from sim.errors import UserError
@@ -47,7 +48,7 @@ class _LineHandler(StreamRequestHandler):
 
     def _answer(self, line: bytes) -> tuple[dict, bytes]:
         try:
-            answer = self.server.handle(json.loads(line))
+            answer = cast(LineServer, self.server).handle(json.loads(line))
         except UserError as error:
             return {"error": str(error)}, b""
         except (KeyError, ValueError, RuntimeError) as error:

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 from sim.errors import UserError
@@ -16,7 +17,7 @@ FILE = "results.json"
 def summary(episodes: list[dict]) -> dict:
     """success_rate with its 95 % Wilson interval, throughput and the mean time of a success."""
     n, successes = len(episodes), sum(episode["success"] for episode in episodes)
-    low, high = proportion_confint(successes, n, method="wilson") if n else (0.0, 1.0)
+    low, high = map(np.asarray, proportion_confint(successes, n, method="wilson") if n else (0.0, 1.0))
     hours = sum(episode["time_s"] for episode in episodes) / 3600
     times = [episode["time_s"] for episode in episodes if episode["success"]]
     return {

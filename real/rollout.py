@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -142,12 +142,9 @@ def newest_checkpoint(runs: Path, say: Callable[[str], None]) -> Path:
 
 def compose(cfg: DictConfig) -> RolloutConfig:
     """The composed configuration, every key and type checked."""
-    robot = typed(RobotConfig, _plain(cfg.pop("robot")), "robot.")
-    return typed(RolloutConfig, {**_plain(cfg), "robot": robot})
-
-
-def _plain(node: DictConfig) -> dict:
-    return {str(name): value for name, value in OmegaConf.to_container(node, resolve=True).items()}  # type: ignore
+    values = cast(dict, OmegaConf.to_container(cfg, resolve=True))
+    robot = typed(RobotConfig, values.pop("robot"), "robot.")
+    return typed(RolloutConfig, {**values, "robot": robot})
 
 
 def _interrupt(*_) -> None:
