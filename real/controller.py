@@ -38,6 +38,8 @@ class Controller:
         self.servo_calls = 0
         self.speed_percent = 100
         self._lock = threading.RLock()
+        # Held for a whole cycle, so that a ServoJ does not wait for the physics but a reset does.
+        self._cycle = threading.Lock()
         self._frames = 0
         self._low_deg = np.rad2deg(twin.robot.position_min_rad)
         self._high_deg = np.rad2deg(twin.robot.position_max_rad)
@@ -56,10 +58,12 @@ class Controller:
     def tick(self, periods: int = 1) -> None:
         """Advance the arm by `periods` of 8 ms towards the last target: it is held without a stream."""
         for _ in range(periods):
-            with self._lock:
-                step = self._opening_speed * SERVO_PERIOD_S
-                self._opening += float(np.clip(self._opening_target - self._opening, -step, step))
-                self.twin.tick(np.deg2rad(self._target_deg), self._opening)
+            with self._cycle:
+                with self._lock:
+                    step = self._opening_speed * SERVO_PERIOD_S
+                    self._opening += float(np.clip(self._opening_target - self._opening, -step, step))
+                    target_rad, opening = np.deg2rad(self._target_deg), self._opening
+                self.twin.tick(target_rad, opening)
 
     def frame(self) -> bytes:
         """The state as the state port sends it."""
@@ -193,7 +197,7 @@ class Controller:
 
     def place(self, seed: int) -> None:
         """The bench is set up anew and the arm stands at its start pose. RuntimeError in servo mode."""
-        with self._lock:
+        with self._cycle, self._lock:
             if self.in_servo:
                 raise RuntimeError("the bench cannot be reset while the arm is in servo mode")
             self.twin.reset(seed)
