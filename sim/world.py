@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from sim import randomize
+from sim.errors import UserError, nearest
 from sim.gl import check_gl
 from sim.kinematics import ToolKinematics, tool_down
 from sim.randomize import RandomizeConfig, Randomizer
@@ -28,6 +29,10 @@ class WorldConfig:
     task: str = pick_place.NAME
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise UserError(nearest(self.task, TASKS, "task"))
 
 
 class World:

@@ -1,0 +1,117 @@
+"""`python -m sim.collect [task=pick_place] [episodes=500] [seed=0] [out=DIR] [workers=2]`
+
+The scripted expert plays randomized episodes; they are written as a LeRobotDataset v3.0. Failed
+episodes are left out, the next seed takes their place. A killed run goes on where it stopped.
+"""
+
+import functools
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sim.config import run_program
+from sim.contract import POLICY_PERIOD_S
+from sim.dataset import DatasetWriter, Episode
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.loop import EpisodeResult, run_episode
+from sim.provenance import provenance
+from sim.randomize import RandomizeConfig
+from sim.recorder import FPS, EpisodeRecorder, features
+from sim.robot import FR3
+from sim.scene import RenderConfig
+from sim.workers import play_all
+from sim.world import WorldConfig
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Options of the program."""
+
+    task: str = "pick_place"
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    episodes: int = 500
+    seed: int = 0
+    out: str = "runs/demos"
+    workers: int = 2
+    perturb: float = 0.35  # share of episodes in which the arm is pushed off its way
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.workers < 1:
+            raise UserError(f"episodes={self.episodes}, workers={self.workers}: expected at least 1 of each")
+
+    @property
+    def world(self) -> WorldConfig:
+        return WorldConfig(self.task, self.randomize, self.render)
+
+
+class ExpertPlayer:
+    """Plays and records one demonstration per seed."""
+
+    def __init__(self, world: WorldConfig, perturb: float):
+        self._env = SimEnv(world)
+        self._expert = Expert(self._env, perturb)
+        self._guard = MotionGuard(self._env.robot)
+
+    def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
+        recorder = EpisodeRecorder()
+        result = run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S, recorder)
+        episode = recorder.episode(result, "expert", self._env.facts()) if result.success else None
+        return result, episode
+
+
+def collect(config: CollectConfig) -> Path:
+    """Bring the dataset in `config.out` to `config.episodes` episodes."""
+    image_size = (config.world.render.height, config.world.render.width)
+    # How many, by how many and where do not change what an episode is: they may differ on resuming.
+    about = provenance({"world": config.world, "seed": config.seed, "perturb": config.perturb})
+    root = Path(config.out)
+    with DatasetWriter(root, features(FR3, image_size), FPS, FR3.name, about) as writer:
+        begun, before = time.monotonic(), writer.num_episodes
+        failed = _fill(writer, config, root)
+        took = time.monotonic() - begun
+    new = writer.num_episodes - before
+    if new:
+        share = new / (new + failed)
+        print(f"{new} episodes in {took:.0f} s ({new / took:.1f}/s), expert success {share:.1%}; {root}")
+    else:
+        print(f"{root} holds {writer.num_episodes} episodes already")
+    return root
+
+
+def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
+    """Commit episodes until there are enough; returns how many attempts failed."""
+    make_player = functools.partial(ExpertPlayer, config.world, config.perturb)
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
+        next_seed = _next_seed(root, writer.num_episodes, config.seed)
+        while missing := max(config.episodes - writer.num_episodes, 0):
+            seeds = range(next_seed, next_seed + missing)
+            for result, episode in play_all(make_player, seeds, min(config.workers, missing)):
+                if episode is None:
+                    failed += 1
+                else:
+                    writer.commit(episode)
+                    bar.update(task, completed=writer.num_episodes)
+            next_seed += missing
+    return failed
+
+
+def _next_seed(root: Path, episodes: int, first_seed: int) -> int:
+    """The seed after the last committed episode's."""
+    if not episodes:
+        return first_seed
+    from sim.dataset import Dataset
+
+    return int(Dataset(root).episode_facts(episodes - 1)["seed"]) + 1
+
+
+if __name__ == "__main__":
+    run_program("collect", CollectConfig, collect, __doc__)
