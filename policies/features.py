@@ -104,7 +104,7 @@ def cache_features(
     index = plan(dataset, vision)
     old = read_index(folder)
     index.done = inherited(index, old)
-    if index != old:
+    if index.missing or index != old:
         with lock(folder):
             # Read again: until the lock was held, another process may have added episodes.
             index.done = inherited(index, read_index(folder))
