@@ -19,6 +19,7 @@ from real.emulator_rpc import Methods, RpcServer
 from real.emulator_state import StateServer
 from real.lines import LineServer
 from real.options import parse_options
+from real.priority import raise_priority
 from real.twin import Twin
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
@@ -114,6 +115,7 @@ def _open(config: EmulatorConfig) -> Emulator:
 
 
 def main(arguments: list[str]) -> int:
+    raise_priority()
     try:
         config = parse_options(EmulatorConfig, arguments)
         emulator = _open(config)

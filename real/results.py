@@ -1,15 +1,18 @@
-"""results.json of a rollout: the success rate with its interval, rewritten after every episode."""
+"""results.json of a rollout: outcomes with their interval, derived from the recorded dataset.
+
+The dataset is the one truth, so that a run that was killed goes on with the right counts.
+"""
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
+from sim.contract import POLICY_PERIOD_S
+from sim.dataset import Dataset
 from sim.errors import UserError
-from sim.loop import EpisodeResult
 
 FILE = "results.json"
 
@@ -30,37 +33,44 @@ def summary(episodes: list[dict]) -> dict:
     }
 
 
-class Results:
-    """The outcomes of one output directory. `facts`: what the run was; it must agree on resuming."""
+def recorded(root: Path) -> list[dict]:
+    """One row per committed episode of the dataset in `root`."""
+    dataset = Dataset(root)
+    return [_row(dataset, episode) for episode in range(dataset.num_episodes)]
 
-    def __init__(self, out: Path, facts: dict):
-        self._path, self._facts = out / FILE, facts
-        self.episodes: list[dict] = []
-        if self._path.exists():
-            self._resume()
 
-    def _resume(self) -> None:
-        try:
-            before = json.loads(self._path.read_text())
-            self.episodes = before["episodes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self._path} is not the results of a rollout; name a new out=DIR") from error
-        for name, value in self._facts.items():
-            if before.get(name) != value:
-                raise UserError(
-                    f"{self._path} was made with {name}={before.get(name)}, not {value}; name a new out=DIR"
-                )
+def _row(dataset: Dataset, episode: int) -> dict:
+    facts, steps = dataset.episode_facts(episode), dataset.length(episode)
+    return {
+        "seed": int(facts["seed"]),
+        "success": bool(facts["success"]),
+        "steps": steps,
+        "time_s": steps * POLICY_PERIOD_S,
+        "guard": {"latched": facts["guard/latched"], "counts": json.loads(facts["guard/counts"])},
+        "fault": facts["robot/fault"],
+    }
 
-    def add(self, result: EpisodeResult, fault: str) -> None:
-        """Note one episode and rewrite the file in one step."""
-        row = {name: value for name, value in asdict(result).items() if name != "guard"}
-        self.episodes.append({**row, "guard": asdict(result.guard), "fault": fault})
-        self.write()
 
-    def write(self) -> dict:
-        """The whole content, written."""
-        content = {**summary(self.episodes), **self._facts, "episodes": self.episodes}
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content, indent=1))
-        os.replace(temporary, self._path)
-        return content
+def check_same_run(out: Path, facts: dict) -> None:
+    """UserError when `out` holds results of another run than `facts` describe."""
+    path = out / FILE
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text())
+        differing = [name for name, value in facts.items() if before[name] != value]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the results of a rollout; name a new out=DIR") from error
+    if differing:
+        name = differing[0]
+        raise UserError(f"{path} was made with {name}={before[name]}, not {facts[name]}; name a new out=DIR")
+
+
+def write(out: Path, facts: dict) -> dict:
+    """results.json of the dataset in `out`, replaced in one step; returns its content."""
+    episodes = recorded(out)
+    content = {**summary(episodes), **facts, "episodes": episodes}
+    temporary = out / (FILE + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    os.replace(temporary, out / FILE)
+    return content

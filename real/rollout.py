@@ -5,37 +5,40 @@ of the simulator. Without a robot an emulator of our own is started and driven; 
 the newest one under runs/ is taken. On hardware nothing moves before mode=auto.
 """
 
+import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
+from real import results
 from real.checks import report, robot_checks
 from real.env import RobotEnv
-from real.options import typed
-from real.results import Results
+from real.priority import raise_priority
 from real.session import RobotConfig, open_robot
+from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
+from sim.dataset import DatasetWriter
 from sim.errors import UserError, nearest
 from sim.guard import MotionGuard
-from sim.loop import Agent, EpisodeResult, Recorder, run_episode
+from sim.loop import Agent, run_episode
+from sim.provenance import provenance
+from sim.recorder import FPS, EpisodeRecorder, features
 
 RUNS = Path("runs")
 MODES = ("dry", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
     """The options of the program; `conf/rollout.yaml` says what null stands for."""
 
-    robot: RobotConfig
+    robot: RobotConfig = field(default_factory=RobotConfig)
     checkpoint: str | None = None
     episodes: int = 10
     seed: int = 900000
@@ -55,68 +58,47 @@ class SeeingAgent(Agent, Protocol):
     image_size: tuple[int, int]
 
 
-class EpisodeSink(Protocol):
-    """Where episodes go: a recorder for each, and `keep` when it has been played."""
-
-    def recorder(self) -> Recorder: ...
-    def keep(self, recorder, env: RobotEnv, result: EpisodeResult) -> None: ...
-
-
-def play(
-    env: RobotEnv, agent: Agent, seeds: range, sink: EpisodeSink, results: Results, say: Callable[[str], None]
-) -> None:
-    """Play one episode per seed, each committed before the next begins.
-
-    A fault truncates its episode, which is kept, and is raised afterwards.
-    """
-    guard = MotionGuard(env.robot)
-    for seed in seeds:
-        recorder = sink.recorder()
-        result = run_episode(env, agent, guard, seed, POLICY_PERIOD_S, recorder)
-        sink.keep(recorder, env, result)
-        results.add(result, str(env.fault or ""))
-        how = "success" if result.success else result.guard.latched or str(env.fault or "") or "not done"
-        say(f"seed {seed}: {how} after {result.time_s:.1f} s")
-        if env.fault is not None:
-            raise env.fault
-
-
-def run(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], say: Callable[[str], None] = print) -> dict:
-    """The whole program; returns what results.json holds. `load_agent(checkpoint) -> Agent`."""
-    mode = config.mode or DEFAULT_MODE[config.robot.kind]
+def rollout(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], say: Say = print) -> dict:
+    """The whole program; returns what results.json holds, nothing after a dry run."""
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
     agent = load_agent(checkpoint)
+    out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
+    results.check_same_run(out, facts)
     with open_robot(config.robot, agent.image_size, say) as env:
         checks = robot_checks(env)
         say(report(checks))
-        if mode == "dry":
+        if (config.mode or DEFAULT_MODE[config.robot.kind]) == "dry":
             say("dry run: nothing was moved; mode=auto moves the arm")
             return {}
         if not all(check.good for check in checks if check.needed_before_power):
             raise UserError("the robot is not fit to move; see the checks above")
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
-        out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-        return _record(config, env, agent, checkpoint, out, say)
-
-
-def _record(
-    config: RolloutConfig, env: RobotEnv, agent: SeeingAgent, checkpoint: Path, out: Path, say: Callable[[str], None]
-) -> dict:
-    from real.recording import DatasetSink  # pyarrow and PyAV take a second
-
-    out.mkdir(parents=True, exist_ok=True)
-    facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
-    with DatasetSink(out, env, agent.image_size, facts) as sink:
-        results = Results(out, facts)
-        done = len(results.episodes)
-        seeds = range(config.seed + done, config.seed + config.episodes)
-        try:
-            play(env, agent, seeds, sink, results, say)
-        finally:
-            content = results.write()
-            say(_last_words(content, env, out))
+        about = provenance({"config": config, **facts})
+        with DatasetWriter(out, features(env.robot, agent.image_size), FPS, env.robot.name, about) as writer:
+            try:
+                play(env, agent, config, writer, say)
+            finally:
+                content = results.write(out, facts)
+                say(_last_words(content, env, out))
     return content
+
+
+def play(env: RobotEnv, agent: Agent, config: RolloutConfig, writer: DatasetWriter, say: Say) -> None:
+    """Play one episode per seed that is not recorded yet, each committed before the next begins.
+
+    A fault truncates its episode, which is kept, and is raised afterwards.
+    """
+    guard = MotionGuard(env.robot)
+    for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
+        recorder = EpisodeRecorder()
+        result = run_episode(env, agent, guard, seed, POLICY_PERIOD_S, recorder)
+        writer.commit(recorder.episode(result, "policy", env.facts()))
+        how = "success" if result.success else result.guard.latched or str(env.fault or "") or "not done"
+        say(f"seed {seed}: {how} after {result.time_s:.1f} s")
+        if env.fault is not None:
+            raise env.fault
 
 
 def _last_words(content: dict, env: RobotEnv, out: Path) -> str:
@@ -131,41 +113,36 @@ def _last_words(content: dict, env: RobotEnv, out: Path) -> str:
     )
 
 
-def newest_checkpoint(runs: Path, say: Callable[[str], None]) -> Path:
-    """The directory of the newest weights under `runs`. UserError when there is none."""
-    weights = sorted(runs.glob("**/*.safetensors"), key=lambda path: path.stat().st_mtime)
+def newest_checkpoint(runs: Path, say: Say) -> Path:
+    """The directory of the newest policy under `runs`. UserError when there is none."""
+    # File names as in policies/checkpoint.py, which would load torch; other networks have no "policy".
+    weights = sorted(runs.glob("**/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
     if not weights:
         raise UserError(f"no checkpoint under {runs}/; train one (python -m policies.train) or give checkpoint=DIR")
     say(f"no checkpoint is given: taking the newest, {weights[-1].parent}")
     return weights[-1].parent
 
 
-def compose(cfg: DictConfig) -> RolloutConfig:
-    """The composed configuration, every key and type checked."""
-    values = cast(dict, OmegaConf.to_container(cfg, resolve=True))
-    robot = typed(RobotConfig, values.pop("robot"), "robot.")
-    return typed(RolloutConfig, {**values, "robot": robot})
+def _is_policy(config: Path) -> bool:
+    try:
+        return "policy" in json.loads(config.read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="rollout")
-def main(cfg: DictConfig) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the arm is brought to rest on it
+def main(config: RolloutConfig) -> None:
+    raise_priority()
     sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for the policy's Python
-    try:
-        from policies.agent import load_agent
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the arm is brought to rest on it
+    from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
 
-        run(compose(cfg), load_agent)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the arm is at rest, what was recorded is kept", file=sys.stderr)
-        sys.exit(130)
+    rollout(config, load_agent)
 
 
 if __name__ == "__main__":
-    main()
+    run_program("rollout", RolloutConfig, main, __doc__)

@@ -197,6 +197,17 @@ def test_atomic_file_leaves_nothing_of_a_failed_write(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_graph_is_exported_once_into_an_empty_cache(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    images = random_images(2, 96, 96)
+    expected = encoder.encode(images)[1]
+    np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
+    (graph,) = (tmp_path / "fr3_vla").iterdir()
+    assert graph.name.startswith(f"vision-{vision.PACKAGE_SHA256[:8]}-v{vision.GRAPH_VERSION}-")
+    monkeypatch.setattr(vision, "export_onnx", None)
+    np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
+
+
 def test_timm_without_timm_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(WeightsError, match="pip install timm"):

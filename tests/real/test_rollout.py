@@ -8,20 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from running import HOST, Running, Swing
 
 from real.faults import RobotFault, RobotSilent
 from real.launch import EmulatorProcess
-from real.options import parse_options, typed
-from real.results import Results, summary
-from real.rollout import RolloutConfig, newest_checkpoint, run
-from real.rollout import compose as typed_config
+from real.options import parse_options
+from real.results import summary
+from real.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.session import RobotConfig
+from sim.config import load, typed
 from sim.dataset import Dataset
 from sim.errors import UserError
-from sim.guard import GuardReport
-from sim.loop import EpisodeResult
 from sim.robot import FR3
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +38,7 @@ def quiet(text: str) -> None:
 
 def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
     config = RolloutConfig(robot_at(running), str(tmp_path), episodes=2, seed=3, out=str(tmp_path / "out"))
-    content = run(config, swing, quiet)
+    content = rollout(config, swing, quiet)
     assert (content["n"], content["success_rate"]) == (2, 0.0)
     assert 0.6 < content["ci_high"] < 0.7  # Wilson, 0 of 2: 0.658
     assert [episode["seed"] for episode in content["episodes"]] == [3, 4]
@@ -52,7 +49,7 @@ def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
     assert columns["observation.state"].shape == (12, FR3.action_dim)
     assert np.abs(columns["action"] - columns["observation.state"]).max() < 0.6
     # More episodes into the same directory: the run goes on where it stood.
-    more = run(RolloutConfig(config.robot, str(tmp_path), 3, 3, config.out), swing, quiet)
+    more = rollout(RolloutConfig(config.robot, str(tmp_path), 3, 3, config.out), swing, quiet)
     assert [episode["seed"] for episode in more["episodes"]] == [3, 4, 5]
     assert Dataset(tmp_path / "out").num_episodes == 3
     assert not running.controller.in_servo
@@ -67,7 +64,7 @@ def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
 
     config = RolloutConfig(robot_at(running), str(tmp_path), 3, 0, str(tmp_path / "out"))
     with pytest.raises(RobotFault):
-        run(config, lambda checkpoint: Careless((8, 10)), quiet)
+        rollout(config, lambda checkpoint: Careless((8, 10)), quiet)
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["n"] == 1
     assert content["episodes"][0]["fault"]
@@ -76,7 +73,7 @@ def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
 
 def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
     said = []
-    assert run(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
+    assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
     text = "\n".join(said)
     for name in ("controller", "mode", "drives", "joints", "camera wrist"):
         assert name in text
@@ -87,33 +84,35 @@ def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
 def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
     running.controller.press_emergency_stop()
     with pytest.raises(UserError, match="not fit to move"):
-        run(RolloutConfig(robot_at(running), str(tmp_path)), swing, quiet)
+        rollout(RolloutConfig(robot_at(running), str(tmp_path)), swing, quiet)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
     with pytest.raises(RobotSilent, match="does not answer"):
-        run(RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
+        rollout(RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):
     with pytest.raises(UserError, match="no checkpoint"):
         newest_checkpoint(tmp_path, quiet)
-    for age, name in ((100, "old"), (0, "new")):
+    for age, name, kind in ((100, "old", "policy"), (50, "new", "policy"), (0, "other", "value")):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({kind: {}}))
         weights = tmp_path / name / "model.safetensors"
         weights.touch()
         os.utime(weights, (1e9 - age, 1e9 - age))
     assert newest_checkpoint(tmp_path, quiet) == tmp_path / "new"
 
 
-def test_results_of_another_run_are_not_added_to(tmp_path):
-    Results(tmp_path, {"seed": 1}).write()
-    with pytest.raises(UserError, match="seed=1, not 2"):
-        Results(tmp_path, {"seed": 2})
-    (tmp_path / "results.json").write_text("{}")
+def test_results_of_another_run_are_not_added_to(running, tmp_path):
+    config = RolloutConfig(robot_at(running), "a", 1, 0, str(tmp_path / "out"))
+    rollout(config, swing, quiet)
+    with pytest.raises(UserError, match="seed=0, not 7"):
+        rollout(RolloutConfig(config.robot, "a", 1, 7, config.out), swing, quiet)
+    (tmp_path / "out" / "results.json").write_text("{}")
     with pytest.raises(UserError, match="not the results"):
-        Results(tmp_path, {"seed": 1})
+        rollout(config, swing, quiet)
 
 
 def test_summary_by_hand():
@@ -125,17 +124,10 @@ def test_summary_by_hand():
     assert summary([])["success_rate"] is None
 
 
-def test_results_keep_the_guard_s_counts(tmp_path):
-    results = Results(tmp_path, {})
-    results.add(EpisodeResult(1, success=True, steps=20, time_s=1.0, guard=GuardReport({"speed": 3})), "")
-    assert results.write()["episodes"][0]["guard"] == {"counts": {"speed": 3}, "latched": ""}
-
-
 @pytest.mark.parametrize("robot", ["none", "emulator", "fr3"])
 def test_every_robot_of_conf_is_a_robot_config(robot):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        words = ["+robot.instruction=go"] if robot != "fr3" else ["robot.instruction=go"]
-        config = typed_config(compose("rollout", [f"robot={robot}", *words, "episodes=4"]))
+    words = ["robot.instruction=go"] if robot == "fr3" else []
+    config = load("rollout", RolloutConfig, [f"robot={robot}", *words, "episodes=4"])
     assert config.episodes == 4
     assert config.robot.kind == ("fr3" if robot == "fr3" else "emulator")
 
@@ -165,7 +157,7 @@ def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
         robot = RobotConfig(ip=HOST, start="never", deadline_s=10.0, **process.ports)
         config = RolloutConfig(robot, str(tmp_path), mode="dry")
         said = []
-        run(config, lambda checkpoint: Swing((32, 48)), said.append)
+        rollout(config, lambda checkpoint: Swing((32, 48)), said.append)
     assert "48x32" in "\n".join(said)
     assert process._process.returncode == 0
 
