@@ -1,0 +1,119 @@
+"""Rollouts of a policy recorded as datasets: autonomous ones, and ones corrected by the expert.
+
+Every autonomous episode is kept, success or failure. Corrections are gathered where an autonomous
+episode failed (with the same seed the policy fails there again), because elsewhere there is nothing
+to correct; corrected episodes that still fail are left out, as an expert's frames count as positive.
+A killed run goes on where it stopped.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from policies.agent import PolicyAgent
+from policies.condition import Indicator
+from rl.pool import CORRECTION, ROLLOUT
+from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
+from sim.contract import POLICY_PERIOD_S
+from sim.dataset import Dataset, DatasetWriter, Episode
+from sim.env import SimEnv
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.loop import Agent, EpisodeResult, run_episode
+from sim.provenance import provenance
+from sim.recorder import FPS, EpisodeRecorder, features
+from sim.robot import FR3
+from sim.workers import play_all
+from sim.world import WorldConfig
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A checkpoint and how it is asked: with the positive indicator, guidance beta."""
+
+    checkpoint: str
+    guidance: float = 1.0
+    indicator: str = Indicator.POSITIVE.name
+
+    def agent(self) -> PolicyAgent:
+        return PolicyAgent(self.checkpoint, Indicator[self.indicator], self.guidance)
+
+
+class RolloutPlayer:
+    """Plays and records one autonomous episode per seed."""
+
+    source = ROLLOUT
+
+    def __init__(self, world: WorldConfig, behaviour: Behaviour):
+        torch.set_num_threads(1)  # one thread for each of several processes
+        self._env = SimEnv(world)
+        self._guard = MotionGuard(self._env.robot)
+        self._agent: Agent = behaviour.agent()
+
+    def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
+        recorder = EpisodeRecorder()
+        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, recorder)
+        facts = {**self._env.facts(), **self._facts()}
+        return result, recorder.episode(result, self.source, facts) if self._keep(result) else None
+
+    def _facts(self) -> dict:
+        return {}
+
+    def _keep(self, result: EpisodeResult) -> bool:
+        return True
+
+
+class CorrectionPlayer(RolloutPlayer):
+    """Plays and records one episode per seed in which the expert takes over when the policy fails."""
+
+    source = CORRECTION
+
+    def __init__(self, world: WorldConfig, behaviour: Behaviour, trigger: TriggerConfig):
+        super().__init__(world, behaviour)
+        expert = Expert(self._env, perturb=0.0)
+        self._agent = TakeoverAgent(self._agent, expert, Trigger(self._env, trigger))
+
+    def _facts(self) -> dict:
+        return {"takeover/reason": self._agent.reason}
+
+    def _keep(self, result: EpisodeResult) -> bool:
+        return bool(self._agent.reason) and result.success
+
+
+def record(out: Path, make_player, seeds: Sequence[int], workers: int, about: dict, title: str) -> Path:
+    """Play the seeds (ascending) that come after the last recorded one and commit what the player keeps."""
+    world: WorldConfig = about["world"]
+    schema = features(FR3, (world.render.height, world.render.width))
+    with DatasetWriter(out, schema, FPS, FR3.name, provenance(about)) as writer:
+        done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
+        left = [seed for seed in seeds if seed > done]
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as bar:
+            task = bar.add_task(title, total=len(seeds), completed=len(seeds) - len(left))
+            for _, episode in play_all(make_player, left, min(workers, len(left))):
+                if episode is not None:
+                    writer.commit(episode)
+                bar.advance(task)
+    return out
+
+
+def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: Sequence[int], workers: int) -> Path:
+    """Autonomous episodes of these seeds."""
+    player = functools.partial(RolloutPlayer, world, behaviour)
+    return record(out, player, seeds, workers, {"world": world, "behaviour": behaviour}, "rollouts")
+
+
+def record_corrections(
+    out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, workers: int,
+    trigger: TriggerConfig = TriggerConfig(),
+) -> Path:  # fmt: skip
+    """Corrected episodes of the seeds at which these rollouts failed, at most so many."""
+    facts = Dataset(rollouts).facts_table()
+    failed = sorted(seed for seed, success in zip(facts["seed"], facts["success"], strict=True) if not success)
+    player = functools.partial(CorrectionPlayer, world, behaviour, trigger)
+    about = {"world": world, "behaviour": behaviour, "trigger": trigger, "rollouts": str(rollouts)}
+    return record(out, player, failed[:most], workers, about, "corrections")
