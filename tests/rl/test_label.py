@@ -1,0 +1,102 @@
+"""Labels of whole pools: thresholds, corrections, files."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from examples import LIMIT, write_dataset
+
+from rl.label import LabelConfig, advantages_name, label, positive_table, targets, write_labels
+from rl.pool import open_pool
+from sim.dataset import read_sidecar, sidecar_provenance
+from sim.errors import UserError
+
+CONFIG = LabelConfig(lookahead_steps=10)
+
+
+@pytest.fixture(scope="module")
+def goal(pool):
+    return targets(pool, LIMIT, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def labels(pool, roots, goal):
+    noisy = goal.values + np.random.default_rng(0).normal(0, 0.05, len(goal.values))
+    return label(pool, goal, noisy.clip(-1, 0), pool.of([roots["rollouts"]]), LIMIT, CONFIG)
+
+
+def test_returns_of_a_demonstration_a_failure_and_a_corrected_episode(pool, goal):
+    demo, failure, corrected = pool.rows(0), pool.rows(12), pool.rows(27)
+    assert goal.values[demo] == pytest.approx(np.arange(-39, 1) / 100)
+    assert (goal.values[failure] == -1).all()
+    assert (goal.values[corrected][:60] == -1).all()
+    assert goal.values[corrected][60:] == pytest.approx(np.arange(-29, 1) / 100)
+    assert goal.raw[failure][[0, -1]].tolist() == [-199, -100]
+
+
+def test_the_papers_way_gives_a_mistake_the_return_of_its_correction(pool):
+    whole = targets(pool, LIMIT, LabelConfig(corrections="whole"))
+    assert whole.values[pool.rows(27)] == pytest.approx(np.arange(-89, 1) / 100)
+    assert whole.teaches.all()
+
+
+def test_the_positive_rate_is_f_on_the_newest_rollouts(pool, roots, labels):
+    assert labels.positive[pool.of([roots["rollouts"]])].mean() == pytest.approx(0.4, abs=0.01)
+    assert labels.epsilons.keys() == {"pick_place"}
+
+
+def test_corrections_are_positive_and_what_led_to_them_is_not(pool, labels):
+    assert labels.positive[pool.intervention].all()
+    assert labels.positive[pool.rows(27)][:60].mean() < 0.1  # by noise, and where nothing is left to lose
+
+
+def test_corrections_do_not_move_the_threshold(pool, roots, goal, labels):
+    """Neither their values nor whether they are there at all."""
+    poisoned = np.where(pool.frames(pool.source) == "correction", -0.5, labels.values)
+    again = label(pool, goal, poisoned, pool.of([roots["rollouts"]]), LIMIT, CONFIG)
+    assert again.epsilons == labels.epsilons
+
+
+def test_failures_are_seldom_positive(pool, labels):
+    rates = {(row["by"], row["group"]): row["positive"] for row in positive_table(pool, labels)}
+    assert rates["outcome", "failure"] < 0.15 < rates["outcome", "success"]
+    assert rates["source", "correction frames"] == 1.0
+    assert ("tenths to the end", "9") in rates
+    assert ("source and outcome", "policy failure") in rates
+
+
+def test_no_rollouts_no_threshold(pool, goal):
+    with pytest.raises(UserError, match="no rollouts of task 'pick_place'"):
+        label(pool, goal, goal.values, np.zeros(len(pool.owner), bool), LIMIT, CONFIG)
+
+
+def test_written_beside_the_data_and_nothing_else_is_touched(tmp_path):
+    root = write_dataset(tmp_path / "data", [(i, 20 + i, i % 2 == 0, None) for i in range(6)])
+    before = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()}
+    pool = open_pool([root])
+    goal = targets(pool, LIMIT, CONFIG)
+    labels = label(pool, goal, np.linspace(-1, 0, len(pool.owner)), np.ones(len(pool.owner), bool), LIMIT, CONFIG)
+    write_labels(pool, goal, labels, "t1", {"value_sha256": "abc"})
+    assert before == {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in before}
+    rows = read_sidecar(root, advantages_name("t1"))
+    assert (rows["positive"] == labels.positive).all()
+    assert (rows["advantage"] == labels.positive).all()
+    assert rows["advantage_continuous"] == pytest.approx(labels.advantages, abs=1e-6)
+    assert (rows["episode_index"] == pool.owner).all()
+    assert (rows["frame_index"] == pool.frame).all()
+    assert read_sidecar(root, "returns_t1")["return"] == pytest.approx(goal.raw)
+    about = sidecar_provenance(root, advantages_name("t1"))
+    assert about["value_sha256"] == "abc"
+    assert about["epsilon"] == labels.epsilons
+    assert about["dataset"] == pool.datasets[0].fingerprint()
+
+
+@pytest.mark.parametrize("wrong", [{"convention": "C"}, {"corrections": "off"}, {"positive_fraction": 1.5}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(UserError):
+        LabelConfig(**wrong)
+
+
+def test_a_fail_cost_below_the_time_limit_is_refused(pool):
+    with pytest.raises(UserError, match="fail_cost is 5"):
+        targets(pool, LIMIT, LabelConfig(fail_cost=5.0))
