@@ -60,5 +60,10 @@ def _camera(env: RobotEnv, name: str) -> Check:
 
 def report(checks: list[Check]) -> str:
     """One line a check."""
-    marks = {True: "ok", False: "NOT OK"}
-    return "\n".join(f"  {check.name:14s} {marks[check.good]:7s} {check.reading}" for check in checks)
+    return "\n".join(f"  {check.name:14s} {_mark(check):7s} {check.reading}" for check in checks)
+
+
+def _mark(check: Check) -> str:
+    if check.good:
+        return "ok"
+    return "NOT OK" if check.needed_before_power else "to set"

@@ -28,6 +28,7 @@ class EmulatorProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,  # Ctrl-C is for us: the arm is brought to rest first
         )  # fmt: skip
         self.host = str(options.get("host", "127.0.0.1"))
         self.output: list[str] = []

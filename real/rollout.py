@@ -132,13 +132,17 @@ def _is_policy(config: Path) -> bool:
 
 
 def _interrupt(*_) -> None:
+    """Once: bringing the arm to rest and closing the files must not be interrupted again."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(config: RolloutConfig) -> None:
     raise_priority()
     sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for the policy's Python
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the arm is brought to rest on it
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, _interrupt)
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
 
     rollout(config, load_agent)
