@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import DTypeLike
 from torch import nn
 
 from policies.weights import WeightsError, atomic_file, cache_dir, checked_file, sha256_of
@@ -35,6 +36,9 @@ CHUNK = 8
 
 class Trunk(nn.Module):
     """Normalisation and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16."""
+
+    mean: torch.Tensor
+    inverse_std: torch.Tensor
 
     def __init__(self, backbone: nn.Module, mean: list[float], std: list[float]) -> None:
         """`mean` and `std` are per colour channel, in units of the 0..255 pixel values."""
@@ -94,7 +98,7 @@ def package_trunk(path: Path) -> Trunk:
 def import_timm() -> Any:
     """The timm module, or WeightsError saying how to install it."""
     try:
-        import timm
+        import timm  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise WeightsError(
             "source 'timm:...' needs timm; install it with: pip install timm"
@@ -232,7 +236,9 @@ class FrozenVision:
         """Twelve hexadecimal digits; equal ones mean the same weights and graph."""
         return self._fingerprint
 
-    def encode(self, images: np.ndarray, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    def encode(
+        self, images: np.ndarray, dtype: DTypeLike = np.float32
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Maps (N, C8, H/8, W/8) and (N, C16, H/16, W/16) of uint8 RGB (N, H, W, 3), as `dtype`.
 
         Raises ValueError for another dtype or shape. May be called from several threads at once.

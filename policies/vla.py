@@ -102,7 +102,11 @@ class SmallVla(nn.Module):
             unconditional = context.clone()
             unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
         chunk = self.expert.sample(context, noise, unconditional, guidance)
-        return self.denormalize(chunk, state), points * POINT_SCALE_M + self.point_center
+        return self.denormalize(chunk, state), self.points_m(points)
+
+    def points_m(self, points: Tensor) -> Tensor:
+        """(B, G, 3) learned units -> metres, world frame."""
+        return points * POINT_SCALE_M + self.point_center
 
     # ---- normalization -------------------------------------------------------------------------
 

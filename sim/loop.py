@@ -69,11 +69,9 @@ def run_episode(
         asked = agent.act(observation)
         sent = guard.check(observation, asked)
         flags = agent.flags()
-        seen, observation_images = observation, dict(observation.images) if recorder else {}
         feedback = env.apply(sent)
         steps += 1
         if recorder:
-            seen = Observation(observation_images, seen.state, seen.instruction, seen.stamp_s, seen.age_s)
-            recorder.add(seen, asked, sent, feedback, flags, labels)
+            recorder.add(observation, asked, sent, feedback, flags, labels)
         observation = env.observe()
     return EpisodeResult(seed, feedback.success, steps, steps * period_s, guard.report)

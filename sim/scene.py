@@ -73,7 +73,7 @@ class Scene:
         return self.robot.gripper_stroke_m / 2
 
 
-def build_scene(robot: Robot, render: RenderConfig) -> Scene:
+def build_scene(robot: Robot) -> Scene:
     """Compile the scene for one robot."""
     spec = mujoco.MjSpec.from_file(str(robot.mjcf))
     for key in list(spec.keys):
@@ -82,21 +82,15 @@ def build_scene(robot: Robot, render: RenderConfig) -> Scene:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 5
-    _set_quality(spec, render)
+    _set_view(spec)
     _add_surroundings(spec)
     for i in range(MAX_OBJECTS):
         _add_cube(spec, i)
         _add_plate(spec, i)
-    model = spec.compile()
-    model.vis.global_.offwidth, model.vis.global_.offheight = render.width, render.height
-    return _resolve(robot, model)
+    return _resolve(robot, spec.compile())
 
 
-def _set_quality(spec: mujoco.MjSpec, render: RenderConfig) -> None:
-    spec.visual.quality.shadowsize = render.shadow_size
-    spec.visual.quality.offsamples = render.samples
-    spec.visual.quality.numslices = render.slices
-    spec.visual.quality.numstacks = max(render.slices // 2, 4)
+def _set_view(spec: mujoco.MjSpec) -> None:
     spec.visual.map.znear = 0.01
     spec.visual.map.zfar = 5.0
     spec.visual.headlight.active = 1

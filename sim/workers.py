@@ -3,6 +3,9 @@ and rollouts. Each process builds its own player once and keeps it."""
 
 import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +27,7 @@ def play_all(make_player: Callable[[], Callable[[int], Any]], seeds: Sequence[in
         yield from (player(seed) for seed in seeds)
         return
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_player,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_player, os.getpid())) as pool:
         try:
             yield from _in_order(pool, list(seeds), ahead=3 * workers)
         except BrokenProcessPool as error:
@@ -42,10 +45,22 @@ def _in_order(pool: ProcessPoolExecutor, seeds: list[int], ahead: int) -> Iterat
         yield waiting.pop(0).result()
 
 
-def _start(make_player: Callable[[], Callable[[int], Any]]) -> None:
+def _start(make_player: Callable[[], Callable[[int], Any]], parent: int) -> None:
     global _player
-    os.environ["OMP_NUM_THREADS"] = "1"  # two programs with spinning threads slow each other
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="0")  # spinning threads slow the neighbour
     _player = make_player()
+
+
+def _follow(parent: int) -> None:
+    """End this process when the parent is gone, killed or not."""
+    while True:
+        time.sleep(1.0)
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os._exit(1)
 
 
 def _play(seed: int) -> Any:

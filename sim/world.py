@@ -42,7 +42,7 @@ class World:
         self.config = config
         self.robot = robot
         self.task = TASKS[config.task]
-        self.scene: Scene = build_scene(robot, config.render)
+        self.scene: Scene = build_scene(robot)
         self.data = mujoco.MjData(self.scene.model)
         self.draws: dict = {}
         self._randomizer = Randomizer(self.scene)
@@ -137,6 +137,7 @@ class Renderer:
         check_gl()
         self._scene = scene
         self._data = mujoco.MjData(scene.model)
+        _set_quality(scene.model, config)
         self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
@@ -155,6 +156,14 @@ class Renderer:
 
     def close(self) -> None:
         self._renderer.close()
+
+
+def _set_quality(model: mujoco.MjModel, config: RenderConfig) -> None:
+    """What the next OpenGL context of this model is made with."""
+    vis = model.vis
+    vis.global_.offwidth, vis.global_.offheight = config.width, config.height
+    vis.quality.shadowsize, vis.quality.offsamples = config.shadow_size, config.samples
+    vis.quality.numslices, vis.quality.numstacks = config.slices, max(config.slices // 2, 4)
 
 
 class LazyImages(Mapping):

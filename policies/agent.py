@@ -1,0 +1,80 @@
+"""A checkpoint as an agent: pictures, state and instruction in, one action a period out."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies import checkpoint
+from policies.condition import Indicator
+from policies.text import FrozenText
+from policies.vision import FrozenVision
+from sim.contract import Observation
+from sim.errors import UserError, nearest
+
+
+class PolicyAgent:
+    """Plays action chunks of a policy: `execute` steps of each, then it looks again.
+
+    Satisfies `sim.loop.Agent`, in simulation and on the robot.
+    """
+
+    def __init__(self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float = 1.0):
+        """UserError when the checkpoint is unusable or was made with other frozen encoders."""
+        torch.set_num_threads(1)
+        self.model, self.about = checkpoint.load(root)
+        self.vision, self.text = FrozenVision(threads=1), FrozenText()
+        for name, here in (("vision", self.vision.fingerprint), ("text", self.text.fingerprint)):
+            if getattr(self.about, name) != here:
+                raise UserError(f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}")
+        self.indicator, self.guidance = indicator, guidance
+        self.image_size = self.about.image_size
+        self.decision_s: list[float] = []  # how long each look-to-chunk took
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        """Begin an episode; the seed fixes the flow's noise."""
+        self._generator = torch.Generator().manual_seed(seed)
+        self._chunk: list[np.ndarray] = []
+
+    def act(self, observation: Observation) -> np.ndarray:
+        if not self._chunk:
+            begun = time.perf_counter()
+            self._chunk = list(self._decide(observation)[: self.model.config.execute])
+            self.decision_s.append(time.perf_counter() - begun)
+        return self._chunk.pop(0)
+
+    def flags(self) -> dict[str, bool]:
+        return {}
+
+    def _decide(self, observation: Observation) -> np.ndarray:
+        """(T, D) absolute targets."""
+        config = self.model.config
+        words, mask = (torch.from_numpy(x) for x in self.text.encode([observation.instruction]))
+        state = torch.from_numpy(observation.state)[None]
+        noise = torch.randn(1, config.chunk, config.action_dim, generator=self._generator)
+        chunk, self.points_m = self.model.act(
+            self._maps(observation), words, mask, state, noise, self.indicator, self.guidance
+        )
+        return chunk[0].numpy()
+
+    def _maps(self, observation: Observation) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        cameras = self.model.config.cameras
+        images = np.stack([observation.images[camera] for camera in cameras])
+        if images.shape[1:3] != tuple(self.image_size):
+            raise UserError(f"pictures are {images.shape[1:3]}, the policy was trained on {tuple(self.image_size)}")
+        fine, coarse = (torch.from_numpy(maps) for maps in self.vision.encode(images))
+        return {camera: (fine[i : i + 1], coarse[i : i + 1]) for i, camera in enumerate(cameras)}
+
+
+def parse_indicator(name: str) -> Indicator:
+    """"positive", "negative" or "unknown"; UserError otherwise."""
+    try:
+        return Indicator[name.upper()]
+    except KeyError:
+        raise UserError(nearest(name, [i.name.lower() for i in Indicator], "indicator")) from None
+
+
+def load_agent(root: Path | str, indicator: str = "positive", guidance: float = 1.0) -> PolicyAgent:
+    """The agent of a checkpoint directory, told to act with this advantage."""
+    return PolicyAgent(root, parse_indicator(indicator), guidance)

@@ -1,0 +1,110 @@
+"""`python -m policies.evaluate checkpoint=CKPT [task=pick_place] [episodes=300] [seed=900000] [out=DIR]`
+
+Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
+interval, throughput, every episode's seed and outcome) and a few films.
+"""
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from policies import checkpoint
+from policies.agent import load_agent
+from sim import results
+from sim.config import run_program
+from sim.contract import POLICY_PERIOD_S
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.film import Film
+from sim.guard import MotionGuard
+from sim.loop import EpisodeResult, run_episode
+from sim.provenance import provenance
+from sim.randomize import RandomizeConfig
+from sim.scene import RenderConfig
+from sim.workers import play_all
+from sim.world import WorldConfig
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of the program."""
+
+    checkpoint: str = "runs/policy"
+    task: str = "pick_place"
+    episodes: int = 300
+    seed: int = 900000
+    out: str | None = None  # null: <checkpoint>/eval
+    workers: int = 2
+    films: int = 3
+    indicator: str = "positive"
+    guidance: float = 1.0
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.workers < 1:
+            raise UserError(f"episodes={self.episodes}, workers={self.workers}: expected at least 1 of each")
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.out or f"{self.checkpoint}/eval")
+
+
+class PolicyPlayer:
+    """Plays one seed with a checkpoint; films the first few."""
+
+    def __init__(self, config: EvaluateConfig):
+        self._config = config
+        self._agent = load_agent(config.checkpoint, config.indicator, config.guidance)
+        height, width = self._agent.image_size
+        self._env = SimEnv(WorldConfig(config.task, config.randomize, RenderConfig(height=height, width=width)))
+        self._guard = MotionGuard(self._env.robot)
+
+    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float]]:
+        self._agent.decision_s = []
+        filmed = seed < self._config.seed + self._config.films
+        film = Film(self._env.world) if filmed else None
+        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, film)
+        if film:
+            outcome = "success" if result.success else "failure"
+            film.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
+            film.close()
+        return result, self._agent.decision_s
+
+
+def evaluate(config: EvaluateConfig) -> dict:
+    """Play all episodes; returns what results.json holds."""
+    checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
+    WorldConfig(config.task)
+    seeds = range(config.seed, config.seed + config.episodes)
+    played = play_all(functools.partial(PolicyPlayer, config), seeds, config.workers)
+    episodes, decisions = [], []
+    for result, decision_s in track(played, "evaluating", total=len(seeds)):
+        episodes.append(results.row(result))
+        decisions += decision_s
+    content = {
+        **results.summary(episodes),
+        "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
+        **provenance({"config": config}),
+        "episodes": episodes,
+    }
+    results.write(config.directory, content)
+    print(report(content, config.directory))
+    return content
+
+
+def report(content: dict, out: Path) -> str:
+    """What a person wants to know, in one line."""
+    return (
+        f"success {content['success_rate']:.1%} of {content['n']} "
+        f"(95 % interval {content['ci_low']:.1%} to {content['ci_high']:.1%}), "
+        f"{content['throughput_per_hour']:.0f} successes an hour "
+        f"({content['throughput_ci_low']:.0f} to {content['throughput_ci_high']:.0f}), "
+        f"decision {content['decision_ms_median']:.1f} ms; {out}"
+    )
+
+
+if __name__ == "__main__":
+    run_program("evaluate", EvaluateConfig, evaluate, __doc__)

@@ -1,0 +1,200 @@
+"""`python -m policies.train data=DIR out=CKPT [policy=small] [steps=N] [init=CKPT]`
+
+Imitation: flow matching on action chunks with grounding co-training. Starts from the
+grounding-pretrained fusion that ships with the project (`backbone=null`: from scratch) or from a
+whole checkpoint (`init=`). A killed run goes on where it stopped, to the same weights.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from policies import checkpoint
+from policies.backbone import load_backbone
+from policies.checkpoint import About
+from policies.data import Source, TrainingData
+from policies.text import FrozenText
+from policies.vision import FrozenVision
+from policies.vla import SmallVla, VlaConfig
+from sim.config import run_program
+from sim.dataset import Dataset
+from sim.errors import UserError
+from sim.provenance import plain, provenance
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How weights are found."""
+
+    steps: int = 6000
+    batch: int = 128
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    average: float = 0.998  # decay of the exponential average of the weights, which is what is kept
+    seed: int = 0
+    threads: int = 2
+    save_every: int = 500
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of the program."""
+
+    data: str = "runs/demos"
+    out: str = "runs/policy"
+    policy: VlaConfig = field(default_factory=VlaConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    backbone: str | None = "assets/fusion"
+    init: str | None = None
+
+
+def learning_rate(step: int, config: OptimConfig) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    return config.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * min(done, 1.0))) / 2)
+
+
+class Trainer:
+    """Weights, their running average, optimizer and random generators: all that a resume needs."""
+
+    def __init__(self, model: SmallVla, config: OptimConfig):
+        self.model, self.config, self.step = model, config, 0
+        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(model.parameters(), weight_decay=config.weight_decay, betas=(0.9, 0.99))
+        self.generator = torch.Generator().manual_seed(config.seed)
+
+    def update(self, data: TrainingData) -> dict[str, float]:
+        """One gradient step; the batch depends on the seed and the step alone."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        batch = data.sample(np.random.default_rng([self.config.seed, self.step]), self.config.batch)
+        loss, parts = self.model.loss(batch, self.generator)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        return parts
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def averaged_model(self) -> SmallVla:
+        model = SmallVla(self.model.config)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def state(self) -> dict:
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict) -> None:
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+
+
+def fit(model: SmallVla, data: TrainingData, config: OptimConfig, out: Path, about: About) -> SmallVla:
+    """Train to `config.steps`, saving now and then; returns the averaged weights, also in `out`."""
+    torch.set_num_threads(config.threads)
+    trainer = Trainer(model.train(), config)
+    _resume(trainer, out, config)
+    begun, first = time.monotonic(), trainer.step
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar, (out / "train.jsonl").open("a") as log:
+        task = bar.add_task("training", total=config.steps, completed=trainer.step)
+        while trainer.step < config.steps:
+            parts = trainer.update(data)
+            bar.update(task, completed=trainer.step)
+            if trainer.step % 50 == 0:
+                row = {"step": trainer.step, **parts, "s": round(time.monotonic() - begun, 1)}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                bar.update(task, description=f"training, flow {parts['flow']:.3f} grounding {parts['grounding']:.3f}")
+            if trainer.step % config.save_every == 0 and trainer.step < config.steps:
+                checkpoint.save_training(out, {**trainer.state(), "config": plain(config)})
+    averaged = trainer.averaged_model()
+    checkpoint.save(out, averaged, about)
+    (out / checkpoint.TRAINING).unlink(missing_ok=True)
+    took = time.monotonic() - begun
+    print(f"{trainer.step - first} steps in {took / 60:.1f} min; {out}")
+    return averaged
+
+
+def _resume(trainer: Trainer, out: Path, config: OptimConfig) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    state = checkpoint.load_training(out)
+    if state is None:
+        return
+    before = state.pop("config")
+    for name, value in plain(config).items():
+        if name != "threads" and before[name] != value:
+            raise UserError(f"{out} was begun with optim.{name}={before[name]}, not {value}; name a new out=DIR")
+    trainer.restore(state)
+    print(f"going on at step {trainer.step}")
+
+
+def encoders(threads: int) -> tuple[FrozenVision, FrozenText]:
+    return FrozenVision(threads=threads), FrozenText()
+
+
+def about_training(vision: FrozenVision, text: FrozenText, roots: Sequence[Path], facts: dict) -> About:
+    """What the checkpoint says of itself; all datasets must be of one robot and picture size."""
+    datasets = [Dataset(root) for root in roots]
+    made_of = {str(root): dataset.fingerprint() for root, dataset in zip(roots, datasets, strict=True)}
+    first = datasets[0]
+    return About(
+        robot=first.info["robot_type"],
+        image_size=first.features.image_size,
+        vision=vision.fingerprint,
+        text=text.fingerprint,
+        task=first.provenance.get("world", {}).get("task", ""),
+        provenance=provenance({"data": made_of, **facts}),
+    )
+
+
+def new_model(config: TrainConfig, data: TrainingData) -> SmallVla:
+    """The network to start from: a checkpoint, the shipped fusion, or random weights."""
+    if config.init:
+        return checkpoint.load(config.init)[0]
+    torch.manual_seed(config.optim.seed)
+    model = SmallVla(config.policy)
+    data.fit_normalization(model, np.random.default_rng(config.optim.seed))
+    if config.backbone:
+        load_backbone(model, Path(config.backbone))
+    return model
+
+
+def train(config: TrainConfig) -> SmallVla:
+    out, roots = Path(config.out), [Path(root) for root in config.data.split(",")]
+    if (out / checkpoint.WEIGHTS).is_file():
+        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    vision, text = encoders(1)
+    data = TrainingData([Source(root) for root in roots], config.policy, vision, text, workers=config.optim.threads)
+    about = about_training(vision, text, roots, {"config": config})
+    return fit(new_model(config, data), data, config.optim, out, about)
+
+
+if __name__ == "__main__":
+    run_program("train", TrainConfig, train, __doc__)
