@@ -1,4 +1,4 @@
-"""`python -m policies.backbone [frames=30000] [steps=3000] [out=assets/fusion]`
+"""`python -m policies.backbone [frames=20000] [steps=3000] [out=assets/fusion]`
 
 The fusion backbone that ships with the project: pretrained on grounding alone, from pictures of the
 simulator, so that a policy starts from it as SmolVLA starts from SmolVLM2. It learns where the
@@ -32,7 +32,7 @@ from sim.workers import play_all
 from sim.world import WorldConfig
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
-FRAMES_PER_EPISODE = 12
+FRAMES_PER_EPISODE = 16
 FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 
 
@@ -40,7 +40,7 @@ FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 class BackboneConfig:
     """Options of the program."""
 
-    frames: int = 30000
+    frames: int = 20000
     steps: int = 3000
     batch: int = 128
     learning_rate: float = 1.5e-3
