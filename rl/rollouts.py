@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from policies.agent import PolicyAgent
-from policies.condition import Indicator
+from policies.agent import load_agent
 from rl.pool import CORRECTION, ROLLOUT
 from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
 from sim.contract import POLICY_PERIOD_S
@@ -37,10 +35,10 @@ class Behaviour:
 
     checkpoint: str
     guidance: float = 1.0
-    indicator: str = Indicator.POSITIVE.name
+    indicator: str = "positive"
 
-    def agent(self) -> PolicyAgent:
-        return PolicyAgent(self.checkpoint, Indicator[self.indicator], self.guidance)
+    def agent(self) -> Agent:
+        return load_agent(self.checkpoint, self.indicator, self.guidance)
 
 
 class RolloutPlayer:
@@ -49,10 +47,9 @@ class RolloutPlayer:
     source = ROLLOUT
 
     def __init__(self, world: WorldConfig, behaviour: Behaviour):
-        torch.set_num_threads(1)  # one thread for each of several processes
         self._env = SimEnv(world)
         self._guard = MotionGuard(self._env.robot)
-        self._agent: Agent = behaviour.agent()
+        self._agent = behaviour.agent()
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder()
@@ -94,7 +91,7 @@ def record(out: Path, make_player, seeds: Sequence[int], workers: int, about: di
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as bar:
             task = bar.add_task(title, total=len(seeds), completed=len(seeds) - len(left))
-            for _, episode in play_all(make_player, left, min(workers, len(left))):
+            for _, episode in play_all(make_player, left, min(workers, len(left))) if left else ():
                 if episode is not None:
                     writer.commit(episode)
                 bar.advance(task)
