@@ -1,4 +1,4 @@
-"""`python -m policies.backbone [frames=20000] [steps=3000] [out=assets/fusion]`
+"""`python -m policies.backbone [frames=20000] [steps=2500] [out=assets/fusion]`
 
 The fusion backbone that ships with the project: pretrained on grounding alone, from pictures of the
 simulator, so that a policy starts from it as SmolVLA starts from SmolVLM2. It learns where the
@@ -41,7 +41,7 @@ class BackboneConfig:
     """Options of the program."""
 
     frames: int = 20000
-    steps: int = 3000
+    steps: int = 2500
     batch: int = 128
     learning_rate: float = 1.5e-3
     out: str = "assets/fusion"

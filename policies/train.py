@@ -32,7 +32,7 @@ from sim.provenance import plain, provenance
 class OptimConfig:
     """How weights are found."""
 
-    steps: int = 6000
+    steps: int = 5000
     batch: int = 128
     learning_rate: float = 1e-3
     warmup_steps: int = 200
