@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from real import results
+from real import outcomes
 from real.checks import report, robot_checks
 from real.env import RobotEnv
 from real.priority import raise_priority
@@ -27,6 +27,7 @@ from sim.guard import MotionGuard
 from sim.loop import Agent, run_episode
 from sim.provenance import provenance
 from sim.recorder import FPS, EpisodeRecorder, features
+from sim.robot import FR3
 
 RUNS = Path("runs")
 MODES = ("dry", "auto")
@@ -44,6 +45,8 @@ class RolloutConfig:
     seed: int = 900000
     out: str | None = None
     mode: str | None = None
+    indicator: str = "positive"  # the advantage the policy is told to act with
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mode is not None and self.mode not in MODES:
@@ -64,7 +67,7 @@ def rollout(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], sa
     agent = load_agent(checkpoint)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
-    results.check_same_run(out, facts)
+    outcomes.check_same_run(out, facts)
     with open_robot(config.robot, agent.image_size, say) as env:
         checks = robot_checks(env)
         say(report(checks))
@@ -80,7 +83,7 @@ def rollout(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], sa
             try:
                 play(env, agent, config, writer, say)
             finally:
-                content = results.write(out, facts)
+                content = outcomes.write(out, facts)
                 say(_last_words(content, env, out))
     return content
 
@@ -145,7 +148,13 @@ def main(config: RolloutConfig) -> None:
         signal.signal(name, _interrupt)
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
 
-    rollout(config, load_agent)
+    def load(checkpoint: Path) -> SeeingAgent:
+        agent = load_agent(checkpoint, config.indicator, config.guidance)
+        if agent.about.robot != FR3.name:
+            raise UserError(f"{checkpoint} was trained for {agent.about.robot}, this robot is {FR3.name}")
+        return agent
+
+    rollout(config, load)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,15 @@
-"""results.json of a rollout: outcomes with their interval, derived from the recorded dataset.
+"""results.json of a rollout, derived from the recorded dataset.
 
 The dataset is the one truth, so that a run that was killed goes on with the right counts.
 """
 
 import json
-import os
 from pathlib import Path
 
-import numpy as np
-from statsmodels.stats.proportion import proportion_confint
-
+from sim import results
 from sim.contract import POLICY_PERIOD_S
 from sim.dataset import Dataset
 from sim.errors import UserError
-
-FILE = "results.json"
-
-
-def summary(episodes: list[dict]) -> dict:
-    """success_rate with its 95 % Wilson interval, throughput and the mean time of a success."""
-    n, successes = len(episodes), sum(episode["success"] for episode in episodes)
-    low, high = map(np.asarray, proportion_confint(successes, n, method="wilson") if n else (0.0, 1.0))
-    hours = sum(episode["time_s"] for episode in episodes) / 3600
-    times = [episode["time_s"] for episode in episodes if episode["success"]]
-    return {
-        "success_rate": successes / n if n else None,
-        "ci_low": float(low),
-        "ci_high": float(high),
-        "n": n,
-        "throughput_per_hour": successes / hours if hours else None,
-        "mean_time_s": sum(times) / len(times) if times else None,
-    }
 
 
 def recorded(root: Path) -> list[dict]:
@@ -45,7 +24,7 @@ def _row(dataset: Dataset, episode: int) -> dict:
         "seed": int(facts["seed"]),
         "success": bool(facts["success"]),
         "steps": steps,
-        "time_s": steps * POLICY_PERIOD_S,
+        "time_s": round(steps * POLICY_PERIOD_S, 3),
         "guard": {"latched": facts["guard/latched"], "counts": json.loads(facts["guard/counts"])},
         "fault": facts["robot/fault"],
     }
@@ -53,7 +32,7 @@ def _row(dataset: Dataset, episode: int) -> dict:
 
 def check_same_run(out: Path, facts: dict) -> None:
     """UserError when `out` holds results of another run than `facts` describe."""
-    path = out / FILE
+    path = out / results.FILE
     if not path.exists():
         return
     try:
@@ -67,10 +46,8 @@ def check_same_run(out: Path, facts: dict) -> None:
 
 
 def write(out: Path, facts: dict) -> dict:
-    """results.json of the dataset in `out`, replaced in one step; returns its content."""
+    """results.json of the dataset in `out`; returns its content."""
     episodes = recorded(out)
-    content = {**summary(episodes), **facts, "episodes": episodes}
-    temporary = out / (FILE + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, out / FILE)
+    content = {**results.summary(episodes), **facts, "episodes": episodes}
+    results.write(out, content)
     return content
