@@ -20,3 +20,19 @@ def check_gl() -> None:
     """Raise UserError with the line that installs it when the EGL library is missing."""
     if os.environ.get("MUJOCO_GL") == "egl" and not ctypes.util.find_library("EGL"):
         raise UserError(f"no EGL library to draw pictures without a display; install it with: {INSTALL_EGL}")
+
+
+def main() -> None:
+    """Open what drawing needs; one line and exit code 2 when a library is missing. Part of the set-up."""
+    try:
+        check_gl()
+        try:
+            from mujoco import GLContext  # after choose_gl: the back-end is fixed on import
+
+            GLContext(16, 16).free()
+        except (ImportError, AttributeError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot draw ({reason}); install what is missing with: {INSTALL_EGL}") from error
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
