@@ -45,9 +45,7 @@ def thresholds(
     advantages: np.ndarray, tasks: np.ndarray, pool: np.ndarray, positive_fraction: float = POSITIVE_FRACTION
 ) -> dict[str, float]:
     """Task -> its epsilon. tasks: (N,) names; pool: bool (N,), the frames the quantile is taken over."""
-    return {
-        str(task): threshold(advantages[pool & (tasks == task)], positive_fraction) for task in np.unique(tasks)
-    }
+    return {str(task): threshold(advantages[pool & (tasks == task)], positive_fraction) for task in np.unique(tasks)}
 
 
 def indicate(

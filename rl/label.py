@@ -31,7 +31,10 @@ class LabelConfig:
     corrections: str = "cut"  # what the value is told of corrected episodes; whole: the paper's way
 
     def __post_init__(self) -> None:
-        for value, kind, name in ((self.convention, Convention, "convention"), (self.corrections, Corrections, "corrections")):
+        for value, kind, name in (
+            (self.convention, Convention, "convention"),
+            (self.corrections, Corrections, "corrections"),
+        ):
             if value not in (known := [one.value for one in kind]):
                 raise UserError(nearest(value, known, name))
         if self.lookahead_steps < 1 or not 0.0 < self.positive_fraction < 1.0:
@@ -78,7 +81,12 @@ def targets(pool: Pool, time_limits: Mapping[str, int], config: LabelConfig) -> 
 
 
 def label(
-    pool: Pool, goal: Targets, values: np.ndarray, judged: np.ndarray, time_limits: Mapping[str, int], config: LabelConfig
+    pool: Pool,
+    goal: Targets,
+    values: np.ndarray,
+    judged: np.ndarray,
+    time_limits: Mapping[str, int],
+    config: LabelConfig,
 ) -> Labels:
     """Advantages and indicators from the values (N,) of a value that has not seen the frames' episodes.
 

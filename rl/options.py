@@ -110,4 +110,6 @@ def check_apart(ranges: dict[str, range]) -> None:
         for other in names[i + 1 :]:
             a, b = ranges[one], ranges[other]
             if max(a.start, b.start) < min(a.stop, b.stop):
-                raise UserError(f"{one} and {other} would share seeds ({a.start}..{a.stop - 1}, {b.start}..{b.stop - 1})")
+                raise UserError(
+                    f"{one} and {other} would share seeds ({a.start}..{a.stop - 1}, {b.start}..{b.stop - 1})"
+                )

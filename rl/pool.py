@@ -122,7 +122,9 @@ def _about(dataset: Dataset) -> dict[str, np.ndarray]:
     facts, episodes = dataset.facts_table(), range(dataset.num_episodes)
     for name in ("success", "source", "seed"):
         if None in facts.get(name, [None]):
-            raise UserError(f"dataset {dataset.root} has an episode without the fact {name!r}; record it with this project")
+            raise UserError(
+                f"dataset {dataset.root} has an episode without the fact {name!r}; record it with this project"
+            )
     task = dataset.provenance.get("world", {}).get("task", "")
     flags = [dataset.columns(e, ["intervention"])["intervention"] for e in episodes]
     return {

@@ -28,9 +28,8 @@ class Stages:
     def _check(self, before: Any, config: dict, may_differ: tuple[str, ...]) -> None:
         for name in sorted({*before, *config} - set(may_differ)):
             if before.get(name) != config.get(name):
-                raise UserError(
-                    f"{self._out} was begun with {name}={_brief(before.get(name))}, not {_brief(config.get(name))}; name a new out=DIR"
-                )
+                was, given = _brief(before.get(name)), _brief(config.get(name))
+                raise UserError(f"{self._out} was begun with {name}={was}, not {given}; name a new out=DIR")
 
     def say(self, text: str) -> None:
         """One line to the person at the terminal."""

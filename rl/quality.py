@@ -4,13 +4,15 @@ Shapes: N frames of a pool, E episodes.
 """
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 
 from rl.label import Targets
 from rl.pool import DEMONSTRATION, ROLLOUT, Pool
 from rl.value import CrossFit
+from sim.contract import POLICY_PERIOD_S
 
 MOMENTS = (0.25, 0.5, 0.75)  # of an episode
+CLOCK_S = (2.0, 4.0)
 
 
 def value_report(pool: Pool, goal: Targets, fit: CrossFit) -> dict:
@@ -24,6 +26,7 @@ def value_report(pool: Pool, goal: Targets, fit: CrossFit) -> dict:
         "spearman_in_sample": in_sample,
         "spearman_rollouts": spearman(fit.values[rollouts], goal.values[rollouts]),
         **{f"auc_{round(100 * moment)}": auc_at(pool, fit.values, moment) for moment in MOMENTS},
+        **{f"auc_{clock_s:.0f}s": auc_after(pool, fit.values, clock_s) for clock_s in CLOCK_S},
         **losses,
         "gap": losses["held_out_loss"] - losses["train_loss"],
         "bias_demonstrations": _bias(pool, goal, fit.values, DEMONSTRATION),
@@ -35,7 +38,7 @@ def spearman(values: np.ndarray, wanted: np.ndarray) -> float | None:
     """Rank correlation; None where one of both does not vary."""
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(wanted) == 0:
         return None
-    return float(spearmanr(values, wanted).statistic)
+    return float(np.corrcoef(rankdata(values), rankdata(wanted))[0, 1])
 
 
 def auc(scores: np.ndarray, success: np.ndarray) -> float | None:
@@ -52,6 +55,13 @@ def auc_at(pool: Pool, values: np.ndarray, moment: float) -> float | None:
     rollouts = np.flatnonzero(pool.source == ROLLOUT)
     frames = pool.first[rollouts] + np.rint(moment * (pool.length[rollouts] - 1)).astype(int)
     return auc(values[frames], pool.success[rollouts])
+
+
+def auc_after(pool: Pool, values: np.ndarray, clock_s: float) -> float | None:
+    """The same so many seconds into the rollouts that still run: a time-out's middle comes later than a success's."""
+    step = round(clock_s / POLICY_PERIOD_S)
+    running = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > step))
+    return auc(values[pool.first[running] + step], pool.success[running])
 
 
 def _bias(pool: Pool, goal: Targets, values: np.ndarray, source: str) -> float | None:

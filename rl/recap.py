@@ -14,6 +14,7 @@ V_k with the same epsilon. Rounds are compared with pi_0 on the same seeds. A ki
 """
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from policies import checkpoint, train
@@ -56,8 +57,8 @@ class Run:
 
     def __init__(self, config: RecapConfig):
         self.config = config
-        settings = {name: value for name, value in plain(config).items() if name not in RUN_KNOBS}
-        self.stages = Stages(config.root, settings)
+        settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
+        self.stages = Stages(config.root, settings, may_differ=RUN_KNOBS)
 
     def place(self, k: int, name: str) -> Path:
         return self.config.root / f"round_{k}" / name
@@ -95,9 +96,10 @@ class Run:
             task = checkpoint.load(out)[1].task
             if task not in ("", config.task):
                 raise UserError(f"checkpoint {out} is for task {task!r}, not {config.task!r}; give pretrained=DIR")
-            return self.stages.say(f"imitation: taking the checkpoint {out}")
-        self.stages.say(f"imitation: no checkpoint in {out}, training it for {config.pretrain.steps} steps")
-        train.train(TrainConfig(str(config.demos_root), str(out), config.policy, config.pretrain, config.backbone))
+            self.stages.say(f"imitation: taking the checkpoint {out}")
+        else:
+            self.stages.say(f"imitation: no checkpoint in {out}, training it for {config.pretrain.steps} steps")
+            train.train(TrainConfig(str(config.demos_root), str(out), config.policy, config.pretrain, config.backbone))
 
     # ---- a round -------------------------------------------------------------------------------
 
@@ -139,7 +141,12 @@ class Run:
         sources = [Source(root, advantages_name(value["tag"])) for root in roots]
         shares = batch_shares([Dataset(root).num_frames for root in roots], config.demo_share)
         data = TrainingData(sources, model.config, vision, text, shares, config.workers)
-        facts = {"recap": config, "round": k, "value_sha256": value["value_sha256"], "init": str(config.pretrained_root)}
+        facts = {
+            "recap": config,
+            "round": k,
+            "value_sha256": value["value_sha256"],
+            "init": str(config.pretrained_root),
+        }
         fit(model, data, config.retrain, out, about_training(vision, text, roots, facts))
 
     def evaluate(self, k: int) -> None:

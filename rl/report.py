@@ -42,7 +42,16 @@ def write_report(root: Path, results: list[dict], values: list[dict], about: dic
 def rounds_table(rows: list[dict]) -> Table:
     """Success, throughput, time; against round 0 on the same seeds."""
     table = Table(title="RECAP by round (95 % intervals; change on the same seeds against round 0)")
-    for name in ("round", "n", "success", "successes an hour", "time of a success", "gained / lost", "p", "change an hour"):
+    for name in (
+        "round",
+        "n",
+        "success",
+        "successes an hour",
+        "time of a success",
+        "gained / lost",
+        "p",
+        "change an hour",
+    ):
         table.add_column(name, justify="right")
     for row in rows:
         changed = row["round"] > 0

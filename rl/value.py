@@ -41,11 +41,16 @@ class ValueConfig:
 
     def __post_init__(self) -> None:
         if self.folds < 2:
-            raise UserError(f"value.folds={self.folds}, expected at least 2: a frame must not be labelled by its own episode")
+            raise UserError(
+                f"value.folds={self.folds}, expected at least 2: a frame must not be labelled by its own episode"
+            )
 
 
 class ValueHead(nn.Module):
     """Readings -> logits of the bins. Inputs are standardized by the training frames."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, inputs: int, config: ValueConfig):
         super().__init__()
@@ -54,12 +59,12 @@ class ValueHead(nn.Module):
         self.net = nn.Sequential(
             nn.Linear(inputs, config.hidden), nn.LayerNorm(config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
             nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, BINS),
         )  # fmt: skip
+        self.out = nn.Linear(config.hidden, BINS)
 
     def forward(self, readings: Tensor) -> Tensor:
         """(B, F) of any float type -> (B, BINS)."""
-        return self.net(((readings.float() - self.mean) / self.std).clamp(-8, 8))
+        return self.out(self.net(((readings.float() - self.mean) / self.std).clamp(-8, 8)))
 
     def prepare(self, readings: Tensor, targets: np.ndarray) -> None:
         """Standardize by these frames (N, F); begin with the returns' own distribution."""
@@ -67,8 +72,8 @@ class ValueHead(nn.Module):
         self.std.copy_(readings.float().std(0).clamp(min=1e-3))
         share = torch.from_numpy(two_hot(targets)).mean(0)
         with torch.no_grad():
-            self.net[-1].weight.mul_(0.1)
-            self.net[-1].bias.copy_((share + 1e-4).log())
+            self.out.weight.mul_(0.1)
+            self.out.bias.copy_((share + 1e-4).log())
 
 
 @torch.no_grad()

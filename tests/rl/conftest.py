@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from examples import write_dataset
 
 from rl.pool import Pool, open_pool
-from examples import write_dataset
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ FEATURES = Features((), (0, 0), {"observation.state": Column("float32", (7,)), "
 LIMIT = {"pick_place": 100}
 
 
-def write_dataset(root: Path, episodes: Sequence[tuple], source: str = "policy", task: str = "pick_place") -> Path:
+def write_dataset(
+    root: Path, episodes: Sequence[tuple], source: str | None = "policy", task: str = "pick_place"
+) -> Path:
     """episodes: (seed, length, success, first frame of a correction or None)."""
     with DatasetWriter(root, FEATURES, 20, "arm", {"world": {"task": task}}) as writer:
         for seed, length, success, takeover in episodes:

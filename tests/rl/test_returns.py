@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from rl.returns import BINS, CENTERS, Convention, ReturnScale, expectation, nearest_bin, normalize, returns, rewards, two_hot
+from rl.returns import (
+    BINS,
+    CENTERS,
+    Convention,
+    ReturnScale,
+    expectation,
+    nearest_bin,
+    normalize,
+    returns,
+    rewards,
+    two_hot,
+)
 
 EIGHT = ReturnScale(time_limit_steps=8)
 

@@ -132,6 +132,8 @@ def test_auc_is_the_share_of_pairs_in_the_right_order():
     u = mannwhitneyu(scores[success], scores[~success]).statistic
     assert auc(scores, success) == pytest.approx(np.mean(pairs)) == pytest.approx(u / len(pairs))
     assert auc(scores, np.ones(80, bool)) is None
+    other = rng.normal(size=80)
+    assert spearman(scores, other) == pytest.approx(spearmanr(scores, other).statistic)
     assert spearman(scores, -scores) == pytest.approx(-1.0)
     assert spearman(scores, np.zeros(80)) is None
 
@@ -141,7 +143,8 @@ def test_report_of_a_perfect_value(pool):
     fit = CrossFit([], goal.values, goal.values, [{"train_loss": 1.0, "held_out_loss": 1.5}])
     report = value_report(pool, goal, fit)
     assert report["spearman_held_out"] == pytest.approx(1.0)
-    assert report["auc_25"] == report["auc_50"] == report["auc_75"] == 1.0
+    assert report["auc_25"] == report["auc_50"] == report["auc_75"] == report["auc_2s"] == 1.0
+    assert report["auc_4s"] is None  # only failures last so long
     assert report["gap"] == 0.5
     assert report["bias_demonstrations"] == report["bias_rollouts"] == 0.0
 
