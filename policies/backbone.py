@@ -1,4 +1,4 @@
-"""`python -m policies.backbone [frames=20000] [steps=2500] [out=assets/fusion]`
+"""`python -m policies.backbone [scenes=20000] [steps=3500] [out=assets/fusion]`
 
 The fusion backbone that ships with the project: pretrained on grounding alone, from pictures of the
 simulator, so that a policy starts from it as SmolVLA starts from SmolVLM2. It learns where the
@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import torch
 from rich.progress import track
@@ -19,20 +20,16 @@ from policies.text import FrozenText
 from policies.vision import FrozenVision
 from policies.vla import SmallVla, VlaConfig
 from sim.config import run_program, typed
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
 from sim.errors import UserError
-from sim.expert import Expert
-from sim.guard import MotionGuard
-from sim.loop import run_episode
+from sim.kinematics import ToolKinematics, tool_down
 from sim.provenance import plain, provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
 from sim.workers import play_all
-from sim.world import WorldConfig
+from sim.world import World, WorldConfig
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
-FRAMES_PER_EPISODE = 16
+SCENES_PER_CALL = 40
 FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 
 
@@ -40,8 +37,8 @@ FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 class BackboneConfig:
     """Options of the program."""
 
-    frames: int = 20000
-    steps: int = 2500
+    scenes: int = 20000
+    steps: int = 3500
     batch: int = 128
     learning_rate: float = 1.5e-3
     out: str = "assets/fusion"
@@ -54,68 +51,80 @@ class BackboneConfig:
 
 @dataclass
 class Looks:
-    """What one episode shows: FRAMES_PER_EPISODE or fewer frames."""
+    """What one worker call saw: n scenes, a frame each."""
 
-    images: dict[str, np.ndarray]  # camera -> (n, H, W, 3)
+    maps: dict[str, tuple[np.ndarray, np.ndarray]]  # camera -> fine and coarse, float16
     state: np.ndarray  # (n, D)
-    points: np.ndarray  # (n, 2, 3) m
-    instruction: str
+    points: np.ndarray  # (n, G, 3) m, world frame
+    instructions: list[str]
 
 
-class Glimpses:
-    """Keeps random frames of an episode; satisfies `sim.loop.Recorder`."""
+class SceneLooker:
+    """Sets up random scenes, the arm anywhere and the cube sometimes in its hand, and looks once.
 
-    def __init__(self, seed: int, expected_steps: int = 110):
-        self._rng = np.random.default_rng([seed, 7])
-        self._share = FRAMES_PER_EPISODE / expected_steps
-        self._rows: list[tuple] = []
-
-    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-        if self._rng.random() < self._share:
-            self._rows.append((dict(observation.images), observation.state, np.stack(list(labels.values()))))
-
-    def looks(self, instruction: str) -> Looks:
-        images = {c: np.stack([row[0][c] for row in self._rows]) for c in self._rows[0][0]}
-        return Looks(images, np.stack([r[1] for r in self._rows]), np.stack([r[2] for r in self._rows]), instruction)
-
-
-class LookPlayer:
-    """Plays the expert, mostly pushed around, and returns maps of what is seen."""
+    No physics: one new layout per frame teaches places better than many frames of one episode.
+    """
 
     def __init__(self, world: WorldConfig):
-        self._env = SimEnv(world)
-        self._expert = Expert(self._env, perturb=0.9)
-        self._guard = MotionGuard(self._env.robot)
+        self._world = World(world)
         self._vision = FrozenVision(threads=1)
+        self._kinematics = ToolKinematics(self._world.robot)
 
-    def __call__(self, seed: int) -> tuple[dict, np.ndarray, np.ndarray, str] | None:
-        glimpses = Glimpses(seed)
-        run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S, glimpses)
-        if not glimpses._rows:
-            return None
-        looks = glimpses.looks(self._env.world.instruction)
-        maps = {c: self._vision.encode(images, np.float16) for c, images in looks.images.items()}
-        return maps, looks.state, looks.points, looks.instruction
+    def __call__(self, seed: int) -> Looks:
+        rng = np.random.default_rng([seed, 7])
+        seen, states, points, instructions = [], [], [], []
+        for i in range(SCENES_PER_CALL):
+            self._world.reset(FIRST_SEED + SCENES_PER_CALL * seed + i)
+            self._pose(rng)
+            seen.append([self._world.render(camera) for camera in self._world.robot.cameras])
+            states.append(self._world.state())
+            points.append(np.stack(list(self._world.labels().values())))
+            instructions.append(self._world.instruction)
+        images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.cameras)}
+        maps = {c: self._vision.encode(pictures, np.float16) for c, pictures in images.items()}
+        return Looks(maps, np.stack(states), np.stack(points), instructions)
+
+    def _pose(self, rng: np.random.Generator) -> None:
+        """Move the tool near the cube, near the plate with or without the cube, or anywhere."""
+        world, labels = self._world, self._world.labels()
+        cube, plate = labels.values()
+        place, holding = rng.choice(["cube", "plate", "anywhere"]), rng.random() < 0.5
+        center = {"cube": cube, "plate": plate, "anywhere": np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0])}[place]
+        spread = 0.04 * rng.random()
+        pos_w = [*(center[:2] + rng.normal(0, spread, 2)), rng.uniform(0.03 if place == "plate" else 0.015, 0.20)]
+        home = np.array(world.robot.home_rad)
+        joints = self._kinematics.inverse(pos_w, tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
+        if joints is None:
+            return
+        world.data.qpos[world.scene.arm_qpos] = joints
+        half_m = world.draws["cube_half_m"][0]
+        held = holding and place != "cube"
+        travel = half_m if held else rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
+        world.data.qpos[world.scene.finger_qpos] = travel
+        if held:
+            world.hold_object()
+        mujoco.mj_forward(world.scene.model, world.data)
 
 
-def gather(config: BackboneConfig) -> list[tuple]:
-    """Looks of enough episodes for `config.frames` frames."""
+def gather(config: BackboneConfig) -> list[Looks]:
+    """Looks at `config.scenes` scenes."""
     world = WorldConfig(config.task, config.randomize, config.render)
-    episodes = range(FIRST_SEED, FIRST_SEED + round(config.frames / FRAMES_PER_EPISODE))
-    played = play_all(functools.partial(LookPlayer, world), episodes, config.workers)
-    return [looks for looks in track(played, "looking around", total=len(episodes)) if looks is not None]
+    calls = range(round(config.scenes / SCENES_PER_CALL))
+    looks = play_all(functools.partial(SceneLooker, world), calls, config.workers)
+    return list(track(looks, "looking at scenes", total=len(calls)))
 
 
 class LookTable:
     """All looks in a row, for random batches."""
 
-    def __init__(self, looks: list[tuple], text: FrozenText):
-        cameras = looks[0][0]
-        self.maps = {c: tuple(np.concatenate([look[0][c][i] for look in looks]) for i in (0, 1)) for c in cameras}
-        self.state = np.concatenate([look[1] for look in looks])
-        self.points = np.concatenate([look[2] for look in looks])
-        self.sentence = np.repeat(np.arange(len(looks)), [len(look[1]) for look in looks])
-        self.words, self.mask = (torch.from_numpy(x) for x in text.encode([look[3] for look in looks]))
+    def __init__(self, looks: list[Looks], text: FrozenText):
+        cameras = looks[0].maps
+        self.maps = {c: tuple(np.concatenate([look.maps[c][i] for look in looks]) for i in (0, 1)) for c in cameras}
+        self.state = np.concatenate([look.state for look in looks])
+        self.points = np.concatenate([look.points for look in looks])
+        instructions = [sentence for look in looks for sentence in look.instructions]
+        sentences, self.sentence = np.unique(instructions, return_inverse=True)
+        self.words, self.mask = (torch.from_numpy(x) for x in text.encode(sentences.tolist()))
 
     def batch(self, rows: np.ndarray) -> tuple:
         """maps, words, mask, state, points of these rows, as tensors."""

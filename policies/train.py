@@ -35,6 +35,7 @@ class OptimConfig:
     steps: int = 5000
     batch: int = 128
     learning_rate: float = 1e-3
+    backbone_rate: float = 0.2  # times the learning rate, for the pretrained eyes and word reader
     warmup_steps: int = 200
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
@@ -70,13 +71,17 @@ class Trainer:
     def __init__(self, model: SmallVla, config: OptimConfig):
         self.model, self.config, self.step = model, config, 0
         self.average = {name: value.clone() for name, value in model.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(model.parameters(), weight_decay=config.weight_decay, betas=(0.9, 0.99))
+        eye = [*model.fusion.eyes.parameters(), *model.fusion.words.parameters()]
+        known = {id(parameter) for parameter in eye}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+        groups = [{"params": rest, "rate": 1.0}, {"params": eye, "rate": config.backbone_rate}]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.99))
         self.generator = torch.Generator().manual_seed(config.seed)
 
     def update(self, data: TrainingData) -> dict[str, float]:
         """One gradient step; the batch depends on the seed and the step alone."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
+            group["lr"] = group["rate"] * learning_rate(self.step, self.config)
         batch = data.sample(np.random.default_rng([self.config.seed, self.step]), self.config.batch)
         loss, parts = self.model.loss(batch, self.generator)
         self.optimizer.zero_grad()

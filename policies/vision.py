@@ -34,8 +34,15 @@ def export_onnx(trunk: Trunk, target: Path) -> None:
         # The tracing exporter is called deprecated, but its successor takes half a minute instead
         # of half a second here, and did not end in minutes for timm's efficientnet_lite0.
         warnings.simplefilter("ignore")
-        names = {"input_names": ["images"], "output_names": ["stride8", "stride16"]}
-        torch.onnx.export(trunk, (sample,), part, dynamo=False, dynamic_axes=axes, **names)
+        torch.onnx.export(
+            trunk,
+            (sample,),
+            part,
+            input_names=["images"],
+            output_names=["stride8", "stride16"],
+            dynamic_axes=axes,
+            dynamo=False,
+        )
         check_export(trunk, part)
 
 
