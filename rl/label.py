@@ -74,7 +74,7 @@ def targets(pool: Pool, time_limits: Mapping[str, int], config: LabelConfig) -> 
     steps, raw, values = np.zeros(n), np.zeros(n), np.zeros(n)
     for e, part in pool.segments(corrections):
         scale, rows = config.scale(time_limits[str(pool.task[e])]), slice(part.start, part.stop)
-        steps[rows] = rewards(part.stop - part.start, part.success, scale)
+        steps[rows] = rewards(part.stop - part.start, scale, success=part.success)
         raw[rows] = returns(steps[rows])
         values[rows] = normalize(raw[rows], scale)
     return Targets(steps, raw, values, pool.teaches(corrections))

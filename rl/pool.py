@@ -38,7 +38,7 @@ class Segment:
     success: bool
 
 
-def segments(intervention: np.ndarray, success: bool, corrections: Corrections) -> list[Segment]:
+def segments(intervention: np.ndarray, corrections: Corrections, *, success: bool) -> list[Segment]:
     """An episode cut before every takeover; what a takeover ended has failed. intervention: bool (T,)."""
     ends = [len(intervention)]
     if corrections is Corrections.CUT:
@@ -88,7 +88,7 @@ class Pool:
     def segments(self, corrections: Corrections) -> Iterator[tuple[int, Segment]]:
         """(episode, its segments in frames of the pool), all of them in order."""
         for e, (start, success) in enumerate(zip(self.first[:-1], self.success, strict=True)):
-            for part in segments(self.intervention[self.rows(e)], bool(success), corrections):
+            for part in segments(self.intervention[self.rows(e)], corrections, success=bool(success)):
                 yield e, Segment(int(start) + part.start, int(start) + part.stop, part.success)
 
     def teaches(self, corrections: Corrections) -> np.ndarray:

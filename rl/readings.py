@@ -6,10 +6,9 @@ gradient, and kept in memory as float16 (500 frames take under 2 MB).
 Shapes: N frames of a pool, B of a batch, F reading width.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor
 
 from policies.features import FeatureCache, cache_features
@@ -23,22 +22,16 @@ BATCH = 256
 
 
 @torch.no_grad()
-def read_pool(
-    model: SmallVla,
-    pool: Pool,
-    vision: FrozenVision,
-    text: FrozenText,
-    workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Tensor:
+def read_pool(model: SmallVla, pool: Pool, vision: FrozenVision, text: FrozenText, workers: int = 1) -> Tensor:
     """float16 (N, F), frames in the pool's order."""
     model.eval()
-    parts, total = [], len(pool.owner)
+    parts = []
     for dataset in pool.datasets:
         cache = cache_features(dataset, vision, workers)
-        for batch in _batches(dataset):
-            parts.append(_read(model, dataset, cache, text, *batch))
-            progress(BATCH * len(parts), total)
+        batches = list(_batches(dataset))
+        parts += [
+            _read(model, dataset, cache, text, *batch) for batch in track(batches, f"reading {dataset.root.name}")
+        ]
     return torch.cat(parts)
 
 

@@ -11,7 +11,8 @@ from sim.dataset_files import write_atomic
 
 JSON, TABLE = "recap.json", "recap.txt"
 SUMMARY = (
-    "success_rate", "ci_low", "ci_high", "n", "throughput_per_hour", "throughput_ci_low", "throughput_ci_high", "mean_time_s",
+    "success_rate", "ci_low", "ci_high", "n",
+    "throughput_per_hour", "throughput_ci_low", "throughput_ci_high", "mean_time_s",
 )  # fmt: skip
 WIDTH = 150
 

@@ -51,7 +51,7 @@ class ReturnScale:
         return self.time_limit_steps + (self.cost if self.convention is Convention.B else 0.0)
 
 
-def rewards(length: int, success: bool, scale: ReturnScale) -> np.ndarray:
+def rewards(length: int, scale: ReturnScale, *, success: bool) -> np.ndarray:
     """(T,) in steps: -1, and at the end 0 or -C_fail."""
     steps = np.full(length, -1.0)
     steps[-1:] = 0.0 if success else -scale.cost

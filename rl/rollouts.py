@@ -7,11 +7,11 @@ A killed run goes on where it stopped.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from policies.agent import load_agent
 from rl.pool import CORRECTION, ROLLOUT
@@ -88,14 +88,16 @@ def record(out: Path, make_player, seeds: Sequence[int], workers: int, about: di
     with DatasetWriter(out, schema, FPS, FR3.name, provenance(about)) as writer:
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns) as bar:
-            task = bar.add_task(title, total=len(seeds), completed=len(seeds) - len(left))
-            for _, episode in play_all(make_player, left, min(workers, len(left))) if left else ():
-                if episode is not None:
-                    writer.commit(episode)
-                bar.advance(task)
+        for episode in _play(make_player, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
+            writer.commit(episode)
     return out
+
+
+def _play(make_player, seeds: Sequence[int], workers: int, title: str) -> Iterator[Episode]:
+    """The episodes to keep, in order, behind a progress bar."""
+    if seeds:
+        played = play_all(make_player, seeds, min(workers, len(seeds)))
+        yield from (episode for _, episode in track(played, title, total=len(seeds)) if episode is not None)
 
 
 def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: Sequence[int], workers: int) -> Path:
@@ -105,8 +107,7 @@ def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: 
 
 
 def record_corrections(
-    out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, workers: int,
-    trigger: TriggerConfig = TriggerConfig(),
+    out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, workers: int, trigger: TriggerConfig
 ) -> Path:  # fmt: skip
     """Corrected episodes of the seeds at which these rollouts failed, at most so many."""
     facts = Dataset(rollouts).facts_table()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -114,7 +115,7 @@ class CrossFit:
 
 def cross_fit(
     readings: Tensor, targets: np.ndarray, teaches: np.ndarray, owner: np.ndarray, fold: np.ndarray,
-    config: ValueConfig, seed: int = 0, progress=lambda done, total: None,
+    config: ValueConfig, seed: int = 0,
 ) -> CrossFit:  # fmt: skip
     """One head a fold, fitted to the other folds.
 
@@ -122,8 +123,7 @@ def cross_fit(
     (N,) the episode of each frame; fold int (E,) of each episode.
     """
     values, in_sample, heads, history = np.zeros(len(targets)), np.zeros(len(targets)), [], []
-    for k in range(config.folds):
-        progress(k, config.folds)
+    for k in track(range(config.folds), "value, a head for each fold"):
         own = fold[owner] == k
         head, log = fit_head(readings, targets, teaches & ~own, owner, config, seed + k)
         values[own] = predict(head, readings[own])
@@ -132,7 +132,6 @@ def cross_fit(
         log["held_out_loss"] = _loss(head, readings, targets, np.flatnonzero(own & teaches), seed)
         heads.append(head)
         history.append({"fold": k, **log})
-    progress(config.folds, config.folds)
     return CrossFit(heads, values, in_sample, history)
 
 

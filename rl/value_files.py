@@ -29,7 +29,8 @@ def weights_hash(heads: list[ValueHead]) -> str:
 def save_value(folder: Path, heads: list[ValueHead], config: ValueConfig, about: dict) -> None:
     """Write both files, each whole or not at all, the description last."""
     write_atomic(folder / WEIGHTS, weights_bytes(heads))
-    content = {"value": plain(config), "readings": heads[0].mean.shape[0], **{name: plain(value) for name, value in about.items()}}
+    described = {name: plain(value) for name, value in about.items()}
+    content = {"value": plain(config), "readings": heads[0].mean.shape[0], **described}
     write_atomic(folder / ABOUT, json.dumps(content, indent=1).encode())
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from examples import write_dataset
+from outcome_examples import write_dataset
 
 from rl.pool import Pool, open_pool
 

@@ -9,8 +9,8 @@ from rl.returns import Convention, ReturnScale, normalize, returns, rewards
 SCALE = ReturnScale(time_limit_steps=100)
 
 
-def perfect(length: int, success: bool, scale: ReturnScale = SCALE) -> tuple[np.ndarray, np.ndarray]:
-    steps = rewards(length, success, scale)
+def perfect(length: int, scale: ReturnScale = SCALE, *, success: bool) -> tuple[np.ndarray, np.ndarray]:
+    steps = rewards(length, scale, success=success)
     return steps, normalize(returns(steps), scale)
 
 
@@ -26,7 +26,7 @@ def by_hand(steps: np.ndarray, values: np.ndarray, n: int, scale: float) -> list
 
 @pytest.mark.parametrize("n", [1, 7, 20, 500])
 def test_a_perfect_critic_sees_no_advantage_in_a_success(n):
-    steps, values = perfect(60, True)
+    steps, values = perfect(60, success=True)
     assert np.abs(n_step(steps, values, n, SCALE)).max() < 1e-12
 
 
@@ -34,31 +34,31 @@ def test_a_perfect_critic_sees_no_advantage_in_a_success(n):
 @pytest.mark.parametrize("success", [True, False])
 def test_is_the_definition(n, success):
     rng = np.random.default_rng(n)
-    steps, values = rewards(60, success, SCALE), rng.uniform(-1, 0, 60)
+    steps, values = rewards(60, SCALE, success=success), rng.uniform(-1, 0, 60)
     assert n_step(steps, values, n, SCALE) == pytest.approx(by_hand(steps, values, n, 100.0))
 
 
 def test_looking_ahead_to_the_end_is_return_minus_value():
     values = np.random.default_rng(1).uniform(-1, 0, 60)
-    steps, wanted = perfect(60, True)
+    steps, wanted = perfect(60, success=True)
     assert n_step(steps, values, 60, SCALE) == pytest.approx(wanted - values)
     assert n_step(steps, values, 999, SCALE) == pytest.approx(wanted - values)
 
 
 def test_a_doomed_frame_loses_the_time_it_takes_under_convention_a():
-    steps, values = perfect(60, False)
+    steps, values = perfect(60, success=False)
     assert n_step(steps, values, 20, SCALE)[:40] == pytest.approx(np.full(40, -0.2))
 
 
 def test_a_doomed_frame_looks_average_under_convention_b():
     scale = ReturnScale(100, convention=Convention.B)
-    steps, values = perfect(60, False, scale)
+    steps, values = perfect(60, scale, success=False)
     assert n_step(steps, values, 20, scale) == pytest.approx(np.zeros(60))
 
 
 def test_a_planted_critic_marks_the_mistake():
     """A value that falls by 0.5 at frame 30: the frames that lead there within n are the bad ones."""
-    steps = rewards(100, True, SCALE)
+    steps = rewards(100, SCALE, success=True)
     values = np.where(np.arange(100) < 30, -0.3, -0.8)
     found = n_step(steps, values, 10, SCALE)
     assert found[20:30] == pytest.approx(np.full(10, -0.6))

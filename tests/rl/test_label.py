@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from examples import LIMIT, write_dataset
+from outcome_examples import LIMIT, write_dataset
 
 from rl.label import LabelConfig, advantages_name, label, positive_table, targets, write_labels
 from rl.pool import open_pool

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from examples import write_dataset
+from outcome_examples import write_dataset
 
 from rl.pool import Corrections, Segment, open_pool, segments
 from sim.errors import UserError
@@ -20,24 +20,24 @@ def test_frames_stand_in_the_order_of_datasets_and_episodes(pool, roots):
 
 
 def test_an_untouched_episode_is_one_segment():
-    assert segments(np.zeros(9, bool), True, Corrections.CUT) == [Segment(0, 9, True)]
-    assert segments(np.zeros(9, bool), False, Corrections.CUT) == [Segment(0, 9, False)]
+    assert segments(np.zeros(9, bool), Corrections.CUT, success=True) == [Segment(0, 9, True)]
+    assert segments(np.zeros(9, bool), Corrections.CUT, success=False) == [Segment(0, 9, False)]
 
 
 def test_a_takeover_ends_the_policys_part_as_a_failure():
     flags = np.arange(9) >= 6
-    assert segments(flags, True, Corrections.CUT) == [Segment(0, 6, False), Segment(6, 9, True)]
-    assert segments(flags, True, Corrections.WHOLE) == [Segment(0, 9, True)]
+    assert segments(flags, Corrections.CUT, success=True) == [Segment(0, 6, False), Segment(6, 9, True)]
+    assert segments(flags, Corrections.WHOLE, success=True) == [Segment(0, 9, True)]
 
 
 def test_two_takeovers_and_a_policy_that_goes_on_between():
     flags = np.array([0, 0, 1, 1, 0, 0, 1], bool)
-    cut = segments(flags, True, Corrections.CUT)
+    cut = segments(flags, Corrections.CUT, success=True)
     assert cut == [Segment(0, 2, False), Segment(2, 6, False), Segment(6, 7, True)]
 
 
 def test_corrected_from_the_first_frame():
-    assert segments(np.ones(4, bool), True, Corrections.CUT) == [Segment(0, 4, True)]
+    assert segments(np.ones(4, bool), Corrections.CUT, success=True) == [Segment(0, 4, True)]
 
 
 def test_frames_under_correction_do_not_teach_unless_asked(pool):

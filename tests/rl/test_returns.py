@@ -20,13 +20,13 @@ EIGHT = ReturnScale(time_limit_steps=8)
 
 
 def test_a_success_of_five_steps_in_a_limit_of_eight():
-    raw = returns(rewards(5, True, EIGHT))
+    raw = returns(rewards(5, EIGHT, success=True))
     assert raw.tolist() == [-4, -3, -2, -1, 0]
     assert normalize(raw, EIGHT).tolist() == [-0.5, -0.375, -0.25, -0.125, 0.0]
 
 
 def test_a_failure_is_at_the_bottom_bin_from_its_first_frame():
-    raw = returns(rewards(4, False, EIGHT))
+    raw = returns(rewards(4, EIGHT, success=False))
     assert raw.tolist() == [-11, -10, -9, -8]
     assert normalize(raw, EIGHT).tolist() == [-1.0] * 4
     assert nearest_bin(normalize(raw, EIGHT)).tolist() == [0] * 4
@@ -34,14 +34,19 @@ def test_a_failure_is_at_the_bottom_bin_from_its_first_frame():
 
 def test_convention_b_tells_how_far_a_failure_is_from_its_end():
     scale = ReturnScale(8, convention=Convention.B)
-    assert normalize(returns(rewards(4, False, scale)), scale).tolist() == [-11 / 16, -10 / 16, -9 / 16, -8 / 16]
-    assert normalize(returns(rewards(5, True, scale)), scale).tolist() == [-0.25, -3 / 16, -0.125, -1 / 16, 0.0]
+    assert normalize(returns(rewards(4, scale, success=False)), scale).tolist() == [
+        -11 / 16,
+        -10 / 16,
+        -9 / 16,
+        -8 / 16,
+    ]
+    assert normalize(returns(rewards(5, scale, success=True)), scale).tolist() == [-0.25, -3 / 16, -0.125, -1 / 16, 0.0]
 
 
 def test_a_time_out_costs_no_less_than_the_slowest_success():
     """Whatever the lengths, a failure must not outrank a success (the early-termination trap)."""
-    slow = normalize(returns(rewards(8, True, EIGHT)), EIGHT)[0]
-    quick_failure = normalize(returns(rewards(1, False, EIGHT)), EIGHT)[0]
+    slow = normalize(returns(rewards(8, EIGHT, success=True)), EIGHT)[0]
+    quick_failure = normalize(returns(rewards(1, EIGHT, success=False)), EIGHT)[0]
     assert slow == -7 / 8 > quick_failure == -1.0
     with pytest.raises(ValueError, match="at least the time limit"):
         ReturnScale(8, fail_cost=3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from examples import LIMIT
+from outcome_examples import LIMIT
 from scipy.stats import mannwhitneyu, spearmanr
 
 from rl.label import LabelConfig, targets

@@ -1,0 +1,61 @@
+"""The program's options, experiments and seeds."""
+
+import pytest
+
+from rl.options import RecapConfig, check_apart
+from rl.recap import batch_shares
+from sim.config import CONF, load
+from sim.errors import UserError
+
+
+def test_the_file_and_the_schema_have_the_same_defaults():
+    assert load("recap", RecapConfig, []) == RecapConfig()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "exp").glob("*.yaml")))
+def test_every_experiment_composes(name):
+    config = load("recap", RecapConfig, [f"+exp={name}", "rollouts=7"])
+    assert config.rollouts == 7
+    assert config.out.startswith("runs/")
+
+
+def test_the_standard_run():
+    config = load("recap", RecapConfig, ["+exp=pick_place"])
+    assert (config.demo_episodes, config.rollouts, config.corrections, config.rounds) == (500, 300, 60, 1)
+    assert config.rollout_seeds(1) == range(500000, 500300)
+    assert config.rollout_seeds(2) == range(500300, 500600)
+    assert config.ranges["evaluation"] == range(900000, 900300)
+    assert config.time_limits["pick_place"] == 300  # 15 s at 20 Hz
+    assert (config.demo_share, config.label.positive_fraction, config.guidance) == (0.4, 0.4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task=stack"], "unknown task 'stack'"),
+        (["rollout_seed=899800"], "rollouts and evaluation would share seeds"),
+        (["demo_seed=499500"], "demonstrations and rollouts would share seeds"),
+        (["rollouts=0"], "rollouts=0, expected at least 1"),
+        (["demo_share=1.0"], "demo_share"),
+        (["value.folds=1"], "value.folds=1, expected at least 2"),
+        (["label.convention=C"], "convention"),
+        (["rollouts=many"], "rollouts='many' is of type str, expected int"),
+        (["rolouts=5"], "did you mean 'rollouts'"),
+        (["+exp=pick"], "did you mean 'pick_place'"),
+    ],
+)
+def test_wrong_options_are_one_clear_error(overrides, message):
+    with pytest.raises(UserError, match=message):
+        load("recap", RecapConfig, overrides)
+
+
+def test_seeds_next_to_each_other_are_apart():
+    check_apart({"a": range(0, 10), "b": range(10, 20)})
+    with pytest.raises(UserError, match="a and b would share seeds"):
+        check_apart({"a": range(0, 11), "b": range(10, 20)})
+
+
+def test_demonstrations_keep_their_share_of_a_batch():
+    assert batch_shares([100, 300, 100], 0.4) == pytest.approx([0.4, 0.45, 0.15])
+    assert batch_shares([800, 150, 50], 0.4) == pytest.approx([0.8, 0.15, 0.05])
+    assert batch_shares([10], 0.4) == [1.0]

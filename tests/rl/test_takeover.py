@@ -1,0 +1,113 @@
+"""When the expert takes over, and what is flagged. No pictures: the agents here do not look."""
+
+import numpy as np
+import pytest
+
+from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
+from sim.contract import POLICY_PERIOD_S
+from sim.env import SimEnv
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.loop import run_episode
+
+
+class Holding:
+    """Stays where it is; from step `jumps_at` on it asks for a far target, or for no number at all."""
+
+    def __init__(self, jumps_at: int | None = None, jump: float = 1.0):
+        self._jumps_at, self._jump = jumps_at, jump
+
+    def reset(self, observation, seed):
+        self._steps, self._state = 0, observation.state
+
+    def act(self, observation):
+        self._steps += 1
+        jumps = self._jumps_at is not None and self._steps > self._jumps_at
+        return self._state + (self._jump if jumps else 0.0)
+
+    def flags(self):
+        return {}
+
+
+class Steps:
+    """A recorder of flags alone."""
+
+    def __init__(self):
+        self.intervention, self.perturbed = [], []
+
+    def add(self, observation, asked, sent, feedback, flags, labels):
+        self.intervention.append(flags["intervention"])
+        self.perturbed.append(flags.get("perturbed", False))
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = SimEnv()
+    yield env
+    env.close()
+
+
+def play(env, policy, config=None, seed=500001):
+    agent = TakeoverAgent(policy, Expert(env, perturb=0.0), Trigger(env, config or TriggerConfig()))
+    steps = Steps()
+    result = run_episode(env, agent, MotionGuard(env.robot), seed, POLICY_PERIOD_S, steps)
+    return agent, steps, result
+
+
+def test_a_policy_that_stands_still_is_relieved_and_the_task_done(env):
+    agent, steps, result = play(env, Holding())
+    assert agent.reason == "stuck"
+    assert result.success
+    takeover = steps.intervention.index(True)
+    assert takeover == 50  # 2.5 s at 20 Hz
+    assert all(steps.intervention[takeover:])
+    assert not any(steps.perturbed)
+
+
+@pytest.mark.parametrize("jump", [1.0, np.nan])
+def test_before_the_guard_would_latch_the_expert_takes_over(env, jump):
+    agent, steps, result = play(env, Holding(jumps_at=4, jump=jump))
+    assert (agent.reason, steps.intervention.index(True)) == ("jump", 4)
+    assert result.success
+    assert not result.guard.latched
+
+
+def test_late(env):
+    agent, steps, _ = play(env, Holding(), TriggerConfig(late_share=0.1))
+    assert (agent.reason, steps.intervention.index(True)) == ("late", 29)
+
+
+def test_who_is_never_in_trouble_is_left_alone(env):
+    agent, steps, result = play(env, Expert(env, perturb=0.0))
+    assert result.success
+    assert agent.reason == ""
+    assert not any(steps.intervention)
+
+
+def place(env, cube: int, shift) -> None:
+    address = env.world.scene.cube_qpos[cube]
+    env.world.data.qpos[address : address + 3] += shift
+    env.world.step(1)
+
+
+def look(env, change=lambda: None) -> str:
+    trigger = Trigger(env)
+    trigger.reset()
+    change()
+    return trigger.look(env.world.state())
+
+
+def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
+    env.reset(500001)
+    assert look(env) == ""
+    assert look(env, lambda: place(env, 0, [0.08, 0.0, 0.0])) == "dropped"
+    assert look(env, lambda: place(env, 0, [0.02, 0.0, 0.0])) == ""
+    target = env.world.labels()["grounding.target_pos_w"]
+    shift = target - env.world.labels()["grounding.object_pos_w"]
+    assert look(env, lambda: place(env, 0, [*shift[:2], 0.008])) == ""
+
+
+def test_another_cube_lifted(env):
+    seed = next(s for s in range(500001, 500050) if (env.reset(s), env.world.draws["cubes"])[1] > 1)
+    env.reset(seed)
+    assert look(env, lambda: place(env, 1, [0.0, 0.0, 0.04])) == "wrong object"
