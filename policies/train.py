@@ -6,6 +6,7 @@ whole checkpoint (`init=`). A killed run goes on where it stopped, to the same w
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * min(done, 1.0))) / 2)
+    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
 class Trainer:
