@@ -1,0 +1,206 @@
+"""The algorithm box: what follows what, from which checkpoint, on which data. Its parts are stand-ins here;
+the slow test runs the real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from outcome_examples import write_dataset
+
+from policies import checkpoint
+from rl import recap
+from rl.options import RecapConfig
+from rl.pool import open_pool
+from rl.value import ValueConfig, ValueHead
+from rl.value_files import read_about, save_value
+from sim.config import CONF
+from sim.dataset import Dataset, read_sidecar
+from sim.errors import UserError
+from sim.results import summary, write
+
+
+class Parts:
+    """Stand-ins that note what they were asked for and leave behind what comes next needs."""
+
+    def __init__(self):
+        self.log: list[tuple] = []
+        self.fail_at = ""
+
+    def note(self, *call) -> None:
+        if call[0] == self.fail_at:
+            raise KeyboardInterrupt
+        self.log.append(call)
+
+    def collect(self, config):
+        self.note("collect", config.episodes, config.seed)
+        write_dataset(Path(config.out), [(i, 30, True, None) for i in range(config.episodes)], "expert")
+
+    def train(self, config):
+        self.note("imitate", config.data)
+        self.weights(Path(config.out))
+
+    def weights(self, out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / checkpoint.WEIGHTS).touch()
+
+    def evaluate(self, config):
+        self.note("evaluate", config.checkpoint, config.guidance, config.seed, config.episodes)
+        rows = [{"seed": config.seed + i, "success": i % 2 == 0, "time_s": 5.0} for i in range(config.episodes)]
+        write(Path(config.out), {**summary(rows), "episodes": rows})
+
+    def rollouts(self, out, world, behaviour, seeds, workers):
+        self.note("rollouts", behaviour.checkpoint, behaviour.guidance, list(seeds))
+        write_dataset(out, [(s, 40, s % 2 == 0, None) for s in seeds])
+
+    def corrections(self, out, world, behaviour, rollouts, most, workers, trigger):
+        self.note("corrections", behaviour.checkpoint, most)
+        write_dataset(out, [(s, 50, True, 20) for s in Dataset(rollouts).facts_table()["seed"][:most]], "correction")
+
+    def judge(self, out, config, k, roots, newest):
+        self.note("judge", k, [root.name for root in roots], newest)
+        report = {"spearman_held_out": 0.5}
+        about = {"tag": f"round{k}", "round": k, "value_sha256": "x", "epsilon": {}, "report": report,
+                 "positive_rates": [], "episodes": 1, "frames": 1}  # fmt: skip
+        save_value(out, [ValueHead(3, ValueConfig(hidden=4))], ValueConfig(hidden=4), about)
+
+    def data(self, sources, config, vision, text, shares, workers):
+        self.note("data", [(source.root.name, source.labels) for source in sources], shares)
+
+    def fit(self, model, data, optim, out, about):
+        self.note("fit", model.root, optim.steps)
+        self.weights(out)
+
+
+@pytest.fixture
+def parts(monkeypatch) -> Parts:
+    parts = Parts()
+    monkeypatch.setattr(recap, "collect", parts.collect)
+    monkeypatch.setattr(recap.train, "train", parts.train)
+    monkeypatch.setattr(recap, "evaluate", parts.evaluate)
+    monkeypatch.setattr(recap, "record_rollouts", parts.rollouts)
+    monkeypatch.setattr(recap, "record_corrections", parts.corrections)
+    monkeypatch.setattr(recap, "judge", parts.judge)
+    monkeypatch.setattr(recap, "TrainingData", parts.data)
+    monkeypatch.setattr(recap, "fit", parts.fit)
+    monkeypatch.setattr(recap, "encoders", lambda threads: (None, None))
+    monkeypatch.setattr(recap, "about_training", lambda *_: None)
+    loaded = lambda root: (SimpleNamespace(root=str(root), config=None), SimpleNamespace(task="pick_place"))  # noqa: E731
+    monkeypatch.setattr(recap.checkpoint, "load", loaded)
+    return parts
+
+
+def settings(out: Path, **changes) -> RecapConfig:
+    sizes = {
+        "demo_episodes": 4,
+        "rollouts": 3,
+        "corrections": 2,
+        "evaluation_episodes": 2,
+        "rounds": 2,
+        "guidance": 1.5,
+    }
+    return RecapConfig(out=str(out), **{**sizes, **changes})
+
+
+def test_two_rounds_by_the_box(parts, tmp_path):
+    last = recap.recap(settings(tmp_path))
+    pretrained, first = str(tmp_path / "pretrained"), str(tmp_path / "round_1" / "policy")
+    names = ["demos", "rollouts", "corrections", "rollouts", "corrections"]
+    assert last == tmp_path / "round_2" / "policy"
+    assert [call for call in parts.log if call[0] != "data"] == [
+        ("collect", 4, 0),
+        ("imitate", str(tmp_path / "demos")),
+        ("evaluate", pretrained, 1.0, 900000, 2),
+        ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
+        ("corrections", pretrained, 2),
+        ("judge", 1, names[:3], tmp_path / "round_1" / "rollouts"),
+        ("fit", pretrained, 2000),
+        ("evaluate", first, 1.5, 900000, 2),
+        ("rollouts", first, 1.5, [500003, 500004, 500005]),
+        ("corrections", first, 2),
+        ("judge", 2, names, tmp_path / "round_2" / "rollouts"),
+        ("fit", pretrained, 2000),  # from the pretrained checkpoint again, not from round 1's
+        ("evaluate", str(last), 1.5, 900000, 2),
+    ]
+
+
+def test_all_data_is_labelled_and_demonstrations_keep_their_share(parts, tmp_path):
+    recap.recap(settings(tmp_path, rounds=1))
+    (_, sources, shares) = next(call for call in parts.log if call[0] == "data")
+    assert sources == [(name, "advantages_round1") for name in ("demos", "rollouts", "corrections")]
+    frames = np.array([3 * 40, 2 * 50]) / (3 * 40 + 2 * 50)
+    assert shares == pytest.approx([0.4, *(0.6 * frames)])  # demonstrations are 120 of 340 frames
+
+
+@pytest.mark.parametrize("stage", ["imitate", "rollouts", "corrections", "judge", "fit", "evaluate"])
+def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
+    parts.fail_at = stage
+    with pytest.raises(KeyboardInterrupt):
+        recap.recap(settings(tmp_path, rounds=1))
+    parts.fail_at = ""
+    recap.recap(settings(tmp_path, rounds=1))
+    calls = [call[0] for call in parts.log if call[0] != "data"]
+    assert calls == ["collect", "imitate", "evaluate", "rollouts", "corrections", "judge", "fit", "evaluate"]
+
+
+def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
+    recap.recap(settings(tmp_path, rounds=1))
+    before = len(parts.log)
+    recap.recap(settings(tmp_path, rounds=2))
+    assert [call[0] for call in parts.log[before:]] == ["rollouts", "corrections", "judge", "data", "fit", "evaluate"]
+    assert len(json.loads((tmp_path / "recap.json").read_text())["rounds"]) == 3
+
+
+def test_what_is_there_is_taken(parts, tmp_path):
+    demos = write_dataset(tmp_path / "mine", [(i, 30, True, None) for i in range(9)], "expert")
+    parts.weights(tmp_path / "trained")
+    recap.recap(settings(tmp_path / "out", demos=str(demos), pretrained=str(tmp_path / "trained"), rounds=0))
+    assert [call[:2] for call in parts.log] == [("evaluate", str(tmp_path / "trained"))]
+
+
+def test_demonstrations_must_not_hold_what_is_tested_on(parts, tmp_path):
+    demos = write_dataset(tmp_path / "mine", [(900001 + i, 30, True, None) for i in range(9)], "expert")
+    with pytest.raises(UserError, match="holds seed 900001, which is evaluated on"):
+        recap.recap(settings(tmp_path / "out", demos=str(demos)))
+
+
+def test_a_policy_that_needs_no_corrections(parts, tmp_path):
+    recap.recap(settings(tmp_path, rounds=1, corrections=0))
+    (_, sources, _) = next(call for call in parts.log if call[0] == "data")
+    assert [name for name, _ in sources] == ["demos", "rollouts"]
+
+
+def run_smoke(out: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "rl.recap", "+exp=smoke", f"out={out}"]
+    return subprocess.Popen(command, cwd=CONF.parent, start_new_session=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_real_thing_killed_amid_its_rollouts(tmp_path):
+    out = tmp_path / "smoke"
+    rollouts = out / "round_1" / "rollouts"
+    run = run_smoke(out)
+    while run.poll() is None and not list(rollouts.glob("meta/episodes/*/*.parquet")):
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert run_smoke(out).wait() == 0
+    pool = open_pool([out / "demos", rollouts, out / "round_1" / "corrections"])
+    assert Dataset(rollouts).facts_table()["seed"] == [500000, 500001, 500002]
+    about = read_about(out / "round_1" / "value")
+    for dataset in pool.datasets:
+        labels = read_sidecar(dataset.root, f"advantages_{about['tag']}")
+        assert len(labels["positive"]) == dataset.num_frames
+    assert pool.intervention.any()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(before) == 3
+    assert run_smoke(out).wait() == 0
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(json.loads((out / "recap.json").read_text())["rounds"]) == 2
