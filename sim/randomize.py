@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError
 from sim.scene import (
     CUBE_HALF_M,
@@ -61,6 +62,11 @@ class RandomizeConfig:
                 object.__setattr__(self, name, (float(value[0]), float(value[1])))
         if self.cube_half_m[1] > CUBE_MAX_HALF_M:
             raise UserError(f"randomize.cube_half_m={list(self.cube_half_m)}: expected at most {CUBE_MAX_HALF_M}")
+        if not 0.0 <= self.observation_delay_s[0] <= self.observation_delay_s[1] < POLICY_PERIOD_S:
+            expected = f"expected from 0 to less than a policy period, {POLICY_PERIOD_S}"
+            raise UserError(f"randomize.observation_delay_s={list(self.observation_delay_s)}: {expected}")
+        if self.action_delay_s[0] < 0.0:
+            raise UserError(f"randomize.action_delay_s={list(self.action_delay_s)}: expected at least 0")
 
 
 def nominal() -> RandomizeConfig:
@@ -175,4 +181,3 @@ def _tint(colour: str, values: dict, i: int) -> tuple[float, float, float]:
     hue, saturation, value = colorsys.rgb_to_hsv(*COLOURS[colour])
     shifted = (hue + values["colour_hue"][i]) % 1.0
     return colorsys.hsv_to_rgb(shifted, saturation, min(value * values["colour_value"][i], 1.0))
-
