@@ -72,6 +72,9 @@ def targets(pool: Pool, time_limits: Mapping[str, int], config: LabelConfig) -> 
     """Rewards and returns of every frame. time_limits: task -> T_max in steps."""
     corrections, n = Corrections(config.corrections), len(pool.owner)
     steps, raw, values = np.zeros(n), np.zeros(n), np.zeros(n)
+    for task in np.unique(pool.task):
+        if task not in time_limits:
+            raise UserError(nearest(str(task), time_limits, "task of a dataset"))
     for e, part in pool.segments(corrections):
         scale, rows = config.scale(time_limits[str(pool.task[e])]), slice(part.start, part.stop)
         steps[rows] = rewards(part.stop - part.start, scale, success=part.success)

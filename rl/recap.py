@@ -32,6 +32,7 @@ from rl.rollouts import Behaviour, record_corrections, record_rollouts
 from sim.collect import collect
 from sim.config import run_program
 from sim.dataset import Dataset
+from sim.dataset_schema import INFO_PATH
 from sim.errors import UserError
 from sim.provenance import plain, provenance
 from sim.results import FILE as RESULTS
@@ -74,16 +75,18 @@ class Run:
     def data(self, k: int) -> list[Path]:
         """All datasets with episodes up to round k, demonstrations first."""
         rounds = [self.place(j, name) for j in range(1, k + 1) for name in ("rollouts", "corrections")]
-        return [root for root in (self.config.demos_root, *rounds) if root.is_dir() and Dataset(root).num_episodes]
+        return [root for root in (self.config.demos_root, *rounds) if episodes_in(root)]
 
     # ---- before the rounds ---------------------------------------------------------------------
 
     def demonstrate(self) -> None:
         root = self.config.demos_root
-        if root.is_dir() and Dataset(root).num_episodes >= self.config.demo_episodes:
-            self.stages.say(f"demonstrations: taking the {Dataset(root).num_episodes} episodes of {root}")
+        if (there := episodes_in(root)) >= self.config.demo_episodes:
+            self.stages.say(f"demonstrations: taking the {there} episodes of {root}")
         else:
-            self.stages.say(f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting them")
+            self.stages.say(
+                f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting what is missing"
+            )
             collect(self.config.collect)
         tested = self.config.ranges["evaluation"]
         if overlap := [seed for seed in open_pool([root]).seed if seed in tested]:
@@ -165,6 +168,11 @@ class Run:
         results = [json.loads((self.place(k, "evaluation") / RESULTS).read_text()) for k in rounds]
         values = [value_files.read_about(self.place(k, "value")) for k in rounds[1:]]
         write_report(self.config.root, results, values, provenance({"config": self.config}))
+
+
+def episodes_in(root: Path) -> int:
+    """Of a dataset that may not be there yet."""
+    return Dataset(root).num_episodes if (root / INFO_PATH).is_file() else 0
 
 
 def batch_shares(frames: list[int], demo_share: float) -> list[float]:

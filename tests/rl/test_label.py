@@ -97,6 +97,12 @@ def test_wrong_settings_are_named(wrong):
         LabelConfig(**wrong)
 
 
+def test_a_dataset_of_an_unknown_task(tmp_path):
+    root = write_dataset(tmp_path / "data", [(1, 20, True, None)], task="")
+    with pytest.raises(UserError, match="unknown task of a dataset ''"):
+        targets(open_pool([root]), LIMIT, CONFIG)
+
+
 def test_a_fail_cost_below_the_time_limit_is_refused(pool):
     with pytest.raises(UserError, match="fail_cost is 5"):
         targets(pool, LIMIT, LabelConfig(fail_cost=5.0))

@@ -157,6 +157,13 @@ def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     assert len(json.loads((tmp_path / "recap.json").read_text())["rounds"]) == 3
 
 
+def test_a_collection_killed_at_its_very_start(parts, tmp_path):
+    (tmp_path / "demos" / "meta").mkdir(parents=True)
+    (tmp_path / "demos" / "meta" / "writer.lock").touch()
+    recap.recap(settings(tmp_path, rounds=0))
+    assert parts.log[0][0] == "collect"
+
+
 def test_what_is_there_is_taken(parts, tmp_path):
     demos = write_dataset(tmp_path / "mine", [(i, 30, True, None) for i in range(9)], "expert")
     parts.weights(tmp_path / "trained")
