@@ -27,7 +27,9 @@ class PolicyAgent:
         self.vision, self.text = FrozenVision(threads=1), FrozenText()
         for name, here in (("vision", self.vision.fingerprint), ("text", self.text.fingerprint)):
             if getattr(self.about, name) != here:
-                raise UserError(f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}")
+                raise UserError(
+                    f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}"
+                )
         self.indicator, self.guidance = indicator, guidance
         self.image_size = self.about.image_size
         self.decision_s: list[float] = []  # how long each look-to-chunk took
@@ -68,7 +70,7 @@ class PolicyAgent:
 
 
 def parse_indicator(name: str) -> Indicator:
-    """"positive", "negative" or "unknown"; UserError otherwise."""
+    """ "positive", "negative" or "unknown"; UserError otherwise."""
     try:
         return Indicator[name.upper()]
     except KeyError:

@@ -89,7 +89,11 @@ class SceneLooker:
         world, labels = self._world, self._world.labels()
         cube, plate = labels.values()
         place, holding = rng.choice(["cube", "plate", "anywhere"]), rng.random() < 0.5
-        center = {"cube": cube, "plate": plate, "anywhere": np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0])}[place]
+        center = {
+            "cube": cube,
+            "plate": plate,
+            "anywhere": np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0]),
+        }[place]
         spread = 0.04 * rng.random()
         pos_w = [*(center[:2] + rng.normal(0, spread, 2)), rng.uniform(0.03 if place == "plate" else 0.015, 0.20)]
         home = np.array(world.robot.home_rad)
@@ -130,7 +134,13 @@ class LookTable:
         """maps, words, mask, state, points of these rows, as tensors."""
         maps = {c: tuple(torch.from_numpy(part[rows]).float() for part in parts) for c, parts in self.maps.items()}
         s = self.sentence[rows]
-        return maps, self.words[s], self.mask[s], torch.from_numpy(self.state[rows]), torch.from_numpy(self.points[rows])
+        return (
+            maps,
+            self.words[s],
+            self.mask[s],
+            torch.from_numpy(self.state[rows]),
+            torch.from_numpy(self.points[rows]),
+        )
 
 
 def errors_m(model: SmallVla, table: LookTable, rows: np.ndarray) -> np.ndarray:
@@ -152,7 +162,9 @@ def pretrain(config: BackboneConfig) -> Path:
     model = SmallVla(config.policy)
     model.point_center.copy_(torch.from_numpy(table.points[rows].mean(0)))
     _descend(model, table, rows, config)
-    errors = np.concatenate([errors_m(model.eval(), table, part) for part in np.array_split(held_rows, max(held // 256, 1))])
+    errors = np.concatenate(
+        [errors_m(model.eval(), table, part) for part in np.array_split(held_rows, max(held // 256, 1))]
+    )
     card = {
         "what": "fusion of the small policy, pretrained on grounding from simulator pictures alone",
         "licence": "Apache-2.0, made by `python -m policies.backbone`",
@@ -189,7 +201,9 @@ def _descend(model: SmallVla, table: LookTable, rows: np.ndarray, config: Backbo
 def load_backbone(model: SmallVla, root: Path) -> None:
     """Put the shipped fusion into `model`. UserError when it is missing or was made for other sizes."""
     if not (root / WEIGHTS).is_file():
-        raise UserError(f"no fusion backbone in {root}; make it with python -m policies.backbone, or give backbone=null")
+        raise UserError(
+            f"no fusion backbone in {root}; make it with python -m policies.backbone, or give backbone=null"
+        )
     made_for = typed(type(model.config.fusion), json.loads((root / CARD).read_text())["fusion"], "fusion.")
     if made_for != model.config.fusion:
         raise UserError(f"{root} was made for {plain(made_for)}, not {plain(model.config.fusion)}; give backbone=null")

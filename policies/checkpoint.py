@@ -1,8 +1,8 @@
 """A checkpoint directory is self-sufficient: weights, normalization, configuration, what it was made of.
 
-    model.safetensors   the (averaged) weights with the normalization constants
-    config.json         policy configuration, embodiment, contract and encoder versions, provenance
-    training.pt         optimizer and generator states for exact resume (loaded weights_only)
+model.safetensors   the (averaged) weights with the normalization constants
+config.json         policy configuration, embodiment, contract and encoder versions, provenance
+training.pt         optimizer and generator states for exact resume (loaded weights_only)
 """
 
 import json

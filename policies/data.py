@@ -54,7 +54,9 @@ class EpisodeTable:
         if source.labels is None:
             return np.full(len(self.frame), int(Indicator.POSITIVE))
         labels = read_sidecar(source.root, source.labels)
-        same = np.array_equal(labels["episode_index"], self.episode) and np.array_equal(labels["frame_index"], self.frame)
+        same = np.array_equal(labels["episode_index"], self.episode) and np.array_equal(
+            labels["frame_index"], self.frame
+        )
         if not same:
             raise UserError(f"labels {source.labels!r} of {source.root} are not of the frames there now; label again")
         return np.where(labels["positive"], int(Indicator.POSITIVE), int(Indicator.NEGATIVE))
@@ -132,7 +134,9 @@ class TrainingData:
         rows = rng.choice(rows, min(samples, len(rows)), replace=False)
         actions, valid = table.windows(rows, self.config.chunk)
         as_tensor = torch.from_numpy
-        model.fit_normalization(as_tensor(actions), as_tensor(valid), as_tensor(table.state[rows]), as_tensor(table.points[rows]))
+        model.fit_normalization(
+            as_tensor(actions), as_tensor(valid), as_tensor(table.state[rows]), as_tensor(table.points[rows])
+        )
 
 
 def join(batches: list[Batch]) -> Batch:

@@ -67,9 +67,7 @@ class FeatureCache:
 
     def _row_numbers(self, episodes: np.ndarray, frames: np.ndarray) -> np.ndarray:
         if episodes.shape != frames.shape or episodes.ndim != 1:
-            raise ValueError(
-                f"indices of shapes {episodes.shape}, {frames.shape}, expected (B,) twice"
-            )
+            raise ValueError(f"indices of shapes {episodes.shape}, {frames.shape}, expected (B,) twice")
         outside = (episodes < 0) | (episodes >= len(self._lengths))
         if outside.any():
             raise IndexError(f"episode {episodes[outside][0]} of a cache with {len(self._lengths)}")

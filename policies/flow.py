@@ -88,7 +88,9 @@ class FlowExpert(nn.Module):
         return per_sample.unflatten(0, (-1, n)).mean(1)
 
     @torch.no_grad()
-    def sample(self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0) -> Tensor:
+    def sample(
+        self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0
+    ) -> Tensor:
         """noise (B, T, D) -> chunk (B, T, D), by Euler steps along the velocity field.
 
         With guidance beta != 1 the velocity is v_u + beta (v_c - v_u), v_u from `unconditional`

@@ -129,6 +129,8 @@ class Fusion(nn.Module):
         seen = {camera: eye(*maps[camera], text).flatten(1) for camera, eye in self.eyes.items()}
         pose = torch.cat([state, state.sin(), state.cos()], -1)
         points = self.grounding(torch.cat([*seen.values(), pose, text], -1))
-        tokens = [head(seen[camera]).unflatten(1, (self.config.camera_tokens, -1)) for camera, head in self.tokens.items()]
+        tokens = [
+            head(seen[camera]).unflatten(1, (self.config.camera_tokens, -1)) for camera, head in self.tokens.items()
+        ]
         prefix = torch.cat([*tokens, read, self.point_token(points.detach())[:, None]], 1)
         return prefix, points.unflatten(1, (self.config.grounding_points, 3))

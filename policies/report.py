@@ -23,11 +23,13 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 STYLE = """
-body{font:16px/1.55 system-ui,sans-serif;color:#1d2733;background:#fff;max-width:1060px;margin:40px auto;padding:0 24px}
+body{font:16px/1.55 system-ui,sans-serif;color:#1d2733;background:#fff;max-width:1060px;margin:40px auto;
+  padding:0 24px}
 h1{font-size:30px;margin:0 0 4px}h2{font-size:21px;margin:40px 0 10px;border-bottom:1px solid #dde3ea;padding-bottom:6px}
 p.sub{color:#5b6b7c;margin:0 0 24px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:8px 12px;border-bottom:1px solid #e6ebf0}th{color:#5b6b7c;font-weight:600}
-th:first-child,td:first-child{text-align:left}small{color:#5b6b7c}.films{display:grid;grid-template-columns:1fr 1fr;gap:18px}
+th:first-child,td:first-child{text-align:left}small{color:#5b6b7c}
+.films{display:grid;grid-template-columns:1fr 1fr;gap:18px}
 figure{margin:0}video{width:100%;border-radius:8px;background:#000}figcaption{font-size:14px;color:#5b6b7c}
 .plots{display:grid;grid-template-columns:1fr 1fr;gap:18px}svg{width:100%;height:auto}pre{font-size:13px;color:#5b6b7c}
 """
@@ -80,12 +82,16 @@ def _robot_row(root: Path) -> dict | None:
 
 
 def _rounds_table(rounds: list[dict], robot: dict | None) -> str:
-    head = "<tr><th>policy</th><th>episodes</th><th>success</th><th>successes an hour</th><th>time of a success</th></tr>"
+    head = (
+        "<tr><th>policy</th><th>episodes</th><th>success</th><th>successes an hour</th><th>time of a success</th></tr>"
+    )
     named = [("imitation" if k == 0 else f"after RECAP round {k}", row) for k, row in enumerate(rounds)]
     if robot:
         named.append(("the same policy on the emulated robot, through its sockets", robot))
     body = "".join(_table_row(name, row) for name, row in named)
-    note = "<p><small>In brackets 95 % intervals: Wilson for success, bootstrap over episodes for throughput.</small></p>"
+    note = (
+        "<p><small>In brackets 95 % intervals: Wilson for success, bootstrap over episodes for throughput.</small></p>"
+    )
     return f"<table>{head}{body}</table>{note}"
 
 
@@ -106,7 +112,7 @@ def _svg(figure) -> str:
     figure.savefig(buffer, format="svg", bbox_inches="tight")
     plt.close(figure)
     text = buffer.getvalue()
-    return f"<figure>{text[text.index('<svg'):]}</figure>"
+    return f"<figure>{text[text.index('<svg') :]}</figure>"
 
 
 def _axes(title: str, x: str, y: str):
@@ -192,7 +198,9 @@ def _robot_films(root: Path, most: int) -> list[tuple[Path, str]]:
         path = root / f"film-{episode}.mp4"
         write_mp4(path, list(frames), dataset.fps)
         outcome = "success" if dataset.episode_facts(episode)["success"] else "failure"
-        films.append((path, f"emulated robot, as the policy saw it: {html.escape(dataset.instruction(episode))}, {outcome}"))
+        films.append(
+            (path, f"emulated robot, as the policy saw it: {html.escape(dataset.instruction(episode))}, {outcome}")
+        )
     return films
 
 

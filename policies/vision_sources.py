@@ -50,9 +50,7 @@ class Lite0Stages(nn.Module):
         self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
         blocks = list(network._blocks)
         self.to_stride8 = nn.Sequential(*blocks[: self.LAST_BLOCK_STRIDE8 + 1])
-        self.to_stride16 = nn.Sequential(
-            *blocks[self.LAST_BLOCK_STRIDE8 + 1 : self.LAST_BLOCK_STRIDE16 + 1]
-        )
+        self.to_stride16 = nn.Sequential(*blocks[self.LAST_BLOCK_STRIDE8 + 1 : self.LAST_BLOCK_STRIDE16 + 1])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         stride8 = self.to_stride8(self.stem(x))
@@ -86,9 +84,7 @@ def import_timm() -> Any:
     try:
         import timm  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise WeightsError(
-            "source 'timm:...' needs timm; install it with: pip install timm"
-        ) from error
+        raise WeightsError("source 'timm:...' needs timm; install it with: pip install timm") from error
     return timm
 
 
@@ -96,9 +92,7 @@ def timm_weights(name: str) -> Path:
     """Path of a timm model's safetensors, downloaded unless the hub's own cache has it."""
     config = import_timm().get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
-        raise WeightsError(
-            f"timm has no hub weights for {name!r}; list names with timm.list_pretrained()"
-        )
+        raise WeightsError(f"timm has no hub weights for {name!r}; list names with timm.list_pretrained()")
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(config.hf_hub_id, "model.safetensors"))
@@ -110,9 +104,7 @@ def timm_trunk(name: str, path: Path) -> Trunk:
     probe = timm.create_model(name, features_only=True)
     strides = probe.feature_info.reduction()
     if not {8, 16} <= set(strides):
-        raise WeightsError(
-            f"timm model {name!r} has maps at strides {strides}, needed are 8 and 16"
-        )
+        raise WeightsError(f"timm model {name!r} has maps at strides {strides}, needed are 8 and 16")
     backbone = timm.create_model(
         name,
         features_only=True,
@@ -127,11 +119,7 @@ def timm_trunk(name: str, path: Path) -> Trunk:
 
 def build_trunk(source: str, path: Path) -> Trunk:
     """Torch trunk of a source, from a weight file that was already checked."""
-    return (
-        package_trunk(path)
-        if source == "package"
-        else timm_trunk(source.removeprefix("timm:"), path)
-    )
+    return package_trunk(path) if source == "package" else timm_trunk(source.removeprefix("timm:"), path)
 
 
 def find_weights(source: str, sha256: str | None) -> tuple[Path, str]:
@@ -146,9 +134,5 @@ def find_weights(source: str, sha256: str | None) -> tuple[Path, str]:
         raise ValueError(f"vision source is {source!r}, expected 'package' or 'timm:<model name>'")
     path = timm_weights(source.removeprefix("timm:"))
     if sha256 is None:
-        raise WeightsError(
-            f"{source} needs a pinned sha256; the file now at hand, {path}, has {sha256_of(path)}"
-        )
-    return checked_file(
-        path, sha256, "the hub's file changed, or the download broke: remove it and try again"
-    ), sha256
+        raise WeightsError(f"{source} needs a pinned sha256; the file now at hand, {path}, has {sha256_of(path)}")
+    return checked_file(path, sha256, "the hub's file changed, or the download broke: remove it and try again"), sha256

@@ -33,9 +33,7 @@ def checked_file(path: Path, sha256: str, how_to_get: str) -> Path:
         raise WeightsError(f"weights file {path} does not exist; {how_to_get}")
     found = sha256_of(path)
     if found != sha256:
-        raise WeightsError(
-            f"weights file {path} has sha256 {found}, expected {sha256}; {how_to_get}"
-        )
+        raise WeightsError(f"weights file {path} has sha256 {found}, expected {sha256}; {how_to_get}")
     return path
 
 

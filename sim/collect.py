@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import DatasetWriter, Episode
+from sim.dataset import Dataset, DatasetWriter, Episode
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.expert import Expert
@@ -87,30 +87,29 @@ def collect(config: CollectConfig) -> Path:
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; returns how many attempts failed."""
     make_player = functools.partial(ExpertPlayer, config.world, config.perturb)
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
+    with progress_bar() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
-        next_seed = _next_seed(root, writer.num_episodes, config.seed)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for result, episode in play_all(make_player, seeds, min(config.workers, missing)):
-                if episode is None:
-                    failed += 1
-                else:
+            for _, episode in play_all(make_player, seeds, min(config.workers, missing)):
+                if episode is not None:
                     writer.commit(episode)
-                    bar.update(task, completed=writer.num_episodes)
+                failed += episode is None
+                bar.update(task, completed=writer.num_episodes)
             next_seed += missing
     return failed
 
 
+def progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    )
+
+
 def _next_seed(root: Path, episodes: int, first_seed: int) -> int:
     """The seed after the last committed episode's."""
-    if not episodes:
-        return first_seed
-    from sim.dataset import Dataset
-
-    return int(Dataset(root).episode_facts(episodes - 1)["seed"]) + 1
+    return int(Dataset(root).episode_facts(episodes - 1)["seed"]) + 1 if episodes else first_seed
 
 
 if __name__ == "__main__":

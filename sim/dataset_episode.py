@@ -35,9 +35,7 @@ class Episode:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def check_facts(
-    facts: Mapping[str, object], known: Mapping[str, pa.DataType]
-) -> tuple[dict, dict[str, pa.DataType]]:
+def check_facts(facts: Mapping[str, object], known: Mapping[str, pa.DataType]) -> tuple[dict, dict[str, pa.DataType]]:
     """The facts as plain values, without those that are None, and their column types.
 
     known: the types earlier episodes gave. A whole number is taken for a float where those are;
@@ -56,9 +54,7 @@ def check_facts(
     return values, types
 
 
-def check_columns(
-    columns: Mapping[str, np.ndarray], features: Features
-) -> tuple[dict[str, np.ndarray], int]:
+def check_columns(columns: Mapping[str, np.ndarray], features: Features) -> tuple[dict[str, np.ndarray], int]:
     """The columns in their schema's dtypes, and T. Raises ValueError when one does not fit."""
     missing, extra = set(features.columns) - set(columns), set(columns) - set(features.columns)
     if missing or extra:
@@ -77,8 +73,7 @@ def check_videos(
     if set(images) != set(features.cameras):
         raise ValueError(f"cameras {sorted(images)}, expected {sorted(features.cameras)}")
     videos = {
-        camera: frames if isinstance(frames, Video) else encode_video(frames, fps)
-        for camera, frames in images.items()
+        camera: frames if isinstance(frames, Video) else encode_video(frames, fps) for camera, frames in images.items()
     }
     for camera, video in videos.items():
         if (video.frames, video.size) != (length, features.image_size):
@@ -89,9 +84,7 @@ def check_videos(
     return videos
 
 
-def digest(
-    columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, facts: dict
-) -> str:
+def digest(columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, facts: dict) -> str:
     """What an episode holds, as a hash: any change to a value, a pixel or a fact changes it."""
     found = hashlib.sha256(json.dumps([instruction, facts], sort_keys=True).encode())
     for key in sorted(columns):

@@ -47,9 +47,7 @@ def read_info(root: Path) -> dict:
         info = json.loads(path.read_text())
         version = info["codebase_version"]
         if version != CODEBASE_VERSION:
-            raise UserError(
-                f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}"
-            )
+            raise UserError(f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}")
         if (info["data_path"], info["chunks_size"]) != (DATA_PATH, CHUNK_SIZE):
             raise UserError(f"dataset {root} has another file layout than one file per episode")
         Features.from_json(info["features"])
@@ -65,9 +63,7 @@ def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
 
     Raises UserError naming every difference.
     """
-    differences = Features.from_json(found["features"]).differences(
-        Features.from_json(wanted["features"])
-    )
+    differences = Features.from_json(found["features"]).differences(Features.from_json(wanted["features"]))
     for key in ("fps", "robot_type"):
         if found.get(key) != wanted[key]:
             differences.append(f"{key} {found.get(key)!r} and {wanted[key]!r}")

@@ -81,9 +81,7 @@ def as_column(key: str, values, column: Column, length: int) -> np.ndarray:
     return array.astype(column.dtype)
 
 
-def standard_columns(
-    length: int, fps: int, episode: int, first: int, task: int
-) -> dict[str, np.ndarray]:
+def standard_columns(length: int, fps: int, episode: int, first: int, task: int) -> dict[str, np.ndarray]:
     """The columns every dataset has; `first` is the index of the episode's first frame."""
     frame = np.arange(length, dtype=np.int64)
     return {
@@ -134,9 +132,7 @@ def _parquet(table: pa.Table, **options) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def episode_row(
-    episode: int, task: str, length: int, first: int, fps: int, cameras: tuple[str, ...]
-) -> dict:
+def episode_row(episode: int, task: str, length: int, first: int, fps: int, cameras: tuple[str, ...]) -> dict:
     """The format's own part of an episode's row: where its frames stand."""
     where = file_indices(episode)
     row = {"episode_index": episode, "tasks": [task], "length": length}
@@ -160,7 +156,7 @@ def row_table(row: dict, fact_types: dict[str, pa.DataType], stats: dict) -> pa.
     return pa.table(arrays)
 
 
-def read_row(root: Path, episode: int, stats: bool = False) -> pa.Table:
+def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
     """An episode's committed row: all columns but the statistics, or only those.
 
     Raises UserError when the file is missing or broken.

@@ -19,9 +19,7 @@ PROVENANCE = b"provenance"
 
 def _path(root: Path | str, name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name == "tasks":
-        raise ValueError(
-            f"sidecar name {name!r}, expected letters, digits, '_', '.', '-'; not tasks"
-        )
+        raise ValueError(f"sidecar name {name!r}, expected letters, digits, '_', '.', '-'; not tasks")
     return Path(root) / "meta" / f"{name}.parquet"
 
 

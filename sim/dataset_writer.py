@@ -105,9 +105,7 @@ class DatasetWriter:
         videos = check_videos(images, self.features, self.fps, length)
         tasks = _with(self._tasks, episode.instruction)
         facts["content_sha256"] = digest(columns, videos, episode.instruction, facts)
-        columns |= rows.standard_columns(
-            length, self.fps, index, self._frames, tasks.index(episode.instruction)
-        )
+        columns |= rows.standard_columns(length, self.fps, index, self._frames, tasks.index(episode.instruction))
         try:
             self._write_frames(index, columns, videos)
             self._prepare_commit(tasks, fact_types)
@@ -140,9 +138,7 @@ class DatasetWriter:
 
     def _write_row(self, index, instruction, columns, videos, facts, fact_types) -> None:
         length = len(columns["index"])
-        row = rows.episode_row(
-            index, instruction, length, self._frames, self.fps, self.features.cameras
-        )
+        row = rows.episode_row(index, instruction, length, self._frames, self.fps, self.features.cameras)
         stats = {IMAGE_PREFIX + camera: video.stats for camera, video in videos.items()}
         stats |= {key: column_stats(values) for key, values in columns.items()}
         table = rows.row_table(row | facts, self._fact_types | fact_types, stats)
@@ -185,10 +181,7 @@ def join_stats(root: Path, episodes: int) -> dict[str, dict[str, np.ndarray]]:
 
 def write_stats(root: Path, stats: dict[str, dict[str, np.ndarray]]) -> None:
     """Write stats.json."""
-    lists = {
-        feature: {name: value.tolist() for name, value in values.items()}
-        for feature, values in stats.items()
-    }
+    lists = {feature: {name: value.tolist() for name, value in values.items()} for feature, values in stats.items()}
     write_atomic(root / STATS_PATH, json.dumps(lists, indent=1).encode())
 
 
@@ -198,7 +191,4 @@ def read_stats(root: Path) -> dict[str, dict[str, np.ndarray]]:
         lists = json.loads((root / STATS_PATH).read_text())
     except (OSError, ValueError):
         return {}
-    return {
-        feature: {name: np.array(value) for name, value in values.items()}
-        for feature, values in lists.items()
-    }
+    return {feature: {name: np.array(value) for name, value in values.items()} for feature, values in lists.items()}

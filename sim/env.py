@@ -173,4 +173,3 @@ def make_fr3(task: str, render_mode: str | None = None, config: WorldConfig | No
     """Entry point of the registered ids; `config` replaces the default world."""
     config = config or WorldConfig(task=task)
     return GymEnv(SimEnv(config), (config.render.height, config.render.width), render_mode)
-

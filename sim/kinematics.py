@@ -41,10 +41,7 @@ class ToolKinematics:
         self._task.set_target(mink.SE3.from_rotation_and_translation(rotation, np.asarray(pos_w, float)))
         for _ in range(60):
             error = self._task.compute_error(self._configuration)
-            if (
-                np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M
-                and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE_RAD
-            ):
+            if np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE_RAD:
                 return self._configuration.q[self._qpos].copy()
             step = mink.solve_ik(self._configuration, [self._task], 1.0, "daqp", limits=self._limits)
             self._configuration.integrate_inplace(step, 1.0)

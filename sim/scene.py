@@ -181,7 +181,9 @@ def _resolve(robot: Robot, model: mujoco.MjModel) -> Scene:
         finger_qpos=qpos(["finger_left", "finger_right"]),
         gripper_actuator=model.actuator("gripper").id,
         tcp_site=model.site("tcp").id,
-        pads=np.array([g for g in range(model.ngeom) if (model.geom(g).name or "").startswith("pad_") and model.geom_contype[g]]),
+        pads=np.array(
+            [g for g in range(model.ngeom) if (model.geom(g).name or "").startswith("pad_") and model.geom_contype[g]]
+        ),
         cubes=np.array([model.body(n).id for n in cubes]),
         cube_geoms=np.array([model.geom(n).id for n in cubes]),
         cube_qpos=qpos(cubes),
@@ -189,8 +191,9 @@ def _resolve(robot: Robot, model: mujoco.MjModel) -> Scene:
         plates=np.array([model.body(f"plate_{i}").id for i in index]),
         plate_geoms=np.array([[model.geom(f"plate_{i}").id, model.geom(f"plate_foot_{i}").id] for i in index]),
         table_geom=model.geom("table").id,
-        table_materials=np.array([model.material("table_plain").id]
-                                 + [model.material(f"table_{i}").id for i in range(len(TABLE_TEXTURES))]),  # fmt: skip
+        table_materials=np.array(
+            [model.material("table_plain").id] + [model.material(f"table_{i}").id for i in range(len(TABLE_TEXTURES))]
+        ),  # fmt: skip
         cameras={name: model.camera(name).id for name in robot.cameras},
         lights=np.array([model.light("key").id]),
     )

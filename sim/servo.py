@@ -100,7 +100,7 @@ class Servo:
         self._plan.minimum_duration = duration_s
         self._moving = True
 
-    def stop(self, keep_path: bool = True) -> None:
+    def stop(self, *, keep_path: bool = True) -> None:
         """Come to rest as fast as the limits allow: all joints together, or each by itself."""
         self._plan.control_interface = ControlInterface.Velocity
         self._plan.synchronization = Synchronization.Time if keep_path else Synchronization.No

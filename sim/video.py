@@ -107,9 +107,7 @@ def read_video(path: Path) -> Video:
     return Video(path.read_bytes(), len(frames), frames.shape[1:3], image_stats(frames))
 
 
-def encode_episode_videos(
-    root: Path | str, episode_index: int, images: dict[str, np.ndarray], fps: int
-) -> None:
+def encode_episode_videos(root: Path | str, episode_index: int, images: dict[str, np.ndarray], fps: int) -> None:
     """Write an episode's videos into a dataset, one file a camera; made to run in a worker.
 
     images: camera name -> uint8 (T, H, W, 3). The episode counts only once

@@ -31,7 +31,9 @@ def play_all(make_player: Callable[[], Callable[[int], Any]], seeds: Sequence[in
         try:
             yield from _in_order(pool, list(seeds), ahead=3 * workers)
         except BrokenProcessPool as error:
-            raise UserError("a worker process was killed; the finished episodes are kept, run again to go on") from error
+            raise UserError(
+                "a worker process was killed; the finished episodes are kept, run again to go on"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -46,7 +48,7 @@ def _in_order(pool: ProcessPoolExecutor, seeds: list[int], ahead: int) -> Iterat
 
 
 def _start(make_player: Callable[[], Callable[[int], Any]], parent: int) -> None:
-    global _player
+    global _player  # noqa: PLW0603 - what a worker process keeps between calls
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="0")  # spinning threads slow the neighbour

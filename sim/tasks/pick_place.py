@@ -70,15 +70,23 @@ def _place(rng: np.random.Generator, kinds: list[str]) -> np.ndarray:
     while True:
         placed: list[np.ndarray] = []
         for kind in kinds:
-            for _ in range(200):
-                xy = np.array([rng.uniform(*AREA_X_M), rng.uniform(*AREA_Y_M)])
-                gaps = [MIN_GAP_M[tuple(sorted((kind, other)))] for other in kinds[: len(placed)]]
-                apart = all(np.linalg.norm(xy - p) >= g for p, g in zip(placed, gaps, strict=True))
-                if apart and REACH_M[0] <= np.linalg.norm(xy) <= REACH_M[1]:
-                    placed.append(xy)
-                    break
+            gaps = [MIN_GAP_M[tuple(sorted((kind, other)))] for other in kinds[: len(placed)]]
+            free = _free_place(rng, placed, gaps)
+            if free is None:
+                break  # too crowded: begin anew
+            placed.append(free)
         if len(placed) == len(kinds):
             return np.array(placed)
+
+
+def _free_place(rng: np.random.Generator, placed: list[np.ndarray], gaps: list[float]) -> np.ndarray | None:
+    """(2,) a reachable position that keeps its gap to each one placed; None when none was found."""
+    for _ in range(200):
+        xy = np.array([rng.uniform(*AREA_X_M), rng.uniform(*AREA_Y_M)])
+        apart = all(np.linalg.norm(xy - p) >= g for p, g in zip(placed, gaps, strict=True))
+        if apart and REACH_M[0] <= np.linalg.norm(xy) <= REACH_M[1]:
+            return xy
+    return None
 
 
 def apply_layout(scene: Scene, data: mujoco.MjData, layout: dict) -> None:
