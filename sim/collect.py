@@ -92,13 +92,17 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for _, episode in play_all(make_player, seeds, min(config.workers, missing)):
-                if episode is not None:
-                    writer.commit(episode)
-                failed += episode is None
+            for result, episode in play_all(make_player, seeds, min(config.workers, missing)):
+                failed += not result.success
+                _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)
             next_seed += missing
     return failed
+
+
+def _keep(writer: DatasetWriter, episode: Episode | None) -> None:
+    if episode is not None:
+        writer.commit(episode)
 
 
 def progress_bar() -> Progress:
