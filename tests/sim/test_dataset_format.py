@@ -33,9 +33,7 @@ def test_info_json(example):
     assert info["splits"] == {"train": "0:4"} and info["chunks_size"] == 1000
     assert info["robot_type"] == "fr3" and info["provenance"] == {"git": "abc"}
     assert info["data_path"] == "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-    assert (
-        info["video_path"] == "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-    )
+    assert info["video_path"] == "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     features = info["features"]
     state = {"dtype": "float32", "shape": [7], "names": list("abcdefg")}
     assert features["observation.state"] == state
