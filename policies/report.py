@@ -25,7 +25,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 STYLE = """
 body{font:16px/1.55 system-ui,sans-serif;color:#1d2733;background:#fff;max-width:1060px;margin:40px auto;
   padding:0 24px}
-h1{font-size:30px;margin:0 0 4px}h2{font-size:21px;margin:40px 0 10px;border-bottom:1px solid #dde3ea;padding-bottom:6px}
+h1{font-size:30px;margin:0 0 4px}
+h2{font-size:21px;margin:40px 0 10px;border-bottom:1px solid #dde3ea;padding-bottom:6px}
 p.sub{color:#5b6b7c;margin:0 0 24px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:8px 12px;border-bottom:1px solid #e6ebf0}th{color:#5b6b7c;font-weight:600}
