@@ -72,9 +72,7 @@ def assert_equals_direct_encoding(cache, dataset, vision):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_gather_equals_direct_encoding(dataset, vision, workers):
     steps = []
-    cache = cache_features(
-        dataset, vision, workers, lambda done, total: steps.append((done, total))
-    )
+    cache = cache_features(dataset, vision, workers, lambda done, total: steps.append((done, total)))
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert cache.num_frames == dataset.num_frames == 10
     assert_equals_direct_encoding(cache, dataset, vision)

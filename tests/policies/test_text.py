@@ -39,11 +39,7 @@ def torch_layer(weights: dict[str, torch.Tensor], number: int) -> nn.Transformer
     layer = nn.TransformerEncoderLayer(
         384, 12, 1536, dropout=0.0, activation="gelu", layer_norm_eps=1e-12, batch_first=True
     )
-    own = {
-        k.split(".", 3)[3]: v
-        for k, v in weights.items()
-        if k.startswith(f"encoder.layer.{number}.")
-    }
+    own = {k.split(".", 3)[3]: v for k, v in weights.items() if k.startswith(f"encoder.layer.{number}.")}
     parts = [f"attention.self.{name}" for name in ("query", "key", "value")]
     state = {
         "self_attn.in_proj_weight": torch.cat([own[f"{part}.weight"] for part in parts]),

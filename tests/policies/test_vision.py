@@ -34,8 +34,7 @@ def reference_maps(network: torch.nn.Module, images: np.ndarray) -> list[np.ndar
     """Outputs of blocks 4 and 10, caught inside the whole network on float images scaled here."""
     caught: list[np.ndarray] = []
     hooks = [
-        network._blocks[block].register_forward_hook(lambda *call: caught.append(call[2].numpy()))
-        for block in (4, 10)
+        network._blocks[block].register_forward_hook(lambda *call: caught.append(call[2].numpy())) for block in (4, 10)
     ]
     scaled = ((images.astype(np.float64) - 127) / 128).astype(np.float32)
     with torch.no_grad():
@@ -45,9 +44,7 @@ def reference_maps(network: torch.nn.Module, images: np.ndarray) -> list[np.ndar
     return caught
 
 
-@pytest.mark.parametrize(
-    ("count", "height", "width"), [(1, 96, 96), (11, 96, 96), (2, 128, 128), (1, 64, 224)]
-)
+@pytest.mark.parametrize(("count", "height", "width"), [(1, 96, 96), (11, 96, 96), (2, 128, 128), (1, 64, 224)])
 def test_maps_equal_eager_network(encoder, network, count, height, width):
     images = random_images(count, height, width)
     maps = encoder.encode(images)
@@ -141,9 +138,7 @@ def test_tampered_weights_are_refused(tmp_path, monkeypatch):
     copy = tmp_path / "copy.pth"
     copy.write_bytes(data)
     monkeypatch.setattr(vision_sources, "package_weights", lambda: copy)
-    with pytest.raises(
-        WeightsError, match=f"copy.pth has sha256 .* expected {vision_sources.PACKAGE_SHA256}"
-    ):
+    with pytest.raises(WeightsError, match=f"copy.pth has sha256 .* expected {vision_sources.PACKAGE_SHA256}"):
         FrozenVision()
 
 
@@ -210,9 +205,7 @@ def test_graph_is_exported_once_into_an_empty_cache(encoder, tmp_path, monkeypat
     expected = encoder.encode(images)[1]
     np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
     (graph,) = (tmp_path / "fr3_vla").iterdir()
-    assert graph.name.startswith(
-        f"vision-{vision_sources.PACKAGE_SHA256[:8]}-v{vision.GRAPH_VERSION}-"
-    )
+    assert graph.name.startswith(f"vision-{vision_sources.PACKAGE_SHA256[:8]}-v{vision.GRAPH_VERSION}-")
     monkeypatch.setattr(vision, "export_onnx", None)
     np.testing.assert_allclose(FrozenVision().encode(images)[1], expected, atol=1e-5)
 

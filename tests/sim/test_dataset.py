@@ -83,7 +83,7 @@ def test_facts_keep_their_type_and_value_and_may_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "facts, message",
+    ("facts", "message"),
     [
         ({"seed": 0.5}, "int64 in earlier"),
         ({"seed": 2**64}, "store it as a str"),
@@ -103,7 +103,7 @@ def test_facts_that_do_not_fit_are_refused(tmp_path, facts, message):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda e: e.columns.pop("action"), "missing: \\['action'\\]"),
         (lambda e: e.columns.update(action=np.zeros((5, 6), np.float32)), r"shape \(5, 6\)"),
