@@ -85,7 +85,7 @@ class Run:
             self.stages.say(f"demonstrations: taking the {there} episodes of {root}")
         else:
             self.stages.say(
-                f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting what is missing"
+                f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting"
             )
             collect(self.config.collect)
         tested = self.config.ranges["evaluation"]
