@@ -1,0 +1,127 @@
+"""What the tests of learning share: a tiny policy, encoders that only mix numbers, a small dataset."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies.checkpoint import About
+from policies.data import Source, TrainingData
+from policies.flow import FlowConfig
+from policies.fusion import TEXT_WIDTH, FusionConfig
+from policies.train import OptimConfig
+from policies.vla import Batch, SmallVla, VlaConfig
+from sim.dataset import Dataset, DatasetWriter, Episode
+from sim.recorder import FPS, features
+from sim.robot import FR3
+
+SIZE = (32, 32)
+TINY = VlaConfig(
+    chunk=4,
+    execute=2,
+    fusion=FusionConfig(channels=16, keypoints=4, keypoint_features=2, text_queries=2, camera_tokens=2, width=16),
+    flow=FlowConfig(hidden=32, blocks=1, euler_steps=4, noise_samples=2),
+)
+QUICK = OptimConfig(steps=12, batch=8, learning_rate=3e-3, warmup_steps=2, threads=1, save_every=4)
+
+
+class FakeVision:
+    """Maps that are fixed random mixtures of the pixels around each place."""
+
+    fingerprint, channels = "fake-vision", (40, 112)
+
+    def encode(self, images: np.ndarray, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
+        return self._maps(images, 8, 40).astype(dtype), self._maps(images, 16, 112).astype(dtype)
+
+    @staticmethod
+    def _maps(images: np.ndarray, stride: int, channels: int) -> np.ndarray:
+        n, height, width, _ = images.shape
+        blocks = images.reshape(n, height // stride, stride, width // stride, stride, 3).mean((2, 4)) / 255
+        mix = np.random.default_rng(stride).normal(size=(3, channels))
+        return np.tanh(blocks @ mix).transpose(0, 3, 1, 2)
+
+
+class FakeText:
+    """Words as fixed random vectors."""
+
+    fingerprint = "fake-text"
+
+    def encode(self, sentences: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        words, mask = np.zeros((len(sentences), 12, TEXT_WIDTH), np.float32), np.zeros((len(sentences), 12), bool)
+        for i, sentence in enumerate(sentences):
+            for j, word in enumerate(sentence.split()):
+                words[i, j] = np.random.default_rng(list(word.encode())).normal(size=TEXT_WIDTH)
+                mask[i, j] = True
+        return words, mask
+
+
+def write_demos(root: Path, lengths=(9, 14, 11), perturbed: dict[int, tuple[int, int]] | None = None) -> Path:
+    """Episodes whose joints glide and whose pictures change with them; perturbed: episode -> (first, end)."""
+    schema = features(FR3, SIZE)
+    with DatasetWriter(root, schema, FPS, FR3.name, {"world": {"task": "pick_place"}}) as writer:
+        for number, length in enumerate(lengths):
+            writer.commit(make_demo(number, length, (perturbed or {}).get(number, (0, 0))))
+    return root
+
+
+def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> Episode:
+    rng, steps = np.random.default_rng(number), np.arange(length)
+    joints = np.array(FR3.home_rad) + 0.05 * np.outer(steps, rng.normal(size=6))
+    state = np.column_stack([joints, steps < length // 2]).astype(np.float32)
+    points = rng.normal(-0.3, 0.1, (2, 3)).astype(np.float32)
+    flags = np.zeros(length, bool)
+    flags[perturbed[0] : perturbed[1]] = True
+    columns = {
+        "observation.state": state,
+        "action": np.roll(state, -1, 0),
+        "asked_action": np.roll(state, -1, 0),
+        "next.reward": np.full(length, -1, np.float32),
+        "next.done": steps == length - 1,
+        "next.success": steps == length - 1,
+        "intervention": np.zeros(length, bool),
+        "perturbed": flags,
+        "grounding.object_pos_w": np.tile(points[0], (length, 1)),
+        "grounding.target_pos_w": np.tile(points[1], (length, 1)),
+    }
+    shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]
+    images = np.broadcast_to(shade, (2, length, *SIZE, 3)).astype(np.uint8)
+    sentence = ("put the red cube on the blue plate", "move the green cube to the white plate")[number % 2]
+    facts = {"seed": number, "success": True, "source": "expert"}
+    return Episode(columns, sentence, dict(zip(FR3.cameras, images, strict=True)), facts)
+
+
+def training_data(*sources: Source, **options) -> TrainingData:
+    return TrainingData(sources, TINY, FakeVision(), FakeText(), **options)
+
+
+def tiny_model(seed: int = 0) -> SmallVla:
+    """Random weights, the flow's last layer too (it begins at zero, which hides everything)."""
+    torch.manual_seed(seed)
+    model = SmallVla(TINY)
+    torch.nn.init.normal_(model.expert.out.weight, std=0.1)
+    torch.nn.init.normal_(model.expert.blocks[0].down.weight, std=0.1)
+    return model
+
+
+def random_batch(size: int = 6, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=g)
+
+    return Batch(
+        maps={camera: (normal(size, 40, 4, 4), normal(size, 112, 2, 2)) for camera in TINY.cameras},
+        words=normal(size, 5, TEXT_WIDTH),
+        word_mask=torch.arange(5).expand(size, 5) < 3,
+        state=normal(size, 7),
+        actions=normal(size, TINY.chunk, 7),
+        valid=torch.ones(size, TINY.chunk, dtype=torch.bool),
+        indicator=torch.full((size,), 2),
+        points=normal(size, 2, 3),
+    )
+
+
+def about(root: Path | None = None, **changes) -> About:
+    made_of = {str(root): Dataset(root).fingerprint()} if root else {}
+    values = {"robot": FR3.name, "image_size": SIZE, "vision": "fake-vision", "text": "fake-text", "task": "pick_place"}
+    return About(**(values | {"provenance": {"data": made_of}} | changes))

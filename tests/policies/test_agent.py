@@ -1,0 +1,120 @@
+"""A checkpoint as an agent: the loop's contract, chunks, the same seed the same actions, what is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning import SIZE, TINY, about, tiny_model
+
+from policies import checkpoint
+from policies.agent import PolicyAgent, load_agent, parse_indicator
+from policies.condition import Indicator
+from policies.text import FrozenText
+from policies.vision import FrozenVision
+from sim.contract import Observation
+from sim.errors import UserError
+from sim.robot import FR3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A policy for the real frozen encoders."""
+    out = tmp_path_factory.mktemp("agent") / "policy"
+    checkpoint.save(out, tiny_model(), about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint))
+    return out
+
+
+@pytest.fixture(scope="module")
+def agent(root) -> PolicyAgent:
+    return load_agent(root)
+
+
+class CountedImages(dict):
+    """Pictures that count how often they are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, camera: str) -> np.ndarray:
+        self.looks += 1
+        return super().__getitem__(camera)
+
+
+def look(seed: int = 0, instruction: str = "put the red cube on the blue plate", size=SIZE) -> Observation:
+    rng = np.random.default_rng(seed)
+    images = CountedImages({c: rng.integers(0, 255, (*size, 3), dtype=np.uint8) for c in FR3.cameras})
+    state = np.array([*FR3.home_rad, 1.0], np.float32)
+    return Observation(images, state, instruction, 0.0)
+
+
+def play(agent: PolicyAgent, seed: int, steps: int = 4) -> np.ndarray:
+    agent.reset(look(), seed)
+    return np.array([agent.act(look(step)) for step in range(steps)])
+
+
+def test_actions_fit_the_contract(agent):
+    actions = play(agent, 0)
+    assert actions.dtype == np.float32 and actions.shape == (4, FR3.action_dim) and np.isfinite(actions).all()
+    assert agent.flags() == {}
+    assert agent.image_size == SIZE
+
+
+def test_it_looks_once_a_chunk(agent):
+    observation = look()
+    agent.reset(observation, 0)
+    counts = []
+    for _ in range(2 * TINY.execute):
+        agent.act(observation)
+        counts.append(observation.images.looks)
+    assert counts == [2, 2, 4, 4]
+
+
+def test_every_decision_is_timed(agent):
+    agent.decision_s = []
+    play(agent, 0, steps=2 * TINY.execute)
+    assert len(agent.decision_s) == 2 and min(agent.decision_s) > 0
+
+
+def test_the_seed_fixes_the_actions(agent):
+    assert np.array_equal(play(agent, 1), play(agent, 1))
+    assert not np.array_equal(play(agent, 1), play(agent, 2))
+
+
+def test_a_reset_forgets_the_chunk_before(agent):
+    expected = play(agent, 1, steps=1)
+    play(agent, 2, steps=1)  # leaves a step of its chunk unplayed
+    assert np.array_equal(play(agent, 1, steps=1), expected)
+
+
+def test_the_instruction_matters(agent):
+    agent.reset(look(), 0)
+    one = agent.act(look())
+    agent.reset(look(), 0)
+    assert not np.array_equal(one, agent.act(look(instruction="move the green cube to the white plate")))
+
+
+def test_the_indicator_and_guidance_matter(root):
+    told = {name: play(load_agent(root, name), 0) for name in ("positive", "negative", "unknown")}
+    assert not np.array_equal(told["positive"], told["negative"])
+    untold = play(load_agent(root, "positive", guidance=0.0), 0)
+    assert np.allclose(untold, told["unknown"], atol=1e-6)
+
+
+def test_pictures_of_another_size_are_refused(agent):
+    agent.reset(look(), 0)
+    with pytest.raises(UserError, match=r"pictures are \(48, 32\), the policy was trained on \(32, 32\)"):
+        agent.act(look(size=(48, 32)))
+
+
+@pytest.mark.parametrize("encoder", ["vision", "text"])
+def test_features_of_other_encoders_are_refused(root, tmp_path, encoder):
+    model, made = checkpoint.load(root)
+    checkpoint.save(tmp_path, model, dataclasses.replace(made, **{encoder: "0123"}))
+    with pytest.raises(UserError, match=f"{encoder} encoder 0123"):
+        load_agent(tmp_path)
+
+
+def test_an_unknown_indicator_is_named_with_the_nearest():
+    assert parse_indicator("negative") is Indicator.NEGATIVE
+    with pytest.raises(UserError, match="unknown indicator 'postive'.*did you mean 'positive'"):
+        parse_indicator("postive")

@@ -1,0 +1,130 @@
+"""The action expert: sampler against closed forms, loss against what may and may not be learned from."""
+
+import pytest
+import torch
+
+from policies.flow import FlowConfig, FlowExpert
+
+T, D, TOKENS, WIDTH = 3, 2, 4, 8
+
+
+def expert(**config) -> FlowExpert:
+    torch.manual_seed(0)
+    made = FlowExpert(FlowConfig(hidden=16, blocks=2, **config), T, D, TOKENS, WIDTH)
+    torch.nn.init.normal_(made.out.weight, std=0.3)  # it begins at zero
+    return made
+
+
+def draw(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Field(FlowExpert):
+    """An expert whose velocity is a given function of chunk, time and context."""
+
+    def __init__(self, function, euler_steps: int):
+        super().__init__(FlowConfig(hidden=16, blocks=1, euler_steps=euler_steps), T, D, TOKENS, WIDTH)
+        self._function = function
+
+    def read(self, context: torch.Tensor) -> torch.Tensor:
+        return context.mean((1, 2))[:, None, None]
+
+    def velocity(self, noisy, time, read):
+        return self._function(noisy, time[:, None, None], read)
+
+
+def test_a_straight_path_is_integrated_exactly():
+    noise, target = draw(5, T, D), draw(5, T, D, seed=2)
+    for steps in (1, 3, 8):
+        sampled = Field(lambda x, t, c: target - noise, steps).sample(draw(5, TOKENS, WIDTH), noise)
+        assert torch.allclose(sampled, target, atol=1e-6)
+
+
+def test_the_optimal_field_towards_one_point_arrives_there():
+    """v = (a - x) / (1 - t): every Euler step stays on the straight path, the last one ends on it."""
+    noise, target = draw(5, T, D), draw(1, T, D, seed=2)
+    sampled = Field(lambda x, t, c: (target - x) / (1 - t), 8).sample(draw(5, TOKENS, WIDTH), noise)
+    assert torch.allclose(sampled, target.expand(5, T, D), atol=1e-5)
+
+
+def test_a_linear_field_is_eulers_product():
+    noise = draw(2, T, D)
+    sampled = Field(lambda x, t, c: 0.5 * x, 8).sample(draw(2, TOKENS, WIDTH), noise)
+    assert torch.allclose(sampled, noise * (1 + 0.5 / 8) ** 8, atol=1e-6)
+
+
+def test_time_runs_from_noise_to_actions():
+    field = Field(lambda x, t, c: 2 * t * torch.ones_like(x), 100)
+    sampled = field.sample(draw(1, TOKENS, WIDTH), torch.zeros(1, T, D))
+    assert torch.allclose(sampled, torch.full((1, T, D), 0.99), atol=1e-5)  # Euler's sum of 2t from 0 to 1
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 2.5])
+def test_guidance_goes_from_unconditional_through_conditional_and_beyond(beta):
+    noise, told, untold = draw(2, T, D), torch.ones(2, TOKENS, WIDTH), torch.zeros(2, TOKENS, WIDTH)
+    sampled = Field(lambda x, t, c: c.expand_as(x), 8).sample(told, noise, untold, beta)
+    assert torch.allclose(sampled, noise + beta, atol=1e-5)
+
+
+def test_guidance_one_is_the_conditional_and_zero_the_unconditional_policy_exactly():
+    model, noise = expert(), draw(4, T, D)
+    told, untold = draw(4, TOKENS, WIDTH, seed=3), draw(4, TOKENS, WIDTH, seed=4)
+    assert torch.equal(model.sample(told, noise, untold, 1.0), model.sample(told, noise))
+    assert torch.equal(model.sample(told, noise, untold, 0.0), model.sample(untold, noise))
+    assert not torch.equal(model.sample(told, noise), model.sample(untold, noise))
+
+
+def test_an_expert_that_knows_nothing_returns_the_noise():
+    fresh = FlowExpert(FlowConfig(hidden=16, blocks=1), T, D, TOKENS, WIDTH)
+    noise = draw(2, T, D)
+    assert torch.equal(fresh.sample(draw(2, TOKENS, WIDTH), noise), noise)
+
+
+def loss_of(model: FlowExpert, actions: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return model.loss(actions, valid, draw(len(actions), TOKENS, WIDTH, seed=9), torch.Generator().manual_seed(5))
+
+
+def test_masked_steps_give_no_gradient():
+    model, valid = expert(), torch.tensor([[True, True, False], [True, True, False]])
+    loss_of(model, draw(2, T, D), valid).sum().backward()
+    gradient = model.out.weight.grad.unflatten(0, (T, D)).abs().sum((1, 2))
+    assert (gradient[:2] > 0).all() and gradient[2] == 0
+
+
+def test_a_sample_without_a_valid_step_costs_nothing():
+    assert torch.equal(loss_of(expert(), draw(2, T, D), torch.zeros(2, T, dtype=torch.bool)), torch.zeros(2))
+
+
+def test_a_sample_counts_the_same_however_many_of_its_steps_are_valid():
+    field = Field(lambda x, t, c: torch.zeros_like(x), 8)
+    valid = (torch.arange(T) < 1).expand(4000, T)
+    loss = field.loss(torch.full((4000, T, D), 2.0), valid, draw(4000, TOKENS, WIDTH), torch.Generator().manual_seed(0))
+    assert loss.mean() == pytest.approx(2.0**2 + 1.0, rel=0.05)
+
+
+def test_the_loss_of_a_perfect_field_is_zero():
+    target = draw(1, T, D, seed=2)
+    field = Field(lambda x, t, c: (target - x) / (1 - t), 8)
+    valid = torch.ones(64, T, dtype=torch.bool)
+    loss = field.loss(target.expand(64, T, D), valid, draw(64, TOKENS, WIDTH), torch.Generator().manual_seed(0))
+    assert loss.max() < 1e-4
+
+
+def test_the_loss_of_a_field_that_stands_still_is_the_energy_of_the_path():
+    field = Field(lambda x, t, c: torch.zeros_like(x), 8)
+    valid = torch.ones(4000, T, dtype=torch.bool)
+    loss = field.loss(torch.full((4000, T, D), 2.0), valid, draw(4000, TOKENS, WIDTH), torch.Generator().manual_seed(0))
+    assert loss.mean() == pytest.approx(2.0**2 + 1.0, rel=0.03)  # E |2 - noise|^2
+
+
+def test_learning_finds_the_actions_of_each_context():
+    model = expert(noise_samples=8)
+    contexts = torch.eye(2).repeat_interleave(TOKENS * WIDTH // 2, 1).reshape(2, TOKENS, WIDTH)
+    actions = torch.tensor([1.0, -1.0])[:, None, None].expand(2, T, D)
+    optimizer, generator = torch.optim.Adam(model.parameters(), 5e-3), torch.Generator().manual_seed(0)
+    for _ in range(300):
+        loss = model.loss(actions, torch.ones(2, T, dtype=torch.bool), contexts, generator).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (model.sample(contexts, draw(2, T, D)) - actions).abs().max() < 0.25

@@ -1,0 +1,263 @@
+"""Training: windows, shares, exact resume, checkpoints that are refused when they do not fit."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learning import QUICK, SIZE, TINY, about, random_batch, tiny_model, training_data, write_demos
+from safetensors.torch import load_file, save_file
+
+from policies import checkpoint, train
+from policies.condition import Indicator
+from policies.data import Source
+from policies.train import TrainConfig, Trainer, fit, learning_rate
+from sim.contract import CONTRACT_VERSION
+from sim.dataset import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
+from sim.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    return write_demos(tmp_path_factory.mktemp("train") / "demos", perturbed={1: (5, 8)})
+
+
+@pytest.fixture(scope="module")
+def data(demos):
+    return training_data(Source(demos))
+
+
+@pytest.fixture
+def saved(tmp_path, demos):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about(demos))
+    return tmp_path / "policy"
+
+
+# ---- samples -----------------------------------------------------------------------------------
+
+
+def test_a_chunk_is_the_actions_that_follow(data):
+    table = data.tables[0]
+    rows = np.array([0, 3])
+    actions, valid = table.windows(rows, 4)
+    assert valid.all()
+    for row, chunk in zip(rows, actions, strict=True):
+        assert np.array_equal(chunk, table.action[row : row + 4])
+
+
+def test_a_chunk_ends_with_its_episode_and_before_a_disturbance(data):
+    table = data.tables[0]
+    last_of_first = table.lengths[0] - 1
+    assert table.windows(np.array([last_of_first]), 4)[1].tolist() == [[True, False, False, False]]
+    before_push = table.first[1] + 3
+    assert table.windows(np.array([before_push]), 4)[1].tolist() == [[True, True, False, False]]
+
+
+def test_disturbed_frames_are_never_drawn(data, demos):
+    table = data.tables[0]
+    assert data.num_frames == Dataset(demos).num_frames - 3
+    states = data.sample(np.random.default_rng(0), 500).state.numpy()
+    disturbed = table.state[table.perturbed]
+    assert not (states[:, None] == disturbed[None]).all(-1).any()
+
+
+def test_without_labels_every_frame_is_positive(data):
+    assert (data.sample(np.random.default_rng(0), 50).indicator == Indicator.POSITIVE).all()
+
+
+def test_labels_come_from_their_sidecar_and_must_be_of_these_frames(tmp_path):
+    root = write_demos(tmp_path / "demos", lengths=(6, 5))
+    dataset = Dataset(root)
+    frames = {
+        "episode_index": np.repeat([0, 1], [6, 5]),
+        "frame_index": np.concatenate([np.arange(6), np.arange(5)]),
+    }
+    positive = np.arange(11) % 2 == 0
+    write_sidecar(root, "labels", {**frames, "positive": positive}, {})
+    table = training_data(Source(root, "labels")).tables[0]
+    assert ((table.indicator == Indicator.POSITIVE) == positive).all()
+    assert dataset.fingerprint() == Dataset(root).fingerprint()
+    write_demos(tmp_path / "more", lengths=(6, 5, 4))
+    with pytest.raises(UserError, match="nolabels"):
+        training_data(Source(root, "nolabels"))
+
+
+def test_every_source_gets_its_share(demos, tmp_path):
+    other = write_demos(tmp_path / "other", lengths=(40,))
+    data = training_data(Source(demos), Source(other), shares=[3, 1])
+    sampled = data.sample(np.random.default_rng(0), 4000).state
+    of_first = (sampled[:, None] == torch.from_numpy(data.tables[0].state)[None]).all(-1).any(1)
+    # Both datasets begin with the same episode number: its shared frames count for the first.
+    assert of_first.float().mean() >= 0.72
+    assert data.sample(np.random.default_rng(0), 64).state.shape == (64, 7)
+
+
+def test_a_batch_depends_on_its_generator_alone(data):
+    first, again = (data.sample(np.random.default_rng([1, 2]), 16) for _ in range(2))
+    assert torch.equal(first.actions, again.actions) and torch.equal(first.maps["front"][0], again.maps["front"][0])
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_warms_up_and_falls():
+    config = dataclasses.replace(QUICK, steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(0.01) and (np.diff(rates[10:]) < 0).all()
+
+
+def fresh(data, config=QUICK):
+    return train.new_model(TrainConfig(policy=TINY, optim=config, backbone=None), data)
+
+
+def test_training_lowers_both_losses(data, tmp_path):
+    config = dataclasses.replace(QUICK, steps=150)
+    fit(fresh(data), data, config, tmp_path, about())
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [50, 100, 150]
+    assert rows[-1]["flow"] < 0.8 * rows[0]["flow"] and rows[-1]["grounding"] < 0.8 * rows[0]["grounding"]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path, monkeypatch):
+    whole = fit(fresh(data), data, QUICK, tmp_path / "whole", about()).state_dict()
+    update = Trainer.update
+
+    def die_at_6(trainer, data):
+        if trainer.step == 6:
+            raise Killed
+        return update(trainer, data)
+
+    monkeypatch.setattr(Trainer, "update", die_at_6)
+    with pytest.raises(Killed):
+        fit(fresh(data), data, QUICK, tmp_path / "resumed", about())
+    monkeypatch.undo()
+    assert not (tmp_path / "resumed" / checkpoint.WEIGHTS).exists()
+    resumed = fit(tiny_model(seed=77), data, QUICK, tmp_path / "resumed", about()).state_dict()  # its start is replaced
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not (tmp_path / "resumed" / checkpoint.TRAINING).exists()
+
+
+def test_resuming_with_other_settings_is_refused(data, tmp_path):
+    trainer = Trainer(fresh(data), QUICK)
+    checkpoint.save_training(tmp_path, {**trainer.state(), "config": dataclasses.asdict(QUICK)})
+    with pytest.raises(UserError, match="begun with optim.batch=8, not 9"):
+        fit(fresh(data), data, dataclasses.replace(QUICK, batch=9), tmp_path, about())
+    fit(fresh(data), data, dataclasses.replace(QUICK, threads=2), tmp_path, about())  # threads may differ
+
+
+def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):
+    first, again = (fit(fresh(data), data, QUICK, tmp_path / n, about()).state_dict() for n in "ab")
+    other = fit(fresh(data), data, dataclasses.replace(QUICK, seed=1), tmp_path / "c", about()).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_finished_checkpoint_is_not_written_over(saved, demos):
+    with pytest.raises(UserError, match="finished checkpoint"):
+        train.train(TrainConfig(str(demos), str(saved)))
+
+
+def test_a_checkpoint_says_what_it_was_made_of(data, demos, tmp_path):
+    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {"note": 1})
+    assert (made.robot, made.image_size, made.task) == ("fairino_fr3", SIZE, "pick_place")
+    assert made.provenance["data"] == {str(demos): Dataset(demos).fingerprint()}
+    assert made.provenance["note"] == 1 and "git" in made.provenance
+
+
+@dataclasses.dataclass
+class FakeEncoder:
+    fingerprint: str
+
+
+# ---- checkpoints -------------------------------------------------------------------------------
+
+
+def test_what_is_saved_is_what_is_loaded(saved, demos):
+    model, found = checkpoint.load(saved)
+    expected = tiny_model()
+    assert model.config == TINY and found == about(demos)
+    assert not model.training
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in expected.state_dict().items())
+    batch, noise = random_batch(), torch.zeros(6, TINY.chunk, 7)
+    inputs = (batch.maps, batch.words, batch.word_mask, batch.state, noise, Indicator.POSITIVE)
+    assert torch.equal(model.act(*inputs)[0], expected.eval().act(*inputs)[0])
+
+
+def edit_config(root, **changes) -> None:
+    path = root / checkpoint.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_another_contract_is_refused(saved):
+    edit_config(saved, contract="0")
+    with pytest.raises(UserError, match=f"contract version 0, this code has {CONTRACT_VERSION}; train again"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing weight", "other shape", "no json", "unknown key"])
+def test_a_tampered_checkpoint_is_refused_in_one_line(saved, damage):
+    weights = saved / checkpoint.WEIGHTS
+    tensors = load_file(weights)
+    match damage:
+        case "cut":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "missing weight":
+            tensors.pop("action_mean")
+            save_file(tensors, weights)
+        case "other shape":
+            save_file(tensors | {"action_mean": torch.zeros(1)}, weights)
+        case "no json":
+            (saved / checkpoint.CONFIG).write_text("{")
+        case "unknown key":
+            edit_config(saved, policy={"chunks": 3})
+    with pytest.raises(UserError) as caught:
+        checkpoint.load(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_without_a_checkpoint_is_named_with_those_nearby(saved):
+    with pytest.raises(UserError, match=r"no checkpoint: .* found .*policy"):
+        checkpoint.load(saved.parent / "polcy")
+
+
+def test_a_training_state_is_loaded_without_running_what_it_holds(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    torch.save({"step": Evil()}, tmp_path / checkpoint.TRAINING)
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        checkpoint.load_training(tmp_path)
+
+
+# ---- datasets that do not fit ------------------------------------------------------------------
+
+
+def test_other_cameras_are_refused(tmp_path):
+    schema = Features(("front",), SIZE, {"action": Column("float32", (7,))})
+    with DatasetWriter(tmp_path / "d", schema, 20, "arm") as writer:
+        images = {"front": np.zeros((2, *SIZE, 3), np.uint8)}
+        writer.commit(Episode({"action": np.zeros((2, 7), np.float32)}, "x", images))
+    with pytest.raises(UserError, match=r"has cameras .*front.*, expected .*wrist"):
+        training_data(Source(tmp_path / "d"))
+
+
+def test_another_schema_version_is_refused(tmp_path):
+    root = write_demos(tmp_path / "demos", lengths=(4,))
+    info = root / "meta" / "info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"codebase_version": "v2.1"}))
+    with pytest.raises(UserError, match="codebase_version 'v2.1', expected 'v3.0'"):
+        training_data(Source(root))
+
+
+def test_a_missing_dataset_is_named():
+    with pytest.raises(UserError, match="no dataset at nowhere"):
+        training_data(Source(Path("nowhere")))

@@ -1,0 +1,42 @@
+"""What several tests play: small pictures, the expert, what the servo commanded."""
+
+import numpy as np
+
+from sim.contract import POLICY_PERIOD_S
+from sim.env import SimEnv
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.loop import EpisodeResult, run_episode
+from sim.randomize import nominal
+from sim.scene import RenderConfig
+from sim.world import WorldConfig
+
+SMALL = RenderConfig(height=48, width=64)
+
+
+def calm(**changes) -> WorldConfig:
+    """A world in which nothing varies but the layout; `changes` are ranges."""
+    ranges = vars(nominal()) | changes
+    return WorldConfig(randomize=type(nominal())(**ranges), render=SMALL)
+
+
+def play_expert(env: SimEnv, seed: int, recorder=None, perturb: float = 0.35) -> EpisodeResult:
+    return run_episode(env, Expert(env, perturb), MotionGuard(env.robot), seed, POLICY_PERIOD_S, recorder)
+
+
+class CommandLog:
+    """Every joint command at 125 Hz, put between a `SimEnv` and its world."""
+
+    def __init__(self, env: SimEnv):
+        self._command = env.world.command
+        env.world.command = self
+        self.rows: list[np.ndarray] = []
+
+    def __call__(self, joints_rad: np.ndarray, opening: float) -> None:
+        self.rows.append(np.array(joints_rad))
+        self._command(joints_rad, opening)
+
+    def take(self) -> np.ndarray:
+        """(ticks, joints) since the last call, rad."""
+        rows, self.rows = np.array(self.rows), []
+        return rows

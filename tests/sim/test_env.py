@@ -1,0 +1,169 @@
+"""The environment: gymnasium's contract, repeatability to the bit, delays as physical times."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from playing import SMALL, calm
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+import sim
+from sim.contract import POLICY_PERIOD_S
+from sim.env import STEPS_PER_ACTION, SimEnv
+from sim.errors import UserError
+from sim.robot import FR3
+from sim.scene import PHYSICS_DT_S
+from sim.world import WorldConfig
+
+HOME = np.array([*FR3.home_rad, 1.0], np.float32)
+
+
+@pytest.fixture
+def gym_env():
+    env = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    yield env
+    env.close()
+
+
+def swing(step: int) -> np.ndarray:
+    """An action that moves every joint and the gripper."""
+    action = HOME.copy()
+    action[:6] += 0.1 * np.sin(0.3 * step + np.arange(6))
+    action[-1] = 0.5 + 0.5 * np.cos(0.5 * step)
+    return action
+
+
+def play(env: gymnasium.Env, seed: int, steps: int = 12) -> list:
+    observation, info = env.reset(seed=seed)
+    seen = [observation, info["instruction"]]
+    for step in range(steps):
+        observation, reward, *ended, _ = env.step(swing(step))
+        seen += [observation, reward, *ended]
+    return seen
+
+
+def same(first, second) -> bool:
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
+    return first == second
+
+
+def test_this_sim_is_the_one_of_the_repository():
+    assert sim.__file__ == str(FR3.mjcf.parents[2] / "sim" / "__init__.py")
+
+
+@pytest.mark.filterwarnings("ignore:.*render.*")
+def test_it_passes_gymnasiums_checker(gym_env):
+    check_env(gym_env.unwrapped, skip_render_check=True)
+
+
+def test_the_registered_id_has_both_cameras_and_a_picture_to_show():
+    env = gymnasium.make("FR3PickPlace-v0", render_mode="rgb_array")
+    env.reset(seed=1)
+    assert set(env.observation_space.spaces) == {"front", "wrist", "state"}
+    assert env.observation_space["front"].shape == (96, 96, 3)
+    assert env.render().shape == (96, 96, 3)
+    env.close()
+
+
+def test_the_same_seed_gives_the_same_episode_bit_for_bit(gym_env):
+    first = play(gym_env, seed=7)
+    play(gym_env, seed=8)  # nothing of it may be left
+    again = play(gym_env, seed=7)
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_another_environment_plays_the_same_episode(gym_env):
+    other = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    assert all(same(a, b) for a, b in zip(play(gym_env, 3), play(other, 3), strict=True))
+    other.close()
+
+
+def test_another_seed_gives_another_episode(gym_env):
+    assert not same(play(gym_env, 7)[0], play(gym_env, 8)[0])
+
+
+def test_an_episode_ends_at_its_time_limit():
+    env = SimEnv(calm())
+    env.reset(0)
+    ends = [env.apply(HOME) for _ in range(env.time_limit_steps)]
+    assert not any(end.terminated or end.success for end in ends)
+    assert [end.truncated for end in ends] == [False] * (len(ends) - 1) + [True]
+    assert env.time_limit_steps * POLICY_PERIOD_S == pytest.approx(env.world.task.TIME_LIMIT_S)
+
+
+class History:
+    """The configuration at every physics step, put between a `SimEnv` and its world."""
+
+    def __init__(self, env: SimEnv):
+        self._env, self._step = env, env.world.step
+        env.world.step = self
+        self.qpos, self.states = [env.world.snapshot()], [env.world.state()]
+
+    def __call__(self, steps: int) -> None:
+        for _ in range(steps):
+            self._step(1)
+            self.qpos.append(self._env.world.snapshot())
+            self.states.append(self._env.world.state())
+
+
+@pytest.mark.parametrize("delay_steps", [0, 1, 11, 24])
+def test_an_observation_delay_shows_what_was_so_many_physics_steps_before(delay_steps):
+    delay_s = delay_steps * PHYSICS_DT_S
+    env = SimEnv(calm(observation_delay_s=(delay_s, delay_s)))
+    env.reset(5)
+    history = History(env)
+    for step in range(4):
+        env.apply(swing(5 * step))
+        seen, then = env.observe(), (step + 1) * STEPS_PER_ACTION - delay_steps
+        assert np.array_equal(seen.state, history.states[then])
+        assert np.array_equal(seen.images["front"], env.world.render("front", history.qpos[then]))
+        assert seen.age_s == pytest.approx(delay_s)
+    assert not np.array_equal(history.states[then], history.states[then - 1])  # or nothing was tested
+    env.close()
+
+
+@pytest.mark.parametrize("bounds", [(0.0, POLICY_PERIOD_S), (-0.01, 0.01)])
+def test_an_observation_delay_outside_the_period_is_refused(bounds):
+    with pytest.raises(UserError, match="observation_delay_s"):
+        calm(observation_delay_s=bounds)
+
+
+def commands(action_delay_s: float) -> np.ndarray:
+    env = SimEnv(calm(action_delay_s=(action_delay_s, action_delay_s)))
+    env.reset(5)
+    seen = []
+    for step in range(8):
+        env.apply(swing(3 * step))
+        seen.append(env.commanded_rad)
+    return np.array(seen)
+
+
+def test_an_action_delay_of_whole_periods_shifts_what_is_commanded():
+    now, late = commands(0.0), commands(2 * POLICY_PERIOD_S)
+    assert np.abs(late[2:] - now[:-2]).max() < 0.02  # servo ticks do not divide a period: not to the bit
+    assert np.abs(late[:2] - late[0]).max() < 1e-9  # it has not moved before
+    assert np.abs(now[1:] - now[:-1]).max() > 0.02
+
+
+def test_pictures_are_of_the_moment_they_were_taken_even_when_looked_at_later():
+    env = SimEnv(calm())
+    env.reset(5)
+    early = env.observe()
+    other = SimEnv(calm())
+    other.reset(5)
+    at_once = other.observe().images["wrist"]
+    for step in range(4):
+        env.apply(swing(5 * step))
+    assert np.array_equal(early.images["wrist"], at_once)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_stable_baselines3_trains_on_it_unchanged(gym_env):
+    check_env_sb3(gym_env.unwrapped, warn=False, skip_render_check=True)
+    learner = PPO("MultiInputPolicy", gym_env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    before = learner.policy.action_net.weight.detach().clone()
+    learner.learn(64)
+    assert learner.num_timesteps == 64
+    assert not before.equal(learner.policy.action_net.weight)

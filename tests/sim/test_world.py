@@ -1,0 +1,224 @@
+"""The world: what counts as success, what is drawn, and that a stored draw is the same world again."""
+
+import itertools
+import json
+
+import mujoco
+import numpy as np
+import pytest
+from playing import SMALL, calm
+
+from sim.errors import UserError
+from sim.kinematics import tool_down
+from sim.randomize import RandomizeConfig, draw
+from sim.scene import CUBE_HALF_M, PLATE_TOP_M
+from sim.tasks import pick_place
+from sim.tasks.pick_place import AREA_X_M, AREA_Y_M, COLOURS, MIN_GAP_M, REACH_M, WORDINGS, draw_layout
+from sim.world import World, WorldConfig
+
+ALL_PICTURED = ("front", "wrist")
+# Where the values of a range of RandomizeConfig stand in a draw, and what they are drawn for.
+NAMED_OTHERWISE = {
+    "light_pos_m": "light_xy_m",
+    "start_xy_m": "start_xyz_m",
+    "start_z_m": "start_xyz_m",
+    "table_value": "table_rgb",
+}
+PARTS = {"start_xy_m": slice(0, 2), "start_z_m": slice(2, 3)}
+
+
+@pytest.fixture(scope="module")
+def world():
+    built = World(calm())
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def draws():
+    """400 episodes' draws."""
+    config = RandomizeConfig()
+    rows = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        rows.append({**draw_layout(rng), **draw(rng, config)})
+    return rows
+
+
+# ---- success ---------------------------------------------------------------------------------------
+
+
+def put_cube(world: World, offset_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
+    """The named cube at rest at `offset_m` from where it stands when it is placed."""
+    address = world.scene.cube_qpos[0]
+    middle = world.task.target_pos_w(world.scene, world.data) + [0, 0, CUBE_HALF_M]
+    world.data.qpos[address : address + 3] = middle + offset_m
+    world.data.qpos[address + 3 : address + 7] = [np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]
+    world.data.qvel[:] = 0
+    mujoco.mj_forward(world.scene.model, world.data)
+
+
+@pytest.mark.parametrize(
+    ("offset_m", "placed"),
+    [
+        ((0, 0, 0), True),
+        ((0.04, 0, 0), True),
+        ((0.03, 0.03, 0.005), True),
+        ((0.05, 0, 0), False),  # over the rim
+        ((0.04, 0.04, 0), False),
+        ((0, 0, 0.02), False),  # in the air, or on another cube
+        ((0, 0, -PLATE_TOP_M - 0.001), False),
+    ],
+)
+def test_success_is_where_the_cube_stands(world, offset_m, placed):
+    world.reset(0)
+    put_cube(world, offset_m)
+    assert world.success() == placed
+
+
+def test_a_cube_that_moves_is_not_placed(world):
+    world.reset(0)
+    put_cube(world, (0, 0, 0))
+    world.data.qvel[world.scene.cube_dof[0]] = 0.06
+    assert not world.success()
+
+
+def test_a_cube_between_the_fingers_is_not_placed(world):
+    world.reset(0)
+    plate = world.task.target_pos_w(world.scene, world.data)
+    tool_w = plate + [0, 0, CUBE_HALF_M]
+    joints = world._kinematics.inverse(tool_w, tool_down(0.0), np.array(world.robot.home_rad))
+    assert joints is not None
+    world.data.qpos[world.scene.arm_qpos] = joints
+    put_cube(world, (0, 0, 0))
+    assert world.success()  # the open hand is around it
+    world.command(joints, 0.0)
+    world.data.qpos[world.scene.finger_qpos] = CUBE_HALF_M - 5e-4  # and now it holds it
+    mujoco.mj_forward(world.scene.model, world.data)
+    assert not world.success()
+
+
+def test_the_wrong_cube_on_the_plate_is_no_success(world):
+    seed = next(s for s in range(50) if draw_layout(np.random.default_rng(s))["cubes"] > 1)
+    world.reset(seed)
+    middle = world.task.target_pos_w(world.scene, world.data) + [0, 0, CUBE_HALF_M]
+    other = world.scene.cube_qpos[1]
+    world.data.qpos[other : other + 3] = middle
+    mujoco.mj_forward(world.scene.model, world.data)
+    assert not world.success()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_placed_at_the_start(world, seed):
+    world.reset(seed)
+    assert not world.success()
+
+
+def test_what_stands_on_the_table_stays_there(world):
+    world.reset(3)
+    before = world.snapshot()
+    world.step(250)
+    assert np.abs(world.snapshot() - before).max() < 2e-3
+
+
+# ---- draws -----------------------------------------------------------------------------------------
+
+
+def test_stored_draws_rebuild_the_same_world_bit_for_bit():
+    config = WorldConfig(render=SMALL)
+    first, second = World(config), World(config)
+    for seed in (11, 12):
+        first.reset(seed)
+        stored = json.loads(json.dumps(first.draws))
+        second.reset(seed + 1000)  # nothing of another episode may be left
+        second.rebuild(stored)
+        assert np.array_equal(first.snapshot(), second.snapshot())
+        for camera in ALL_PICTURED:
+            assert np.array_equal(first.render(camera), second.render(camera))
+        for world in (first, second):
+            world.command(np.array(world.robot.home_rad) + 0.2, 0.3)
+            world.step(200)
+        assert np.array_equal(first.snapshot(), second.snapshot())
+    first.close()
+    second.close()
+
+
+def test_two_seeds_give_two_worlds():
+    world = World(WorldConfig(render=SMALL))
+    world.reset(1)
+    picture = world.render("front")
+    world.reset(2)
+    assert (world.render("front") != picture).mean() > 0.2
+    world.close()
+
+
+@pytest.mark.parametrize("name", [n for n, v in vars(RandomizeConfig()).items() if isinstance(v, tuple)])
+def test_every_range_is_kept_and_used_up(draws, name):
+    low, high = getattr(RandomizeConfig(), name)
+    values = [np.atleast_1d(row[NAMED_OTHERWISE.get(name, name)])[PARTS.get(name, slice(None))] for row in draws]
+    values = np.concatenate(values)
+    assert low <= values.min() and values.max() <= high
+    assert values.min() < low + 0.05 * (high - low) and values.max() > high - 0.05 * (high - low)
+
+
+def test_tables_are_plain_and_textured(draws):
+    textured = np.array([row["table_texture"] > 0 for row in draws])
+    assert abs(textured.mean() - RandomizeConfig().table_textured) < 0.1
+    assert {row["table_texture"] for row in draws} == set(range(9))
+
+
+def test_every_colour_wording_and_number_of_objects_is_drawn(draws):
+    assert {row["cube_colours"].split(",")[0] for row in draws} == set(COLOURS)
+    assert {row["plate_colours"].split(",")[0] for row in draws} == set(COLOURS)
+    assert {row["wording"] for row in draws} == set(range(len(WORDINGS)))
+    assert {(row["cubes"], row["plates"]) for row in draws} == set(itertools.product((1, 2, 3), repeat=2))
+
+
+def test_the_instruction_names_exactly_one_cube_and_one_plate(draws):
+    for row in draws:
+        cubes, plates = row["cube_colours"].split(","), row["plate_colours"].split(",")
+        assert len(set(cubes)) == len(cubes) == row["cubes"]
+        assert len(set(plates)) == len(plates) == row["plates"]
+        assert row["instruction"] == WORDINGS[row["wording"]].format(cube=cubes[0], plate=plates[0])
+
+
+def test_things_keep_their_distance_and_are_within_reach(draws):
+    for row in draws:
+        plates, cubes = np.reshape(row["plate_xy_m"], (-1, 2)), np.reshape(row["cube_xy_m"], (-1, 2))
+        kinds, placed = ["plate"] * len(plates) + ["cube"] * len(cubes), np.concatenate([plates, cubes])
+        for i, j in itertools.combinations(range(len(placed)), 2):
+            a, b = sorted((kinds[i], kinds[j]))
+            assert np.linalg.norm(placed[i] - placed[j]) >= MIN_GAP_M[a, b]
+        radius = np.linalg.norm(placed, axis=1)
+        assert (radius >= REACH_M[0]).all() and (radius <= REACH_M[1]).all()
+        assert (np.array(AREA_X_M)[0] <= placed[:, 0]).all() and (placed[:, 0] <= AREA_X_M[1]).all()
+        assert (np.array(AREA_Y_M)[0] <= placed[:, 1]).all() and (placed[:, 1] <= AREA_Y_M[1]).all()
+
+
+def test_labels_say_where_the_named_things_are(world):
+    world.reset(4)
+    labels = world.labels()
+    assert np.allclose(labels["grounding.object_pos_w"][:2], world.draws["cube_xy_m"][:2], atol=1e-6)
+    assert np.allclose(labels["grounding.target_pos_w"][:2], world.draws["plate_xy_m"][:2], atol=1e-6)
+    assert labels["grounding.target_pos_w"][2] == pytest.approx(PLATE_TOP_M)
+
+
+# ---- wrong input -----------------------------------------------------------------------------------
+
+
+def test_an_unknown_task_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="unknown task 'pick_plaice'.*did you mean 'pick_place'"):
+        WorldConfig(task="pick_plaice")
+
+
+def test_an_unknown_colour_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="unknown colour 'rde'.*did you mean 'red'"):
+        pick_place.instruction("rde", "blue", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"), [("ambient", (0.4, 0.2)), ("ambient", (0.1, 0.2, 0.3)), ("cube_half_m", (0.02, 0.05))]
+)
+def test_a_range_that_is_none_is_refused(name, bounds):
+    with pytest.raises(UserError, match=name):
+        RandomizeConfig(**{name: bounds})

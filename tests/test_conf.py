@@ -1,0 +1,124 @@
+"""Configuration: every file composes into its dataclass, every slip is named, in one line and exit code 2."""
+
+import subprocess
+import sys
+
+import pytest
+
+from policies.backbone import BackboneConfig
+from policies.evaluate import EvaluateConfig
+from policies.train import TrainConfig
+from real.rollout import RolloutConfig
+from real.session import RobotConfig
+from rl.options import RecapConfig
+from sim.collect import CollectConfig
+from sim.config import CONF, load, typed
+from sim.errors import UserError
+from sim.randomize import RandomizeConfig, nominal
+
+PROGRAMS = {
+    "collect": ("sim.collect", CollectConfig),
+    "train": ("policies.train", TrainConfig),
+    "backbone": ("policies.backbone", BackboneConfig),
+    "evaluate": ("policies.evaluate", EvaluateConfig),
+    "recap": ("rl.recap", RecapConfig),
+    "rollout": ("real.rollout", RolloutConfig),
+}
+GROUPS = {
+    "policy": ("train", "backbone", "recap"),
+    "randomize": ("collect", "backbone", "evaluate", "recap"),
+    "robot": ("rollout",),
+    "exp": ("recap",),
+}
+NEEDED = {("robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def test_no_configuration_file_is_forgotten_here():
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(PROGRAMS)
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == set(GROUPS)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_composes_bare(program):
+    schema = PROGRAMS[program][1]
+    assert isinstance(load(program, schema, []), schema)
+
+
+@pytest.mark.parametrize(
+    ("program", "group", "choice"),
+    [(program, group, choice) for group, users in GROUPS.items() for program in users for choice in choices(group)],
+)
+def test_every_choice_composes(program, group, choice):
+    plus = "+" if group == "exp" else ""
+    load(program, PROGRAMS[program][1], [f"{plus}{group}={choice}", *NEEDED.get((group, choice), [])])
+
+
+def test_the_files_say_what_the_dataclasses_say():
+    assert load("collect", CollectConfig, []).randomize == RandomizeConfig()
+    assert load("collect", CollectConfig, ["randomize=none"]).randomize == nominal()
+    assert load("train", TrainConfig, []) == TrainConfig()
+    assert load("rollout", RolloutConfig, ["robot=emulator"]).robot == RobotConfig()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_misspelt_option_is_named_with_the_nearest(program):
+    schema = PROGRAMS[program][1]
+    with pytest.raises(UserError, match="unknown option 'ouut'.*did you mean"):
+        load(program, schema, ["ouut=somewhere"])
+    with pytest.raises(UserError, match="unknown option 'ouut'"):
+        load(program, schema, ["+ouut=somewhere"])
+
+
+@pytest.mark.parametrize(
+    ("program", "override", "message"),
+    [
+        ("train", "policy=smal", "unknown choice for policy 'smal', expected one of .*did you mean 'small'"),
+        ("collect", "randomize=lihgt", "unknown choice for randomize .*did you mean 'light'"),
+        ("rollout", "robot=fr4", "unknown choice for robot .*did you mean 'fr3'"),
+        ("recap", "+exp=pickplace", "unknown choice for exp .*did you mean 'pick_place'"),
+        ("train", "optim.setps=3", "setps"),
+        ("train", "+optim.setps=3", "unknown option 'optim.setps'.*did you mean 'optim.steps'"),
+        ("train", "optim.steps=many", "optim.steps='many' is of type str, expected int"),
+        ("collect", "episodes=0", "expected at least 1"),
+        ("collect", "episodes", "'episodes' is not understood, expected key=value"),
+        ("collect", "task=pick_plaice", "unknown task .*did you mean 'pick_place'"),
+        ("rollout", "mode=atuo", "unknown mode .*did you mean 'auto'"),
+        ("collect", "randomize.ambient=[0.4,0.2]", "randomize.ambient"),
+    ],
+)
+def test_a_slip_is_one_line_that_names_it(program, override, message):
+    with pytest.raises(UserError, match=message) as caught:
+        getattr(load(program, PROGRAMS[program][1], [override]), "world", None)
+    assert "\n" not in str(caught.value)
+
+
+def test_typed_refuses_what_does_not_fit():
+    with pytest.raises(UserError, match="seed=True is of type bool, expected int"):
+        typed(CollectConfig, {"seed": True})
+    with pytest.raises(UserError, match="out=None is of type NoneType, expected str"):
+        typed(CollectConfig, {"out": None})
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_command_line_exits_with_2_and_one_line(program, tmp_path):
+    module = PROGRAMS[program][0]
+    done = run(module, "sedd=1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown option 'sedd'"), done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_help_shows_the_options_and_their_defaults():
+    done = run("sim.collect", "--help")
+    assert done.returncode == 0
+    assert "python -m sim.collect" in done.stdout and "episodes: 500" in done.stdout
+
+
+def run(module: str, *options: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", module, *options], cwd=CONF.parent, capture_output=True, text=True, timeout=200
+    )
