@@ -7,6 +7,7 @@ import pytest
 
 from policies.backbone import BackboneConfig
 from policies.evaluate import EvaluateConfig
+from policies.report import ReportConfig
 from policies.train import TrainConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
@@ -22,6 +23,7 @@ PROGRAMS = {
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
     "recap": ("rl.recap", RecapConfig),
+    "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
 }
 GROUPS = {
