@@ -158,7 +158,7 @@ def test_unknown_points_cost_nothing_and_give_no_gradient(model):
     labels[0, 0] = 0.2
     loss = model.grounding_loss(points, labels)
     loss.backward()
-    assert loss == pytest.approx(0.2 / POINT_SCALE_M)
+    assert loss.item() == pytest.approx(0.2 / POINT_SCALE_M)
     assert (points.grad[0, 0] != 0).all() and points.grad.abs().sum() == pytest.approx(1.0)
     assert model.grounding_loss(points, torch.full((3, 2, 3), torch.nan)) == 0
 

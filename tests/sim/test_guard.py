@@ -55,7 +55,7 @@ def test_positions_are_clipped_and_counted():
     [
         (see(HOME, age_s=0.3), HOME, "stale observation"),
         (see(HOME, age_s=float("nan")), HOME, "stale observation"),
-        (see(HOME), HOME + np.float32(0.4), "jump of the target"),
+        (see(HOME), HOME + np.float32(FR3.max_step_rad + 0.05), "jump of the target"),
         (see(HOME), np.zeros(D, np.float32), "jump of the target"),
         (see(np.zeros(D)), np.full(D, 0.1, np.float32), "jump of the measurement"),
         (see(HOME), np.full(D, np.nan, np.float32), "not finite"),
