@@ -19,6 +19,7 @@ from sim.dataset import Dataset, read_sidecar
 from sim.errors import UserError
 from sim.recorder import LABELS
 
+OUT_OF_SIGHT_M = 1.0
 COLUMNS = ("observation.state", "action", "perturbed", *LABELS)
 
 
@@ -46,7 +47,9 @@ class EpisodeTable:
         self.state = np.concatenate([e["observation.state"] for e in episodes])
         self.action = np.concatenate([e["action"] for e in episodes])
         self.perturbed = np.concatenate([e["perturbed"] for e in episodes])
-        self.points = np.stack([np.concatenate([e[name] for e in episodes]) for name in LABELS], 1)
+        points = np.stack([np.concatenate([e[name] for e in episodes]) for name in LABELS], 1)
+        # What left the table is nowhere to be seen: it has no place to learn.
+        self.points = np.where(np.abs(points).max(-1, keepdims=True) > OUT_OF_SIGHT_M, np.nan, points)
         self.instructions = [dataset.instruction(i) for i in range(len(episodes))]
         self.indicator = self._indicators(source)
 
