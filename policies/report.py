@@ -5,9 +5,11 @@ stands alone: plots are inline SVG, films are embedded.
 """
 
 import base64
+import hashlib
 import html
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +116,10 @@ def _svg(figure) -> str:
     figure.savefig(buffer, format="svg", bbox_inches="tight")
     plt.close(figure)
     text = buffer.getvalue()
-    return f"<figure>{text[text.index('<svg') :]}</figure>"
+    text = text[text.index("<svg") :]
+    own = hashlib.sha256(text.encode()).hexdigest()[:8]  # ids are the page's: plots must not share them
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    return f"<figure>{text}</figure>"
 
 
 def _axes(title: str, x: str, y: str):
