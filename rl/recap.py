@@ -84,9 +84,7 @@ class Run:
         if (there := episodes_in(root)) >= self.config.demo_episodes:
             self.stages.say(f"demonstrations: taking the {there} episodes of {root}")
         else:
-            self.stages.say(
-                f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting"
-            )
+            self.stages.say(f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting")
             collect(self.config.collect)
         tested = self.config.ranges["evaluation"]
         if overlap := [seed for seed in open_pool([root]).seed if seed in tested]:
