@@ -5,12 +5,11 @@ stands alone: plots are inline SVG, films are embedded.
 """
 
 import base64
-import hashlib
 import html
 import io
 import json
-import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
@@ -25,19 +24,30 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 STYLE = """
-body{font:16px/1.55 system-ui,sans-serif;color:#1d2733;background:#fff;max-width:1060px;margin:40px auto;
+body{font:16px/1.55 system-ui,"Segoe UI",sans-serif;color:#1d2733;background:#fff;max-width:1080px;margin:44px auto;
   padding:0 24px}
-h1{font-size:30px;margin:0 0 4px}
-h2{font-size:21px;margin:40px 0 10px;border-bottom:1px solid #dde3ea;padding-bottom:6px}
-p.sub{color:#5b6b7c;margin:0 0 24px}
+h1{font-size:32px;line-height:1.2;margin:0 0 6px}
+h2{font-size:21px;margin:48px 0 14px;border-bottom:1px solid #dde3ea;padding-bottom:6px}
+p.sub,p.note,figcaption,summary{color:#5b6b7c}p.sub{margin:0}p.note,figcaption,summary,pre{font-size:14px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:right;padding:8px 12px;border-bottom:1px solid #e6ebf0}th{color:#5b6b7c;font-weight:600}
-th:first-child,td:first-child{text-align:left}small{color:#5b6b7c}
-.films{display:grid;grid-template-columns:1fr 1fr;gap:18px}
-figure{margin:0}video{width:100%;border-radius:8px;background:#000}figcaption{font-size:14px;color:#5b6b7c}
-.plots{display:grid;grid-template-columns:1fr 1fr;gap:18px}svg{width:100%;height:auto}pre{font-size:13px;color:#5b6b7c}
+th,td{text-align:right;padding:9px 12px;border-bottom:1px solid #e6ebf0;white-space:nowrap}
+th{color:#5b6b7c;font-weight:600;font-size:14px}td i{color:#5b6b7c;font-style:normal;font-size:14px}
+th:first-child,td:first-child{text-align:left;white-space:normal}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:26px 22px;align-items:start}
+figure{margin:0}video{display:block;width:100%;border-radius:8px;background:#000;margin-bottom:6px}
+svg{width:100%;height:auto}b.good{color:#2f7d4f}b.bad{color:#b8402f}
+@media(max-width:720px){.two{grid-template-columns:1fr}table{font-size:14px}}
 """
-BLUE, ORANGE, GREEN = "#2563a8", "#d9822b", "#2f8f5b"
+VIEWPORT = '<meta name=viewport content="width=device-width">'
+BLUE, ORANGE, GREEN, RED = "#2563a8", "#d9822b", "#2f8f5b", "#c0392b"
+LOOK = {
+    "svg.fonttype": "none",  # text stays text, in the reader's fonts
+    "font.family": "sans-serif",
+    "axes.edgecolor": "#8794a2",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6ebf0",
+}
 
 
 @dataclass(frozen=True)
@@ -55,26 +65,32 @@ def write_report(config: ReportConfig) -> Path:
     if not (root / "recap.json").is_file():
         raise UserError(f"{root} holds no recap.json; make one with python -m rl.recap out={root}")
     content = json.loads((root / "recap.json").read_text())
+    rounds = content["rounds"]
     parts = [
-        f"<h1>FR3: {html.escape(content['config']['task'].replace('_', ' '))}</h1>",
-        f"<p class=sub>{html.escape(_made_by(content))}</p>",
+        f"<h1>FAIRINO FR3: {html.escape(content['config']['task'].replace('_', ' '))}</h1>",
+        f"<p class=sub>{html.escape(_made_by(content, root))}</p>",
         "<h2>Success and throughput</h2>",
-        _rounds_table(content["rounds"], _robot_row(root)),
-        f"<div class=plots>{_bars(content['rounds'])}{_learning(root, len(content['rounds']))}</div>",
+        _rounds_table(rounds, _robot_row(root)),
+        f"<div class=two>{_bars(rounds, *SUCCESS)}{_bars(rounds, *THROUGHPUT)}</div>",
+        "<h2>Training</h2>",
+        f"<div class=two>{_learning(root, len(rounds), *FLOW)}{_learning(root, len(rounds), *GROUNDING)}</div>",
         *_value_section(root, content),
-        *_film_section(root, len(content["rounds"]), config.films),
-        f"<h2>How it was made</h2><pre>{html.escape(json.dumps(content['config'], indent=1))}</pre>",
+        *_film_section(root, len(rounds), config.films),
+        "<h2>How it was made</h2><details><summary>all options</summary>",
+        f"<pre>{html.escape(json.dumps(content['config'], indent=1))}</pre></details>",
     ]
     out = Path(config.out) if config.out else root / "report.html"
-    page = f"<!doctype html><meta charset=utf-8><title>FR3 report</title><style>{STYLE}</style>{''.join(parts)}"
+    head = f"<meta charset=utf-8>{VIEWPORT}<title>FR3 report</title><style>{STYLE}</style>"
+    page = f"<!doctype html><html lang=en>{head}{''.join(parts)}"
     out.write_text(page)
     print(f"report: {out}")
     return out
 
 
-def _made_by(content: dict) -> str:
+def _made_by(content: dict, root: Path) -> str:
+    finished = datetime.fromtimestamp((root / "recap.json").stat().st_mtime, UTC)
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    return f"commit {content['git'][:10] or 'unknown'}; {versions}"
+    return f"{finished:%d %B %Y, %H:%M} UTC; commit {content['git'][:10] or 'unknown'}; {versions}"
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -82,97 +98,109 @@ def _made_by(content: dict) -> str:
 
 def _robot_row(root: Path) -> dict | None:
     path = root / "robot" / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    row = json.loads(path.read_text()) if path.is_file() else {"n": 0}
+    return row if row["n"] else None
 
 
 def _rounds_table(rounds: list[dict], robot: dict | None) -> str:
-    head = (
-        "<tr><th>policy</th><th>episodes</th><th>success</th><th>successes an hour</th><th>time of a success</th></tr>"
-    )
-    named = [("imitation" if k == 0 else f"after RECAP round {k}", row) for k, row in enumerate(rounds)]
+    names = ("policy", "episodes", "success", "successes an hour", "time of a success")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    named = [(_name(k), row) for k, row in enumerate(rounds)]
     if robot:
         named.append(("the same policy on the emulated robot, through its sockets", robot))
     body = "".join(_table_row(name, row) for name, row in named)
-    note = (
-        "<p><small>In brackets 95 % intervals: Wilson for success, bootstrap over episodes for throughput.</small></p>"
-    )
-    return f"<table>{head}{body}</table>{note}"
+    note = "95 % intervals: Wilson for success, bootstrap over episodes for throughput."
+    return f"<table><tr>{head}</tr>{body}</table><p class=note>{note}</p>"
 
 
 def _table_row(name: str, row: dict) -> str:
-    success = f"{row['success_rate']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%})"
-    an_hour = f"{row['throughput_per_hour']:.0f}"
-    if row.get("throughput_ci_low") is not None:
-        an_hour += f" ({row['throughput_ci_low']:.0f} to {row['throughput_ci_high']:.0f})"
+    success = f"{row['success_rate']:.1%} <i>({row['ci_low']:.1%} to {row['ci_high']:.1%})</i>"
+    low, high = row["throughput_ci_low"], row["throughput_ci_high"]
+    an_hour = f"{row['throughput_per_hour']:.0f} <i>({low:.0f} to {high:.0f})</i>"
     seconds = "-" if row["mean_time_s"] is None else f"{row['mean_time_s']:.1f} s"
     return f"<tr><td>{name}</td><td>{row['n']}</td><td>{success}</td><td>{an_hour}</td><td>{seconds}</td></tr>"
+
+
+def _name(k: int) -> str:
+    return f"after RECAP round {k}" if k else "imitation"
 
 
 # ---- plots ---------------------------------------------------------------------------------------
 
 
-def _svg(figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight")
-    plt.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    own = hashlib.sha256(text.encode()).hexdigest()[:8]  # ids are the page's: plots must not share them
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
-    return f"<figure>{text}</figure>"
+SUCCESS = ("success rate, %", "success_rate", "ci_low", "ci_high", 100)
+THROUGHPUT = ("successes an hour", "throughput_per_hour", "throughput_ci_low", "throughput_ci_high", 1)
+FLOW = ("flow", "flow-matching loss", 1)
+GROUNDING = ("grounding", "grounding error, mm", 100)  # per coordinate; learned in units of 0.1 m
 
 
-def _axes(title: str, x: str, y: str):
-    figure, axes = plt.subplots(figsize=(5.2, 3.4))
-    axes.set_title(title, loc="left", fontsize=11)
+def _axes(x: str, y: str):
+    plt.rcParams.update(LOOK)
+    figure, axes = plt.subplots(figsize=(5.2, 3.2))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _bars(rounds: list[dict]) -> str:
-    figure, axes = _axes("Success by round, with 95 % interval", "", "success rate")
-    rate = np.array([row["success_rate"] for row in rounds])
-    error = [rate - [row["ci_low"] for row in rounds], np.array([row["ci_high"] for row in rounds]) - rate]
-    names = ["imitation" if k == 0 else f"round {k}" for k in range(len(rounds))]
-    axes.bar(names, rate, 0.5, yerr=error, capsize=5, color=[BLUE] + [ORANGE] * (len(rounds) - 1))
-    axes.set_ylim(0, 1)
-    return _svg(figure)
+def _svg(figure, caption: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(figure)
+    text = buffer.getvalue()
+    return f"<figure>{text[text.index('<svg') :]}<figcaption>{caption}</figcaption></figure>"
 
 
-def _learning(root: Path, rounds: int) -> str:
-    figure, axes = _axes("Training", "gradient step", "flow-matching loss")
+def _bars(rounds: list[dict], label: str, *columns) -> str:
+    """One bar a round with its interval. columns: names of value, low, high; a factor."""
+    *names, factor = columns
+    value, low, high = (factor * np.array([row[name] for row in rounds], float) for name in names)
+    figure, axes = _axes("", label)
+    places = np.arange(len(rounds))
+    colours = [BLUE] + [ORANGE] * (len(rounds) - 1)
+    axes.bar(places, value, 0.45, yerr=[value - low, high - value], capsize=6, color=colours, ecolor="#1d2733")
+    axes.set_xticks(places, ["imitation" if k == 0 else f"round {k}" for k in places])
+    axes.set_xlim(-0.7, len(rounds) - 0.3)
+    axes.set_ylim(0, 100 if factor == 100 else None)
+    axes.grid(visible=False, axis="x")
+    return _svg(figure, f"{label[0].upper()}{label[1:].split(',')[0]} by round, with 95 % interval.")
+
+
+def _learning(root: Path, rounds: int, column: str, label: str, factor: float) -> str:
+    figure, axes = _axes("gradient step", label)
     logs = {"imitation": root / "pretrained" / "train.jsonl"}
     logs |= {f"round {k}": root / f"round_{k}" / "policy" / "train.jsonl" for k in range(1, rounds)}
-    for (name, path), colour in zip(logs.items(), (BLUE, ORANGE, GREEN, "#777"), strict=False):
+    for (name, path), colour in zip(logs.items(), (BLUE, ORANGE, GREEN, RED), strict=False):
         if path.is_file():
             rows = [json.loads(line) for line in path.read_text().splitlines()]
-            axes.plot([row["step"] for row in rows], [row["flow"] for row in rows], color=colour, label=name)
-    axes.set_yscale("log")
+            values = [factor * row[column] for row in rows]
+            axes.plot([row["step"] for row in rows], values, color=colour, label=name, lw=1.6)
+    axes.set_ylim(bottom=0)
     if axes.lines:
         axes.legend(frameon=False)
-    return _svg(figure)
+    return _svg(figure, f"{label[0].upper()}{label[1:].split(',')[0]} during training, one point every 50 steps.")
 
 
 def _value_section(root: Path, content: dict) -> list[str]:
-    """What the value says along a few rollouts."""
+    """What the value of the first round says along a few rollouts."""
     if not content["values"]:
         return []
-    rollouts = root / "round_1" / "rollouts"
-    labels = read_sidecar(rollouts, f"advantages_{content['values'][0]['tag']}")
-    figure, axes = _axes("Value along rollouts, by heads that have not seen them", "time, s", "value (-1 .. 0)")
-    for episode, success in _some_of_each(Dataset(rollouts), 5):
+    value, dataset = content["values"][0], Dataset(root / "round_1" / "rollouts")
+    labels = read_sidecar(dataset.root, f"advantages_{value['tag']}")
+    figure, axes = _axes("time, s", "value")
+    for episode, success in _some_of_each(dataset, 5):
         rows = labels["episode_index"] == episode
-        t = labels["frame_index"][rows] / Dataset(rollouts).fps
-        axes.plot(t, labels["value"][rows], color=GREEN if success else "#c0392b", alpha=0.7, lw=1.2)
-    report = content["values"][0]["report"]
-    numbers = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{'-' if v is None else f'{v:.3f}'}</td></tr>"
-        for name, v in report.items()
+        t = labels["frame_index"][rows] / dataset.fps
+        axes.plot(t, labels["value"][rows], color=GREEN if success else RED, alpha=0.75, lw=1.3)
+    caption = (
+        "Value along rollouts of round 1, from heads that have not seen them: the share of the time limit still "
+        "needed, negative. <b class=good>Green</b>: successes, <b class=bad>red</b>: failures."
     )
-    return ["<h2>The value function</h2>", f"<div class=plots>{_svg(figure)}<table>{numbers}</table></div>",
-            "<p><small>Green: episodes that ended in success; red: failures.</small></p>"]  # fmt: skip
+    numbers = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{'-' if number is None else f'{number:.3f}'}</td></tr>"
+        for name, number in value["report"].items()
+    )
+    return ["<h2>The value function</h2>", f"<div class=two>{_svg(figure, caption)}<table>{numbers}</table></div>"]
 
 
 def _some_of_each(dataset: Dataset, n: int) -> list[tuple[int, bool]]:
@@ -185,36 +213,42 @@ def _some_of_each(dataset: Dataset, n: int) -> list[tuple[int, bool]]:
 
 
 def _film_section(root: Path, rounds: int, most: int) -> list[str]:
+    """The first and the last policy on the same seeds side by side, then the robot."""
     parts = []
-    for k in range(rounds):
-        films = sorted((root / f"round_{k}" / "evaluation").glob("*.mp4"))[:most]
-        name = "imitation" if k == 0 else f"after round {k}"
-        parts += [_film(path, f"{name}, seed {path.stem.split('-')[1]}: {path.stem.split('-')[2]}") for path in films]
-    robot = root / "robot"
-    if (robot / "meta" / "info.json").is_file():
-        parts += [_film(path, text) for path, text in _robot_films(robot, most)]
-    return ["<h2>Films</h2><p>Front and wrist camera.</p>", f"<div class=films>{''.join(parts)}</div>"] if parts else []
+    by_seed: dict[str, list[str]] = {}
+    for k in sorted({0, rounds - 1}):
+        for path in sorted((root / f"round_{k}" / "evaluation").glob("episode-*.mp4"))[:most]:
+            _, seed, outcome = path.stem.split("-")
+            by_seed.setdefault(seed, []).append(_film(path, f"{_name(k)}, seed {seed}", outcome == "success"))
+    if by_seed:
+        films = "".join(film for pair in by_seed.values() for film in pair)
+        parts += ["<h2>The policy, before and after</h2><p>Front and wrist camera; each row is one seed.</p>",
+                  f"<div class=two>{films}</div>"]  # fmt: skip
+    if (root / "robot" / "meta" / "info.json").is_file():
+        parts += ["<h2>On the emulated robot, through its sockets</h2><p>As the policy saw it, enlarged.</p>",
+                  f"<div class=two>{''.join(_robot_films(root / 'robot', most))}</div>"]  # fmt: skip
+    return parts
 
 
-def _robot_films(root: Path, most: int) -> list[tuple[Path, str]]:
-    """The recorded camera pictures of a robot rollout, as the policy saw them, enlarged."""
+def _robot_films(root: Path, most: int) -> list[str]:
+    """The recorded pictures of both cameras, side by side."""
     dataset, films = Dataset(root), []
     for episode in range(min(dataset.num_episodes, most)):
         views = [dataset.images(episode, camera) for camera in dataset.features.cameras]
         frames = np.concatenate(views, 2).repeat(3, 1).repeat(3, 2)
         path = root / f"film-{episode}.mp4"
         write_mp4(path, list(frames), dataset.fps)
-        outcome = "success" if dataset.episode_facts(episode)["success"] else "failure"
-        films.append(
-            (path, f"emulated robot, as the policy saw it: {html.escape(dataset.instruction(episode))}, {outcome}")
-        )
+        films.append(_film(path, dataset.instruction(episode), bool(dataset.episode_facts(episode)["success"])))
     return films
 
 
-def _film(path: Path, caption: str) -> str:
+def _film(path: Path, caption: str, success: bool) -> str:  # noqa: FBT001
     data = base64.b64encode(path.read_bytes()).decode()
-    video = f'<video controls loop muted preload=auto src="data:video/mp4;base64,{data}"></video>'
-    return f"<figure>{video}<figcaption>{caption}</figcaption></figure>"
+    outcome = "<b class=good>success</b>" if success else "<b class=bad>failure</b>"
+    return (
+        f'<figure><video controls autoplay loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+        f"<figcaption>{html.escape(caption)}: {outcome}</figcaption></figure>"
+    )
 
 
 if __name__ == "__main__":
