@@ -66,6 +66,7 @@ def write_report(config: ReportConfig) -> Path:
         raise UserError(f"{root} holds no recap.json; make one with python -m rl.recap out={root}")
     content = json.loads((root / "recap.json").read_text())
     rounds = content["rounds"]
+    logs = _training_logs(root, content["config"], len(rounds))
     parts = [
         f"<h1>FAIRINO FR3: {html.escape(content['config']['task'].replace('_', ' '))}</h1>",
         f"<p class=sub>{html.escape(_made_by(content, root))}</p>",
@@ -73,7 +74,7 @@ def write_report(config: ReportConfig) -> Path:
         _rounds_table(rounds, _robot_row(root)),
         f"<div class=two>{_bars(rounds, *SUCCESS)}{_bars(rounds, *THROUGHPUT)}</div>",
         "<h2>Training</h2>",
-        f"<div class=two>{_learning(root, len(rounds), *FLOW)}{_learning(root, len(rounds), *GROUNDING)}</div>",
+        f"<div class=two>{_learning(logs, *FLOW)}{_learning(logs, *GROUNDING)}</div>",
         *_value_section(root, content),
         *_film_section(root, len(rounds), config.films),
         "<h2>How it was made</h2><details><summary>all options</summary>",
@@ -109,7 +110,12 @@ def _rounds_table(rounds: list[dict], robot: dict | None) -> str:
     if robot:
         named.append(("the same policy on the emulated robot, through its sockets", robot))
     body = "".join(_table_row(name, row) for name, row in named)
-    note = "95 % intervals: Wilson for success, bootstrap over episodes for throughput."
+    note = "95 % intervals: Wilson for success, bootstrap over episodes for throughput." + "".join(
+        f" Round {k} against imitation on the same seeds: {row['gained']} episodes gained, {row['lost']} lost "
+        f"(McNemar's p = {row['p_success']:.2g})."
+        for k, row in enumerate(rounds)
+        if k
+    )
     return f"<table><tr>{head}</tr>{body}</table><p class=note>{note}</p>"
 
 
@@ -166,10 +172,14 @@ def _bars(rounds: list[dict], label: str, *columns) -> str:
     return _svg(figure, f"{label[0].upper()}{label[1:].split(',')[0]} by round, with 95 % interval.")
 
 
-def _learning(root: Path, rounds: int, column: str, label: str, factor: float) -> str:
+def _training_logs(root: Path, config: dict, rounds: int) -> dict[str, Path]:
+    """Of every policy of the run; imitation may have been trained elsewhere."""
+    logs = {"imitation": Path(config["pretrained"] or root / "pretrained") / "train.jsonl"}
+    return logs | {f"round {k}": root / f"round_{k}" / "policy" / "train.jsonl" for k in range(1, rounds)}
+
+
+def _learning(logs: dict[str, Path], column: str, label: str, factor: float) -> str:
     figure, axes = _axes("gradient step", label)
-    logs = {"imitation": root / "pretrained" / "train.jsonl"}
-    logs |= {f"round {k}": root / f"round_{k}" / "policy" / "train.jsonl" for k in range(1, rounds)}
     for (name, path), colour in zip(logs.items(), (BLUE, ORANGE, GREEN, RED), strict=False):
         if path.is_file():
             rows = [json.loads(line) for line in path.read_text().splitlines()]
