@@ -41,30 +41,29 @@ class PolicyAgent:
 
     def act(self, observation: Observation) -> np.ndarray:
         if not self._chunk:
-            for camera in self.model.config.cameras:
-                observation.images[camera]  # drawn here if need be: a camera's time is not the policy's
+            # Drawn here if need be: a camera's time is not the policy's.
+            images = np.stack([observation.images[camera] for camera in self.model.config.cameras])
             begun = time.perf_counter()
-            self._chunk = list(self._decide(observation)[: self.model.config.execute])
+            self._chunk = list(self._decide(observation, images)[: self.model.config.execute])
             self.decision_s.append(time.perf_counter() - begun)
         return self._chunk.pop(0)
 
     def flags(self) -> dict[str, bool]:
         return {}
 
-    def _decide(self, observation: Observation) -> np.ndarray:
-        """(T, D) absolute targets."""
+    def _decide(self, observation: Observation, images: np.ndarray) -> np.ndarray:
+        """(T, D) absolute targets; images (cameras, H, W, 3)."""
         config = self.model.config
         words, mask = (torch.from_numpy(x) for x in self.text.encode([observation.instruction]))
         state = torch.from_numpy(observation.state)[None]
         noise = torch.randn(1, config.chunk, config.action_dim, generator=self._generator)
         chunk, self.points_m = self.model.act(
-            self._maps(observation), words, mask, state, noise, self.indicator, self.guidance
+            self._maps(images), words, mask, state, noise, self.indicator, self.guidance
         )
         return chunk[0].numpy()
 
-    def _maps(self, observation: Observation) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def _maps(self, images: np.ndarray) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         cameras = self.model.config.cameras
-        images = np.stack([observation.images[camera] for camera in cameras])
         if images.shape[1:3] != tuple(self.image_size):
             raise UserError(f"pictures are {images.shape[1:3]}, the policy was trained on {tuple(self.image_size)}")
         fine, coarse = (torch.from_numpy(maps) for maps in self.vision.encode(images))
