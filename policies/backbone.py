@@ -97,7 +97,7 @@ class SceneLooker:
         spread = 0.04 * rng.random()
         pos_w = [*(center[:2] + rng.normal(0, spread, 2)), rng.uniform(0.03 if place == "plate" else 0.015, 0.20)]
         home = np.array(world.robot.home_rad)
-        joints = self._kinematics.inverse(pos_w, tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
+        joints = self._kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
         if joints is None:
             return
         world.data.qpos[world.scene.arm_qpos] = joints

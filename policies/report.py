@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -40,7 +41,7 @@ svg{width:100%;height:auto}b.good{color:#2f7d4f}b.bad{color:#b8402f}
 """
 VIEWPORT = '<meta name=viewport content="width=device-width">'
 BLUE, ORANGE, GREEN, RED = "#2563a8", "#d9822b", "#2f8f5b", "#c0392b"
-LOOK = {
+LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the reader's fonts
     "font.family": "sans-serif",
     "axes.edgecolor": "#8794a2",

@@ -50,6 +50,10 @@ class Batch:
 class SmallVla(nn.Module):
     """Policy network with its normalization constants as buffers."""
 
+    point_center: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(self, config: VlaConfig):
         super().__init__()
         self.config = config

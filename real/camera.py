@@ -115,7 +115,7 @@ class UvcCamera:
 
 def _opencv():
     try:
-        import cv2
+        import cv2  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("USB cameras need OpenCV; install it with: pip install opencv-python-headless") from error
     return cv2

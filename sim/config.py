@@ -58,7 +58,7 @@ def _check_keys(program: str, overrides: list[str]) -> None:
     """Name a misspelt option or group choice before hydra does so in several lines."""
     if not overrides:
         return
-    known = OmegaConf.to_container(_compose(program, []))
+    known = typing.cast(dict, OmegaConf.to_container(_compose(program, [])))
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     for override in overrides:
         name, equals, choice = override.partition("=")
@@ -92,12 +92,14 @@ def typed(schema: type[T], values: Mapping, where: str = "") -> T:
     return schema(**given)
 
 
+def _is_schema(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind)
+
+
 def _value(name: str, kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        return typed(kind, value, f"{name}.")
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     for one in kinds:
-        if dataclasses.is_dataclass(one) and isinstance(value, Mapping):
+        if _is_schema(one) and isinstance(value, Mapping):
             return typed(one, value, f"{name}.")
         origin = typing.get_origin(one) or one
         if origin is tuple and isinstance(value, list | tuple):

@@ -20,7 +20,7 @@ class Film:
         self._renderer = Renderer(world.scene, render)
         self._frames: list[np.ndarray] = []
 
-    def add(self, *_) -> None:
+    def add(self, *_, **__) -> None:
         qpos = self._world.snapshot()
         self._frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
 

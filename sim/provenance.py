@@ -5,6 +5,7 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sim.contract import CONTRACT_VERSION
 
@@ -22,7 +23,7 @@ def provenance(facts: dict) -> dict:
     }
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as JSON has them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

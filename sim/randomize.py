@@ -108,7 +108,7 @@ def draw(rng: np.random.Generator, config: RandomizeConfig) -> dict:
         "wrist_fovy_deg": uniform(config.wrist_fovy_deg),
         "joint_damping": uniform(config.joint_damping, 6),
         "servo_gain": uniform(config.servo_gain),
-        "start_xyz_m": [*uniform(config.start_xy_m, 2), uniform(config.start_z_m)],
+        "start_xyz_m": [*rng.uniform(*config.start_xy_m, 2).tolist(), uniform(config.start_z_m)],
         "start_yaw_rad": uniform(config.start_yaw_rad),
         "action_delay_s": uniform(config.action_delay_s),
         "observation_delay_s": uniform(config.observation_delay_s),

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
@@ -16,7 +17,7 @@ FILE = "results.json"
 def summary(episodes: list[dict]) -> dict:
     """Success rate with its 95 % Wilson interval, successes per hour of all episodes, mean time of a success."""
     n, successes = len(episodes), sum(episode["success"] for episode in episodes)
-    low, high = map(float, proportion_confint(successes, n, method="wilson")) if n else (0.0, 1.0)
+    low, high = wilson(successes, n)
     hours = sum(episode["time_s"] for episode in episodes) / 3600
     times = [episode["time_s"] for episode in episodes if episode["success"]]
     throughput_low, throughput_high = throughput_interval(episodes)
@@ -30,6 +31,14 @@ def summary(episodes: list[dict]) -> dict:
         "throughput_ci_high": throughput_high,
         "mean_time_s": sum(times) / len(times) if times else None,
     }
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a rate; everything is possible when nothing was tried."""
+    if not n:
+        return 0.0, 1.0
+    bounds: Any = proportion_confint(successes, n, method="wilson")
+    return float(bounds[0]), float(bounds[1])
 
 
 def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float | None, float | None]:

@@ -65,12 +65,16 @@ def draw_layout(rng: np.random.Generator) -> dict:
     }
 
 
+def _min_gap_m(kind: str, other: str) -> float:
+    return MIN_GAP_M[min(kind, other), max(kind, other)]
+
+
 def _place(rng: np.random.Generator, kinds: list[str]) -> np.ndarray:
     """(n, 2) positions in the reachable ring with the gaps of MIN_GAP_M, by rejection."""
     while True:
         placed: list[np.ndarray] = []
         for kind in kinds:
-            gaps = [MIN_GAP_M[tuple(sorted((kind, other)))] for other in kinds[: len(placed)]]
+            gaps = [_min_gap_m(kind, other) for other in kinds[: len(placed)]]
             free = _free_place(rng, placed, gaps)
             if free is None:
                 break  # too crowded: begin anew
