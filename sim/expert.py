@@ -4,6 +4,9 @@ with jerk-limited profiles, as an agent of the same loop that runs a policy.
 Speed, approach height, grasp yaw and blending vary from episode to episode. In some episodes the
 arm is pushed off its way; those frames are flagged `perturbed` (their actions are not what an
 expert wants) and the recovery that follows is clean data.
+
+It lets go anywhere over the middle of the plate and from touching it to well above it. An expert that
+always lets go at one point teaches a policy, which never reaches a point exactly, never to let go.
 """
 
 from dataclasses import dataclass
@@ -53,10 +56,10 @@ class Style:
             hover_m=rng.uniform(0.07, 0.12),
             carry_m=rng.uniform(0.08, 0.13),
             grasp_height_m=rng.uniform(-0.003, 0.004),
-            release_gap_m=rng.uniform(0.003, 0.008),
+            release_gap_m=rng.uniform(0.0, 0.015),
             blend_rad=rng.uniform(0.03, 0.10),
             other_yaw=bool(rng.random() < 0.15),
-            place_offset_m=rng.normal(0.0, 0.004, 2),
+            place_offset_m=rng.uniform(-0.011, 0.011, 2),
             push_phase=str(rng.choice(PUSHABLE)) if rng.random() < perturb else "",
         )
 

@@ -7,6 +7,7 @@ the same world from them.
 import colorsys
 from dataclasses import dataclass
 
+import mujoco
 import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
@@ -121,6 +122,7 @@ class Randomizer:
     def __init__(self, scene: Scene):
         model = scene.model
         self._scene = scene
+        self._scratch = mujoco.MjData(model)
         self._light_pos = model.light_pos[scene.lights[0]].copy()
         self._wrist_pos = model.cam_pos[scene.cameras["wrist"]].copy()
         self._wrist_fovy = float(model.cam_fovy[scene.cameras["wrist"]])
@@ -137,6 +139,17 @@ class Randomizer:
         model.dof_damping[scene.arm_dof] = self._damping * np.array(values["joint_damping"])
         model.actuator_gainprm[scene.arm_actuators] = self._gain * values["servo_gain"]
         model.actuator_biasprm[scene.arm_actuators] = self._bias * values["servo_gain"]
+        self._derive_inertia()
+
+    def _derive_inertia(self) -> None:
+        """Free bodies move by constants that MuJoCo derived from the masses at compilation: derive them anew.
+
+        The extent that clipping planes and shadows are scaled by stays as it is.
+        """
+        stat = self._scene.model.stat
+        center, extent = stat.center.copy(), stat.extent
+        mujoco.mj_setConst(self._scene.model, self._scratch)
+        stat.center[:], stat.extent = center, extent
 
     def _objects(self, values: dict, cube_colours: list[str], plate_colours: list[str]) -> None:
         model, scene = self._scene.model, self._scene

@@ -1,5 +1,6 @@
 """The world: what counts as success, what is drawn, and that a stored draw is the same world again."""
 
+import dataclasses
 import itertools
 import json
 
@@ -141,6 +142,26 @@ def test_stored_draws_rebuild_the_same_world_bit_for_bit():
         assert np.array_equal(first.snapshot(), second.snapshot())
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("mass_kg", [0.03, 0.08, 0.3])
+def test_a_cube_of_any_mass_falls_and_turns_as_newton_says(mass_kg):
+    world = World(WorldConfig(randomize=dataclasses.replace(RandomizeConfig(), cube_mass_kg=(mass_kg, mass_kg))))
+    world.reset(0)
+    model, data, dof = world.scene.model, world.data, world.scene.cube_dof[0]
+    data.qpos[world.scene.cube_qpos[0] + 2] = 1.0
+    data.xfrc_applied[world.scene.cubes[0]] = [mass_kg, 0, 0, 0, 0, 1e-3]
+    mujoco.mj_forward(model, data)
+    side_m = 2 * world.draws["cube_half_m"][0]
+    assert data.qacc[dof : dof + 3] == pytest.approx([1.0, 0.0, -9.81], abs=1e-6)
+    assert data.qacc[dof + 5] == pytest.approx(1e-3 / (mass_kg * side_m**2 / 6), rel=1e-6)
+
+
+def test_the_scale_of_clipping_and_shadows_is_the_scene_s():
+    world = World()
+    for seed in range(3):
+        world.reset(seed)
+        assert world.scene.model.stat.extent == 1.0
 
 
 def test_two_seeds_give_two_worlds():
