@@ -32,6 +32,7 @@ class PolicyAgent:
                 )
         self.indicator, self.guidance = indicator, guidance
         self.image_size = self.about.image_size
+        self._instruction: str | None = None
         self.decision_s: list[float] = []  # how long each look-to-chunk took
 
     def reset(self, observation: Observation, seed: int) -> None:
@@ -54,13 +55,20 @@ class PolicyAgent:
     def _decide(self, observation: Observation, images: np.ndarray) -> np.ndarray:
         """(T, D) absolute targets; images (cameras, H, W, 3)."""
         config = self.model.config
-        words, mask = (torch.from_numpy(x) for x in self.text.encode([observation.instruction]))
+        words, mask = self._read(observation.instruction)
         state = torch.from_numpy(observation.state)[None]
         noise = torch.randn(1, config.chunk, config.action_dim, generator=self._generator)
         chunk, self.points_m = self.model.act(
             self._maps(images), words, mask, state, noise, self.indicator, self.guidance
         )
         return chunk[0].numpy()
+
+    def _read(self, instruction: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token states and mask, encoded once as long as the instruction stays the same."""
+        if instruction != self._instruction:
+            words, mask = self.text.encode([instruction])
+            self._instruction, self._words = instruction, (torch.from_numpy(words), torch.from_numpy(mask))
+        return self._words
 
     def _maps(self, images: np.ndarray) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         cameras = self.model.config.cameras

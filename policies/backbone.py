@@ -1,4 +1,4 @@
-"""`python -m policies.backbone [scenes=20000] [steps=3500] [out=assets/fusion]`
+"""`python -m policies.backbone [scenes=32000] [steps=5000] [out=assets/fusion]`
 
 The fusion backbone that ships with the project: pretrained on grounding alone, from pictures of the
 simulator, so that a policy starts from it as SmolVLA starts from SmolVLM2. It learns where the
@@ -37,8 +37,8 @@ FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 class BackboneConfig:
     """Options of the program."""
 
-    scenes: int = 20000
-    steps: int = 3500
+    scenes: int = 32000
+    steps: int = 5000
     batch: int = 128
     learning_rate: float = 1.5e-3
     out: str = "assets/fusion"

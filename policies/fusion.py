@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TEXT_WIDTH = 384
-MAP_CHANNELS = (40, 112)  # stride 8, stride 16
+MAP_CHANNELS = (136, 112)  # fine at stride 8, coarse at stride 16
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class CameraEye(nn.Module):
         self.features = nn.Linear(c, config.keypoint_features)
 
     def forward(self, fine: Tensor, coarse: Tensor, text: Tensor) -> Tensor:
-        """fine (B, 40, h, w), coarse (B, 112, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
+        """fine (B, 136, h, w), coarse (B, 112, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
         coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
-        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, 152)
+        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, 248)
         x = self.mix(x, text)
         x = x + self.look(x, text)
         logits = self.points(x).transpose(1, 2)  # (B, K, h*w)

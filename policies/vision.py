@@ -4,7 +4,8 @@ Maps and not the pooled vector, because a pooled vector forgets where things are
 exported once from torch to ONNX and run by onnxruntime, several times faster than eager torch on a
 CPU core. Weights: a pinned package or, by configuration, a timm model of the Hugging Face hub.
 
-Shapes: N images, H and W pixels, C8 and C16 channels at stride 8 and 16 (Lite0: 40 and 112).
+Shapes: N images, H and W pixels, C8 channels of the fine map at stride 8 (Lite0: 4 x 24 of stride 4
+below it and 40 of its own), C16 of the coarse map at stride 16 (112).
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from policies.vision_sources import Trunk, build_trunk, find_weights
 from policies.weights import WeightsError, atomic_file, cache_dir
 
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 STRIDE = 16
 # Small chunks keep the activations of a long encode inside the processor's cache.
 CHUNK = 8

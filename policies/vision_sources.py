@@ -1,7 +1,7 @@
 """Where the frozen image encoder comes from: checked weights, and the network up to stride 16.
 
 Either the pinned package's EfficientNet-Lite0 or a timm network of the Hugging Face hub.
-Shapes: N images, H and W pixels, C8 and C16 channels at stride 8 and 16.
+Shapes: N images, H and W pixels, C8 and C16 channels of the fine and the coarse map.
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from policies.weights import WeightsError, checked_file, sha256_of
 
@@ -21,7 +22,12 @@ PACKAGE_HELP = f"reinstall it with: pip install --force-reinstall --no-deps {PAC
 
 
 class Trunk(nn.Module):
-    """Normalisation and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16."""
+    """Normalisation and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16.
+
+    The fine map holds the backbone's stride 4, each place's four cells side by side as channels,
+    and its stride 8: a cube is smaller than a cell of stride 8, and where in the cell it lies is
+    known at stride 4 alone.
+    """
 
     mean: torch.Tensor
     inverse_std: torch.Tensor
@@ -36,12 +42,14 @@ class Trunk(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, C8, H/8, W/8) and (N, C16, H/16, W/16), float32."""
         x = (images.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
-        return tuple(self.backbone(x))
+        stride4, stride8, stride16 = self.backbone(x)
+        return torch.cat([functional.pixel_unshuffle(stride4, 2), stride8], 1), stride16
 
 
 class Lite0Stages(nn.Module):
     """The first eleven blocks of the package's EfficientNet-Lite0; the rest is dropped."""
 
+    LAST_BLOCK_STRIDE4 = 2
     LAST_BLOCK_STRIDE8 = 4
     LAST_BLOCK_STRIDE16 = 10
 
@@ -49,12 +57,14 @@ class Lite0Stages(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
         blocks = list(network._blocks)
-        self.to_stride8 = nn.Sequential(*blocks[: self.LAST_BLOCK_STRIDE8 + 1])
+        self.to_stride4 = nn.Sequential(*blocks[: self.LAST_BLOCK_STRIDE4 + 1])
+        self.to_stride8 = nn.Sequential(*blocks[self.LAST_BLOCK_STRIDE4 + 1 : self.LAST_BLOCK_STRIDE8 + 1])
         self.to_stride16 = nn.Sequential(*blocks[self.LAST_BLOCK_STRIDE8 + 1 : self.LAST_BLOCK_STRIDE16 + 1])
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        stride8 = self.to_stride8(self.stem(x))
-        return stride8, self.to_stride16(stride8)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        stride4 = self.to_stride4(self.stem(x))
+        stride8 = self.to_stride8(stride4)
+        return stride4, stride8, self.to_stride16(stride8)
 
 
 def package_weights() -> Path:
@@ -99,16 +109,16 @@ def timm_weights(name: str) -> Path:
 
 
 def timm_trunk(name: str, path: Path) -> Trunk:
-    """Trunk of a timm network that has maps at strides 8 and 16, with the weights of `path`."""
+    """Trunk of a timm network that has maps at strides 4, 8 and 16, with the weights of `path`."""
     timm = import_timm()
     probe = timm.create_model(name, features_only=True)
     strides = probe.feature_info.reduction()
-    if not {8, 16} <= set(strides):
-        raise WeightsError(f"timm model {name!r} has maps at strides {strides}, needed are 8 and 16")
+    if not {4, 8, 16} <= set(strides):
+        raise WeightsError(f"timm model {name!r} has maps at strides {strides}, needed are 4, 8 and 16")
     backbone = timm.create_model(
         name,
         features_only=True,
-        out_indices=(strides.index(8), strides.index(16)),
+        out_indices=tuple(strides.index(stride) for stride in (4, 8, 16)),
         pretrained=True,
         pretrained_cfg_overlay={"file": str(path)},
     )

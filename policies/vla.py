@@ -37,7 +37,7 @@ class VlaConfig:
 class Batch:
     """Training samples. B batch, T chunk, D action dimension, L words."""
 
-    maps: dict[str, tuple[Tensor, Tensor]]  # camera -> fine (B, 40, h, w), coarse (B, 112, h/2, w/2)
+    maps: dict[str, tuple[Tensor, Tensor]]  # camera -> fine (B, 136, h, w), coarse (B, 112, h/2, w/2)
     words: Tensor  # (B, L, 384)
     word_mask: Tensor  # (B, L) bool
     state: Tensor  # (B, D) as measured

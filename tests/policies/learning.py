@@ -28,10 +28,10 @@ QUICK = OptimConfig(steps=12, batch=8, learning_rate=3e-3, warmup_steps=2, threa
 class FakeVision:
     """Maps that are fixed random mixtures of the pixels around each place."""
 
-    fingerprint, channels = "fake-vision", (40, 112)
+    fingerprint, channels = "fake-vision", (136, 112)
 
     def encode(self, images: np.ndarray, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
-        return self._maps(images, 8, 40).astype(dtype), self._maps(images, 16, 112).astype(dtype)
+        return self._maps(images, 8, 136).astype(dtype), self._maps(images, 16, 112).astype(dtype)
 
     @staticmethod
     def _maps(images: np.ndarray, stride: int, channels: int) -> np.ndarray:
@@ -110,7 +110,7 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
         return torch.randn(*shape, generator=g)
 
     return Batch(
-        maps={camera: (normal(size, 40, 4, 4), normal(size, 112, 2, 2)) for camera in TINY.cameras},
+        maps={camera: (normal(size, 136, 4, 4), normal(size, 112, 2, 2)) for camera in TINY.cameras},
         words=normal(size, 5, TEXT_WIDTH),
         word_mask=torch.arange(5).expand(size, 5) < 3,
         state=normal(size, 7),

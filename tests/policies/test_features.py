@@ -83,7 +83,7 @@ def test_stands_beside_the_raw_data_under_its_fingerprint(dataset, vision):
     cache = cache_features(dataset, vision)
     assert cache.folder == dataset.root / "cache" / vision.fingerprint
     for camera in CAMERAS:
-        bytes_per_frame = 2 * (40 * 4 * 6 + 112 * 2 * 3)
+        bytes_per_frame = 2 * (136 * 4 * 6 + 112 * 2 * 3)
         assert (cache.folder / f"{camera}.f16").stat().st_size == 10 * bytes_per_frame
     assert Dataset(dataset.root).fingerprint() == before
 

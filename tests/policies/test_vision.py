@@ -31,24 +31,32 @@ def random_images(count: int, height: int, width: int) -> np.ndarray:
 
 
 def reference_maps(network: torch.nn.Module, images: np.ndarray) -> list[np.ndarray]:
-    """Outputs of blocks 4 and 10, caught inside the whole network on float images scaled here."""
+    """Outputs of blocks 2, 4 and 10, caught inside the whole network on float images scaled here."""
     caught: list[np.ndarray] = []
     hooks = [
-        network._blocks[block].register_forward_hook(lambda *call: caught.append(call[2].numpy())) for block in (4, 10)
+        network._blocks[block].register_forward_hook(lambda *call: caught.append(call[2].numpy()))
+        for block in (2, 4, 10)
     ]
     scaled = ((images.astype(np.float64) - 127) / 128).astype(np.float32)
     with torch.no_grad():
         network(torch.from_numpy(np.moveaxis(scaled, 3, 1).copy()))
     for hook in hooks:
         hook.remove()
-    return caught
+    stride4, stride8, stride16 = caught
+    return [np.concatenate([side_by_side(stride4), stride8], 1), stride16]
+
+
+def side_by_side(maps: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) -> (N, 4 C, H/2, W/2): each channel's four cells in reading order."""
+    quarters = [maps[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    return np.stack(quarters, 2).reshape(len(maps), -1, maps.shape[2] // 2, maps.shape[3] // 2)
 
 
 @pytest.mark.parametrize(("count", "height", "width"), [(1, 96, 96), (11, 96, 96), (2, 128, 128), (1, 64, 224)])
 def test_maps_equal_eager_network(encoder, network, count, height, width):
     images = random_images(count, height, width)
     maps = encoder.encode(images)
-    assert maps[0].shape == (count, 40, height // 8, width // 8)
+    assert maps[0].shape == (count, 136, height // 8, width // 8)
     assert maps[1].shape == (count, 112, height // 16, width // 16)
     for found, expected in zip(maps, reference_maps(network, images), strict=True):
         assert found.dtype == np.float32
@@ -108,7 +116,7 @@ def test_repeats_exactly_and_in_float16(encoder):
 
 def test_no_images_give_no_maps(encoder):
     stride8, stride16 = encoder.encode(np.zeros((0, 96, 96, 3), np.uint8))
-    assert stride8.shape == (0, 40, 12, 12)
+    assert stride8.shape == (0, 136, 12, 12)
     assert stride16.shape == (0, 112, 6, 6)
 
 
@@ -175,7 +183,7 @@ def test_graph_that_differs_from_torch_does_not_reach_the_cache(tmp_path):
 
         def forward(self, x):
             padded = torch.nn.functional.pad(x, (0, 0, 0, 96 - int(x.shape[2])))
-            return padded[:, :, ::8, ::8] * 1.0, x[:, :, ::16, ::16] * 1.0
+            return padded[:, :, ::4, ::4] * 1.0, padded[:, :, ::8, ::8] * 1.0, x[:, :, ::16, ::16] * 1.0
 
     trunk = vision_sources.Trunk(FrozenSize(), [0.0] * 3, [1.0] * 3)
     with pytest.raises(WeightsError, match="differs from torch"):
@@ -251,7 +259,8 @@ def test_timm_maps_equal_eager_network(timm_file):
     tensor = torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2)
     with torch.no_grad():
         _, expected = network.eval().forward_intermediates(tensor)
-    wanted = [maps for maps in expected if maps.shape[-1] in (12, 6)]
+    stride4, stride8, stride16 = (maps.numpy() for maps in expected if maps.shape[-1] in (24, 12, 6))
+    wanted = [np.concatenate([side_by_side(stride4), stride8], 1), stride16]
     assert encoder.channels == tuple(maps.shape[1] for maps in wanted)
     for found, maps in zip(encoder.encode(images), wanted, strict=True):
-        assert np.abs(found - maps.numpy()).max() <= 1e-3 * maps.abs().max().item()
+        assert np.abs(found - maps).max() <= 1e-3 * np.abs(maps).max()

@@ -188,7 +188,7 @@ def test_nothing_in_it_knows_how_many_joints_there_are():
         cameras=("head",), state_dim=9, action_dim=9, chunk=3, execute=1, fusion=TINY.fusion, flow=TINY.flow
     )
     model = SmallVla(config)
-    maps = {"head": (torch.zeros(1, 40, 4, 4), torch.zeros(1, 112, 2, 2))}
+    maps = {"head": (torch.zeros(1, 136, 4, 4), torch.zeros(1, 112, 2, 2))}
     words, mask = torch.zeros(1, 2, 384), torch.ones(1, 2, dtype=torch.bool)
     chunk, points = model.act(maps, words, mask, torch.zeros(1, 9), torch.zeros(1, 3, 9), Indicator.POSITIVE)
     assert chunk.shape == (1, 3, 9) and points.shape == (1, 2, 3)
