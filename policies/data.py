@@ -15,9 +15,9 @@ from policies.features import FeatureCache, Progress, cache_features
 from policies.text import FrozenText
 from policies.vision import FrozenVision
 from policies.vla import Batch, VlaConfig
+from sim.contract import LABELS
 from sim.dataset import Dataset, read_sidecar
 from sim.errors import UserError
-from sim.recorder import LABELS
 
 OUT_OF_SIGHT_M = 1.0
 COLUMNS = ("observation.state", "action", "perturbed", *LABELS)

@@ -28,7 +28,7 @@ class FusionConfig:
     text_queries: int = 4
     camera_tokens: int = 4
     width: int = 128
-    grounding_points: int = 2  # object, target
+    grounding_points: int = 4  # object and target, in the world and seen from the tool
 
 
 class WordReader(nn.Module):

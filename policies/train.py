@@ -33,7 +33,7 @@ from sim.provenance import plain, provenance
 class OptimConfig:
     """How weights are found."""
 
-    steps: int = 5000
+    steps: int = 8000
     batch: int = 128
     learning_rate: float = 1e-3
     backbone_rate: float = 0.2  # times the learning rate, for the pretrained eyes and word reader

@@ -39,7 +39,7 @@ class CollectConfig:
     seed: int = 0
     out: str = "runs/demos"
     workers: int = 2
-    perturb: float = 0.35  # share of episodes in which the arm is pushed off its way
+    perturb: float = 0.5  # share of episodes in which the arm is pushed off its way
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.workers < 1:

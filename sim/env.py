@@ -106,6 +106,7 @@ class SimEnv:
         self._images = LazyImages(self.world, self.world.snapshot())
         self._state = self.world.state()
         self._stamp_s = self.world.time_s
+        self._labels = self.world.labels()
 
     def _judge(self) -> Feedback:
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
@@ -118,7 +119,8 @@ class SimEnv:
         )
 
     def labels(self) -> dict[str, np.ndarray]:
-        return self.world.labels()
+        """What is true of the last picture."""
+        return self._labels
 
     def facts(self) -> dict:
         """Every drawn value, to be stored with the episode."""

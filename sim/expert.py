@@ -19,7 +19,7 @@ from sim.env import SimEnv
 from sim.kinematics import ToolKinematics, tool_down
 from sim.scene import CUBE_HALF_M
 
-PUSHABLE = ("approach", "descend", "carry", "lower")
+PUSHES = {"approach": 0.15, "descend": 0.15, "carry": 0.15, "lower": 0.15, "miss": 0.4}  # shares
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Style:
     blend_rad: float
     other_yaw: bool
     place_offset_m: np.ndarray
-    push_phase: str  # "" when nothing pushes the arm
+    push: str  # the phase in which the arm is pushed, "miss": down beside the cube; "" when nothing pushes it
 
     @staticmethod
     def draw(rng: np.random.Generator, perturb: float) -> "Style":
@@ -60,14 +60,14 @@ class Style:
             blend_rad=rng.uniform(0.03, 0.10),
             other_yaw=bool(rng.random() < 0.15),
             place_offset_m=rng.uniform(-0.011, 0.011, 2),
-            push_phase=str(rng.choice(PUSHABLE)) if rng.random() < perturb else "",
+            push=str(rng.choice(list(PUSHES), p=list(PUSHES.values()))) if rng.random() < perturb else "",
         )
 
 
 class Expert:
     """Plays the task in a `SimEnv` from privileged state. Satisfies `sim.loop.Agent`."""
 
-    def __init__(self, env: SimEnv, perturb: float = 0.35):
+    def __init__(self, env: SimEnv, perturb: float = 0.5):
         self._env = env
         self._perturb = perturb
         self._kinematics = ToolKinematics(env.robot)
@@ -120,7 +120,8 @@ class Expert:
             self._plan_in.current_position = target.tolist()
             self._plan_in.current_velocity = self._plan_in.current_acceleration = [0.0] * len(target)
         self._steps_in_phase += 1
-        return np.array([*self._plan_in.current_position, self._phase.opening], np.float32)
+        opening = self._push_opening if self._push_left else self._phase.opening
+        return np.array([*self._plan_in.current_position, opening], np.float32)
 
     # ---- phases --------------------------------------------------------------------------------
 
@@ -240,16 +241,26 @@ class Expert:
     # ---- pushes --------------------------------------------------------------------------------
 
     def _should_push(self) -> bool:
-        return self._pushes_left > 0 and self._phase.name == self.style.push_phase and self._steps_in_phase == 3
+        phase = "descend" if self.style.push == "miss" else self.style.push
+        return self._pushes_left > 0 and self._phase.name == phase and self._steps_in_phase == 3
 
     def _start_push(self) -> None:
-        """Push the arm sideways and up for 0.3-0.6 s, as a bump or a bad prediction would."""
-        shift = np.array([*self._rng.uniform(-0.05, 0.05, 2), self._rng.uniform(0.0, 0.04)])
-        joints = np.array(self._plan_in.current_position)
+        """Push the arm for 0.3-0.6 s: aside, as a bump would, or down beside the cube, as a bad prediction does."""
+        rng, joints = self._rng, np.array(self._plan_in.current_position)
         pos_w, _ = self._kinematics.forward(joints)
-        yaw = self._yaw_of(joints) + self._rng.uniform(-0.3, 0.3)
-        target = self._kinematics.inverse(pos_w + shift, tool_down(yaw), joints)
+        self._push_opening = self._phase.opening
+        steps = int(rng.integers(6, 13))
+        if self.style.push == "miss":
+            angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.015, 0.045)
+            cube = self._object_pos_w()
+            aside = distance * np.array([np.cos(angle), np.sin(angle)])
+            pos_w = np.array([*(cube[:2] + aside), cube[2] + rng.uniform(-0.006, 0.030)])
+            self._push_opening = float(rng.choice([0.0, 1.0]))
+            steps += 6
+        else:
+            pos_w = pos_w + [*rng.uniform(-0.05, 0.05, 2), rng.uniform(0.0, 0.04)]
+        yaw = self._yaw_of(joints) + rng.uniform(-0.3, 0.3)
+        target = self._kinematics.inverse(pos_w, tool_down(yaw), joints)
         self._pushes_left -= 1
         if target is not None:
-            self._push_joints = target
-            self._push_left = int(self._rng.integers(6, 13))
+            self._push_joints, self._push_left = target, steps

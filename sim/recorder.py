@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.contract import LABELS, POLICY_PERIOD_S, Feedback, Observation
 from sim.dataset import Column, Episode, Features, Video, encode_video
 from sim.loop import EpisodeResult
 from sim.robot import Robot
 
 FPS = round(1 / POLICY_PERIOD_S)
-LABELS = ("grounding.object_pos_w", "grounding.target_pos_w")  # m; nan where nobody knows
 FLAGS = (
     "intervention",  # a corrector acted, not the policy
     "perturbed",  # the action is a disturbance, not what anybody wants imitated

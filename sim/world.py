@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from sim import randomize
+from sim.contract import LABELS
 from sim.errors import UserError, nearest
 from sim.gl import check_gl
 from sim.kinematics import ToolKinematics, tool_down
@@ -117,11 +118,13 @@ class World:
         return self.task.is_placed(self.scene, self.data)
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Privileged truth for co-training, world frame, m."""
-        return {
-            "grounding.object_pos_w": self.task.object_pos_w(self.scene, self.data).astype(np.float32),
-            "grounding.target_pos_w": self.task.target_pos_w(self.scene, self.data).astype(np.float32),
-        }
+        """Privileged truth for co-training, m: where the named things are in the world and seen from the tool."""
+        tool_w = self.data.site_xpos[self.scene.tcp_site]
+        tool_from_w = self.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
+        object_w = self.task.object_pos_w(self.scene, self.data)
+        target_w = self.task.target_pos_w(self.scene, self.data)
+        points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
+        return {name: point.astype(np.float32) for name, point in zip(LABELS, points, strict=True)}
 
     def snapshot(self) -> np.ndarray:
         """The configuration as it is now, for `render` later."""

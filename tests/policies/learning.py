@@ -11,6 +11,7 @@ from policies.flow import FlowConfig
 from policies.fusion import TEXT_WIDTH, FusionConfig
 from policies.train import OptimConfig
 from policies.vla import Batch, SmallVla, VlaConfig
+from sim.contract import LABELS
 from sim.dataset import Dataset, DatasetWriter, Episode
 from sim.recorder import FPS, features
 from sim.robot import FR3
@@ -68,7 +69,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
     rng, steps = np.random.default_rng(number), np.arange(length)
     joints = np.array(FR3.home_rad) + 0.05 * np.outer(steps, rng.normal(size=6))
     state = np.column_stack([joints, steps < length // 2]).astype(np.float32)
-    points = rng.normal(-0.3, 0.1, (2, 3)).astype(np.float32)
+    points = rng.normal(-0.3, 0.1, (len(LABELS), 3)).astype(np.float32)
     flags = np.zeros(length, bool)
     flags[perturbed[0] : perturbed[1]] = True
     columns = {
@@ -80,8 +81,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
         "next.success": steps == length - 1,
         "intervention": np.zeros(length, bool),
         "perturbed": flags,
-        "grounding.object_pos_w": np.tile(points[0], (length, 1)),
-        "grounding.target_pos_w": np.tile(points[1], (length, 1)),
+        **{name: np.tile(point, (length, 1)) for name, point in zip(LABELS, points, strict=True)},
     }
     shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]
     images = np.broadcast_to(shade, (2, length, *SIZE, 3)).astype(np.uint8)
@@ -117,7 +117,7 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
         actions=normal(size, TINY.chunk, 7),
         valid=torch.ones(size, TINY.chunk, dtype=torch.bool),
         indicator=torch.full((size,), 2),
-        points=normal(size, 2, 3),
+        points=normal(size, len(LABELS), 3),
     )
 
 

@@ -93,6 +93,14 @@ def test_the_instruction_matters(agent):
     assert not np.array_equal(one, agent.act(look(instruction="move the green cube to the white plate")))
 
 
+def test_an_instruction_is_read_once(root, monkeypatch):
+    agent, read = load_agent(root), []
+    encode = agent.text.encode
+    monkeypatch.setattr(agent.text, "encode", lambda sentences: read.extend(sentences) or encode(sentences))
+    play(agent, 0, steps=3 * TINY.execute)
+    assert read == [look().instruction]
+
+
 def test_the_indicator_and_guidance_matter(root):
     told = {name: play(load_agent(root, name), 0) for name in ("positive", "negative", "unknown")}
     assert not np.array_equal(told["positive"], told["negative"])

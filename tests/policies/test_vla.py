@@ -69,7 +69,7 @@ def test_joints_are_relative_to_the_measured_ones_and_the_gripper_is_absolute(mo
 def test_points_are_learned_around_their_centre(batch):
     model = fitted(batch)
     assert torch.allclose(model.point_center, batch.points.mean(0))
-    assert torch.allclose(model.points_m(torch.ones(1, 2, 3)), model.point_center + POINT_SCALE_M)
+    assert torch.allclose(model.points_m(torch.ones(1, 4, 3)), model.point_center + POINT_SCALE_M)
 
 
 # ---- the indicator -----------------------------------------------------------------------------
@@ -154,13 +154,13 @@ def test_actions_do_not_train_the_grounding_head(batch):
 
 def test_unknown_points_cost_nothing_and_give_no_gradient(model):
     points = torch.zeros(3, 2, 3, requires_grad=True)
-    labels = torch.full((3, 2, 3), torch.nan)
+    labels = torch.full((3, 4, 3), torch.nan)
     labels[0, 0] = 0.2
     loss = model.grounding_loss(points, labels)
     loss.backward()
     assert loss.item() == pytest.approx(0.2 / POINT_SCALE_M)
     assert (points.grad[0, 0] != 0).all() and points.grad.abs().sum() == pytest.approx(1.0)
-    assert model.grounding_loss(points, torch.full((3, 2, 3), torch.nan)) == 0
+    assert model.grounding_loss(points, torch.full((3, 4, 3), torch.nan)) == 0
 
 
 def test_the_loss_is_flow_plus_weighted_grounding(batch):
@@ -191,7 +191,7 @@ def test_nothing_in_it_knows_how_many_joints_there_are():
     maps = {"head": (torch.zeros(1, 136, 4, 4), torch.zeros(1, 112, 2, 2))}
     words, mask = torch.zeros(1, 2, 384), torch.ones(1, 2, dtype=torch.bool)
     chunk, points = model.act(maps, words, mask, torch.zeros(1, 9), torch.zeros(1, 3, 9), Indicator.POSITIVE)
-    assert chunk.shape == (1, 3, 9) and points.shape == (1, 2, 3)
+    assert chunk.shape == (1, 3, 9) and points.shape == (1, 4, 3)
 
 
 def test_batches_are_joined_in_order():
