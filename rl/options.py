@@ -44,7 +44,7 @@ class RecapConfig:
     render: RenderConfig = field(default_factory=RenderConfig)
     policy: VlaConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
-    retrain: OptimConfig = field(default_factory=lambda: OptimConfig(steps=2000, learning_rate=5e-4))
+    retrain: OptimConfig = field(default_factory=lambda: OptimConfig(steps=3000, learning_rate=4e-4))
     value: ValueConfig = field(default_factory=ValueConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     trigger: TriggerConfig = field(default_factory=TriggerConfig)

@@ -19,6 +19,10 @@ from sim.env import SimEnv
 from sim.kinematics import ToolKinematics, tool_down
 from sim.scene import CUBE_HALF_M
 
+# How the wrist may turn when its range does not allow the yaw: to another face of a cube that is to be
+# grasped; by little when the cube is held and any yaw will do.
+FACES = (0.0, np.pi / 2, -np.pi / 2, np.pi)
+LEAST_TURNS = (0.0, np.pi / 6, -np.pi / 6, np.pi / 3, -np.pi / 3, np.pi / 2, -np.pi / 2)
 PUSHES = {"approach": 0.15, "descend": 0.15, "carry": 0.15, "lower": 0.15, "miss": 0.4}  # shares
 
 
@@ -176,10 +180,12 @@ class Expert:
         rotation = self._env.world.data.site_xmat[self._env.world.scene.tcp_site].reshape(3, 3)
         return float(np.arctan2(rotation[1, 1], rotation[0, 1]))
 
-    def _add(self, name: str, joints: np.ndarray, pos_w, yaw: float, opening: float, **how) -> np.ndarray:
-        solved = self._kinematics.inverse(pos_w, tool_down(yaw), joints)
-        if solved is None:  # out of reach: stay, the episode will time out and count as a failure
-            solved = joints
+    def _add(
+        self, name: str, joints: np.ndarray, pos_w, yaw: float, opening: float, turns=FACES, **how
+    ) -> np.ndarray:  # fmt: skip
+        """Append a leg to the pose; the wrist turns by the first of `turns` that its range allows."""
+        poses = (self._kinematics.inverse(pos_w, tool_down(yaw + turn), joints) for turn in turns)
+        solved = next((pose for pose in poses if pose is not None), joints)  # out of reach: stay, and time out
         self._phases.append(Phase(name, solved, opening, **how))
         return solved
 
@@ -205,7 +211,8 @@ class Expert:
         lift_z = max(style.carry_m, 0.08)
         blend = style.blend_rad
         joints = self._add("lift", joints, [*tool_w[:2], lift_z], yaw, 0.0, blend_rad=blend)
-        joints = self._add("carry", joints, [*goal, lift_z], yaw, 0.0, blend_rad=blend / 2)
+        joints = self._add("carry", joints, [*goal, lift_z], yaw, 0.0, turns=LEAST_TURNS, blend_rad=blend / 2)
+        yaw = self._yaw_of(joints)
         down = plate[2] + CUBE_HALF_M + style.release_gap_m + grip
         joints = self._add("lower", joints, [*goal, down], yaw, 0.0)
         self._phases.append(Phase("open", joints, 1.0, wait="gripper"))

@@ -20,7 +20,7 @@ def calm(**changes) -> WorldConfig:
     return WorldConfig(randomize=type(nominal())(**ranges), render=SMALL)
 
 
-def play_expert(env: SimEnv, seed: int, recorder=None, perturb: float = 0.35) -> EpisodeResult:
+def play_expert(env: SimEnv, seed: int, recorder=None, perturb: float = 0.5) -> EpisodeResult:
     return run_episode(env, Expert(env, perturb), MotionGuard(env.robot), seed, POLICY_PERIOD_S, recorder)
 
 

@@ -1,0 +1,117 @@
+"""`python -m sim.replay data=DIR episode=17 [episodes=1] [film=FILE.mp4]`
+
+Rebuilds recorded episodes from the values drawn for them and the actions sent, and compares what
+comes of it with what was recorded: bit for bit on the same platform. Says which value differs, and
+from which frame on, where it does not. A film shows the first episode as people like to see it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from sim.config import run_program, typed
+from sim.contract import LABELS
+from sim.dataset import Dataset
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.film import Film
+from sim.world import WorldConfig
+
+COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *LABELS)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Options of the program."""
+
+    data: str = "runs/demos"
+    episode: int = 0  # the first one
+    episodes: int = 1
+    film: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first frame of an episode in which a replayed value is not the recorded one."""
+
+    column: str
+    frame: int
+    recorded: np.ndarray
+    replayed: np.ndarray
+
+    def __str__(self) -> str:
+        return f"{self.column} differs from frame {self.frame} on: recorded {self.recorded}, replayed {self.replayed}"
+
+
+def replay(env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None) -> list[Difference]:
+    """Play the recorded actions in the rebuilt world; what differs, each column once. Empty: bit for bit.
+
+    UserError for an episode that was not simulated.
+    """
+    recorded = dataset.columns(episode, (*COLUMNS, "action"))
+    env.rebuild(stored_draws(dataset, episode))
+    replayed: dict[str, list] = {name: [] for name in COLUMNS}
+    for action in recorded["action"]:
+        seen, labels = env.observe(), env.labels()
+        feedback = env.apply(action)
+        after = (feedback.reward, feedback.terminated or feedback.truncated, feedback.success)
+        values = (seen.state, *after, *(labels[name] for name in LABELS))
+        for name, value in zip(COLUMNS, values, strict=True):
+            replayed[name].append(value)
+        if film:
+            film.add()
+    return differences(recorded, {name: np.array(values) for name, values in replayed.items()})
+
+
+def differences(recorded: dict[str, np.ndarray], replayed: dict[str, np.ndarray]) -> list[Difference]:
+    """Columns (T,) or (T, n) that are not equal in every bit, and where that begins."""
+    found = []
+    for name, now in replayed.items():
+        before = recorded[name]
+        frames = np.flatnonzero((before != now.astype(before.dtype)).reshape(len(before), -1).any(1))
+        if len(frames):
+            found.append(Difference(name, int(frames[0]), before[frames[0]], now[frames[0]]))
+    return found
+
+
+def stored_draws(dataset: Dataset, episode: int) -> dict:
+    """Every value drawn for an episode, by name."""
+    facts = dataset.episode_facts(episode)
+    draws = {name.removeprefix("draw/"): value for name, value in facts.items() if name.startswith("draw/")}
+    if not draws or "world" not in dataset.provenance:
+        raise UserError(
+            f"episode {episode} of {dataset.root} was not recorded in simulation: no draws to rebuild it from"
+        )
+    return draws
+
+
+def main(config: ReplayConfig) -> None:
+    """Replay the episodes asked for; exit code 1 when one differs."""
+    dataset = Dataset(config.data)
+    asked = range(config.episode, config.episode + config.episodes)
+    if not 0 <= asked.start < asked.stop <= dataset.num_episodes:
+        raise UserError(
+            f"episodes {asked.start} to {asked.stop - 1} of {config.data} asked for, it has {dataset.num_episodes}"
+        )
+    stored_draws(dataset, asked.start)
+    env = SimEnv(typed(WorldConfig, dataset.provenance["world"], "world."))
+    equal = 0
+    for episode in track(asked, "replaying"):
+        film = Film(env.world) if config.film and episode == asked.start else None
+        different = replay(env, dataset, episode, film)
+        if film:
+            film.save(Path(config.film or ""))
+            film.close()
+        equal += not different
+        for difference in different:
+            print(f"episode {episode}, seed {dataset.episode_facts(episode)['seed']}: {difference}")
+    print(f"{equal} of {len(asked)} episodes equal in every bit{f'; {config.film}' if config.film else ''}")
+    if equal < len(asked):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_program("replay", ReplayConfig, main, __doc__)
