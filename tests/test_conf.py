@@ -12,17 +12,21 @@ from policies.train import TrainConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
 from rl.options import RecapConfig
+from sim.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.config import CONF, load, typed
 from sim.errors import UserError
 from sim.randomize import RandomizeConfig, nominal
+from sim.replay import ReplayConfig
 
 PROGRAMS = {
+    "benchmark": ("sim.benchmark", BenchmarkConfig),
     "collect": ("sim.collect", CollectConfig),
     "train": ("policies.train", TrainConfig),
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
     "recap": ("rl.recap", RecapConfig),
+    "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
 }

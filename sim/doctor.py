@@ -1,0 +1,113 @@
+"""`python -m sim.doctor`: what this machine has for the project, what is missing, and the line that mends it.
+
+Exit code 1 when something that is needed is missing.
+"""
+
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.table import Table
+
+from sim.errors import UserError
+from sim.gl import INSTALL_EGL
+
+PROJECT = "fr3-vla"
+INSTALL = 'python -m pip install -e ".[dev]"'
+NEEDED_DISK_GB, NEEDED_MEMORY_GB = 10, 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `mend` is "" when it is as it should be."""
+
+    name: str
+    found: str
+    mend: str = ""
+
+
+def look_at_python() -> Finding:
+    good = sys.version_info[:2] == (3, 11)
+    return Finding("Python", platform.python_version(), "" if good else "apt-get install -y python3.11 python3.11-venv")
+
+
+def look_at_packages() -> list[Finding]:
+    """Every requirement of the project that is not extra, against what is installed."""
+    wrong = []
+    wanted = [Requirement(line) for line in metadata.requires(PROJECT) or []]
+    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    for requirement in wanted:
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(Finding(requirement.name, "not installed", f"python -m pip install '{requirement}'"))
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            found = f"{version}, expected {requirement.specifier}"
+            wrong.append(Finding(requirement.name, found, f"python -m pip install '{requirement}'"))
+    return wrong or [Finding("packages", f"all {len(wanted)} as required")]
+
+
+def look_at_drawing() -> Finding:
+    """Draws the scene and times it."""
+    name = f"drawing ({os.environ.get('MUJOCO_GL', 'default')})"
+    try:
+        from sim.world import World  # needs MuJoCo, which may be what is missing
+
+        world = World()
+        world.reset(0)
+        pictures = [world.render("front") for _ in range(3)]
+        begun = time.perf_counter()
+        pictures += [world.render("front") for _ in range(20)]
+        took = time.perf_counter() - begun
+        world.close()
+    except UserError as error:
+        return Finding(name, str(error), INSTALL_EGL)
+    except ImportError as error:
+        return Finding(name, str(error), INSTALL)
+    except Exception as error:  # noqa: BLE001 - drivers raise anything
+        return Finding(name, str(error).splitlines()[0], INSTALL_EGL)
+    if pictures[-1].std() < 1:
+        return Finding(name, "pictures are empty", INSTALL_EGL)
+    return Finding(name, f"{len(pictures[3:]) / took:.0f} pictures of 96 px a second")
+
+
+def look_at_machine(folder: Path = Path()) -> list[Finding]:
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    free_gb = shutil.disk_usage(folder).free / 2**30
+    return [
+        Finding("cores", str(len(os.sched_getaffinity(0)))),
+        Finding("memory", f"{memory_gb:.0f} GB", _at_least(memory_gb, NEEDED_MEMORY_GB, "of memory")),
+        Finding("disk", f"{free_gb:.0f} GB free", _at_least(free_gb, NEEDED_DISK_GB, "free; remove old runs/")),
+    ]
+
+
+def _at_least(found_gb: float, needed_gb: float, what: str) -> str:
+    return "" if found_gb >= needed_gb else f"expected at least {needed_gb:.0f} GB {what}"
+
+
+def examine() -> list[Finding]:
+    return [look_at_python(), *look_at_packages(), *look_at_machine(), look_at_drawing()]
+
+
+def main() -> None:
+    """Print the findings."""
+    findings = examine()
+    table = Table("", "found", "what mends it")
+    for finding in findings:
+        table.add_row(finding.name, finding.found, finding.mend or "-")
+    Console().print(table)
+    wrong = [finding.name for finding in findings if finding.mend]
+    Console().print(f"to be mended: {', '.join(wrong)}" if wrong else "everything is there")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

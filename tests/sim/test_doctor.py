@@ -1,0 +1,45 @@
+"""The doctor names what is missing and the line that mends it."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from sim import doctor
+from sim.errors import UserError
+from sim.world import World
+
+
+def test_a_good_machine_needs_nothing():
+    done = subprocess.run([sys.executable, "-m", "sim.doctor"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything is there" in done.stdout and "pictures of 96 px a second" in done.stdout
+
+
+def test_a_missing_and_an_old_package_are_named(monkeypatch):
+    monkeypatch.setattr(metadata, "requires", lambda _: ["numpy<1.0", "no-such-package>=2", 'other; extra == "dev"'])
+    old, missing = doctor.look_at_packages()
+    assert (old.name, old.mend) == ("numpy", "python -m pip install 'numpy<1.0'")
+    assert f"{metadata.version('numpy')}, expected <1.0" == old.found
+    assert (missing.found, missing.mend) == ("not installed", "python -m pip install 'no-such-package>=2'")
+
+
+@pytest.mark.parametrize("error", [UserError("no EGL library"), RuntimeError("cannot draw\nlong story")])
+def test_what_cannot_draw_is_told_what_to_install(monkeypatch, error):
+    monkeypatch.setattr(World, "render", lambda *_: (_ for _ in ()).throw(error))
+    finding = doctor.look_at_drawing()
+    assert finding.found == str(error).splitlines()[0] and "libegl1" in finding.mend
+
+
+def test_a_full_disk_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "NEEDED_DISK_GB", 1e9)
+    disk = doctor.look_at_machine(tmp_path)[-1]
+    assert "1000000000 GB free" in disk.mend
+
+
+def test_something_to_mend_is_exit_code_one(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("GL", "none", "install it")])
+    with pytest.raises(SystemExit) as stopped:
+        doctor.main()
+    assert stopped.value.code == 1 and "to be mended: GL" in capsys.readouterr().out

@@ -1,0 +1,80 @@
+"""Replay: an episode comes back bit for bit from what was drawn and sent, and a change is named."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playing import SMALL, play_expert
+
+from sim import replay
+from sim.dataset import Dataset, DatasetWriter
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.provenance import provenance
+from sim.recorder import FPS, EpisodeRecorder, features
+from sim.robot import FR3
+from sim.world import WorldConfig
+
+WORLD = WorldConfig(render=SMALL)
+SEEDS = (41, 42)
+
+
+def record(root: Path, facts=lambda env: env.facts()) -> Path:
+    env = SimEnv(WORLD)
+    with DatasetWriter(
+        root, features(FR3, (SMALL.height, SMALL.width)), FPS, FR3.name, provenance({"world": WORLD})
+    ) as w:
+        for seed in SEEDS:
+            recorder = EpisodeRecorder()
+            result = play_expert(env, seed, recorder, perturb=1.0)
+            w.commit(recorder.episode(result, "expert", facts(env)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return record(tmp_path_factory.mktemp("replay") / "demos")
+
+
+def test_every_episode_comes_back_bit_for_bit(root):
+    env, dataset = SimEnv(WORLD), Dataset(root)
+    for episode in (1, 0):  # in any order
+        assert replay.replay(env, dataset, episode) == []
+
+
+def test_another_value_drawn_is_noticed(root, monkeypatch):
+    dataset = Dataset(root)
+    draws = replay.stored_draws(dataset, 0) | {"servo_gain": 0.5}
+    monkeypatch.setattr(replay, "stored_draws", lambda *_: draws)
+    found = replay.replay(SimEnv(WORLD), dataset, 0)
+    state = next(difference for difference in found if difference.column == "observation.state")
+    assert 1 <= state.frame < 10  # nothing moves before the first action
+
+
+def test_a_difference_says_where_it_begins():
+    before = {"a": np.zeros((5, 2), np.float32), "b": np.arange(5)}
+    now = {"a": before["a"].copy(), "b": before["b"].copy()}
+    assert replay.differences(before, now) == []
+    now["a"][3:, 1] = 1e-7
+    (found,) = replay.differences(before, now)
+    assert (found.column, found.frame) == ("a", 3)
+    assert "a differs from frame 3 on: recorded [0. 0.], replayed [0.e+00 1.e-07]" in str(found)
+
+
+def test_the_program_replays_films_and_counts(root, tmp_path, capsys):
+    film = tmp_path / "film.mp4"
+    replay.main(replay.ReplayConfig(str(root), 0, 2, str(film)))
+    assert "2 of 2 episodes equal in every bit" in capsys.readouterr().out
+    assert film.stat().st_size > 10_000
+
+
+def test_an_episode_that_is_not_there_is_refused(root):
+    with pytest.raises(UserError, match="episodes 1 to 3 .* asked for, it has 2"):
+        replay.main(replay.ReplayConfig(str(root), 1, 3))
+
+
+def test_what_was_not_simulated_cannot_be_replayed(tmp_path):
+    real = record(tmp_path / "real", facts=lambda env: {})
+    with pytest.raises(UserError, match="was not recorded in simulation"):
+        replay.main(dataclasses.replace(replay.ReplayConfig(str(real))))
