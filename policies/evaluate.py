@@ -1,7 +1,8 @@
 """`python -m policies.evaluate checkpoint=CKPT [task=pick_place] [episodes=300] [seed=900000] [out=DIR]`
 
 Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
-interval, throughput, every episode's seed and outcome) and a few films.
+interval, throughput, the drawn values under which it fails most, every episode's seed and outcome)
+and a few films.
 """
 
 import functools
@@ -24,8 +25,11 @@ from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
+from sim.slices import slices
 from sim.workers import play_all
 from sim.world import WorldConfig
+
+WORST = 5  # slices to name
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class PolicyPlayer:
         self._env = SimEnv(WorldConfig(config.task, config.randomize, RenderConfig(height=height, width=width)))
         self._guard = MotionGuard(self._env.robot)
 
-    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float]]:
+    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
         self._agent.decision_s = []
         filmed = seed < self._config.seed + self._config.films
         film = Film(self._env.world) if filmed else None
@@ -71,7 +75,7 @@ class PolicyPlayer:
             outcome = "success" if result.success else "failure"
             film.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             film.close()
-        return result, self._agent.decision_s
+        return result, self._agent.decision_s, self._env.world.draws
 
 
 def evaluate(config: EvaluateConfig) -> dict:
@@ -80,18 +84,23 @@ def evaluate(config: EvaluateConfig) -> dict:
     WorldConfig(config.task)
     seeds = range(config.seed, config.seed + config.episodes)
     played = play_all(functools.partial(PolicyPlayer, config), seeds, config.workers)
-    episodes, decisions = [], []
-    for result, decision_s in track(played, "evaluating", total=len(seeds)):
+    episodes, decisions, draws = [], [], []
+    for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
         episodes.append(results.row(result))
         decisions += decision_s
+        draws.append(drawn)
+    worst = slices(draws, [episode["success"] for episode in episodes])[:WORST]
     content = {
         **results.summary(episodes),
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
         **provenance({"config": config}),
+        "worst_slices": [str(one) for one in worst],
         "episodes": episodes,
     }
     results.write(config.directory, content)
     print(report(content, config.directory))
+    if worst:
+        print("worst slices:", *worst, sep="\n  ")
     return content
 
 

@@ -1,0 +1,75 @@
+"""Where a policy fails: success sliced by every drawn value, worst first.
+
+Numbers are cut into thirds of the episodes, names and counts are taken as they are. Slices are
+ranked by the upper end of their interval: what is at the top is bad beyond chance, not small.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.results import wilson
+
+PARTS = 3
+FEWEST = 10  # episodes; a smaller slice says nothing
+OF_EACH_OBJECT = ("cube_half_m", "cube_mass_kg", "cube_friction", "cube_yaw_rad")  # the named one's alone counts
+OF_THE_NAMED = {"cube_colours": "cube_colour", "plate_colours": "plate_colour"}
+COORDINATES = "xyz"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The episodes with one value of an axis, or one range of it."""
+
+    axis: str
+    value: str
+    n: int
+    successes: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate."""
+        return wilson(self.successes, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.axis} {self.value}: {self.successes / self.n:.0%} of {self.n} ({low:.0%} to {high:.0%})"
+
+
+def axes(draws: Mapping) -> dict[str, float | str]:
+    """An episode's drawn values as axes: one number or name each."""
+    found: dict[str, float | str] = {}
+    for name, value in draws.items():
+        if name in OF_THE_NAMED:
+            found[OF_THE_NAMED[name]] = value.split(",")[0]
+        elif name in OF_EACH_OBJECT:
+            found[name] = value[0]
+        elif isinstance(value, int | float):
+            found[name] = value
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            found |= {f"{name} {axis}": number for axis, number in zip(COORDINATES, value, strict=False)}
+    return found
+
+
+def slices(draws: Iterable[Mapping], success: Sequence[bool]) -> list[Slice]:
+    """All slices of these episodes, worst first."""
+    rows = [axes(one) for one in draws]
+    names = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
+    won = np.array(success, bool)
+    found = [one for name in names for one in _cut(name, [row[name] for row in rows], won) if one.n >= FEWEST]
+    return sorted(found, key=lambda one: (one.interval[1], one.axis, one.value))
+
+
+def _cut(axis: str, values: list, won: np.ndarray) -> list[Slice]:
+    distinct = sorted(set(values))
+    if len(distinct) < 2:
+        return []
+    if isinstance(distinct[0], str | int):
+        groups = {str(value): np.array([one == value for one in values]) for value in distinct}
+    else:
+        numbers = np.array(values)
+        edges = np.quantile(numbers, np.linspace(0, 1, PARTS + 1))
+        part = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, PARTS - 1)
+        groups = {f"{edges[i]:.3g} to {edges[i + 1]:.3g}": part == i for i in range(PARTS)}
+    return [Slice(axis, value, int(inside.sum()), int(won[inside].sum())) for value, inside in groups.items()]

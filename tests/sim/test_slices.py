@@ -1,0 +1,50 @@
+"""Slices: what decides the outcome comes out on top, with the counts of the episodes."""
+
+import numpy as np
+import pytest
+
+from sim import randomize
+from sim.randomize import RandomizeConfig
+from sim.slices import Slice, axes, slices
+from sim.tasks.pick_place import draw_layout
+
+
+def draws(n: int) -> list[dict]:
+    rng = np.random.default_rng(0)
+    return [{**draw_layout(rng), **randomize.draw(rng, RandomizeConfig())} for _ in range(n)]
+
+
+def test_the_axis_that_decides_is_the_worst():
+    episodes = draws(300)
+    dark = np.quantile([one["light_strength"] for one in episodes], 1 / 3)
+    found = slices(episodes, [one["light_strength"] >= dark for one in episodes])
+    assert (found[0].axis, found[0].n, found[0].successes) == ("light_strength", 100, 0)
+    assert found[0].value.startswith("0.4")
+
+
+def test_colours_and_counts_are_slices_of_their_own():
+    episodes = draws(300)
+    found = slices(episodes, [not one["cube_colours"].startswith("white") for one in episodes])
+    assert (found[0].axis, found[0].value, found[0].successes) == ("cube_colour", "white", 0)
+    assert {one.value for one in found if one.axis == "cubes"} == {"1", "2", "3"}
+
+
+def test_every_axis_covers_all_episodes():
+    found = slices(draws(300), [True] * 300)
+    for axis in {one.axis for one in found}:
+        assert sum(one.n for one in found if one.axis == axis) == 300, axis
+
+
+def test_only_the_named_object_counts():
+    names = axes(draws(1)[0])
+    assert "cube_mass_kg" in names and not any(name.startswith("cube_mass_kg ") for name in names)
+    assert {"front_pos_m x", "front_pos_m y", "front_pos_m z"} <= set(names) and "instruction" not in names
+
+
+def test_a_slice_states_its_interval():
+    assert str(Slice("cubes", "3", 100, 80)) == "cubes 3: 80% of 100 (71% to 87%)"
+    assert Slice("cubes", "3", 100, 80).interval == pytest.approx((0.7112, 0.8666), abs=1e-4)  # Wilson's formula
+
+
+def test_nothing_played_has_no_slices():
+    assert slices([], []) == []
