@@ -18,17 +18,17 @@ class Film:
     def __init__(self, world: World, render: RenderConfig = PRETTY):
         self._world = world
         self._renderer = Renderer(world.scene, render)
-        self._frames: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
 
     def add(self, *_, **__) -> None:
         qpos = self._world.snapshot()
-        self._frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
+        self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
 
     def save(self, path: Path) -> None:
         """Write the film as h264 mp4 and begin anew."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mp4(path, self._frames, round(1 / POLICY_PERIOD_S))
-        self._frames = []
+        write_mp4(path, self.frames, round(1 / POLICY_PERIOD_S))
+        self.frames = []
 
     def close(self) -> None:
         self._renderer.close()

@@ -18,6 +18,7 @@ from sim.config import CONF, load, typed
 from sim.errors import UserError
 from sim.randomize import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
+from sim.view import ViewConfig
 
 PROGRAMS = {
     "benchmark": ("sim.benchmark", BenchmarkConfig),
@@ -29,10 +30,11 @@ PROGRAMS = {
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
+    "view": ("sim.view", ViewConfig),
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "backbone", "evaluate", "recap"),
+    "randomize": ("collect", "backbone", "evaluate", "recap", "view"),
     "robot": ("rollout",),
     "exp": ("recap",),
 }

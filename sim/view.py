@@ -1,0 +1,104 @@
+"""`python -m sim.view [seed=0] [task=pick_place] [act=expert|nothing] [out=runs/view]`
+
+The scene of a seed: in MuJoCo's interactive viewer where there is a display, else as a film and a
+contact sheet in `out`. `act=expert` lets the expert play it.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+
+from sim.config import run_program
+from sim.contract import POLICY_PERIOD_S, Observation
+from sim.env import SimEnv
+from sim.errors import UserError, nearest
+from sim.expert import Expert
+from sim.film import Film
+from sim.guard import MotionGuard
+from sim.loop import run_episode
+from sim.randomize import RandomizeConfig
+from sim.world import WorldConfig
+
+ACTS = ("expert", "nothing")
+COLUMNS, ROWS = 3, 4  # of the contact sheet
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """Options of the program."""
+
+    seed: int = 0
+    task: str = "pick_place"
+    act: str = "expert"
+    out: str = "runs/view"
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+
+    def __post_init__(self) -> None:
+        if self.act not in ACTS:
+            raise UserError(nearest(self.act, ACTS, "act"))
+
+
+class Idle:
+    """Holds the arm where it is. Satisfies `sim.loop.Agent`."""
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        self._pose = observation.state
+
+    def act(self, observation: Observation) -> np.ndarray:
+        return self._pose
+
+    def flags(self) -> dict[str, bool]:
+        return {}
+
+
+class Window:
+    """Shows every step in MuJoCo's viewer, in real time; satisfies `sim.loop.Recorder`."""
+
+    def __init__(self, env: SimEnv):
+        from mujoco import viewer  # opens a window system, which a headless machine lacks
+
+        self._viewer = viewer.launch_passive(env.world.scene.model, env.world.data)
+        self._due_s = time.monotonic()
+
+    def add(self, *_, **__) -> None:
+        self._due_s = max(self._due_s + POLICY_PERIOD_S, time.monotonic() - 0.5)
+        self._viewer.sync()
+        time.sleep(max(0.0, self._due_s - time.monotonic()))
+
+    def wait(self) -> None:
+        while self._viewer.is_running():
+            time.sleep(0.1)
+
+
+def contact_sheet(frames: np.ndarray) -> np.ndarray:
+    """uint8 (T, H, W, 3) -> one picture of moments evenly spread over the episode, in reading order."""
+    some = frames[np.linspace(0, len(frames) - 1, COLUMNS * ROWS).round().astype(int)]
+    rows = some.reshape(ROWS, COLUMNS, *some.shape[1:])
+    return np.concatenate([np.concatenate(list(row), 1) for row in rows], 0)
+
+
+def main(config: ViewConfig) -> None:
+    """Show or draw the episode."""
+    env = SimEnv(WorldConfig(config.task, config.randomize))
+    agent = Expert(env) if config.act == "expert" else Idle()
+    shown = Window(env) if os.environ.get("DISPLAY") else Film(env.world)
+    result = run_episode(env, agent, MotionGuard(env.robot), config.seed, POLICY_PERIOD_S, shown)
+    print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
+          f"{result.time_s:.1f} s")  # fmt: skip
+    if isinstance(shown, Window):
+        shown.wait()
+        return
+    out = Path(config.out)
+    sheet = contact_sheet(np.array(shown.frames))
+    shown.save(out / f"seed-{config.seed}.mp4")
+    imageio.imwrite(out / f"seed-{config.seed}.png", sheet)
+    shown.close()
+    print(f"no display: film and contact sheet seed-{config.seed}.mp4, .png in {out}")
+
+
+if __name__ == "__main__":
+    run_program("view", ViewConfig, main, __doc__)

@@ -1,0 +1,46 @@
+"""The view: a film and a contact sheet without a display, MuJoCo's window with one."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import imageio.v3 as imageio
+import mujoco.viewer
+import numpy as np
+import pytest
+
+from sim import view
+from sim.errors import UserError
+
+
+def test_without_a_display_it_writes_film_and_sheet(tmp_path):
+    command = [sys.executable, "-m", "sim.view", "seed=3", f"out={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert 'seed 3, "' in done.stdout and "success after" in done.stdout
+    sheet = imageio.imread(tmp_path / "seed-3.png")
+    assert sheet.shape == (view.ROWS * 320, view.COLUMNS * 640, 3) and sheet.std() > 10
+    assert (tmp_path / "seed-3.mp4").stat().st_size > 10_000
+
+
+def test_the_sheet_reads_from_first_to_last():
+    frames = np.arange(120, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 5, 3), np.uint8)
+    sheet = view.contact_sheet(frames)
+    assert sheet.shape == (2 * view.ROWS, 5 * view.COLUMNS, 3)
+    moments = sheet[::2, ::5, 0].ravel().tolist()
+    assert moments == sorted(moments) and (moments[0], moments[-1]) == (0, 119)
+
+
+def test_with_a_display_every_step_is_shown(monkeypatch):
+    shown = []
+    window = SimpleNamespace(sync=lambda: shown.append(1), is_running=lambda: False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(mujoco.viewer, "launch_passive", lambda model, data: window)
+    monkeypatch.setattr(view.time, "sleep", lambda _: None)
+    view.main(view.ViewConfig(act="nothing"))
+    assert len(shown) == 300  # the time limit, 15 s
+
+
+def test_an_unknown_act_is_named():
+    with pytest.raises(UserError, match="unknown act 'expret'.*did you mean 'expert'"):
+        view.ViewConfig(act="expret")
