@@ -167,3 +167,19 @@ def test_stable_baselines3_trains_on_it_unchanged(gym_env):
     learner.learn(64)
     assert learner.num_timesteps == 64
     assert not before.equal(learner.policy.action_net.weight)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_gymnasium_makes_a_vector_of_it(mode):
+    vector = gymnasium.make_vec(
+        "FR3PickPlace-v0", num_envs=2, vectorization_mode=mode, config=WorldConfig(render=SMALL)
+    )
+    alone = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    together, info = vector.reset(seed=[3, 4])
+    assert together["front"].shape == (2, SMALL.height, SMALL.width, 3)
+    first, first_info = alone.reset(seed=4)
+    assert np.array_equal(together["wrist"][1], first["wrist"]) and info["instruction"][1] == first_info["instruction"]
+    together, *_ = vector.step(np.stack([swing(1), swing(2)]))
+    assert np.array_equal(together["state"][1], alone.step(swing(2))[0]["state"])
+    vector.close()
+    alone.close()
