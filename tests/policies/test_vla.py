@@ -153,7 +153,7 @@ def test_actions_do_not_train_the_grounding_head(batch):
 
 
 def test_unknown_points_cost_nothing_and_give_no_gradient(model):
-    points = torch.zeros(3, 2, 3, requires_grad=True)
+    points = torch.zeros(3, 4, 3, requires_grad=True)
     labels = torch.full((3, 4, 3), torch.nan)
     labels[0, 0] = 0.2
     loss = model.grounding_loss(points, labels)

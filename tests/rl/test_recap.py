@@ -120,12 +120,12 @@ def test_two_rounds_by_the_box(parts, tmp_path):
         ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
         ("corrections", pretrained, 2),
         ("judge", 1, names[:3], tmp_path / "round_1" / "rollouts"),
-        ("fit", pretrained, 2000),
+        ("fit", pretrained, 3000),
         ("evaluate", first, 1.5, 900000, 2),
         ("rollouts", first, 1.5, [500003, 500004, 500005]),
         ("corrections", first, 2),
         ("judge", 2, names, tmp_path / "round_2" / "rollouts"),
-        ("fit", pretrained, 2000),  # from the pretrained checkpoint again, not from round 1's
+        ("fit", pretrained, 3000),  # from the pretrained checkpoint again, not from round 1's
         ("evaluate", str(last), 1.5, 900000, 2),
     ]
 
