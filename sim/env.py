@@ -98,8 +98,8 @@ class SimEnv:
             late_s = (self._physics_step - due_step) * PHYSICS_DT_S
             self._servo.set_target(action[: self.robot.joints], POLICY_PERIOD_S - late_s)
             self._opening_target = float(action[-1])
-        step = np.clip(self._opening_target - self._opening, -self._gripper_step, self._gripper_step)
-        self._opening += float(step)
+        step = self._opening_target - self._opening
+        self._opening += min(max(step, -self._gripper_step), self._gripper_step)
         self.world.command(self._servo.tick(), self._opening)
 
     def _take_picture(self) -> None:

@@ -64,6 +64,8 @@ class Servo:
         # An arm that begins outside its range may stay there and come back, not go further out.
         self._stop_low = np.minimum(self._low, position_rad) - LIMIT_TOLERANCE_RAD
         self._stop_high = np.maximum(self._high, position_rad) + LIMIT_TOLERANCE_RAD
+        self._free_low = (self._stop_low + STOP_MARGIN_RAD).tolist()
+        self._free_high = (self._stop_high - STOP_MARGIN_RAD).tolist()
         self._last_target = np.array(position_rad, float)
         self._last_travel = np.zeros(len(position_rad))
         self._moving = False
@@ -125,9 +127,8 @@ class Servo:
 
     def _can_stop(self) -> bool:
         """Whether every joint, from the state planned next, can stop inside its range."""
-        position = np.array(self._out.new_position)
-        room = np.minimum(position - self._stop_low, self._stop_high - position)
-        if room.min() > STOP_MARGIN_RAD:
+        joints = zip(self._out.new_position, self._free_low, self._free_high, strict=True)
+        if all(low < position < high for position, low, high in joints):
             return True
         self._brake.current_position = self._out.new_position
         self._brake.current_velocity = self._out.new_velocity

@@ -108,7 +108,7 @@ class World:
         """(D,) float32: measured joint angles in rad, gripper opening 0..1."""
         opening = self.data.qpos[self.scene.finger_qpos].mean() / self.scene.finger_travel_m
         joints = self.data.qpos[self.scene.arm_qpos]
-        return np.array([*joints, np.clip(opening, 0.0, 1.0)], np.float32)
+        return np.array([*joints, min(max(opening, 0.0), 1.0)], np.float32)
 
     def joint_velocity_rad_s(self) -> np.ndarray:
         return self.data.qvel[self.scene.arm_dof].copy()
