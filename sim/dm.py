@@ -37,18 +37,14 @@ class DmEnv(dm_env.Environment):
         return dm_env.transition(feedback.reward, self._look())
 
     def _look(self) -> dict:
-        seen = self._env.observe()
-        state = np.clip(seen.state, *self._state_range())
+        seen, robot = self._env.observe(), self._env.robot
+        state = np.clip(seen.state, robot.state_min, robot.state_max)
         return {**dict(seen.images), "state": state, "instruction": np.array(seen.instruction, dtype=object)}
-
-    def _state_range(self) -> tuple[np.ndarray, np.ndarray]:
-        robot = self._env.robot
-        return robot.action_min - 0.1, robot.action_max + 0.1
 
     def observation_spec(self) -> dict:
         robot = self._env.robot
         picture = {c: specs.BoundedArray((*self._image_size, 3), np.uint8, 0, 255, c) for c in robot.cameras}
-        state = specs.BoundedArray((robot.action_dim,), np.float32, *self._state_range(), "state")
+        state = specs.BoundedArray((robot.action_dim,), np.float32, robot.state_min, robot.state_max, "state")
         return {**picture, "state": state, "instruction": specs.StringArray((), name="instruction")}
 
     def action_spec(self) -> specs.BoundedArray:

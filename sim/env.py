@@ -144,8 +144,7 @@ class GymEnv(gymnasium.Env):
         self.render_mode = render_mode
         robot = env.robot
         picture = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
-        self._low, self._high = robot.action_min - 0.1, robot.action_max + 0.1
-        state = gymnasium.spaces.Box(self._low, self._high, dtype=np.float32)
+        state = gymnasium.spaces.Box(robot.state_min, robot.state_max, dtype=np.float32)
         self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.cameras, picture), "state": state})
         self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
 
@@ -162,7 +161,7 @@ class GymEnv(gymnasium.Env):
 
     def _look(self) -> tuple[dict, dict]:
         seen = self.env.observe()
-        state = np.clip(seen.state, self._low, self._high)
+        state = np.clip(seen.state, self.env.robot.state_min, self.env.robot.state_max)
         return {**dict(seen.images), "state": state}, {"instruction": seen.instruction}
 
     def render(self) -> np.ndarray:

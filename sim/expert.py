@@ -252,7 +252,7 @@ class Expert:
         return self._pushes_left > 0 and self._phase.name == phase and self._steps_in_phase == 3
 
     def _start_push(self) -> None:
-        """Push the arm for 0.3-0.6 s: aside, as a bump would, or down beside the cube, as a bad prediction does."""
+        """Push the arm aside for 0.3-0.6 s, as a bump would, or beside the cube for 0.6-0.9 s, as a policy does."""
         rng, joints = self._rng, np.array(self._plan_in.current_position)
         pos_w, _ = self._kinematics.forward(joints)
         self._push_opening = self._phase.opening

@@ -11,6 +11,8 @@ import numpy as np
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
+STATE_MARGIN = 0.1  # rad; for the gripper, of its opening
+
 
 @dataclass(frozen=True)
 class Robot:
@@ -48,6 +50,16 @@ class Robot:
     def action_max(self) -> np.ndarray:
         """(D,) highest action: joint limits in rad, then the open gripper."""
         return np.array([*self.position_max_rad, 1.0], np.float32)
+
+    @property
+    def state_min(self) -> np.ndarray:
+        """(D,) lowest state an observation space holds: a little beyond the limits, where an arm may be found."""
+        return self.action_min - STATE_MARGIN
+
+    @property
+    def state_max(self) -> np.ndarray:
+        """(D,) highest state an observation space holds."""
+        return self.action_max + STATE_MARGIN
 
 
 def _rad(*degrees: float) -> tuple[float, ...]:
