@@ -26,7 +26,7 @@ from sim.kinematics import ToolKinematics, tool_down
 from sim.provenance import plain, provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
-from sim.workers import play_all
+from sim.workers import Crew, play_all
 from sim.world import World, WorldConfig
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
@@ -116,7 +116,7 @@ def gather(config: BackboneConfig) -> list[Looks]:
     """Looks at `config.scenes` scenes."""
     world = WorldConfig(config.task, config.randomize, config.render)
     calls = range(round(config.scenes / SCENES_PER_CALL))
-    looks = play_all(functools.partial(SceneLooker, world), calls, config.workers)
+    looks = play_all(functools.partial(SceneLooker, world), calls, Crew(config.workers))
     return list(track(looks, "looking at scenes", total=len(calls)))
 
 

@@ -26,7 +26,7 @@ from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
 from sim.slices import slices
-from sim.workers import play_all
+from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
 WORST = 5  # slices to name
@@ -46,10 +46,17 @@ class EvaluateConfig:
     indicator: str = "positive"
     guidance: float = 1.0
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    executor: str = "local"
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.workers < 1:
-            raise UserError(f"episodes={self.episodes}, workers={self.workers}: expected at least 1 of each")
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        _ = self.crew  # its errors are errors here
+
+    @property
+    def crew(self) -> Crew:
+        return Crew(self.workers, self.executor, self.ray_address)
 
     @property
     def directory(self) -> Path:
@@ -83,7 +90,7 @@ def evaluate(config: EvaluateConfig) -> dict:
     checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     WorldConfig(config.task)
     seeds = range(config.seed, config.seed + config.episodes)
-    played = play_all(functools.partial(PolicyPlayer, config), seeds, config.workers)
+    played = play_all(functools.partial(PolicyPlayer, config), seeds, config.crew)
     episodes, decisions, draws = [], [], []
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
         episodes.append(results.row(result))

@@ -13,9 +13,10 @@ from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
+from sim.workers import Crew
 from sim.world import TASKS, WorldConfig
 
-RUN_KNOBS = ("out", "workers", "rounds")  # may differ when a run is gone on with
+RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds")  # may differ when a run is gone on with
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class RecapConfig:
     demo_share: float = 0.4
     guidance: float = 1.0
     workers: int = 2
+    executor: str = "local"
+    ray_address: str | None = None
     seed: int = 0
     backbone: str | None = "assets/fusion"
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
@@ -52,12 +55,17 @@ class RecapConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise UserError(nearest(self.task, TASKS, "task"))
-        for name in ("demo_episodes", "rollouts", "evaluation_episodes", "workers"):
+        for name in ("demo_episodes", "rollouts", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
         if self.rounds < 0 or self.corrections < 0 or not 0.0 <= self.demo_share < 1.0:
             raise UserError("rounds and corrections must be at least 0, demo_share in 0..1")
+        _ = self.crew  # its errors are errors here
         check_apart(self.ranges)
+
+    @property
+    def crew(self) -> Crew:
+        return Crew(self.workers, self.executor, self.ray_address)
 
     @property
     def world(self) -> WorldConfig:
@@ -85,6 +93,7 @@ class RecapConfig:
         return CollectConfig(
             task=self.task, randomize=self.randomize, render=self.render, episodes=self.demo_episodes,
             seed=self.demo_seed, out=str(self.demos_root), workers=self.workers,
+            executor=self.executor, ray_address=self.ray_address,
         )  # fmt: skip
 
     @property

@@ -111,12 +111,12 @@ class Run:
         seeds = config.rollout_seeds(k)
         self.stages.run(
             f"round {k}, {len(seeds)} rollouts", rollouts,
-            lambda: record_rollouts(rollouts, config.world, before, seeds, config.workers),
+            lambda: record_rollouts(rollouts, config.world, before, seeds, config.crew),
         )  # fmt: skip
         self.stages.run(
             f"round {k}, corrections", corrections,
             lambda: record_corrections(
-                corrections, config.world, before, rollouts, config.corrections, config.workers, config.trigger
+                corrections, config.world, before, rollouts, config.corrections, config.crew, config.trigger
             ),
         )  # fmt: skip
 
@@ -155,7 +155,7 @@ class Run:
         config, out, how = self.config, self.place(k, "evaluation"), self.behaviour(k)
         settings = EvaluateConfig(
             how.checkpoint, config.task, config.evaluation_episodes, config.evaluation_seed, str(out), config.workers,
-            config.films, how.indicator, how.guidance, config.randomize,
+            config.films, how.indicator, how.guidance, config.randomize, config.executor, config.ray_address,
         )  # fmt: skip
         self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings))
 

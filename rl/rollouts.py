@@ -25,7 +25,7 @@ from sim.loop import Agent, EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
-from sim.workers import play_all
+from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
 
@@ -81,37 +81,37 @@ class CorrectionPlayer(RolloutPlayer):
         return bool(self._agent.reason) and result.success
 
 
-def record(out: Path, make_player, seeds: Sequence[int], workers: int, about: dict, title: str) -> Path:
+def record(out: Path, make_player, seeds: Sequence[int], crew: Crew, about: dict, title: str) -> Path:
     """Play the seeds (ascending) that come after the last recorded one and commit what the player keeps."""
     world: WorldConfig = about["world"]
     schema = features(FR3, (world.render.height, world.render.width))
     with DatasetWriter(out, schema, FPS, FR3.name, provenance(about)) as writer:
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]
-        for episode in _play(make_player, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
+        for episode in _play(make_player, left, crew, f"{title}, {len(left)} of {len(seeds)}"):
             writer.commit(episode)
     return out
 
 
-def _play(make_player, seeds: Sequence[int], workers: int, title: str) -> Iterator[Episode]:
+def _play(make_player, seeds: Sequence[int], crew: Crew, title: str) -> Iterator[Episode]:
     """The episodes to keep, in order, behind a progress bar."""
     if seeds:
-        played = play_all(make_player, seeds, min(workers, len(seeds)))
+        played = play_all(make_player, seeds, crew)
         yield from (episode for _, episode in track(played, title, total=len(seeds)) if episode is not None)
 
 
-def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: Sequence[int], workers: int) -> Path:
+def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: Sequence[int], crew: Crew) -> Path:
     """Autonomous episodes of these seeds."""
     player = functools.partial(RolloutPlayer, world, behaviour)
-    return record(out, player, seeds, workers, {"world": world, "behaviour": behaviour}, "rollouts")
+    return record(out, player, seeds, crew, {"world": world, "behaviour": behaviour}, "rollouts")
 
 
 def record_corrections(
-    out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, workers: int, trigger: TriggerConfig
+    out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, crew: Crew, trigger: TriggerConfig
 ) -> Path:  # fmt: skip
     """Corrected episodes of the seeds at which these rollouts failed, at most so many."""
     facts = Dataset(rollouts).facts_table()
     failed = sorted(seed for seed, success in zip(facts["seed"], facts["success"], strict=True) if not success)
     player = functools.partial(CorrectionPlayer, world, behaviour, trigger)
     about = {"world": world, "behaviour": behaviour, "trigger": trigger, "rollouts": str(rollouts)}
-    return record(out, player, failed[:most], workers, about, "corrections")
+    return record(out, player, failed[:most], crew, about, "corrections")

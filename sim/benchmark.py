@@ -18,7 +18,7 @@ from sim.config import run_program
 from sim.env import STEPS_PER_ACTION, SimEnv
 from sim.errors import UserError
 from sim.scene import RenderConfig
-from sim.workers import play_all
+from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
 SIZES_PX, CAMERAS, WORKERS = (96, 224), (0, 1, 2), (1, 2)
@@ -103,7 +103,7 @@ def _swing(state: np.ndarray, actions: int) -> np.ndarray:
 
 def rate(make: Callable[[], Callable[[int], float]], workers: int) -> float:
     """Actions a second of all workers together, each measured while the others run."""
-    return sum(play_all(make, range(workers), workers))
+    return sum(play_all(make, range(workers), Crew(workers)))
 
 
 def measure(setting: Setting, config: BenchmarkConfig) -> tuple[float, float]:

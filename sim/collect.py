@@ -1,4 +1,4 @@
-"""`python -m sim.collect [task=pick_place] [episodes=500] [seed=0] [out=DIR] [workers=2]`
+"""`python -m sim.collect [task=pick_place] [episodes=500] [seed=0] [out=DIR] [workers=2] [executor=local|ray]`
 
 The scripted expert plays randomized episodes; they are written as a LeRobotDataset v3.0. Failed
 episodes are left out, the next seed takes their place. A killed run goes on where it stopped.
@@ -24,7 +24,7 @@ from sim.randomize import RandomizeConfig
 from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.scene import RenderConfig
-from sim.workers import play_all
+from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
 
@@ -39,11 +39,18 @@ class CollectConfig:
     seed: int = 0
     out: str = "runs/demos"
     workers: int = 2
+    executor: str = "local"  # or "ray"
+    ray_address: str | None = None  # of a running cluster; null: Ray on this machine
     perturb: float = 0.5  # share of episodes in which the arm is pushed off its way
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.workers < 1:
-            raise UserError(f"episodes={self.episodes}, workers={self.workers}: expected at least 1 of each")
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        _ = self.crew  # its errors are errors here
+
+    @property
+    def crew(self) -> Crew:
+        return Crew(self.workers, self.executor, self.ray_address)
 
     @property
     def world(self) -> WorldConfig:
@@ -92,7 +99,7 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for result, episode in play_all(make_player, seeds, min(config.workers, missing)):
+            for result, episode in play_all(make_player, seeds, config.crew):
                 failed += not result.success
                 _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)

@@ -1,58 +1,112 @@
 """Episodes by several processes, handed over in order: one worker function for collection, evaluation
-and rollouts. Each process builds its own player once and keeps it."""
+and rollouts, on this machine or on a Ray cluster. Each process builds its own player once and keeps it."""
 
+import functools
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any
 
-from sim.errors import UserError
+from sim.errors import UserError, nearest
 
-_player: Callable[[int], Any] | None = None
+EXECUTORS = ("local", "ray")
+ATTEMPTS = 3  # how often an episode may lose its worker before it is given up
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}  # spinning threads slow the neighbour
+Player = Callable[[int], Any]
+
+_log = logging.getLogger(__name__)
+_build: Callable[[], Player] | None = None  # in a worker process: its player, made on the first call and kept
 
 
-def play_all(make_player: Callable[[], Callable[[int], Any]], seeds: Sequence[int], workers: int) -> Iterator[Any]:
-    """`player(seed)` of each seed, in the order of the seeds, by `workers` processes of one thread each.
+@dataclass(frozen=True)
+class Crew:
+    """Who plays: how many processes of one thread each, and where.
 
-    make_player: picklable, called once in every process. Raises UserError when a worker dies; what
-    was yielded before is the caller's.
+    executor: "local", processes of this machine, or "ray" (`sim.cluster`). ray_address: of a running
+    cluster, "auto" (the one this machine belongs to) or HOST:PORT; None starts Ray on this machine.
     """
-    if workers <= 1:
+
+    workers: int = 2
+    executor: str = "local"
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(f"workers={self.workers}, expected at least 1")
+        if self.executor not in EXECUTORS:
+            raise UserError(nearest(self.executor, EXECUTORS, "executor"))
+        if self.ray_address is not None and self.executor != "ray":
+            raise UserError(f"ray_address={self.ray_address} is used by executor=ray, not executor={self.executor}")
+
+
+def play_all(make_player: Callable[[], Player], seeds: Sequence[int], crew: Crew) -> Iterator[Any]:
+    """`player(seed)` of each seed, in the order of the seeds, at most `crew.workers` at a time.
+
+    make_player: picklable, called once in every process. Who plays does not change what is played. An
+    episode that loses its worker is played again by another; UserError when it has lost it `ATTEMPTS`
+    times. What was yielded before is the caller's.
+    """
+    workers = min(crew.workers, len(seeds))
+    if crew.executor == "ray" and workers:
+        from sim.cluster import RayPool  # Ray is there for those who asked for it
+
+        with RayPool(make_player, workers, crew.ray_address) as pool:
+            yield from _in_order(pool.submit, seeds, ahead=3 * workers)
+    elif workers > 1:
+        yield from _play_here(make_player, seeds, workers)
+    else:
         player = make_player()
         yield from (player(seed) for seed in seeds)
-        return
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_player, os.getpid())) as pool:
-        try:
-            yield from _in_order(pool, list(seeds), ahead=3 * workers)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process was killed; the finished episodes are kept, run again to go on"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_order(pool: ProcessPoolExecutor, seeds: list[int], ahead: int) -> Iterator[Any]:
+def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int) -> Iterator[Any]:
     """Results in order, with at most `ahead` of them waiting in memory."""
-    waiting: list[Future] = []
-    while seeds or waiting:
-        while seeds and len(waiting) < ahead:
-            waiting.append(pool.submit(_play, seeds.pop(0)))
-        yield waiting.pop(0).result()
+    left, waiting = deque(seeds), deque[Future]()
+    while left or waiting:
+        while left and len(waiting) < ahead:
+            waiting.append(submit(left.popleft()))
+        yield waiting.popleft().result()
 
 
-def _start(make_player: Callable[[], Callable[[int], Any]], parent: int) -> None:
-    global _player  # noqa: PLW0603 - what a worker process keeps between calls
+# ---- processes of this machine -----------------------------------------------------------------
+
+
+def _play_here(make_player: Callable[[], Player], seeds: Sequence[int], workers: int) -> Iterator[Any]:
+    """By a pool of processes; where one is killed, a new pool goes on."""
+    context = multiprocessing.get_context("forkserver")
+    done = losses = 0
+    while done < len(seeds):
+        pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_player, os.getpid()))
+        try:
+            for result in _in_order(functools.partial(pool.submit, _play), seeds[done:], ahead=3 * workers):
+                yield result
+                done, losses = done + 1, 0
+        except BrokenProcessPool as error:
+            losses += 1
+            if losses == ATTEMPTS:
+                raise UserError(
+                    f"worker processes were killed {losses} times in a row while seed {seeds[done]} or one soon after "
+                    "it was played (out of memory?); what was finished is kept, run again to go on"
+                ) from error
+            _log.warning("a worker process was killed; from seed %d on its episodes are played again", seeds[done])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(make_player: Callable[[], Player], parent: int) -> None:
+    global _build  # noqa: PLW0603 - what a worker process keeps between calls
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="0")  # spinning threads slow the neighbour
-    _player = make_player()
+    os.environ.update(ONE_THREAD)
+    _build = functools.cache(make_player)
 
 
 def _follow(parent: int) -> None:
@@ -66,5 +120,5 @@ def _follow(parent: int) -> None:
 
 
 def _play(seed: int) -> Any:
-    assert _player is not None
-    return _player(seed)
+    assert _build is not None
+    return _build()(seed)
