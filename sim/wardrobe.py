@@ -10,7 +10,8 @@ import mujoco
 import numpy as np
 
 from sim.errors import UserError, nearest
-from sim.shapes import SHAPES, Shape
+from sim.parts import Shape
+from sim.shapes import SHAPES
 
 HIDDEN_GROUP = 5  # drawn by no renderer of ours
 # Off the origin along every axis: a body whose frame is its inertia's would be compiled to ignore a new one.
