@@ -22,10 +22,12 @@ from policies.vla import SmallVla, VlaConfig
 from sim.config import run_program, typed
 from sim.contract import LABELS
 from sim.errors import UserError
-from sim.kinematics import ToolKinematics, tool_down
+from sim.kinematics import tool_down
+from sim.layout import grasp_half_width_m
 from sim.provenance import plain, provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
+from sim.splits import SplitConfig
 from sim.workers import Crew, play_all
 from sim.world import World, WorldConfig
 
@@ -49,6 +51,10 @@ class BackboneConfig:
     policy: VlaConfig = field(default_factory=VlaConfig)
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+
+    def __post_init__(self) -> None:
+        self.split.check_training()
 
 
 @dataclass
@@ -70,7 +76,6 @@ class SceneLooker:
     def __init__(self, world: WorldConfig):
         self._world = World(world)
         self._vision = FrozenVision(threads=1)
-        self._kinematics = ToolKinematics(self._world.robot)
 
     def __call__(self, seed: int) -> Looks:
         rng = np.random.default_rng([seed, 7])
@@ -99,11 +104,11 @@ class SceneLooker:
         spread = 0.04 * rng.random()
         pos_w = [*(center[:2] + rng.normal(0, spread, 2)), rng.uniform(0.03 if place == "plate" else 0.015, 0.20)]
         home = np.array(world.robot.home_rad)
-        joints = self._kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
+        joints = world.kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
         if joints is None:
             return
-        world.data.qpos[world.scene.arm_qpos] = joints
-        half_m = world.draws["cube_half_m"][0]
+        world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
+        half_m = grasp_half_width_m(world.draws, 0)
         held = holding and place != "cube"
         travel = half_m if held else rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
         world.data.qpos[world.scene.finger_qpos] = travel
@@ -114,7 +119,7 @@ class SceneLooker:
 
 def gather(config: BackboneConfig) -> list[Looks]:
     """Looks at `config.scenes` scenes."""
-    world = WorldConfig(config.task, config.randomize, config.render)
+    world = WorldConfig(config.task, config.randomize, config.render, config.split)
     calls = range(round(config.scenes / SCENES_PER_CALL))
     looks = play_all(functools.partial(SceneLooker, world), calls, Crew(config.workers))
     return list(track(looks, "looking at scenes", total=len(calls)))

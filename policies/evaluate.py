@@ -6,7 +6,7 @@ and a few films.
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
 from sim.slices import slices
+from sim.splits import SplitConfig
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
@@ -46,6 +47,8 @@ class EvaluateConfig:
     indicator: str = "positive"
     guidance: float = 1.0
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
     executor: str = "local"
     ray_address: str | None = None
 
@@ -70,7 +73,8 @@ class PolicyPlayer:
         self._config = config
         self._agent = load_agent(config.checkpoint, config.indicator, config.guidance)
         height, width = self._agent.image_size
-        self._env = SimEnv(WorldConfig(config.task, config.randomize, RenderConfig(height=height, width=width)))
+        render = replace(config.render, height=height, width=width)
+        self._env = SimEnv(WorldConfig(config.task, config.randomize, render, config.split))
         self._guard = MotionGuard(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:

@@ -13,6 +13,7 @@ from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
+from sim.splits import SplitConfig
 from sim.workers import Crew
 from sim.world import TASKS, WorldConfig
 
@@ -44,6 +45,7 @@ class RecapConfig:
     seed: int = 0
     backbone: str | None = "assets/fusion"
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     policy: VlaConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
@@ -61,6 +63,7 @@ class RecapConfig:
         if self.rounds < 0 or self.corrections < 0 or not 0.0 <= self.demo_share < 1.0:
             raise UserError("rounds and corrections must be at least 0, demo_share in 0..1")
         _ = self.crew  # its errors are errors here
+        self.split.check_training()
         check_apart(self.ranges)
 
     @property
@@ -69,7 +72,7 @@ class RecapConfig:
 
     @property
     def world(self) -> WorldConfig:
-        return WorldConfig(self.task, self.randomize, self.render)
+        return WorldConfig(self.task, self.randomize, self.render, self.split)
 
     @property
     def root(self) -> Path:
@@ -91,7 +94,7 @@ class RecapConfig:
     @property
     def collect(self) -> CollectConfig:
         return CollectConfig(
-            task=self.task, randomize=self.randomize, render=self.render, episodes=self.demo_episodes,
+            task=self.task, randomize=self.randomize, render=self.render, split=self.split, episodes=self.demo_episodes,
             seed=self.demo_seed, out=str(self.demos_root), workers=self.workers,
             executor=self.executor, ray_address=self.ray_address,
         )  # fmt: skip

@@ -50,7 +50,7 @@ class Trigger:
     def _objects(self) -> np.ndarray:
         """(objects, 3) positions in m, the named one first."""
         world = self._env.world
-        return world.data.xpos[world.scene.cubes].copy()
+        return world.data.xpos[world.scene.objects].copy()
 
     def _jumps(self, asked: np.ndarray) -> bool:
         """The motion guard would latch on this action."""

@@ -24,6 +24,7 @@ from sim.randomize import RandomizeConfig
 from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.scene import RenderConfig
+from sim.splits import SplitConfig
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 
@@ -35,6 +36,7 @@ class CollectConfig:
     task: str = "pick_place"
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
     episodes: int = 500
     seed: int = 0
     out: str = "runs/demos"
@@ -47,6 +49,7 @@ class CollectConfig:
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
         _ = self.crew  # its errors are errors here
+        self.split.check_training()
 
     @property
     def crew(self) -> Crew:
@@ -54,7 +57,7 @@ class CollectConfig:
 
     @property
     def world(self) -> WorldConfig:
-        return WorldConfig(self.task, self.randomize, self.render)
+        return WorldConfig(self.task, self.randomize, self.render, self.split)
 
 
 class ExpertPlayer:

@@ -25,7 +25,6 @@ class SimEnv:
         self.robot = robot
         self.world = World(config, robot)
         self._servo = Servo(robot)
-        self._gripper_step = robot.gripper_speed_per_s * SERVO_PERIOD_S
 
     @property
     def time_limit_steps(self) -> int:
@@ -53,14 +52,19 @@ class SimEnv:
     def _begin(self) -> None:
         world = self.world
         start = world.state()
-        self._servo.reset(world.data.qpos[world.scene.arm_qpos])
+        self._servo.reset(world.joints_rad())
         self._opening = self._opening_target = float(start[-1])
+        self._gripper_step = self.robot.gripper_speed_per_s * SERVO_PERIOD_S * world.draws["gripper_speed"]
+        self._noise = np.random.default_rng(world.draws["noise_seed"])
         self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
         self._physics_step = 0
         self._steps = 0
         self._held_periods = 0
         self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
-        self._look_back_steps = round(world.draws["observation_delay_s"] / PHYSICS_DT_S)
+        delay_s = world.draws["observation_delay_s"]
+        self._picture_back_steps = round(delay_s / PHYSICS_DT_S)
+        self._state_back_steps = round(max(delay_s - world.draws["state_lead_s"], 0.0) / PHYSICS_DT_S)
+        self._read_state()
         self._take_picture()
 
     def observe(self) -> Observation:
@@ -74,19 +78,22 @@ class SimEnv:
 
     def apply(self, action: np.ndarray) -> Feedback:
         """Play one policy period."""
-        self._pending.append((self._physics_step + self._delay_steps, np.array(action, float)))
-        look_at_step = self._physics_step + STEPS_PER_ACTION - self._look_back_steps
+        self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
         end = self._physics_step + STEPS_PER_ACTION
+        picture_at, state_at = end - self._picture_back_steps, end - self._state_back_steps
         while self._physics_step < end:
             if self._physics_step % STEPS_PER_TICK == 0:
                 self._tick()
             next_tick = (self._physics_step // STEPS_PER_TICK + 1) * STEPS_PER_TICK
             stop = min(next_tick, end)
-            if self._physics_step < look_at_step < stop:
-                stop = look_at_step
+            for look_at in (picture_at, state_at):
+                if self._physics_step < look_at < stop:
+                    stop = look_at
             self.world.step(stop - self._physics_step)
             self._physics_step = stop
-            if stop == look_at_step:
+            if stop == state_at:
+                self._read_state()
+            if stop == picture_at:
                 self._take_picture()
         self._steps += 1
         return self._judge()
@@ -102,11 +109,26 @@ class SimEnv:
         self._opening += min(max(step, -self._gripper_step), self._gripper_step)
         self.world.command(self._servo.tick(), self._opening)
 
-    def _take_picture(self) -> None:
-        self._images = LazyImages(self.world, self.world.snapshot())
+    def _action_delay_steps(self) -> int:
+        """Physics steps until an action given now takes effect; actions stay in order."""
+        jitter_s = self.world.draws["action_jitter_s"]
+        late = round(jitter_s * self._noise.random() / PHYSICS_DT_S) if jitter_s else 0
+        due = self._physics_step + self._delay_steps + late
+        return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
+
+    def _read_state(self) -> None:
         self._state = self.world.state()
-        self._stamp_s = self.world.time_s
-        self._labels = self.world.labels()
+        noise_rad = self.world.draws["encoder_noise_rad"]
+        if noise_rad:
+            self._state[:-1] += self._noise.normal(0.0, noise_rad, self.robot.joints).astype(np.float32)
+
+    def _take_picture(self) -> None:
+        """Everything as the cameras see it now; a dropped frame leaves the picture before in place."""
+        dropped = self.world.draws["dropped_frames"]
+        if self._steps == 0 or not dropped or self._noise.random() >= dropped:
+            self._images = LazyImages(self.world, self.world.snapshot(), self._steps)
+            self._stamp_s = self.world.time_s
+            self._labels = self.world.labels()
 
     def _judge(self) -> Feedback:
         self._held_periods = self._held_periods + 1 if self.world.success() else 0

@@ -7,7 +7,8 @@ import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
 from sim.scene import RenderConfig
-from sim.world import Renderer, World
+from sim.renderer import make_renderer
+from sim.world import World
 
 PRETTY = RenderConfig(height=320, width=320, shadow_size=2048, samples=4, slices=28)
 
@@ -17,7 +18,7 @@ class Film:
 
     def __init__(self, world: World, render: RenderConfig = PRETTY):
         self._world = world
-        self._renderer = Renderer(world.scene, render)
+        self._renderer = make_renderer(world.scene, render)
         self.frames: list[np.ndarray] = []
 
     def add(self, *_, **__) -> None:

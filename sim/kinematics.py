@@ -1,5 +1,7 @@
 """Inverse kinematics of the tool for the expert and for start poses: differential IK by mink."""
 
+from collections.abc import Sequence
+
 import mink
 import mujoco
 import numpy as np
@@ -51,3 +53,31 @@ class ToolKinematics:
         q = self._configuration.q.copy()
         q[self._qpos] = joints_rad
         self._configuration.update(q)
+
+
+class BenchKinematics:
+    """The tool's kinematics as the bench sees it: the arm may stand askew, its encoders may be off.
+
+    Joint angles are those the encoders show; positions and rotations are in the world frame.
+    """
+
+    def __init__(self, robot: Robot):
+        self._tool = ToolKinematics(robot)
+        self.stand(np.zeros(3), 0.0, np.zeros(robot.joints))
+
+    def stand(self, base_pos_w: Sequence[float] | np.ndarray, base_yaw_rad: float, encoder_bias_rad: np.ndarray) -> None:
+        """Where the arm's foot is, m and rad, and how much more than the truth the encoders show, (joints,) rad."""
+        c, s = np.cos(base_yaw_rad), np.sin(base_yaw_rad)
+        self._base_w, self._bias_rad = np.array(base_pos_w, float), encoder_bias_rad
+        self._turn_w = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+    def forward(self, joints_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) in m and rotation (3, 3) of the tool."""
+        pos, rotation = self._tool.forward(joints_rad - self._bias_rad)
+        return self._turn_w @ pos + self._base_w, self._turn_w @ rotation
+
+    def inverse(self, pos_w: Sequence[float] | np.ndarray, rotation_w: np.ndarray, near_rad: np.ndarray) -> np.ndarray | None:
+        """Joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
+        pos = self._turn_w.T @ (np.asarray(pos_w, float) - self._base_w)
+        found = self._tool.inverse(pos, self._turn_w.T @ rotation_w, near_rad - self._bias_rad)
+        return None if found is None else found + self._bias_rad

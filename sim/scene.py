@@ -1,47 +1,65 @@
-"""The world as MuJoCo compiles it, once per process: arm, table, cubes, plates, lights, cameras.
+"""The world as MuJoCo compiles it, once per process: arm, surroundings, movable objects, a task's targets.
 
-Randomization edits the compiled model in place (see `randomize.py`), so a reset costs no
-recompilation. World frame = base frame of the arm: origin on the table under the arm, z up; the
-work space lies over -x.
+Randomization edits the compiled model in place (see `randomizer.py`), so a reset costs no
+recompilation. World frame: origin on the table under the arm, z up; the work space lies over -x.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-import labmaze
 import mujoco
 import numpy as np
 
+from sim import fixtures
+from sim.errors import UserError, nearest
+from sim.fixtures import PARKED_M
 from sim.robot import Robot
+from sim.wardrobe import Slot, add_slot
 
 PHYSICS_DT_S = 0.002
-MAX_OBJECTS = 3  # cubes and plates each; the ones an episode does not use are parked
-CUBE_HALF_M = 0.020
-CUBE_MAX_HALF_M = 0.030
-PLATE_RADIUS_M = 0.050
-PLATE_HALF_HEIGHT_M = 0.004
-PLATE_TOP_M = 2 * PLATE_HALF_HEIGHT_M
-PARKED_M = np.array([-3.0, 0.0, -0.73])  # on the floor far behind the front camera
-TABLE_CENTER_M = (-0.28, 0.0)
-FLOOR_Z_M = -0.75
-FRONT_POS_M = np.array([-0.86, 0.0, 0.50])
-FRONT_LOOKAT_M = np.array([-0.29, 0.0, 0.03])
-FRONT_FOVY_DEG = 42.0
-TABLE_TEXTURES = (
-    "style_01/floor_orange_d", "style_02/floor_green_d", "style_03/floor_blue_d", "style_04/floor_blue_d",
-    "style_05/floor_blue_d", "style_01/wall_purple_d", "style_03/wall_gray_d", "style_05/wall_red_d",
-)  # fmt: skip
+RENDERERS = ("opengl", "filament")
 
 
 @dataclass(frozen=True)
 class RenderConfig:
     """How pictures are drawn. Shadows at 256 without multisampling cost a tenth of MuJoCo's default."""
 
+    renderer: str = "opengl"  # or "filament"
     height: int = 96
     width: int = 96
     shadow_size: int = 256
     samples: int = 0  # multisampling
     slices: int = 12  # of round primitives
+
+    def __post_init__(self) -> None:
+        if self.renderer not in RENDERERS:
+            raise UserError(nearest(self.renderer, RENDERERS, "renderer"))
+        for name in ("height", "width"):
+            if not 16 <= getattr(self, name) <= 4096:
+                raise UserError(f"render.{name}={getattr(self, name)}: expected 16 to 4096 pixels")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a scene is compiled with beyond the task's own: things that cost time when they are there."""
+
+    shapes: tuple[str, ...] = ("cube",)  # that an object may have
+    distractor_shapes: tuple[str, ...] = ()
+    distractors: int = 0
+    lights: int = 1
+    backdrop: bool = False
+    table_textures: int = 8
+
+
+class Furnished(Protocol):
+    """What a task says of its scene."""
+
+    OBJECTS: int  # movable things, the named one first
+    TARGETS: int  # things that stand where the episode puts them, the named one first
+
+    @staticmethod
+    def add_targets(spec: mujoco.MjSpec) -> None:
+        """Bodies `target_0`.. under the world; those of their geoms whose names begin so take the episode's colours."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +68,47 @@ class Scene:
 
     robot: Robot
     model: mujoco.MjModel
+    inventory: Inventory
+    base: int  # body
     arm_qpos: np.ndarray  # (joints,) addresses
     arm_dof: np.ndarray
     arm_actuators: np.ndarray
     finger_qpos: np.ndarray  # (2,)
+    gripper: int  # body
     gripper_actuator: int
     tcp_site: int
     pads: np.ndarray  # geoms that touch what is held
-    cubes: np.ndarray  # (MAX_OBJECTS,) bodies
-    cube_geoms: np.ndarray
-    cube_qpos: np.ndarray  # first address of each free joint
-    cube_dof: np.ndarray
-    plates: np.ndarray
-    plate_geoms: np.ndarray  # (MAX_OBJECTS, 2) disc and foot
+    objects: np.ndarray  # (n,) bodies: the task's, then distractors
+    slots: tuple[Slot, ...]  # the same, to dress them
+    object_geoms: tuple[np.ndarray, ...]  # of each object
+    object_qpos: np.ndarray  # first address of each free joint
+    object_dof: np.ndarray
+    targets: np.ndarray  # (m,) bodies
+    target_geoms: tuple[np.ndarray, ...]  # of each target, those that take its colour
     table_geom: int
     table_materials: np.ndarray
+    backdrop_geom: int  # -1: none
+    backdrop_materials: np.ndarray
     cameras: dict[str, int]
     lights: np.ndarray
+
+    @property
+    def worn_meshes(self) -> list[int]:
+        """Meshes of the shapes that the objects have in this episode."""
+        return [mesh for slot in self.slots for mesh in slot.worn_meshes]
+
+    @property
+    def meshes_edition(self) -> tuple[int, ...]:
+        """Changes when an object takes another shape or size: renderers that keep meshes must look again."""
+        return tuple(slot.edition for slot in self.slots)
 
     @property
     def finger_travel_m(self) -> float:
         return self.robot.gripper_stroke_m / 2
 
 
-def build_scene(robot: Robot) -> Scene:
-    """Compile the scene for one robot."""
+def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory()) -> Scene:
+    """Compile the scene of a task for one robot."""
     spec = mujoco.MjSpec.from_file(str(robot.mjcf))
     for key in list(spec.keys):
         spec.delete(key)
@@ -82,118 +116,68 @@ def build_scene(robot: Robot) -> Scene:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 5
-    _set_view(spec)
-    _add_surroundings(spec)
-    for i in range(MAX_OBJECTS):
-        _add_cube(spec, i)
-        _add_plate(spec, i)
-    return _resolve(robot, spec.compile())
+    fixtures.set_view(spec)
+    fixtures.add_table(spec, inventory.table_textures)
+    fixtures.add_lights(spec, inventory.lights)
+    if inventory.backdrop:
+        fixtures.add_backdrop(spec)
+    for i, shapes in enumerate(_worn(task, inventory)):
+        add_slot(spec, f"object_{i}", shapes, PARKED_M + [0.1 * i, 0, 0])
+    task.add_targets(spec)
+    return _resolve(robot, spec.compile(), task, inventory)
 
 
-def _set_view(spec: mujoco.MjSpec) -> None:
-    spec.visual.map.znear = 0.01
-    spec.visual.map.zfar = 5.0
-    spec.visual.headlight.active = 1
-    spec.visual.headlight.diffuse = [0.3, 0.3, 0.3]
-    spec.visual.headlight.ambient = [0.3, 0.3, 0.3]
-    spec.visual.headlight.specular = [0.0, 0.0, 0.0]
-    spec.stat.extent = 1.0
-    spec.stat.center = [-0.3, 0.0, 0.1]
+def _worn(task: Furnished, inventory: Inventory) -> list[tuple[str, ...]]:
+    """The shapes that each object may have, the task's first, then the distractors'."""
+    return [inventory.shapes] * task.OBJECTS + [inventory.distractor_shapes] * inventory.distractors
 
 
-def _add_surroundings(spec: mujoco.MjSpec) -> None:
-    folder = Path(labmaze.__file__).parent / "assets"
-    spec.add_texture(
-        name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
-        rgb1=[0.75, 0.78, 0.82], rgb2=[0.45, 0.48, 0.52], width=64, height=64,
-    )  # fmt: skip
-    spec.add_material(name="table_plain", specular=0.1)
-    for i, name in enumerate(TABLE_TEXTURES):
-        spec.add_texture(name=f"table_{i}", type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(folder / f"{name}.png"))
-        material = spec.add_material(name=f"table_{i}", texrepeat=[3, 3], specular=0.1)
-        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"table_{i}"
-    world = spec.worldbody
-    world.add_geom(
-        # Only parked objects know it: drawn, it would fill the shadow map and cost 1 ms a picture.
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, FLOOR_Z_M], group=3,
-    )  # fmt: skip
-    world.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.45, 0.5, 0.02], pos=[*TABLE_CENTER_M, -0.02],
-        rgba=[0.6, 0.55, 0.5, 1], material="table_plain", friction=[0.8, 0.005, 0.0001],
-    )  # fmt: skip
-    world.add_light(name="key", pos=[-0.3, 0.4, 1.4], dir=[0, -0.25, -1], diffuse=[0.6, 0.6, 0.6],
-                    castshadow=True, cutoff=60, exponent=1)  # fmt: skip
-    world.add_camera(name="front", pos=FRONT_POS_M, quat=look_at(FRONT_POS_M, FRONT_LOOKAT_M), fovy=FRONT_FOVY_DEG)
-
-
-def _add_cube(spec: mujoco.MjSpec, i: int) -> None:
-    body = spec.worldbody.add_body(name=f"cube_{i}", pos=PARKED_M + [0.1 * i, 0, 0])
-    body.add_freejoint(name=f"cube_{i}")
-    body.add_geom(
-        # Compiled larger than any drawn size: the broad phase keeps the compiled bounds, and a cube
-        # drawn larger than them would lose its contacts.
-        name=f"cube_{i}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[CUBE_MAX_HALF_M] * 3, mass=0.08, condim=4,
-        friction=[1.0, 0.01, 0.0001], solref=[0.01, 1], rgba=[0.8, 0.1, 0.1, 1],
-    )  # fmt: skip
-
-
-def _add_plate(spec: mujoco.MjSpec, i: int) -> None:
-    # A plate does not slide: it stands for a fixture. That keeps three bodies out of the dynamics.
-    # What carries is a box sunk into the table: thin cylinders under boxes make poor contacts.
-    body = spec.worldbody.add_body(name=f"plate_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
-    seen = {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "contype": 0, "conaffinity": 0, "rgba": [0.2, 0.3, 0.8, 1]}
-    top, foot = 0.002, PLATE_HALF_HEIGHT_M - 0.002  # half heights
-    body.add_geom(name=f"plate_{i}", size=[PLATE_RADIUS_M, top, 0], pos=[0, 0, PLATE_TOP_M - top], **seen)
-    body.add_geom(name=f"plate_foot_{i}", size=[0.8 * PLATE_RADIUS_M, foot, 0], pos=[0, 0, foot], **seen)
-    half, depth = 0.9 * PLATE_RADIUS_M, 0.015
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, depth], pos=[0, 0, PLATE_TOP_M - depth], group=3,
-        friction=[0.8, 0.005, 0.0001],
-    )  # fmt: skip
-
-
-def look_at(pos_w: np.ndarray, target_w: np.ndarray) -> np.ndarray:
-    """Quaternion (w x y z) of a camera at `pos_w` that looks at `target_w`, world z up in the picture."""
-    z = np.asarray(pos_w, float) - target_w  # a MuJoCo camera looks along its -z
-    z /= np.linalg.norm(z)
-    x = np.cross([0.0, 0.0, 1.0], z)
-    x /= np.linalg.norm(x)
-    quat = np.empty(4)
-    mujoco.mju_mat2Quat(quat, np.column_stack([x, np.cross(z, x), z]).ravel())
-    return quat
-
-
-def _resolve(robot: Robot, model: mujoco.MjModel) -> Scene:
+def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: Inventory) -> Scene:
     def qpos(names: list[str]) -> np.ndarray:
-        return np.array([model.joint(n).qposadr[0] for n in names])
+        return np.array([model.joint(n).qposadr[0] for n in names], int)
 
     def dof(names: list[str]) -> np.ndarray:
-        return np.array([model.joint(n).dofadr[0] for n in names])
+        return np.array([model.joint(n).dofadr[0] for n in names], int)
 
-    joints, index = list(robot.joint_names), range(MAX_OBJECTS)
-    cubes = [f"cube_{i}" for i in index]
+    def geoms(prefix: str) -> np.ndarray:
+        return np.array([g for g in range(model.ngeom) if (model.geom(g).name or "").startswith(prefix)], int)
+
+    def materials(kind: str, number: int) -> np.ndarray:
+        return np.array([model.material(f"{kind}_{i}").id for i in ("plain", *range(number))], int)
+
+    def of_body(body: int) -> np.ndarray:
+        return np.flatnonzero(model.geom_bodyid == body)
+
+    joints = list(robot.joint_names)
+    worn = _worn(task, inventory)
+    objects = [f"object_{i}" for i in range(len(worn))]
+    targets = [f"target_{i}" for i in range(task.TARGETS)]
+    bodies = np.array([model.body(n).id for n in objects], int)
+    pads = geoms("pad_")
     return Scene(
         robot=robot,
         model=model,
+        inventory=inventory,
+        base=model.body("base").id,
         arm_qpos=qpos(joints),
         arm_dof=dof(joints),
         arm_actuators=np.array([model.actuator(n).id for n in joints]),
         finger_qpos=qpos(["finger_left", "finger_right"]),
+        gripper=model.body("gripper").id,
         gripper_actuator=model.actuator("gripper").id,
         tcp_site=model.site("tcp").id,
-        pads=np.array(
-            [g for g in range(model.ngeom) if (model.geom(g).name or "").startswith("pad_") and model.geom_contype[g]]
-        ),
-        cubes=np.array([model.body(n).id for n in cubes]),
-        cube_geoms=np.array([model.geom(n).id for n in cubes]),
-        cube_qpos=qpos(cubes),
-        cube_dof=dof(cubes),
-        plates=np.array([model.body(f"plate_{i}").id for i in index]),
-        plate_geoms=np.array([[model.geom(f"plate_{i}").id, model.geom(f"plate_foot_{i}").id] for i in index]),
+        pads=pads[model.geom_contype[pads] > 0],
+        objects=bodies,
+        slots=tuple(Slot(model, name, shapes) for name, shapes in zip(objects, worn, strict=True)),
+        object_geoms=tuple(of_body(body) for body in bodies),
+        object_qpos=qpos(objects),
+        object_dof=dof(objects),
+        targets=np.array([model.body(n).id for n in targets], int),
+        target_geoms=tuple(geoms(name) for name in targets),
         table_geom=model.geom("table").id,
-        table_materials=np.array(
-            [model.material("table_plain").id] + [model.material(f"table_{i}").id for i in range(len(TABLE_TEXTURES))]
-        ),  # fmt: skip
+        table_materials=materials("table", inventory.table_textures),
+        backdrop_geom=model.geom("backdrop").id if inventory.backdrop else -1,
+        backdrop_materials=materials("backdrop", len(fixtures.BACKDROP_TEXTURES)) if inventory.backdrop else np.empty(0, int),
         cameras={name: model.camera(name).id for name in robot.cameras},
-        lights=np.array([model.light("key").id]),
-    )
+        lights=np.array([model.light(name).id for name in fixtures.LIGHTS[: inventory.lights]]),
+    )  # fmt: skip

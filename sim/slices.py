@@ -13,8 +13,8 @@ from sim.results import wilson
 
 PARTS = 3
 FEWEST = 10  # episodes; a smaller slice says nothing
-OF_EACH_OBJECT = ("cube_half_m", "cube_mass_kg", "cube_friction", "cube_yaw_rad")  # the named one's alone counts
-OF_THE_NAMED = {"cube_colours": "cube_colour", "plate_colours": "plate_colour"}
+OF_EACH_OBJECT = ("object_scale", "object_mass_kg", "object_friction", "object_yaw_rad")  # the named one's alone counts
+OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
 COORDINATES = "xyz"
 
 

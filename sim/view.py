@@ -17,10 +17,12 @@ from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
 from sim.errors import UserError, nearest
 from sim.expert import Expert
-from sim.film import Film
+from sim.film import PRETTY, Film
 from sim.guard import MotionGuard
 from sim.loop import run_episode
 from sim.randomize import RandomizeConfig
+from sim.scene import RenderConfig
+from sim.splits import SplitConfig
 from sim.world import WorldConfig
 
 ACTS = ("expert", "nothing")
@@ -36,6 +38,8 @@ class ViewConfig:
     act: str = "expert"
     out: str = "runs/view"
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    render: RenderConfig = PRETTY
 
     def __post_init__(self) -> None:
         if self.act not in ACTS:
@@ -83,9 +87,9 @@ def contact_sheet(frames: np.ndarray) -> np.ndarray:
 
 def main(config: ViewConfig) -> None:
     """Show or draw the episode."""
-    env = SimEnv(WorldConfig(config.task, config.randomize))
+    env = SimEnv(WorldConfig(config.task, config.randomize, config.render, config.split))
     agent = Expert(env) if config.act == "expert" else Idle()
-    shown = Window(env) if os.environ.get("DISPLAY") else Film(env.world)
+    shown = Window(env) if os.environ.get("DISPLAY") else Film(env.world, config.render)
     result = run_episode(env, agent, MotionGuard(env.robot), config.seed, POLICY_PERIOD_S, shown)
     print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
           f"{result.time_s:.1f} s")  # fmt: skip

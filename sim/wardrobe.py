@@ -54,6 +54,8 @@ class Slot:
         if (model.geom_group[self._all] == HIDDEN_GROUP).any():
             raise ValueError(f"slot {name!r} is dressed already")
         fields = ("geom_contype", "geom_conaffinity", "geom_group", "geom_pos", "geom_size", "geom_rbound")
+        self.edition = 0  # grows when a mesh changes
+        self.worn_meshes: list[int] = []
         self._compiled = {field: getattr(model, field).copy() for field in fields}
         self._vertices = {mesh: self._mesh_rows(mesh).copy() for shape in shapes for mesh in self.meshes(shape)}
 
@@ -82,7 +84,9 @@ class Slot:
             getattr(model, field)[geoms] = compiled[field][geoms]
         for field in ("geom_pos", "geom_size", "geom_rbound"):
             getattr(model, field)[geoms] = compiled[field][geoms] * ratio
-        for mesh in self.meshes(shape):
+        self.worn_meshes = self.meshes(shape)
+        self.edition += bool(self.worn_meshes)
+        for mesh in self.worn_meshes:
             self._mesh_rows(mesh)[:] = self._vertices[mesh] * np.float32(ratio)
         mass = float(np.mean(known.mass_kg)) if mass_kg is None else mass_kg
         model.body_mass[self.body] = mass

@@ -1,0 +1,69 @@
+"""Held-out splits: colour-object pairs, shapes, wordings, textures and places that no demonstration shows.
+
+Which ones is fixed by configuration (`conf/split/`); an episode belongs to a split by its drawn values alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.errors import UserError, nearest
+
+AXES = ("pairs", "shapes", "wordings", "textures", "places")
+PARTS = ("train", "any", *AXES)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """What is held out, and which part of the episodes is wanted.
+
+    part: "train": nothing that is held out appears; the name of an axis: something held out of that axis
+    appears and nothing of the others; "any": no matter.
+    """
+
+    part: str = "train"
+    pairs: tuple[str, ...] = ("yellow cube", "red mug", "green can", "blue bottle")
+    shapes: tuple[str, ...] = ("bowl", "screwdriver")
+    wordings: tuple[str, ...] = ("move", "want", "shift", "bring")  # words
+    textures: tuple[int, ...] = (3, 7, 11, 15)  # of the table, counted from 1
+    places: tuple[float, ...] = (-0.36, 0.13, 0.045, -0.30, -0.15, 0.045)  # circles: x, y, radius in m
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise UserError(nearest(self.part, PARTS, "split.part"))
+        if len(self.places) % 3:
+            raise UserError(f"split.places={list(self.places)}: expected x, y, radius of each circle")
+
+    def check_training(self) -> None:
+        """UserError unless what is collected for training holds nothing that is held out."""
+        if self.part != "train":
+            raise UserError(f"split.part={self.part!r}: training draws from 'train' alone; the rest is for policies.evaluate")
+
+    def admits(self, draws: Mapping) -> bool:
+        """Whether the episode with these drawn values belongs to the wanted part."""
+        if self.part == "any":
+            return True
+        held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(draws)}
+        return held_out == (set() if self.part == "train" else {self.part})
+
+    def _in_pairs(self, draws: Mapping) -> bool:
+        pairs = zip(draws["object_colours"].split(","), draws["object_shapes"].split(","), strict=True)
+        seen = [f"{colour} {shape}" for colour, shape in pairs]
+        # The named thing tells; but training never shows a held-out pair at all.
+        return any(pair in self.pairs for pair in (seen if self.part != "pairs" else seen[:1]))
+
+    def _in_shapes(self, draws: Mapping) -> bool:
+        return any(shape in self.shapes for shape in draws["object_shapes"].split(","))
+
+    def _in_wordings(self, draws: Mapping) -> bool:
+        return any(word in self.wordings for word in draws["instruction"].split())
+
+    def _in_textures(self, draws: Mapping) -> bool:
+        return draws["table_texture"] in self.textures
+
+    def _in_places(self, draws: Mapping) -> bool:
+        """The named object or the named target begins in one of the circles."""
+        circles = np.reshape(self.places, (-1, 3))
+        begun = [np.array(draws[key][:2]) for key in ("object_xy_m", "target_xy_m") if len(draws[key])]
+        return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)

@@ -1,0 +1,53 @@
+"""What is asked for, in words: a task's fixed sentences, and paraphrases from a small grammar.
+
+A template names things in braces: `{object}` is "red cube", `{object_too}` the same with the next word for
+it, "red block". In the grammar a word of SYNONYMS in braces stands for any of its synonyms.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+NOUNS: dict[str, tuple[str, ...]] = {
+    "cube": ("cube", "block"), "cylinder": ("cylinder", "roll"), "can": ("can", "tin"), "bottle": ("bottle", "flask"),
+    "mug": ("mug", "cup"), "bowl": ("bowl", "basin"), "screwdriver": ("screwdriver", "driver"), "book": ("book", "booklet"),
+    "ball": ("ball", "sphere"), "plate": ("plate", "dish"), "zone": ("circle", "spot"), "button": ("button", "knob"),
+    "drawer": ("drawer", "tray"), "peg": ("peg", "pin"), "bin": ("bin", "box"), "hole": ("hole", "socket"),
+    "pad": ("pad", "mat"),
+}  # fmt: skip
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "put": ("put", "place", "set", "lay"),
+    "bring": ("bring", "move", "carry", "transfer"),
+    "take": ("take", "grab", "pick up", "lift"),
+    "on": ("on", "onto", "on top of"),
+    "push": ("push", "slide", "shift", "shove"),
+    "press": ("press", "push", "hit"),
+    "open": ("open", "pull open", "slide open"),
+    "insert": ("insert", "stick", "push", "put"),
+    "please": ("please ", "now ", "", ""),
+}
+
+
+def thing(colour: str, kind: str, word: int = 0) -> str:
+    """ "red cube"; with `word` 1 the next word for it, "red block"."""
+    nouns = NOUNS[kind]
+    return f"{colour} {nouns[word % len(nouns)]}"
+
+
+def say(
+    rng: np.random.Generator, paraphrase: float, sentences: Sequence[str], grammar: Sequence[str],
+    **things: tuple[str, str],
+) -> tuple[int, str]:  # fmt: skip
+    """A sentence and its number: one of `sentences`, or with probability `paraphrase` one of the `grammar`.
+
+    things: name in the templates -> (colour, kind).
+    """
+    names = {name: thing(*one) for name, one in things.items()}
+    names |= {f"{name}_too": thing(*one, 1) for name, one in things.items()}
+    if paraphrase and rng.random() < paraphrase:
+        number = int(rng.integers(len(grammar)))
+        words = {word: str(rng.choice(choices)) for word, choices in SYNONYMS.items()}
+        names |= {name: thing(*one, int(rng.integers(2))) for name, one in things.items()}
+        return len(sentences) + number, grammar[number].format(**words, **names)
+    number = int(rng.integers(len(sentences)))
+    return number, sentences[number].format(**names)
