@@ -129,7 +129,8 @@ def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory(
 
 def _worn(task: Furnished, inventory: Inventory) -> list[tuple[str, ...]]:
     """The shapes that each object may have, the task's first, then the distractors'."""
-    return [inventory.shapes] * task.OBJECTS + [inventory.distractor_shapes] * inventory.distractors
+    own = getattr(task, "SHAPES", inventory.shapes)  # a task may need certain ones
+    return [own] * task.OBJECTS + [inventory.distractor_shapes] * inventory.distractors
 
 
 def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: Inventory) -> Scene:
