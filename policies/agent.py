@@ -49,6 +49,11 @@ class PolicyAgent:
             self.decision_s.append(time.perf_counter() - begun)
         return self._chunk.pop(0)
 
+    @property
+    def upcoming(self) -> np.ndarray:
+        """(n, D) what is left to play of the chunk: the motion guard looks ahead."""
+        return np.array(self._chunk, np.float32).reshape(-1, self.model.config.action_dim)
+
     def flags(self) -> dict[str, bool]:
         return {}
 

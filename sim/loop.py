@@ -23,7 +23,10 @@ class Env(Protocol):
 
 
 class Agent(Protocol):
-    """Anything that acts: a policy, the scripted expert, a person."""
+    """Anything that acts: a policy, the scripted expert, a person.
+
+    One that plays chunks may also have `upcoming`: (n, D), what it will ask for after its last action.
+    """
 
     def reset(self, observation: Observation, seed: int) -> None: ...
     def act(self, observation: Observation) -> np.ndarray: ...
@@ -67,7 +70,7 @@ def run_episode(
     while not (feedback.terminated or feedback.truncated or guard.report.latched):
         labels = env.labels() if recorder else {}
         asked = agent.act(observation)
-        sent = guard.check(observation, asked)
+        sent = guard.check(observation, asked, getattr(agent, "upcoming", None))
         flags = agent.flags()
         feedback = env.apply(sent)
         steps += 1

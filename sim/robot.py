@@ -27,6 +27,7 @@ class Robot:
     policy_speed_rad_s: float  # what a policy is allowed
     policy_accel_rad_s2: float
     policy_jerk_rad_s3: float
+    stop_distance_rad: tuple[float, ...]  # travelled after a stop at full speed
     max_step_rad: float  # a target further than this from the arm is a jump, not a motion
     home_rad: tuple[float, ...]
     gripper_stroke_m: float
@@ -78,6 +79,7 @@ FR3 = Robot(
     policy_speed_rad_s=float(np.deg2rad(70)),
     policy_accel_rad_s2=10.0,  # our choice: 0.12 s to full speed
     policy_jerk_rad_s3=600.0,  # our choice: full acceleration within 17 ms, two servo periods
+    stop_distance_rad=(0.52, 0.65, 0.61, 0.34, 0.15, 0.11),  # soft-limit stop, the longest; full load, arm extended
     max_step_rad=0.8,  # the speed limit may hold a chunk back by half of this; a jump to zeros is twice this
     home_rad=_rad(-20, -100, 85, -75, -90, -20),  # tool down, 0.22 m above the middle of the work space
     gripper_stroke_m=0.080,  # DH-Robotics PGI-140-80

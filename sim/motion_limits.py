@@ -1,0 +1,88 @@
+"""Speed, acceleration and range of a stream of joint targets, one target a period.
+
+Of every stream that is asked for, the nearest is made whose first and second differences stay within
+the limits and from whose every target the arm can still brake before the end of a joint's range.
+A stream that keeps the limits passes bit for bit. The third difference needs no rule of its own: two
+accelerations within a differ by at most 2a in a period, which must be below the jerk limit.
+"""
+
+import numpy as np
+
+from sim.robot import Robot
+
+# Inside the limits by this share, so that rounding a target to float32 (2e-7 rad) never leaves them.
+ROUNDING = 1e-3
+
+
+class MotionLimits:
+    """The state of one stream: where it is and its last step. Arrays (joints,), rad and rad a period."""
+
+    def __init__(self, robot: Robot, period_s: float):
+        if 2 * robot.policy_accel_rad_s2 / period_s > robot.policy_jerk_rad_s3:
+            raise ValueError(f"policy_jerk_rad_s3={robot.policy_jerk_rad_s3} needs a rule of its own below 2a/T")
+        self._low, self._high = np.array(robot.position_min_rad), np.array(robot.position_max_rad)
+        self._top = robot.policy_speed_rad_s * period_s * (1 - ROUNDING)
+        self._change = robot.policy_accel_rad_s2 * period_s**2 * (1 - ROUNDING)
+        self._brake = self._change * (1 - ROUNDING)  # planned with, so that what is needed is always allowed
+        self.reset(np.zeros(robot.joints))
+
+    def reset(self, position_rad: np.ndarray) -> None:
+        """At rest at `position_rad`; where that is out of range, it may stay so far out and come back."""
+        self.position = np.array(position_rad, float)
+        self.step = np.zeros_like(self.position)
+        self._asked = self.position.copy()
+        self.low, self.high = np.minimum(self._low, self.position), np.maximum(self._high, self.position)
+
+    def next(self, asked: np.ndarray) -> tuple[np.ndarray, str]:
+        """The target allowed for `asked` (within the range), and which limit spoke: "speed", "acceleration" or ""."""
+        wanted = asked - self.position
+        low, high = self._allowed()
+        pace = np.clip(asked - self._asked, -self._top, self._top)
+        behind = wanted - pace
+        self._asked = asked.copy()
+        if (wanted >= low).all() and (wanted <= high).all() and np.abs(behind).max() <= self._brake:
+            return asked, ""
+        reason = "speed" if np.abs(wanted).max() > self._top else "acceleration"
+        # Go on at the pace of what is asked and make up for the delay as fast as can be braked again.
+        step = pace + np.sign(behind) * self._fastest(np.abs(behind))
+        step *= min(1.0, self._top / max(np.abs(step).max(), self._top))
+        return self.position + self._scaled(step, low, high), reason
+
+    def braking(self) -> np.ndarray:
+        """The next target on the way to rest, all joints together along their path."""
+        rest = 1 - min(1.0, self._brake / max(np.abs(self.step).max(), self._brake))
+        return self.position + np.clip(self.step * rest, *self._allowed())
+
+    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Half way between two allowed targets: allowed too, because the allowed ones are a box."""
+        return (one + other) / 2
+
+    def commit(self, position_rad: np.ndarray) -> None:
+        """`position_rad` was sent."""
+        self.step = np.asarray(position_rad, float) - self.position
+        self.position = np.array(position_rad, float)
+
+    def _allowed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest next step (joints,)."""
+        down = np.minimum(self._fastest(self.position - self.low), self._top)
+        up = np.minimum(self._fastest(self.high - self.position), self._top)
+        high = np.minimum(self.step + self._change, up)
+        return np.minimum(np.maximum(self.step - self._change, -down), high), high
+
+    def _fastest(self, distance: np.ndarray) -> np.ndarray:
+        """The largest first step of a motion that ends at rest after `distance` >= 0, braking every period.
+
+        In units of the change b a period allows: steps u, u-1, ... sum to (n+1) u - n(n+1)/2, n = floor(u).
+        """
+        units = np.maximum(distance, 0.0) / self._brake
+        n = np.floor((np.sqrt(1 + 8 * units) - 1) / 2)
+        return self._brake * (units / (n + 1) + n / 2)
+
+    def _scaled(self, step: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """As far from the present step towards `step` as is allowed, all joints by one share."""
+        here = np.clip(self.step, low, high)
+        reach = self._fastest(np.stack([self.position - self.low, self.high - self.position]))
+        change = np.clip(step, -reach[0], reach[1]) - here
+        room = np.where(change > 0, high - here, here - low)
+        share = np.min(room / np.maximum(np.abs(change), 1e-12), initial=1.0, where=np.abs(change) > 1e-12)
+        return np.clip(here + share * change, low, high)

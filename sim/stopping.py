@@ -1,0 +1,53 @@
+"""How far an arm travels before it stands, and along which ways: what the guard must keep free.
+
+Two stops are reckoned with. A controlled stop keeps the direction of travel: the guard's own, the
+servo's when the policy falls silent. In an emergency or safety stop of the controller every joint
+brakes by itself. Both are given the longer of the servo's distance and the data sheet's.
+"""
+
+import numpy as np
+
+from sim.contract import POLICY_PERIOD_S
+from sim.robot import Robot
+
+EMERGENCY_POINTS = 4  # of the bent way of an emergency stop
+SLOW_SHARE = 0.1  # of the fastest joint's speed
+
+
+def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray | float) -> np.ndarray:
+    """Distance in which the servo layer brings a joint to rest, any shape: v^2/2a + va/2j, or v sqrt(v/j) when the
+    jerk limit alone decides (rest to rest in acceleration, as in any text on S-curves)."""
+    speed, a, j = np.abs(speed_rad_s), robot.policy_accel_rad_s2, robot.policy_jerk_rad_s3
+    return np.where(speed > a * a / j, speed * speed / (2 * a) + speed * a / (2 * j), speed * np.sqrt(speed / j))
+
+
+def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
+    """(joints,) distance to rest of each joint from (joints,) speeds: the servo's or the data sheet's, the longer.
+
+    The data sheet gives distances from full speed; braking torque is bounded, so they go with the square.
+    """
+    share = np.asarray(speed_rad_s) / robot.max_speed_rad_s
+    return np.maximum(servo_stop_rad(robot, speed_rad_s), np.array(robot.stop_distance_rad) * share * share)
+
+
+def stopping_ways(robot: Robot, position_rad: np.ndarray, step_rad: np.ndarray) -> list[np.ndarray]:
+    """Ways (n, joints) that begin at `position_rad`, reached with `step_rad` a policy period, and end at rest."""
+    speed = step_rad / POLICY_PERIOD_S
+    fastest = np.abs(speed).max()
+    if fastest < 1e-9:
+        return []
+    distance = stop_rad(robot, speed)
+    # Together the joints need the time of the one that brakes worst; slow joints do not decide.
+    lasts_s = (distance / np.maximum(np.abs(speed), SLOW_SHARE * fastest)).max()
+    return [
+        np.stack([position_rad, position_rad + speed * lasts_s]),
+        position_rad + np.sign(speed) * _braking(np.abs(speed), distance),
+    ]
+
+
+def _braking(speed_rad_s: np.ndarray, distance_rad: np.ndarray) -> np.ndarray:
+    """(n, joints) travelled when each joint brakes evenly over its distance, from the start to the last one's rest."""
+    took_s = 2 * distance_rad / np.maximum(speed_rad_s, 1e-9)
+    time_s = np.linspace(0, took_s.max(), EMERGENCY_POINTS + 1)[:, None]
+    left = np.clip(1 - time_s / np.maximum(took_s, 1e-9), 0, 1)
+    return distance_rad * (1 - left * left)
