@@ -26,7 +26,7 @@ TABLE_TEXTURES = (
     "style_01/floor_orange_d", "style_02/floor_green_d", "style_03/floor_blue_d", "style_04/floor_blue_d",
     "style_05/floor_blue_d", "style_01/wall_purple_d", "style_03/wall_gray_d", "style_05/wall_red_d",
     "style_01/4tile_d", "style_01/ceiling_d", "style_02/floor_orange_d", "style_03/floor_purple_d",
-    "style_04/floor_cyan_d", "style_04/floor_dorange_d", "style_05/floor_red_d", "style_02/wall_dblue_d",
+    "style_04/floor_cyan_d", "style_04/floor_dorange_d", "style_05/floor_orange_d", "style_02/wall_dblue_d",
 )  # fmt: skip
 BACKDROP_TEXTURES = (
     "style_01/wall_yellow_d", "style_02/wall_blue_d", "style_02/wall_lgreen_d", "style_03/wall_cyan_d",
