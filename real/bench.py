@@ -67,9 +67,13 @@ class EmulatedBench:
         draws = self._client.ask({"do": "draws"})[0]["draws"]
         return {f"draw/{name}": value for name, value in draws.items()}
 
-    def cause(self, accident: str) -> None:
-        """Rehearse an accident: see emulator_bench.Bench for their names."""
-        self._client.ask({"do": "accident", "what": accident})
+    def cause(self, accident: str, amount: float | None = None, for_s: float | None = None) -> None:
+        """Rehearse an accident (accidents.py): how much of it, and for how long where it lasts; "end" ends all."""
+        self._client.ask({"do": "accident", "what": accident, "amount": amount, "for_s": for_s})
+
+    def ask(self, what: str) -> dict:
+        """The emulator's own book-keeping: "witness" (what was commanded) or "tally" (what was injected)."""
+        return self._client.ask({"do": what})[0]
 
     def close(self) -> None:
         self._client.close()

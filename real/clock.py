@@ -8,7 +8,7 @@ class Ticker:
     """Deadlines at start + k * period. `now` and `sleep` can be replaced in tests."""
 
     def __init__(
-        self, period_s: float, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self, period_s: float, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
     ):
         self.period_s = period_s
         self.overruns = 0  # waits that began a whole period or more after their deadline

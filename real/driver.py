@@ -1,61 +1,96 @@
 """The FAIRINO controller as seen by this project: joints in rad, gripper 0 (closed) .. 1 (open).
 
-Speaks the wire itself (rpc.py, state_link.py, wire.py). Reads mode, enable, fault and stop state
-back before servo mode begins, never clears a fault, and has a deadline on every call. The
+Speaks the wire itself (rpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
+state back before servo mode begins, never clears a fault, and has a deadline on every call. The
 controller holds the last ServoJ target when the stream stops and has no watchdog of its own: who
-streams must also stop (env.py does).
+streams must also stop (stream.py and watchdog.py do).
 """
 
 import contextlib
+import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
-from real.faults import RobotFault, RobotSilent
+from real.controller_state import ControllerState
+from real.faults import RobotFault, RobotSilent, fault_in
 from real.gripper import GripperWorker
 from real.rpc import RpcLink
+from real.servo_link import UDP_PORT, UDP_SINCE, RpcServo, ServoLink, UdpServo
 from real.state_link import StateLink
-from real.wire import ControllerState, meaning, parse_version
+from real.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
+from real.wire import parse_version
 from sim.contract import SERVO_PERIOD_S
-from sim.errors import UserError
+from sim.errors import UserError, nearest
 from sim.robot import FR3, Robot
 
-RPC_PORT, STATE_PORT = 20003, 20004
+RPC_PORT = 20003
 CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
 READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
 SETTLE_S, STILL_DEG_S = 3.0, 1.0
 LIMIT_TOLERANCE_RAD = 1e-4
-SERVOJ_ID_SINCE = (3, 8, 3)
+LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
 AUTOMATIC, MANUAL = 0, 1
+SERVO_WAYS = ("auto", "rpc", "udp")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where one controller listens."""
+
+    rpc: int = RPC_PORT
+    state: int = LEGACY_PORT
+    cnde: int = CNDE_PORT
+    servo: int = UDP_PORT
 
 
 class FairinoDriver:
     """One controller, owned by one program.
 
-    Constructing connects: RobotSilent when nothing answers within CONNECT_S.
+    Constructing connects: RobotSilent when nothing answers within CONNECT_S. servo: how ServoJ is
+    sent; auto is UDP where the release has it. The state comes from CNDE where it is offered.
     """
 
     def __init__(
-        self, ip: str, rpc_port: int = RPC_PORT, state_port: int = STATE_PORT, *,
-        robot: Robot = FR3, deadline_s: float = 1.0, gripper_index: int = 1,
+        self, ip: str, ports: Ports = Ports(), *,
+        robot: Robot = FR3, deadline_s: float = 1.0, gripper_index: int = 1, servo: str = "auto",
     ):  # fmt: skip
+        if servo not in SERVO_WAYS:
+            raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
         self.robot = robot
-        self._query = RpcLink((ip, rpc_port), deadline_s)
-        self._motion = RpcLink((ip, rpc_port), deadline_s)
-        self._last_sent_rad: np.ndarray | None = None
+        rpc = (ip, ports.rpc)
+        # A connection an owner: whoever has to stop the arm waits for nobody's answer.
+        self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))
+        self._sending = threading.Lock()
+        self._streaming = threading.Event()
+        self._last_sent_rad = np.zeros(robot.joints)
         self.servo_calls = 0
+        self.stop_sent_s = 0.0  # when the last StopMotion left, monotonic
         self._query("GetControllerIP")  # the cheapest sign of life; a fault may make it answer 14
-        self.states = StateLink((ip, state_port))
+        self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
             self.states.wait_newer(0.0, CONNECT_S)
             self.model, self.firmware = self._read_version()
             self.version = parse_version(self.firmware)
+            self.servo_link = self._choose_servo(servo, (ip, ports.servo))
         except UserError:
             self.states.close()
             raise
-        self.gripper = GripperWorker(RpcLink((ip, rpc_port), deadline_s), gripper_index)
+        self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
+
+    def _choose_servo(self, servo: str, address: tuple[str, int]) -> ServoLink:
+        if servo == "udp" and self.version < UDP_SINCE:
+            raise UserError(f"robot.servo=udp: release {self.firmware} takes ServoJ by XML-RPC only (robot.servo=rpc)")
+        if servo == "rpc" or self.version < UDP_SINCE:
+            return RpcServo(self._motion, self.version)
+        return UdpServo(address, self._servo_count)
+
+    def _servo_count(self) -> int | None:
+        state = self.states.latest()
+        return state.servo_count if state else None
 
     def _read_version(self) -> tuple[str, str]:
         """Model and controller release. While faulted the getters answer 14: then the fault itself is raised."""
@@ -92,16 +127,8 @@ class FairinoDriver:
         self.gripper.raise_fault()
 
     def _raise_controller_fault(self) -> None:
-        state = self.controller_state()
-        if state.emergency_stop:
-            raise RobotFault("the emergency stop is pressed; release it, then reset on the pendant")
-        if state.safety_stop:
-            raise RobotFault("safety stop", 99)
-        if state.collision:
-            raise RobotFault("the controller reports a collision; look at the arm, then reset on the pendant")
-        if state.faulted:
-            what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
-            raise RobotFault(f"{what}; find the cause, then reset on the pendant")
+        if fault := fault_in(self.controller_state()):
+            raise fault
 
     def check_ready(self) -> None:
         """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
@@ -157,14 +184,17 @@ class FairinoDriver:
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
+        self._halt("GetControllerIP")  # the connection that stops the arm must stand before it moves
         self._motion.act("ServoMoveStart")
         try:
             present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
             self._last_sent_rad = present
-            self.servo_j(present)
+            self._streaming.set()
+            with self._sending:
+                self._refuse_unsafe(present)
+                self.servo_link.begin(_degrees(present))
         except UserError:
-            with contextlib.suppress(UserError):  # the first error is the one to tell
-                self.stop()
+            self._try_stop()
             raise
         return present
 
@@ -175,17 +205,15 @@ class FairinoDriver:
         further from the last one than the arm can go, and sends nothing then.
         """
         joints_rad = np.asarray(joints_rad, float)
-        self._refuse_unsafe(joints_rad)
-        degrees = [float(value) for value in np.rad2deg(joints_rad)]
-        tail = (self.servo_calls,) if self.version >= SERVOJ_ID_SINCE else ()
-        # exaxis, then acc, vel, cmdT, filterT, gain: all but cmdT "not open yet" in the manual.
-        self._motion.act("ServoJ", degrees, [0.0] * 4, 0.0, 0.0, SERVO_PERIOD_S, 0.0, 0.0, *tail)
-        self._last_sent_rad = joints_rad
+        with self._sending:
+            self._refuse_unsafe(joints_rad)
+            self.servo_link.send(_degrees(joints_rad))
+            self._last_sent_rad = joints_rad
         self.servo_calls += 1
 
     def _refuse_unsafe(self, joints_rad: np.ndarray) -> None:
-        if self._last_sent_rad is None:
-            raise RobotFault("ServoJ before start_servo")
+        if not self._streaming.is_set():
+            raise RobotFault("ServoJ outside servo mode: before start_servo or after a stop")
         if joints_rad.shape != self._last_sent_rad.shape or not np.isfinite(joints_rad).all():
             raise RobotFault(f"ServoJ target {joints_rad} is not {self.robot.joints} finite angles")
         low, high = np.array(self.robot.position_min_rad), np.array(self.robot.position_max_rad)
@@ -196,26 +224,43 @@ class FairinoDriver:
             raise RobotFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
 
     def stop(self) -> None:
-        """StopMotion and ServoMoveEnd, both tried whatever the first one does; the first error is raised."""
-        errors = []
+        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
+
+        Both are tried whatever the first one does; the first error is raised.
+        """
+        self._streaming.clear()  # from here on servo_j refuses
+        errors: list[UserError] = []
         for method in ("StopMotion", "ServoMoveEnd"):
             try:
-                self._motion.act(method)
+                self._halt.act(method)
             except (RobotFault, RobotSilent) as error:
                 errors.append(error)
-        self._last_sent_rad = None
+            if method == "StopMotion":
+                self.stop_sent_s = self._halt.sent_s
+                # A ServoJ after ServoMoveEnd would block the controller for 20 s.
+                if self._sending.acquire(timeout=LAST_SERVOJ_S):
+                    self._sending.release()
         if errors:
             raise errors[0]
+
+    def _try_stop(self) -> None:
+        with contextlib.suppress(UserError):  # the first error is the one to tell
+            self.stop()
 
     def close(self) -> None:
         """Leave the controller alone: threads and connections end, nothing is sent."""
         self.gripper.close()
         self.states.close()
-        self._query.close()
-        self._motion.close()
+        self.servo_link.close()
+        for link in (self._query, self._motion, self._halt):
+            link.close()
 
     def __enter__(self) -> "FairinoDriver":
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _degrees(joints_rad: np.ndarray) -> list[float]:
+    return [float(value) for value in np.rad2deg(joints_rad)]

@@ -1,26 +1,37 @@
 """`python -m real.emulator [key=value ...]`: the FR3's controller on this machine, around a MuJoCo twin.
 
-Serves XML-RPC on 20003 and the state stream on 20004 as the controller does, camera pictures and
-the bench on two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cycle
-that was missed is caught up, so that the arm does not run slow on a loaded machine.
+Serves what the controller of a release serves: XML-RPC on 20003, state on 20004 and, since V3.9.5,
+by CNDE on 20005, ServoJ by UDP on 20007 since V3.9.4; beside that camera pictures and the bench on
+two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cycle that was missed
+is caught up, so that the arm does not run slow on a loaded machine.
+
+firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py).
 """
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from real import cnde
+from real.accidents import Accidents, read_script
 from real.clock import Ticker
 from real.controller import Controller
-from real.driver import RPC_PORT, STATE_PORT
+from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
 from real.emulator_bench import Bench, CameraRoom
-from real.emulator_rpc import Methods, RpcServer
-from real.emulator_state import StateServer
+from real.emulator_methods import Methods
+from real.emulator_rpc import RpcServer
+from real.emulator_state import CndeClient, StateClient, StateServer
+from real.emulator_udp import UdpServer
 from real.lines import LineServer
 from real.options import parse_options
 from real.priority import raise_priority
 from real.twin import Twin
+from real.wire import frame_bytes
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.world import TASKS, RenderConfig, World, WorldConfig
@@ -35,10 +46,13 @@ class EmulatorConfig:
 
     host: str = "127.0.0.1"  # loopback: nothing of this is meant for a network
     rpc_port: int = RPC_PORT
-    state_port: int = STATE_PORT
+    state_port: int = LEGACY_PORT
+    cnde_port: int = CNDE_PORT
+    servo_port: int = UDP_PORT
     camera_port: int = CAMERA_PORT
     bench_port: int = BENCH_PORT
-    firmware: str = "V3.8.7"
+    firmware: str = "3.9.6"
+    faults: str = ""
     task: str = "pick_place"
     seed: int = 0
     height: int = 96
@@ -50,48 +64,111 @@ class Emulator:
     """The servers around one controller. `world`: a sim.world.World or what behaves like it."""
 
     def __init__(self, config: EmulatorConfig, world: World):
+        script = read_script(Path(config.faults)) if config.faults else []
         self.controller = Controller(Twin(world, config.seed), config.firmware)
         self.ending = threading.Event()
         self.ticker = Ticker(SERVO_PERIOD_S)
+        self.accidents = Accidents(self._once(), script)
+        self.states: list[StateServer] = []
+        self.udp: UdpServer | None = None
+        self._dark = False
         with contextlib.ExitStack() as opened:
-            self._states = StateServer((config.host, config.state_port), SERVO_PERIOD_S)
-            opened.callback(self._states.close)
-            methods = Methods(self.controller, config.host, lambda s: setattr(self._states, "period_s", s))
-            self._rpc = RpcServer((config.host, config.rpc_port), methods)
-            opened.callback(self._rpc.server_close)
+            self._serve_state(config, opened)
+            methods = Methods(self.controller, config.host, self.states[0]).table()
+            self.rpc = RpcServer((config.host, config.rpc_port), methods, self.accidents)
+            opened.callback(self.rpc.server_close)
+            if self.controller.version >= UDP_SINCE:
+                self.udp = UdpServer((config.host, config.servo_port), self.controller, self.accidents)
+                opened.callback(self.udp.close)
             self._room = CameraRoom(self.controller.twin)
             opened.callback(self._room.close)
             self._cameras = LineServer((config.host, config.camera_port), self._room.handle)
             opened.callback(self._cameras.server_close)
-            self._bench = LineServer((config.host, config.bench_port), Bench(self.controller, self._states).handle)
+            bench = Bench(self.controller, self.accidents, self.tally)
+            self._bench = LineServer((config.host, config.bench_port), bench.handle)
             opened.callback(self._bench.server_close)
             self._opened = opened.pop_all()
 
+    def _serve_state(self, config: EmulatorConfig, opened: contextlib.ExitStack) -> None:
+        size = frame_bytes(self.controller.version)
+        offers = [(config.state_port, lambda connection, noise: StateClient(connection, noise, size))]
+        if self.controller.version >= cnde.SINCE:
+            offers.append((config.cnde_port, CndeClient))
+        for port, new_client in offers:
+            server = StateServer((config.host, port), SERVO_PERIOD_S, self.accidents, new_client, port)
+            opened.callback(server.close)
+            self.states.append(server)
+
+    def _once(self) -> dict[str, Callable[[], object]]:
+        c = self.controller
+        return {
+            "emergency_stop": c.press_emergency_stop,
+            "release": c.release_emergency_stop,
+            "safety_stop": lambda: c.set_safety_stop(active=True),
+            "safety_clear": lambda: c.set_safety_stop(active=False),
+            "collision": c.collide,
+            "disable": lambda: c.set_enabled(0),
+            "reset_errors": c.reset_errors,
+            "drop_state": lambda: [server.drop_clients() for server in self.states],
+        }
+
     @property
     def ports(self) -> dict[str, int]:
+        """By name; 0 for what this release does not serve."""
         return {
-            "rpc_port": self._rpc.server_address[1],
-            "state_port": self._states.address[1],
+            "rpc_port": self.rpc.server_address[1],
+            "state_port": self.states[0].address[1],
+            "cnde_port": self.states[1].address[1] if len(self.states) > 1 else 0,
+            "servo_port": self.udp.address[1] if self.udp else 0,
             "camera_port": self._cameras.server_address[1],
             "bench_port": self._bench.server_address[1],
         }
 
+    def tally(self) -> dict:
+        """What was injected so far, and how many state frames left undamaged."""
+        lines = [line for server in self.states for line in server.lines]
+        injected: dict[str, int] = {}
+        for chance in (self.rpc.chance, *(line.chance for line in lines), *([self.udp.chance] if self.udp else [])):
+            for kind, count in list(chance.injected.items()):
+                injected[kind] = injected.get(kind, 0) + count
+        return {"injected": injected, "whole_frames": sum(line.whole for line in lines)}
+
     def run(self) -> None:
         """Serve until `ending` is set."""
-        threading.Thread(target=self._rpc.serve_forever, args=(0.1,), daemon=True).start()
+        threading.Thread(target=self.rpc.serve_forever, args=(0.1,), daemon=True).start()
         self._cameras.start()
         self._bench.start()
+        if self.udp:
+            self.udp.start()
         self.ticker.restart()
         periods = 1
         try:
             while not self.ending.is_set():
-                self.controller.tick(min(periods, MAX_CATCH_UP))
-                self._states.push(self.controller.frame)
+                self._cycle(min(periods, MAX_CATCH_UP))
+                self.ticker.period_s = SERVO_PERIOD_S * (1 + 1e-6 * self.accidents.amount("drift"))
                 periods = self.ticker.wait()
         finally:
-            for server in (self._rpc, self._cameras, self._bench):
+            for server in (self.rpc, self._cameras, self._bench):
                 server.shutdown()
             self._opened.close()
+
+    def _cycle(self, periods: int) -> None:
+        self.accidents.play_script()
+        dark = bool(self.accidents.amount("power_loss"))
+        if dark != self._dark:
+            self._switch_power(dark=dark)
+        self.controller.tick(periods)
+        read_values = functools.cache(self.controller.readings)  # once a cycle, if anyone listens
+        for server in self.states:
+            server.push(read_values)
+
+    def _switch_power(self, *, dark: bool) -> None:
+        self._dark = dark
+        if dark:
+            self.controller.power_off()
+            return
+        for server in self.states:  # nobody remembers the old connections
+            server.drop_clients()
 
 
 def _watch_stdin(ending: threading.Event) -> None:
@@ -128,7 +205,7 @@ def main(arguments: list[str]) -> int:
     if config.end_with_stdin:
         threading.Thread(target=_watch_stdin, args=(emulator.ending,), daemon=True).start()
     ports = " ".join(f"{name}={port}" for name, port in emulator.ports.items())
-    print(f"FR3 emulator {config.firmware} ready on {config.host} {ports}", flush=True)
+    print(f"FR3 emulator {emulator.controller.firmware} ready on {config.host} {ports}", flush=True)
     emulator.run()
     print(f"emulator: {emulator.ticker.overruns} cycles late, worst {emulator.ticker.worst_late_s * 1e3:.1f} ms")
     return 0

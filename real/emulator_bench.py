@@ -7,10 +7,11 @@ the picture was taken, "bytes": n} and n bytes of RGB. Bench port: asked {"do": 
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
+from real.accidents import ALWAYS, Accidents
 from real.controller import Controller
-from real.emulator_state import StateServer
 from real.lines import Answer
 from real.twin import Twin
 from sim.errors import UserError, nearest
@@ -59,24 +60,16 @@ class CameraRoom:
 class Bench:
     """What hands and eyes do on a real bench, and the accidents that can be rehearsed."""
 
-    def __init__(self, controller: Controller, states: StateServer):
-        self._controller, self._twin = controller, controller.twin
+    def __init__(self, controller: Controller, accidents: Accidents, tally: Callable[[], dict]):
+        self._controller, self._twin, self._accidents = controller, controller.twin, accidents
         self._commands = {
             "reset": self._reset,
             "success": lambda request: {"success": self._twin.success()},
             "labels": lambda request: {name: value.tolist() for name, value in self._twin.labels().items()},
             "draws": lambda request: {"draws": self._twin.draws()},
             "accident": self._accident,
-        }
-        self._accidents = {
-            "emergency_stop": controller.press_emergency_stop,
-            "release": controller.release_emergency_stop,
-            "safety_stop": lambda: controller.set_safety_stop(active=True),
-            "safety_clear": lambda: controller.set_safety_stop(active=False),
-            "disable": lambda: controller.set_enabled(0),
-            "mute_state": lambda: setattr(states, "muted", True),
-            "unmute_state": lambda: setattr(states, "muted", False),
-            "drop_state": states.drop_clients,
+            "witness": lambda request: controller.witness.report(),
+            "tally": lambda request: tally(),
         }
 
     def handle(self, request: dict) -> Answer:
@@ -90,8 +83,6 @@ class Bench:
         return self._twin.episode()
 
     def _accident(self, request: dict) -> dict:
-        what = request["what"]
-        if what not in self._accidents:
-            raise UserError(nearest(what, self._accidents, "accident"))
-        self._accidents[what]()
+        for_s = request.get("for_s")
+        self._accidents.cause(request["what"], request.get("amount"), ALWAYS if for_s is None else float(for_s))
         return {}

@@ -1,5 +1,6 @@
 """What goes wrong with a robot. Both end a run; neither is ever cleared by this project."""
 
+from real.controller_state import ControllerState
 from real.wire import meaning
 from sim.errors import UserError
 
@@ -14,3 +15,17 @@ class RobotFault(UserError):
 
 class RobotSilent(UserError):
     """The controller, a camera or the bench does not answer."""
+
+
+def fault_in(state: ControllerState) -> RobotFault | None:
+    """The fault or stop that `state` tells of, with its code and meaning; None when there is none."""
+    if state.emergency_stop:
+        return RobotFault("the emergency stop is pressed; release it, then reset on the pendant")
+    if state.safety_stop:
+        return RobotFault("safety stop", 99)
+    if state.collision:
+        return RobotFault("the controller reports a collision; look at the arm, then reset on the pendant")
+    if state.faulted:
+        what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
+        return RobotFault(f"{what}; find the cause, then reset on the pendant")
+    return None

@@ -12,7 +12,7 @@ from real.faults import RobotSilent
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0  # compiling the scene on a loaded machine
 END_S = 5.0
-PORTS = ("rpc_port", "state_port", "camera_port", "bench_port")
+PORTS = ("rpc_port", "state_port", "cnde_port", "servo_port", "camera_port", "bench_port")
 
 
 def _close(pipe: IO | None) -> None:

@@ -23,6 +23,7 @@ class _DeadlineTransport(xmlrpc.client.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.ends_s = 0.0  # monotonic
+        self.sent_s = 0.0  # monotonic, when the last request was handed to the network
 
     def _remaining_s(self) -> float:
         remaining = self.ends_s - time.monotonic()
@@ -39,6 +40,7 @@ class _DeadlineTransport(xmlrpc.client.Transport):
 
     def send_content(self, connection: http.client.HTTPConnection, request_body) -> None:
         super().send_content(connection, request_body)
+        self.sent_s = time.monotonic()
         connection.sock.settimeout(self._remaining_s())
 
     def parse_response(self, response: http.client.HTTPResponse) -> tuple:
@@ -70,6 +72,11 @@ class RpcLink:
         self._proxy = xmlrpc.client.ServerProxy(
             f"http://{address[0]}:{address[1]}/RPC2", transport=self._transport, allow_none=True
         )
+
+    @property
+    def sent_s(self) -> float:
+        """When the last request left this program, monotonic."""
+        return self._transport.sent_s
 
     def __call__(self, method: str, *args):
         """The raw answer of `method`.

@@ -1,15 +1,16 @@
 """From a robot's configuration to a connected `RobotEnv`, the emulator started where that is asked for."""
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from real.bench import EmulatedBench, OperatorBench
 from real.camera import Camera, EmulatorCamera, UvcCamera
-from real.driver import RPC_PORT, STATE_PORT, FairinoDriver
+from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
 from real.env import RobotEnv
-from real.launch import PORTS, EmulatorProcess
+from real.launch import EmulatorProcess
 from sim.errors import UserError, nearest
 from sim.robot import FR3
 
@@ -21,16 +22,20 @@ PROBE_S = 1.0
 
 @dataclass(frozen=True)
 class RobotConfig:
-    """One robot; `conf/robot/` holds the choices. Camera and bench ports are the emulator's, the
-    last four fields the hardware's."""
+    """One robot; `conf/robot/` holds the choices. Camera and bench ports and the firmware to emulate
+    are the emulator's, the last four fields the hardware's."""
 
     kind: str = "emulator"
     ip: str = "127.0.0.1"
     rpc_port: int = RPC_PORT
-    state_port: int = STATE_PORT
+    state_port: int = LEGACY_PORT
+    cnde_port: int = CNDE_PORT
+    servo_port: int = UDP_PORT
     camera_port: int = 20100
     bench_port: int = 20101
     start: str = "if_absent"
+    firmware: str = "3.9.6"
+    servo: str = "auto"  # how ServoJ is sent: rpc, udp, or auto: udp from V3.9.4 on
     deadline_s: float = 2.0  # of each call to the controller
     gripper_index: int = 1
     speed_percent: int = 100
@@ -49,17 +54,6 @@ class RobotConfig:
             )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where one robot's servers are."""
-
-    ip: str
-    rpc: int
-    state: int
-    camera: int
-    bench: int
-
-
 @contextlib.contextmanager
 def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[str], None]) -> Iterator[RobotEnv]:
     """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
@@ -67,19 +61,23 @@ def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[
     RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
     """
     with contextlib.ExitStack() as opened:
-        place = _Place(config.ip, config.rpc_port, config.state_port, config.camera_port, config.bench_port)
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
-            process = opened.enter_context(EmulatorProcess(height=image_size[0], width=image_size[1]))
-            place = _Place(process.host, *(process.ports[name] for name in PORTS))
+            height, width = image_size
+            process = opened.enter_context(EmulatorProcess(height=height, width=width, firmware=config.firmware))
+            config = dataclasses.replace(config, ip=process.host, **process.ports)
+        ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
         driver = opened.enter_context(
             FairinoDriver(
-                place.ip, place.rpc, place.state, deadline_s=config.deadline_s, gripper_index=config.gripper_index
+                config.ip, ports, deadline_s=config.deadline_s, gripper_index=config.gripper_index, servo=config.servo
             )
         )
-        say(f"connected to {driver.model} {driver.firmware} at {place.ip}:{place.rpc}")
+        say(
+            f"connected to {driver.model} {driver.firmware} at {config.ip}:{config.rpc_port}; "
+            f"state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}"
+        )
         if config.kind == "emulator":
-            cameras, bench = _emulated_cameras(place), EmulatedBench((place.ip, place.bench))
+            cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
         else:
             cameras, bench = (
                 _usb_cameras(config, image_size),
@@ -101,8 +99,8 @@ def _why_start(config: RobotConfig) -> str:
     return ""
 
 
-def _emulated_cameras(place: _Place) -> dict[str, Camera]:
-    return {name: EmulatorCamera(name, (place.ip, place.camera)) for name in FR3.cameras}
+def _emulated_cameras(config: RobotConfig) -> dict[str, Camera]:
+    return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in FR3.cameras}
 
 
 def _usb_cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:

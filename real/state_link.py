@@ -1,40 +1,54 @@
-"""Receives the controller's state frames on port 20004 in a thread of its own.
+"""Receives the controller's state in a thread of its own, from the first port that offers it.
 
-Reconnects by itself; `age_s` is the watchdog's reading. A frame that suddenly reads 0 on joints 1-3
-is refused: that is what a damaged frame looks like in the vendor's SDK, not where the arm is.
+Reconnects by itself; `age_s` is the watchdog's reading. Frames that cannot be true (plausible.py)
+and exact repetitions are counted, not believed: a controller that repeats itself has stopped telling.
 """
 
-import socket
+import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from real.controller_state import ControllerState
 from real.faults import RobotSilent
-from real.wire import ControllerState, FrameStream, parse
+from real.plausible import Plausibility
+from real.state_ports import Conversation, StatePort
 
 SILENCE_S = 0.5  # a connection without data for so long is given up and opened anew
 RETRY_S = 0.2
 KEPT_STATES = 64  # half a second
-ZERO_JUMP_DEG = 5.0  # in 8 ms the arm moves 1.44 deg at most
 
 
 class StateLink:
-    """The latest state of the controller."""
+    """The latest state of the controller.
 
-    def __init__(self, address: tuple[str, int]):
-        self.address = address
-        self.frames = 0
-        self.refused_zeros = 0
+    ports: in order of preference. The first that answers is kept until the end. `on_state` is called
+    in the receiving thread with every state that was taken; it must be quick.
+    """
+
+    def __init__(self, ports: Sequence[StatePort]):
+        self._ports = tuple(ports)
+        self.on_state: Callable[[ControllerState], None] = lambda state: None
+        self.port: StatePort | None = None
+        self.frames = 0  # taken
+        self.repeated = 0
         self.connections = 0
         self.dropped = 0
+        self.skipped_bytes = 0
+        self.plausibility = Plausibility()
+        self._why_not = ""
         self._latest: ControllerState | None = None
         self._recent: deque[ControllerState] = deque(maxlen=KEPT_STATES)
         self._arrived = threading.Condition()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
         self._thread.start()
+
+    @property
+    def protocol(self) -> str:
+        """The port that the state comes from; empty before the first connection."""
+        return self.port.name if self.port else ""
 
     def latest(self) -> ControllerState | None:
         return self._latest
@@ -58,8 +72,9 @@ class StateLink:
             state = self._latest
         if state is not None and state.stamp_s > than_s:
             return state
+        where = " or ".join(f"{port.address[0]}:{port.address[1]}" for port in self._ports)
         raise RobotSilent(
-            f"no state from {self.address[0]}:{self.address[1]} within {timeout_s:g} s; "
+            f"no state from {where} within {timeout_s:g} s{self._why_not}; "
             "check power and address, and that no other program holds the state port"
         )
 
@@ -69,39 +84,51 @@ class StateLink:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            try:
-                with socket.create_connection(self.address, timeout=SILENCE_S) as connection:
-                    self.connections += 1
-                    self._receive(connection)
-            except OSError:
-                pass  # the age of the last frame tells the callers
+            conversation = self._connect()
+            if conversation is not None:
+                self.connections += 1
+                # The age of the last frame tells the callers what went wrong.
+                with conversation.connection, contextlib.suppress(OSError):
+                    self._receive(conversation)
             self._ending.wait(RETRY_S)
 
-    def _receive(self, connection: socket.socket) -> None:
-        stream, dropped_before = FrameStream(), self.dropped
+    def _connect(self) -> Conversation | None:
+        for port in (self.port,) if self.port else self._ports:
+            try:
+                conversation = port.open()
+            except OSError as error:
+                self._why_not = f" ({port.name}: {error})"
+                continue
+            self.port = port
+            return conversation
+        return None
+
+    def _receive(self, conversation: Conversation) -> None:
+        cutter, connection = conversation.cutter, conversation.connection
+        dropped, skipped = self.dropped, self.skipped_bytes
+        connection.settimeout(SILENCE_S)
+        before = b""
+        frames, stamp_s = conversation.first, time.monotonic()
         while not self._ending.is_set():
+            for frame in frames:
+                self._take(frame, before, conversation.read(frame, stamp_s))
+                before = frame
+            self.dropped, self.skipped_bytes = dropped + cutter.dropped, skipped + cutter.skipped_bytes
             data = connection.recv(65536)
             if not data:
                 return
             stamp_s = time.monotonic()
-            for frame in stream.feed(data):
-                self._take(parse(frame, stamp_s))
-            self.dropped = dropped_before + stream.dropped
+            frames = cutter.feed(data)
 
-    def _take(self, state: ControllerState) -> None:
-        if not np.isfinite(state.joint_deg).all() or self._is_sudden_zero(state):
-            self.refused_zeros += 1
+    def _take(self, frame: bytes, before: bytes, state: ControllerState | None) -> None:
+        if frame == before:
+            self.repeated += 1
+            return
+        if state is None or not self.plausibility.accepts(state):
             return
         with self._arrived:
             self._latest = state
             self._recent.append(state)
             self.frames += 1
             self._arrived.notify_all()
-
-    def _is_sudden_zero(self, state: ControllerState) -> bool:
-        if state.joint_deg[:3].any():
-            return False
-        last = self._latest
-        # Before the first frame nothing tells a true zero pose from a damaged frame: driver.py asks
-        # the controller by XML-RPC as well.
-        return last is not None and float(np.abs(last.joint_deg[:3]).max()) > ZERO_JUMP_DEG
+        self.on_state(state)

@@ -1,8 +1,7 @@
 """The servo thread: policy targets in, one ServoJ every 8 ms out.
 
-The controller holds its last target when the stream ends and has no watchdog, so this thread has:
-on stale state, on a fault or on any exception it sends StopMotion and ServoMoveEnd and ends; when
-the policy falls silent it brings the arm to rest along its path.
+When the policy falls silent the arm comes to rest along its path; on stale state, on a fault or on
+any exception StopMotion and ServoMoveEnd go out at once, from here or from the watchdog.
 """
 
 import threading
@@ -13,6 +12,7 @@ import numpy as np
 from real.clock import Ticker
 from real.driver import FairinoDriver
 from real.faults import RobotFault, RobotSilent
+from real.watchdog import Watchdog
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.servo import Servo
 
@@ -30,8 +30,10 @@ class ServoStream:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
+        self.watchdog = Watchdog(driver)
         self.error: Exception | None = None
-        self.ticker = Ticker(SERVO_PERIOD_S)
+        # A stop that is due ends the wait for the next tick.
+        self.ticker = Ticker(SERVO_PERIOD_S, sleep=self.watchdog.tripped.wait)
         self.sent = 0
         self.slowest_call_s = 0.0
 
@@ -50,6 +52,7 @@ class ServoStream:
         self.error = None
         self._ending.clear()
         self._target_at_s = time.monotonic()
+        self.watchdog.arm()
         self._thread = threading.Thread(target=self._run, name="servo", daemon=True)
         self._thread.start()
 
@@ -69,6 +72,10 @@ class ServoStream:
         self._thread.join(COME_TO_REST_S + 5.0)
         self._thread = None
 
+    def halt(self, why: str) -> None:
+        """StopMotion now, from any thread; `error` then says why. For an operator's stop key."""
+        self.watchdog.trip(RobotFault(why))
+
     def _run(self) -> None:
         try:
             self.ticker.restart()
@@ -80,11 +87,14 @@ class ServoStream:
                 self.ticker.wait()
         # Whatever went wrong is kept for the main thread; here the arm must be stopped first.
         except Exception as error:  # noqa: BLE001
-            self.error = error
+            self.watchdog.trip(error)
         finally:
             self._leave_servo_mode()
 
     def _tick(self) -> None:
+        self.watchdog.beat()
+        if self.watchdog.reason is not None:
+            raise self.watchdog.reason
         with self._lock:
             silent = time.monotonic() - self._target_at_s > SILENT_POLICY_S
             if silent and not self._is_still():
@@ -105,7 +115,12 @@ class ServoStream:
         return at_rest or (rest_by_s is not None and time.monotonic() > rest_by_s)
 
     def _leave_servo_mode(self) -> None:
+        """Ends the watch; what the watchdog stopped is not stopped twice, and its reason came first."""
+        self.watchdog.disarm()
+        if self.watchdog.reason is not None:
+            self.error = self.watchdog.reason
+            return
         try:
             self._driver.stop()
         except (RobotFault, RobotSilent) as error:
-            self.error = self.error or error
+            self.error = error

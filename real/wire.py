@@ -8,13 +8,13 @@ in the vendor's SDK structs). Joints in degrees, lengths in mm, as on the wire.
 """
 
 import re
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from real.controller_state import ControllerState, state_of
+from real.framing import FrameCutter
 from sim.errors import UserError
 
-HEAD = b"\x5a\x5a"
 MIN_FRAME_BYTES, MAX_FRAME_BYTES = 888, 2048
 FRAME_BYTES = 1236  # V3.8.7 and later
 _COMMON_BYTES = 886
@@ -86,93 +86,24 @@ def encode(values: dict, count: int = 0, size: int = FRAME_BYTES) -> bytes:
     return body + checksum(body).to_bytes(2, "little")
 
 
-@dataclass(frozen=True)
-class ControllerState:
-    """What the controller said in one frame. Degrees; stamp_s on this machine's monotonic clock."""
-
-    joint_deg: np.ndarray  # (6,) measured
-    joint_deg_s: np.ndarray  # (6,)
-    robot_mode: int  # 0 automatic, 1 manual
-    enabled: bool
-    main_code: int
-    sub_code: int
-    emergency_stop: bool
-    safety_stop: bool
-    collision: bool
-    gripper_percent: int  # 0 closed, 100 open
-    gripper_fault: int
-    motion_done: bool
-    stamp_s: float = 0.0
-
-    @property
-    def faulted(self) -> bool:
-        return bool(self.main_code or self.sub_code)
-
-
 def parse(frame: bytes, stamp_s: float = 0.0) -> ControllerState:
     """The state in one whole, checked frame of any release."""
     raw = np.frombuffer(frame[:_COMMON_BYTES], COMMON)[0]
-    return ControllerState(
-        joint_deg=raw["joint_deg"].copy(),
-        joint_deg_s=raw["joint_deg_s"].copy(),
-        robot_mode=int(raw["robot_mode"]),
-        enabled=bool(raw["enabled"]),
-        main_code=int(raw["main_code"]),
-        sub_code=int(raw["sub_code"]),
-        emergency_stop=bool(raw["emergency_stop"]),
-        safety_stop=bool(raw["safety_stop_0"] or raw["safety_stop_1"]),
-        collision=bool(raw["collision"]),
-        gripper_percent=int(raw["gripper_position"]),
-        gripper_fault=int(raw["gripper_fault"]),
-        motion_done=bool(raw["motion_done"]),
-        stamp_s=stamp_s,
-    )
+    count = int.from_bytes(frame[1230:1234], "little") if len(frame) == FRAME_BYTES else None
+    return state_of(raw, stamp_s, count)
 
 
-@dataclass
-class FrameStream:
-    """Cuts a byte stream into checked frames, whatever the pieces it arrives in.
+class FrameStream(FrameCutter):
+    """The frames of port 20004."""
 
-    dropped: candidates with the right head and a plausible length whose checksum was wrong.
-    skipped_bytes: bytes that belonged to no frame.
-    """
+    length_bytes = 5
 
-    dropped: int = 0
-    skipped_bytes: int = 0
-    _buffer: bytearray = field(default_factory=bytearray)
+    def frame_size(self, begin: bytearray) -> int:
+        size = int.from_bytes(begin[3:5], "little") + 7
+        return size if MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES else 0
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The whole frames that `data` completes, in order."""
-        self._buffer += data
-        frames = []
-        while self._seek_head():
-            size = int.from_bytes(self._buffer[3:5], "little") + 7
-            if not MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES:
-                self._skip(1)
-            elif len(self._buffer) < size:
-                break
-            elif checksum(self._buffer[: size - 2]) == int.from_bytes(self._buffer[size - 2 : size], "little"):
-                frames.append(bytes(self._buffer[:size]))
-                del self._buffer[:size]
-            else:
-                # Only the head is given up: a true frame may begin inside a false one.
-                self.dropped += 1
-                self._skip(1)
-        return frames
-
-    def _seek_head(self) -> bool:
-        """Bring a head with its length to the front of the buffer; False when more bytes are needed."""
-        at = self._buffer.find(HEAD)
-        if at < 0:
-            # The last byte may be the first half of a head.
-            self._skip(len(self._buffer) - self._buffer.endswith(HEAD[:1]))
-            return False
-        self._skip(at)
-        return len(self._buffer) >= 5
-
-    def _skip(self, count: int) -> None:
-        self.skipped_bytes += count
-        del self._buffer[:count]
+    def is_good(self, frame: bytes) -> bool:
+        return checksum(frame[:-2]) == int.from_bytes(frame[-2:], "little")
 
 
 ERRORS = {

@@ -7,9 +7,10 @@ import numpy as np
 
 from real.bench import EmulatedBench
 from real.camera import EmulatorCamera
-from real.driver import FairinoDriver
+from real.driver import FairinoDriver, Ports
 from real.emulator import Emulator, EmulatorConfig
 from real.env import RobotEnv
+from real.launch import PORTS
 from sim.contract import Observation
 from sim.robot import FR3
 
@@ -89,9 +90,9 @@ class Swing:
 class Running:
     """An emulator in a thread of this process."""
 
-    def __init__(self, firmware: str = "V3.8.7"):
+    def __init__(self, firmware: str = "3.9.6", faults: str = ""):
         self.world = FakeWorld()
-        config = EmulatorConfig(rpc_port=0, state_port=0, camera_port=0, bench_port=0, firmware=firmware)
+        config = EmulatorConfig(**dict.fromkeys(PORTS, 0), firmware=firmware, faults=faults)
         self.emulator = Emulator(config, self.world)
         self.controller = self.emulator.controller
         self.ports = self.emulator.ports
@@ -101,8 +102,12 @@ class Running:
     def address(self, name: str) -> tuple[str, int]:
         return HOST, self.ports[name]
 
-    def driver(self, deadline_s: float = 5.0) -> FairinoDriver:
-        return FairinoDriver(HOST, self.ports["rpc_port"], self.ports["state_port"], deadline_s=deadline_s)
+    @property
+    def driver_ports(self) -> Ports:
+        return Ports(*(self.ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
+
+    def driver(self, deadline_s: float = 5.0, servo: str = "auto") -> FairinoDriver:
+        return FairinoDriver(HOST, self.driver_ports, deadline_s=deadline_s, servo=servo)
 
     def stop(self) -> None:
         self.emulator.ending.set()

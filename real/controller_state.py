@@ -1,0 +1,55 @@
+"""What the controller said in one state frame, of whichever protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ControllerState:
+    """Degrees; stamp_s on this machine's monotonic clock, when the frame was received."""
+
+    joint_deg: np.ndarray  # (6,) measured
+    joint_deg_s: np.ndarray  # (6,)
+    robot_mode: int  # 0 automatic, 1 manual
+    enabled: bool
+    main_code: int
+    sub_code: int
+    emergency_stop: bool
+    safety_stop: bool
+    collision: bool
+    gripper_percent: int  # 0 closed, 100 open
+    gripper_fault: int
+    motion_done: bool
+    servo_count: int | None = None  # ServoJ calls taken so far; None where the frame does not tell
+    stamp_s: float = 0.0
+
+    @property
+    def faulted(self) -> bool:
+        return bool(self.main_code or self.sub_code)
+
+    @property
+    def must_stop(self) -> bool:
+        """A fault or a stop: nothing may be streamed."""
+        return self.faulted or self.emergency_stop or self.safety_stop or self.collision
+
+
+def state_of(values: Mapping | np.void, stamp_s: float, servo_count: int | None) -> ControllerState:
+    """The state in a decoded frame whose fields are named as in `wire.FRAME`."""
+    return ControllerState(
+        joint_deg=values["joint_deg"].copy(),
+        joint_deg_s=values["joint_deg_s"].copy(),
+        robot_mode=int(values["robot_mode"]),
+        enabled=bool(values["enabled"]),
+        main_code=int(values["main_code"]),
+        sub_code=int(values["sub_code"]),
+        emergency_stop=bool(values["emergency_stop"]),
+        safety_stop=bool(values["safety_stop_0"] or values["safety_stop_1"]),
+        collision=bool(values["collision"]),
+        gripper_percent=int(values["gripper_position"]),
+        gripper_fault=int(values["gripper_fault"]),
+        motion_done=bool(values["motion_done"]),
+        servo_count=servo_count,
+        stamp_s=stamp_s,
+    )
