@@ -9,10 +9,13 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
+from sim.bounds import Bounds
 from sim.errors import UserError, nearest
 from sim.parts import Shape
 from sim.shapes import SHAPES
 
+SWITCHED = ("geom_contype", "geom_conaffinity", "geom_group")
+SCALED = ("geom_pos", "geom_size", "geom_rbound", "geom_aabb")
 HIDDEN_GROUP = 5  # drawn by no renderer of ours
 # Off the origin along every axis: a body whose frame is its inertia's would be compiled to ignore a new one.
 COMPILED_COM_M = (0.0011, 0.0012, 0.0013)
@@ -53,10 +56,10 @@ class Slot:
         self._all = np.concatenate(list(self.geoms.values()))
         if (model.geom_group[self._all] == HIDDEN_GROUP).any():
             raise ValueError(f"slot {name!r} is dressed already")
-        fields = ("geom_contype", "geom_conaffinity", "geom_group", "geom_pos", "geom_size", "geom_rbound")
         self.edition = 0  # grows when a mesh changes
         self.worn_meshes: list[int] = []
-        self._compiled = {field: getattr(model, field).copy() for field in fields}
+        self._compiled = {field: getattr(model, field).copy() for field in (*SWITCHED, *SCALED)}
+        self._bounds = {shape: Bounds(model, self.body, self.touched(shape)) for shape in shapes}
         self._vertices = {mesh: self._mesh_rows(mesh).copy() for shape in shapes for mesh in self.meshes(shape)}
 
     def meshes(self, shape: str) -> list[int]:
@@ -80,9 +83,9 @@ class Slot:
             raise UserError(f"scale={scale} of a {shape}: expected more than 0, at most {known.max_scale}")
         self._hide()
         model, compiled, ratio = self._model, self._compiled, scale / known.max_scale
-        for field in ("geom_contype", "geom_conaffinity", "geom_group"):
+        for field in SWITCHED:
             getattr(model, field)[geoms] = compiled[field][geoms]
-        for field in ("geom_pos", "geom_size", "geom_rbound"):
+        for field in SCALED:
             getattr(model, field)[geoms] = compiled[field][geoms] * ratio
         self.worn_meshes = self.meshes(shape)
         self.edition += bool(self.worn_meshes)
@@ -92,6 +95,7 @@ class Slot:
         model.body_mass[self.body] = mass
         model.body_ipos[self.body] = known.com_m * scale
         model.body_inertia[self.body] = known.inertia_per_kg * (mass * scale**2 * inertia)
+        self._bounds[shape].fit(model)
 
     def paint(self, shape: str, rgb: Sequence[float]) -> None:
         """Give `shape` its colour; parts with a colour of their own (steel, paper) keep it."""

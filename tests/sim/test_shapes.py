@@ -271,3 +271,51 @@ def test_figures_fit_the_gripper(shape):
     assert 0.85 * low >= 0.010, "the fingers end 10 mm below the tool point"
     assert np.abs(shape.com_m).max() < 0.015
     assert shape.inertia_per_kg.max() < np.sum(np.sort(shape.inertia_per_kg)[:2]), "no rigid body has such moments"
+
+
+# ---- contacts ------------------------------------------------------------------------------------
+
+
+def probed(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """With a hand of three small boxes that can be put anywhere."""
+    probe = spec.worldbody.add_body(name="probe", mocap=True)
+    for k in range(3):
+        probe.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.004, 0.011, 0.015], pos=[0.012 * k, 0, 0])
+    return spec.compile()
+
+
+def gaps(model: mujoco.MjModel, places: np.ndarray) -> list[np.ndarray]:
+    """Depths of all contacts of the slot with the probe at each place (x y z qw qx qy qz), in order."""
+    data, found = mujoco.MjData(model), []
+    data.qpos[-7:] = [0, 0, 0.5, 1, 0, 0, 0]
+    for place in places:
+        data.mocap_pos[0], data.mocap_quat[0] = place[:3] + [0, 0, 0.5], place[3:] / np.linalg.norm(place[3:])
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_collision(model, data)
+        found.append(np.sort(data.contact.dist))
+    return found
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_worn_shape_is_touched_wherever_the_shape_compiled_alone_is(name):
+    """Oracle: the scaled shape alone, every pair of geoms tried; the slot has MuJoCo's tree of bounding boxes."""
+    shape, scale = SHAPES[name], 0.85
+    rng = np.random.default_rng(5)
+    places = np.column_stack([rng.uniform(-1, 1, (300, 3)) * [0.06, 0.06, 0.06], rng.normal(size=(300, 4))])
+    spec = mujoco.MjSpec()
+    add_slot(spec, "slot", list(SHAPES), [0, 0, 0])
+    worn = probed(spec)
+    slot = Slot(worn, "slot", list(SHAPES))
+    for other in (*SHAPES, name):
+        slot.wear(other, scale=scale)
+    spec = mujoco.MjSpec()
+    body = spec.worldbody.add_body(name="slot", mass=0.1, inertia=[1e-4] * 3, explicitinertial=True)
+    body.add_freejoint()
+    dataclasses.replace(shape, max_scale=scale).add(spec, body, "slot")
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+    expected = gaps(probed(spec), places)
+    assert sum(len(depths) > 0 for depths in expected) > 15
+    for depths, right in zip(gaps(worn, places), expected, strict=True):
+        assert len(depths) == len(right)
+        np.testing.assert_allclose(depths, right, atol=1e-7)
