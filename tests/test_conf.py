@@ -17,6 +17,7 @@ from sim.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.config import CONF, load, typed
 from sim.errors import UserError
+from sim.guard_benchmark import GuardBenchmarkConfig
 from sim.randomize import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
 from sim.view import ViewConfig
@@ -27,6 +28,7 @@ PROGRAMS = {
     "train": ("policies.train", TrainConfig),
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
+    "guard_benchmark": ("sim.guard_benchmark", GuardBenchmarkConfig),
     "recap": ("rl.recap", RecapConfig),
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
