@@ -1,8 +1,8 @@
 """The second pair of eyes: the same scene drawn with Filament, MuJoCo's physically based renderer.
 
 Training never sees these pictures, so they stand in for reality when sim-to-real loss is measured. They
-come from the same compiled model as `sim.world.Renderer`'s and follow every edit made to it in place, but
-for the pixels of textures and the vertices of meshes, which are uploaded once.
+come from the same compiled model as `sim.renderer.OpenGlRenderer`'s and follow every edit made to it in place, but
+for the pixels of textures, which are uploaded once.
 
 Filament's own post-processing is off: it dithers with a noise that goes on from picture to picture, so the
 same episode would not give the same pictures twice. Anti-aliasing, tone mapping and the display's transfer
@@ -33,9 +33,11 @@ SLICES = 48  # of round primitives
 # luminance = illuminance / pi, exposure = 1 / (1.2 * 2^EV) with EV = log2(16^2 * 125).
 WHITE_LUX = np.pi * 1.2 * 16.0**2 * 125.0
 KEY_GAIN, ENVIRONMENT_GAIN = 0.6, 0.2  # of MuJoCo's light coefficients; chosen by eye, see `_Lights`
-# What a geom looks like; whatever of it changes is uploaded anew.
+# Ambient occlusion would leak 1.4 MB a picture (MuJoCo 4.0.0 on Mesa's Vulkan driver) and halve the speed.
+VIEW = '<mujoco><custom><numeric name="filament.ao.enabled" data="0"/></custom></mujoco>'
+# What Filament has copies of.
 LOOKS = (
-    "geom_type", "geom_dataid", "geom_group", "geom_matid", "geom_size", "geom_rgba",
+    "mesh_vert", "geom_type", "geom_dataid", "geom_group", "geom_matid", "geom_size", "geom_rgba",
     "mat_rgba", "mat_texid", "mat_texrepeat", "mat_texuniform", "mat_emission", "mat_specular", "mat_shininess",
     "mat_reflectance", "mat_metallic", "mat_roughness",
 )  # fmt: skip
@@ -97,37 +99,71 @@ class _Stage:
         with _silent_stdout():
             self._context = mjrf.Context(mjrf.ContextConfig(graphics_api=mjrf.GraphicsApi.GRAPHICS_API_VULKAN))
         self._scene = self._context.create_scene(mjrf.SceneParams())
-        self._scene.configure_from_model(model)
-        self._resources = mjrf.ModelResources(self._context, model)
-        self._lights = _Lights(self._context, self._scene, self._resources, model)
+        self._scene.configure_from_model(mujoco.MjModel.from_xml_string(VIEW))
         self._camera = _ModelCamera(model)
         self._canvas = _Canvas(self._context, height, width)
-        self._option = mujoco.MjvOption()
-        self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
-        self._option.sitegroup[:] = 0
-        self._bodies: mjrf.ModelRenderables | None = None
-        self._looks: list[bytes] = []
+        self._copied = self._looks()
+        self._copies = _Copies(self._context, self._scene, model)
 
     def draw(self, data: mujoco.MjData, camera: int) -> np.ndarray:
         """float32 (H, W, 3), 0..1, proportional to the light that arrives."""
-        self._follow_edits()
-        self._lights.update(data)
-        self._bodies.update(data)
+        looks = self._looks()
+        if looks != self._copied:
+            self._copies.leave()
+            self._copies = _Copies(self._context, self._scene, self._model)
+            self._copied = looks
+        self._copies.update(data)
         return self._canvas.draw(self._scene, self._camera.seen(data, camera))
 
-    def _follow_edits(self) -> None:
-        """Filament copies a geom's size, colour and material when it is made: make them anew after an edit."""
-        looks = [getattr(self._model, name).tobytes() for name in LOOKS]
-        if looks != self._looks:
-            self._model.vis.quality.numslices, self._model.vis.quality.numstacks = SLICES, SLICES // 2
-            self._bodies = None  # leave the scene before the next ones enter
-            self._bodies = mjrf.ModelRenderables(self._scene, self._resources)
-            self._bodies.set_options(self._option)
-            self._looks = looks
+    def _looks(self) -> list[bytes]:
+        return [getattr(self._model, name).tobytes() for name in LOOKS]
 
     def close(self) -> None:
         """What lives in the context goes before it."""
-        self._bodies = self._lights = self._canvas = self._resources = self._scene = self._context = None
+        self._copies.leave()
+        del self._copies, self._canvas, self._scene, self._context
+
+
+class _Copies:
+    """What Filament copies from the model when it is made, and so has to be made anew after an edit."""
+
+    def __init__(self, context: mjrf.Context, scene: mjrf.Scene, model: mujoco.MjModel):
+        model.vis.quality.numslices, model.vis.quality.numstacks = SLICES, SLICES // 2
+        option = mujoco.MjvOption()
+        option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
+        option.sitegroup[:] = 0
+        self._resources = mjrf.ModelResources(context, model)
+        self._lights = _Lights(context, scene, self._resources, model)
+        self._bodies = mjrf.ModelRenderables(scene, self._resources)
+        self._bodies.set_options(option)
+        _settle_colours(model, scene, self._bodies)
+
+    def update(self, data: mujoco.MjData) -> None:
+        self._lights.update(data)
+        self._bodies.update(data)
+
+    def leave(self) -> None:
+        """Out of the scene, what uses the others first."""
+        self._lights.leave()
+        del self._bodies, self._lights, self._resources
+
+
+def _settle_colours(model: mujoco.MjModel, scene: mjrf.Scene, bodies: mjrf.ModelRenderables) -> None:
+    """By MuJoCo's rule a geom's own colour goes before its material's; Filament has it the other way round.
+
+    What is wholly transparent is not there: Filament would show its shadow and its gloss.
+    """
+    unset = np.array([0.5, 0.5, 0.5, 1.0], np.float32)
+    for geom, material in enumerate(model.geom_matid):
+        own = model.geom_rgba[geom]
+        rgba = model.mat_rgba[material] if material >= 0 and np.array_equal(own, unset) else own
+        body = bodies.get_renderable(mujoco.mjtObj.mjOBJ_GEOM, geom)
+        if material >= 0:
+            look = body.get_material()
+            look.color = rgba
+            body.set_material(look)
+        if rgba[3] == 0:
+            scene.remove_renderable(body)
 
 
 class _Lights:
@@ -137,14 +173,14 @@ class _Lights:
     that shows a white surface in the middle of the scene as `KEY_GAIN`, falling off as real light does.
     """
 
-    def __init__(self, context: mjrf.Context, stage: mjrf.Scene, resources: mjrf.ModelResources, model: mujoco.MjModel):
-        self._model = model
-        self._lights = mjrf.ModelLights(stage, resources)  # also hangs up the sky
+    def __init__(self, context: mjrf.Context, scene: mjrf.Scene, resources: mjrf.ModelResources, model: mujoco.MjModel):
+        self._model, self._scene = model, scene
+        self._lights = mjrf.ModelLights(scene, resources)  # also hangs up the sky
         self._sky = _environment_texture(context)
         self._environment = context.create_light(
             mjrf.LightParams(type=mjrf.LightType.LIGHT_IMAGE, texture=self._sky, intensity=0.0)
         )
-        stage.add_light(self._environment)
+        scene.add_light(self._environment)
         for i in range(model.nlight):
             self._lights.get_light(i).set_shadow_map_size(SHADOW_MAP_PX)
 
@@ -161,15 +197,22 @@ class _Lights:
         fill = head.ambient.mean() + (head.diffuse.mean() if head.active else 0.0)
         self._environment.set_intensity(ENVIRONMENT_GAIN * WHITE_LUX * fill)
 
+    def leave(self) -> None:
+        self._scene.remove_light(self._environment)
+        del self._environment, self._sky, self._lights
+
 
 def _environment_texture(context: mjrf.Context) -> mjrf.Texture:
     """The surroundings that light the scene softly and that shiny things mirror: the picture MuJoCo brings."""
     picture = (Path(mujoco.studio.__file__).parent / "assets" / "ibl.ktx").read_bytes()
     texture = context.create_texture(
         mjrf.TextureConfig(
-            width=len(picture), height=0, format=mjrf.PixelFormat.PIXEL_FORMAT_KTX,
-            color_space=mjrf.ColorSpace.COLORSPACE_AUTO, sampler_type=mjrf.SamplerType.TEXTURE_CUBE,
-        )  # fmt: skip
+            width=len(picture),
+            height=0,
+            format=mjrf.PixelFormat.PIXEL_FORMAT_KTX,
+            color_space=mjrf.ColorSpace.COLORSPACE_AUTO,
+            sampler_type=mjrf.SamplerType.TEXTURE_CUBE,
+        )
     )
     data = mjrf.TextureData()
     data.set_image(picture)
@@ -198,23 +241,25 @@ class _ModelCamera:
 class _Canvas:
     """What Filament draws on and where the pixels arrive."""
 
-    def __init__(self, context: mjrf.Context, width: int, height: int):
+    def __init__(self, context: mjrf.Context, height: int, width: int):
         self._context = context
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._area = mjrf.Rect(left=0, bottom=0, width=width, height=height)
         self._target = context.create_render_target(
             mjrf.RenderTargetConfig(
-                width=width, height=height, color_format=mjrf.PixelFormat.PIXEL_FORMAT_RGB8,
+                width=width,
+                height=height,
+                color_format=mjrf.PixelFormat.PIXEL_FORMAT_RGB8,
                 depth_format=mjrf.PixelFormat.PIXEL_FORMAT_DEPTH32F,
-            )  # fmt: skip
+            )
         )
         self._read = mjrf.ReadRequest(target=self._target)
         self._read.set_buffer(self._pixels)
 
-    def draw(self, stage: mjrf.Scene, camera: mjrf.Camera) -> np.ndarray:
+    def draw(self, scene: mjrf.Scene, camera: mjrf.Camera) -> np.ndarray:
         """float32 (H, W, 3), 0..1, proportional to the light that arrives."""
         request = mjrf.RenderRequest(
-            scene=stage, camera=camera, target=self._target, viewport=self._area, post_processing=False
+            scene=scene, camera=camera, target=self._target, viewport=self._area, post_processing=False
         )
         self._context.wait_for_frame(self._context.render([request], [self._read]))
         return self._pixels.astype(np.float32) / 255
