@@ -15,12 +15,12 @@ from rich.progress import track
 from policies import checkpoint
 from policies.agent import load_agent
 from sim import results
+from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.film import Film
-from sim.guard import MotionGuard
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
@@ -75,7 +75,7 @@ class PolicyPlayer:
         height, width = self._agent.image_size
         render = replace(config.render, height=height, width=width)
         self._env = SimEnv(WorldConfig(config.task, config.randomize, render, config.split))
-        self._guard = MotionGuard(self._env.robot)
+        self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
         self._agent.decision_s = []

@@ -93,7 +93,9 @@ def play(env: RobotEnv, agent: Agent, config: RolloutConfig, writer: DatasetWrit
 
     A fault truncates its episode, which is kept, and is raised afterwards.
     """
-    guard = MotionGuard(env.robot)
+    from sim.clearance import Clearance  # MuJoCo, only where an arm moves
+
+    guard = MotionGuard(env.robot, Clearance(env.robot, config.robot.workspace))
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
         recorder = EpisodeRecorder()
         result = run_episode(env, agent, guard, seed, POLICY_PERIOD_S, recorder)

@@ -13,6 +13,7 @@ from real.env import RobotEnv
 from real.launch import EmulatorProcess
 from sim.errors import UserError, nearest
 from sim.robot import FR3
+from sim.workspace import Workspace
 
 KINDS = ("emulator", "fr3")
 STARTS = ("if_absent", "always", "never")
@@ -39,6 +40,7 @@ class RobotConfig:
     deadline_s: float = 2.0  # of each call to the controller
     gripper_index: int = 1
     speed_percent: int = 100
+    workspace: Workspace = field(default_factory=Workspace)  # what the motion guard keeps the arm to
     instruction: str | None = None
     time_limit_s: float = 30.0
     cameras: dict[str, int | str] = field(default_factory=dict)

@@ -16,11 +16,11 @@ from rich.progress import track
 from policies.agent import load_agent
 from rl.pool import CORRECTION, ROLLOUT
 from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
+from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.dataset import Dataset, DatasetWriter, Episode
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.guard import MotionGuard
 from sim.loop import Agent, EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.recorder import FPS, EpisodeRecorder, features
@@ -48,7 +48,7 @@ class RolloutPlayer:
 
     def __init__(self, world: WorldConfig, behaviour: Behaviour):
         self._env = SimEnv(world)
-        self._guard = MotionGuard(self._env.robot)
+        self._guard = guarded(self._env.robot)
         self._agent = behaviour.agent()
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
 from sim.dataset import Dataset, DatasetWriter, Episode
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.expert import Expert
-from sim.guard import MotionGuard
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
@@ -66,7 +66,7 @@ class ExpertPlayer:
     def __init__(self, world: WorldConfig, perturb: float):
         self._env = SimEnv(world)
         self._expert = Expert(self._env, perturb)
-        self._guard = MotionGuard(self._env.robot)
+        self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder()

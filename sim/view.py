@@ -12,13 +12,13 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
+from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
 from sim.errors import UserError, nearest
 from sim.expert import Expert
 from sim.film import PRETTY, Film
-from sim.guard import MotionGuard
 from sim.loop import run_episode
 from sim.randomize import RandomizeConfig
 from sim.scene import RenderConfig
@@ -90,7 +90,7 @@ def main(config: ViewConfig) -> None:
     env = SimEnv(WorldConfig(config.task, config.randomize, config.render, config.split))
     agent = Expert(env) if config.act == "expert" else Idle()
     shown = Window(env) if os.environ.get("DISPLAY") else Film(env.world, config.render)
-    result = run_episode(env, agent, MotionGuard(env.robot), config.seed, POLICY_PERIOD_S, shown)
+    result = run_episode(env, agent, guarded(env.robot), config.seed, POLICY_PERIOD_S, shown)
     print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
           f"{result.time_s:.1f} s")  # fmt: skip
     if isinstance(shown, Window):

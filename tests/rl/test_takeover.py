@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
+from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.guard import MotionGuard
 from sim.loop import run_episode
 
 
@@ -50,7 +50,7 @@ def env():
 def play(env, policy, config=None, seed=500001):
     agent = TakeoverAgent(policy, Expert(env, perturb=0.0), Trigger(env, config or TriggerConfig()))
     steps = Steps()
-    result = run_episode(env, agent, MotionGuard(env.robot), seed, POLICY_PERIOD_S, steps)
+    result = run_episode(env, agent, guarded(env.robot), seed, POLICY_PERIOD_S, steps)
     return agent, steps, result
 
 

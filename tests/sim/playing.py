@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.guard import MotionGuard
 from sim.loop import EpisodeResult, run_episode
 from sim.randomize import nominal
 from sim.scene import RenderConfig
@@ -21,7 +21,7 @@ def calm(**changes) -> WorldConfig:
 
 
 def play_expert(env: SimEnv, seed: int, recorder=None, perturb: float = 0.5) -> EpisodeResult:
-    return run_episode(env, Expert(env, perturb), MotionGuard(env.robot), seed, POLICY_PERIOD_S, recorder)
+    return run_episode(env, Expert(env, perturb), guarded(env.robot), seed, POLICY_PERIOD_S, recorder)
 
 
 class CommandLog:
