@@ -12,7 +12,7 @@ STEEL = (0.72, 0.73, 0.75)
 PAPER = (0.93, 0.91, 0.85)
 CHARCOAL = (0.13, 0.13, 0.14)
 PLASTIC_KG_M3, STEEL_KG_M3 = 1000.0, 7800.0
-WALL = 0.008  # of a mug or bowl as it is touched: jaws would press a wall as thin as it is seen through to its far side
+WALL = 0.008  # of a mug or bowl as touched: the pads would be pressed through a wall as thin as the one that is seen
 FACES = (0.0, np.pi / 2)
 ACROSS = (np.pi / 2,)
 
@@ -20,8 +20,10 @@ ACROSS = (np.pi / 2,)
 def _cube() -> Shape:
     half = 0.020
     box = Part("box", (half, half, half), touched=True)
-    return Shape("cube", (box,), half, half * 2**0.5, 0.0, 2 * half, (0.05, 0.15), grasp_yaws_rad=FACES, max_scale=1.5,
-                 **block((half, half, half)))  # fmt: skip
+    return Shape(
+        "cube", (box,), half_height_m=half, radius_m=half * 2**0.5, grasp_height_m=0.0, grasp_width_m=2 * half,
+        mass_kg=(0.05, 0.15), grasp_yaws_rad=FACES, max_scale=1.5, **block((half, half, half)),
+    )  # fmt: skip
 
 
 def _book() -> Shape:
@@ -34,8 +36,10 @@ def _book() -> Shape:
         Part("box", (half[0] - 0.002, half[1] - 0.0016, cover), (0.0, 0.0005, 0.0), rgb=PAPER),
         touched("box", half),
     )
-    return Shape("book", parts, half[2], float(np.hypot(*half[:2])), 0.002, 2 * half[1], (0.05, 0.15),
-                 grasp_yaws_rad=ACROSS, **block(half))  # fmt: skip
+    return Shape(
+        "book", parts, half_height_m=half[2], radius_m=float(np.hypot(*half[:2])), grasp_height_m=0.002,
+        grasp_width_m=2 * half[1], mass_kg=(0.05, 0.15), grasp_yaws_rad=ACROSS, **block(half),
+    )  # fmt: skip
 
 
 def _ball() -> Shape:
@@ -43,8 +47,10 @@ def _ball() -> Shape:
     arc = np.linspace(0, np.pi, 11)
     skin = lathe([(radius * np.sin(a), -radius * np.cos(a)) for a in arc])
     parts = (seen(skin), touched("sphere", (radius,)))
-    return Shape("ball", parts, radius, radius, 0.0, 2 * radius, (0.03, 0.10), com_m=np.zeros(3),
-                 inertia_per_kg=np.full(3, 0.4 * radius**2), roll_friction_m=1e-3)  # fmt: skip
+    return Shape(
+        "ball", parts, half_height_m=radius, radius_m=radius, grasp_height_m=0.0, grasp_width_m=2 * radius,
+        mass_kg=(0.03, 0.10), com_m=np.zeros(3), inertia_per_kg=np.full(3, 0.4 * radius**2), roll_friction_m=1e-3,
+    )  # fmt: skip
 
 
 def _upright(radius: float, half: float) -> list[Part]:
@@ -57,8 +63,10 @@ def _cylinder() -> Shape:
     radius, half, round_off = 0.020, 0.025, 0.0015
     skin = lathe([(0, -half), (radius - round_off, -half), (radius, -half + round_off), (radius, half - round_off),
                   (radius - round_off, half), (0, half)])  # fmt: skip
-    return Shape("cylinder", (seen(skin), *_upright(radius, half)), half, radius, 0.004, 2 * radius, (0.05, 0.15),
-                 **solid((skin, 1.0)))  # fmt: skip
+    return Shape(
+        "cylinder", (seen(skin), *_upright(radius, half)), half_height_m=half, radius_m=radius, grasp_height_m=0.004,
+        grasp_width_m=2 * radius, mass_kg=(0.05, 0.15), **solid((skin, 1.0)),
+    )  # fmt: skip
 
 
 def _can() -> Shape:
@@ -69,7 +77,10 @@ def _can() -> Shape:
     tab = Part("box", (0.0065, 0.003, 0.0005), (0.004, 0.0, half - 0.0022), rgb=CHARCOAL)
     foot = lathe([(0, -half), (neck, -half), (radius, -half + 0.004), (0, -half + 0.005)])
     parts = (seen(side), seen(top, STEEL), seen(foot, STEEL), tab, *_upright(radius, half))
-    return Shape("can", parts, half, radius, 0.008, 2 * radius, (0.05, 0.20), **solid((side, 1.0)))
+    return Shape(
+        "can", parts, half_height_m=half, radius_m=radius, grasp_height_m=0.008, grasp_width_m=2 * radius,
+        mass_kg=(0.05, 0.20), **solid((side, 1.0)),
+    )  # fmt: skip
 
 
 def _bottle() -> Shape:
@@ -90,7 +101,10 @@ def _bottle() -> Shape:
         touched("cylinder", (neck + 0.0035, (0.024 - shoulder) / 2), (0.0, 0.0, (0.024 + shoulder) / 2)),
         touched("cylinder", (neck + 0.001, (half - 0.024) / 2), (0.0, 0.0, (half + 0.024) / 2)),
     )
-    return Shape("bottle", parts, half, radius, -0.010, 2 * radius, (0.05, 0.15), **solid((glass, 1.0), (cap, 1.0)))
+    return Shape(
+        "bottle", parts, half_height_m=half, radius_m=radius + 0.0003, grasp_height_m=-0.010, grasp_width_m=2 * radius,
+        mass_kg=(0.05, 0.15), **solid((glass, 1.0), (cap, 1.0)),
+    )  # fmt: skip
 
 
 def _mug() -> Shape:
@@ -110,21 +124,18 @@ def _mug() -> Shape:
         touched("box", (0.003, 0.003, high), (radius + reach - 0.002, 0.0, 0.0)),
         *(touched("box", (reach / 2, 0.003, 0.003), (radius + reach / 2, 0.0, s * (high - 0.002))) for s in (1, -1)),
     )
-    return Shape("mug", parts, half, radius + reach + 0.003, 0.006, 2 * radius, (0.08, 0.20), grasp_yaws_rad=ACROSS,
-                 **solid((cup, 1.0), (handle, 1.0)))  # fmt: skip
+    return Shape(
+        "mug", parts, half_height_m=half, radius_m=radius + reach + 0.003, grasp_height_m=0.006,
+        grasp_width_m=2 * radius, mass_kg=(0.08, 0.20), grasp_yaws_rad=ACROSS, **solid((cup, 1.0), (handle, 1.0)),
+    )  # fmt: skip
 
 
 def _bowl() -> Shape:
     rim, half, foot, wall = 0.0295, 0.017, 0.014, 0.0025
     outside = [(foot, -half), (foot, -half + 0.002), (0.021, -0.0115), (0.0262, -0.0050), (0.0286, 0.004),
                (rim, half - 0.0008)]  # fmt: skip
-    inside = [
-        (rim - wall, half - 0.0008),
-        (0.0286 - wall, 0.004),
-        (0.0232, -0.0042),
-        (0.018, -0.0095),
-        (0.010, -0.0122),
-    ]
+    inside = [(rim - wall, half - 0.0008), (0.0286 - wall, 0.004), (0.0232, -0.0042), (0.018, -0.0095),
+              (0.010, -0.0122)]  # fmt: skip
     skin = lathe([(0, -half), *outside, (rim - wall / 2, half), *inside, (0, -0.0128)])
     floor = 0.69 * foot
     parts = (
@@ -133,7 +144,10 @@ def _bowl() -> Shape:
         touched("box", (0.0155, 0.0155, 0.0065), (0.0, 0.0, -0.0085)),
         touched("box", (floor, floor, 0.0022), (0.0, 0.0, -half + 0.0022)),
     )
-    return Shape("bowl", parts, half, rim, 0.008, 2 * rim, (0.05, 0.15), **solid((skin, 1.0)))
+    return Shape(
+        "bowl", parts, half_height_m=half, radius_m=rim, grasp_height_m=0.008, grasp_width_m=2 * rim,
+        mass_kg=(0.05, 0.15), **solid((skin, 1.0)),
+    )  # fmt: skip
 
 
 def _screwdriver() -> Shape:
@@ -144,9 +158,8 @@ def _screwdriver() -> Shape:
     grip = lathe([(0, start), (0.7 * edge, start), (edge, start + 0.006), (edge, end - 0.016), (waist, end - 0.010),
                   (waist, end - 0.006), (collar, end - 0.002), (collar, end), (0, end)], 6, faceted=True)  # fmt: skip
     grip = grip.along_x()
-    shaft = lathe(
-        [(0, end - 0.001), (0.0032, end - 0.001), (0.0032, tip - 0.008), (0.0008, tip), (0, tip)], 10
-    ).along_x()
+    rod = [(0, end - 0.001), (0.0032, end - 0.001), (0.0032, tip - 0.008), (0.0008, tip), (0, tip)]
+    shaft = lathe(rod, 10).along_x()
     middle, length = (start + end) / 2, (end - start) / 2
     parts = (
         seen(grip),
@@ -155,8 +168,10 @@ def _screwdriver() -> Shape:
         touched("box", (length, flat, flat), (middle, 0.0, 0.0)),
         touched("box", ((tip - end) / 2, 0.0028, 0.0028), ((tip + end) / 2, 0.0, 0.0)),
     )
-    return Shape("screwdriver", parts, flat, tip, 0.002, 2 * flat, (0.04, 0.10), grasp_yaws_rad=ACROSS,
-                 **solid((grip, PLASTIC_KG_M3), (shaft, STEEL_KG_M3)))  # fmt: skip
+    return Shape(
+        "screwdriver", parts, half_height_m=flat, radius_m=tip + 0.001, grasp_height_m=0.002, grasp_width_m=2 * flat,
+        mass_kg=(0.04, 0.10), grasp_yaws_rad=ACROSS, **solid((grip, PLASTIC_KG_M3), (shaft, STEEL_KG_M3)),
+    )  # fmt: skip
 
 
 SHAPES: dict[str, Shape] = {

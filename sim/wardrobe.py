@@ -1,7 +1,7 @@
 """A slot: one free body that was compiled with every shape it may wear, and shows and feels one of them at a time.
 
 Changing costs no compilation. After all slots of a model are dressed, `mujoco.mj_setConst` derives what MuJoCo
-keeps of the masses; a picture needs `upload` first.
+keeps of the masses; an OpenGL context that exists already must be given `worn_meshes` anew (`mjr_uploadMesh`).
 """
 
 from collections.abc import Sequence
@@ -118,10 +118,3 @@ class Slot:
     def _mesh_rows(self, mesh: int) -> np.ndarray:
         first = self._model.mesh_vertadr[mesh]
         return self._model.mesh_vert[first : first + self._model.mesh_vertnum[mesh]]
-
-
-def upload(model: mujoco.MjModel, context: mujoco.MjrContext, slots: Sequence[tuple[Slot, str]]) -> None:
-    """Let an existing OpenGL context draw the worn shapes (slot, shape) at their present scale."""
-    for slot, shape in slots:
-        for mesh in slot.meshes(shape):
-            mujoco.mjr_uploadMesh(model, context, mesh)

@@ -12,7 +12,7 @@ from sim.meshing import bent_rod, lathe, mass_properties
 from sim.parts import Shape
 from sim.robot import FR3
 from sim.shapes import SHAPES, STEEL
-from sim.wardrobe import HIDDEN_GROUP, Slot, add_slot, upload
+from sim.wardrobe import HIDDEN_GROUP, Slot, add_slot
 
 SPOT_W = np.array([-0.33, 0.06])
 GRIPPED, SETTLE_STEPS, LIFT_M = 0.004, 500, 0.08
@@ -191,7 +191,8 @@ def drawn(model: mujoco.MjModel, slot: Slot, shape: str, scale: float, renderer:
     """Where `shape`, seen from straight above, covers the black ground: (H, W) bool."""
     slot.wear(shape, scale=scale)
     slot.paint(shape, (1.0, 1.0, 1.0))
-    upload(model, renderer._mjr_context, [(slot, shape)])
+    for mesh in slot.worn_meshes:
+        mujoco.mjr_uploadMesh(model, renderer._mjr_context, mesh)
     data = stand(model, slot, 0.1)
     mujoco.mj_kinematics(model, data)
     camera = mujoco.MjvCamera()
@@ -267,6 +268,8 @@ def test_a_closed_bent_rod_has_the_volume_of_its_length():
 def test_figures_fit_the_gripper(shape):
     assert shape.max_scale * shape.grasp_width_m <= 0.0661
     assert 0.020 <= 2 * shape.half_height_m <= 0.090
+    outlines = [np.hypot(*part.mesh.vertices[:, :2].T).max() for part in shape.parts if part.mesh is not None]
+    assert max(outlines, default=0.0) <= shape.radius_m + 1e-9
     low = shape.half_height_m + shape.grasp_height_m
     assert 0.85 * low >= 0.010, "the fingers end 10 mm below the tool point"
     assert np.abs(shape.com_m).max() < 0.015
