@@ -10,6 +10,7 @@ firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accident
 
 import contextlib
 import functools
+import os
 import signal
 import sys
 import threading
@@ -172,7 +173,7 @@ class Emulator:
 
 
 def _watch_stdin(ending: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):  # no buffer: its lock would outlive the program's end
         pass
     ending.set()
 

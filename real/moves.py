@@ -9,7 +9,7 @@ from real.controller import BAD_COUNT, BAD_VALUE, BEYOND_LIMIT, FAILED, OK, Cont
 from real.plans import UNREACHABLE, joint_path, line_path
 
 POLL_S = 0.004
-BLOCK = -1  # of blendT and blendR: return when the motion is done
+SETTLE_S, STILL_RAD_S = 0.5, 0.002  # the arm follows its command with a lag
 STEP_DEG = 4.0  # of a joint in one cycle along a line; more and the pose is near a singularity
 ABSOLUTE, IN_BASE, IN_TOOL = 0, 1, 2
 
@@ -109,6 +109,9 @@ class Moves:
             return OK
         goal_deg = self._c.drives.end_deg
         while self._c.drives.path_cycles:
+            time.sleep(POLL_S)
+        ends_s = time.monotonic() + SETTLE_S
+        while np.abs(self._c.twin.speed_rad_s()).max() > STILL_RAD_S and time.monotonic() < ends_s:
             time.sleep(POLL_S)
         stopped = np.abs(self._c.drives.target_deg - goal_deg).max() > 0.1
         return FAILED if stopped else OK

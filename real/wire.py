@@ -2,9 +2,10 @@
 
 Frame, little endian and packed: u16 0x5A5A, u8 count, u16 payload length, payload, u16 checksum
 (byte sum of everything before it, low 16 bits). The controller pushes frames unasked. Fields up to
-byte 886 are the same in every release; the rest depends on the release, which the length tells:
-888 bytes up to V3.7.7, 902 up to V3.8.3, 958 up to V3.8.6, 1236 up to V3.9.4 (sizes and offsets as
-in the vendor's SDK structs). Joints in degrees, lengths in mm, as on the wire.
+byte 886 are the same in every release, later ones were only ever added, so a frame is read as far
+as it reaches. Sizes and offsets as in the structs of the vendor's Python SDK 2.0.8 to 2.2.4. Since
+2.1.2 (V3.8.2) that SDK reads only frames at least two bytes longer than its own struct; so long
+they are made here, which its C++ sibling reads too. Joints in degrees, lengths in mm.
 """
 
 import re
@@ -16,7 +17,7 @@ from real.framing import FrameCutter
 from sim.errors import UserError
 
 MIN_FRAME_BYTES, MAX_FRAME_BYTES = 888, 2048
-FRAME_BYTES = 1236  # V3.8.7 and later
+FRAME_BYTES = 1238  # V3.8.7 and later
 _COMMON_BYTES = 886
 
 # (offset, name, type); the order of the vendor's struct.
@@ -43,8 +44,12 @@ _COMMON = (
     (771, "enabled", "<i4"), (775, "driver_torque", "<6f8"), (823, "driver_temperature", "<6f8"),
     (871, "clock", "9u1"), (880, "upgrade_state", "<i4"), (884, "end_lua_error", "<u2"),
 )  # fmt: skip
-# Between 886 and 1182 stand smart tool, coordinate systems and load; their offsets are not settled.
-_SERVO = ((1182, "servo_target_deg", "<6f8"), (1230, "servo_count", "<i4"))
+# Since V3.8.6 and V3.8.7.
+_LATER = (
+    (958, "tool_coord", "<6f8"), (1006, "wobj_coord", "<6f8"), (1150, "payload", "<f8"), (1158, "pay_cog", "<3f8"),
+    (1182, "servo_target_deg", "<6f8"), (1230, "servo_count", "<i4"),
+)  # fmt: skip
+_COUNT_END = 1234
 
 
 def _dtype(fields: tuple, size: int) -> np.dtype:
@@ -53,12 +58,12 @@ def _dtype(fields: tuple, size: int) -> np.dtype:
 
 
 COMMON = _dtype(_COMMON, _COMMON_BYTES)
-FRAME = _dtype(_COMMON + _SERVO, FRAME_BYTES)
+FRAME = _dtype(_COMMON + _LATER, FRAME_BYTES)
 
 
 def frame_bytes(version: tuple[int, int, int]) -> int:
     """How long the state frame of a controller release is."""
-    sizes = (((3, 8, 7), FRAME_BYTES), ((3, 8, 4), 958), ((3, 7, 8), 902))
+    sizes = (((3, 8, 7), FRAME_BYTES), ((3, 8, 6), 1186), ((3, 8, 3), 960), ((3, 8, 2), 954), ((3, 7, 8), 902))
     return next((size for since, size in sizes if version >= since), MIN_FRAME_BYTES)
 
 
@@ -89,7 +94,7 @@ def encode(values: dict, count: int = 0, size: int = FRAME_BYTES) -> bytes:
 def parse(frame: bytes, stamp_s: float = 0.0) -> ControllerState:
     """The state in one whole, checked frame of any release."""
     raw = np.frombuffer(frame[:_COMMON_BYTES], COMMON)[0]
-    count = int.from_bytes(frame[1230:1234], "little") if len(frame) == FRAME_BYTES else None
+    count = int.from_bytes(frame[1230:_COUNT_END], "little") if len(frame) >= _COUNT_END + 2 else None
     return state_of(raw, stamp_s, count)
 
 

@@ -13,7 +13,7 @@ from sim.errors import UserError
 JOINTS = (10.5, -80.25, 100.0, -110.125, -85.0, 15.75)
 
 
-def by_hand(size: int = 1236) -> bytes:
+def by_hand(size: int = 1238) -> bytes:
     """A frame packed with struct, offsets typed from the table; knows nothing of wire.py."""
     frame = bytearray(size)
     struct.pack_into("<HBH", frame, 0, 0x5A5A, 7, size - 7)
@@ -26,14 +26,14 @@ def by_hand(size: int = 1236) -> bytes:
     struct.pack_into("<H", frame, 567, 300)
     frame[571] = 42
     struct.pack_into("<i", frame, 771, 1)
-    if size == 1236:
+    if size == 1238:
         struct.pack_into("<6di", frame, 1182, 6, 5, 4, 3, 2, 1, 1234)
     total = sum(frame[:-2]) & 0xFFFF
     struct.pack_into("<H", frame, size - 2, total)
     return bytes(frame)
 
 
-@pytest.mark.parametrize("size", [888, 902, 958, 1236])
+@pytest.mark.parametrize("size", [888, 902, 954, 960, 1186, 1238])
 def test_parse_reads_every_field_at_its_documented_offset(size):
     [frame] = wire.FrameStream().feed(by_hand(size))
     state = wire.parse(frame, stamp_s=2.5)
@@ -48,7 +48,7 @@ def test_parse_reads_every_field_at_its_documented_offset(size):
     assert (state.gripper_percent, state.gripper_fault, state.stamp_s) == (42, 300, 2.5)
 
 
-@pytest.mark.parametrize("size", [888, 902, 958, 1236])
+@pytest.mark.parametrize("size", [888, 902, 954, 960, 1186, 1238])
 def test_encode_gives_the_same_bytes(size):
     values = {
         "program_state": 1, "robot_state": 2, "main_code": 29, "sub_code": 3, "robot_mode": 1,
@@ -70,7 +70,15 @@ def test_fields_do_not_overlap_and_leave_no_gap_up_to_886():
 
 @pytest.mark.parametrize(
     ("version", "size"),
-    [((3, 7, 6), 888), ((3, 8, 0), 902), ((3, 8, 5), 958), ((3, 8, 7), 1236), ((3, 9, 4), 1236)],
+    [
+        ((3, 7, 6), 888),
+        ((3, 8, 0), 902),
+        ((3, 8, 2), 954),
+        ((3, 8, 5), 960),
+        ((3, 8, 6), 1186),
+        ((3, 8, 7), 1238),
+        ((3, 9, 4), 1238),
+    ],  # fmt: skip
 )
 def test_frame_size_follows_the_release(version, size):
     assert wire.frame_bytes(version) == size
@@ -106,7 +114,7 @@ frames = st.builds(
     lambda joints, count, size: wire.encode({"joint_deg": joints}, count, size),
     st.lists(st.floats(-200, 200), min_size=6, max_size=6),
     st.integers(0, 255),
-    st.sampled_from([888, 902, 958, 1236]),
+    st.sampled_from([888, 902, 954, 960, 1186, 1238]),
 )
 # Garbage may hold the head by itself, followed by a length that looks right.
 garbage = st.one_of(
