@@ -13,6 +13,7 @@ class Ticker:
         self.period_s = period_s
         self.overruns = 0  # waits that began a whole period or more after their deadline
         self.worst_late_s = 0.0
+        self.late_s: list[float] | None = None  # of every wait, when a list is put here
         self._now, self._sleep = now, sleep
         self.restart()
 
@@ -30,6 +31,8 @@ class Ticker:
             self._sleep(-late_s)
             late_s = max(self._now() - self._deadline_s, 0.0)
         self.worst_late_s = max(self.worst_late_s, late_s)
+        if self.late_s is not None:
+            self.late_s.append(late_s)
         missed = int(late_s // self.period_s)
         self.overruns += missed > 0
         self._deadline_s += (missed + 1) * self.period_s

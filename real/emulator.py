@@ -200,7 +200,6 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    sys.setswitchinterval(0.0005)  # the cycle must not wait 5 ms for a thread that parses XML
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: emulator.ending.set())
     if config.end_with_stdin:
