@@ -14,7 +14,7 @@ from sim.kinematics import BenchKinematics, tool_down
 from sim.scene import Scene
 from sim.parts import Shape
 from sim.shapes import SHAPES
-from sim.layout import half_height_m
+from sim.layout import AREA_X_M, AREA_Y_M, half_height_m, within_reach
 
 # How the wrist may turn when its range does not allow the yaw: to another face of a cube that is to be
 # grasped; by little when the cube is held and any yaw will do.
@@ -22,7 +22,9 @@ FACES = (0.0, np.pi / 2, -np.pi / 2, np.pi)
 HALF_TURNS = (0.0, np.pi, -np.pi)  # of a parallel jaw: the same grasp
 LEAST_TURNS = (0.0, np.pi / 6, -np.pi / 6, np.pi / 3, -np.pi / 3, np.pi / 2, -np.pi / 2)
 LOWEST_TOOL_M = 0.014  # the fingers end 10 mm below the tool point
+STRAY_RAD = np.pi / 2  # of all joints but the last from home: beyond, another elbow or shoulder
 LINE_STEP_M = 0.02  # between the way-points of a straight line
+ROOM_M = 0.10  # between the middles of what stands on the table, so that the fingers find room
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,19 @@ class Hand:
         """
         if yaw_rad is None:
             yaw_rad, turns = self.yaw_rad, LEAST_TURNS
-        poses = (self._kinematics.inverse(pos_w, tool_down(yaw_rad + turn), self.joints_rad) for turn in turns)
+        poses = (self._pose(pos_w, yaw_rad + turn) for turn in turns)
         # Out of reach: stay, and time out.
         self.joints_rad = next((pose for pose in poses if pose is not None), self.joints_rad)
         self.legs.append(Leg(name, self.joints_rad, opening, np.asarray(pos_w, float), **how))
+
+    def _pose(self, pos_w: Sequence[float] | np.ndarray, yaw_rad: float) -> np.ndarray | None:
+        """(joints,) rad that reach it, bent the way the arm is bent at home: found from here, else from there."""
+        home = np.array(self.scene.robot.home_rad)
+        for near in (self.joints_rad, home):
+            pose = self._kinematics.inverse(pos_w, tool_down(yaw_rad), near)
+            if pose is not None and np.abs(pose - home)[:-1].max() < STRAY_RAD:
+                return pose
+        return None
 
     def line(self, name: str, pos_w: Sequence[float] | np.ndarray, opening: float, speed: float = 0.5) -> None:
         """A straight line of the tool to `pos_w`, the yaw kept; arrives at rest."""
@@ -177,6 +188,25 @@ class Hand:
         self.go("lower", [*on_w[:2], down_m], self.yaw_rad, 0.0, turns=LEAST_TURNS)
         self.grip(1.0, "open")
         self.retreat()
+
+    def put_aside(self, i: int, keep_free_w: np.ndarray | None = None) -> None:
+        """Take object `i` away to the nearest free place on the table.
+
+        keep_free_w: (n, 2) m, points that it shall not stand near.
+        """
+        if not self.holds(i):
+            self.pick(i)
+        self.place(i, np.array([*self._free_place(i, keep_free_w), 0.0]))
+
+    def _free_place(self, i: int, keep_free_w: np.ndarray | None) -> np.ndarray:
+        """(2,) m; of a grid over the table: the nearest to object `i` with room around it, or that with most room."""
+        taken = [self.data.xpos[np.delete(self.scene.objects, i), :2], self.data.xpos[self.scene.targets, :2]]
+        taken = np.concatenate(taken if keep_free_w is None else [*taken, keep_free_w])
+        grid = [np.array([x, y]) for x in np.arange(*AREA_X_M, 0.02) for y in np.arange(*AREA_Y_M, 0.02)]
+        room = {tuple(xy): np.linalg.norm(taken - xy, axis=1).min() for xy in grid if within_reach(xy)}
+        here = self.object_w(i)[:2]
+        free = [xy for xy, gap_m in room.items() if gap_m >= ROOM_M]
+        return np.array(min(free, key=lambda xy: np.hypot(*(here - xy))) if free else max(room, key=lambda xy: room[xy]))
 
     def retreat(self, up_m: float = 0.10) -> None:
         """Straight up, the hand open."""

@@ -17,9 +17,11 @@ NOUNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "put": ("put", "place", "set", "lay"),
+    "stack": ("stack", "pile", "put"),
     "bring": ("bring", "move", "carry", "transfer"),
     "take": ("take", "grab", "pick up", "lift"),
     "on": ("on", "onto", "on top of"),
+    "over": ("over", "above"),
     "push": ("push", "slide", "shift", "shove"),
     "press": ("press", "push", "hit"),
     "open": ("open", "pull open", "slide open"),

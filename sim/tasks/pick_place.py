@@ -52,7 +52,7 @@ def add_targets(spec: mujoco.MjSpec) -> None:
 def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
     """Where things stand and what is asked for. Index 0 is the named object and the named plate."""
     objects, plates = int(rng.integers(1, OBJECTS + 1)), int(rng.integers(1, TARGETS + 1))
-    placed = draw_places(rng, _gaps_m(["plate"] * plates + ["object"] * objects))
+    placed = draw_places(rng, gaps_m(["plate"] * plates + ["object"] * objects))
     colours, plate_colours = draw_colours(rng, objects), draw_colours(rng, plates)
     shapes = draw_shapes(rng, ranges.shapes, objects)
     things = {"object": (colours[0], shapes[0]), "target": (plate_colours[0], "plate")}
@@ -71,7 +71,7 @@ def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
     }
 
 
-def _gaps_m(kinds: list[str]) -> np.ndarray:
+def gaps_m(kinds: list[str]) -> np.ndarray:
     """(n, n) smallest distances between things of these kinds."""
     return np.array([[MIN_GAP_M[min(a, b), max(a, b)] for b in kinds] for a in kinds])
 
@@ -88,9 +88,14 @@ def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarr
 
 def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     """The named object stands on the named plate, let go and still."""
-    offset = object_pos_w(scene, data, layout) - target_pos_w(scene, data, layout)
-    on_plate = np.hypot(offset[0], offset[1]) <= ON_PLATE_M and abs(offset[2] - half_height_m(layout, 0)) <= 0.008
-    return bool(on_plate and speed_m_s(scene, data, 0) < 0.05 and not is_held(scene, data, 0))
+    return stands_on_plate(scene, data, layout, 0)
+
+
+def stands_on_plate(scene: Scene, data: mujoco.MjData, layout: Mapping, i: int) -> bool:
+    """Object `i` stands on plate `i`, let go and still."""
+    offset = data.xpos[scene.objects[i]] - data.xpos[scene.targets[i]] - [0, 0, PLATE_TOP_M]
+    on_plate = np.hypot(offset[0], offset[1]) <= ON_PLATE_M and abs(offset[2] - half_height_m(layout, i)) <= 0.008
+    return bool(on_plate and speed_m_s(scene, data, i) < 0.05 and not is_held(scene, data, i))
 
 
 def plan(hand: Hand, layout: Mapping) -> None:
