@@ -1,0 +1,199 @@
+"""`python -m real.benchmark [minutes=10] [stops=200] [firmware=3.9.6] [servo=auto|rpc|udp]`: the stream's timing.
+
+Streams ServoJ to an emulator in its own process and prints how late the servo thread woke and how
+far the sends were from 8 ms apart, beside a bare loop that sleeps to the same deadlines in a
+process of its own at the same time: what is beyond that is ours, what is not is the machine's. Then
+how long a StopMotion takes to the wire after it is due, for faults in the state and for halts.
+"""
+
+import contextlib
+import multiprocessing
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from real.bench import EmulatedBench
+from real.clock import Ticker
+from real.driver import FairinoDriver, Ports
+from real.faults import RobotSilent
+from real.launch import EmulatorProcess
+from real.options import parse_options
+from real.priority import raise_priority
+from real.servo_link import ServoLink
+from real.stream import ServoStream
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.errors import UserError
+
+SWING_RAD, SWING_HZ = 0.15, 0.3
+BEFORE_STOP_S = (0.05, 0.25)
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """minutes of streaming, then `stops` stops."""
+
+    minutes: float = 10.0
+    stops: int = 200
+    firmware: str = "3.9.6"
+    servo: str = "auto"
+    seed: int = 0
+
+
+class SendTimes:
+    """A servo link that notes when each ServoJ leaves."""
+
+    def __init__(self, link: ServoLink):
+        self.link, self.name = link, link.name
+        self.times_s: list[float] = []
+
+    def begin(self, joint_deg: list[float]) -> None:
+        self.link.begin(joint_deg)
+
+    def send(self, joint_deg: list[float]) -> None:
+        self.times_s.append(time.monotonic())
+        self.link.send(joint_deg)
+
+    def close(self) -> None:
+        self.link.close()
+
+
+def bare_loop(pipe: Connection) -> None:
+    """Sleep to deadlines until told to end; answer with every wake's lateness, s."""
+    raise_priority()
+    ticker = Ticker(SERVO_PERIOD_S)
+    ticker.late_s = []
+    times_s = []
+    while not pipe.poll():
+        ticker.wait()
+        times_s.append(time.monotonic())
+    pipe.send((ticker.late_s, times_s))
+
+
+@contextlib.contextmanager
+def _floor(results: dict):
+    """The bare loop beside what happens inside; `results` gets its lateness and intervals."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=bare_loop, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield
+        ours.send("end")
+        results["late"], results["times"] = ours.recv()
+    finally:
+        process.join(PATIENCE_S)
+
+
+def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, list[float], list[float]]:
+    """Swing for `minutes`; the stream, every wake's lateness and every send's time, s."""
+    times = driver.servo_link = SendTimes(driver.servo_link)
+    stream = ServoStream(driver)
+    stream.ticker.late_s = late_s = []
+    stream.start()
+    home = stream.commanded_rad
+    clock, begin_s = Ticker(POLICY_PERIOD_S), time.monotonic()
+    while (t := time.monotonic() - begin_s) < 60 * minutes and stream.running:
+        stream.set_target(home + SWING_RAD * np.sin(2 * np.pi * SWING_HZ * t))
+        clock.wait()
+    stream.stop()
+    driver.servo_link = times.link
+    if stream.error is not None:
+        raise stream.error
+    return stream, late_s, times.times_s
+
+
+def stop_times(driver: FairinoDriver, bench: EmulatedBench, count: int, seed: int) -> dict[str, list[float]]:
+    """s from when a stop was due until StopMotion had left, for faults that the state tells and for halts."""
+    rng = np.random.default_rng(seed)
+    taken: dict[str, list[float]] = {"fault in the state": [], "halt": []}
+    for k in range(count):
+        stream = ServoStream(driver)
+        driver.settle()
+        stream.start()
+        start = stream.commanded_rad
+        stream.set_target(start + rng.uniform(-0.03, 0.03, len(start)))
+        time.sleep(rng.uniform(*BEFORE_STOP_S))
+        kind = "halt" if k % 2 else "fault in the state"
+        if kind == "halt":
+            stream.halt("benchmark")
+        else:
+            bench.cause("emergency_stop")
+        _wait(lambda: not stream.running)  # noqa: B023
+        taken[kind].append(driver.stop_sent_s - stream.watchdog.due_s)
+        if kind != "halt":
+            bench.cause("release")
+            bench.cause("reset_errors")
+            _wait(lambda: not driver.controller_state().must_stop)
+            driver.power_on()
+    return taken
+
+
+def _wait(condition) -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > ends_s:
+            raise RobotSilent(f"the benchmark waited {PATIENCE_S:g} s for something that did not happen")
+        time.sleep(0.002)
+
+
+def row(name: str, seconds: list[float] | np.ndarray) -> str:
+    """One line: median, 99 %, 99.9 %, worst in ms, and how many."""
+    ms = 1e3 * np.asarray(seconds)
+    p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
+    return f"  {name:34s} p50 {p50:7.3f}  p99 {p99:7.3f}  p99.9 {p999:7.3f}  max {ms.max():8.3f} ms  n {len(ms)}"
+
+
+def _spread(times_s: list[float]) -> np.ndarray:
+    """How far from one period apart consecutive times are, s."""
+    return np.abs(np.diff(times_s) - SERVO_PERIOD_S)
+
+
+def report(stream: ServoStream, late_s: list[float], times_s: list[float], floor: dict) -> str:
+    missed, floor_missed = (int((np.asarray(late) > SERVO_PERIOD_S).sum()) for late in (late_s, floor["late"]))
+    lines = [
+        f"ServoJ calls {stream.sent}; deadlines missed by more than one period {missed} (bare loop {floor_missed}); "
+        f"slowest call {1e3 * stream.slowest_call_s:.2f} ms",
+        row("servo thread awake after deadline", late_s),
+        row("  bare loop", floor["late"]),
+        row("sends away from 8 ms apart", _spread(times_s)),
+        row("  bare loop", _spread(floor["times"])),
+    ]
+    return "\n".join(lines)
+
+
+def run(config: BenchmarkConfig) -> None:
+    """The whole program."""
+    granted = raise_priority()
+    print(f"real-time priority {'granted' if granted else 'not granted'}")
+    with EmulatorProcess(firmware=config.firmware, height=32, width=32) as process:
+        ports = Ports(*(process.ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
+        bench = EmulatedBench((process.host, process.ports["bench_port"]))
+        with FairinoDriver(process.host, ports, servo=config.servo) as driver:
+            print(f"{driver.firmware}: state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}")
+            driver.power_on()
+            floor: dict = {}
+            with _floor(floor):
+                timed = stream_timing(driver, config.minutes)
+            print(report(*timed, floor), flush=True)
+            for kind, seconds in stop_times(driver, bench, config.stops, config.seed).items():
+                print(row(f"StopMotion out after {kind}", seconds), flush=True)
+            witness = bench.ask("witness")
+            print(f"beyond a limit: {witness['beyond']} of {witness['targets']} targets {witness['violations']}")
+        bench.close()
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        run(parse_options(BenchmarkConfig, arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
