@@ -11,6 +11,7 @@ node (`ray start --head`) or on one that has joined (`ray start --address=HEAD:6
 import functools
 import logging
 import os
+import pickle
 import socket
 import threading
 import time
@@ -23,6 +24,8 @@ from sim.workers import ATTEMPTS, ONE_THREAD, Player
 
 INSTALL = 'python -m pip install "ray>=2.50"'
 GL_CHOICE = ("MUJOCO_GL", "PYOPENGL_PLATFORM")  # drawn by the same back-end everywhere
+ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": one machine, loopback only; on Linux too, despite the name
+ANSWER_S = 5.0
 POLL_S = 1.0  # how often one who waits looks whether it still makes sense
 OBJECT_STORE_BYTES = 200_000_000  # results pass through it, a few MB each
 
@@ -35,10 +38,12 @@ class RayPool:
     def __init__(self, make_player: Callable[[], Player], workers: int, address: str | None):
         """address: of a running cluster; None starts Ray on this machine. Raises UserError when there is none."""
         self._ray = _connect(address, workers)
+        from ray.cloudpickle.cloudpickle import dumps
+
         # No runtime_env: a node that dies while one is set up ends the program. Hence the pickled player too: it is
         # unpickled, and MuJoCo imported, when the environment is set.
         self._task = self._ray.remote(num_cpus=1, max_retries=0)(_play)
-        self._player = self._ray.cloudpickle.dumps(make_player)
+        self._player = dumps(make_player)
         environment = ONE_THREAD | {name: os.environ[name] for name in GL_CHOICE if name in os.environ}
         self._place = (os.getcwd(), tuple(environment.items()))
         self._slots = ThreadPoolExecutor(workers)  # each waits for one episode at a time
@@ -57,16 +62,17 @@ class RayPool:
 
     def _played(self, seed: int) -> Any:
         """The result of one seed, by as many workers as it takes."""
-        errors = self._ray.exceptions
-        for attempt in range(1, ATTEMPTS + 1):
+        from ray import exceptions
+
+        for attempt in range(ATTEMPTS):
+            time.sleep(attempt)  # the cluster may not know at once that a node is gone
             try:
-                return self._ray.cloudpickle.loads(self._wait(self._task.remote(self._player, *self._place, seed)))
-            except errors.RayTaskError as error:
+                return pickle.loads(self._wait(self._task.remote(self._player, *self._place, seed)))
+            except exceptions.RayTaskError as error:
                 raise error.cause from error  # as if it had happened here
-            except errors.RayError as error:
+            except exceptions.RayError as error:
                 lost = type(error).__name__
-                _log.warning("seed %d lost its worker (%s), attempt %d of %d", seed, lost, attempt, ATTEMPTS)
-                time.sleep(attempt)  # the cluster may not know yet that a node is gone
+                _log.warning("seed %d lost its worker (%s), attempt %d of %d", seed, lost, attempt + 1, ATTEMPTS)
         raise UserError(
             f"seed {seed} lost its Ray worker {ATTEMPTS} times, the last to {lost}; what was finished is kept, "
             "run again to go on"
@@ -82,40 +88,45 @@ class RayPool:
 
 
 def _connect(address: str | None, workers: int):
-    """The module `ray`, connected: quiet, on loopback and without dashboard when it is started here."""
+    """The module `ray`, connected: quiet, and what is started here on loopback and without dashboard."""
+    if address is None:
+        os.environ[ON_LOOPBACK] = "0"  # read when ray is imported
     try:
         import ray
+        from ray._private.services import canonicalize_bootstrap_address
+        from ray.exceptions import RayError
     except ImportError as error:
         raise UserError(f"executor=ray needs Ray; install it with: {INSTALL}") from error
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(
-            "local", num_cpus=workers, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1", **quiet,
-        )  # fmt: skip
+        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return ray
     try:
+        _knock(canonicalize_bootstrap_address(address))
         ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         raise UserError(
-            f"no Ray cluster answers at ray_address={address} ({reason}); start one with `ray start --head`, "
-            "join it with `ray start --address=HEAD:6379`, or leave ray_address away"
+            f"no Ray cluster answers at ray_address={address} ({str(error).strip().splitlines()[0]}); start one with "
+            "`ray start --head`, join one with `ray start --address=HEAD:6379`, or leave ray_address away"
         ) from error
     return ray
 
 
+def _knock(address: Any) -> None:
+    """OSError or ValueError when nothing listens at HOST:PORT: Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+
+
 def _play(make_player: bytes, folder: str, environment: tuple[tuple[str, str], ...], seed: int) -> bytes:
     """On a worker: the pickled result (Ray would hand arrays over read-only)."""
-    from ray import cloudpickle
+    from ray.cloudpickle.cloudpickle import dumps
 
-    return cloudpickle.dumps(_player(make_player, folder, environment)(seed))
+    return dumps(_player(make_player, folder, environment)(seed))
 
 
 @functools.cache
 def _player(make_player: bytes, folder: str, environment: tuple[tuple[str, str], ...]) -> Player:
-    from ray import cloudpickle
-
     try:
         os.chdir(folder)
     except OSError as error:
@@ -123,4 +134,4 @@ def _player(make_player: bytes, folder: str, environment: tuple[tuple[str, str],
             f"node {socket.gethostname()} cannot enter {folder} ({error.strerror}); every node needs the project there"
         ) from error
     os.environ.update(environment)
-    return cloudpickle.loads(make_player)()
+    return pickle.loads(make_player)()

@@ -55,7 +55,9 @@ def play_all(make_player: Callable[[], Player], seeds: Sequence[int], crew: Crew
     times. What was yielded before is the caller's.
     """
     workers = min(crew.workers, len(seeds))
-    if crew.executor == "ray" and workers:
+    if workers == 0:
+        return
+    if crew.executor == "ray":
         from sim.cluster import RayPool  # Ray is there for those who asked for it
 
         with RayPool(make_player, workers, crew.ray_address) as pool:
