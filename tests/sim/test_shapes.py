@@ -165,6 +165,7 @@ def test_a_worn_shape_moves_like_one_compiled_alone(table, name):
     dataclasses.replace(shape, max_scale=scale).add(spec, body, "slot")
     alone = spec.compile()
     worn, slot = dress(table, name, scale, mass_kg=mass)
+    np.testing.assert_allclose(worn.body_inertia[slot.body], alone.body_inertia[1], rtol=1e-9)
     poses = []
     for model, at in ((alone, 0), (worn, slot.qpos)):
         data = mujoco.MjData(model)
@@ -177,6 +178,12 @@ def test_a_worn_shape_moves_like_one_compiled_alone(table, name):
         corners = np.concatenate([data.geom_xpos[geoms].ravel(), data.geom_xmat[geoms].ravel()])
         poses.append(np.concatenate([data.qpos[at : at + 7], corners, model.geom_size[geoms].ravel()]))
     np.testing.assert_allclose(poses[1], poses[0], atol=1e-6)
+
+
+def test_inertia_of_a_worn_cube_is_that_of_a_solid_one_times_the_factor(table):
+    model, slot = dress(table, "cube", 1.2, mass_kg=0.1, inertia=1.3)
+    np.testing.assert_allclose(model.body_inertia[slot.body], 1.3 * 0.1 * 0.048**2 / 6, rtol=1e-9)
+    assert model.body_mass[slot.body] == 0.1
 
 
 def test_only_the_worn_shape_touches_and_shows(table):
