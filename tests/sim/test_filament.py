@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from sim.errors import UserError
-from sim.filament import INSTALL_VULKAN, FilamentRenderer, check_vulkan, develop
+from sim.filament import FilamentRenderer
+from sim.photometry import develop
 from sim.scene import RenderConfig
+from sim.vulkan import INSTALL_VULKAN, check_vulkan
 from sim.world import World
 
 HEIGHT, WIDTH = 72, 120
@@ -169,6 +171,10 @@ def edit_mesh(model):
     model.mesh_vert[:] *= 1.4
 
 
+def edit_mesh_in_one_direction(model):
+    model.mesh_vert[:, 2] *= 2.0
+
+
 def edit_material_colour(model):
     model.material("plain").rgba[:3] = (0.2, 0.1, 0.1)
 
@@ -267,7 +273,7 @@ def test_more_light_is_never_shown_darker():
 
 @pytest.mark.parametrize("hide", [{"VK_DRIVER_FILES": "/nonexistent", "VK_ICD_FILENAMES": "/nonexistent"}])
 def test_without_a_driver_the_line_that_installs_it_is_named(hide):
-    code = "import sim; from sim.filament import check_vulkan; check_vulkan()"
+    code = "import sim; from sim.vulkan import check_vulkan; check_vulkan()"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **hide}, capture_output=True, text=True, timeout=60
     )
