@@ -1,0 +1,136 @@
+"""Press a button: "press the green button". Spring-loaded buttons, the hand closed.
+
+A button is a cap on a slide joint in a housing that stands where the episode puts it.
+"""
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from sim.fixtures import BOX, CYLINDER, PARKED_M
+from sim.hand import Hand
+from sim.layout import draw_colours, draw_places
+from sim.layout import stand as apply_layout
+from sim.randomize import RandomizeConfig
+from sim.scene import Scene
+from sim.wording import say
+
+NAME = "press_button"
+TIME_LIMIT_S = 6.0
+SETTLED_PERIODS = 4  # it must stay pressed for 0.2 s
+OBJECTS, TARGETS = 0, 3
+SENTENCES = (
+    "press the {target}",
+    "press down the {target}",
+    "push the {target}",
+    "push the {target_too} down",
+    "hit the {target}",
+    "hold the {target_too} pressed",
+    "I want the {target} pressed",
+    "bring the {target_too} down",
+)
+GRAMMAR = (
+    "{please}{press} the {target}",
+    "{please}{press} down the {target}",
+    "{please}find the {target} and {press} it",
+    "{please}{bring} the hand to the {target} and {press} it",
+    "the {target} is the one to {press}",
+    "{please}hold down the {target}",
+)
+TRAVEL_M = 0.008
+PRESSED_M = 0.004  # of the travel
+CAP_TOP_M = 0.040  # above the table, not pressed
+HOUSING_HALF_M = (0.032, 0.032, 0.0125)
+CAP_RADIUS_M = 0.019
+CAP_KG, SPRING_N_M, PRELOAD_M, DAMPING_NS_M = 0.02, 400.0, 0.005, 4.0  # 2 N to start, 5.2 N at the end of its travel
+APART_M = 0.115
+FINGERTIPS_M = 0.010  # below the tool point
+DEPTH_M = 0.007  # to which the expert presses
+DARK, RIM = (0.20, 0.21, 0.23, 1.0), (0.55, 0.56, 0.58, 1.0)
+
+
+def add_targets(spec: mujoco.MjSpec) -> None:
+    """Three buttons."""
+    for i in range(TARGETS):
+        _add_button(spec, i)
+
+
+def _add_button(spec: mujoco.MjSpec, i: int) -> None:
+    """Target `i`: a housing with a cap on a spring. A box is pressed: cylinders make poor contacts with boxes."""
+    housing = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
+    seen = {"contype": 0, "conaffinity": 0}
+    top_m = 2 * HOUSING_HALF_M[2]
+    housing.add_geom(name=f"housing_{i}", type=BOX, size=HOUSING_HALF_M, pos=[0, 0, HOUSING_HALF_M[2]], rgba=DARK)
+    rim = {"size": [CAP_RADIUS_M + 0.005, 0.0015, 0], "pos": [0, 0, top_m + 0.0005]}
+    housing.add_geom(name=f"housing_{i}_rim", type=CYLINDER, rgba=RIM, **rim, **seen)
+    cap = housing.add_body(name=f"button_{i}", pos=[0, 0, CAP_TOP_M])
+    cap.add_joint(
+        name=f"button_{i}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, -1], limited=True, range=[0, TRAVEL_M],
+        stiffness=[SPRING_N_M, 0, 0], springref=-PRELOAD_M, damping=[DAMPING_NS_M, 0, 0],
+        solref_limit=[0.004, 1], solimp_limit=[0.99, 0.999, 0.0005, 0.5, 2],
+    )  # fmt: skip
+    half_m = (CAP_TOP_M - top_m + TRAVEL_M) / 2  # so long that nothing shows below it when it is up
+    low_m, side_m = [0, 0, -half_m], 0.85 * CAP_RADIUS_M
+    cap.add_geom(name=f"target_{i}", type=CYLINDER, size=[CAP_RADIUS_M, half_m, 0], pos=low_m, mass=CAP_KG, **seen)
+    cap.add_geom(type=BOX, size=[side_m, side_m, half_m], pos=low_m, group=3, mass=0.0)
+    spec.add_exclude(bodyname1=f"target_{i}", bodyname2=f"button_{i}")
+
+
+def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
+    """Where the buttons stand and which is asked for. Index 0 is the named one."""
+    buttons = int(rng.integers(1, TARGETS + 1))
+    places = draw_places(rng, np.full((buttons, buttons), APART_M))
+    colours = draw_colours(rng, buttons)
+    wording, sentence = say(rng, ranges.paraphrase, SENTENCES, GRAMMAR, target=(colours[0], "button"))
+    return {
+        "targets": buttons,
+        "object_shapes": "",
+        "object_colours": "",
+        "target_colours": ",".join(colours),
+        "target_xy_m": places.ravel().tolist(),
+        "target_yaw_rad": rng.uniform(-np.pi / 4, np.pi / 4, buttons).tolist(),
+        "object_xy_m": [],
+        "object_yaw_rad": [],
+        "wording": wording,
+        "instruction": sentence,
+    }
+
+
+def depth_m(scene: Scene, data: mujoco.MjData, i: int) -> float:
+    """How far button `i` is pressed down."""
+    return float(data.qpos[scene.model.joint(f"button_{i}").qposadr[0]])
+
+
+def object_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
+    """(3,) middle of the top of the named button as it is now, in the world frame, m."""
+    return data.xpos[scene.model.body("button_0").id].copy()
+
+
+def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
+    """(3,) where that middle is at the end of the button's travel, in the world frame, m."""
+    return data.xpos[scene.targets[0]] + [0, 0, CAP_TOP_M - TRAVEL_M]
+
+
+def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
+    """The named button is pressed and no other is."""
+    pressed = [depth_m(scene, data, i) >= PRESSED_M for i in range(layout["targets"])]
+    return pressed[0] and not any(pressed[1:])
+
+
+def plan(hand: Hand, layout: Mapping) -> None:
+    """The legs that lead from here to success: over the button with the hand closed, and down."""
+    if is_done(hand.scene, hand.data, layout):
+        return
+    style = hand.style
+    cap_w = hand.data.xpos[hand.scene.targets[0]] + [0, 0, CAP_TOP_M + FINGERTIPS_M]
+    over_w = cap_w + [*0.7 * style.place_offset_m, 0.0]  # not always the very middle
+    hand.rise(away_from_w=over_w)
+    hand.go("approach", over_w + [0, 0, style.hover_m - 0.04], None, 0.0, blend_rad=style.blend_rad / 2)
+    hand.grip(0.0)
+    hand.go("descend", over_w - [0, 0, DEPTH_M], None, 0.0, speed=0.6)
+    hand.grip(0.0, "hold")  # the arm comes later than its command
+
+
+__all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
+           "draw_layout", "is_done", "object_pos_w", "plan", "target_pos_w"]  # fmt: skip

@@ -1,0 +1,43 @@
+"""What tests of a task share: a world of it, its layouts, and an episode that its expert plays."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.contract import POLICY_PERIOD_S
+from sim.env import SimEnv
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.kinematics import tool_down
+from sim.loop import EpisodeResult, run_episode
+from sim.randomize import nominal
+from sim.tasks import TASKS
+from sim.world import World, WorldConfig
+
+
+def nominal_world(task: str, seed: int) -> World:
+    """The episode of `seed` with nothing varied but the layout."""
+    world = World(WorldConfig(task=task, randomize=nominal()))
+    world.reset(seed)
+    return world
+
+
+def layouts(task: str, number: int = 200) -> list[Mapping]:
+    """The layouts of the first seeds."""
+    return [TASKS[task].draw_layout(np.random.default_rng(seed), nominal()) for seed in range(number)]
+
+
+def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) -> None:
+    """The arm with its tool point at `pos_w`, at rest there."""
+    joints = world.kinematics.inverse(pos_w, tool_down(yaw_rad), np.array(world.robot.home_rad))
+    assert joints is not None
+    world.data.qpos[world.scene.arm_qpos] = joints
+    world.data.qpos[world.scene.finger_qpos] = opening * world.scene.finger_travel_m
+    world.data.qvel[:] = 0.0
+    world.command(joints, opening)
+
+
+def expert_episode(task: str, seed: int) -> EpisodeResult:
+    """One episode of the expert under the default randomization, with pushes."""
+    env = SimEnv(WorldConfig(task=task))
+    return run_episode(env, Expert(env, perturb=1.0), MotionGuard(env.robot), seed, POLICY_PERIOD_S)
