@@ -30,9 +30,9 @@ class Clearance:
         self._model, fingers = _build(robot, workspace)
         self._data = mujoco.MjData(self._model)
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in robot.joint_names])
-        self._site = self._model.site("tcp").id
+        self._tool = self._data.site_xpos[self._model.site("tcp").id]
         self._reach_m = _reach_m(self._model, robot)
-        self._tool_min, self._tool_max = np.array(workspace.tool_min_m), np.array(workspace.tool_max_m)
+        self._box = np.array(workspace.tool_min_m), np.array(workspace.tool_max_m)
         self._may_touch = _may_touch(self._model, fingers)
         self.reset(np.array(robot.home_rad))
 
@@ -40,33 +40,30 @@ class Clearance:
         """Begin at `joints_rad`. An arm that is found too near to something may move, but no nearer."""
         self._found: dict[tuple[int, int], float] = {}
         self._pose(joints_rad)
-        tool = self._data.site_xpos[self._site]
-        self._low, self._high = np.minimum(self._tool_min, tool), np.maximum(self._tool_max, tool)
+        self._low = (np.minimum(self._box[0], self._tool) - CREEP_M).tolist()
+        self._high = (np.maximum(self._box[1], self._tool) + CREEP_M).tolist()
         for pair, distance in self._near():
             if distance < self._least_m(pair):
                 self._found[pair] = min(distance - CREEP_M, self._found.get(pair, np.inf))
 
     def blocked(self, ways: Sequence[np.ndarray]) -> str:
         """What comes too near on ways (n, joints) in rad, the first thing found; "" when all are free."""
-        for way in ways:
-            for joints_rad in self._walk(way):
-                if why := self._too_near(joints_rad):
-                    return why
-        return ""
+        return next((why for joints_rad in self._looks(ways) if (why := self._too_near(joints_rad))), "")
 
-    def _walk(self, way: np.ndarray) -> np.ndarray:
-        """(m, joints) along the corners of `way`, its first one left out."""
-        legs = np.diff(way, axis=0)
+    def _looks(self, ways: Sequence[np.ndarray]) -> np.ndarray:
+        """(m, joints) where to look along the ways; not at where each begins."""
+        begins = np.concatenate([way[:-1] for way in ways])
+        legs = np.concatenate([way[1:] for way in ways]) - begins
         step_m = FINE_STEP_M if self._found else STEP_M
-        counts = np.ceil(np.abs(legs) @ self._reach_m / step_m).astype(int).clip(1)
+        counts = np.maximum(np.ceil(np.abs(legs) @ self._reach_m / step_m), 1).astype(int)
         owner = np.repeat(np.arange(len(legs)), counts)
-        number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-        return way[owner] + legs[owner] * (number / counts[owner])[:, None]
+        number = np.arange(1, len(owner) + 1) - (np.cumsum(counts) - counts)[owner]
+        return begins[owner] + legs[owner] * (number / counts[owner])[:, None]
 
     def _too_near(self, joints_rad: np.ndarray) -> str:
         self._pose(joints_rad)
-        tool = self._data.site_xpos[self._site]
-        if (tool < self._low - CREEP_M).any() or (tool > self._high + CREEP_M).any():
+        tool = self._tool.tolist()
+        if not all(low <= at <= high for low, at, high in zip(self._low, tool, self._high, strict=True)):
             return "tool outside its workspace"
         for pair, distance in self._near():
             if distance < self._found.get(pair, self._least_m(pair)):

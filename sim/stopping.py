@@ -7,18 +7,22 @@ brakes by itself. Both are given the longer of the servo's distance and the data
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.robot import Robot
 
 EMERGENCY_POINTS = 4  # of the bent way of an emergency stop
 SLOW_SHARE = 0.1  # of the fastest joint's speed
 
 
-def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray | float) -> np.ndarray:
-    """Distance in which the servo layer brings a joint to rest, any shape: v^2/2a + va/2j, or v sqrt(v/j) when the
-    jerk limit alone decides (rest to rest in acceleration, as in any text on S-curves)."""
+def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
+    """How far beyond its last target the servo layer may bring each joint to rest, (joints,) from (joints,) speeds.
+
+    v^2/2a + va/2j, or v sqrt(v/j) where the jerk limit alone decides (S-curve), and one servo period until the
+    silence is noticed.
+    """
     speed, a, j = np.abs(speed_rad_s), robot.policy_accel_rad_s2, robot.policy_jerk_rad_s3
-    return np.where(speed > a * a / j, speed * speed / (2 * a) + speed * a / (2 * j), speed * np.sqrt(speed / j))
+    braking = np.where(speed > a * a / j, speed * speed / (2 * a) + speed * a / (2 * j), speed * np.sqrt(speed / j))
+    return braking + speed * SERVO_PERIOD_S
 
 
 def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
@@ -26,7 +30,7 @@ def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
 
     The data sheet gives distances from full speed; braking torque is bounded, so they go with the square.
     """
-    share = np.asarray(speed_rad_s) / robot.max_speed_rad_s
+    share = speed_rad_s / np.array(robot.max_speed_rad_s)
     return np.maximum(servo_stop_rad(robot, speed_rad_s), np.array(robot.stop_distance_rad) * share * share)
 
 
@@ -48,6 +52,6 @@ def stopping_ways(robot: Robot, position_rad: np.ndarray, step_rad: np.ndarray) 
 def _braking(speed_rad_s: np.ndarray, distance_rad: np.ndarray) -> np.ndarray:
     """(n, joints) travelled when each joint brakes evenly over its distance, from the start to the last one's rest."""
     took_s = 2 * distance_rad / np.maximum(speed_rad_s, 1e-9)
-    time_s = np.linspace(0, took_s.max(), EMERGENCY_POINTS + 1)[:, None]
-    left = np.clip(1 - time_s / np.maximum(took_s, 1e-9), 0, 1)
+    time_s = np.arange(EMERGENCY_POINTS + 1)[:, None] * (took_s.max() / EMERGENCY_POINTS)
+    left = np.maximum(1 - time_s / np.maximum(took_s, 1e-9), 0)
     return distance_rad * (1 - left * left)
