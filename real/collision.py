@@ -11,7 +11,8 @@ from sim.contract import SERVO_PERIOD_S
 
 OK, BAD_VALUE, LEVEL_TOO_LOW = 0, 4, 187
 LAG_S = 0.02  # of the twin's drives
-FREE_DEG, DEG_PER_LEVEL = 1.0, 0.5  # a free arm strays by 0.9 deg at the policy's speed
+FREE_DEG, DEG_PER_LEVEL = 1.0, 0.75  # a free arm strays by 0.9 deg at the policy's speed
+FIRST_LEVEL = 8  # of 40 demonstrations the roughest strays by 4.8 deg, where a cube is pressed down
 DEG_PER_DEG_S = 0.02  # the lag differs by randomization
 CONTINUE = 1  # the strategy that ignores collisions
 STRATEGIES = range(6)
@@ -21,7 +22,7 @@ class CollisionWatch:
     """One arm. `allowed_deg` (6,) beside the lag."""
 
     def __init__(self, joint_deg: np.ndarray):
-        self.levels = np.full(len(joint_deg), 5.0)
+        self.levels = np.full(len(joint_deg), float(FIRST_LEVEL))
         self.strategy = 0
         self.reset(joint_deg)
 

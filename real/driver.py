@@ -33,6 +33,7 @@ DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
 SETTLE_S, STILL_DEG_S = 3.0, 1.0
 LIMIT_TOLERANCE_RAD = 1e-4
 LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
+STOP_TRIES = 3
 AUTOMATIC, MANUAL = 0, 1
 SERVO_WAYS = ("auto", "rpc", "udp")
 
@@ -185,8 +186,8 @@ class FairinoDriver:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
         self._halt("GetControllerIP")  # the connection that stops the arm must stand before it moves
-        self._motion.act("ServoMoveStart")
         try:
+            self._motion.act("ServoMoveStart")
             present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
             self._last_sent_rad = present
             self._streaming.set()
@@ -226,26 +227,43 @@ class FairinoDriver:
     def stop(self) -> None:
         """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
 
-        Both are tried whatever the first one does; the first error is raised.
+        Each is tried STOP_TRIES times while nothing answers, the second whatever the first one does;
+        the first error is raised.
         """
         self._streaming.clear()  # from here on servo_j refuses
-        errors: list[UserError] = []
-        for method in ("StopMotion", "ServoMoveEnd"):
+        self.stop_sent_s = 0.0
+        errors = [self._insist("StopMotion")]
+        # A ServoJ after ServoMoveEnd would block the controller for 20 s.
+        if self._sending.acquire(timeout=LAST_SERVOJ_S):
+            self._sending.release()
+        errors.append(self._insist("ServoMoveEnd"))
+        for error in filter(None, errors):
+            raise error
+
+    def _insist(self, method: str) -> UserError | None:
+        """Call it until it is answered; the error when it was refused or never answered."""
+        silent = None
+        for _ in range(STOP_TRIES):
             try:
                 self._halt.act(method)
-            except (RobotFault, RobotSilent) as error:
-                errors.append(error)
-            if method == "StopMotion":
-                self.stop_sent_s = self._halt.sent_s
-                # A ServoJ after ServoMoveEnd would block the controller for 20 s.
-                if self._sending.acquire(timeout=LAST_SERVOJ_S):
-                    self._sending.release()
-        if errors:
-            raise errors[0]
+            except RobotSilent as error:
+                silent = error
+            except RobotFault as error:
+                return error
+            else:
+                return None
+            finally:
+                self.stop_sent_s = self.stop_sent_s or self._halt.sent_s
+        return silent
 
     def _try_stop(self) -> None:
         with contextlib.suppress(UserError):  # the first error is the one to tell
             self.stop()
+
+    @property
+    def slowest_call_s(self) -> float:
+        """The longest XML-RPC call so far, answered or given up."""
+        return max(link.slowest_s for link in (self._query, self._motion, self._halt))
 
     def close(self) -> None:
         """Leave the controller alone: threads and connections end, nothing is sent."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import numpy as np
+
 from real.accidents import ALWAYS, Accidents
 from real.controller import Controller
 from real.lines import Answer
@@ -68,7 +70,7 @@ class Bench:
             "labels": lambda request: {name: value.tolist() for name, value in self._twin.labels().items()},
             "draws": lambda request: {"draws": self._twin.draws()},
             "accident": self._accident,
-            "witness": lambda request: controller.witness.report(),
+            "witness": self._witness,
             "tally": lambda request: tally(),
         }
 
@@ -81,6 +83,11 @@ class Bench:
     def _reset(self, request: dict) -> dict:
         self._controller.place(int(request["seed"]))
         return self._twin.episode()
+
+    def _witness(self, request: dict) -> dict:
+        speed_rad_s = float(np.abs(self._twin.speed_rad_s()).max())
+        about = {"in_servo": self._controller.in_servo, "speed_rad_s": speed_rad_s}
+        return {**self._controller.witness.report(), **about}
 
     def _accident(self, request: dict) -> dict:
         for_s = request.get("for_s")

@@ -28,7 +28,15 @@ class StateClient:
         self._count = itertools.count()
 
     def hear(self) -> None:
-        """Read what the client says."""
+        """Read what the client says. OSError when it has gone."""
+        with contextlib.suppress(BlockingIOError):
+            data = self.connection.recv(65536)
+            if not data:
+                raise ConnectionResetError("closed")
+            self.heard(data)
+
+    def heard(self, data: bytes) -> None:
+        """Nothing that comes in here matters."""
 
     def frame(self, values: dict) -> bytes:
         """A frame with the controller's present `values`; empty while none is wanted."""
@@ -45,13 +53,9 @@ class CndeClient(StateClient):
         self._fields = cnde.layout(cnde.DEFAULT_RECIPE)
         self._started = False
 
-    def hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = self.connection.recv(65536)
-            if not data:
-                raise ConnectionResetError("closed")
-            for frame in self._cutter.feed(data):
-                self._answer(*self._act(cnde.kind_of(frame), cnde.data_of(frame)))
+    def heard(self, data: bytes) -> None:
+        for frame in self._cutter.feed(data):
+            self._answer(*self._act(cnde.kind_of(frame), cnde.data_of(frame)))
 
     def frame(self, values: dict) -> bytes:
         if not self._started:
@@ -117,8 +121,9 @@ class StateServer:
             client.due_s = max(client.due_s + (client.period_s or self.period_s), now)
             client.noise.send(frame, now)
         for piece in client.noise.due(now):
-            if client.connection.send(piece) != len(piece):
+            if client.connection.send(piece.data) != len(piece.data):
                 raise ConnectionError("the client does not read")
+            client.noise.whole += piece.ends
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):

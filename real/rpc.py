@@ -67,6 +67,7 @@ class RpcLink:
     def __init__(self, address: tuple[str, int], deadline_s: float):
         self.address = address
         self.deadline_s = deadline_s
+        self.slowest_s = 0.0  # of all calls so far, answered or not
         self._lock = threading.Lock()
         self._transport = _DeadlineTransport()
         self._proxy = xmlrpc.client.ServerProxy(
@@ -86,8 +87,9 @@ class RpcLink:
         """
         if not self._lock.acquire(timeout=self.deadline_s):
             raise RobotSilent(f"{self._name()} is busy with another call; {method} was not sent")
+        begin_s = time.monotonic()
         try:
-            self._transport.ends_s = time.monotonic() + self.deadline_s
+            self._transport.ends_s = begin_s + self.deadline_s
             return getattr(self._proxy, method)(*args)
         except xmlrpc.client.Fault as fault:
             raise RobotFault(self._explain(method, len(args), fault)) from fault
@@ -97,6 +99,7 @@ class RpcLink:
             self._transport.close()
             raise RobotSilent(self._silence(method, error)) from error
         finally:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - begin_s)
             self._lock.release()
 
     def act(self, method: str, *args) -> None:

@@ -8,8 +8,8 @@ import threading
 import time
 
 from real.controller_state import ControllerState
-from real.driver import FairinoDriver
-from real.faults import RobotSilent, fault_in
+from real.driver import AUTOMATIC, FairinoDriver
+from real.faults import RobotFault, RobotSilent, fault_in
 from sim.errors import UserError
 
 CHECK_S = 0.02
@@ -56,7 +56,7 @@ class Watchdog:
             self._thread.join(END_S)
 
     def _on_state(self, state: ControllerState) -> None:
-        if state.must_stop and (fault := fault_in(state)):
+        if fault := fault_in(state) or _lost_readiness(state):
             self.trip(fault, state.stamp_s)
 
     def _run(self) -> None:
@@ -76,3 +76,12 @@ class Watchdog:
         age_s = time.monotonic() - self._beat_s
         if age_s > MAX_BEAT_AGE_S:
             self.trip(RobotSilent(f"the servo thread has not come round for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s"))
+
+
+def _lost_readiness(state: ControllerState) -> RobotFault | None:
+    """Nobody may switch the drives off or the mode over while the arm is streamed."""
+    if not state.enabled:
+        return RobotFault("the drives went off while the arm was moving", 101)
+    if state.robot_mode != AUTOMATIC:
+        return RobotFault("the controller left automatic mode while the arm was moving")
+    return None

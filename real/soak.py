@@ -1,0 +1,88 @@
+"""`python -m real.soak [faults=5000] [seed=0]`: injected faults against the driver and the servo stream.
+
+Half the faults go straight into the frame reassembler, half through the sockets of an emulator of
+each release while a target swings. After every trial the arm must stand still outside servo mode,
+no call may have outlived its deadline, every state frame that left undamaged must be accounted for
+and the emulator's witness must have seen nothing beyond a limit. Exit code 1 when any of it fails.
+"""
+
+import faulthandler
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from real.launch import EmulatorProcess
+from real.options import parse_options
+from real.priority import raise_priority
+from real.soak_frames import FrameTally, soak_frames
+from real.soak_trials import RELEASES, Soak, SoakTally
+from sim.errors import UserError
+
+HANG_S = 60.0  # a trial that takes so long is a hang: all threads are printed and the program ends
+
+
+@dataclass(frozen=True)
+class SoakConfig:
+    """How many faults at least, and the seed that draws them."""
+
+    faults: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.faults < 1:
+            raise UserError(f"faults={self.faults}, expected at least 1")
+
+
+def soak_release(firmware: str, faults: int, seed: int) -> SoakTally:
+    """At least `faults` of all kinds through the sockets of one release."""
+    with EmulatorProcess(firmware=firmware, height=32, width=32) as process:
+        soak = Soak(process.host, process.ports, np.random.default_rng(seed))
+        try:
+            while soak.tally.faults < faults or not soak.went_round:
+                faulthandler.dump_traceback_later(HANG_S, exit=True)
+                soak.trial()
+            soak.account()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            soak.close()
+    return soak.tally
+
+
+def report(frames: FrameTally, releases: dict[str, SoakTally]) -> str:
+    """The figures, and in words what went wrong."""
+    direct = sum(frames.injected.values())
+    total = direct + sum(tally.faults for tally in releases.values())
+    lines = [
+        f"reassembler: {direct} faults {frames.injected}, {frames.frames} undamaged frames all found, "
+        f"{frames.undetected} damaged ones that CNDE cannot tell",
+        *(f"{firmware}: {tally.summary()}" for firmware, tally in releases.items()),
+    ]
+    wrong = frames.wrong + [text for tally in releases.values() for text in tally.wrong]
+    lines.append(f"{total} faults, {len(wrong)} failures")
+    return "\n".join([*lines, *(f"  {text}" for text in wrong)])
+
+
+def run(config: SoakConfig) -> bool:
+    """The whole program; whether nothing went wrong."""
+    raise_priority()
+    frames = soak_frames(config.faults // 2, config.seed)
+    share = -(-config.faults // (2 * len(RELEASES)))
+    releases = {}
+    for number, firmware in enumerate(RELEASES):
+        releases[firmware] = soak_release(firmware, share, config.seed + number)
+        print(f"{firmware}: {releases[firmware].faults} faults in {releases[firmware].trials} trials", flush=True)
+    print(report(frames, releases))
+    return not frames.wrong and not any(tally.wrong for tally in releases.values())
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        return 0 if run(parse_options(SoakConfig, arguments)) else 1
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
