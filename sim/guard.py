@@ -88,7 +88,7 @@ class MotionGuard:
             self.report.latched = fault
             self.report.count(fault)
             return self._send(self._limits.braking(), float(self._sent[-1]))
-        action = np.clip(check_action(asked, len(self._low)), self._low, self._high)
+        action = np.minimum(np.maximum(check_action(asked, len(self._low)), self._low), self._high)
         if (action != asked).any():
             self.report.count("position")
         target, reason = self._limits.next(action[: self._joints].astype(float))
@@ -126,7 +126,7 @@ class MotionGuard:
         if not why:
             return target
         braking = self._limits.braking()
-        slowed = self._limits.between(target, braking)
+        slowed = (target + braking) / 2  # allowed, because the allowed targets are a box
         if not self._blocked(slowed, None):
             self.report.count(f"slowed: {why}")
             return slowed
@@ -145,7 +145,7 @@ class MotionGuard:
 
     def _send(self, joints: np.ndarray, opening: float) -> np.ndarray:
         sent = np.array([*joints, opening], np.float32)
-        self._sent = np.clip(sent, self._low, self._high, out=sent)
+        self._sent = sent = np.minimum(np.maximum(sent, self._low), self._high)
         self._limits.commit(sent[: self._joints])
         self._lately[self._periods % len(self._lately)] = sent[: self._joints]
         self._periods += 1

@@ -36,8 +36,9 @@ class MotionLimits:
     def next(self, asked: np.ndarray) -> tuple[np.ndarray, str]:
         """The target allowed for `asked` (within the range), and which limit spoke: "speed", "acceleration" or ""."""
         wanted = asked - self.position
-        low, high = self._allowed()
-        pace = np.clip(asked - self._asked, -self._top, self._top)
+        ends = self._ends()
+        low, high = self._allowed(ends)
+        pace = _within(asked - self._asked, -self._top, self._top)
         behind = wanted - pace
         self._asked = asked.copy()
         if (wanted >= low).all() and (wanted <= high).all() and np.abs(behind).max() <= self._brake:
@@ -46,28 +47,28 @@ class MotionLimits:
         # Go on at the pace of what is asked and make up for the delay as fast as can be braked again.
         step = pace + np.sign(behind) * self._fastest(np.abs(behind))
         step *= min(1.0, self._top / max(np.abs(step).max(), self._top))
-        return self.position + self._scaled(step, low, high), reason
+        return self.position + self._scaled(_within(step, *ends), low, high), reason
 
     def braking(self) -> np.ndarray:
         """The next target on the way to rest, all joints together along their path."""
         rest = 1 - min(1.0, self._brake / max(np.abs(self.step).max(), self._brake))
-        return self.position + np.clip(self.step * rest, *self._allowed())
-
-    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Half way between two allowed targets: allowed too, because the allowed ones are a box."""
-        return (one + other) / 2
+        return self.position + _within(self.step * rest, *self._allowed(self._ends()))
 
     def commit(self, position_rad: np.ndarray) -> None:
         """`position_rad` was sent."""
         self.step = np.asarray(position_rad, float) - self.position
         self.position = np.array(position_rad, float)
 
-    def _allowed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest next step (joints,)."""
-        down = np.minimum(self._fastest(self.position - self.low), self._top)
-        up = np.minimum(self._fastest(self.high - self.position), self._top)
-        high = np.minimum(self.step + self._change, up)
-        return np.minimum(np.maximum(self.step - self._change, -down), high), high
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest step (joints,) that speed and the ends of the range allow."""
+        room = np.stack([self.position - self.low, self.high - self.position])
+        down, up = np.minimum(self._fastest(room), self._top)
+        return -down, up
+
+    def _allowed(self, ends: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest next step (joints,), the acceleration considered."""
+        high = np.minimum(self.step + self._change, ends[1])
+        return np.minimum(np.maximum(self.step - self._change, ends[0]), high), high
 
     def _fastest(self, distance: np.ndarray) -> np.ndarray:
         """The largest first step of a motion that ends at rest after `distance` >= 0, braking every period.
@@ -80,9 +81,14 @@ class MotionLimits:
 
     def _scaled(self, step: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """As far from the present step towards `step` as is allowed, all joints by one share."""
-        here = np.clip(self.step, low, high)
-        reach = self._fastest(np.stack([self.position - self.low, self.high - self.position]))
-        change = np.clip(step, -reach[0], reach[1]) - here
+        here = _within(self.step, low, high)
+        change = step - here
         room = np.where(change > 0, high - here, here - low)
-        share = np.min(room / np.maximum(np.abs(change), 1e-12), initial=1.0, where=np.abs(change) > 1e-12)
-        return np.clip(here + share * change, low, high)
+        moves = np.abs(change) > 1e-12
+        share = min(1.0, float(np.divide(room, np.abs(change), out=np.ones_like(room), where=moves).min()))
+        return _within(here + share * change, low, high)
+
+
+def _within(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+    """np.clip, which takes three times as long on six numbers."""
+    return np.minimum(np.maximum(values, low), high)
