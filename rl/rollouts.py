@@ -23,6 +23,7 @@ from sim.env import SimEnv
 from sim.expert import Expert
 from sim.loop import Agent, EpisodeResult, run_episode
 from sim.provenance import provenance
+from sim.quality import CLEAN
 from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.workers import Crew, play_all
@@ -71,7 +72,7 @@ class CorrectionPlayer(RolloutPlayer):
 
     def __init__(self, world: WorldConfig, behaviour: Behaviour, trigger: TriggerConfig):
         super().__init__(world, behaviour)
-        expert = Expert(self._env, perturb=0.0)
+        expert = Expert(self._env, CLEAN)
         self._agent = TakeoverAgent(self._agent, expert, Trigger(self._env, trigger))
 
     def _facts(self) -> dict:

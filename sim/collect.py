@@ -20,6 +20,7 @@ from sim.errors import UserError
 from sim.expert import Expert
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
+from sim.quality import QualityConfig
 from sim.randomize import RandomizeConfig
 from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
@@ -43,7 +44,7 @@ class CollectConfig:
     workers: int = 2
     executor: str = "local"  # or "ray"
     ray_address: str | None = None  # of a running cluster; null: Ray on this machine
-    perturb: float = 0.5  # share of episodes in which the arm is pushed off its way
+    quality: QualityConfig = field(default_factory=QualityConfig)
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -63,15 +64,15 @@ class CollectConfig:
 class ExpertPlayer:
     """Plays and records one demonstration per seed."""
 
-    def __init__(self, world: WorldConfig, perturb: float):
+    def __init__(self, world: WorldConfig, quality: QualityConfig = QualityConfig()):
         self._env = SimEnv(world)
-        self._expert = Expert(self._env, perturb)
+        self._expert = Expert(self._env, quality)
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder()
         result = run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S, recorder)
-        episode = recorder.episode(result, "expert", self._env.facts()) if result.success else None
+        episode = recorder.episode(result, "expert", {**self._env.facts(), **self._expert.facts()}) if result.success else None
         return result, episode
 
 
@@ -79,7 +80,7 @@ def collect(config: CollectConfig) -> Path:
     """Bring the dataset in `config.out` to `config.episodes` episodes."""
     image_size = (config.world.render.height, config.world.render.width)
     # How many, by how many and where do not change what an episode is: they may differ on resuming.
-    about = provenance({"world": config.world, "seed": config.seed, "perturb": config.perturb})
+    about = provenance({"world": config.world, "seed": config.seed, "quality": config.quality})
     root = Path(config.out)
     with DatasetWriter(root, features(FR3, image_size), FPS, FR3.name, about) as writer:
         begun, before = time.monotonic(), writer.num_episodes
@@ -96,7 +97,7 @@ def collect(config: CollectConfig) -> Path:
 
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; returns how many attempts failed."""
-    make_player = functools.partial(ExpertPlayer, config.world, config.perturb)
+    make_player = functools.partial(ExpertPlayer, config.world, config.quality)
     failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
     with progress_bar() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)

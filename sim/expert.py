@@ -1,41 +1,44 @@
 """The scripted expert: it knows the world, plays the legs that a task plans and times them with jerk-limited
 profiles, as an agent of the same loop that runs a policy.
 
-Speed, approach height, grasp yaw and blending vary from episode to episode. In some episodes the
-arm is pushed off its way; those frames are flagged `perturbed` (their actions are not what an
-expert wants) and the recovery that follows is clean data.
+Speed, approach height, grasp yaw and blending vary from episode to episode, and so does what goes wrong
+(`sim/quality.py`). Where the arm is pushed off its way the frames are flagged `perturbed` (their actions
+are not what an expert wants) and the recovery that follows is clean data.
 
 It lets go anywhere over the middle of the plate and from touching it to well above it. An expert that
 always lets go at one point teaches a policy, which never reaches a point exactly, never to let go.
 """
 
+from dataclasses import replace
+
 import numpy as np
-from ruckig import InputParameter, OutputParameter, Result, Ruckig
+from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
 
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
 from sim.hand import Hand, Leg, Style
 from sim.kinematics import tool_down
+from sim.quality import QualityConfig
 
-PUSHES = {"approach": 0.15, "descend": 0.15, "carry": 0.15, "lower": 0.15, "miss": 0.4}  # shares
+FREE_LEGS = ("approach", "carry", "rise", "lift", "retreat")  # where a bump or a pause does no harm
 
 
 class Expert:
     """Plays the task in a `SimEnv` from privileged state. Satisfies `sim.loop.Agent`."""
 
-    def __init__(self, env: SimEnv, perturb: float = 0.5):
+    def __init__(self, env: SimEnv, quality: QualityConfig = QualityConfig()):
         self._env = env
-        self._perturb = perturb
+        self._quality = quality
         self._kinematics = env.world.kinematics
         self._otg = Ruckig(env.robot.joints, POLICY_PERIOD_S)
 
     def reset(self, observation: Observation, seed: int) -> None:
         """Plan from the present state of the world, whatever it is."""
         self._rng = np.random.default_rng([seed, 1])
-        self.style = Style.draw(self._rng)
-        pushed = self._rng.random() < self._perturb
-        self.push = str(self._rng.choice(list(PUSHES), p=list(PUSHES.values()))) if pushed else ""
-        self._push_left = 0
+        self.style = Style.draw(self._rng, self._quality.speed, self._quality.detour_m)
+        self.flaws = self._quality.draw(self._rng)
+        self._steps = self._push_left = self._pause_left = 0
+        self._fumbling = self._retrying = False
         self._openings = [float(observation.state[-1])]
         world = self._env.world
         self._hand = Hand(world.scene, world.data, self._kinematics, self.style)
@@ -45,18 +48,28 @@ class Expert:
     def act(self, observation: Observation) -> np.ndarray:
         """The next joint target and gripper opening."""
         self._openings.append(self._env.world.state()[-1])
+        self._steps += 1
         if self._push_left:
             self._push_left -= 1
             if not self._push_left:
                 self._replan()
-        elif self._should_push():
-            self._start_push()
-        elif self._leg_is_over():
+        elif self._pause_left:
+            self._pause_left -= 1
+        elif not self._goes_wrong() and self._leg_is_over():
             self._next_leg()
         return self._advance()
 
     def flags(self) -> dict[str, bool]:
-        return {"perturbed": self._push_left > 0}
+        return {
+            "perturbed": self._push_left > 0,
+            "hesitating": self._pause_left > 0,
+            "fumbling": self._fumbling,
+            "retrying": self._retrying,
+        }
+
+    def facts(self) -> dict:
+        """What kind of demonstration this is, to be stored with the episode."""
+        return {"expert/speed": self.style.speed, "expert/flaws": ",".join(self.flaws.shown)}
 
     # ---- timing --------------------------------------------------------------------------------
 
@@ -76,10 +89,11 @@ class Expert:
         target = self._push_joints if pushed else self._leg.joints_rad
         speed = self.style.speed * (1.0 if pushed else self._leg.speed)
         self._plan_in.max_velocity = [speed * self._env.robot.policy_speed_rad_s] * len(target)
+        self._plan_in.control_interface = ControlInterface.Velocity if self._pause_left else ControlInterface.Position
         self._plan_in.target_position = target.tolist()
         self._arrived = self._otg.update(self._plan_in, self._plan_out) == Result.Finished
         self._plan_out.pass_to_input(self._plan_in)
-        if self._arrived:  # what rounding leaves of the speed makes the next plan fail
+        if self._arrived and not self._pause_left:  # what rounding leaves of the speed makes the next plan fail
             self._plan_in.current_position = target.tolist()
             self._plan_in.current_velocity = self._plan_in.current_acceleration = [0.0] * len(target)
         self._steps_in_leg += 1
@@ -105,6 +119,8 @@ class Expert:
     def _next_leg(self) -> None:
         self._hand.opening = self._openings[-1]
         missed = self._leg.holds >= 0 and not self._hand.holds(self._leg.holds)
+        if self._leg.grips:
+            self._retrying, self._fumbling = missed, False
         if missed or len(self._legs) == 1:
             self._replan()
         else:
@@ -121,28 +137,67 @@ class Expert:
         world.task.plan(self._hand, world.draws)
         self._legs = self._hand.legs or [Leg("wait", joints, self._openings[-1], self._hand.tool_w)]
 
-    # ---- pushes --------------------------------------------------------------------------------
+    # ---- what goes wrong -------------------------------------------------------------------------
 
-    def _should_push(self) -> bool:
-        name = "descend" if self.push == "miss" else self.push
-        return self._leg.name == name and self._steps_in_leg == 3
+    def _goes_wrong(self) -> bool:
+        """Begin what is due: a push, a pause; a grasp beside the object takes the place of the good one."""
+        flaws, leg = self.flaws, self._leg
+        begun = self._steps_in_leg == 3
+        if flaws.push and flaws.push == leg.name and begun:
+            flaws.push = ""
+            return self._push(self._bumped_w(0.05), steps=int(self._rng.integers(6, 13)))
+        if flaws.misses and leg.name == "descend" and begun:
+            flaws.misses -= 1
+            opening = float(self._rng.choice([0.0, 1.0]))
+            return self._push(self._beside_w(0.015, 0.045), steps=int(self._rng.integers(12, 19)), opening=opening)
+        if flaws.fumbles and leg.name == "descend" and self._steps_in_leg == 1:
+            flaws.fumbles -= 1
+            self._fumble()
+            return False
+        return leg.name in FREE_LEGS and self._is_disturbed()
 
-    def _start_push(self) -> None:
-        """Push the arm aside for 0.3-0.6 s, as a bump would, or beside the object for 0.6-0.9 s, as a policy does."""
-        rng, joints = self._rng, np.array(self._plan_in.current_position)
-        pos_w, rotation = self._kinematics.forward(joints)
-        self._push_opening = self._leg.opening
-        steps = int(rng.integers(6, 13))
-        if self.push == "miss":
-            angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.015, 0.045)
-            aside = distance * np.array([np.cos(angle), np.sin(angle)])
-            pos_w = self._leg.tool_w + [*aside, rng.uniform(-0.006, 0.030)]
-            self._push_opening = float(rng.choice([0.0, 1.0]))
-            steps += 6
-        else:
-            pos_w = pos_w + [*rng.uniform(-0.05, 0.05, 2), rng.uniform(0.0, 0.04)]
-        yaw = np.arctan2(rotation[1, 1], rotation[0, 1]) + rng.uniform(-0.3, 0.3)
+    def _is_disturbed(self) -> bool:
+        """A small bump or a pause whose time has come."""
+        flaws = self.flaws
+        if flaws.bump_steps and flaws.bump_steps[0] <= self._steps:
+            flaws.bump_steps = flaws.bump_steps[1:]
+            return self._push(self._bumped_w(0.02), steps=int(self._rng.integers(3, 6)))
+        if flaws.pause_steps and flaws.pause_steps[0] <= self._steps:
+            flaws.pause_steps = flaws.pause_steps[1:]
+            self._pause_left = int(self._rng.integers(8, 25))
+        return self._pause_left > 0
+
+    def _bumped_w(self, reach_m: float) -> np.ndarray:
+        """(3,) m, up to `reach_m` aside from where the tool is commanded, and not lower."""
+        pos_w, _ = self._kinematics.forward(np.array(self._plan_in.current_position))
+        return pos_w + [*self._rng.uniform(-reach_m, reach_m, 2), self._rng.uniform(0.0, 0.8 * reach_m)]
+
+    def _beside_w(self, low_m: float, high_m: float) -> np.ndarray:
+        """(3,) m, low beside where the leg leads, as a policy that misses."""
+        angle, distance = self._rng.uniform(-np.pi, np.pi), self._rng.uniform(low_m, high_m)
+        return self._leg.tool_w + [
+            distance * np.cos(angle), distance * np.sin(angle), self._rng.uniform(-0.006, 0.030)
+        ]  # fmt: skip
+
+    def _push(self, pos_w: np.ndarray, steps: int, opening: float | None = None) -> bool:
+        """The arm is driven to `pos_w` for `steps` periods; whether it can be."""
+        joints = np.array(self._plan_in.current_position)
+        rotation = self._kinematics.forward(joints)[1]
+        yaw = np.arctan2(rotation[1, 1], rotation[0, 1]) + self._rng.uniform(-0.3, 0.3)
         target = self._kinematics.inverse(pos_w, tool_down(yaw), joints)
-        self.push = ""  # once an episode
-        if target is not None:
-            self._push_joints, self._push_left = target, steps
+        if target is None:
+            return False
+        self._push_joints, self._push_left = target, steps
+        self._push_opening = self._leg.opening if opening is None else opening
+        return True
+
+    def _fumble(self) -> None:
+        """Grasp beside the object, along the pads: the hand closes on nothing."""
+        leg = self._leg
+        rotation = self._kinematics.forward(leg.joints_rad)[1]
+        aside = self._rng.choice([-1.0, 1.0]) * self._rng.uniform(*FUMBLE_M) * rotation[:, 0]
+        beside = self._kinematics.inverse(leg.tool_w + aside, rotation, leg.joints_rad)
+        if beside is None or len(self._legs) < 2 or not self._legs[1].grips:
+            return
+        self._legs[:2] = [replace(one, joints_rad=beside, tool_w=leg.tool_w + aside) for one in self._legs[:2]]
+        self._fumbling = True

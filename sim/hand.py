@@ -11,10 +11,10 @@ import mujoco
 import numpy as np
 
 from sim.kinematics import BenchKinematics, tool_down
-from sim.scene import Scene
-from sim.parts import Shape
-from sim.shapes import SHAPES
 from sim.layout import AREA_X_M, AREA_Y_M, half_height_m, within_reach
+from sim.parts import Shape
+from sim.scene import Scene
+from sim.shapes import SHAPES
 
 # How the wrist may turn when its range does not allow the yaw: to another face of a cube that is to be
 # grasped; by little when the cube is held and any yaw will do.
@@ -55,11 +55,12 @@ class Style:
     other_yaw: bool
     other_way: bool  # of two ways equally good
     place_offset_m: np.ndarray
+    detour_m: np.ndarray  # (3,) how far the way to the object leads aside
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Style":
+    def draw(rng: np.random.Generator, speed: tuple[float, float] = (0.5, 0.95), detour_m: float = 0.0) -> "Style":
         return Style(
-            speed=rng.uniform(0.5, 0.95),
+            speed=rng.uniform(*speed),
             accel_rad_s2=rng.uniform(3.0, 6.0),
             hover_m=rng.uniform(0.07, 0.12),
             carry_m=rng.uniform(0.08, 0.13),
@@ -69,6 +70,7 @@ class Style:
             other_yaw=bool(rng.random() < 0.15),
             other_way=bool(rng.random() < 0.5),
             place_offset_m=rng.uniform(-0.011, 0.011, 2),
+            detour_m=rng.uniform(-detour_m, detour_m, 3),
         )
 
 
@@ -165,6 +167,9 @@ class Hand:
         grasp_m = max(object_w[2] + shape.grasp_height_m + style.grasp_height_m, LOWEST_TOOL_M)
         self.rise(away_from_w=object_w)
         above_m = object_w[2] + shape.half_height_m + style.hover_m - 0.02
+        if style.detour_m.any() and self.end_w[2] > 0.06:
+            aside_w = (self.end_w + [*object_w[:2], above_m]) / 2 + style.detour_m
+            self.go("detour", [*aside_w[:2], max(aside_w[2], 0.12)], None, blend_rad=0.1)
         self.go("approach", [*object_w[:2], above_m], yaw, turns=turns, blend_rad=style.blend_rad / 2)
         self.go("descend", [*object_w[:2], grasp_m], yaw, turns=turns)
         self.grip(0.0, holds=i)
@@ -206,7 +211,7 @@ class Hand:
         room = {tuple(xy): np.linalg.norm(taken - xy, axis=1).min() for xy in grid if within_reach(xy)}
         here = self.object_w(i)[:2]
         free = [xy for xy, gap_m in room.items() if gap_m >= ROOM_M]
-        return np.array(min(free, key=lambda xy: np.hypot(*(here - xy))) if free else max(room, key=lambda xy: room[xy]))
+        return np.array(min(free, key=lambda xy: np.hypot(*(here - xy))) if free else max(room, key=room.__getitem__))
 
     def retreat(self, up_m: float = 0.10) -> None:
         """Straight up, the hand open."""

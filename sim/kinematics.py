@@ -65,7 +65,9 @@ class BenchKinematics:
         self._tool = ToolKinematics(robot)
         self.stand(np.zeros(3), 0.0, np.zeros(robot.joints))
 
-    def stand(self, base_pos_w: Sequence[float] | np.ndarray, base_yaw_rad: float, encoder_bias_rad: np.ndarray) -> None:
+    def stand(
+        self, base_pos_w: Sequence[float] | np.ndarray, base_yaw_rad: float, encoder_bias_rad: np.ndarray
+    ) -> None:
         """Where the arm's foot is, m and rad, and how much more than the truth the encoders show, (joints,) rad."""
         c, s = np.cos(base_yaw_rad), np.sin(base_yaw_rad)
         self._base_w, self._bias_rad = np.array(base_pos_w, float), encoder_bias_rad
@@ -76,7 +78,9 @@ class BenchKinematics:
         pos, rotation = self._tool.forward(joints_rad - self._bias_rad)
         return self._turn_w @ pos + self._base_w, self._turn_w @ rotation
 
-    def inverse(self, pos_w: Sequence[float] | np.ndarray, rotation_w: np.ndarray, near_rad: np.ndarray) -> np.ndarray | None:
+    def inverse(
+        self, pos_w: Sequence[float] | np.ndarray, rotation_w: np.ndarray, near_rad: np.ndarray
+    ) -> np.ndarray | None:
         """Joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
         pos = self._turn_w.T @ (np.asarray(pos_w, float) - self._base_w)
         found = self._tool.inverse(pos, self._turn_w.T @ rotation_w, near_rad - self._bias_rad)

@@ -87,7 +87,9 @@ def stand(scene: Scene, data: mujoco.MjData, layout: Mapping) -> None:
     for i, body in enumerate(scene.targets):
         used = i < len(target_xy)
         scene.model.body_pos[body] = (*target_xy[i], 0.0) if used else PARKED_M + [0.2 * i, 0.3, 0]
-        scene.model.body_quat[body] = turned(layout["target_yaw_rad"][i] if used and "target_yaw_rad" in layout else 0.0)
+        scene.model.body_quat[body] = turned(
+            layout["target_yaw_rad"][i] if used and "target_yaw_rad" in layout else 0.0
+        )
 
 
 def put_object(

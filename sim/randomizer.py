@@ -55,16 +55,18 @@ class Randomizer:
         stat.center[:], stat.extent = center, extent
 
     def _objects(self, values: Mapping) -> None:
-        """Dress and colour the task's objects, then the clutter."""
+        """Dress and colour the task's objects and the clutter; the other slots are put away."""
         scene = self._scene
-        first = len(scene.slots) - scene.inventory.distractors
-        for kind, start in (("object", 0), ("clutter", first)):
-            shapes, colours = _names(values[f"{kind}_shapes"]), _names(values[f"{kind}_colours"])
-            for i, (shape, colour) in enumerate(zip(shapes, colours, strict=True), start):
-                slot = scene.slots[i]
-                slot.wear(shape, scale=values["object_scale"][i], mass_kg=values["object_mass_kg"][i])
-                slot.paint(shape, _tint(colour, values, i))
-                slot.set_friction(shape, values["object_friction"][i])
+        worn = dict(enumerate(_things(values, "object")))
+        worn |= enumerate(_things(values, "clutter"), len(scene.slots) - scene.inventory.distractors)
+        for i, slot in enumerate(scene.slots):
+            if i not in worn:
+                slot.put_away()
+                continue
+            shape, colour = worn[i]
+            slot.wear(shape, scale=values["object_scale"][i], mass_kg=values["object_mass_kg"][i])
+            slot.paint(shape, _tint(colour, values, i))
+            slot.set_friction(shape, values["object_friction"][i])
 
     def _targets(self, values: Mapping) -> None:
         scene = self._scene
@@ -143,6 +145,11 @@ def lens_of(values: Mapping, camera: int) -> Lens:
         blur_rad=values["noise_seed"] % BLUR_DIRECTIONS * np.pi / BLUR_DIRECTIONS,
         jpeg_quality=quality if quality <= BEST_JPEG else 0,
     )
+
+
+def _things(values: Mapping, kind: str) -> list[tuple[str, str]]:
+    """(shape, colour) of each thing of a kind, "object" or "clutter"."""
+    return list(zip(_names(values[f"{kind}_shapes"]), _names(values[f"{kind}_colours"]), strict=True))
 
 
 def _names(joined: str) -> list[str]:

@@ -13,6 +13,9 @@ FPS = round(1 / POLICY_PERIOD_S)
 FLAGS = (
     "intervention",  # a corrector acted, not the policy
     "perturbed",  # the action is a disturbance, not what anybody wants imitated
+    "hesitating",  # a pause for no reason
+    "fumbling",  # a grasp that goes wrong
+    "retrying",  # and is tried again
 )
 
 

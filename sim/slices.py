@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.results import wilson
+from sim.robot import FR3
 
 PARTS = 3
 FEWEST = 10  # episodes; a smaller slice says nothing
 OF_EACH_OBJECT = ("object_scale", "object_mass_kg", "object_friction", "object_yaw_rad")  # the named one's alone counts
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
-COORDINATES = "xyz"
+NAMES_OF_PARTS = {2: FR3.cameras, 3: ("x", "y", "z"), FR3.joints: FR3.joint_names}  # by how many values there are
+UNINTERESTING = ("noise_seed",)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def axes(draws: Mapping) -> dict[str, float | str]:
     """An episode's drawn values as axes: one number or name each."""
     found: dict[str, float | str] = {}
     for name, value in draws.items():
+        if name in UNINTERESTING:
+            continue
         if name in OF_THE_NAMED:
             found[OF_THE_NAMED[name]] = value.split(",")[0]
         elif name in OF_EACH_OBJECT:
@@ -48,7 +52,8 @@ def axes(draws: Mapping) -> dict[str, float | str]:
         elif isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            found |= {f"{name} {axis}": number for axis, number in zip(COORDINATES, value, strict=False)}
+            parts = ("x", "y") if name.endswith("_m") and len(value) == 2 else NAMES_OF_PARTS.get(len(value), ("x", "y"))
+            found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
 
 

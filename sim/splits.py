@@ -38,7 +38,9 @@ class SplitConfig:
     def check_training(self) -> None:
         """UserError unless what is collected for training holds nothing that is held out."""
         if self.part != "train":
-            raise UserError(f"split.part={self.part!r}: training draws from 'train' alone; the rest is for policies.evaluate")
+            raise UserError(
+                f"split.part={self.part!r}: training draws from 'train' alone; the rest is for policies.evaluate"
+            )
 
     def admits(self, draws: Mapping) -> bool:
         """Whether the episode with these drawn values belongs to the wanted part."""

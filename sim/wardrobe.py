@@ -95,7 +95,15 @@ class Slot:
         model.body_mass[self.body] = mass
         model.body_ipos[self.body] = known.com_m * scale
         model.body_inertia[self.body] = known.inertia_per_kg * (mass * scale**2 * inertia)
+        model.body_gravcomp[self.body] = 0.0
         self._bounds[shape].fit(model)
+
+    def put_away(self) -> None:
+        """Be out of the way: unseen, untouched and weightless, whatever was worn before."""
+        self.wear(next(iter(self.geoms)))
+        self._hide()
+        self.worn_meshes = []
+        self._model.body_gravcomp[self.body] = 1.0
 
     def paint(self, shape: str, rgb: Sequence[float]) -> None:
         """Give `shape` its colour; parts with a colour of their own (steel, paper) keep it."""

@@ -67,10 +67,12 @@ class World:
         for _ in range(MAX_DRAWS):
             layout = self.task.draw_layout(rng, ranges)
             layout |= clutter.draw(rng, ranges, layout)
-            draws = {**layout, **randomize.draw(rng, ranges, objects, targets)}
+            draws = {**layout, **randomize.draw(rng, ranges, objects, targets), **layout}  # what a task says itself stays
             if self.config.split.admits(draws):
                 return draws
-        raise UserError(f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}")
+        raise UserError(
+            f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}"
+        )
 
     def rebuild(self, draws: dict) -> None:
         """Set up the episode whose drawn values are given, as stored with a recorded one."""
@@ -80,7 +82,9 @@ class World:
         self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.cameras)}
         self.task.apply_layout(self.scene, self.data, draws)
         self.encoder_bias_rad = np.array(draws["encoder_bias_rad"])
-        self.kinematics.stand([*draws["base_pos_m"], -draws["table_height_m"]], draws["base_yaw_rad"], self.encoder_bias_rad)
+        self.kinematics.stand(
+            [*draws["base_pos_m"], -draws["table_height_m"]], draws["base_yaw_rad"], self.encoder_bias_rad
+        )
         self._start_arm(draws)
         mujoco.mj_forward(self.scene.model, self.data)
 

@@ -38,6 +38,10 @@ PROGRAMS = {
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
     "randomize": ("collect", "backbone", "evaluate", "recap", "view"),
+    "twin": ("collect", "evaluate", "view"),
+    "split": ("evaluate", "view"),
+    "render": ("collect", "evaluate", "view"),
+    "quality": ("collect",),
     "robot": ("rollout",),
     "exp": ("recap",),
 }

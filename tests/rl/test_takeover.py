@@ -8,6 +8,7 @@ from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.quality import CLEAN
 from sim.loop import run_episode
 
 
@@ -48,7 +49,7 @@ def env():
 
 
 def play(env, policy, config=None, seed=500001):
-    agent = TakeoverAgent(policy, Expert(env, perturb=0.0), Trigger(env, config or TriggerConfig()))
+    agent = TakeoverAgent(policy, Expert(env, CLEAN), Trigger(env, config or TriggerConfig()))
     steps = Steps()
     result = run_episode(env, agent, guarded(env.robot), seed, POLICY_PERIOD_S, steps)
     return agent, steps, result
@@ -78,14 +79,14 @@ def test_late(env):
 
 
 def test_who_is_never_in_trouble_is_left_alone(env):
-    agent, steps, result = play(env, Expert(env, perturb=0.0))
+    agent, steps, result = play(env, Expert(env, CLEAN))
     assert result.success
     assert agent.reason == ""
     assert not any(steps.intervention)
 
 
 def place(env, cube: int, shift) -> None:
-    address = env.world.scene.cube_qpos[cube]
+    address = env.world.scene.object_qpos[cube]
     env.world.data.qpos[address : address + 3] += shift
     env.world.step(1)
 

@@ -7,11 +7,13 @@ from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
 from sim.loop import EpisodeResult, run_episode
+from sim.quality import QualityConfig
 from sim.randomize import nominal
 from sim.scene import RenderConfig
 from sim.world import WorldConfig
 
 SMALL = RenderConfig(height=48, width=64)
+PUSHED = QualityConfig(pushed=1.0, missed=0.4)
 
 
 def calm(**changes) -> WorldConfig:
@@ -20,8 +22,8 @@ def calm(**changes) -> WorldConfig:
     return WorldConfig(randomize=type(nominal())(**ranges), render=SMALL)
 
 
-def play_expert(env: SimEnv, seed: int, recorder=None, perturb: float = 0.5) -> EpisodeResult:
-    return run_episode(env, Expert(env, perturb), guarded(env.robot), seed, POLICY_PERIOD_S, recorder)
+def play_expert(env: SimEnv, seed: int, recorder=None, quality: QualityConfig = QualityConfig()) -> EpisodeResult:
+    return run_episode(env, Expert(env, quality), guarded(env.robot), seed, POLICY_PERIOD_S, recorder)
 
 
 class CommandLog:

@@ -10,6 +10,7 @@ from sim.expert import Expert
 from sim.guard import MotionGuard
 from sim.kinematics import tool_down
 from sim.loop import EpisodeResult, run_episode
+from sim.quality import QualityConfig
 from sim.randomize import nominal
 from sim.tasks import TASKS
 from sim.world import World, WorldConfig
@@ -40,4 +41,4 @@ def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) ->
 def expert_episode(task: str, seed: int) -> EpisodeResult:
     """One episode of the expert under the default randomization, with pushes."""
     env = SimEnv(WorldConfig(task=task))
-    return run_episode(env, Expert(env, perturb=1.0), MotionGuard(env.robot), seed, POLICY_PERIOD_S)
+    return run_episode(env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), MotionGuard(env.robot), seed, POLICY_PERIOD_S)

@@ -36,7 +36,7 @@ class Expert:
     def __init__(self, notes: Path):
         from ray import get_runtime_context
 
-        self._player = ExpertPlayer(WORLD, perturb=0.5)
+        self._player = ExpertPlayer(WORLD)
         self._notes, self._node, self._played = notes, get_runtime_context().get_node_id(), 0
 
     def __call__(self, seed: int):

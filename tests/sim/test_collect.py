@@ -18,7 +18,7 @@ EPISODES = 4
 
 
 def command(out: Path, *options: str) -> list[str]:
-    small = ["render.width=48", "render.height=32", "randomize=none", "perturb=0.0", "seed=40"]
+    small = ["render.width=48", "render.height=32", "randomize=none", "quality=clean", "seed=40"]
     return [sys.executable, "-m", "sim.collect", f"out={out}", f"episodes={EPISODES}", *small, *options]
 
 

@@ -9,6 +9,7 @@ from playing import SMALL, calm
 from sim.dm import DmEnv
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.quality import CLEAN
 
 SIZE = (SMALL.height, SMALL.width)
 
@@ -22,7 +23,7 @@ class TestConformance(test_utils.EnvironmentTestMixin, absltest.TestCase):
 
 def test_a_success_ends_with_discount_zero_and_the_next_seed_follows():
     env = SimEnv(calm())
-    view, expert = DmEnv(env, SIZE, seed=5), Expert(env, perturb=0.0)
+    view, expert = DmEnv(env, SIZE, seed=5), Expert(env, CLEAN)
     step = view.reset()
     first = str(step.observation["instruction"])
     assert first == env.world.instruction

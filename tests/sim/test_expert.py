@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from playing import CommandLog, play_expert
+from playing import PUSHED, CommandLog, play_expert
 
 from sim.contract import SERVO_PERIOD_S
 from sim.env import SimEnv
+from sim.quality import CLEAN
 from sim.recorder import EpisodeRecorder
 from sim.robot import FR3
 
@@ -72,7 +73,7 @@ def test_a_push_is_flagged_and_recovered_from():
     pushed = 0
     for seed in range(UNSEEN + 20, UNSEEN + 24):
         flags = Flags()
-        result = play_expert(env, seed, flags, perturb=1.0)
+        result = play_expert(env, seed, flags, quality=PUSHED)
         assert result.success
         pushed += any(flags.perturbed)
         assert not flags.perturbed[-1]
@@ -90,7 +91,7 @@ class Flags:
 
 
 def test_no_two_experts_move_alike(env):
-    times = [play_expert(env, seed, perturb=0.0).time_s for seed in range(UNSEEN, UNSEEN + 6)]
+    times = [play_expert(env, seed, quality=CLEAN).time_s for seed in range(UNSEEN, UNSEEN + 6)]
     assert max(times) - min(times) > 0.5
 
 
@@ -103,7 +104,7 @@ def test_a_recorded_episode_says_what_it_is():
     assert result.steps == steps and episode.facts["seed"] == UNSEEN + 3 and episode.facts["success"] is True
     assert episode.columns["next.success"].tolist() == [False] * (steps - 1) + [True]
     assert episode.columns["next.reward"].tolist() == [-1.0] * (steps - 1) + [0.0]
-    assert {"draw/cube_xy_m", "draw/action_delay_s", "draw/light_strength"} <= set(episode.facts)
+    assert {"draw/object_xy_m", "draw/action_delay_s", "draw/light_strength"} <= set(episode.facts)
     moved = np.linalg.norm(np.diff(episode.columns["grounding.object_pos_w"], axis=0), axis=1).sum()
     assert moved > 0.1  # the cube was carried
     env.close()

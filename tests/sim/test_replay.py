@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playing import SMALL, play_expert
+from playing import PUSHED, SMALL, play_expert
 
 from sim import replay
 from sim.dataset import Dataset, DatasetWriter
@@ -27,7 +27,7 @@ def record(root: Path, facts=lambda env: env.facts()) -> Path:
     ) as w:
         for seed in SEEDS:
             recorder = EpisodeRecorder()
-            result = play_expert(env, seed, recorder, perturb=1.0)
+            result = play_expert(env, seed, recorder, quality=PUSHED)
             w.commit(recorder.episode(result, "expert", facts(env)))
     return root
 

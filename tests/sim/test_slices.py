@@ -8,10 +8,12 @@ from sim.randomize import RandomizeConfig
 from sim.slices import Slice, axes, slices
 from sim.tasks.pick_place import draw_layout
 
+RANGES = RandomizeConfig()
+
 
 def draws(n: int) -> list[dict]:
     rng = np.random.default_rng(0)
-    return [{**draw_layout(rng), **randomize.draw(rng, RandomizeConfig())} for _ in range(n)]
+    return [{**draw_layout(rng, RANGES), **randomize.draw(rng, RANGES, 3, 3)} for _ in range(n)]
 
 
 def test_the_axis_that_decides_is_the_worst():
@@ -24,9 +26,9 @@ def test_the_axis_that_decides_is_the_worst():
 
 def test_colours_and_counts_are_slices_of_their_own():
     episodes = draws(300)
-    found = slices(episodes, [not one["cube_colours"].startswith("white") for one in episodes])
-    assert (found[0].axis, found[0].value, found[0].successes) == ("cube_colour", "white", 0)
-    assert {one.value for one in found if one.axis == "cubes"} == {"1", "2", "3"}
+    found = slices(episodes, [not one["object_colours"].startswith("white") for one in episodes])
+    assert (found[0].axis, found[0].value, found[0].successes) == ("object_colour", "white", 0)
+    assert {one.value for one in found if one.axis == "objects"} == {"1", "2", "3"}
 
 
 def test_every_axis_covers_all_episodes():
@@ -37,7 +39,7 @@ def test_every_axis_covers_all_episodes():
 
 def test_only_the_named_object_counts():
     names = axes(draws(1)[0])
-    assert "cube_mass_kg" in names and not any(name.startswith("cube_mass_kg ") for name in names)
+    assert "object_mass_kg" in names and not any(name.startswith("object_mass_kg ") for name in names)
     assert {"front_pos_m x", "front_pos_m y", "front_pos_m z"} <= set(names) and "instruction" not in names
 
 

@@ -1,0 +1,174 @@
+"""Randomization: every term stays in its range, uses it up and changes something; wrong ranges are refused."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from playing import SMALL
+
+from sim.collect import CollectConfig
+from sim.config import CONF, load
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.randomize import Count, Range, RandomizeConfig, draw, nominal
+from sim.world import World, WorldConfig
+
+OBJECTS, TARGETS = 5, 3
+# Where the values of a range stand in a draw when they are not called what it is.
+NAMED_OTHERWISE = {
+    "light_pos_m": "light_xy_m",
+    "start_xy_m": "start_xyz_m",
+    "start_z_m": "start_xyz_m",
+    "table_value": "table_rgb",
+}
+PARTS = {"start_xy_m": slice(0, 2), "start_z_m": slice(2, 3)}
+RANGES = [field.name for field in fields(RandomizeConfig) if field.type is Range]
+GROUPS = sorted(path.stem for path in (CONF / "randomize").glob("*.yaml"))
+
+
+def group(name: str, *options: str) -> RandomizeConfig:
+    return load("collect", CollectConfig, [f"randomize={name}", *options]).randomize
+
+
+@pytest.fixture(scope="module")
+def full() -> RandomizeConfig:
+    return group("full")
+
+
+@pytest.fixture(scope="module")
+def draws(full) -> list[dict]:
+    """400 episodes' draws."""
+    return [draw(np.random.default_rng(seed), full, OBJECTS, TARGETS) for seed in range(400)]
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_full_varies_every_term_within_its_range(full, draws, name):
+    low, high = getattr(full, name)
+    assert low < high
+    values = [np.atleast_1d(row[NAMED_OTHERWISE.get(name, name)])[PARTS.get(name, slice(None))] for row in draws]
+    values = np.concatenate(values)
+    assert low <= values.min() and values.max() <= high
+    assert values.min() < low + 0.05 * (high - low) and values.max() > high - 0.05 * (high - low)
+
+
+def test_counts_and_probabilities_are_drawn(full, draws):
+    assert {row["lights"] for row in draws} == {1, 2, 3}
+    assert abs(np.mean([row["shadows"] for row in draws]) - full.shadows) < 0.1
+    assert abs(np.mean([row["backdrop_texture"] > 0 for row in draws]) - full.backdrop_textured) < 0.1
+    assert {row["table_texture"] for row in draws} == set(range(17))
+
+
+def test_the_shifted_twin_lies_outside_what_full_trains_on(full):
+    shifted = load("collect", CollectConfig, ["twin=shifted"]).randomize
+    light = group("light")
+    changed = [name for name in RANGES if getattr(shifted, name) != getattr(light, name)]
+    assert len(changed) >= 8
+    for name in changed:
+        (low, high), (train_low, train_high) = getattr(shifted, name), getattr(full, name)
+        assert high <= train_low or low >= train_high, name
+
+
+# ---- that each term does something -----------------------------------------------------------------
+
+
+def trace(config: RandomizeConfig) -> list[bytes]:
+    """All that an agent can notice of 12 actions in the episode of seed 3."""
+    env = SimEnv(WorldConfig(randomize=config, render=SMALL))
+    env.reset(3)
+    start = env.observe().state
+    seen = []
+    for step in range(12):
+        looked = env.observe()
+        seen += [looked.state.tobytes(), *(image.tobytes() for image in looked.images.values())]
+        action = start.copy()
+        action[:3] += 0.05 * step
+        action[-1] = 0.0
+        env.apply(action)
+    env.close()
+    return seen
+
+
+@pytest.fixture(scope="module")
+def neutral() -> list[bytes]:
+    return trace(nominal())
+
+
+# What is felt only when something is touched or held; its effect on the compiled model is looked at instead.
+FELT = {
+    "object_mass_kg": "body_mass", "object_friction": "geom_friction", "table_friction": "geom_friction",
+    "pad_friction": "geom_friction", "gripper_force": "actuator_forcerange",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in RANGES if name not in FELT])
+def test_every_term_is_noticed(full, neutral, name):
+    value = {"jpeg_quality": 50.0, "dropped_frames": 0.8}.get(name, getattr(full, name)[1])
+    if name == "state_lead_s":  # the state can be later than the picture only when the picture is late
+        late = replace(nominal(), observation_delay_s=(0.03, 0.03))
+        assert trace(replace(late, state_lead_s=(value, value))) != trace(late)
+    else:
+        assert trace(replace(nominal(), **{name: (value, value)})) != neutral
+
+
+@pytest.mark.parametrize("name", FELT)
+def test_what_is_felt_is_in_the_model(full, name):
+    models = []
+    for bounds in (getattr(nominal(), name), (getattr(full, name)[1],) * 2):
+        world = World(WorldConfig(randomize=replace(nominal(), **{name: bounds})))
+        world.reset(3)
+        models.append(getattr(world.scene.model, FELT[name]).copy())
+    assert not np.array_equal(*models)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"distractors": (2, 2)}, {"backdrop_textured": 1.0}, {"lights": (3, 3)}, {"shadows": 0.0}, {"table_textured": 1.0},
+     {"shapes": ("mug",)}],
+    ids=lambda changes: next(iter(changes)),
+)  # fmt: skip
+def test_every_choice_is_seen(neutral, changes):
+    assert trace(replace(nominal(), **changes)) != neutral
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_an_episode_of_any_group_is_rebuilt_bit_for_bit(name):
+    config = WorldConfig(randomize=group(name), render=SMALL)
+    first, second = SimEnv(config), SimEnv(config)
+    for seed in (1, 2):
+        first.reset(seed)
+        second.reset(seed + 50)
+        second.rebuild(first.world.draws)
+        for _ in range(4):
+            a, b = first.observe(), second.observe()
+            assert np.array_equal(a.state, b.state)
+            assert all(np.array_equal(a.images[camera], b.images[camera]) for camera in a.images)
+            first.apply(a.state + np.float32(0.03))
+            second.apply(a.state + np.float32(0.03))
+    first.close()
+    second.close()
+
+
+# ---- wrong input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(RandomizeConfig) if field.type in (Range, Count)])
+def test_a_range_the_wrong_way_round_is_refused(field):
+    with pytest.raises(UserError, match=rf"randomize\.{field}=\[2, 1\]: expected \[low, high\]"):
+        RandomizeConfig(**{field: (2, 1)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"front_pos_m": (-2.0, 0.0)}, "randomize.front_pos_m=.*expected from -0.3 to 0.3"),
+        ({"shapes": ("mugg",)}, "unknown shape in randomize.shapes 'mugg'.*did you mean 'mug'"),
+        ({"shapes": ()}, "randomize.shapes=.*expected at least one of"),
+        ({"shadows": 1.5}, "randomize.shadows=1.5: expected a probability"),
+        ({"table_textures": 99}, "randomize.table_textures=99: expected 1 to 16"),
+        ({"observation_delay_s": (0.0, 0.06)}, "randomize.observation_delay_s.*less than a policy period"),
+        ({"distractors": (0, 20)}, "randomize.distractors=.*expected from 0 to 6"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        RandomizeConfig(**changes)
