@@ -174,7 +174,43 @@ def _screwdriver() -> Shape:
     )  # fmt: skip
 
 
+def _peg() -> Shape:
+    """Square, slender, upright; grasped high, so that the fingers stay out of what it is put into."""
+    half = (0.011, 0.011, 0.035)
+    box = Part("box", half, touched=True)
+    return Shape("peg", (box,), half[2], half[0] * 2**0.5, 0.018, 2 * half[0], (0.03, 0.10), grasp_yaws_rad=FACES,
+                 **block(half))  # fmt: skip
+
+
+def _pillar() -> Shape:
+    """A column on a foot. It is touched as an eight-pointed star."""
+    radius, half, foot, tread = 0.012, 0.075, 0.022, -0.069
+    column = lathe([(0, tread), (radius, tread), (radius, half - 0.002), (radius - 0.002, half), (0, half)])
+    base = lathe([(0, -half), (foot - 0.001, -half), (foot, -half + 0.001), (foot, tread - 0.001),
+                  (foot - 0.001, tread), (0, tread)])  # fmt: skip
+    side, thick = 0.8 * foot, (tread + half) / 2
+    flat, eighths = 0.78 * radius, ((1.0, 0.0, 0.0, 0.0), (np.cos(np.pi / 8), 0.0, 0.0, np.sin(np.pi / 8)))
+    parts = (
+        seen(join([column, base])),
+        *(touched("box", (flat, flat, half - thick), (0.0, 0.0, thick), quat) for quat in eighths),
+        touched("box", (side, side, thick), (0.0, 0.0, thick - half)),
+    )
+    return Shape("pillar", parts, half, foot, 0.045, 2 * radius, (0.08, 0.20), **solid((column, 1.0), (base, 1.0)))
+
+
 SHAPES: dict[str, Shape] = {
     shape.name: shape
-    for shape in (_cube(), _cylinder(), _can(), _bottle(), _mug(), _bowl(), _screwdriver(), _book(), _ball())
+    for shape in (
+        _cube(),
+        _cylinder(),
+        _can(),
+        _bottle(),
+        _mug(),
+        _bowl(),
+        _screwdriver(),
+        _book(),
+        _ball(),
+        _peg(),
+        _pillar(),
+    )
 }

@@ -67,7 +67,7 @@ class World:
         for _ in range(MAX_DRAWS):
             layout = self.task.draw_layout(rng, ranges)
             layout |= clutter.draw(rng, ranges, layout)
-            draws = {**layout, **randomize.draw(rng, ranges, objects, targets), **layout}  # what a task says itself stays
+            draws = {**layout, **randomize.draw(rng, ranges, objects, targets), **layout}  # a task's own word stands
             if self.config.split.admits(draws):
                 return draws
         raise UserError(

@@ -274,7 +274,8 @@ def test_a_closed_bent_rod_has_the_volume_of_its_length():
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_figures_fit_the_gripper(shape):
     assert shape.max_scale * shape.grasp_width_m <= 0.0661
-    assert 0.020 <= 2 * shape.half_height_m <= 0.090
+    assert 0.020 <= 2 * shape.half_height_m <= 0.160
+    assert shape.max_scale * (shape.half_height_m - shape.grasp_height_m) <= 0.065, "under the palm"
     outlines = [np.hypot(*part.mesh.vertices[:, :2].T).max() for part in shape.parts if part.mesh is not None]
     assert max(outlines, default=0.0) <= shape.radius_m + 1e-9
     low = shape.half_height_m + shape.grasp_height_m

@@ -1,0 +1,124 @@
+"""Fork: low over the pad with the pillar where it was; two ways, and straight ahead is none."""
+
+import mujoco
+import numpy as np
+import pytest
+from playing_tasks import layouts, nominal_world, put_tool
+
+from sim.contract import POLICY_PERIOD_S
+from sim.env import SimEnv
+from sim.expert import Expert
+from sim.guard import MotionGuard
+from sim.kinematics import ToolKinematics, tool_down
+from sim.loop import run_episode
+from sim.robot import FR3
+from sim.tasks import fork
+from sim.world import WorldConfig
+
+YAW = -np.pi / 2
+
+
+@pytest.fixture
+def world():
+    return nominal_world("fork", 3)
+
+
+@pytest.mark.parametrize(
+    ("aside_m", "height_m", "moved_m", "tilt_rad", "done"),
+    [
+        (0.0, 0.05, 0.0, 0.0, True),
+        (0.02, 0.05, 0.008, 0.1, True),
+        (0.03, 0.05, 0.0, 0.0, False),
+        (0.0, 0.07, 0.0, 0.0, False),
+        (0.0, 0.05, 0.015, 0.0, False),
+        (0.0, 0.05, 0.0, 0.3, False),
+        (0.0, 0.05, 0.0, 1.57, False),
+    ],
+)
+def test_done_is_low_over_the_pad_with_the_pillar_standing(world, aside_m, height_m, moved_m, tilt_rad, done):
+    x, y = world.draws["target_xy_m"]
+    put_tool(world, [x, y + aside_m, height_m], YAW)
+    first = world.scene.object_qpos[0]
+    world.data.qpos[first] += moved_m
+    world.data.qpos[first + 3 : first + 7] = [np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]
+    mujoco.mj_forward(world.scene.model, world.data)
+    assert world.success() is done
+
+
+def test_the_hand_begins_low_in_front_of_the_pillar_in_line_with_it(world):
+    for seed in range(5):
+        world.reset(seed)
+        tool_w, turn = (
+            world.data.site_xpos[world.scene.tcp_site],
+            world.data.site_xmat[world.scene.tcp_site].reshape(3, 3),
+        )
+        pillar_xy, pad_xy = world.draws["object_xy_m"], world.draws["target_xy_m"]
+        assert pad_xy[0] < pillar_xy[0] - 0.1 < pillar_xy[0] + 0.07 < tool_w[0]
+        assert pillar_xy[1] == pad_xy[1] == pytest.approx(tool_w[1], abs=0.005)
+        assert 0.035 < tool_w[2] < 0.065
+        np.testing.assert_allclose(turn, tool_down(YAW), atol=0.09)
+        world.step(100)
+        assert fork.stands(world.scene, world.data, world.draws)
+
+
+def test_home_is_where_the_arm_says():
+    np.testing.assert_allclose(ToolKinematics(FR3).forward(np.array(FR3.home_rad))[0], fork.HOME_TOOL_M, atol=1e-3)
+
+
+def test_layouts_tell_pillar_from_pad_by_colour():
+    for layout in layouts("fork"):
+        assert layout["object_colours"] != layout["target_colours"]
+        assert layout["object_colours"] in layout["instruction"]
+        assert layout["target_colours"] in layout["instruction"]
+
+
+@pytest.fixture(scope="module")
+def env():
+    return SimEnv(WorldConfig(task="fork"))
+
+
+class Middle:
+    """Averages the two ways: straight ahead. Satisfies `sim.loop.Agent`."""
+
+    def __init__(self, env: SimEnv):
+        self._world = env.world
+
+    def reset(self, observation, seed):
+        self._start = self._now = observation.state[:-1]
+        x, y = self._world.draws["target_xy_m"]
+        self._goal = self._world.kinematics.inverse([x, y, 0.045], tool_down(YAW), self._start)
+
+    def act(self, observation):
+        self._now = self._now + np.clip(self._goal - self._now, -0.02, 0.02)
+        return np.array([*self._now, 1.0], np.float32)
+
+    def flags(self):
+        return {}
+
+
+def test_the_middle_of_both_ways_fails(env):
+    result = run_episode(env, Middle(env), MotionGuard(env.robot), 5, POLICY_PERIOD_S)
+    assert not result.success
+    assert not fork.stands(env.world.scene, env.world.data, env.world.draws)
+
+
+class Watched(Expert):
+    """Notes on which side of the line the tool passes the pillar."""
+
+    def act(self, observation):
+        world = self._env.world
+        tool_w = world.data.site_xpos[world.scene.tcp_site]
+        if abs(tool_w[0] - world.draws["object_xy_m"][0]) < 0.02:
+            self.side = float(np.sign(tool_w[1] - world.draws["object_xy_m"][1]))
+        return super().act(observation)
+
+
+def test_the_expert_takes_either_way_and_gets_there(env):
+    sides = []
+    for seed in range(300_000, 300_008):
+        agent = Watched(env)
+        result = run_episode(env, agent, MotionGuard(env.robot), seed, POLICY_PERIOD_S)
+        assert result.success and not result.guard.latched
+        assert agent.side == (1.0 if agent.style.other_way else -1.0)
+        sides.append(agent.side)
+    assert set(sides) == {1.0, -1.0}
