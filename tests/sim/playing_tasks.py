@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.guard import MotionGuard
 from sim.kinematics import tool_down
 from sim.loop import EpisodeResult, run_episode
 from sim.quality import QualityConfig
@@ -41,4 +41,6 @@ def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) ->
 def expert_episode(task: str, seed: int) -> EpisodeResult:
     """One episode of the expert under the default randomization, with pushes."""
     env = SimEnv(WorldConfig(task=task))
-    return run_episode(env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), MotionGuard(env.robot), seed, POLICY_PERIOD_S)
+    return run_episode(
+        env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed, POLICY_PERIOD_S
+    )
