@@ -21,6 +21,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "bring": ("bring", "move", "carry", "transfer"),
     "take": ("take", "grab", "pick up", "lift"),
     "on": ("on", "onto", "on top of"),
+    "inside": ("in", "into", "inside"),
     "over": ("over", "above"),
     "push": ("push", "slide", "shift", "shove"),
     "press": ("press", "push", "hit"),

@@ -9,7 +9,7 @@ import numpy as np
 from sim.hand import Hand
 from sim.randomize import RandomizeConfig
 from sim.scene import Scene
-from sim.tasks import fork, pick_place, press_button, reach
+from sim.tasks import fork, open_drawer, pick_place, place_in_drawer, press_button, reach
 
 
 class Task(Protocol):
@@ -59,4 +59,6 @@ class Task(Protocol):
         """Append to `hand` the legs that lead from here to success, whatever has happened before."""
 
 
-TASKS: dict[str, Task] = {task.NAME: task for task in (fork, pick_place, press_button, reach)}
+TASKS: dict[str, Task] = {
+    task.NAME: task for task in (fork, open_drawer, pick_place, place_in_drawer, press_button, reach)
+}

@@ -1,0 +1,127 @@
+"""Placing in a drawer: what counts as inside, where things stand, episodes of the expert."""
+
+import mujoco
+import numpy as np
+import pytest
+from playing import SMALL, play_expert
+
+from sim import cabinet
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.layout import put_object
+from sim.quality import CLEAN
+from sim.randomize import RandomizeConfig, nominal
+from sim.tasks import place_in_drawer
+from sim.world import World, WorldConfig
+
+SEED_OF_TWO = 0  # an episode with two drawers
+
+
+@pytest.fixture(scope="module")
+def world():
+    built = World(WorldConfig("place_in_drawer", nominal(), SMALL))
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def layouts():
+    return [place_in_drawer.draw_layout(np.random.default_rng(seed), RandomizeConfig()) for seed in range(200)]
+
+
+def put_cube(world: World, drawer: int, x_m: float, y_m: float, z_m: float, speed_m_s: float = 0.0) -> None:
+    """The named cube's middle before cabinet `drawer`, both drawers 90 mm open."""
+    for i in range(2):
+        world.data.qpos[world.scene.model.joint(f"drawer_{i}").qposadr[0]] = 0.09
+    yaw = world.draws["target_yaw_rad"][drawer]
+    x, y = np.reshape(world.draws["target_xy_m"], (-1, 2))[drawer]
+    pos_w = [x + x_m * np.cos(yaw) - y_m * np.sin(yaw), y + x_m * np.sin(yaw) + y_m * np.cos(yaw), z_m]
+    put_object(world.scene, world.data, 0, pos_w, yaw)
+    world.data.qvel[:] = 0.0
+    world.data.qvel[world.scene.object_dof[0]] = speed_m_s
+    mujoco.mj_forward(world.scene.model, world.data)
+
+
+# ---- success -----------------------------------------------------------------------------------------
+
+
+def test_inside_is_on_the_floor_of_the_named_drawer_at_rest(world):
+    world.reset(SEED_OF_TWO)
+    assert world.draws["targets"] == 2 and not world.success()
+    put_cube(world, 0, 0.045, 0.0, 0.028)  # 20 mm of cube on 8 mm of floor
+    assert world.success()
+    put_cube(world, 0, 0.045, 0.0, 0.028, speed_m_s=0.1)
+    assert not world.success()
+    put_cube(world, 1, 0.045, 0.0, 0.028)
+    assert not world.success()  # the other drawer
+    put_cube(world, 0, 0.160, 0.0, 0.020)
+    assert not world.success()  # on the table before it
+    put_cube(world, 0, -0.02, 0.0, 0.084)
+    assert not world.success()  # on the cabinet, over the drawer
+    put_cube(world, 0, 0.045, 0.041, 0.046)
+    assert not world.success()  # on the drawer's side
+
+
+def test_a_cube_dropped_in_stays_in(world):
+    world.reset(SEED_OF_TWO)
+    put_cube(world, 0, 0.045, 0.01, 0.050)
+    assert not world.success()
+    world.step(300)
+    assert world.success()
+
+
+# ---- layout ------------------------------------------------------------------------------------------
+
+
+def test_objects_stand_clear_of_drawers_pulled_out(world):
+    model, data = world.scene.model, world.data
+    for seed in range(12):
+        world.reset(seed)
+        for i in range(world.draws["targets"]):
+            data.qpos[model.joint(f"drawer_{i}").qposadr[0]] = 0.10
+        mujoco.mj_forward(model, data)
+        furniture = np.isin(model.body_rootid[model.geom_bodyid], world.scene.targets)
+        for i in range(world.draws["objects"]):
+            cube = world.scene.slots[i].touched("cube")[0]
+            gaps = [mujoco.mj_geomDistance(model, data, cube, g, 1.0, None) for g in np.flatnonzero(furniture)]
+            assert 0.04 < min(gaps) < 1.0
+
+
+def test_half_of_the_episodes_begin_with_the_named_drawer_closed(layouts):
+    closed = [layout["drawer_open_m"][0] == 0.0 for layout in layouts]
+    assert 0.4 < np.mean(closed) < 0.6
+    opened = [layout["drawer_open_m"][0] for layout in layouts if layout["drawer_open_m"][0]]
+    assert min(opened) >= 0.08 and max(opened) <= 0.096
+
+
+def test_the_sentence_names_one_object_and_one_drawer(layouts):
+    assert {(layout["objects"], layout["targets"]) for layout in layouts} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    for layout in layouts:
+        for kind in ("object", "target"):
+            colours = layout[f"{kind}_colours"].split(",")
+            assert len(set(colours)) == len(colours) and colours[0] in layout["instruction"]
+
+
+def test_only_what_fits_is_drawn():
+    ranges = RandomizeConfig(shapes=("screwdriver", "can", "book"))
+    layout = place_in_drawer.draw_layout(np.random.default_rng(0), ranges)
+    assert set(layout["object_shapes"].split(",")) == {"can"}
+    with pytest.raises(UserError, match="screwdriver.*cube"):
+        place_in_drawer.draw_layout(np.random.default_rng(0), RandomizeConfig(shapes=("screwdriver",)))
+
+
+# ---- the expert --------------------------------------------------------------------------------------
+
+
+def test_the_expert_opens_the_drawer_only_when_it_is_closed():
+    env = SimEnv(WorldConfig("place_in_drawer", render=SMALL))
+    began_closed = {}
+    for seed in range(700_000, 700_020):
+        closed = env.world.draw(seed)["drawer_open_m"][0] == 0.0
+        if closed not in began_closed:
+            result = play_expert(env, seed, quality=CLEAN)
+            assert result.success and not result.guard.counts
+            assert cabinet.opening_m(env.world.scene, env.world.data, 0) > 0.07
+            began_closed[closed] = result.time_s
+    assert began_closed[True] > began_closed[False] + 1.0
+    env.close()
