@@ -9,7 +9,7 @@ import numpy as np
 from sim.hand import Hand
 from sim.randomize import RandomizeConfig
 from sim.scene import Scene
-from sim.tasks import fork, open_drawer, pick_place, place_in_drawer, press_button, reach
+from sim.tasks import fork, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack
 
 
 class Task(Protocol):
@@ -60,5 +60,6 @@ class Task(Protocol):
 
 
 TASKS: dict[str, Task] = {
-    task.NAME: task for task in (fork, open_drawer, pick_place, place_in_drawer, press_button, reach)
+    task.NAME: task
+    for task in (fork, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack)
 }

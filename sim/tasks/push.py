@@ -64,7 +64,7 @@ def add_targets(spec: mujoco.MjSpec) -> None:
 
 
 def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
-    """Where things stand and what is asked for. Index 0 is the named block and the named circle; between them is room."""
+    """Where things stand and what is asked for. The named block and circle have index 0 and room between them."""
     blocks, zones = int(rng.integers(1, OBJECTS + 1)), int(rng.integers(1, TARGETS + 1))
     block, zone = _draw_way(rng)
     lane = _lane(block, zone)

@@ -126,7 +126,7 @@ def _occupied(hand: Hand, plate: int) -> bool:
     """A cube that does not belong there is over the plate."""
     plate_w = hand.data.xpos[hand.scene.targets[plate]]
     others = [hand.object_w(k)[:2] for k in range(OBJECTS) if k != plate]
-    return min(np.linalg.norm(other_w - plate_w[:2]) for other_w in others) < OVER_M
+    return bool(min(np.linalg.norm(other_w - plate_w[:2]) for other_w in others) < OVER_M)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "SHAPES", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
