@@ -19,6 +19,7 @@ from real.faults import RobotFault
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
+from sim.guard import Distances
 
 HOMING_SPEED_RAD_S = 0.35  # 20 deg/s: slow enough to step aside
 HOMED_RAD = 0.02
@@ -26,14 +27,19 @@ HOMING_SETTLE_PERIODS = 20
 
 
 class RobotEnv:
-    """One robot, powered on and ready, from `reset` to `close`."""
+    """One robot, powered on and ready, from `reset` to `close`.
 
-    def __init__(self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench):
+    clearance: the distances on its bench; homing looks along its way, the motion guard along every action.
+    """
+
+    def __init__(
+        self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench, clearance: Distances | None = None
+    ):
         missing = set(driver.robot.cameras) - set(cameras)
         if missing:
             raise UserError(f"no camera is configured for {', '.join(sorted(missing))}")
         self.robot = driver.robot
-        self.driver, self.bench = driver, bench
+        self.driver, self.bench, self.clearance = driver, bench, clearance
         self.cameras = {name: cameras[name] for name in self.robot.cameras}
         self.stream = ServoStream(driver)
         self.ticker = Ticker(POLICY_PERIOD_S)
@@ -141,9 +147,11 @@ class RobotEnv:
         )
 
     def _go_home(self) -> None:
-        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when it is not reached."""
+        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
+        the way or home is not reached."""
         home = np.array(self.robot.home_rad)
         start = self.stream.commanded_rad
+        self._check_way(start, home)
         steps = int(np.ceil(np.abs(home - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
         self.driver.gripper.move(1.0)
         for k in range(1, steps + HOMING_SETTLE_PERIODS + 1):
@@ -155,3 +163,11 @@ class RobotEnv:
             raise RobotFault(
                 f"the home pose was not reached: {np.rad2deg(away):.1f} deg away; is something in the way?"
             )
+
+    def _check_way(self, start: np.ndarray, home: np.ndarray) -> None:
+        if self.clearance is None:
+            return
+        self.clearance.reset(start)
+        if why := self.clearance.blocked([np.stack([start, home])]):
+            self._end_stream()
+            raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")

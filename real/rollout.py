@@ -93,9 +93,7 @@ def play(env: RobotEnv, agent: Agent, config: RolloutConfig, writer: DatasetWrit
 
     A fault truncates its episode, which is kept, and is raised afterwards.
     """
-    from sim.clearance import Clearance  # MuJoCo, only where an arm moves
-
-    guard = MotionGuard(env.robot, Clearance(env.robot, config.robot.workspace))
+    guard = MotionGuard(env.robot, env.clearance)
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
         recorder = EpisodeRecorder()
         result = run_episode(env, agent, guard, seed, POLICY_PERIOD_S, recorder)

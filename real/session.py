@@ -62,6 +62,8 @@ def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[
 
     RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
     """
+    from sim.clearance import Clearance  # MuJoCo, only where an arm is to move
+
     with contextlib.ExitStack() as opened:
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
@@ -85,7 +87,8 @@ def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[
                 _usb_cameras(config, image_size),
                 OperatorBench(str(config.instruction), config.time_limit_s),
             )
-        yield opened.enter_context(RobotEnv(driver, cameras, bench))
+        clearance = Clearance(driver.robot, config.workspace)
+        yield opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
 
 
 def _why_start(config: RobotConfig) -> str:

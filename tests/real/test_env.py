@@ -147,6 +147,26 @@ def test_on_hardware_the_arm_goes_home_slowly_through_the_servo(running):
         assert state[-1] == 1.0
 
 
+class _Wall:
+    """Something stands where joint 1 is below what it is at home."""
+
+    def reset(self, joints_rad):
+        self.begun_at = joints_rad
+
+    def blocked(self, ways):
+        return "upperarm near wall" if min(way[:, 0].min() for way in ways) < self.begun_at[0] - 0.01 else ""
+
+
+def test_on_hardware_the_arm_does_not_go_home_through_what_is_known_to_be_there(running):
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        env.clearance = _Wall()
+        with pytest.raises(RobotFault, match=r"blocked \(upperarm near wall\)"):
+            env.reset(4)
+        assert not env.stream.running
+        after, _ = env.driver.state()
+        np.testing.assert_allclose(after[:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+
+
 def test_the_operator_lays_out_and_judges_by_keys():
     reading, writing = os.pipe()
     with os.fdopen(reading) as keys, os.fdopen(writing, "w", buffering=1) as person:
