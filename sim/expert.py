@@ -18,7 +18,7 @@ from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
 from sim.hand import Hand, Leg, Style
 from sim.kinematics import tool_down
-from sim.quality import QualityConfig
+from sim.quality import FUMBLE_M, QualityConfig
 
 FREE_LEGS = ("approach", "carry", "rise", "lift", "retreat")  # where a bump or a pause does no harm
 

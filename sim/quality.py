@@ -45,7 +45,7 @@ class QualityConfig:
         return Flaws(
             push=str(rng.choice(PUSH_LEGS)) if shown["pushed"] else "",
             misses=int(shown["missed"]),
-            fumbles=int(rng.integers(1, 3)) if shown["fumbled"] else 0,
+            fumbles=int(shown["fumbled"]),
             pause_steps=tuple(sorted(rng.integers(5, 80, pauses).tolist())),
             bump_steps=tuple(sorted(rng.integers(5, 90, 4).tolist())) if shown["noisy"] else (),
             shown=tuple(name for name in FLAWS if shown[name]),

@@ -1,0 +1,103 @@
+"""Quality of demonstrations: what goes wrong is drawn as asked, shown, flagged and recovered from."""
+
+import numpy as np
+import pytest
+from playing import play_expert
+
+from sim.collect import CollectConfig
+from sim.config import CONF, load
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.quality import CLEAN, FLAWS, QualityConfig
+
+SEED = 720_000
+FLAGGED = {
+    "pushed": "perturbed", "missed": "perturbed", "noisy": "perturbed", "fumbled": "fumbling", "hesitated": "hesitating",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def env():
+    built = SimEnv()
+    yield built
+    built.close()
+
+
+class Flags:
+    """Keeps what the expert says of its steps; satisfies `sim.loop.Recorder`."""
+
+    def __init__(self):
+        self.rows: list[dict[str, bool]] = []
+
+    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
+        self.rows.append(flags)
+
+    def count(self, name: str) -> int:
+        return sum(row[name] for row in self.rows)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_is_shown_flagged_and_made_good(env, flaw):
+    shown = 0
+    for seed in range(SEED, SEED + 4):
+        flags = Flags()
+        quality = QualityConfig(**{"pushed": 0.0, "missed": 0.0, "speed": (0.8, 0.9), flaw: 1.0})
+        result = play_expert(env, seed, flags, quality=quality)
+        shown += flags.count(FLAGGED[flaw]) > 0
+        for other in {"perturbed", "hesitating", "fumbling"} - {FLAGGED[flaw]}:
+            assert flags.count(other) == 0, other
+        assert result.success and not flags.rows[-1][FLAGGED[flaw]]
+    assert shown >= 3
+
+
+def test_a_fumbled_grasp_is_tried_again(env):
+    flags = Flags()
+    play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, fumbled=1.0))
+    last_fumble = max(i for i, row in enumerate(flags.rows) if row["fumbling"])
+    first_retry = min(i for i, row in enumerate(flags.rows) if row["retrying"])
+    assert first_retry == last_fumble + 1 and not flags.rows[-1]["retrying"]
+
+
+def test_a_pause_stands_still(env):
+    class Speeds(Flags):
+        def add(self, observation, asked, sent, feedback, flags, labels) -> None:
+            super().add(observation, asked, sent, feedback, {**flags, "sent": sent}, labels)
+
+    flags = Speeds()
+    play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, hesitated=1.0))
+    sent = np.array([row["sent"] for row in flags.rows])
+    paused = np.array([row["hesitating"] for row in flags.rows])
+    last = [i for i in range(1, len(paused) - 1) if paused[i] and not paused[i + 1]]
+    assert last
+    for i in last:
+        assert np.abs(sent[i] - sent[i - 1]).max() < 1e-4  # at rest before it goes on
+
+
+def test_clean_shows_nothing_and_shares_are_kept():
+    rng = np.random.default_rng(0)
+    assert all(not CLEAN.draw(rng).shown for _ in range(200))
+    mixed = load("collect", CollectConfig, ["quality=mixed"]).quality
+    drawn = [mixed.draw(rng).shown for _ in range(2000)]
+    for flaw in FLAWS:
+        assert np.mean([flaw in shown for shown in drawn]) == pytest.approx(getattr(mixed, flaw), abs=0.04)
+
+
+def test_worse_groups_take_longer(env):
+    times = {}
+    for name in sorted(path.stem for path in (CONF / "quality").glob("*.yaml")):
+        quality = load("collect", CollectConfig, [f"quality={name}"]).quality
+        times[name] = np.mean([play_expert(env, seed, quality=quality).time_s for seed in range(SEED, SEED + 5)])
+    assert times["clean"] < times["mixed"] < times["sloppy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pushed": 2.0}, "quality.pushed=2.0: expected a probability"),
+        ({"speed": (0.9, 0.5)}, r"quality.speed=\[0.9, 0.5\]: expected \[low, high\]"),
+        ({"detour_m": 1.0}, "quality.detour_m=1.0: expected 0 to 0.1"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        QualityConfig(**changes)

@@ -1,0 +1,76 @@
+"""Held-out splits: disjoint from training by what is drawn, reachable, and never collected from."""
+
+import numpy as np
+import pytest
+
+from sim.collect import CollectConfig
+from sim.config import load
+from sim.errors import UserError
+from sim.splits import AXES, PARTS, SplitConfig
+from sim.view import ViewConfig
+from sim.world import World, WorldConfig
+
+WIDE = ["randomize=full", "randomize.shapes=[cube,bowl,mug,can]", "randomize.paraphrase=0.5"]
+ANY = SplitConfig("any")
+
+
+def worlds_draws(part: str, seeds: range) -> list[dict]:
+    ranges = load("view", ViewConfig, WIDE).randomize
+    world = World(WorldConfig(randomize=ranges, split=SplitConfig(part)))
+    return [world.draw(seed) for seed in seeds]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, list[dict]]:
+    return {part: worlds_draws(part, range(12)) for part in PARTS}
+
+
+def test_training_shows_nothing_that_is_held_out(drawn):
+    for one in drawn["train"]:
+        things = list(zip(one["object_colours"].split(","), one["object_shapes"].split(","), strict=True))
+        assert not {"bowl", "screwdriver"} & {shape for _, shape in things}
+        assert not {("yellow", "cube"), ("red", "mug"), ("green", "can"), ("blue", "bottle")} & set(things)
+        assert not {"move", "want", "shift", "bring"} & set(one["instruction"].split())
+        assert one["table_texture"] not in (3, 7, 11, 15)
+        for x, y, radius in ((-0.36, 0.13, 0.045), (-0.30, -0.15, 0.045)):
+            for key in ("object_xy_m", "target_xy_m"):
+                assert np.hypot(one[key][0] - x, one[key][1] - y) >= radius
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_held_out_part_differs_from_training_in_its_axis_alone(drawn, axis):
+    training = SplitConfig("train")
+    for one in drawn[axis]:
+        assert getattr(training, f"_in_{axis}")(one)
+        assert not any(getattr(training, f"_in_{other}")(one) for other in AXES if other != axis)
+
+
+def test_the_parts_share_no_episode(drawn):
+    for part in ("train", *AXES):
+        for other in ("train", *AXES):
+            if other != part:
+                assert not any(SplitConfig(other).admits(one) for one in drawn[part]), (part, other)
+        assert all(ANY.admits(one) for one in drawn[part])
+
+
+def test_the_same_seed_is_the_same_episode(drawn):
+    assert drawn["places"][:3] == worlds_draws("places", range(3))
+
+
+def test_held_out_parts_are_never_collected_from():
+    for part in (*AXES, "any"):
+        with pytest.raises(UserError, match=f"split.part='{part}': training draws from 'train' alone"):
+            CollectConfig(split=SplitConfig(part))
+
+
+def test_wrong_ones_are_named():
+    with pytest.raises(UserError, match="unknown split.part 'place'.*did you mean 'places'"):
+        SplitConfig("place")
+    with pytest.raises(UserError, match="split.places=.*x, y, radius"):
+        SplitConfig(places=(0.1, 0.2))
+
+
+def test_a_split_that_no_episode_belongs_to_says_so():
+    world = World(WorldConfig(split=SplitConfig("shapes")))  # cubes only
+    with pytest.raises(UserError, match="no episode of pick_place in .* draws belongs to split 'shapes'"):
+        world.draw(0)
