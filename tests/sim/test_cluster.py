@@ -125,6 +125,7 @@ def test_a_seed_that_kills_its_workers_is_given_up(cluster):
         next(played)
 
 
+@pytest.mark.slow
 @with_ray
 def test_collection_on_ray_makes_the_same_dataset(tmp_path):
     for executor in ("local", "ray"):
