@@ -67,6 +67,8 @@ def bare_loop(pipe: Connection) -> None:
     ticker = Ticker(SERVO_PERIOD_S)
     ticker.late_s = []
     times_s = []
+    pipe.send("ready")
+    ticker.restart()
     while not pipe.poll():
         ticker.wait()
         times_s.append(time.monotonic())
@@ -80,6 +82,7 @@ def _floor(results: dict):
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=bare_loop, args=(theirs,), daemon=True)
     process.start()
+    ours.recv()
     try:
         yield
         ours.send("end")

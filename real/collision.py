@@ -11,8 +11,8 @@ from sim.contract import SERVO_PERIOD_S
 
 OK, BAD_VALUE, LEVEL_TOO_LOW = 0, 4, 187
 LAG_S = 0.02  # of the twin's drives
-FREE_DEG, DEG_PER_LEVEL = 1.0, 0.75  # a free arm strays by 0.9 deg at the policy's speed
-FIRST_LEVEL = 8  # of 40 demonstrations the roughest strays by 4.8 deg, where a cube is pressed down
+FREE_DEG, DEG_PER_LEVEL = 1.0, 1.2  # a free arm strays by 0.9 deg at the policy's speed
+FIRST_LEVEL = 10  # an arm that presses on an object yields 0.2 rad; that is no accident
 DEG_PER_DEG_S = 0.02  # the lag differs by randomization
 CONTINUE = 1  # the strategy that ignores collisions
 STRATEGIES = range(6)

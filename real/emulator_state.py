@@ -67,6 +67,8 @@ class CndeClient(StateClient):
             return self._configure(data)
         if kind in (cnde.START, cnde.STOP):
             self._started = kind == cnde.START
+            # The vendor's SDK takes one read for one frame: the first state leaves after the answer.
+            self.due_s = time.monotonic() + 2 * HALF_CYCLE_S
             return cnde.ACK_OK, ""
         return cnde.ACK_ERROR, f"type {kind} is not served"
 

@@ -42,7 +42,7 @@ class Moves:
             ends = (kinematics.forward(start_deg), self.flange_of(pose))
             path = line_path(start_deg, ends, self._fraction(percent), self._solve, np.full(6, STEP_DEG))
             if isinstance(path, int):
-                return path
+                return UNREACHABLE if self._solve(ends[1], start_deg) is None else path
             c.drives.follow(path)
         return self._finish(blend)
 

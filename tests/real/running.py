@@ -26,6 +26,7 @@ class FakeWorld:
     def __init__(self):
         self.draws: dict = {}
         self.goal = False
+        self.blocked = False  # something holds the arm
 
     def reset(self, seed: int) -> None:
         self.draws = {"seed_seen": seed, "instruction": f"task {seed}"}
@@ -38,8 +39,9 @@ class FakeWorld:
         self._target, self._opening = np.array(joints_rad), opening
 
     def step(self, steps: int) -> None:
-        self._speed = (self._target - self._joints) / (0.002 * steps)
-        self._joints = self._target
+        before = self._joints
+        self._joints = before if self.blocked else self._target
+        self._speed = (self._joints - before) / (0.002 * steps)
 
     def state(self) -> np.ndarray:
         return np.array([*self._joints, self._opening], np.float32)

@@ -3,11 +3,11 @@
 import socket
 import threading
 import time
-import xmlrpc.client
 
 import numpy as np
 import pytest
 from running import HOST, Running
+from waiting import wait_for
 
 from real.driver import FairinoDriver, Ports
 from real.faults import RobotFault, RobotSilent
@@ -17,15 +17,6 @@ from real.state_ports import LegacyPort
 from real.stream import ServoStream
 from real.wire import encode
 from sim.robot import FR3
-
-PATIENCE_S = 10.0
-
-
-def wait_for(condition, timeout_s: float = PATIENCE_S) -> None:
-    ends_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_s, "did not happen"
-        time.sleep(0.005)
 
 
 def home_deg() -> list[float]:
@@ -310,14 +301,3 @@ def test_no_state_stream_is_one_error(running, monkeypatch):
     monkeypatch.setattr("real.driver.CONNECT_S", 0.3)
     with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotSilent, match="no state"):
         FairinoDriver(HOST, Ports(running.ports["rpc_port"], silent.getsockname()[1], cnde=0))
-
-
-def test_common_getters_speak_the_controller_s_shapes(running):
-    proxy = xmlrpc.client.ServerProxy(f"http://{HOST}:{running.ports['rpc_port']}/RPC2")
-    assert proxy.GetRobotErrorCode() == [0, 0, 0]
-    assert proxy.GetJointSoftLimitDeg(1)[1:3] == pytest.approx([-175, 175])
-    assert proxy.GetActualJointPosDegree(1)[1:] == pytest.approx(home_deg(), abs=1e-4)
-    assert proxy.SetSpeed(0) == 40
-    assert proxy.SetRobotRealtimeStateSamplePeriod(16) == 0
-    assert len(proxy.GetForwardKin(home_deg())) == 7
-    proxy("close")()

@@ -1,0 +1,36 @@
+"""The timing program: its sums against numbers typed out, its runs against a small emulator."""
+
+import pytest
+from running import HOST
+from waiting import wait_for
+
+from real.bench import EmulatedBench
+from real.benchmark import _floor, main, report, row, stop_times, stream_timing
+
+
+def test_a_row_names_the_percentiles():
+    text = row("x", [0.001] * 99 + [0.101])
+    assert "p50   1.000" in text and "max  101.000" in text and "n 100" in text
+
+
+def test_the_stream_and_its_stops_are_timed(driver, running):
+    driver.power_on()
+    floor: dict = {}
+    with _floor(floor):
+        stream, late_s, times_s = stream_timing(driver, 0.02)
+    assert len(times_s) == stream.sent == len(late_s) > 20
+    assert len(floor["late"]) == len(floor["times"]) > 0
+    assert "deadlines missed by more than one period" in report(stream, late_s, times_s, floor)
+    bench = EmulatedBench(running.address("bench_port"))
+    taken = stop_times(driver, bench, 4, 0)
+    assert {kind: len(seconds) for kind, seconds in taken.items()} == {"fault in the state": 2, "halt": 2}
+    assert all(0 < second < 2.0 for seconds in taken.values() for second in seconds)
+    wait_for(lambda: not running.controller.in_servo)
+    bench.close()
+    assert running.address("rpc_port")[0] == HOST
+
+
+@pytest.mark.parametrize("word", ["minuets=1", "minutes=x"])
+def test_a_wrong_option_is_one_line_and_exit_code_2(word, capsys):
+    assert main([word]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

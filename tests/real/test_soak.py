@@ -1,0 +1,88 @@
+"""The soak itself: small and quick over sockets, whole when asked for, and able to fail."""
+
+import faulthandler
+
+import numpy as np
+import pytest
+from running import Running
+
+from real.driver import FairinoDriver
+from real.framing import FrameCutter
+from real.soak import SoakConfig, main, report
+from real.soak_frames import soak_frames
+from real.soak_trials import Soak
+from sim.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def lenient(monkeypatch):
+    """The limits of real use, under which any trial may stop; calls may be late where the machine is busy."""
+    for limit in ("driver.MAX_STATE_AGE_S", "watchdog.MAX_BEAT_AGE_S", "servo_link.TAKEN_S"):
+        monkeypatch.setattr(f"real.{limit}", 0.25)
+    monkeypatch.setattr("real.soak_trials.LATE_S", 5.0)
+
+
+def soak_some(trials: int, kinds: tuple[str, ...] = ()) -> Soak:
+    running = Running()
+    soak = Soak("127.0.0.1", running.ports, np.random.default_rng(5))
+    soak._kinds = list(kinds) or soak._kinds
+    try:
+        for _ in range(trials):
+            faulthandler.dump_traceback_later(120, exit=True)
+            soak.trial()
+        soak.account()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        soak.close()
+        running.stop()
+    return soak
+
+
+def test_a_hundred_faults_into_the_reassembler():
+    tally = soak_frames(100, 0)
+    assert sum(tally.injected.values()) >= 100
+    assert set(tally.injected) == {"lost", "torn", "doubled", "corrupt", "merged", "garbage"}
+    assert not tally.wrong
+
+
+def test_a_trial_of_some_kinds_over_sockets():
+    kinds = ("torn", "corrupt", "dead_rpc", "lost_udp", "emergency_stop", "power_loss", "drop_state")
+    soak = soak_some(len(kinds), kinds)
+    assert soak.tally.wrong == []
+    assert set(soak.tally.injected) >= {"emergency_stop", "power_loss", "drop_state"}
+    assert soak.tally.faults >= 10
+    assert "accounted for" in soak.tally.summary()
+
+
+def test_a_driver_that_does_not_stop_is_found_out(monkeypatch):
+    monkeypatch.setattr(FairinoDriver, "stop", lambda self: None)
+    soak = soak_some(1, ("drift",))
+    assert any("still in servo mode" in text for text in soak.tally.wrong)
+    assert "1 failures" in report(soak_frames(1, 0), {"3.9.6": soak.tally})
+
+
+def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):
+    monkeypatch.setattr("real.wire.FrameStream.is_good", lambda self, frame: True)
+    assert soak_frames(50, 0).wrong
+    monkeypatch.undo()
+    monkeypatch.setattr(FrameCutter, "_skip", lambda self, count: self._buffer.clear())
+    assert soak_frames(50, 0).wrong
+
+
+def test_a_stream_that_is_too_fast_is_found_out(monkeypatch):
+    monkeypatch.setattr("real.witness.TOLERANCE_DEG", -0.2)
+    soak = soak_some(2, ("late", "jitter"))
+    assert any("faster than a policy may go" in text for text in soak.tally.wrong)
+
+
+def test_wrong_options_are_one_line(capsys):
+    with pytest.raises(UserError, match="faults=0"):
+        SoakConfig(0)
+    assert main(["fautls=3"]) == 2
+    assert "did you mean 'faults'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_five_thousand_faults_of_all_kinds(capsys):
+    assert main(["faults=5000"]) == 0, capsys.readouterr().out
