@@ -43,7 +43,7 @@ GRAMMAR = (
 )
 WAY_M = (0.08, 0.16)  # from the block to the circle
 RUN_UP_M = 0.07  # of the hand, behind the block's middle
-INSIDE_M = 0.030  # from the circle's middle; then all of the block but its corners is within
+INSIDE_M = 0.033  # from the circle's middle; then the middle of every face is within, of the largest block too
 LIFTED_M = 0.005  # under the lowest corner; sliding and tipping leave a corner on the table
 LANE_M = 0.085  # from the way of hand and block to the middle of another block
 TOUCH_M = 0.060  # so near they may touch

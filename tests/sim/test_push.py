@@ -37,7 +37,7 @@ def put(world: World, block: int, away_m: tuple[float, float, float], tilt_rad: 
     [
         ((0, 0, 0), True),
         ((0.02, 0.02, 0), True),
-        ((0.032, 0, 0), False),
+        ((0.035, 0, 0), False),
         ((0.025, -0.025, 0), False),
         ((0, 0, 0.008), False),
     ],
