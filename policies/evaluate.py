@@ -6,6 +6,7 @@ and a few films.
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.film import Film
+from sim.film import PRETTY, Film
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.randomize import RandomizeConfig
@@ -80,7 +81,7 @@ class PolicyPlayer:
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
         self._agent.decision_s = []
         filmed = seed < self._config.seed + self._config.films
-        film = Film(self._env.world) if filmed else None
+        film = Film(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
         result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, film)
         if film:
             outcome = "success" if result.success else "failure"
@@ -91,9 +92,10 @@ class PolicyPlayer:
 
 def evaluate(config: EvaluateConfig) -> dict:
     """Play all episodes; returns what results.json holds."""
-    checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
+    _, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     WorldConfig(config.task)
     seeds = range(config.seed, config.seed + config.episodes)
+    check_unseen(seeds, about.provenance.get("seeds", []))
     played = play_all(functools.partial(PolicyPlayer, config), seeds, config.crew)
     episodes, decisions, draws = [], [], []
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
@@ -113,6 +115,16 @@ def evaluate(config: EvaluateConfig) -> dict:
     if worst:
         print("worst slices:", *worst, sep="\n  ")
     return content
+
+
+def check_unseen(seeds: range, trained: Sequence[Sequence[int]]) -> None:
+    """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each."""
+    for first, last in trained:
+        if seeds.start <= last and first < seeds.stop:
+            raise UserError(
+                f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
+                f"begin at another seed, e.g. seed={EvaluateConfig.seed}"
+            )
 
 
 def report(content: dict, out: Path) -> str:

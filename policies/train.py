@@ -176,8 +176,14 @@ def about_training(vision: FrozenVision, text: FrozenText, roots: Sequence[Path]
         vision=vision.fingerprint,
         text=text.fingerprint,
         task=first.provenance.get("world", {}).get("task", ""),
-        provenance=provenance({"data": made_of, **facts}),
+        provenance=provenance({"data": made_of, "seeds": [_seeds(dataset) for dataset in datasets], **facts}),
     )
+
+
+def _seeds(dataset: Dataset) -> list[int]:
+    """First and last seed of the episodes: evaluation keeps away from them."""
+    seeds = [int(dataset.episode_facts(i)["seed"]) for i in range(dataset.num_episodes)]
+    return [min(seeds), max(seeds)]
 
 
 def new_model(config: TrainConfig, data: TrainingData) -> SmallVla:

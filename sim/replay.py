@@ -1,4 +1,4 @@
-"""`python -m sim.replay data=DIR episode=17 [episodes=1] [film=FILE.mp4]`
+"""`python -m sim.replay data=DIR episode=17 [episodes=1] [film=FILE.mp4] [render=pretty|filament]`
 
 Rebuilds recorded episodes from the values drawn for them and the actions sent, and compares what
 comes of it with what was recorded: bit for bit on the same platform. Says which value differs, and
@@ -17,7 +17,8 @@ from sim.contract import LABELS
 from sim.dataset import Dataset
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.film import Film
+from sim.film import PRETTY, Film
+from sim.scene import RenderConfig
 from sim.world import WorldConfig
 
 COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *LABELS)
@@ -31,6 +32,7 @@ class ReplayConfig:
     episode: int = 0  # the first one
     episodes: int = 1
     film: str | None = None
+    render: RenderConfig = PRETTY  # of the film
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def main(config: ReplayConfig) -> None:
     env = SimEnv(typed(WorldConfig, dataset.provenance["world"], "world."))
     equal = 0
     for episode in track(asked, "replaying"):
-        film = Film(env.world) if config.film and episode == asked.start else None
+        film = Film(env.world, config.render) if config.film and episode == asked.start else None
         different = replay(env, dataset, episode, film)
         if film:
             film.save(Path(config.film or ""))

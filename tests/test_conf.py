@@ -10,6 +10,7 @@ from policies.backbone import BackboneConfig
 from policies.evaluate import EvaluateConfig
 from policies.report import ReportConfig
 from policies.train import TrainConfig
+from policies.transfer import TransferConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
 from rl.options import RecapConfig
@@ -20,6 +21,7 @@ from sim.errors import UserError
 from sim.guard_benchmark import GuardBenchmarkConfig
 from sim.randomize import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
+from sim.tasks.__main__ import TasksConfig
 from sim.view import ViewConfig
 
 PROGRAMS = {
@@ -33,15 +35,17 @@ PROGRAMS = {
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
+    "tasks": ("sim.tasks", TasksConfig),
+    "transfer": ("policies.transfer", TransferConfig),
     "view": ("sim.view", ViewConfig),
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "backbone", "evaluate", "recap", "view"),
-    "twin": ("collect", "evaluate", "view"),
-    "split": ("evaluate", "view"),
-    "render": ("collect", "evaluate", "view"),
-    "quality": ("collect",),
+    "randomize": ("collect", "backbone", "evaluate", "recap", "tasks", "transfer", "view"),
+    "twin": ("collect", "evaluate", "tasks", "view"),
+    "split": ("evaluate", "tasks", "view"),
+    "render": ("collect", "evaluate", "replay", "view"),
+    "quality": ("collect", "tasks"),
     "robot": ("rollout",),
     "exp": ("recap",),
 }

@@ -1,0 +1,116 @@
+"""Every registered task, by the same tests: its scene, its layouts, its words, its expert, its ledger."""
+
+import functools
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+from playing import SMALL, play_expert
+
+from sim.config import CONF, load
+from sim.env import SimEnv
+from sim.layout import COLOURS
+from sim.randomize import RandomizeConfig
+from sim.splits import SplitConfig
+from sim.tasks import TASKS
+from sim.view import ViewConfig
+from sim.world import World, WorldConfig
+
+SEEN = 300_000
+RANDOMIZATIONS = sorted(path.stem for path in (CONF / "randomize").glob("*.yaml"))
+each_task = pytest.mark.parametrize("task", TASKS)
+
+
+@functools.cache
+def ranges(name: str) -> RandomizeConfig:
+    return load("view", ViewConfig, [f"randomize={name}"]).randomize
+
+
+@pytest.fixture(scope="module")
+def envs() -> dict[str, SimEnv]:
+    return {task: SimEnv(WorldConfig(task=task, render=SMALL)) for task in TASKS}
+
+
+@each_task
+def test_it_offers_what_a_task_must(task):
+    module = TASKS[task]
+    assert task == module.NAME and module.TIME_LIMIT_S > 0 and module.SETTLED_PERIODS >= 1
+    assert module.OBJECTS >= 0 and module.TARGETS >= 0
+
+
+@each_task
+def test_layouts_name_one_thing_of_each_kind(task):
+    """What the sentence names is there once: no two things of a kind share a colour."""
+    for seed in range(60):
+        layout = TASKS[task].draw_layout(np.random.default_rng(seed), ranges("light"))
+        assert json.loads(json.dumps(layout)) == layout  # plain values: they go into the ledger
+        for kind in ("object", "target"):
+            colours = layout[f"{kind}_colours"].split(",") if layout[f"{kind}_colours"] else []
+            assert set(colours) <= set(COLOURS) and len(set(colours)) == len(colours)
+            assert len(layout[f"{kind}_xy_m"]) == 2 * len(colours)
+        assert layout["instruction"] and "{" not in layout["instruction"]
+
+
+@each_task
+def test_sentences_vary_and_leave_some_for_each_side_of_the_split(task):
+    drawn = [TASKS[task].draw_layout(np.random.default_rng(seed), ranges("light")) for seed in range(300)]
+    sides = [SplitConfig()._in_wordings(layout) for layout in drawn]
+    assert len({layout["wording"] for layout in drawn}) >= 6
+    assert any(sides) and not all(sides)
+
+
+@each_task
+@pytest.mark.parametrize("name", RANDOMIZATIONS)
+def test_any_randomization_rebuilds_bit_for_bit(task, name):
+    part = "any" if name == "hard" else "train"
+    config = WorldConfig(task=task, randomize=ranges(name), render=SMALL, split=SplitConfig(part))
+    first, second = World(config), World(config)
+    for seed in (1, 2):
+        first.reset(seed)
+        second.reset(seed + 50)  # nothing of another episode may be left
+        second.rebuild(json.loads(json.dumps(first.draws)))
+        for world in (first, second):
+            world.command(np.array(world.robot.home_rad) + 0.2, 0.3)
+            world.step(100)
+        assert np.array_equal(first.data.qpos, second.data.qpos), np.flatnonzero(first.data.qpos != second.data.qpos)
+        assert np.array_equal(first.render("front"), second.render("front"))
+    first.close()
+    second.close()
+
+
+@each_task
+def test_nothing_is_done_at_the_start_and_nothing_moves_of_itself(envs, task):
+    env = envs[task]
+    for seed in range(SEEN, SEEN + 4):
+        env.reset(seed)
+        before = env.world.snapshot()
+        still = env.observe().state
+        for _ in range(10):
+            assert not env.apply(still).success
+        assert np.abs(env.world.snapshot() - before).max() < 4e-3
+        assert all(np.isfinite(point).all() for point in env.labels().values())
+
+
+@each_task
+def test_the_expert_succeeds(envs, task):
+    for seed in range(SEEN, SEEN + 3):
+        result = play_expert(envs[task], seed)
+        assert result.success and not result.guard.latched, (seed, result)
+
+
+@each_task
+@pytest.mark.slow
+def test_the_expert_succeeds_almost_always(task):
+    env = SimEnv(WorldConfig(task=task))
+    failed = [seed for seed in range(SEEN, SEEN + 100) if not play_expert(env, seed).success]
+    assert len(failed) <= 3, failed
+
+
+@each_task
+def test_it_is_a_gymnasium_environment(task):
+    name = "FR3" + "".join(word.capitalize() for word in task.split("_")) + "-v0"
+    env = gymnasium.make(name)
+    observation, info = env.reset(seed=1)
+    assert env.observation_space.contains(observation) and info["instruction"]
+    env.close()
