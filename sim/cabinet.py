@@ -115,7 +115,8 @@ def _is_handy(place: np.ndarray, out: np.ndarray, side: np.ndarray) -> bool:
     corners = [place - x * out + y * side for x in (0.0, DEPTH_M) for y in (-WIDTH_M / 2, WIDTH_M / 2)]
     to_camera = CAMERA_XY_M - place
     seen = out @ to_camera >= SIGHT * np.linalg.norm(to_camera)
-    return reached and seen and min(np.linalg.norm(corner) for corner in corners) > LEAST_RADIUS_M
+    clear = min(np.linalg.norm(corner) for corner in corners) > LEAST_RADIUS_M
+    return bool(reached and seen and clear)
 
 
 def is_beside(xy: np.ndarray, cabinets: Mapping, gap_m: float) -> bool:

@@ -14,7 +14,10 @@ from sim.robot import FR3
 
 PARTS = 3
 FEWEST = 10  # episodes; a smaller slice says nothing
-OF_EACH_OBJECT = ("object_scale", "object_mass_kg", "object_friction", "object_yaw_rad")  # the named one's alone counts
+OF_EACH = (  # object or target; the named one's alone counts
+    "object_scale", "object_mass_kg", "object_friction", "object_yaw_rad", "target_yaw_rad", "drawer_open_m",
+    "drawer_friction_n", "drawer_damping_n_s_m",
+)  # fmt: skip
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
 NAMES_OF_PARTS = {2: FR3.cameras, 3: ("x", "y", "z"), FR3.joints: FR3.joint_names}  # by how many values there are
 UNINTERESTING = ("noise_seed",)
@@ -47,12 +50,14 @@ def axes(draws: Mapping) -> dict[str, float | str]:
             continue
         if name in OF_THE_NAMED:
             found[OF_THE_NAMED[name]] = value.split(",")[0]
-        elif name in OF_EACH_OBJECT:
-            found[name] = value[0]
+        elif name in OF_EACH:
+            found |= {name: value[0]} if value else {}  # a task may have no objects
         elif isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            parts = ("x", "y") if name.endswith("_m") and len(value) == 2 else NAMES_OF_PARTS.get(len(value), ("x", "y"))
+            parts = (
+                ("x", "y") if name.endswith("_m") and len(value) == 2 else NAMES_OF_PARTS.get(len(value), ("x", "y"))
+            )
             found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
 

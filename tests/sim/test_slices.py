@@ -50,3 +50,8 @@ def test_a_slice_states_its_interval():
 
 def test_nothing_played_has_no_slices():
     assert slices([], []) == []
+
+
+def test_a_task_without_objects_is_sliced_by_its_named_target():
+    layout = {"object_colours": "", "object_scale": [], "drawer_open_m": [0.08, 0.0], "target_colours": "red,blue"}
+    assert axes(layout) == {"object_colour": "", "drawer_open_m": 0.08, "target_colour": "red"}
