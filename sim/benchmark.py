@@ -1,14 +1,17 @@
-"""`python -m sim.benchmark [actions=300] [repeats=3]`
+"""`python -m sim.benchmark [actions=300] [repeats=3] [robosuite=VENV/bin/python]`
 
 How fast the environment is beside what bounds it on this machine: the same scene with nothing but
-`mj_step` and one drawing per camera in a loop. Both are measured by turns in one run; medians.
+`mj_step` and one drawing per camera in a loop. Both are measured by turns in one run; medians. robosuite
+cannot share an environment with our MuJoCo; where one has it, its rate is measured too.
 """
 
 import functools
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -23,7 +26,9 @@ from sim.workers import ONE_THREAD, Crew, play_all
 from sim.world import WorldConfig
 
 SIZES_PX, CAMERAS, WORKERS = (96, 224), (0, 1, 2), (1, 2)
+SETTINGS = [(s, c, w) for s in SIZES_PX for c in CAMERAS for w in WORKERS if c or s == SIZES_PX[0]]
 RESETS = 50
+ROBOSUITE_ACTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class BenchmarkConfig:
 
     actions: int = 300  # a measurement
     repeats: int = 3
+    robosuite: str | None = None  # the Python of an environment that has it
 
     def __post_init__(self) -> None:
         if self.actions < 10 or self.repeats < 1:
@@ -127,32 +133,41 @@ def reset_ms() -> float:
     return 1e3 * float(np.median(times))
 
 
+def robosuite_rate(config: BenchmarkConfig, size_px: int) -> float | None:
+    """Actions a second of robosuite's PickPlaceCan with two cameras, by the other environment's Python."""
+    if config.robosuite is None:
+        return None
+    script = Path(__file__).with_name("robosuite_rate.py")
+    ran = subprocess.run(
+        [config.robosuite, str(script), str(ROBOSUITE_ACTIONS), str(size_px)], capture_output=True, text=True
+    )
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("rate ")]
+    if ran.returncode or not lines:
+        reason = (ran.stderr.strip().splitlines() or ["it printed no rate"])[-1]
+        raise UserError(f"robosuite={config.robosuite}: expected the Python of an environment with robosuite; {reason}")
+    return float(lines[-1].split()[1])
+
+
 def main(config: BenchmarkConfig) -> None:
     """Measure every setting and print the table; every worker draws with one thread, as those of a pool do."""
     os.environ.update(ONE_THREAD)
     table = Table("picture, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
-    one: dict[tuple[int, int], float] = {}
-    for setting in (Setting(s, c, w) for s in SIZES_PX for c in CAMERAS for w in WORKERS if c or s == SIZES_PX[0]):
-        ours, bare = measure(setting, config)
-        one.setdefault((setting.size_px, setting.cameras), ours)
-        size = str(setting.size_px) if setting.cameras else "-"
-        gain = (
-            f"{ours:.0f}"
-            if setting.workers == 1
-            else f"{ours:.0f} (x{ours / one[setting.size_px, setting.cameras]:.2f})"
-        )
-        table.add_row(
-            size,
-            str(setting.cameras),
-            str(setting.workers),
-            gain,
-            f"{bare:.0f}",
-            f"{ours / bare:.2f}",
-            f"{ours / 20:.0f}",
-        )
+    rates: dict[tuple[int, int, int], float] = {}
+    for size_px, cameras, workers in SETTINGS:
+        ours, bare = measure(Setting(size_px, cameras, workers), config)
+        rates[size_px, cameras, workers] = ours
+        gain = f" (x{ours / rates[size_px, cameras, 1]:.2f})" if workers > 1 else ""
+        size = str(size_px) if cameras else "-"
+        cells = (f"{ours:.0f}{gain}", f"{bare:.0f}", f"{ours / bare:.2f}", f"{ours / 20:.0f}")
+        table.add_row(size, str(cameras), str(workers), *cells)
     console = Console()
     console.print(table)
     console.print(f"reset, median of {RESETS}: {reset_ms():.1f} ms")
+    for size_px in SIZES_PX if config.robosuite else ():
+        theirs = robosuite_rate(config, size_px) or np.nan
+        one, two = (rates[size_px, 2, workers] / theirs for workers in WORKERS)
+        console.print(f"robosuite, PickPlaceCan, two cameras of {size_px} px, one process: {theirs:.1f} actions/s; "
+                      f"one worker of ours x{one:.0f}, two x{two:.0f}")  # fmt: skip
 
 
 if __name__ == "__main__":
