@@ -18,6 +18,7 @@ from rich.table import Table
 
 from sim.errors import UserError
 from sim.gl import INSTALL_EGL
+from sim.vulkan import check_vulkan
 
 PROJECT = "fr3-vla"
 INSTALL = 'python -m pip install -e ".[dev]"'
@@ -79,6 +80,15 @@ def look_at_drawing() -> Finding:
     return Finding(name, f"{len(pictures[3:]) / took:.0f} pictures of 96 px a second")
 
 
+def look_at_vulkan() -> Finding:
+    """Only `renderer=filament` needs it, so nothing is wrong without it."""
+    try:
+        check_vulkan()
+    except UserError as error:
+        return Finding("drawing (filament)", f"not possible, not needed otherwise: {error}")
+    return Finding("drawing (filament)", "Vulkan is there")
+
+
 def look_at_machine(folder: Path = Path()) -> list[Finding]:
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     free_gb = shutil.disk_usage(folder).free / 2**30
@@ -94,7 +104,7 @@ def _at_least(found_gb: float, needed_gb: float, what: str) -> str:
 
 
 def examine() -> list[Finding]:
-    return [look_at_python(), *look_at_packages(), *look_at_machine(), look_at_drawing()]
+    return [look_at_python(), *look_at_packages(), *look_at_machine(), look_at_drawing(), look_at_vulkan()]
 
 
 def main() -> None:

@@ -32,6 +32,15 @@ def test_what_cannot_draw_is_told_what_to_install(monkeypatch, error):
     assert finding.found == str(error).splitlines()[0] and "libegl1" in finding.mend
 
 
+def test_the_second_renderer_is_missed_by_nobody_else(monkeypatch):
+    def missing() -> None:
+        raise UserError("no Vulkan; apt-get install it")
+
+    monkeypatch.setattr(doctor, "check_vulkan", missing)
+    finding = doctor.look_at_vulkan()
+    assert "apt-get install it" in finding.found and not finding.mend
+
+
 def test_a_full_disk_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "NEEDED_DISK_GB", 1e9)
     disk = doctor.look_at_machine(tmp_path)[-1]
