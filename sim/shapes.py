@@ -178,7 +178,7 @@ def _peg() -> Shape:
     """Square, slender, upright; grasped high, so that the fingers stay out of what it is put into."""
     half = (0.011, 0.011, 0.035)
     box = Part("box", half, touched=True)
-    return Shape("peg", (box,), half[2], half[0] * 2**0.5, 0.018, 2 * half[0], (0.03, 0.10), grasp_yaws_rad=FACES,
+    return Shape("peg", (box,), half[2], half[0] * 2**0.5, 0.012, 2 * half[0], (0.03, 0.10), grasp_yaws_rad=FACES,
                  **block(half))  # fmt: skip
 
 

@@ -13,7 +13,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "mug": ("mug", "cup"), "bowl": ("bowl", "basin"), "screwdriver": ("screwdriver", "driver"), "book": ("book", "booklet"),
     "ball": ("ball", "sphere"), "plate": ("plate", "dish"), "zone": ("circle", "spot"), "button": ("button", "knob"),
     "drawer": ("drawer", "tray"), "peg": ("peg", "pin"), "bin": ("bin", "box"), "hole": ("hole", "socket"),
-    "pad": ("pad", "mat"), "pillar": ("pillar", "post"),
+    "pad": ("pad", "mat"), "pillar": ("pillar", "post"), "block": ("block", "socket"),
 }  # fmt: skip
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "put": ("put", "place", "set", "lay"),

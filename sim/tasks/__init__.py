@@ -9,7 +9,7 @@ import numpy as np
 from sim.hand import Hand
 from sim.randomize import RandomizeConfig
 from sim.scene import Scene
-from sim.tasks import fork, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack
+from sim.tasks import fork, insert_peg, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack
 
 
 class Task(Protocol):
@@ -61,5 +61,5 @@ class Task(Protocol):
 
 TASKS: dict[str, Task] = {
     task.NAME: task
-    for task in (fork, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack)
+    for task in (fork, insert_peg, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack)
 }

@@ -39,7 +39,7 @@ def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) ->
 
 
 def expert_episode(task: str, seed: int) -> EpisodeResult:
-    """One episode of the expert under the default randomization, with pushes."""
+    """One episode of the expert under the default randomization."""
     env = SimEnv(WorldConfig(task=task))
     return run_episode(
         env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed, POLICY_PERIOD_S

@@ -1,0 +1,189 @@
+"""Insert a peg: "put the red peg in the blue block". A square peg, a square hole, 2 to 3 mm wider, with a chamfer.
+
+The blocks are as much larger or smaller than nominal as the named peg, so that the fit stays what it is.
+"""
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from sim.fixtures import BOX, PARKED_M
+from sim.hand import Hand
+from sim.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s, stand
+from sim.parts import MAX_SCALE
+from sim.randomize import RandomizeConfig
+from sim.scene import Scene
+from sim.wording import say
+
+NAME = "insert_peg"
+TIME_LIMIT_S = 15.0
+SETTLED_PERIODS = 4  # success must hold for 0.2 s
+OBJECTS = TARGETS = 2
+SHAPES = ("peg",)
+SENTENCES = (
+    "put the {object} in the {target}",
+    "put the {object} into the hole of the {target}",
+    "insert the {object} into the {target}",
+    "stick the {object} in the {target}",
+    "take the {object_too} and insert it into the {target_too}",
+    "the {object} goes in the {target}",
+    "bring the {object} to the {target} and insert it",
+    "I want the {object_too} in the {target}",
+)
+GRAMMAR = (
+    "{please}{insert} the {object} {inside} the {target}",
+    "{please}{take} the {object} and {insert} it {inside} the {target}",
+    "{please}{bring} the {object} to the {target} and {insert} it {inside} the hole",
+    "the {object} belongs {inside} the {target}",
+    "{inside} the {target} goes the {object}",
+    "find the {object} and {insert} it {inside} the {target}",
+)
+# At nominal size, m. The peg is 22 mm thick.
+HOLE_HALF_M = 0.01225
+BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
+DEEP_M = 0.015  # of the peg's foot below the block's top
+ASIDE_M, UPRIGHT = 0.004, 0.98
+DARK = (0.05, 0.05, 0.06, 1.0)
+MIN_GAP_M = {("peg", "peg"): 0.10, ("block", "peg"): 0.10, ("block", "block"): 0.13}
+OVER_PEG_M = 0.028  # the tool above a peg's top, the fingers still free of it
+OVER_HOLE_M = 0.012  # the peg's foot above the block before it goes straight down
+
+
+def _walls() -> list[tuple[list[float], list[float], list[float]]]:
+    """Half sizes, middle and quaternion of the boxes around the hole, at nominal size: four each of walls, the same
+    beside the chamfer, and the chamfer's slopes."""
+    boxes = []
+    for k in range(4):
+        yaw = k * np.pi / 2
+        c, s = np.cos(yaw), np.sin(yaw)
+        for inner, low, high in (
+            (HOLE_HALF_M, 0.0, BLOCK_TOP_M - CHAMFER_M),
+            (HOLE_HALF_M + CHAMFER_M, BLOCK_TOP_M - CHAMFER_M, BLOCK_TOP_M),
+        ):
+            # Like the vanes of a pinwheel: from the hole outwards, and from its one edge to the block's.
+            size = [(BLOCK_HALF_M - inner) / 2, (BLOCK_HALF_M + inner) / 2, (high - low) / 2]
+            x, y = (BLOCK_HALF_M + inner) / 2, (BLOCK_HALF_M - inner) / 2
+            boxes.append((size, [c * x - s * y, s * x + c * y, (low + high) / 2], _turned(yaw, 0.0)))
+        thick = 0.004
+        size = [CHAMFER_M / 2**0.5, HOLE_HALF_M + CHAMFER_M, thick / 2]
+        inwards = thick / 2 / 2**0.5
+        x, z = HOLE_HALF_M + CHAMFER_M / 2 + inwards, BLOCK_TOP_M - CHAMFER_M / 2 - inwards
+        boxes.append((size, [c * x, s * x, z], _turned(yaw, -np.pi / 4)))
+    return boxes
+
+
+def _turned(yaw: float, lean: float) -> list[float]:
+    """Quaternion: leant about y, then turned about z."""
+    z, y = (np.cos(yaw / 2), np.sin(yaw / 2)), (np.cos(lean / 2), np.sin(lean / 2))
+    return [z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0]]
+
+
+FLOOR = ([HOLE_HALF_M, HOLE_HALF_M, FLOOR_M / 2], [0.0, 0.0, FLOOR_M / 2], [1.0, 0.0, 0.0, 0.0])
+BOXES = [*_walls(), FLOOR]
+
+
+def add_targets(spec: mujoco.MjSpec) -> None:
+    """Two blocks, as large as they may become: MuJoCo keeps the bounds with which it compiled."""
+    for i in range(TARGETS):
+        body = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
+        for k, (size, pos, quat) in enumerate(BOXES):
+            name, looks = (f"target_{i}_{k}", {}) if k < len(BOXES) - 1 else (f"block_{i}_floor", {"rgba": DARK})
+            body.add_geom(
+                name=name, type=BOX, size=np.multiply(size, MAX_SCALE), pos=np.multiply(pos, MAX_SCALE), quat=quat,
+                **looks,
+            )  # fmt: skip
+
+
+def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
+    """Where pegs and blocks stand and what is asked for. Index 0 is the named peg and the named block."""
+    pegs, blocks = int(rng.integers(1, OBJECTS + 1)), int(rng.integers(1, TARGETS + 1))
+    kinds = ["block"] * blocks + ["peg"] * pegs
+    placed = draw_places(rng, [[MIN_GAP_M[min(a, b), max(a, b)] for b in kinds] for a in kinds])
+    colours, block_colours = draw_colours(rng, pegs), draw_colours(rng, blocks)
+    things = {"object": (colours[0], "peg"), "target": (block_colours[0], "block")}
+    wording, sentence = say(rng, ranges.paraphrase, SENTENCES, GRAMMAR, **things)
+    return {
+        "objects": pegs,
+        "targets": blocks,
+        "object_shapes": ",".join(["peg"] * pegs),
+        "object_colours": ",".join(colours),
+        "target_colours": ",".join(block_colours),
+        "target_xy_m": placed[:blocks].ravel().tolist(),
+        "target_yaw_rad": rng.uniform(-np.pi / 4, np.pi / 4, blocks).tolist(),
+        "object_xy_m": placed[blocks:].ravel().tolist(),
+        "object_yaw_rad": rng.uniform(-np.pi, np.pi, pegs).tolist(),
+        "wording": wording,
+        "instruction": sentence,
+    }
+
+
+def apply_layout(scene: Scene, data: mujoco.MjData, layout: Mapping) -> None:
+    """Put everything where it stands, the blocks at the named peg's scale."""
+    stand(scene, data, layout)
+    scale = layout["object_scale"][0]
+    for body in scene.targets:
+        first = scene.model.body_geomadr[body]
+        for k, (size, pos, _) in enumerate(BOXES):
+            scene.model.geom_size[first + k] = np.multiply(size, scale)
+            scene.model.geom_pos[first + k] = np.multiply(pos, scale)
+
+
+def object_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
+    """(3,) middle of the named peg in the world frame, m."""
+    return data.xpos[scene.objects[0]].copy()
+
+
+def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
+    """(3,) middle of the mouth of the named block's hole in the world frame, m."""
+    return data.xpos[scene.targets[0]] + [0, 0, BLOCK_TOP_M * layout["object_scale"][0]]
+
+
+def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
+    """The named peg stands upright in the named block's hole, deep enough, let go and still."""
+    aside_x, aside_y, up = object_pos_w(scene, data, layout) - target_pos_w(scene, data, layout)
+    deep = half_height_m(layout, 0) - up >= DEEP_M
+    inside = np.hypot(aside_x, aside_y) <= ASIDE_M and abs(data.xmat[scene.objects[0], 8]) >= UPRIGHT
+    return bool(inside and deep and speed_m_s(scene, data, 0) < 0.05 and not is_held(scene, data, 0))
+
+
+def plan(hand: Hand, layout: Mapping) -> None:
+    """The legs that lead from here to success, whatever has happened before; a peg that lies is beyond help."""
+    if is_done(hand.scene, hand.data, layout):
+        hand.retreat()
+        return
+    if not hand.holds(0):
+        _pick(hand)
+    _insert(hand, layout)
+
+
+def _pick(hand: Hand) -> None:
+    """Grasp the named peg from above, straight down over it: it would fall over if it were touched beside."""
+    style, peg_w, yaw, shape = hand.style, hand.object_w(0), hand.grasp_yaw(0), hand.shape(0)
+    top_w = peg_w + [0, 0, half_height_m(hand.layout, 0)]
+    hand.rise(0.14, away_from_w=peg_w)
+    hand.go("approach", top_w + [0, 0, style.hover_m], yaw, blend_rad=style.blend_rad / 2)
+    hand.go("descend", top_w + [0, 0, OVER_PEG_M], yaw)
+    hand.line("straddle", peg_w + [0, 0, shape.grasp_height_m + style.grasp_height_m], 1.0, speed=0.7)
+    hand.grip(0.0, holds=0)
+
+
+def _insert(hand: Hand, layout: Mapping) -> None:
+    """Carry the peg over the hole, turned as the hole is, lower it, let go."""
+    style, mouth_w, half_m = hand.style, target_pos_w(hand.scene, hand.data, layout), half_height_m(layout, 0)
+    grip_m = hand.end_w[2] - hand.object_w(0)[2]  # tool above the peg's middle
+    carry_m = style.carry_m + half_m + 0.02
+    hand.go("raise", [*hand.end_w[:2], carry_m], hand.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=0)
+    yaw = hand.yaw_rad + (layout["target_yaw_rad"][0] - hand.yaw_rad + np.pi / 4) % (np.pi / 2) - np.pi / 4
+    hand.go("carry", [*mouth_w[:2], carry_m], yaw, 0.0, blend_rad=style.blend_rad / 2)
+    hand.go("lower", mouth_w + [0, 0, half_m + grip_m + OVER_HOLE_M], yaw, 0.0, holds=0)
+    floor_m = FLOOR_M * layout["object_scale"][0]
+    hand.line("insert", [*mouth_w[:2], floor_m + half_m + grip_m + 0.5 * style.release_gap_m], 0.0, speed=0.5)
+    hand.grip(1.0, "open")
+    end = hand.end_w
+    hand.line("clear", [*end[:2], end[2] + 0.05], 1.0)
+    hand.retreat(0.05)
+
+
+__all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "SHAPES", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
+           "draw_layout", "is_done", "object_pos_w", "plan", "target_pos_w"]  # fmt: skip
