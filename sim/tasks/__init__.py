@@ -18,6 +18,8 @@ class Task(Protocol):
     `layout` is every drawn value of the episode by name: what `draw_layout` returned and what
     randomization added. It holds at least `instruction`, `wording`, `object_shapes`, `object_colours`,
     `target_colours` (names joined by commas, the named one first), `object_xy_m`, `object_yaw_rad`, `target_xy_m`.
+    It may hold `target_yaw_rad`, circles that clutter keeps out of (`keep_out_m`), and any value that randomization
+    would draw: then the task's own stands (`start_xyz_m`, where the tool begins, counted from home).
     """
 
     NAME: str
