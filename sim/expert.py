@@ -16,6 +16,7 @@ from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ru
 
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
+from sim.errors import UserError
 from sim.hand import Hand, Leg, Style
 from sim.kinematics import tool_down
 from sim.quality import FUMBLE_M, QualityConfig
@@ -27,6 +28,8 @@ class Expert:
     """Plays the task in a `SimEnv` from privileged state. Satisfies `sim.loop.Agent`."""
 
     def __init__(self, env: SimEnv, quality: QualityConfig = QualityConfig()):
+        if not hasattr(env.world.task, "plan"):
+            raise UserError(f"task {env.world.task.NAME} has no expert: its module offers no plan()")
         self._env = env
         self._quality = quality
         self._kinematics = env.world.kinematics
@@ -151,7 +154,6 @@ class Expert:
             opening = float(self._rng.choice([0.0, 1.0]))
             return self._push(self._beside_w(0.015, 0.045), steps=int(self._rng.integers(12, 19)), opening=opening)
         if flaws.fumbles and leg.name == "descend" and self._steps_in_leg == 1:
-            flaws.fumbles -= 1
             self._fumble()
             return False
         return leg.name in FREE_LEGS and self._is_disturbed()
@@ -193,11 +195,14 @@ class Expert:
 
     def _fumble(self) -> None:
         """Grasp beside the object, along the pads: the hand closes on nothing."""
-        leg = self._leg
+        leg, close = self._leg, self._legs[1] if len(self._legs) > 1 else self._leg
+        if close.holds < 0 or not close.grips:
+            return
         rotation = self._kinematics.forward(leg.joints_rad)[1]
         aside = self._rng.choice([-1.0, 1.0]) * self._rng.uniform(*FUMBLE_M) * rotation[:, 0]
         beside = self._kinematics.inverse(leg.tool_w + aside, rotation, leg.joints_rad)
-        if beside is None or len(self._legs) < 2 or not self._legs[1].grips:
+        if beside is None:
             return
+        self.flaws.fumbles -= 1
         self._legs[:2] = [replace(one, joints_rad=beside, tool_w=leg.tool_w + aside) for one in self._legs[:2]]
         self._fumbling = True

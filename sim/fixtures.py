@@ -32,6 +32,7 @@ BACKDROP_TEXTURES = (
     "style_01/wall_yellow_d", "style_02/wall_blue_d", "style_02/wall_lgreen_d", "style_03/wall_cyan_d",
     "style_04/wall_green_d", "style_04/wall_cerise_d", "style_03/wall_gray_bright_d", "style_05/wall_yellow_d",
 )  # fmt: skip
+PATTERNS = 4
 LIGHTS = ("key", "fill", "side")
 
 
@@ -74,6 +75,21 @@ def _add_picture(spec: mujoco.MjSpec, material: str, picture: str, repeat: int) 
     spec.add_texture(name=material, type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(file))
     made = spec.add_material(name=material, texrepeat=[repeat, repeat], specular=0.1)
     made.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = material
+
+
+def add_patterns(spec: mujoco.MjSpec) -> None:
+    """Materials that objects may wear over their colour: checked, shaded, edged and speckled."""
+    builtin, mark = mujoco.mjtBuiltin, mujoco.mjtMark
+    drawn = ((builtin.mjBUILTIN_CHECKER, mark.mjMARK_NONE), (builtin.mjBUILTIN_GRADIENT, mark.mjMARK_NONE),
+             (builtin.mjBUILTIN_FLAT, mark.mjMARK_EDGE), (builtin.mjBUILTIN_FLAT, mark.mjMARK_RANDOM))  # fmt: skip
+    for i, (kind, marked) in enumerate(drawn):
+        name = f"pattern_{i}"
+        spec.add_texture(
+            name=name, type=mujoco.mjtTexture.mjTEXTURE_CUBE, builtin=kind, mark=marked, width=48, height=48,
+            rgb1=[1, 1, 1], rgb2=[0.6, 0.6, 0.6], markrgb=[0.25, 0.25, 0.25], random=0.05,
+        )  # fmt: skip
+        material = spec.add_material(name=name, specular=0.2)
+        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
 
 
 def add_lights(spec: mujoco.MjSpec, number: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
-from sim.fixtures import BACKDROP_TEXTURES, LIGHTS, TABLE_TEXTURES
+from sim.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
 from sim.scene import Inventory
 from sim.parts import MAX_SCALE
 from sim.shapes import SHAPES
@@ -27,7 +27,9 @@ class RandomizeConfig:
     # objects
     object_scale: Range = (0.9, 1.1)  # factor
     object_mass_kg: Range = (0.05, 0.15)
+    object_inertia: Range = (1.0, 1.0)  # factor
     object_friction: Range = (0.8, 1.2)
+    object_textured: float = 0.0  # probability of each
     colour_hue: Range = (-0.02, 0.02)  # added, of a full turn
     colour_value: Range = (0.85, 1.1)  # factor
     shapes: tuple[str, ...] = ("cube",)  # of the objects
@@ -98,7 +100,7 @@ class RandomizeConfig:
 
     def _check_bounds(self) -> None:
         bounds = {
-            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf),
+            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf), "object_inertia": (0.2, 5.0),
             "distractors": (0, 6), "lights": (0, len(LIGHTS)), "dropped_frames": (0.0, 0.9),
             "jpeg_quality": (5, 100), "image_noise": (0.0, 128.0), "motion_blur_px": (0.0, 16.0),
             "gamma": (0.2, 5.0), "exposure": (0.0, 10.0), "payload_kg": (0.0, 3.0), "encoder_noise_rad": (0.0, 0.1),
@@ -194,7 +196,7 @@ def draw(rng: np.random.Generator, config: RandomizeConfig, objects: int, target
         "action_delay_s": uniform(config.action_delay_s),
         "observation_delay_s": uniform(config.observation_delay_s),
     }
-    return {**drawn, **{name: uniform(getattr(config, name), n) for name, n in LATER.items()}, **_choices(rng, config)}
+    return {**drawn, **{name: uniform(getattr(config, name), n) for name, n in LATER.items()}, **_choices(rng, config, objects)}
 
 
 # Terms drawn after those above, with how many values each takes; None: one number.
@@ -207,7 +209,7 @@ LATER: dict[str, int | None] = {
 }  # fmt: skip
 
 
-def _choices(rng: np.random.Generator, config: RandomizeConfig) -> dict:
+def _choices(rng: np.random.Generator, config: RandomizeConfig, objects: int) -> dict:
     """What is drawn from a list, and the seed of everything that changes within the episode."""
     wall = 1 + int(rng.integers(len(BACKDROP_TEXTURES)))
     return {
@@ -216,5 +218,9 @@ def _choices(rng: np.random.Generator, config: RandomizeConfig) -> dict:
         "lights": int(rng.integers(config.lights[0], config.lights[1] + 1)),
         "light_strengths": rng.uniform(0.15, 0.6, len(LIGHTS)).tolist(),  # of those beside the key light
         "shadows": bool(rng.random() < config.shadows),
+        "object_inertia": rng.uniform(*config.object_inertia, objects).tolist(),
+        "object_patterns": [
+            1 + int(rng.integers(PATTERNS)) if rng.random() < config.object_textured else 0 for _ in range(objects)
+        ],
         "noise_seed": int(rng.integers(2**31)),
     }

@@ -85,6 +85,7 @@ class Scene:
     object_dof: np.ndarray
     targets: np.ndarray  # (m,) bodies
     target_geoms: tuple[np.ndarray, ...]  # of each target, those that take its colour
+    patterns: np.ndarray  # materials that objects may wear
     table_geom: int
     table_materials: np.ndarray
     backdrop_geom: int  # -1: none
@@ -118,6 +119,7 @@ def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory(
     spec.option.impratio = 5
     fixtures.set_view(spec)
     fixtures.add_table(spec, inventory.table_textures)
+    fixtures.add_patterns(spec)
     fixtures.add_lights(spec, inventory.lights)
     if inventory.backdrop:
         fixtures.add_backdrop(spec)
@@ -175,6 +177,7 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: In
         object_dof=dof(objects),
         targets=np.array([model.body(n).id for n in targets], int),
         target_geoms=tuple(geoms(name) for name in targets),
+        patterns=np.array([model.material(f"pattern_{i}").id for i in range(fixtures.PATTERNS)]),
         table_geom=model.geom("table").id,
         table_materials=materials("table", inventory.table_textures),
         backdrop_geom=model.geom("backdrop").id if inventory.backdrop else -1,

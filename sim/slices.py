@@ -15,8 +15,8 @@ from sim.robot import FR3
 PARTS = 3
 FEWEST = 10  # episodes; a smaller slice says nothing
 OF_EACH = (  # object or target; the named one's alone counts
-    "object_scale", "object_mass_kg", "object_friction", "object_yaw_rad", "target_yaw_rad", "drawer_open_m",
-    "drawer_friction_n", "drawer_damping_n_s_m",
+    "object_scale", "object_mass_kg", "object_inertia", "object_friction", "object_patterns", "object_yaw_rad",
+    "target_yaw_rad", "drawer_open_m", "drawer_friction_n", "drawer_damping_n_s_m",
 )  # fmt: skip
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
 NAMES_OF_PARTS = {2: FR3.cameras, 3: ("x", "y", "z"), FR3.joints: FR3.joint_names}  # by how many values there are

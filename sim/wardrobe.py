@@ -105,10 +105,11 @@ class Slot:
         self.worn_meshes = []
         self._model.body_gravcomp[self.body] = 1.0
 
-    def paint(self, shape: str, rgb: Sequence[float]) -> None:
-        """Give `shape` its colour; parts with a colour of their own (steel, paper) keep it."""
+    def paint(self, shape: str, rgb: Sequence[float], material: int = -1) -> None:
+        """Give `shape` its colour and a material; parts with a colour of their own (steel, paper) keep it."""
         own = np.array([part.rgb is not None for part in SHAPES[shape].parts])
         self._model.geom_rgba[self._of(shape)[~own], :3] = rgb
+        self._model.geom_matid[self._of(shape)[~own]] = material
 
     def set_friction(self, shape: str, sliding: float) -> None:
         """Sliding friction of the parts of `shape` that touch."""
