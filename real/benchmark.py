@@ -173,9 +173,8 @@ def run(config: BenchmarkConfig) -> None:
     granted = raise_priority()
     print(f"real-time priority {'granted' if granted else 'not granted'}")
     with EmulatorProcess(firmware=config.firmware, height=32, width=32) as process:
-        ports = Ports(*(process.ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
         bench = EmulatedBench((process.host, process.ports["bench_port"]))
-        with FairinoDriver(process.host, ports, servo=config.servo) as driver:
+        with FairinoDriver(process.host, Ports.of(process.ports), servo=config.servo) as driver:
             print(f"{driver.firmware}: state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}")
             driver.power_on()
             floor: dict = {}

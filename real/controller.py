@@ -159,6 +159,8 @@ class Controller:
             if self.drives.path_cycles:
                 return FAILED
             if not self.in_servo:
+                # An arm that presses on something stands beside its command: the stream begins where it is.
+                self.drives.servo(self.measured_deg())
                 self.witness.begins()
             self.in_servo = True
         return OK

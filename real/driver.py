@@ -9,6 +9,7 @@ streams must also stop (stream.py and watchdog.py do).
 import contextlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class Ports:
     state: int = LEGACY_PORT
     cnde: int = CNDE_PORT
     servo: int = UDP_PORT
+
+    @classmethod
+    def of(cls, ports: Mapping[str, int]) -> "Ports":
+        """From `rpc_port`, `state_port`, `cnde_port` and `servo_port`, as an emulator names them."""
+        return cls(*(ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
 
 
 class FairinoDriver:

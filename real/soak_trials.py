@@ -67,7 +67,7 @@ class Soak:
     def __init__(self, host: str, ports: dict[str, int], rng: np.random.Generator):
         self._rng = rng
         self._bench = EmulatedBench((host, ports["bench_port"]), 10.0)
-        places = Ports(*(ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
+        places = Ports.of(ports)
         self._driver = FairinoDriver(host, places, deadline_s=DEADLINE_S)
         self._stream = ServoStream(self._driver)
         self._kinds = [kind for kind in (*LASTING, *ONCE) if places.servo or not kind.endswith("_udp")]
@@ -89,8 +89,10 @@ class Soak:
                 self._cause(kind)
             self._stream = ServoStream(self._driver)
             self._stream.start()
-        except UserError:
+        except UserError as error:
             self.tally.refused += 1
+            if not before:
+                self._fail(kind, f"servo mode was refused without a cause: {error}")
         else:
             self._swing(BEFORE_PERIODS)
             if not before:
@@ -102,11 +104,13 @@ class Soak:
     def _get_ready(self) -> None:
         for accident in MEND:
             self._bench.cause(accident)
+        self._bench.prepare(self.tally.trials)  # or the arm would wander into the table
         ends_s = time.monotonic() + READY_S
         while True:
             try:
                 self._driver.power_on()
                 self._driver.settle()
+                self._driver.check_ready()
                 return
             except UserError as error:
                 if time.monotonic() > ends_s:

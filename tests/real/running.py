@@ -104,12 +104,8 @@ class Running:
     def address(self, name: str) -> tuple[str, int]:
         return HOST, self.ports[name]
 
-    @property
-    def driver_ports(self) -> Ports:
-        return Ports(*(self.ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
-
     def driver(self, deadline_s: float = 5.0, servo: str = "auto") -> FairinoDriver:
-        return FairinoDriver(HOST, self.driver_ports, deadline_s=deadline_s, servo=servo)
+        return FairinoDriver(HOST, Ports.of(self.ports), deadline_s=deadline_s, servo=servo)
 
     def stop(self) -> None:
         self.emulator.ending.set()
