@@ -93,23 +93,38 @@ def _connect(address: str | None, workers: int):
         os.environ[ON_LOOPBACK] = "0"  # read when ray is imported
     try:
         import ray
-        from ray._private.services import canonicalize_bootstrap_address
-        from ray.exceptions import RayError
     except ImportError as error:
         raise UserError(f"executor=ray needs Ray; install it with: {INSTALL}") from error
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
+        _start(ray, workers, quiet)
+    else:
+        _join(ray, address, quiet)
+    return ray
+
+
+def _start(ray: Any, workers: int, quiet: dict) -> None:
+    try:
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-        return ray
+    except Exception as error:  # Ray raises nothing narrower
+        raise UserError(f"Ray does not start on this machine ({_first_line(error)}); is it overloaded?") from error
+
+
+def _join(ray: Any, address: str, quiet: dict) -> None:
+    from ray._private.services import canonicalize_bootstrap_address
+
     try:
         _knock(canonicalize_bootstrap_address(address))
         ray.init(address, **quiet)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(
-            f"no Ray cluster answers at ray_address={address} ({str(error).strip().splitlines()[0]}); start one with "
+            f"no Ray cluster answers at ray_address={address} ({_first_line(error)}); start one with "
             "`ray start --head`, join one with `ray start --address=HEAD:6379`, or leave ray_address away"
         ) from error
-    return ray
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _knock(address: Any) -> None:

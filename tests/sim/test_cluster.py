@@ -144,6 +144,18 @@ def test_no_cluster_is_one_clear_error(address):
         list(play_all(Moody, [1], Crew(1, "ray", address)))
 
 
+@with_ray
+def test_a_start_that_fails_is_one_clear_error(monkeypatch):
+    import ray
+
+    def init(*_, **__):
+        raise Exception("The node timed out.\nMore of it.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(UserError, match=r"^Ray does not start on this machine \(The node timed out\.\)"):
+        list(play_all(Moody, [1], Crew(1, "ray")))
+
+
 def test_without_ray_the_line_that_installs_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # imports fail
     config = CollectConfig(executor="ray")
