@@ -7,8 +7,10 @@ kinematics: those are MuJoCo's, of the tool in the scene, and each can be tested
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# a mm, d mm, alpha rad (manual, table 2.4-1).
-DH = ((0, 140, np.pi / 2), (-280, 0, 0), (-240, 0, 0), (0, 102, np.pi / 2), (0, 102, -np.pi / 2), (0, 100, 0))
+from sim import dh
+from sim.robot import FR3
+
+DH = tuple((1000 * a, 1000 * d, alpha) for a, d, alpha in FR3.dh_m)  # mm
 TOLERANCE = 1e-6  # mm / 100 and rad
 STEPS = 60
 DAMPING = 1e-4
@@ -37,12 +39,7 @@ def pose_of(matrix: np.ndarray) -> list[float]:
 
 def frames(joint_rad: np.ndarray) -> np.ndarray:
     """(7, 4, 4): the base and each link's frame in the base frame, mm; the last is the flange."""
-    poses = [np.eye(4)]
-    for angle, (a, d, alpha) in zip(joint_rad, DH, strict=True):
-        c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
-        link = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0, sa, ca, d], [0, 0, 0, 1]]
-        poses.append(poses[-1] @ np.array(link))
-    return np.array(poses)
+    return dh.frames(DH, joint_rad)
 
 
 def forward(joint_deg: list | np.ndarray) -> np.ndarray:
@@ -74,8 +71,8 @@ def _error(now: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 def _jacobian(links: np.ndarray) -> np.ndarray:
     """(6, 6) geometric Jacobian, scaled as `_error`."""
-    axes, origins = links[:-1, :3, 2], links[:-1, :3, 3]
-    return np.vstack([np.cross(axes, links[-1, :3, 3] - origins).T / MM_PER_RAD, axes.T])
+    whole = dh.jacobian(links, links[-1, :3, 3])
+    return np.vstack([whole[:3] / MM_PER_RAD, whole[3:]])
 
 
 def _within(joint_deg: np.ndarray, low_deg: np.ndarray, high_deg: np.ndarray) -> np.ndarray | None:

@@ -78,6 +78,16 @@ class MotionGuard:
             self._clearance.reset(self._limits.position)
         self.report = GuardReport()
 
+    @property
+    def sent(self) -> np.ndarray:
+        """(D,) the action sent last; after a reset, where the arm stood."""
+        return self._sent.copy()
+
+    @property
+    def step_rad(self) -> np.ndarray:
+        """(joints,) how far the last action went beyond the one before."""
+        return self._limits.step.copy()
+
     def check(self, observation: Observation, asked: np.ndarray, upcoming: np.ndarray | None = None) -> np.ndarray:
         """The action (D,) that may be sent for the one `asked`; see `report` for what was changed.
 

@@ -30,6 +30,8 @@ class Robot:
     stop_distance_rad: tuple[float, ...]  # travelled after a stop at full speed
     max_step_rad: float  # a target further than this from the arm is a jump, not a motion
     home_rad: tuple[float, ...]
+    dh_m: tuple[tuple[float, float, float], ...]  # a and d in m, alpha in rad, a row a joint (`sim.dh`)
+    tcp_from_flange_m: tuple[float, float, float]
     gripper_stroke_m: float
     gripper_speed_per_s: float  # openings per second
     cameras: tuple[str, ...]
@@ -82,6 +84,16 @@ FR3 = Robot(
     stop_distance_rad=(0.52, 0.65, 0.61, 0.34, 0.15, 0.11),  # soft-limit stop, the longest; full load, arm extended
     max_step_rad=0.8,  # the speed limit may hold a chunk back by half of this; a jump to zeros is twice this
     home_rad=_rad(-20, -100, 85, -75, -90, -20),  # tool down, 0.22 m above the middle of the work space
+    # Manual, table 2.4-1.
+    dh_m=(
+        (0, 0.140, np.pi / 2),
+        (-0.280, 0, 0),
+        (-0.240, 0, 0),
+        (0, 0.102, np.pi / 2),
+        (0, 0.102, -np.pi / 2),
+        (0, 0.100, 0),
+    ),  # fmt: skip
+    tcp_from_flange_m=(0.0, 0.0, 0.160),  # between the pads of the gripper
     gripper_stroke_m=0.080,  # DH-Robotics PGI-140-80
     gripper_speed_per_s=2.0,  # 80 mm in 0.5 s
     cameras=("front", "wrist"),

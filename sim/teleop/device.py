@@ -1,0 +1,101 @@
+"""What every device of an operator gives: a tool twist for as long as it is pushed, and commands when pressed.
+
+A device reads a file descriptor in a thread of its own, so that a stop key is heard at once and no
+caller ever waits. The operator is taken to stand behind the arm's foot and to look over it into the
+work space: forward is -x of the base frame, left is -y, up is z.
+"""
+
+import enum
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+TOP_SPEED_M_S = 0.12  # of the tool at full deflection; our choice, well inside the manual mode's 0.25 m/s
+TOP_TURN_RAD_S = 0.8
+READ_BYTES = 4096
+END_S = 2.0
+
+
+class Command(enum.Enum):
+    """What an operator can ask for besides motion."""
+
+    TAKE_OVER = "take over"
+    HAND_BACK = "hand back"
+    TURN = "take over or hand back"
+    GRIPPER = "open or close the gripper"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CONFIRM = "confirm"
+    STOP = "stop"
+
+
+def twist_w(push: np.ndarray) -> np.ndarray:
+    """A push (6,), each -1..1, as a tool twist (6,) in the base frame: m/s, then rad/s about the axes.
+
+    push: towards right, forward, up; turning about the same axes by the right hand.
+    """
+    right, forward, up, about_right, about_forward, about_up = np.clip(push, -1.0, 1.0)
+    speed = TOP_SPEED_M_S * np.array([-forward, right, up])
+    return np.concatenate([speed, TOP_TURN_RAD_S * np.array([-about_forward, about_right, about_up])])
+
+
+class Device:
+    """One device behind a file descriptor that it owns. Subclasses decode what is read.
+
+    `on_command` is called from the reading thread. `lost` is set when the device went away.
+    """
+
+    name = "device"
+
+    def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):
+        self.on_command: Callable[[Command], None] = lambda command: None
+        self.lost = threading.Event()
+        self._fd, self._now = fd, now
+        self._wake_out, self._wake_in = os.pipe()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to read; nothing is heard before."""
+        self._thread.start()
+
+    def push(self) -> np.ndarray:
+        """(6,) how it is pushed now, see `twist_w`; zeros when let go or lost."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> None:
+        """Take in what was read, never empty."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the thread and let go of the device; may come twice."""
+        if self._wake_in < 0:
+            return
+        os.write(self._wake_in, b"x")
+        if self._thread.is_alive():
+            self._thread.join(END_S)
+        for fd in (self._wake_out, self._wake_in):
+            os.close(fd)
+        self._wake_in = -1
+        self.release()
+
+    def release(self) -> None:
+        """What closing means for the descriptor itself."""
+        os.close(self._fd)
+
+    def _run(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._fd, self._wake_out], [], [])
+            if self._wake_out in ready:
+                return
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except OSError:  # unplugged
+                data = b""
+            if not data:
+                self.lost.set()
+                return
+            self.decode(data)

@@ -1,0 +1,175 @@
+"""The operator's live view: a page on this machine's loopback with pictures, state, instruction and guard.
+
+Over ssh, forward the port (`ssh -L 8080:127.0.0.1:8080 ...`). Pictures are encoded only while somebody
+looks; the loop that plays the episode only leaves the newest step here.
+"""
+
+import io
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from sim.contract import Feedback, Observation
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.loop import Recorder
+
+HOST = "127.0.0.1"
+PICTURE_S = 0.05
+QUALITY = 80
+HTML = """<!doctype html><meta charset="utf-8"><title>FR3</title>
+<style>body{font:16px sans-serif;margin:1em;background:#181818;color:#ddd}img{width:45%;image-rendering:pixelated}
+pre{font-size:16px}</style><h2 id="said"></h2><div id="eyes"></div><pre id="facts"></pre><script>
+let cameras = "";
+async function look() {
+  try {
+    const now = await (await fetch("/now")).json();
+    document.getElementById("said").textContent = now.instruction;
+    document.getElementById("facts").textContent = JSON.stringify(now, null, 1);
+    if (cameras !== now.cameras.join()) {
+      cameras = now.cameras.join();
+      document.getElementById("eyes").innerHTML = now.cameras.map(name => `<img src="/picture/${name}"> `).join("");
+    }
+  } catch (error) { document.getElementById("said").textContent = "the program has ended"; }
+  setTimeout(look, 200);
+}
+look();
+</script>"""
+
+
+class LivePage:
+    """Serves from construction to `close`; satisfies `sim.loop.Recorder`. Port 0 takes a free one."""
+
+    def __init__(self, port: int = 0, guard: MotionGuard | None = None):
+        self.guard = guard
+        self.status = ""
+        self._now: dict = {"instruction": "nothing is played yet", "cameras": []}
+        self._pictures: dict[str, np.ndarray] = {}
+        self.ending = threading.Event()
+        try:
+            self._server = _Server((HOST, port), _Handler)
+        except OSError as error:
+            raise UserError(
+                f"page_port={port} is taken ({error.strerror}); give another, or 0 for a free one"
+            ) from error
+        self._server.page = self
+        self.url = f"http://{HOST}:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="page", daemon=True).start()
+
+    def add(
+        self,
+        observation: Observation,
+        asked: np.ndarray,
+        sent: np.ndarray,
+        feedback: Feedback,
+        flags: dict[str, bool],
+        labels: dict[str, np.ndarray],
+    ) -> None:
+        self._pictures = dict(observation.images.items())  # drawn here, where the renderer lives
+        report = self.guard.report if self.guard else None
+        self._now = {
+            "instruction": observation.instruction,
+            "cameras": list(self._pictures),
+            "status": self.status,
+            "acts": "the operator" if flags.get("intervention") else "the policy",
+            "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
+            "gripper_open": round(float(observation.state[-1]), 2),
+            "asked_minus_sent_deg": np.rad2deg(asked - sent)[:-1].round(2).tolist(),
+            "age_s": round(observation.age_s, 3),
+            "guard": dict(report.counts) if report else {},
+            "guard_latched": report.latched if report else "",
+            "success": feedback.success,
+        }
+
+    def now(self) -> dict:
+        """What the page tells beside the pictures."""
+        return self._now
+
+    def jpeg(self, camera: str) -> bytes:
+        """The newest picture of a camera. KeyError for one that there is not."""
+        out = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(self._pictures[camera])).save(out, "JPEG", quality=QUALITY)
+        return out.getvalue()
+
+    def close(self) -> None:
+        self.ending.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> "LivePage":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    page: LivePage
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802
+        page = cast(_Server, self.server).page
+        try:
+            if self.path == "/":
+                self._answer(HTML.encode(), "text/html; charset=utf-8")
+            elif self.path == "/now":
+                self._answer(json.dumps(page.now()).encode(), "application/json")
+            elif self.path.startswith("/picture/"):
+                self._stream(page, self.path.removeprefix("/picture/"))
+            else:
+                self.send_error(404)
+        except KeyError:
+            self.send_error(404)
+        except OSError:
+            self.close_connection = True  # the browser went away
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, page: LivePage, camera: str) -> None:
+        """Motion JPEG: one picture after another in one answer."""
+        picture = page.jpeg(camera)
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+        self.end_headers()
+        while not page.ending.wait(PICTURE_S):
+            head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
+            picture = page.jpeg(camera)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """A terminal in use by the operator is no place for a log."""
+
+
+class Together:
+    """Several recorders as one."""
+
+    def __init__(self, *recorders: Recorder):
+        self._recorders = recorders
+
+    def add(self, *step) -> None:
+        for recorder in self._recorders:
+            recorder.add(*step)
+
+
+class RealTime:
+    """A recorder that keeps nothing and lets a simulated episode run no faster than life."""
+
+    def __init__(self, period_s: float):
+        self._period_s, self._due_s = period_s, time.monotonic()
+
+    def add(self, *step) -> None:
+        self._due_s = max(self._due_s + self._period_s, time.monotonic() - 10 * self._period_s)
+        time.sleep(max(0.0, self._due_s - time.monotonic()))
