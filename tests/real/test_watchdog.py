@@ -125,8 +125,7 @@ def test_datagrams_that_do_not_arrive_end_the_stream(stream, running, monkeypatc
     assert not running.controller.in_servo
 
 
-def test_a_controller_that_reads_only_braces_gets_braces(driver, running, monkeypatch):
-    monkeypatch.setattr("real.servo_link.TAKEN_S", 0.3)
+def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
     serve = running.emulator.udp._serve
     running.emulator.udp._serve = lambda data, client: serve(data, client) if b"{" in data else None
     driver.power_on()
