@@ -112,6 +112,8 @@ class Expert:
     def _leg_is_over(self) -> bool:
         leg = self._leg
         if leg.grips:
+            if leg.opening > self._openings[-1] + 0.05 and self._steps_in_leg < 20:
+                return False  # before they open, the fingers let go of their squeeze, which nobody sees
             still = np.ptp(self._openings[-3:]) < 0.01
             return self._steps_in_leg >= 4 and bool(still)
         if leg.blend_rad:
