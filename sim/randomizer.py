@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
+from sim.arm_dynamics import ArmDynamics
 from sim.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, look_at
-from sim.scene import Scene
 from sim.layout import COLOURS, turned
 from sim.lens import Lens
+from sim.scene import Scene
 
 BEST_JPEG = 95  # what is drawn above is not compressed
 BLUR_DIRECTIONS = 16
@@ -27,12 +28,8 @@ class Randomizer:
         wrist = scene.cameras["wrist"]
         self._wrist_pos, self._wrist_quat = model.cam_pos[wrist].copy(), model.cam_quat[wrist].copy()
         self._wrist_fovy = float(model.cam_fovy[wrist])
-        self._damping = model.dof_damping[scene.arm_dof].copy()
-        self._armature = model.dof_armature[scene.arm_dof].copy()
-        self._gain = model.actuator_gainprm[scene.arm_actuators].copy()
-        self._bias = model.actuator_biasprm[scene.arm_actuators].copy()
+        self._dynamics = ArmDynamics(model, scene.robot)
         self._grip_force = model.actuator_forcerange[scene.gripper_actuator].copy()
-        self._gripper_mass, self._gripper_inertia = model.body_mass[scene.gripper], model.body_inertia[scene.gripper].copy()  # fmt: skip
 
     def apply(self, values: Mapping) -> None:
         """Edit the model; `values` as drawn by the task's layout and `randomize.draw`."""
@@ -118,18 +115,9 @@ class Randomizer:
 
     def _arm(self, values: Mapping) -> None:
         model, scene = self._model, self._scene
-        model.dof_damping[scene.arm_dof] = self._damping * np.array(values["joint_damping"])
-        model.dof_armature[scene.arm_dof] = self._armature * values["joint_armature"]
-        model.dof_frictionloss[scene.arm_dof] = values["joint_friction_nm"]
-        model.actuator_gainprm[scene.arm_actuators] = self._gain * values["servo_gain"]
-        model.actuator_biasprm[scene.arm_actuators] = self._bias * values["servo_gain"]
+        self._dynamics.apply(model, values)
         model.body_pos[scene.base] = [*values["base_pos_m"], -values["table_height_m"]]
         model.body_quat[scene.base] = turned(values["base_yaw_rad"])
-        payload = values["payload_kg"]
-        model.body_mass[scene.gripper] = self._gripper_mass + payload
-        model.body_inertia[scene.gripper] = self._gripper_inertia * (1.0 + payload / self._gripper_mass)
-        # The controller makes up for the weight it was told of, not for this.
-        model.body_gravcomp[scene.gripper] = self._gripper_mass / (self._gripper_mass + payload)
         model.actuator_forcerange[scene.gripper_actuator] = self._grip_force * values["gripper_force"]
         model.geom_friction[scene.pads, 0] = values["pad_friction"]
 
