@@ -159,9 +159,9 @@ class Together:
     def __init__(self, *recorders: Recorder):
         self._recorders = recorders
 
-    def add(self, *step) -> None:
+    def add(self, *step, **named) -> None:
         for recorder in self._recorders:
-            recorder.add(*step)
+            recorder.add(*step, **named)
 
 
 class RealTime:
@@ -170,6 +170,6 @@ class RealTime:
     def __init__(self, period_s: float):
         self._period_s, self._due_s = period_s, time.monotonic()
 
-    def add(self, *step) -> None:
+    def add(self, *_, **__) -> None:
         self._due_s = max(self._due_s + self._period_s, time.monotonic() - 10 * self._period_s)
         time.sleep(max(0.0, self._due_s - time.monotonic()))

@@ -1,0 +1,173 @@
+"""Taking over and handing back in simulation: no jump, straight motion of the tool, flags as RECAP's pool reads them."""
+
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from scripted import ScriptedOperator
+
+from sim.clearance import guarded
+from sim.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.env import SimEnv
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.kinematics import ToolKinematics
+from sim.loop import run_episode
+from sim.robot import FR3
+from sim.teleop.corrector import ToolStep, TwistCorrector
+from sim.teleop.device import TOP_SPEED_M_S, Command
+from sim.teleop.handover import AttendedEnv, HandoverAgent
+from sim.teleop.page import LivePage, Together
+
+UP, FORWARD, STILL = [0, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0] * 6
+
+
+class Sweeping:
+    """A policy that turns joint 1 at 0.5 rad/s from where it began, and notes when it began."""
+
+    def __init__(self):
+        self.begun_at = []
+
+    def reset(self, observation, seed):
+        self.begun_at.append(observation.state.copy())
+        self._steps = 0
+
+    def act(self, observation):
+        self._steps += 1
+        action = self.begun_at[-1].copy()
+        action[0] += 0.5 * POLICY_PERIOD_S * self._steps
+        return action
+
+    @property
+    def upcoming(self):
+        return np.array([self.act(None)])
+
+    def flags(self):
+        return {"perturbed": True}
+
+
+class Notes:
+    """A recorder of states, actions and flags."""
+
+    def __init__(self):
+        self.asked, self.sent, self.flags, self.states = [], [], [], []
+
+    def add(self, observation, asked, sent, feedback, flags, labels):
+        self.asked.append(asked)
+        self.sent.append(sent)
+        self.flags.append(flags)
+        self.states.append(observation.state)
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = SimEnv()
+    yield env
+    env.close()
+
+
+def play(env, operator, seed=500001):
+    policy, guard, notes = Sweeping(), guarded(FR3), Notes()
+    agent = HandoverAgent(policy, TwistCorrector(FR3, operator, guard), operator)
+    result = run_episode(AttendedEnv(env, operator), agent, guard, seed, POLICY_PERIOD_S, notes)
+    return policy, agent, notes, result
+
+
+def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
+    script = {10: [Command.TAKE_OVER], 30: [Command.HAND_BACK], 45: [Command.FAILURE]}
+    operator = ScriptedOperator(script, {10: STILL, 15: UP, 25: STILL})
+    policy, agent, notes, result = play(env, operator)
+    assert [flags["intervention"] for flags in notes.flags] == [10 <= k < 30 for k in range(len(notes.flags))]
+    assert not any(flags.get("perturbed") for flags in notes.flags[10:30])
+    assert (agent.reason, result.success, result.guard.latched) == ("operator", False, "")
+    sent = np.array(notes.sent)[:, :6]
+    # What the person asks for is sent as it is: the guard had nothing to change.
+    np.testing.assert_array_equal(np.array(notes.asked)[10:30, :6], sent[10:30])
+    assert np.abs(np.diff(sent, n=2, axis=0)).max() <= FR3.policy_accel_rad_s2 * POLICY_PERIOD_S**2
+    # The sweep is braked within two periods, held, then the tool rises.
+    assert sent[13:15, 0] == pytest.approx(sent[12, 0], abs=1e-6)
+    tool = ToolKinematics(FR3)
+    before, after = tool.forward(sent[14]), tool.forward(sent[27])
+    rise = after[0] - before[0]
+    assert rise[2] == pytest.approx(TOP_SPEED_M_S * 10 * POLICY_PERIOD_S, abs=1e-3)
+    assert np.abs(rise[:2]).max() < 1e-3
+    np.testing.assert_allclose(after[1], before[1], atol=2e-3)  # it did not turn
+    # Handed back, the policy begins anew from what is seen then.
+    assert len(policy.begun_at) == 2
+    np.testing.assert_array_equal(policy.begun_at[1], notes.states[30])
+    np.testing.assert_allclose(notes.asked[30][1:6], notes.states[30][1:6])
+
+
+def test_a_second_press_changes_nothing_and_the_person_s_verdict_ends_the_episode(env):
+    script = {2: [Command.HAND_BACK], 4: [Command.TAKE_OVER, Command.TAKE_OVER], 8: [Command.GRIPPER]}
+    script |= {12: [Command.TURN], 14: [Command.SUCCESS]}
+    operator = ScriptedOperator(script)
+    policy, _, notes, result = play(env, operator)
+    assert [flags["intervention"] for flags in notes.flags] == [4 <= k < 12 for k in range(15)]
+    assert result.success
+    opening = np.array(notes.sent)[:, -1]
+    assert opening[7] > 0.9 and opening[8] == 0.0 and opening[11] == 0.0
+    assert len(policy.begun_at) == 2
+
+
+def test_who_is_never_taken_over_is_not_corrected(env):
+    _, agent, notes, _ = play(env, ScriptedOperator({5: [Command.FAILURE]}))
+    assert agent.reason == ""
+    assert not any(flags["intervention"] for flags in notes.flags)
+
+
+def test_pushed_into_the_table_nothing_winds_up(env):
+    down = [0, 0, -1, 0, 0, 0]
+    operator = ScriptedOperator({0: [Command.TAKE_OVER], 110: [Command.FAILURE]}, {0: down, 80: UP})
+    _, _, notes, result = play(env, operator)
+    assert not result.guard.latched
+    assert any(reason.startswith("stopped") for reason in result.guard.counts)
+    sent = np.array(notes.sent)[:, :6]
+    tool = ToolKinematics(FR3)
+    heights = [tool.forward(joints)[0][2] for joints in sent[[78, 79, 84]]]
+    assert heights[1] == pytest.approx(heights[0], abs=1e-3)
+    assert heights[2] > heights[1] + 0.005  # up again at once
+
+
+def test_near_a_singular_pose_the_joints_stay_slow():
+    stretched = np.array([0.0, 0.0, 0.0, -np.pi / 2, -np.pi / 2, 0.0])  # the elbow straight
+    push = np.array([-TOP_SPEED_M_S * POLICY_PERIOD_S, 0, 0, 0, 0, 0])
+    step = ToolStep(FR3).joints(stretched, push)
+    assert np.isfinite(step).all()
+    assert np.abs(step).max() < 0.15
+    bent = np.array(FR3.home_rad)
+    tool = ToolKinematics(FR3)
+    moved = tool.forward(bent + ToolStep(FR3).joints(bent, push))[0] - tool.forward(bent)[0]
+    np.testing.assert_allclose(moved, push[:3], atol=2e-5)
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
+    guard = MotionGuard(FR3)
+    guard.report.count("speed")
+    image = np.full((16, 24, 3), 200, np.uint8)
+    observation = Observation({"front": image}, np.zeros(7, np.float32), "<b>lift</b>", 0.0, 0.02)
+    with LivePage(0, guard) as page:
+        assert page.url.startswith("http://127.0.0.1:")
+        assert b"fetch" in _get(page.url)
+        notes = Notes()
+        zeros = np.zeros(7, np.float32)
+        Together(notes, page).add(
+            observation, zeros, zeros, Feedback(-1, False, False, False), {"intervention": True}, {}
+        )
+        assert len(notes.sent) == 1
+        now = json.loads(_get(page.url + "now"))
+        assert (now["instruction"], now["acts"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
+        with urllib.request.urlopen(page.url + "picture/front", timeout=10) as stream:
+            head = stream.read(200)
+        assert b"image/jpeg" in head and b"\xff\xd8\xff" in head
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            _get(page.url + "picture/back")
+        with pytest.raises(UserError, match="page_port=.* is taken"):
+            LivePage(int(page.url.rsplit(":", 1)[1].strip("/")))
