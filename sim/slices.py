@@ -19,7 +19,6 @@ OF_EACH = (  # object or target; the named one's alone counts
     "target_yaw_rad", "drawer_open_m", "drawer_friction_n", "drawer_damping_n_s_m",
 )  # fmt: skip
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
-NAMES_OF_PARTS = {2: FR3.cameras, 3: ("x", "y", "z"), FR3.joints: FR3.joint_names}  # by how many values there are
 UNINTERESTING = ("noise_seed",)
 
 
@@ -55,11 +54,18 @@ def axes(draws: Mapping) -> dict[str, float | str]:
         elif isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            parts = (
-                ("x", "y") if name.endswith("_m") and len(value) == 2 else NAMES_OF_PARTS.get(len(value), ("x", "y"))
-            )
+            parts = _parts(name, len(value))
             found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
+
+
+def _parts(name: str, values: int) -> Sequence[str]:
+    """What the values of a list belong to."""
+    if name.startswith(("joint_", "encoder_")):
+        return FR3.joint_names
+    if name.endswith("_m") or values == 3:
+        return ("x", "y", "z")
+    return FR3.cameras if values == len(FR3.cameras) else [str(i) for i in range(values)]
 
 
 def slices(draws: Iterable[Mapping], success: Sequence[bool]) -> list[Slice]:
