@@ -139,6 +139,15 @@ class Hand:
                 return pose
         return None
 
+    def easiest_yaw(self, pos_w: Sequence[float] | np.ndarray, yaws_rad: Sequence[float]) -> float:
+        """Of these yaws the one that turns the joints least: a wrist near its end would have to go all round."""
+
+        def effort_rad(yaw_rad: float) -> float:
+            pose = self._pose(pos_w, yaw_rad)
+            return np.inf if pose is None else float(np.abs(pose - self.joints_rad).max())
+
+        return min(yaws_rad, key=effort_rad)
+
     def line(self, name: str, pos_w: Sequence[float] | np.ndarray, opening: float, speed: float = 0.5) -> None:
         """A straight line of the tool to `pos_w`, the yaw kept; arrives at rest."""
         start, goal = self.end_w, np.asarray(pos_w, float)

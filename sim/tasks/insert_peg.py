@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from sim.fixtures import BOX, PARKED_M
-from sim.hand import Hand
+from sim.hand import FACES, Hand
 from sim.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s, stand
 from sim.parts import MAX_SCALE
 from sim.randomize import RandomizeConfig
@@ -43,6 +43,7 @@ GRAMMAR = (
 HOLE_HALF_M = 0.01225
 BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
 DEEP_M = 0.015  # of the peg's foot below the block's top
+SMOOTH = 0.3  # friction of the block, whatever it touches: at 1, a peg would stick on a chamfer of 45 degrees
 ASIDE_M, UPRIGHT = 0.004, 0.98
 DARK = (0.05, 0.05, 0.06, 1.0)
 MIN_GAP_M = {("peg", "peg"): 0.10, ("block", "peg"): 0.10, ("block", "block"): 0.13}
@@ -91,7 +92,7 @@ def add_targets(spec: mujoco.MjSpec) -> None:
             name, looks = (f"target_{i}_{k}", {}) if k < len(BOXES) - 1 else (f"block_{i}_floor", {"rgba": DARK})
             body.add_geom(
                 name=name, type=BOX, size=np.multiply(size, MAX_SCALE), pos=np.multiply(pos, MAX_SCALE), quat=quat,
-                **looks,
+                priority=1, friction=[SMOOTH, 0.005, 0.0001], **looks,
             )  # fmt: skip
 
 
@@ -174,8 +175,9 @@ def _insert(hand: Hand, layout: Mapping) -> None:
     grip_m = hand.end_w[2] - hand.object_w(0)[2]  # tool above the peg's middle
     carry_m = style.carry_m + half_m + 0.02
     hand.go("raise", [*hand.end_w[:2], carry_m], hand.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=0)
-    yaw = hand.yaw_rad + (layout["target_yaw_rad"][0] - hand.yaw_rad + np.pi / 4) % (np.pi / 2) - np.pi / 4
-    hand.go("carry", [*mouth_w[:2], carry_m], yaw, 0.0, blend_rad=style.blend_rad / 2)
+    over_w = [*mouth_w[:2], carry_m]
+    yaw = hand.easiest_yaw(over_w, [layout["target_yaw_rad"][0] + turn for turn in FACES])
+    hand.go("carry", over_w, yaw, 0.0, blend_rad=style.blend_rad / 2)
     hand.go("lower", mouth_w + [0, 0, half_m + grip_m + OVER_HOLE_M], yaw, 0.0, holds=0)
     floor_m = FLOOR_M * layout["object_scale"][0]
     hand.line("insert", [*mouth_w[:2], floor_m + half_m + grip_m + 0.5 * style.release_gap_m], 0.0, speed=0.5)
