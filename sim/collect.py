@@ -72,8 +72,8 @@ class ExpertPlayer:
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder()
         result = run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S, recorder)
-        episode = recorder.episode(result, "expert", {**self._env.facts(), **self._expert.facts()}) if result.success else None
-        return result, episode
+        facts = {**self._env.facts(), **self._expert.facts()}
+        return result, recorder.episode(result, "expert", facts) if result.success else None
 
 
 def collect(config: CollectConfig) -> Path:

@@ -32,6 +32,7 @@ BACKDROP_TEXTURES = (
     "style_01/wall_yellow_d", "style_02/wall_blue_d", "style_02/wall_lgreen_d", "style_03/wall_cyan_d",
     "style_04/wall_green_d", "style_04/wall_cerise_d", "style_03/wall_gray_bright_d", "style_05/wall_yellow_d",
 )  # fmt: skip
+BACKDROPS = len(BACKDROP_TEXTURES)
 PATTERNS = 4
 LIGHTS = ("key", "fill", "side")
 

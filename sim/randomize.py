@@ -12,8 +12,8 @@ import numpy as np
 from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
-from sim.scene import Inventory
 from sim.parts import MAX_SCALE
+from sim.scene import Inventory
 from sim.shapes import SHAPES
 
 Range = tuple[float, float]
@@ -100,7 +100,8 @@ class RandomizeConfig:
 
     def _check_bounds(self) -> None:
         bounds = {
-            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf), "object_inertia": (0.2, 5.0),
+            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf),
+            "object_inertia": (0.2, 5.0),
             "distractors": (0, 6), "lights": (0, len(LIGHTS)), "dropped_frames": (0.0, 0.9),
             "jpeg_quality": (5, 100), "image_noise": (0.0, 128.0), "motion_blur_px": (0.0, 16.0),
             "gamma": (0.2, 5.0), "exposure": (0.0, 10.0), "payload_kg": (0.0, 3.0), "encoder_noise_rad": (0.0, 0.1),
@@ -196,7 +197,8 @@ def draw(rng: np.random.Generator, config: RandomizeConfig, objects: int, target
         "action_delay_s": uniform(config.action_delay_s),
         "observation_delay_s": uniform(config.observation_delay_s),
     }
-    return {**drawn, **{name: uniform(getattr(config, name), n) for name, n in LATER.items()}, **_choices(rng, config, objects)}
+    drawn |= {name: uniform(getattr(config, name), n) for name, n in LATER.items()}
+    return drawn | _choices(rng, config, objects)
 
 
 # Terms drawn after those above, with how many values each takes; None: one number.

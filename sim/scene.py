@@ -181,7 +181,7 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: In
         table_geom=model.geom("table").id,
         table_materials=materials("table", inventory.table_textures),
         backdrop_geom=model.geom("backdrop").id if inventory.backdrop else -1,
-        backdrop_materials=materials("backdrop", len(fixtures.BACKDROP_TEXTURES)) if inventory.backdrop else np.empty(0, int),
+        backdrop_materials=materials("backdrop", fixtures.BACKDROPS) if inventory.backdrop else np.empty(0, int),
         cameras={name: model.camera(name).id for name in robot.cameras},
         lights=np.array([model.light(name).id for name in fixtures.LIGHTS[: inventory.lights]]),
     )  # fmt: skip

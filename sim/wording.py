@@ -10,7 +10,8 @@ import numpy as np
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "cube": ("cube", "block"), "cylinder": ("cylinder", "roll"), "can": ("can", "tin"), "bottle": ("bottle", "flask"),
-    "mug": ("mug", "cup"), "bowl": ("bowl", "basin"), "screwdriver": ("screwdriver", "driver"), "book": ("book", "booklet"),
+    "mug": ("mug", "cup"), "bowl": ("bowl", "basin"), "screwdriver": ("screwdriver", "driver"),
+    "book": ("book", "booklet"),
     "ball": ("ball", "sphere"), "plate": ("plate", "dish"), "zone": ("circle", "spot"), "button": ("button", "knob"),
     "drawer": ("drawer", "tray"), "peg": ("peg", "pin"), "bin": ("bin", "box"), "hole": ("hole", "socket"),
     "pad": ("pad", "mat"), "pillar": ("pillar", "post"), "block": ("block", "socket"),

@@ -8,8 +8,8 @@ from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.quality import CLEAN
 from sim.loop import run_episode
+from sim.quality import CLEAN
 
 
 class Holding:

@@ -12,7 +12,8 @@ from sim.quality import CLEAN, FLAWS, QualityConfig
 
 SEED = 720_000
 FLAGGED = {
-    "pushed": "perturbed", "missed": "perturbed", "noisy": "perturbed", "fumbled": "fumbling", "hesitated": "hesitating",
+    "pushed": "perturbed", "missed": "perturbed", "noisy": "perturbed", "fumbled": "fumbling",
+    "hesitated": "hesitating",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from sim.collect import CollectConfig
 from sim.config import CONF, load
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.randomize import Count, Range, RandomizeConfig, draw, nominal
+from sim.randomize import Count, RandomizeConfig, Range, draw, nominal
 from sim.world import World, WorldConfig
 
 OBJECTS, TARGETS = 5, 3
@@ -95,7 +95,8 @@ def neutral() -> list[bytes]:
 
 # What is felt only when something is touched or held; its effect on the compiled model is looked at instead.
 FELT = {
-    "object_mass_kg": "body_mass", "object_inertia": "body_inertia", "object_friction": "geom_friction", "table_friction": "geom_friction",
+    "object_mass_kg": "body_mass", "object_inertia": "body_inertia",
+    "object_friction": "geom_friction", "table_friction": "geom_friction",
     "pad_friction": "geom_friction", "gripper_force": "actuator_forcerange",
 }  # fmt: skip
 
@@ -122,7 +123,8 @@ def test_what_is_felt_is_in_the_model(full, name):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"distractors": (2, 2)}, {"backdrop_textured": 1.0}, {"lights": (3, 3)}, {"shadows": 0.0}, {"table_textured": 1.0}, {"object_textured": 1.0},
+    [{"distractors": (2, 2)}, {"backdrop_textured": 1.0}, {"lights": (3, 3)}, {"shadows": 0.0}, {"table_textured": 1.0},
+     {"object_textured": 1.0},
      {"shapes": ("mug",)}],
     ids=lambda changes: next(iter(changes)),
 )  # fmt: skip

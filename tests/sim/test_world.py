@@ -20,6 +20,8 @@ from sim.world import World, WorldConfig
 CUBE_HALF_M = 0.020
 
 ALL_PICTURED = ("front", "wrist")
+
+
 @pytest.fixture(scope="module")
 def world():
     built = World(calm())
