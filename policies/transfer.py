@@ -45,7 +45,7 @@ def condition(config: TransferConfig, checkpoint: str, renderer: str, twin: str)
     moved = {name: tuple(bounds) for name, bounds in OmegaConf.load(CONF / "twin" / f"{twin}.yaml").items()}
     return EvaluateConfig(
         checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
-        out=str(Path(config.out) / Path(checkpoint).name / f"{renderer}_{twin}"), films=1,
+        out=str(Path(config.out) / Path(checkpoint).name / f"{renderer}_{twin}"), films=0,
         randomize=replace(config.randomize, **moved),
         render=RenderConfig(renderer=renderer),
     )  # fmt: skip
