@@ -1,12 +1,11 @@
-"""Who lays out the task and says how it ended: the emulator's own port, or a person at a terminal.
+"""Who lays out the task and says how it ended: the emulator's own port, or a person beside the arm.
 
 Kept apart from the driver: nothing here exists on a real controller.
 """
 
-import select
-import sys
-from dataclasses import dataclass, field
-from typing import Protocol, TextIO
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -24,10 +23,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the episode stands now. `ended`: a person called it off."""
+    """How the episode stands now."""
 
     success: bool
-    ended: bool = False
 
 
 class Bench(Protocol):
@@ -81,26 +79,21 @@ class EmulatedBench:
 
 @dataclass
 class OperatorBench:
-    """A person lays out the task and judges: y (done) or n (failed), then Enter, at any time."""
+    """A person lays out the task, and judges by key (`sim.teleop.handover.AttendedEnv`)."""
 
     instruction: str
     time_limit_s: float
-    keys: TextIO = field(default_factory=lambda: sys.stdin)
-    screen: TextIO = field(default_factory=lambda: sys.stderr)
+    ask: Callable[[str], None]  # says so and returns when the person has confirmed
 
     sets_start_pose = False
 
     def prepare(self, seed: int) -> Task:
-        print(f"Lay out for: {self.instruction!r}. Hands clear, button in reach? Enter.", file=self.screen, flush=True)
-        self.keys.readline()
-        print("Running: y + Enter when it is done, n + Enter to call it off.", file=self.screen, flush=True)
+        self.ask(f"Lay out for: {self.instruction!r}. Hands clear, button in reach? Enter.")
         return Task(self.instruction, self.time_limit_s)
 
     def outcome(self) -> Outcome:
-        """Never waits for a key."""
-        ready, _, _ = select.select([self.keys], [], [], 0.0)
-        answer = self.keys.readline().strip().lower() if ready else ""
-        return Outcome(success=answer == "y", ended=answer == "n")
+        """Nothing here can see."""
+        return Outcome(success=False)
 
     def labels(self) -> dict[str, np.ndarray]:
         return {}  # nobody measures where things stand
@@ -109,4 +102,4 @@ class OperatorBench:
         return {}
 
     def close(self) -> None:
-        """The terminal stays."""
+        """The person stays."""

@@ -1,11 +1,13 @@
 """Cameras: the newest picture and when it was taken.
 
 A camera that is missing, silent or shows the wrong size raises RobotSilent or UserError; a run
-never goes on without eyes.
+never goes on without eyes: the motion guard latches on a picture older than it allows, and the
+episode ends when the camera itself says that it is lost.
 """
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,10 +15,12 @@ import numpy as np
 
 from real.faults import RobotSilent
 from real.lines import LineClient
-from sim.errors import UserError
 
 SILENCE_S = 1.0
 FIRST_FRAME_S = 5.0
+SETTLE_S = 1.0  # for automatic exposure to find the light, before it is fixed
+RETRY_S = 0.05
+MAX_TRANSFER_S = 0.5  # a stamp that says a picture took longer to come is of another clock
 
 
 @dataclass(frozen=True)
@@ -51,38 +55,21 @@ class EmulatorCamera:
         self._client.close()
 
 
-def fit(image: np.ndarray, height: int, width: int, resize) -> np.ndarray:
-    """The centre of `image` with the wanted aspect, resized; `resize(image, (width, height))`."""
-    rows, columns = image.shape[:2]
-    scale = min(rows / height, columns / width)
-    h, w = round(height * scale), round(width * scale)
-    top, left = (rows - h) // 2, (columns - w) // 2
-    return resize(np.ascontiguousarray(image[top : top + h, left : left + w]), (width, height))
+class GrabbedCamera:
+    """A camera read in a thread of its own, so that `latest` is fresh and never waits for a picture.
 
-
-class UvcCamera:
-    """A USB camera through OpenCV, read in a thread of its own so that `latest` is fresh.
-
-    device: number or path for OpenCV. exposure: in the driver's unit; None leaves it automatic,
-    which makes pictures drift with the light.
+    grab: blocks for the next picture at most RETRY_S or a few periods; None when none came.
     """
 
-    def __init__(self, name: str, device: int | str, height: int, width: int, exposure: float | None = None):
-        self._cv2 = _opencv()
-        self._name, self._size = name, (height, width)
-        self._capture = self._cv2.VideoCapture(device)
-        if not self._capture.isOpened():
-            raise RobotSilent(f"camera {name} (device {device!r}) cannot be opened; is it plugged in and free?")
-        self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)
-        if exposure is not None:
-            self._capture.set(self._cv2.CAP_PROP_AUTO_EXPOSURE, 1)  # manual, in V4L2's counting
-            self._capture.set(self._cv2.CAP_PROP_EXPOSURE, exposure)
+    def __init__(self, name: str, grab: Callable[[], Frame | None], release: Callable[[], None]):
+        self._name, self._grab, self._release = name, grab, release
         self._frame: Frame | None = None
         self._arrived, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
 
     def latest(self) -> Frame:
+        """RobotSilent when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
         if not self._arrived.wait(FIRST_FRAME_S):
             raise RobotSilent(f"camera {self._name} gave no picture within {FIRST_FRAME_S:g} s")
         frame = self._frame
@@ -95,27 +82,27 @@ class UvcCamera:
     def close(self) -> None:
         self._ending.set()
         self._thread.join(SILENCE_S)
-        self._capture.release()
+        self._release()
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            good, picture = self._capture.read()
-            if not good:
-                self._ending.wait(0.05)
+            frame = self._grab()
+            if frame is None:
+                self._ending.wait(RETRY_S)
                 continue
-            stamp_s = time.monotonic()
-            rgb = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
-            resize = self._resize
-            self._frame = Frame(fit(rgb, *self._size, resize), stamp_s)
+            self._frame = frame
             self._arrived.set()
 
-    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        return self._cv2.resize(image, size, interpolation=self._cv2.INTER_AREA)
+
+def taken_s(stamp_s: float, now_s: float) -> float:
+    """When a picture was taken: its own stamp where that is of the clock of `now_s`, else now, when it arrived."""
+    return stamp_s if 0.0 <= now_s - stamp_s < MAX_TRANSFER_S else now_s
 
 
-def _opencv():
-    try:
-        import cv2  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError("USB cameras need OpenCV; install it with: pip install opencv-python-headless") from error
-    return cv2
+def fit(image: np.ndarray, height: int, width: int, resize) -> np.ndarray:
+    """The centre of `image` with the wanted aspect, resized; `resize(image, (width, height))`."""
+    rows, columns = image.shape[:2]
+    scale = min(rows / height, columns / width)
+    h, w = round(height * scale), round(width * scale)
+    top, left = (rows - h) // 2, (columns - w) // 2
+    return resize(np.ascontiguousarray(image[top : top + h, left : left + w]), (width, height))

@@ -24,6 +24,7 @@ from sim.errors import UserError
 OK, BAD_COUNT, BAD_VALUE, FAILED, OVER_STEP, BEYOND_LIMIT = 0, 3, 4, 14, 29, 32
 SAFETY_STOP, NOT_ENABLED, OUTSIDE_AT_START, GRIPPER_FAULT = 99, 101, 171, 73
 STOPPED_BY_EMERGENCY = 186
+IN_DRAG, NOT_MANUAL = 123, 128
 CMD_PERIOD_S = (0.001, 0.016)
 STEP_TOLERANCE_DEG = 1e-3
 OLDEST = (3, 7, 6)
@@ -43,7 +44,7 @@ class Controller:
         self.robot_mode, self.enabled, self.in_servo = 1, False, False
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
-        self.gripper_active = False
+        self.gripper_active = self.dragged = False
         self.servo_calls = 0
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
@@ -124,6 +125,8 @@ class Controller:
         if mode not in (0, 1):
             return BAD_VALUE
         with self.lock:
+            if self.dragged:
+                return IN_DRAG
             if mode != self.robot_mode:
                 self._stop()
             self.robot_mode = mode
@@ -196,6 +199,24 @@ class Controller:
         self.servo_calls += 1
         self.witness.saw_target(self.servo_calls if number is None else number, target)
         return OK
+
+    def drag_teach(self, switch: int) -> int:
+        """1: the arm gives way to a hand (`lead`), in manual mode only; 0: it holds where it is."""
+        with self.lock:
+            if switch and self.robot_mode != 1:
+                return NOT_MANUAL
+            if self.main_code or not self.enabled:
+                return FAILED if self.main_code else NOT_ENABLED
+            self.dragged = bool(switch)
+            self.drives.brake()
+        return OK
+
+    def lead(self, joint_deg: list) -> None:
+        """A hand pulls the arm there. RuntimeError when it does not give way."""
+        with self.lock:
+            if not self.dragged:
+                raise RuntimeError("the arm does not give way: DragTeachSwitch is off")
+            self.drives.servo(np.clip(np.array(joint_deg, float), self.low_deg, self.high_deg))
 
     def stop_motion(self) -> int:
         """Brake, and forget what was planned; servo mode stays."""
@@ -280,5 +301,5 @@ class Controller:
         return code
 
     def _stop(self) -> None:
-        self.in_servo = False
+        self.in_servo = self.dragged = False
         self.drives.brake()

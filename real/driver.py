@@ -176,6 +176,18 @@ class FairinoDriver:
                 return
         self.check_ready()
 
+    def set_mode(self, mode: int) -> None:
+        """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
+        self._query.act("Mode", mode)
+        ends_s = time.monotonic() + READ_BACK_S
+        while self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).robot_mode != mode:
+            if time.monotonic() > ends_s:
+                raise RobotFault(f"the controller did not go to {'manual' if mode else 'automatic'} mode")
+
+    def drag_teach(self, *, on: bool) -> None:
+        """Let a person lead the arm by hand, or hold it again. RobotFault where that is refused."""
+        self._query.act("DragTeachSwitch", int(on))
+
     def settle(self) -> None:
         """Wait for a fresh state in which the arm stands still. RobotFault when it goes on moving."""
         begin_s = time.monotonic()

@@ -70,6 +70,7 @@ class Bench:
             "labels": lambda request: {name: value.tolist() for name, value in self._twin.labels().items()},
             "draws": lambda request: {"draws": self._twin.draws()},
             "accident": self._accident,
+            "lead": self._lead,
             "witness": self._witness,
             "tally": lambda request: tally(),
         }
@@ -88,6 +89,10 @@ class Bench:
         speed_rad_s = float(np.abs(self._twin.speed_rad_s()).max())
         about = {"in_servo": self._controller.in_servo, "speed_rad_s": speed_rad_s}
         return {**self._controller.witness.report(), **about}
+
+    def _lead(self, request: dict) -> dict:
+        self._controller.lead(request["joint_deg"])
+        return {}
 
     def _accident(self, request: dict) -> dict:
         for_s = request.get("for_s")

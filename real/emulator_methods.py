@@ -53,6 +53,8 @@ class Methods:
             "ServoMoveEnd": (0, c.servo_end),
             "ServoJ": (8, self._servo_j) if since >= SERVOJ_ID else (7, self._servo_j),
             "StopMotion": (0, c.stop_motion),
+            "DragTeachSwitch": (1, c.drag_teach),
+            "IsInDragTeach": (0, lambda: [OK, int(c.dragged)]),
             "MoveJ": (11, self._move_j),
             "MoveL": (1, self._move_l_flat) if since >= FLAT_MOVEL else (13, self._move_l),
             "MoveCart": (8, self._move_cart),

@@ -16,6 +16,7 @@ from real.camera import Camera, Frame
 from real.clock import Ticker
 from real.driver import FairinoDriver
 from real.faults import RobotFault
+from real.hand_guiding import HandGuiding
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
@@ -42,8 +43,12 @@ class RobotEnv:
         self.driver, self.bench, self.clearance = driver, bench, clearance
         self.cameras = {name: cameras[name] for name in self.robot.cameras}
         self.stream = ServoStream(driver)
+        self.guiding = HandGuiding(driver, self.stream)
         self.ticker = Ticker(POLICY_PERIOD_S)
         self.fault: UserError | None = None
+        self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.recording`
+        self._halted: RobotFault | None = None
+        self._bench_facts: dict = {}
         self._seen: Observation | None = None
         self._task = Task("", 0.0)
 
@@ -54,34 +59,42 @@ class RobotEnv:
 
         RobotFault or RobotSilent when the robot is not fit to move.
         """
+        self._halted = None
         self._end_stream()
         self.driver.raise_fault()
         self.driver.gripper.forget()
         self._task = self.bench.prepare(seed)
+        self._bench_facts = self.bench.facts()  # now: when the episode is over it may not answer any more
         self.driver.settle()
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
+        self._raise_error()  # asked to halt on the way here
         if not self.bench.sets_start_pose:
             self._go_home()
         self._overruns_before = self.stream.ticker.overruns
         self.ticker.restart()
+        self._observed_s = time.monotonic()
         self._look()
 
     def observe(self) -> Observation:
         """The newest state and pictures; during a fault the last good ones, ageing."""
         if self._seen is None:
             raise RuntimeError("observe before reset")
-        age_s = time.monotonic() - self._seen.stamp_s
+        self._observed_s = time.monotonic()
+        age_s = self._observed_s - self._seen.stamp_s
         return dataclasses.replace(self._seen, age_s=age_s)
 
     def apply(self, action: np.ndarray) -> Feedback:
-        """Stream towards `action` (D,) until the next tick of the policy clock."""
-        self.stream.set_target(action[: self.robot.joints])
+        """Stream towards `action` (D,) until the next tick of the policy clock; under a hand, only look."""
+        self.decision_s = time.monotonic() - self._observed_s
+        if not self.guiding.active:
+            self.stream.set_target(action[: self.robot.joints])
         self.driver.gripper.move(float(action[-1]))
         self.ticker.wait()
         self._steps += 1
+        self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
         try:
-            self._raise_stream_error()
+            self._raise_error()
             feedback = self._judge()
             self._look()
         except UserError as error:
@@ -96,16 +109,25 @@ class RobotEnv:
     def facts(self) -> dict:
         """What is known of the episode: the bench's facts, and how the stream ran."""
         return {
-            **self.bench.facts(),
+            **self._bench_facts,
             "robot/firmware": self.driver.firmware,
             "robot/fault": str(self.fault or ""),
             "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
         }
 
-    def close(self) -> None:
-        """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""
+    def halt(self, why: str) -> None:
+        """The arm stops at once, and the episode ends at its next period. From any thread."""
+        self._halted = RobotFault(why)
+        self.stream.halt(why)
+
+    def rest(self) -> None:
+        """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
         with contextlib.suppress(UserError):
             self._end_stream()
+
+    def close(self) -> None:
+        """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""
+        self.rest()
         self.driver.close()
         for camera in self.cameras.values():
             camera.close()
@@ -120,11 +142,16 @@ class RobotEnv:
     # ---- parts ---------------------------------------------------------------------------------
 
     def _end_stream(self) -> None:
+        self.guiding.let_go()
         self.stream.stop()
 
-    def _raise_stream_error(self) -> None:
+    def _raise_error(self) -> None:
+        if self._halted is not None:
+            raise self._halted
         if self.stream.error is not None:
             raise self.stream.error
+        if self.guiding.active:  # no stream that would look
+            self.driver.raise_fault()
 
     def _look(self) -> None:
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
@@ -142,7 +169,7 @@ class RobotEnv:
         return Feedback(
             reward=0.0 if success else -1.0,
             terminated=success,
-            truncated=not success and (outcome.ended or out_of_time),
+            truncated=not success and out_of_time,
             success=success,
         )
 
@@ -155,7 +182,7 @@ class RobotEnv:
         steps = int(np.ceil(np.abs(home - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
         self.driver.gripper.move(1.0)
         for k in range(1, steps + HOMING_SETTLE_PERIODS + 1):
-            self._raise_stream_error()
+            self._raise_error()
             self.stream.set_target(start + (home - start) * min(k / max(steps, 1), 1.0))
             self.ticker.wait()
         away = float(np.abs(self.driver.state()[0][: self.robot.joints] - home).max())

@@ -1,12 +1,17 @@
-"""`python -m real.rollout [robot=emulator|fr3] [checkpoint=DIR] [episodes=N] [out=DIR] [seed=N] [mode=dry|auto]`
+"""`python -m real.rollout [robot=emulator|fr3] [checkpoint=DIR] [episodes=N] [out=DIR] [mode=dry|confirm|auto]`
 
 A policy drives the robot through the motion guard; every episode is recorded in the dataset schema
-of the simulator. Without a robot an emulator of our own is started and driven; without a checkpoint
-the newest one under runs/ is taken. On hardware nothing moves before mode=auto.
+of the simulator, whatever ended it. Without a robot an emulator of our own is started and driven;
+without a checkpoint the newest one under runs/ is taken.
+
+mode: dry looks and moves nothing (the default on hardware), confirm asks before every episode, auto
+goes on by itself (the default on the emulator). In a terminal the operator's keys work: t take over,
+h hand back, y success, n failure, x stop. device=gamepad|spacemouse|drag corrects by other means than
+keys. A page on this machine shows what the cameras see.
 """
 
+import contextlib
 import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,22 +21,27 @@ from typing import Protocol
 
 from real import outcomes
 from real.checks import report, robot_checks
+from real.ending import Ending
 from real.env import RobotEnv
+from real.player import AskBefore, Player
 from real.priority import raise_priority
+from real.recording import robot_features
 from real.session import RobotConfig, open_robot
 from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S
 from sim.dataset import DatasetWriter
 from sim.errors import UserError, nearest
-from sim.guard import MotionGuard
-from sim.loop import Agent, run_episode
+from sim.loop import Agent
 from sim.provenance import provenance
-from sim.recorder import FPS, EpisodeRecorder, features
+from sim.recorder import FPS
 from sim.robot import FR3
+from sim.teleop.keyboard import HELP
+from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
+from sim.teleop.page import LivePage
 
 RUNS = Path("runs")
-MODES = ("dry", "auto")
+MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
+DRAG = "drag"  # leading the arm by hand
 Say = Callable[[str], None]
 
 
@@ -47,12 +57,20 @@ class RolloutConfig:
     mode: str | None = None
     indicator: str = "positive"  # the advantage the policy is told to act with
     guidance: float = 1.0
+    device: str = "keyboard"  # what corrects; the keyboard commands in any case
+    page_port: int = 0  # of the live view on this machine's loopback; 0: a free one
 
     def __post_init__(self) -> None:
         if self.mode is not None and self.mode not in MODES:
             raise UserError(nearest(self.mode, MODES, "mode"))
+        check_device(self.device, (*DEVICES, DRAG))
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
+
+    @property
+    def chosen_mode(self) -> str:
+        """What null stands for depends on the robot."""
+        return self.mode or DEFAULT_MODE[self.robot.kind]
 
 
 class SeeingAgent(Agent, Protocol):
@@ -61,47 +79,77 @@ class SeeingAgent(Agent, Protocol):
     image_size: tuple[int, int]
 
 
-def rollout(config: RolloutConfig, load_agent: Callable[[Path], SeeingAgent], say: Say = print) -> dict:
-    """The whole program; returns what results.json holds, nothing after a dry run."""
+def rollout(
+    config: RolloutConfig,
+    load_agent: Callable[[Path], SeeingAgent],
+    say: Say = print,
+    operator: Operator | None = None,
+    ending: Ending | None = None,
+) -> dict:
+    """The whole program; returns what results.json holds, nothing after a dry run.
+
+    operator: the person at the keys; None: nobody is there, as where no motion needs a person.
+    """
+    ending, mode = ending or Ending(), config.chosen_mode
+    if operator is None and mode != "dry" and (mode == "confirm" or config.robot.kind == "fr3"):
+        raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
     agent = load_agent(checkpoint)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
     outcomes.check_same_run(out, facts)
-    with open_robot(config.robot, agent.image_size, say) as env:
+    with open_robot(config.robot, agent.image_size, say, no_question) as env:
         checks = robot_checks(env)
         say(report(checks))
-        if (config.mode or DEFAULT_MODE[config.robot.kind]) == "dry":
-            say("dry run: nothing was moved; mode=auto moves the arm")
+        if mode == "dry":
+            say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         if not all(check.good for check in checks if check.needed_before_power):
             raise UserError("the robot is not fit to move; see the checks above")
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
         about = provenance({"config": config, **facts})
-        with DatasetWriter(out, features(env.robot, agent.image_size), FPS, env.robot.name, about) as writer:
+        schema = robot_features(env.robot, agent.image_size)
+        with (
+            DatasetWriter(out, schema, FPS, env.robot.name, about) as writer,
+            LivePage(config.page_port) as page,
+        ):
+            player = Player(env, agent, page, ending)
+            if operator is not None:
+                attend(player, operator, config, say)
+            say(f"live view: {page.url}")
             try:
-                play(env, agent, config, writer, say)
+                play(env, config, writer, player, say)
             finally:
                 content = outcomes.write(out, facts)
                 say(_last_words(content, env, out))
     return content
 
 
-def play(env: RobotEnv, agent: Agent, config: RolloutConfig, writer: DatasetWriter, say: Say) -> None:
+def attend(player: Player, operator: Operator, config: RolloutConfig, say: Say) -> None:
+    """The operator judges and corrects, and is asked before motion where that is due."""
+    player.attend(operator, by_hand=config.device == DRAG)
+    say(HELP)
+    confirms = config.chosen_mode == "confirm"
+    if confirms or config.robot.kind == "fr3":
+        player.ask = AskBefore(operator, say, config.robot.instruction, confirms=confirms)
+
+
+def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: Player, say: Say) -> None:
     """Play one episode per seed that is not recorded yet, each committed before the next begins.
 
     A fault truncates its episode, which is kept, and is raised afterwards.
     """
-    guard = MotionGuard(env.robot, env.clearance)
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
-        recorder = EpisodeRecorder()
-        result = run_episode(env, agent, guard, seed, POLICY_PERIOD_S, recorder)
-        writer.commit(recorder.episode(result, "policy", env.facts()))
+        result = player.play(seed, writer)
         how = "success" if result.success else result.guard.latched or str(env.fault or "") or "not done"
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault
+
+
+def no_question(text: str) -> None:
+    """Of the bench: the player has asked already, where a signal is heard while it waits."""
 
 
 def _last_words(content: dict, env: RobotEnv, out: Path) -> str:
@@ -134,18 +182,11 @@ def _is_policy(config: Path) -> bool:
         return False
 
 
-def _interrupt(*_) -> None:
-    """Once: bringing the arm to rest and closing the files must not be interrupted again."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(config: RolloutConfig) -> None:
     raise_priority()
     sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for the policy's Python
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, _interrupt)
+    ending = Ending()
+    ending.install()
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
 
     def load(checkpoint: Path) -> SeeingAgent:
@@ -154,7 +195,13 @@ def main(config: RolloutConfig) -> None:
             raise UserError(f"{checkpoint} was trained for {agent.about.robot}, this robot is {FR3.name}")
         return agent
 
-    rollout(config, load)
+    with contextlib.ExitStack() as opened:
+        operator = None
+        # A device that is named needs its person; the keys are there wherever there is a terminal.
+        if sys.stdin.isatty() or config.device != "keyboard":
+            operator = opened.enter_context(open_operator(config.device))
+            operator.on_stop = lambda: ending.ask("the operator's stop key")
+        rollout(config, load, operator=operator, ending=ending)
 
 
 if __name__ == "__main__":

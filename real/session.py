@@ -3,11 +3,14 @@
 import contextlib
 import dataclasses
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from real.bench import EmulatedBench, OperatorBench
-from real.camera import Camera, EmulatorCamera, UvcCamera
+from real.camera import Camera, EmulatorCamera
+from real.camera_realsense import PREFIX, RealsenseCamera
+from real.camera_usb import UvcCamera
 from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
 from real.env import RobotEnv
 from real.launch import EmulatorProcess
@@ -44,7 +47,7 @@ class RobotConfig:
     instruction: str | None = None
     time_limit_s: float = 30.0
     cameras: dict[str, int | str] = field(default_factory=dict)
-    exposure: float | None = None
+    exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense ones in us
 
     def __post_init__(self) -> None:
         for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
@@ -56,10 +59,23 @@ class RobotConfig:
             )
 
 
+def ask_at_terminal(text: str) -> None:
+    """Say it and wait for Enter. UserError when nobody is there."""
+    sys.stderr.write(f"{text}\n")
+    if not sys.stdin.readline():
+        raise UserError("nobody is there to confirm: standard input is closed")
+
+
 @contextlib.contextmanager
-def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[str], None]) -> Iterator[RobotEnv]:
+def open_robot(
+    config: RobotConfig,
+    image_size: tuple[int, int],
+    say: Callable[[str], None],
+    ask: Callable[[str], None] = ask_at_terminal,
+) -> Iterator[RobotEnv]:
     """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
 
+    ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
     RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
     """
     from sim.clearance import Clearance  # MuJoCo, only where an arm is to move
@@ -83,10 +99,8 @@ def open_robot(config: RobotConfig, image_size: tuple[int, int], say: Callable[[
         if config.kind == "emulator":
             cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
         else:
-            cameras, bench = (
-                _usb_cameras(config, image_size),
-                OperatorBench(str(config.instruction), config.time_limit_s),
-            )
+            cameras = _cameras(config, image_size)
+            bench = OperatorBench(str(config.instruction), config.time_limit_s, ask)
         clearance = Clearance(driver.robot, config.workspace)
         yield opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
 
@@ -108,9 +122,24 @@ def _emulated_cameras(config: RobotConfig) -> dict[str, Camera]:
     return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in FR3.cameras}
 
 
-def _usb_cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:
+def _cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:
     missing = set(FR3.cameras) - set(config.cameras)
     if missing:
         name = min(missing)
-        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER")
-    return {name: UvcCamera(name, config.cameras[name], *image_size, config.exposure) for name in FR3.cameras}
+        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
+    cameras: dict[str, Camera] = {}
+    try:
+        for name in FR3.cameras:
+            cameras[name] = _camera(name, config.cameras[name], image_size, config.exposure)
+    except UserError:
+        for camera in cameras.values():
+            camera.close()
+        raise
+    return cameras
+
+
+def _camera(name: str, device: int | str, image_size: tuple[int, int], exposure: float | None) -> Camera:
+    library, _, serial = str(device).partition(":")
+    if library == PREFIX:
+        return RealsenseCamera(name, serial, *image_size, exposure)
+    return UvcCamera(name, device, *image_size, exposure)

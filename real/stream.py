@@ -36,6 +36,7 @@ class ServoStream:
         self.ticker = Ticker(SERVO_PERIOD_S, sleep=self.watchdog.tripped.wait)
         self.sent = 0
         self.slowest_call_s = 0.0
+        self.send_delay_s = self._sent_for_s = 0.0  # from the newest target to its first ServoJ; whose target that was
 
     @property
     def running(self) -> bool:
@@ -96,7 +97,8 @@ class ServoStream:
         if self.watchdog.reason is not None:
             raise self.watchdog.reason
         with self._lock:
-            silent = time.monotonic() - self._target_at_s > SILENT_POLICY_S
+            target_at_s = self._target_at_s
+            silent = time.monotonic() - target_at_s > SILENT_POLICY_S
             if silent and not self._is_still():
                 self._servo.stop()
             command = self._servo.tick()
@@ -104,6 +106,8 @@ class ServoStream:
         before_s = time.monotonic()
         self._driver.servo_j(command)
         self.slowest_call_s = max(self.slowest_call_s, time.monotonic() - before_s)
+        if target_at_s != self._sent_for_s:
+            self._sent_for_s, self.send_delay_s = target_at_s, time.monotonic() - target_at_s
         self.sent += 1
 
     def _is_still(self) -> bool:

@@ -21,7 +21,7 @@ from sim.contract import POLICY_PERIOD_S
 from sim.dataset import Dataset, DatasetWriter, Episode
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.loop import Agent, EpisodeResult, run_episode
+from sim.loop import Agent, Env, EpisodeResult, Recorder, run_episode
 from sim.provenance import provenance
 from sim.quality import CLEAN
 from sim.recorder import FPS, EpisodeRecorder, features
@@ -48,15 +48,20 @@ class RolloutPlayer:
     source = ROLLOUT
 
     def __init__(self, world: WorldConfig, behaviour: Behaviour):
-        self._env = SimEnv(world)
-        self._guard = guarded(self._env.robot)
-        self._agent = behaviour.agent()
+        self._sim = SimEnv(world)
+        self._env: Env = self._sim
+        self._guard = guarded(self._sim.robot)
+        self._agent: Agent = behaviour.agent()
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder()
-        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, recorder)
+        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, self._seen_by(recorder))
         facts = {**self._env.facts(), **self._facts()}
         return result, recorder.episode(result, self.source, facts) if self._keep(result) else None
+
+    def _seen_by(self, recorder: EpisodeRecorder) -> Recorder:
+        """Who watches the episode, the recorder among them."""
+        return recorder
 
     def _facts(self) -> dict:
         return {}
@@ -72,14 +77,14 @@ class CorrectionPlayer(RolloutPlayer):
 
     def __init__(self, world: WorldConfig, behaviour: Behaviour, trigger: TriggerConfig):
         super().__init__(world, behaviour)
-        expert = Expert(self._env, CLEAN)
-        self._agent = TakeoverAgent(self._agent, expert, Trigger(self._env, trigger))
+        expert = Expert(self._sim, CLEAN)
+        self._agent = self._takeover = TakeoverAgent(self._agent, expert, Trigger(self._sim, trigger))
 
     def _facts(self) -> dict:
-        return {"takeover/reason": self._agent.reason}
+        return {"takeover/reason": self._takeover.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
-        return bool(self._agent.reason) and result.success
+        return bool(self._takeover.reason) and result.success
 
 
 def record(out: Path, make_player, seeds: Sequence[int], crew: Crew, about: dict, title: str) -> Path:
@@ -107,12 +112,17 @@ def record_rollouts(out: Path, world: WorldConfig, behaviour: Behaviour, seeds: 
     return record(out, player, seeds, crew, {"world": world, "behaviour": behaviour}, "rollouts")
 
 
+def failed_seeds(rollouts: Path) -> list[int]:
+    """The seeds at which recorded rollouts failed, ascending."""
+    facts = Dataset(rollouts).facts_table()
+    return sorted(int(seed) for seed, success in zip(facts["seed"], facts["success"], strict=True) if not success)
+
+
 def record_corrections(
     out: Path, world: WorldConfig, behaviour: Behaviour, rollouts: Path, most: int, crew: Crew, trigger: TriggerConfig
 ) -> Path:  # fmt: skip
     """Corrected episodes of the seeds at which these rollouts failed, at most so many."""
-    facts = Dataset(rollouts).facts_table()
-    failed = sorted(seed for seed, success in zip(facts["seed"], facts["success"], strict=True) if not success)
+    failed = failed_seeds(rollouts)
     player = functools.partial(CorrectionPlayer, world, behaviour, trigger)
     about = {"world": world, "behaviour": behaviour, "trigger": trigger, "rollouts": str(rollouts)}
     return record(out, player, failed[:most], crew, about, "corrections")

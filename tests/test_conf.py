@@ -13,6 +13,7 @@ from policies.train import TrainConfig
 from policies.transfer import TransferConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
+from rl.correct import CorrectConfig
 from rl.options import RecapConfig
 from sim.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
@@ -27,6 +28,7 @@ from sim.view import ViewConfig
 PROGRAMS = {
     "benchmark": ("sim.benchmark", BenchmarkConfig),
     "collect": ("sim.collect", CollectConfig),
+    "correct": ("rl.correct", CorrectConfig),
     "train": ("policies.train", TrainConfig),
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
@@ -41,10 +43,10 @@ PROGRAMS = {
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "backbone", "evaluate", "recap", "tasks", "transfer", "view"),
-    "twin": ("collect", "evaluate", "tasks", "view"),
-    "split": ("evaluate", "tasks", "view"),
-    "render": ("collect", "evaluate", "replay", "view"),
+    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "tasks", "transfer", "view"),
+    "twin": ("collect", "correct", "evaluate", "tasks", "view"),
+    "split": ("correct", "evaluate", "tasks", "view"),
+    "render": ("collect", "correct", "evaluate", "replay", "view"),
     "quality": ("collect", "tasks"),
     "robot": ("rollout",),
     "exp": ("recap",),

@@ -1,4 +1,4 @@
-"""Taking over and handing back in simulation: no jump, straight motion of the tool, flags as RECAP's pool reads them."""
+"""Taking over and handing back in simulation: no jump, straight motion of the tool, flags as RECAP reads them."""
 
 import json
 import urllib.error

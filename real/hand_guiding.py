@@ -1,0 +1,75 @@
+"""Leading the arm by hand (the controller's drag teach) while an episode is recorded.
+
+The servo stream ends, the controller goes to manual mode and gives way; handing back, it holds, goes
+to automatic mode and the stream begins anew where the arm was left. What the arm measures is the
+action: `real.recording` takes it from the reading that follows.
+"""
+
+import contextlib
+
+import numpy as np
+
+from real.driver import AUTOMATIC, MANUAL, FairinoDriver
+from real.stream import ServoStream
+from sim.contract import Observation
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.teleop.device import Command
+from sim.teleop.operator import Operator
+
+
+class HandGuiding:
+    """Whether a person holds the arm of one driver now, and the way there and back."""
+
+    def __init__(self, driver: FairinoDriver, stream: ServoStream):
+        self._driver, self._stream = driver, stream
+        self.active = False
+
+    def begin(self) -> None:
+        """The arm gives way. RobotFault or RobotSilent when the controller refuses; it then holds."""
+        self._stream.stop()
+        self._driver.set_mode(MANUAL)
+        self._driver.drag_teach(on=True)
+        self.active = True
+
+    def end(self) -> None:
+        """The arm holds, and is streamed again where it is."""
+        self.release()
+        self._driver.set_mode(AUTOMATIC)
+        self._driver.settle()
+        self._stream.start()
+
+    def release(self) -> None:
+        """The arm holds; nothing else."""
+        if self.active:
+            self.active = False
+            self._driver.drag_teach(on=False)
+
+    def let_go(self) -> None:
+        """As `release`, whatever the controller answers."""
+        with contextlib.suppress(UserError):
+            self.release()
+
+
+class DragCorrector:
+    """Corrects by hand on the arm itself; satisfies `sim.teleop.corrector.Corrector`."""
+
+    reason = "operator by hand"
+
+    def __init__(self, guiding: HandGuiding, operator: Operator, guard: MotionGuard):
+        self._guiding, self._operator, self._guard = guiding, operator, guard
+
+    def begin(self, observation: Observation) -> None:
+        self._operator.take(Command.GRIPPER)
+        self._opening = float(self._guard.sent[-1])
+        self._guiding.begin()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """(D,) where the arm is; the gripper as it was told, by turns."""
+        for _ in self._operator.take(Command.GRIPPER):
+            self._opening = 0.0 if self._opening > 0.5 else 1.0
+        return np.array([*observation.state[:-1], self._opening], np.float32)
+
+    def end(self) -> None:
+        if self._guiding.active:  # not after a fault let go of it
+            self._guiding.end()

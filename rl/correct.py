@@ -1,0 +1,125 @@
+"""`python -m rl.correct checkpoint=DIR [device=keyboard|gamepad|spacemouse] [episodes=20] [rollouts=DIR] [out=DIR]`
+
+A policy plays in simulation at life's pace while a person watches the live page, takes over where it
+goes wrong, and hands back. Episodes that were corrected and succeeded are recorded as RECAP's pool
+reads them: the person's frames flagged `intervention`, the fact source "correction"; those nobody
+touched, and failures, are left out. rollouts: play the seeds at which these recorded rollouts failed.
+A run that was ended goes on where it stopped.
+"""
+
+import _thread
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rl.pool import CORRECTION
+from rl.rollouts import Behaviour, RolloutPlayer, failed_seeds
+from sim.config import run_program
+from sim.contract import POLICY_PERIOD_S
+from sim.dataset import Dataset, DatasetWriter
+from sim.errors import UserError
+from sim.loop import EpisodeResult, Recorder
+from sim.provenance import provenance
+from sim.randomize import RandomizeConfig
+from sim.recorder import FPS, EpisodeRecorder, features
+from sim.robot import FR3
+from sim.scene import RenderConfig
+from sim.splits import SplitConfig
+from sim.teleop.corrector import TwistCorrector
+from sim.teleop.handover import AttendedEnv, HandoverAgent
+from sim.teleop.keyboard import HELP
+from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
+from sim.teleop.page import LivePage, RealTime, Together
+from sim.world import WorldConfig
+
+
+@dataclass(frozen=True)
+class CorrectConfig:
+    """Options of the program."""
+
+    checkpoint: str = "runs/policy"
+    task: str = "pick_place"
+    episodes: int = 20  # at most so many are played
+    seed: int = 500000  # of the first, where no rollouts are given
+    rollouts: str | None = None
+    out: str = "runs/corrections"
+    device: str = "keyboard"
+    page_port: int = 0
+    indicator: str = "positive"
+    guidance: float = 1.0
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        check_device(self.device, DEVICES)
+
+    @property
+    def world(self) -> WorldConfig:
+        return WorldConfig(self.task, self.randomize, self.render, self.split)
+
+    @property
+    def behaviour(self) -> Behaviour:
+        return Behaviour(self.checkpoint, self.guidance, self.indicator)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Which episodes to play, ascending."""
+        if self.rollouts is None:
+            return list(range(self.seed, self.seed + self.episodes))
+        return failed_seeds(Path(self.rollouts))[: self.episodes]
+
+
+class OperatorPlayer(RolloutPlayer):
+    """Plays one episode per seed that a person watches and corrects; keeps what was corrected and succeeded."""
+
+    source = CORRECTION
+
+    def __init__(self, world: WorldConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
+        super().__init__(world, behaviour)
+        corrector = TwistCorrector(self._env.robot, operator, self._guard)
+        self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
+        self._env = AttendedEnv(self._env, operator)
+        self._page = page
+        page.guard = self._guard
+
+    def _seen_by(self, recorder: EpisodeRecorder) -> Recorder:
+        return Together(recorder, self._page, RealTime(POLICY_PERIOD_S))
+
+    def _facts(self) -> dict:
+        return {"takeover/reason": self._handover.reason}
+
+    def _keep(self, result: EpisodeResult) -> bool:
+        return bool(self._handover.reason) and result.success
+
+
+def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
+    """The whole program; returns the dataset's directory. KeyboardInterrupt when the operator stops."""
+    out, world = Path(config.out), config.world
+    schema = features(FR3, (world.render.height, world.render.width))
+    about = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
+    with DatasetWriter(out, schema, FPS, FR3.name, about) as writer, LivePage(config.page_port) as page:
+        player = OperatorPlayer(world, config.behaviour, operator, page)
+        say(f"live view: {page.url}\n{HELP}")
+        done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
+        for seed in (seed for seed in config.seeds if seed > done):
+            say(f"episode {seed} [Enter; x stops]")
+            operator.confirm()
+            result, episode = player(seed)
+            if episode is not None:
+                writer.commit(episode)
+            how = "success" if result.success else result.guard.latched or "not done"
+            say(f"episode {seed}: {how} after {result.time_s:.1f} s, {'kept' if episode else 'left out'}")
+        say(f"{writer.num_episodes} corrected episodes in {out}")
+    return out
+
+
+def main(config: CorrectConfig) -> None:
+    with open_operator(config.device) as operator:
+        operator.on_stop = _thread.interrupt_main
+        correct(config, operator)
+
+
+if __name__ == "__main__":
+    run_program("correct", CorrectConfig, main, __doc__)

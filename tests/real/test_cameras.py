@@ -1,0 +1,264 @@
+"""Cameras: fixed light, stamps on this machine's clock, and what happens when the pictures stop.
+
+OpenCV and the RealSense library are stood in for by scripted devices: what is tested is our use of them,
+with OpenCV's and librealsense's names and units.
+"""
+
+import time
+import types
+
+import numpy as np
+import pytest
+from running import Swing
+from waiting import wait_for
+
+import real.camera
+import real.camera_realsense
+import real.camera_usb
+from real.camera import Frame, GrabbedCamera, taken_s
+from real.camera_realsense import RealsenseCamera
+from real.camera_usb import UvcCamera
+from real.faults import RobotSilent
+from real.session import RobotConfig, _cameras
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.loop import run_episode
+from sim.robot import FR3
+
+
+class Capture:
+    """A V4L2 camera as cv2.VideoCapture shows it: 480 x 640 BGR, stamped 40 ms before it arrives."""
+
+    obeys = True  # lets its exposure be fixed
+
+    def __init__(self, device):
+        self.device, self.controls, self.released, self.plugged = device, {"auto": 3, "exposure": 157.0}, False, True
+        self.reads = 0
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self.device != 99
+
+    def set(self, name, value) -> bool:
+        if name == "auto" and not self.obeys:
+            return False
+        self.controls[name] = value
+        return True
+
+    def get(self, name) -> float:
+        return 1000 * (time.monotonic() - 0.04) if name == "msec" else self.controls.get(name, -1)
+
+    def read(self):
+        time.sleep(0.005)
+        self.reads += 1
+        if not self.plugged:
+            return False, None
+        picture = np.zeros((480, 640, 3), np.uint8)
+        picture[..., 0] = 200  # blue
+        return True, picture
+
+    def release(self):
+        self.released = True
+
+
+@pytest.fixture
+def cv2(monkeypatch):
+    opened = []
+
+    def capture(device):
+        opened.append(Capture(device))
+        return opened[-1]
+
+    names = {
+        "CAP_PROP_BUFFERSIZE": "buffer", "CAP_PROP_AUTO_EXPOSURE": "auto", "CAP_PROP_EXPOSURE": "exposure",
+        "CAP_PROP_AUTO_WB": "white", "CAP_PROP_AUTOFOCUS": "focus", "CAP_PROP_POS_MSEC": "msec", "INTER_AREA": 3,
+        "COLOR_BGR2RGB": 4,
+    }  # fmt: skip
+    module = types.SimpleNamespace(
+        **names, VideoCapture=capture, cvtColor=lambda picture, code: picture[..., ::-1], opened=opened,
+        resize=lambda image, size, interpolation: np.ascontiguousarray(image[: size[1], : size[0]]),
+    )  # fmt: skip
+    monkeypatch.setattr(real.camera_usb, "_opencv", lambda: module)
+    monkeypatch.setattr(real.camera_usb, "SETTLE_S", 0.05)
+    return module
+
+
+def test_a_usb_camera_holds_the_exposure_the_automatic_found(cv2):
+    camera = UvcCamera("front", 0, 96, 96)
+    capture = cv2.opened[0]
+    assert capture.controls == {"buffer": 1, "auto": 1, "exposure": 157.0, "white": 0, "focus": 0}
+    frame = camera.latest()
+    assert frame.image.shape == (96, 96, 3)
+    assert frame.image[0, 0].tolist() == [0, 0, 200]  # RGB
+    assert 0.03 < time.monotonic() - frame.stamp_s < 1.0
+    camera.close()
+    assert capture.released
+
+
+def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refused(cv2, monkeypatch):
+    UvcCamera("front", 0, 96, 96, exposure=80).close()
+    assert cv2.opened[0].controls["exposure"] == 80
+    monkeypatch.setattr(Capture, "obeys", False)
+    with pytest.raises(UserError, match="camera front does not let its exposure be fixed"):
+        UvcCamera("front", 0, 96, 96)
+    assert cv2.opened[1].released
+
+
+def test_a_camera_that_is_not_there_closes_the_others(cv2):
+    config = RobotConfig(kind="fr3", instruction="go", cameras={"front": 0, "wrist": 99})
+    with pytest.raises(RobotSilent, match=r"camera wrist \(device 99\) cannot be opened"):
+        _cameras(config, (96, 96))
+    assert cv2.opened[0].released
+    with pytest.raises(UserError, match=r"robot.cameras.wrist=NUMBER, or realsense:SERIAL"):
+        _cameras(RobotConfig(kind="fr3", instruction="go", cameras={"front": 0}), (96, 96))
+
+
+def test_an_unplugged_usb_camera_is_an_error_and_not_an_old_picture(cv2, monkeypatch):
+    monkeypatch.setattr(real.camera, "SILENCE_S", 0.2)
+    camera = UvcCamera("front", 0, 96, 96)
+    camera.latest()
+    cv2.opened[0].plugged = False
+    time.sleep(0.3)
+    with pytest.raises(RobotSilent, match="camera front fell silent"):
+        camera.latest()
+    camera.close()
+
+
+def test_without_the_libraries_the_line_to_install_is_named():
+    with pytest.raises(UserError, match="pip install opencv-python-headless|cannot be opened"):
+        UvcCamera("front", 98, 96, 96)
+    with pytest.raises(UserError, match="pip install pyrealsense2|cannot be opened"):
+        RealsenseCamera("front", "", 96, 96)
+
+
+def test_a_stamp_of_another_clock_is_not_believed():
+    assert taken_s(99.9, 100.0) == 99.9
+    assert taken_s(1.7e9, 100.0) == 100.0
+    assert taken_s(3.0, 100.0) == 100.0
+
+
+class ColorFrame:
+    def __init__(self, domain):
+        self._domain = domain
+
+    def get_data(self):
+        return np.full((480, 640, 3), 77, np.uint8)
+
+    def get_timestamp(self):
+        return 1000 * (time.time() - 0.05)
+
+    def get_frame_timestamp_domain(self):
+        return self._domain
+
+    def supports_frame_metadata(self, name):
+        return True
+
+    def get_frame_metadata(self, name):
+        return 166
+
+
+@pytest.fixture
+def realsense(monkeypatch):
+    log = {"options": {}, "serial": None, "stopped": False, "domain": "global", "plugged": True}
+
+    def wait_for_frames(timeout_ms):
+        time.sleep(0.005)
+        if not log["plugged"]:
+            raise RuntimeError("Frame didn't arrive within 200")
+        return types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]))
+
+    sensor = types.SimpleNamespace(set_option=log["options"].__setitem__)
+    device = types.SimpleNamespace(first_color_sensor=lambda: sensor)
+    pipeline = types.SimpleNamespace(
+        start=lambda config: types.SimpleNamespace(get_device=lambda: device), wait_for_frames=wait_for_frames,
+        stop=lambda: log.update(stopped=True),
+    )  # fmt: skip
+    config = types.SimpleNamespace(
+        enable_device=lambda serial: log.update(serial=serial), enable_stream=lambda *what: log.update(stream=what)
+    )
+    option = types.SimpleNamespace(
+        **{
+            name: name
+            for name in ("exposure", "enable_auto_exposure", "enable_auto_white_balance", "global_time_enabled")
+        }
+    )
+    module = types.SimpleNamespace(
+        pipeline=lambda: pipeline, config=lambda: config, option=option, stream=types.SimpleNamespace(color="color"),
+        format=types.SimpleNamespace(rgb8="rgb8"), timestamp_domain=types.SimpleNamespace(hardware_clock="hardware"),
+        frame_metadata_value=types.SimpleNamespace(actual_exposure="exposure"), log=log,
+    )  # fmt: skip
+    monkeypatch.setattr(real.camera_realsense, "_library", lambda: module)
+    monkeypatch.setattr(real.camera_realsense, "SETTLE_S", 0.05)
+    return log
+
+
+def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
+    monkeypatch.setattr(real.camera, "SILENCE_S", 0.3)
+    both = {"front": "realsense:0123", "wrist": "realsense"}
+    cameras = _cameras(RobotConfig(kind="fr3", instruction="go", cameras=both), (96, 96))
+    assert realsense["serial"] == "0123"
+    assert realsense["stream"] == ("color", 640, 480, "rgb8", 30)
+    assert realsense["options"] == {
+        "global_time_enabled": 1, "enable_auto_exposure": 0, "enable_auto_white_balance": 0, "exposure": 166.0,
+    }  # fmt: skip
+    frame = cameras["front"].latest()
+    assert frame.image.shape == (96, 96, 3) and (frame.image == 77).all()
+    assert 0.04 < time.monotonic() - frame.stamp_s < 1.0
+    realsense["plugged"] = False
+    time.sleep(0.5)
+    with pytest.raises(RobotSilent, match="fell silent"):
+        cameras["front"].latest()
+    for camera in cameras.values():
+        camera.close()
+    assert realsense["stopped"]
+
+
+class Freezing:
+    """A camera whose pictures stop coming, as a GrabbedCamera."""
+
+    def __init__(self, fine: int):
+        self.left = fine
+
+    def __call__(self) -> Frame | None:
+        time.sleep(0.02)
+        self.left -= 1
+        return Frame(np.full((8, 10, 3), 5, np.uint8), time.monotonic()) if self.left > 0 else None
+
+
+def test_a_frozen_picture_latches_the_guard_before_the_camera_is_given_up(running, monkeypatch):
+    running.world.task = types.SimpleNamespace(TIME_LIMIT_S=30.0, SETTLED_PERIODS=2)
+    with running.env() as env:
+        env.cameras["front"].close()
+        freezing = Freezing(10**9)
+        env.cameras["front"] = GrabbedCamera("front", freezing, lambda: None)
+        guard = MotionGuard(FR3, max_age_s=0.6)
+
+        class Watched(Swing):
+            def act(self, observation):
+                if self._step == 5:
+                    freezing.left = 0
+                return super().act(observation)
+
+        result = run_episode(env, Watched(), guard, 0, 0.05)
+        assert result.guard.latched == "stale observation"
+        wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)
+
+
+def test_a_camera_port_that_closes_midway_stops_the_arm(running):
+    running.world.task = types.SimpleNamespace(TIME_LIMIT_S=30.0, SETTLED_PERIODS=2)
+
+    class Watched(Swing):
+        def act(self, observation):
+            if self._step == 5:
+                server = running.emulator._cameras
+                server.shutdown()
+                server.server_close()
+                for camera in env.cameras.values():  # the connections of a process that ended are gone too
+                    camera.close()
+            return super().act(observation)
+
+    with running.env() as env:
+        result = run_episode(env, Watched(), MotionGuard(FR3, max_age_s=5.0), 0, 0.05)
+        assert result.steps == 6
+        assert "camera front" in str(env.fault)
+        assert not running.controller.in_servo
+        wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)

@@ -1,0 +1,249 @@
+"""A rollout with a person: keys, takeovers, leading by hand, and every way a run ends before its time."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import HOST, Running, Swing
+from scripted import ScriptedOperator
+from waiting import wait_for
+
+from real.ending import Ending
+from real.launch import EmulatorProcess
+from real.lines import LineClient
+from real.rollout import RolloutConfig, rollout
+from real.session import RobotConfig
+from rl.pool import open_pool
+from sim.dataset import Dataset
+from sim.errors import UserError
+from sim.teleop.device import Command
+from sim.teleop.operator import Operator
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM_S = 60.0
+# The real program, but the policy: it swings joint 1, and the limits are patient with a busy test machine.
+STUB = """
+import functools, types
+import real.driver, real.watchdog, real.servo_link, real.player
+from running import Swing
+from sim.guard import MotionGuard
+real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.servo_link.TAKEN_S = 2.0
+real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=5.0)
+def load_agent(root, indicator, guidance):
+    agent = Swing(({height}, {width}))
+    agent.about = types.SimpleNamespace(robot="fairino_fr3")
+    return agent
+"""
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def swing(checkpoint: Path) -> Swing:
+    return Swing((8, 10))
+
+
+def config(running: Running, tmp_path: Path, **options) -> RolloutConfig:
+    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    return RolloutConfig(robot, str(tmp_path), seed=3, out=str(tmp_path / "out"), **{"episodes": 1, **options})
+
+
+def long_episodes(running: Running, limit_s: float = 30.0) -> None:
+    running.world.task = types.SimpleNamespace(TIME_LIMIT_S=limit_s, SETTLED_PERIODS=2)
+
+
+def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
+    long_episodes(running)
+    script = {4: [Command.TAKE_OVER], 16: [Command.HAND_BACK], 20: [Command.SUCCESS]}
+    operator = ScriptedOperator(script, {6: [0, 0, 1, 0, 0, 0]})
+    content = rollout(config(running, tmp_path), swing, quiet, operator)
+    assert content["success_rate"] == 1.0
+    data = Dataset(tmp_path / "out")
+    columns, facts = data.columns(0), data.episode_facts(0)
+    assert columns["intervention"].tolist() == [4 <= k < 16 for k in range(21)]
+    assert (facts["source"], facts["takeover/reason"]) == ("correction", "operator")
+    assert (facts["operator/verdict"], facts["robot/fault"]) == ("success", "")
+    assert open_pool([tmp_path / "out"]).intervention.sum() == 12
+    for name in ("delay.observation_s", "delay.decision_s", "delay.send_s"):
+        assert ((columns[name] >= 0) & (columns[name] < 3)).all(), name
+    assert columns["delay.send_s"].max() > 0
+    # The tool rose at its speed; the pace after the takeover is limited, nothing jumps.
+    steps = np.diff(columns["action"][:, :6], axis=0)
+    assert np.abs(np.diff(steps[3:16], axis=0)).max() < 0.03
+    assert columns["action"][15, 1:4].tolist() != columns["action"][5, 1:4].tolist()
+
+
+def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
+    long_episodes(running)
+    hand = LineClient("hand", running.address("bench_port"), 5.0)
+
+    class Leading(ScriptedOperator):
+        """Pulls joint 1 by 0.5 deg a period while the arm gives way."""
+
+        def take(self, *wanted):
+            if Command.TAKE_OVER in wanted and running.controller.dragged:
+                joints = running.controller.measured_deg() + [0.5, 0, 0, 0, 0, 0]
+                hand.ask({"do": "lead", "joint_deg": joints.tolist()})
+            return super().take(*wanted)
+
+    operator = Leading({2: [Command.TAKE_OVER], 14: [Command.HAND_BACK], 18: [Command.FAILURE]})
+    rollout(config(running, tmp_path, device="drag"), swing, quiet, operator)
+    data = Dataset(tmp_path / "out")
+    columns, facts = data.columns(0), data.episode_facts(0)
+    assert (facts["source"], facts["takeover/reason"], facts["robot/fault"]) == ("correction", "operator by hand", "")
+    assert columns["intervention"].tolist() == [2 <= k < 14 for k in range(19)]
+    state, action = columns["observation.state"], columns["action"]
+    np.testing.assert_array_equal(action[2:14, :6], state[3:15, :6])
+    assert np.rad2deg(state[13, 0] - state[3, 0]) > 3
+    assert np.isnan(columns["delay.send_s"][2:14]).all()
+    assert np.isfinite(columns["delay.send_s"][14:]).all()
+    assert running.controller.robot_mode == 0
+    assert not running.controller.dragged
+
+
+def test_the_controller_refuses_what_does_not_go_with_a_hand_on_the_arm(running, driver):
+    driver.power_on()
+    with pytest.raises(UserError, match="128"):
+        driver.drag_teach(on=True)  # automatic mode
+    driver.set_mode(1)
+    driver.drag_teach(on=True)
+    with pytest.raises(UserError, match="123"):
+        driver.set_mode(0)
+    driver.drag_teach(on=False)
+    driver.set_mode(0)
+    bench = LineClient("hand", running.address("bench_port"), 5.0)
+    with pytest.raises(UserError, match="does not give way"):
+        bench.ask({"do": "lead", "joint_deg": [0] * 6})
+
+
+def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
+    said, operator = [], Operator([])
+    operator.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=quiet)]
+
+    def say(text):
+        said.append(text)
+        if "Enter" in text:
+            assert not running.controller.in_servo
+            press = Command.CONFIRM if sum("Enter" in line for line in said) < 3 else Command.STOP
+            threading.Timer(0.3, operator.press, [press]).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        rollout(config(running, tmp_path, episodes=3, mode="confirm"), swing, say, operator)
+    assert Dataset(tmp_path / "out").num_episodes == 2
+    assert not running.controller.in_servo
+
+
+def test_nobody_at_the_keyboard_and_nothing_moves(running, tmp_path):
+    with pytest.raises(UserError, match="nobody is at the keyboard"):
+        rollout(config(running, tmp_path, mode="confirm"), swing, quiet)
+    robot = RobotConfig(kind="fr3", ip=HOST, instruction="go", **running.ports)
+    with pytest.raises(UserError, match="nobody is at the keyboard"):
+        rollout(RolloutConfig(robot, str(tmp_path), mode="auto"), swing, quiet)
+    assert not running.controller.enabled
+
+
+def test_a_policy_that_breaks_leaves_its_episode_and_an_arm_at_rest(running, tmp_path):
+    long_episodes(running)
+
+    class Broken(Swing):
+        def act(self, observation):
+            if self._step == 6:
+                raise ZeroDivisionError("weights")
+            return super().act(observation)
+
+    with pytest.raises(ZeroDivisionError):
+        rollout(config(running, tmp_path), lambda checkpoint: Broken((8, 10)), quiet)
+    assert not running.controller.in_servo
+    data = Dataset(tmp_path / "out")
+    assert (data.length(0), data.episode_facts(0)["robot/fault"]) == (6, "ZeroDivisionError: weights")
+
+
+def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(running, tmp_path):
+    long_episodes(running)
+    ending, operator, stopped_s = Ending(), Operator([]), []
+    operator.on_stop = lambda: ending.ask("the operator's stop key")
+
+    class Thinking(Swing):
+        def act(self, observation):
+            if self._step == 4:
+                begun_s = time.monotonic()
+                operator.press(Command.STOP)
+                wait_for(lambda: not running.controller.in_servo)
+                stopped_s.append(time.monotonic() - begun_s)
+            return super().act(observation)
+
+    with pytest.raises(KeyboardInterrupt):
+        rollout(config(running, tmp_path, episodes=2), lambda checkpoint: Thinking((8, 10)), quiet, operator, ending)
+    assert stopped_s[0] < 1.0
+    data = Dataset(tmp_path / "out")
+    assert data.num_episodes == 1
+    assert data.episode_facts(0)["robot/fault"] == "the operator's stop key"
+
+
+def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> subprocess.Popen:
+    """`python -m real.rollout` on the emulator at these ports."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "__init__.py").touch()
+    (tmp_path / "policies" / "agent.py").write_text(STUB.format(height=size[0], width=size[1]))
+    words = ["robot=emulator", "robot.start=never", "episodes=2", f"checkpoint={tmp_path}", f"out={tmp_path / 'out'}"]
+    words += [f"robot.{name}={port}" for name, port in ports.items()] + ["robot.deadline_s=5.0"]
+    search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "real.rollout", *words], stdin=stdin, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": search},
+    )  # fmt: skip
+
+
+def frames_recorded(tmp_path: Path) -> int:
+    data = Dataset(tmp_path / "out")
+    assert data.num_episodes == 1
+    length = data.length(0)
+    assert len(data.columns(0)["action"]) == length
+    assert data.images(0, "front").shape[0] == length
+    return length
+
+
+@pytest.mark.parametrize(("how", "fault"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("x", "stop key")])
+def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how, fault):
+    long_episodes(running)
+    keys, terminal = pty.openpty()
+    process = program(tmp_path, running.ports, (8, 10), terminal)
+    wait_for(lambda: running.controller.in_servo or process.poll() is not None, PROGRAM_S)
+    time.sleep(1.0)
+    if how == "x":
+        os.write(keys, b"x")
+    else:
+        process.send_signal(getattr(signal, how))
+    output, _ = process.communicate(timeout=PROGRAM_S)
+    assert process.returncode == 130, output
+    assert not running.controller.in_servo
+    wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)
+    assert frames_recorded(tmp_path) >= 1
+    assert fault in Dataset(tmp_path / "out").episode_facts(0)["robot/fault"]
+    os.close(keys)
+    os.close(terminal)
+
+
+def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
+    with EmulatorProcess(height=16, width=16) as emulator:
+        process = program(tmp_path, emulator.ports, (16, 16), subprocess.DEVNULL)
+        bench = LineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)
+        ends_s = time.monotonic() + PROGRAM_S
+        while not bench.ask({"do": "witness"})[0]["in_servo"] and process.poll() is None:
+            assert time.monotonic() < ends_s
+            time.sleep(0.1)
+        time.sleep(1.5)
+        emulator._process.kill()
+        output, _ = process.communicate(timeout=PROGRAM_S)
+    assert process.returncode == 2, output
+    assert frames_recorded(tmp_path) >= 1
+    assert Dataset(tmp_path / "out").episode_facts(0)["robot/fault"]

@@ -1,0 +1,118 @@
+"""A person corrects a policy in simulation: played in real time, recorded as RECAP's pool reads it."""
+
+import types
+
+import numpy as np
+import pytest
+from outcome_examples import write_dataset
+from scripted import ScriptedOperator
+
+from rl import correct
+from rl.correct import CorrectConfig
+from rl.pool import Corrections, open_pool
+from rl.rollouts import Behaviour
+from sim.dataset import Dataset
+from sim.errors import UserError
+from sim.randomize import nominal
+from sim.scene import RenderConfig
+from sim.teleop.device import TOP_SPEED_M_S, Command
+
+TAKES_OVER_AT = 6
+GAIN_PER_S = 3.0
+
+
+class Holding:
+    """A policy that stays where it is."""
+
+    def reset(self, observation, seed):
+        self._state = observation.state
+
+    def act(self, observation):
+        return self._state
+
+    def flags(self):
+        return {}
+
+
+class Onlooker(ScriptedOperator):
+    """Takes over after a while and pushes the tool to where the task wants it, as eyes and a stick would."""
+
+    def __init__(self):
+        super().__init__({TAKES_OVER_AT: [Command.TAKE_OVER]})
+        self.world, self.confirmed = None, 0
+
+    def confirm(self):
+        self.confirmed += 1
+        self._period = 0
+
+    def twist_w(self):
+        labels = self.world.labels()
+        away = labels["grounding.target_pos_w"] + [0, 0, 0.03] - labels["grounding.object_pos_w"]
+        return np.array([*np.clip(GAIN_PER_S * away, -TOP_SPEED_M_S, TOP_SPEED_M_S), 0, 0, 0])
+
+
+@pytest.fixture
+def person(monkeypatch):
+    """The onlooker sees the world that the player opened; life runs as fast as it can."""
+    onlooker = Onlooker()
+    monkeypatch.setattr(Behaviour, "agent", lambda self: Holding())
+    monkeypatch.setattr(correct, "RealTime", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
+    open_world = correct.OperatorPlayer.__init__
+
+    def opened(self, *arguments):
+        open_world(self, *arguments)
+        onlooker.world = self._sim.world
+
+    monkeypatch.setattr(correct.OperatorPlayer, "__init__", opened)
+    return onlooker
+
+
+def config(tmp_path, **options) -> CorrectConfig:
+    given = {
+        "episodes": 2,
+        "out": str(tmp_path / "out"),
+        "randomize": nominal(),
+        "render": RenderConfig(height=16, width=16),
+    }
+    return CorrectConfig(task="reach", **{**given, **options})
+
+
+def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path):
+    said = []
+    root = correct.correct(config(tmp_path), person, said.append)
+    kept = Dataset(root).num_episodes
+    assert kept >= 1
+    assert person.confirmed == 2
+    pool = open_pool([root])
+    assert set(pool.source) == {"correction"}
+    assert set(pool.task) == {"reach"}
+    for episode in range(kept):
+        flags = pool.intervention[pool.rows(episode)]
+        assert flags.tolist() == [k >= TAKES_OVER_AT for k in range(len(flags))]
+        assert Dataset(root).episode_facts(episode)["takeover/reason"] == "operator"
+    cut = [segment for _, segment in pool.segments(Corrections.CUT)]
+    assert [part.success for part in cut[:2]] == [False, True]
+    assert any("live view: http://127.0.0.1" in line for line in said)
+    last = int(pool.seed[-1])
+    correct.correct(config(tmp_path, episodes=last - 500000 + 1), person, said.append)
+    assert Dataset(root).num_episodes == kept
+
+
+def test_an_episode_nobody_touched_is_left_out(person, tmp_path):
+    person._script = {4: [Command.FAILURE]}
+    root = correct.correct(config(tmp_path, episodes=1), person, lambda text: None)
+    assert Dataset(root).num_episodes == 0
+
+
+def test_the_seeds_at_which_rollouts_failed(tmp_path):
+    episodes = [(7, 20, True, None), (9, 20, False, None), (12, 20, False, None), (13, 20, False, None)]
+    rollouts = write_dataset(tmp_path / "rollouts", episodes, "policy")
+    assert CorrectConfig(rollouts=str(rollouts), episodes=2).seeds == [9, 12]
+    assert CorrectConfig(seed=5, episodes=2).seeds == [5, 6]
+
+
+def test_a_wrong_option_is_named():
+    with pytest.raises(UserError, match="did you mean 'keyboard'"):
+        CorrectConfig(device="keybord")
+    with pytest.raises(UserError, match="episodes=0"):
+        CorrectConfig(episodes=0)
