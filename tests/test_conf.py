@@ -15,6 +15,7 @@ from real.rollout import RolloutConfig
 from real.session import RobotConfig
 from rl.correct import CorrectConfig
 from rl.options import RecapConfig
+from rl.sb3 import Sb3Config
 from sim.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.config import CONF, load, typed
@@ -37,20 +38,21 @@ PROGRAMS = {
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
+    "sb3": ("rl.sb3", Sb3Config),
     "tasks": ("sim.tasks", TasksConfig),
     "transfer": ("policies.transfer", TransferConfig),
     "view": ("sim.view", ViewConfig),
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "tasks", "transfer", "view"),
+    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "sb3", "tasks", "transfer", "view"),
     "twin": ("collect", "correct", "evaluate", "tasks", "view"),
     "split": ("correct", "evaluate", "tasks", "view"),
     "render": ("collect", "correct", "evaluate", "replay", "view"),
     "quality": ("collect", "tasks"),
     "robot": ("rollout",),
-    "exp": ("recap",),
 }
+EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
 NEEDED = {("robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 
 
@@ -60,7 +62,8 @@ def choices(group: str) -> list[str]:
 
 def test_no_configuration_file_is_forgotten_here():
     assert {path.stem for path in CONF.glob("*.yaml")} == set(PROGRAMS)
-    assert {path.name for path in CONF.iterdir() if path.is_dir()} == set(GROUPS)
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == {*GROUPS, "exp"}
+    assert set(choices("exp")) == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -74,8 +77,15 @@ def test_a_program_composes_bare(program):
     [(program, group, choice) for group, users in GROUPS.items() for program in users for choice in choices(group)],
 )
 def test_every_choice_composes(program, group, choice):
-    plus = "+" if group == "exp" else ""
-    load(program, PROGRAMS[program][1], [f"{plus}{group}={choice}", *NEEDED.get((group, choice), [])])
+    load(program, PROGRAMS[program][1], [f"{group}={choice}", *NEEDED.get((group, choice), [])])
+
+
+@pytest.mark.parametrize(("choice", "program"), EXPERIMENTS.items())
+def test_an_experiment_composes_for_its_program_and_is_refused_by_another(choice, program):
+    load(program, PROGRAMS[program][1], [f"+exp={choice}"])
+    other = "recap" if program == "sb3" else "sb3"
+    with pytest.raises(UserError, match="unknown option|not in struct"):
+        load(other, PROGRAMS[other][1], [f"+exp={choice}"])
 
 
 def test_the_files_say_what_the_dataclasses_say():

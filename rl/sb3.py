@@ -1,0 +1,147 @@
+"""`python -m rl.sb3 +exp=reach_ppo`: stable-baselines3's PPO learns the task `reach` from state.
+
+An example for those who bring their own learner: success before and after, the model in `out`.
+"""
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+from rl.state_view import ReachState
+from sim import results
+from sim.config import run_program
+from sim.errors import UserError
+from sim.provenance import provenance
+from sim.randomize import RandomizeConfig
+from sim.splits import SplitConfig
+from sim.world import WorldConfig
+
+MODEL = "model.zip"
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Named as in stable_baselines3.PPO."""
+
+    learning_rate: float = 3e-4
+    n_steps: int = 256  # of each environment between two updates
+    batch_size: int = 256
+    n_epochs: int = 10
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    ent_coef: float = 0.0
+    log_std_init: float = 0.0
+    hidden: tuple[int, ...] = (64, 64)
+
+
+@dataclass(frozen=True)
+class Sb3Config:
+    """Options of the program; conf/sb3.yaml says what each means."""
+
+    out: str = "runs/sb3"
+    steps: int = 200_000
+    seed: int = 0
+    envs: int = 2
+    evaluation_episodes: int = 100
+    evaluation_seed: int = 900_000
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    ppo: PpoConfig = field(default_factory=PpoConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "envs", "evaluation_episodes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
+        self.split.check_training()
+
+    @property
+    def world(self) -> WorldConfig:
+        return WorldConfig("reach", self.randomize, split=self.split)
+
+
+class Progress(BaseCallback):
+    """A line now and then: steps, time, success among the last episodes."""
+
+    def __init__(self, every: int):
+        super().__init__()
+        self._every, self._ended, self._begun_s = every, deque(maxlen=100), time.monotonic()
+
+    def _on_step(self) -> bool:
+        for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
+            if done:
+                self._ended.append(info["is_success"])
+        if self.num_timesteps % self._every < self.training_env.num_envs and self._ended:
+            share, passed_s = sum(self._ended) / len(self._ended), time.monotonic() - self._begun_s
+            print(f"{self.num_timesteps:8d} steps {passed_s:6.0f} s  success {100 * share:3.0f} % lately", flush=True)
+        return True
+
+
+def make_envs(config: Sb3Config) -> VecEnv:
+    """`envs` environments, in processes of their own where there are several."""
+    makers = [partial(_monitored, config.world) for _ in range(config.envs)]
+    envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
+    envs.seed(config.seed)
+    return envs
+
+
+def _monitored(world: WorldConfig) -> Monitor:
+    torch.set_num_threads(1)
+    return Monitor(ReachState(world))
+
+
+def evaluate(model: PPO, config: Sb3Config) -> dict:
+    """Success of the mean action on the seeds of the evaluation, with its 95 % Wilson interval."""
+    env = ReachState(config.world)
+    first = config.evaluation_seed
+    successes = sum(_succeeds(model, env, seed) for seed in range(first, first + config.evaluation_episodes))
+    env.close()
+    low, high = results.wilson(successes, config.evaluation_episodes)
+    n = config.evaluation_episodes
+    return {"success_rate": successes / n, "ci_low": low, "ci_high": high, "n": n}
+
+
+def _succeeds(model: PPO, env: ReachState, seed: int) -> bool:
+    seen, _ = env.reset(seed=seed)
+    while True:
+        action, _ = model.predict(seen, deterministic=True)
+        seen, _, terminated, truncated, info = env.step(action)
+        if terminated or truncated:
+            return info["is_success"]
+
+
+def main(config: Sb3Config) -> None:
+    """Evaluate, learn, evaluate, save."""
+    torch.set_num_threads(1)
+    envs, ppo = make_envs(config), asdict(config.ppo)
+    shape = {"net_arch": list(ppo.pop("hidden")), "log_std_init": ppo.pop("log_std_init")}
+    model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
+    before = evaluate(model, config)
+    print(f"before: {_said(before)}", flush=True)
+    begun_s = time.monotonic()
+    model.learn(config.steps, callback=Progress(every=max(config.steps // 20, 1)))
+    learned_s = time.monotonic() - begun_s
+    envs.close()
+    after = evaluate(model, config)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL)
+    about = provenance({"config": config, "before": before, "after": after, "learned_s": round(learned_s, 1)})
+    results.write(out, about)
+    print(f"after {model.num_timesteps} steps in {learned_s / 60:.1f} min: {_said(after)}; {out / MODEL}")
+
+
+def _said(result: dict) -> str:
+    rate, low, high = (100 * result[name] for name in ("success_rate", "ci_low", "ci_high"))
+    return f"success {rate:.0f} % [{low:.0f}, {high:.0f}] of {result['n']} episodes"
+
+
+if __name__ == "__main__":
+    run_program("sb3", Sb3Config, main, __doc__)
