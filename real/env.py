@@ -74,7 +74,7 @@ class RobotEnv:
         self._overruns_before = self.stream.ticker.overruns
         self.ticker.restart()
         self._observed_s = time.monotonic()
-        self._look()
+        self.look()
 
     def observe(self) -> Observation:
         """The newest state and pictures; during a fault the last good ones, ageing."""
@@ -96,7 +96,7 @@ class RobotEnv:
         try:
             self._raise_error()
             feedback = self._judge()
-            self._look()
+            self.look()
         except UserError as error:
             self.fault = error
             self._end_stream()
@@ -153,13 +153,15 @@ class RobotEnv:
         if self.guiding.active:  # no stream that would look
             self.driver.raise_fault()
 
-    def _look(self) -> None:
+    def look(self) -> Observation:
+        """Newest pictures, and the joints as they were when those were taken. RobotSilent when either is missing."""
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
         taken_s = [frame.stamp_s for frame in frames.values()]
         # Joints as they were when the pictures were taken, as the simulator pairs them.
         state, stamp_s = self.driver.state(at_s=float(np.mean(taken_s)))
         images = {name: frame.image for name, frame in frames.items()}
         self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *taken_s))
+        return self._seen
 
     def _judge(self) -> Feedback:
         outcome = self.bench.outcome()

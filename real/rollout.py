@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from real import outcomes
-from real.checks import report, robot_checks
+from real.checks import refuse_unfit, report, robot_checks
 from real.ending import Ending
 from real.env import RobotEnv
 from real.player import AskBefore, Player
@@ -104,8 +104,7 @@ def rollout(
         if mode == "dry":
             say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
-        if not all(check.good for check in checks if check.needed_before_power):
-            raise UserError("the robot is not fit to move; see the checks above")
+        refuse_unfit(checks)
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
         about = provenance({"config": config, **facts})

@@ -11,6 +11,7 @@ from policies.evaluate import EvaluateConfig
 from policies.report import ReportConfig
 from policies.train import TrainConfig
 from policies.transfer import TransferConfig
+from real.parity import ParityConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
 from rl.correct import CorrectConfig
@@ -34,6 +35,7 @@ PROGRAMS = {
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
     "guard_benchmark": ("sim.guard_benchmark", GuardBenchmarkConfig),
+    "parity": ("real.parity", ParityConfig),
     "recap": ("rl.recap", RecapConfig),
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
@@ -50,7 +52,7 @@ GROUPS = {
     "split": ("correct", "evaluate", "tasks", "view"),
     "render": ("collect", "correct", "evaluate", "replay", "view"),
     "quality": ("collect", "tasks"),
-    "robot": ("rollout",),
+    "robot": ("parity", "rollout",),
 }
 EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
 NEEDED = {("robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know

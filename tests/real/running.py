@@ -107,6 +107,10 @@ class Running:
     def driver(self, deadline_s: float = 5.0, servo: str = "auto") -> FairinoDriver:
         return FairinoDriver(HOST, Ports.of(self.ports), deadline_s=deadline_s, servo=servo)
 
+    def answer(self, method: str, arguments: int, result: object) -> None:
+        """From now on a call of `method` returns `result` and does nothing."""
+        self.emulator.rpc.instance._table[method] = (arguments, lambda *_: result)
+
     def stop(self) -> None:
         self.emulator.ending.set()
         self._thread.join(10)

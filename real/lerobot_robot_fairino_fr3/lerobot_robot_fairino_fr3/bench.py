@@ -1,0 +1,48 @@
+"""The simulated bench in the shape that LeRobot's evaluation expects; needs nothing of LeRobot."""
+
+import gymnasium
+import numpy as np
+
+from sim.env import GymEnv, SimEnv
+from sim.scene import RenderConfig
+from sim.world import WorldConfig
+
+PACKAGE = "lerobot_robot_fairino_fr3"
+
+
+class LeRobotView(gymnasium.ObservationWrapper):
+    """Observations {"pixels": {camera: uint8 (H, W, 3)}, "agent_pos": float64 (D,)}, and what LeRobot asks for."""
+
+    def __init__(self, env: GymEnv, bench: SimEnv):
+        super().__init__(env)
+        self._bench = bench
+        self.task = bench.world.config.task
+        self._max_episode_steps = bench.time_limit_steps
+        spaces = env.observation_space.spaces
+        state = spaces["state"]
+        pixels = {camera: spaces[camera] for camera in bench.robot.cameras}
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "pixels": gymnasium.spaces.Dict(pixels),
+                "agent_pos": gymnasium.spaces.Box(
+                    state.low.astype(np.float64), state.high.astype(np.float64), dtype=np.float64
+                ),
+            }
+        )
+
+    @property
+    def task_description(self) -> str:
+        """What the operator asks for in this episode."""
+        return self._bench.world.instruction
+
+    def observation(self, observation: dict) -> dict:
+        pixels = {camera: observation[camera] for camera in self._bench.robot.cameras}
+        return {"pixels": pixels, "agent_pos": observation["state"].astype(np.float64)}
+
+
+def make_bench(
+    task: str = "pick_place", height: int = 96, width: int = 96, render_mode: str | None = "rgb_array"
+) -> LeRobotView:
+    """Entry point of the registered ids. UserError for an unknown task or size."""
+    bench = SimEnv(WorldConfig(task=task, render=RenderConfig(height=height, width=width)))
+    return LeRobotView(GymEnv(bench, (height, width), render_mode), bench)

@@ -1,0 +1,50 @@
+"""Options of the robot, `--robot.type=fairino_fr3 --robot.NAME=VALUE`."""
+
+from dataclasses import dataclass
+
+from lerobot.robots import RobotConfig  # pyright: ignore[reportMissingImports]
+
+from real.session import RobotConfig as Session
+
+
+@RobotConfig.register_subclass("fairino_fr3")
+@dataclass(kw_only=True)
+class FairinoFR3Config(RobotConfig):
+    """One arm or emulator; kind, ip and ports as in conf/robot/. Cameras: number or path of the device (hardware)."""
+
+    kind: str = "emulator"  # or "fr3"
+    ip: str = "127.0.0.1"
+    rpc_port: int = Session.rpc_port
+    state_port: int = Session.state_port
+    cnde_port: int = Session.cnde_port
+    servo_port: int = Session.servo_port
+    camera_port: int = Session.camera_port  # of the emulator, as the next
+    bench_port: int = Session.bench_port
+    start: str = "if_absent"
+    deadline_s: float = Session.deadline_s
+    gripper_index: int = 1
+    speed_percent: int = 100
+    front_camera: str = "0"
+    wrist_camera: str = "2"
+    image_height: int = 96
+    image_width: int = 96
+
+    def session(self) -> Session:
+        """The same as the project's own programs are told. UserError for a value that is not allowed."""
+        cameras = {"front": self.front_camera, "wrist": self.wrist_camera}
+        return Session(
+            kind=self.kind,
+            ip=self.ip,
+            rpc_port=self.rpc_port,
+            state_port=self.state_port,
+            cnde_port=self.cnde_port,
+            servo_port=self.servo_port,
+            camera_port=self.camera_port,
+            bench_port=self.bench_port,
+            start=self.start,
+            deadline_s=self.deadline_s,
+            gripper_index=self.gripper_index,
+            speed_percent=self.speed_percent,
+            instruction="LeRobot",  # its own dataset holds the task
+            cameras={name: int(device) if device.isdigit() else device for name, device in cameras.items()},
+        )

@@ -1,0 +1,50 @@
+"""The simulated bench as LeRobot's environment, `--env.type=fairino_fr3 --env.task=pick_place`."""
+
+from dataclasses import dataclass, field
+
+import gymnasium
+from lerobot.configs import FeatureType, PolicyFeature  # pyright: ignore[reportMissingImports]
+from lerobot.envs.configs import EnvConfig  # pyright: ignore[reportMissingImports]
+
+from lerobot_robot_fairino_fr3.bench import PACKAGE
+from sim.contract import POLICY_PERIOD_S
+from sim.robot import FR3
+from sim.tasks import TASKS
+
+for _task in TASKS:
+    if f"{PACKAGE}/{_task}" not in gymnasium.registry:
+        gymnasium.register(f"{PACKAGE}/{_task}", entry_point=f"{PACKAGE}.bench:make_bench", kwargs={"task": _task})
+
+
+@EnvConfig.register_subclass("fairino_fr3")
+@dataclass
+class FairinoFR3Env(EnvConfig):
+    """task: one of sim.tasks; episodes are randomized as the project's own are."""
+
+    task: str | None = "pick_place"
+    fps: int = round(1 / POLICY_PERIOD_S)
+    image_height: int = 96
+    image_width: int = 96
+    features: dict = field(default_factory=dict)
+    features_map: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        picture = PolicyFeature(type=FeatureType.VISUAL, shape=(self.image_height, self.image_width, 3))
+        self.features = {
+            "action": PolicyFeature(type=FeatureType.ACTION, shape=(FR3.action_dim,)),
+            "agent_pos": PolicyFeature(type=FeatureType.STATE, shape=(FR3.action_dim,)),
+            **{f"pixels/{camera}": picture for camera in FR3.cameras},
+        }
+        self.features_map = {
+            "action": "action",
+            "agent_pos": "observation.state",
+            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in FR3.cameras},
+        }
+
+    @property
+    def package_name(self) -> str:
+        return PACKAGE
+
+    @property
+    def gym_kwargs(self) -> dict:
+        return {"height": self.image_height, "width": self.image_width}

@@ -1,0 +1,120 @@
+"""The FR3 as LeRobot's Robot: absolute joint targets at the policy rate, through motion guard and servo stream."""
+
+import contextlib
+import logging
+from functools import cached_property
+
+import numpy as np
+from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
+
+from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
+from real.env import RobotEnv
+from real.session import open_robot
+from sim.contract import Observation, check_action
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.robot import FR3
+
+logger = logging.getLogger(__name__)
+
+
+class FairinoFR3(Robot):
+    """One arm, or its emulator. Values: rad, gripper 0 closed .. 1 open; pictures uint8 RGB."""
+
+    config_class = FairinoFR3Config
+    name = "fairino_fr3"
+
+    def __init__(self, config: FairinoFR3Config):
+        super().__init__(config)
+        self.config = config
+        self._opened = contextlib.ExitStack()
+        self._env: RobotEnv | None = None
+        self._guard: MotionGuard | None = None
+        self._seen: Observation | None = None
+
+    @cached_property
+    def _values(self) -> tuple[str, ...]:
+        return tuple(f"{name}.pos" for name in (*FR3.joint_names, "gripper"))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """LeRobot counts them."""
+        return FR3.cameras
+
+    @property
+    def observation_features(self) -> dict:
+        picture = (self.config.image_height, self.config.image_width, 3)
+        return {**self.action_features, **dict.fromkeys(FR3.cameras, picture)}
+
+    @property
+    def action_features(self) -> dict:
+        return dict.fromkeys(self._values, float)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._env is not None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """The controller knows its zeros."""
+        return True
+
+    def calibrate(self) -> None:
+        pass
+
+    def configure(self) -> None:
+        pass
+
+    def connect(self, calibrate: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Drives on, servo mode at the present pose; nothing moves. UserError, with the mend, when it is not fit to."""
+        if self.is_connected:
+            raise UserError(f"{self} is connected already")
+        size = (self.config.image_height, self.config.image_width)
+        with contextlib.ExitStack() as opened:
+            env = opened.enter_context(open_robot(self.config.session(), size, logger.info))
+            env.driver.power_on(self.config.speed_percent)
+            env.driver.gripper.activate()
+            env.driver.settle()
+            self._seen = env.look()
+            env.stream.start()
+            self._guard = MotionGuard(FR3, env.clearance)
+            self._guard.reset(self._seen.state)
+            self._opened, self._env = opened.pop_all(), env
+
+    def get_observation(self) -> dict:
+        """What is measured now. RobotFault or RobotSilent when the arm stopped or does not answer."""
+        env = self._connected()
+        if env.stream.error is not None:
+            raise env.stream.error
+        env.driver.raise_fault()
+        self._seen = env.look()
+        values = (float(value) for value in self._seen.state)
+        return {**dict(zip(self._values, values, strict=True)), **self._seen.images}
+
+    def send_action(self, action: dict) -> dict:
+        """Stream towards it; returns what the motion guard let through. RobotFault once the guard has latched."""
+        env = self._connected()
+        if missing := set(self._values) - set(action):
+            raise UserError(f"the action lacks {', '.join(sorted(missing))}")
+        assert self._guard is not None and self._seen is not None  # as long as it is connected
+        asked = check_action(np.array([action[name] for name in self._values]), FR3.action_dim)
+        sent = self._guard.check(self._seen, asked)
+        if self._guard.report.latched:
+            env.stream.stop()
+            raise UserError(
+                f"the motion guard stopped the arm: {self._guard.report.latched}; disconnect and begin anew"
+            )
+        env.stream.set_target(sent[: FR3.joints])
+        env.driver.gripper.move(float(sent[-1]))
+        return dict(zip(self._values, (float(value) for value in sent), strict=True))
+
+    def disconnect(self) -> None:
+        """The arm slows to rest and leaves servo mode."""
+        self._connected()
+        self._env = self._guard = self._seen = None
+        self._opened.close()
+
+    def _connected(self) -> RobotEnv:
+        if self._env is None:
+            raise UserError(f"{self} is not connected")
+        return self._env

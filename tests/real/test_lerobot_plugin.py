@@ -1,0 +1,209 @@
+"""LeRobot's plugin: discovered and built by LeRobot 0.6 where that is installed (Python 3.12), and its own code on the
+emulator over stand-ins that have the members of LeRobot's classes that it uses, and no more."""
+
+import dataclasses
+import enum
+import functools
+import importlib
+import importlib.util
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from running import HOST
+
+from real.faults import RobotFault
+from sim.errors import UserError
+from sim.guard import MotionGuard
+from sim.robot import FR3
+
+DISTRIBUTION = Path(__file__).resolve().parents[2] / "real" / "lerobot_robot_fairino_fr3"
+NAME = "lerobot_robot_fairino_fr3"
+VALUES = [f"j{i}.pos" for i in range(1, 7)] + ["gripper.pos"]
+NO_LEROBOT = "LeRobot 0.6 is not installed: it needs Python 3.12 and an environment of its own, see the plugin's README"
+
+
+class Registry:
+    """`draccus.ChoiceRegistry`: subclasses by name."""
+
+    @classmethod
+    def register_subclass(cls, name: str):
+        def register(subclass):
+            cls.choices[name] = subclass
+            return subclass
+
+        return register
+
+
+@dataclasses.dataclass(kw_only=True)
+class StandInRobotConfig(Registry):
+    """lerobot/robots/config.py, v0.6.1."""
+
+    choices = {}
+    id: str | None = None
+    calibration_dir: Path | None = None
+
+
+class StandInRobot:
+    """lerobot/robots/robot.py, v0.6.1, without the calibration file."""
+
+    def __init__(self, config):
+        self.robot_type, self.id = self.name, config.id
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.__class__.__name__}"
+
+
+@dataclasses.dataclass
+class StandInEnvConfig(Registry):
+    """lerobot/envs/configs.py, v0.6.1."""
+
+    choices = {}
+    task: str | None = None
+    fps: int = 30
+    features: dict = dataclasses.field(default_factory=dict)
+    features_map: dict = dataclasses.field(default_factory=dict)
+    max_parallel_tasks: int = 1
+    disable_env_checker: bool = True
+
+    @property
+    def gym_id(self) -> str:
+        return f"{self.package_name}/{self.task}"
+
+
+FeatureType = enum.Enum("FeatureType", ["STATE", "VISUAL", "ENV", "ACTION"])
+PolicyFeature = dataclasses.make_dataclass("PolicyFeature", ["type", "shape"])
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    if importlib.util.find_spec("lerobot"):
+        pytest.skip("LeRobot itself is here")
+    stand_ins = {
+        "lerobot": {},
+        "lerobot.robots": {"Robot": StandInRobot, "RobotConfig": StandInRobotConfig},
+        "lerobot.configs": {"FeatureType": FeatureType, "PolicyFeature": PolicyFeature},
+        "lerobot.envs": {},
+        "lerobot.envs.configs": {"EnvConfig": StandInEnvConfig},
+    }
+    for name, members in stand_ins.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.syspath_prepend(str(DISTRIBUTION))
+    yield importlib.import_module(NAME)
+    for name in [name for name in sys.modules if name.startswith(NAME)]:
+        del sys.modules[name]
+
+
+def test_the_distribution_has_the_name_that_lerobot_looks_for():
+    about = tomllib.loads((DISTRIBUTION / "pyproject.toml").read_text())
+    assert about["project"]["name"] == NAME == about["tool"]["setuptools"]["packages"][0]
+    assert (DISTRIBUTION / NAME / "__init__.py").is_file()
+    assert "lerobot>=0.6,<0.7" in about["project"]["dependencies"]
+
+
+def test_importing_registers_robot_and_environment_by_lerobots_rules(plugin):
+    assert StandInRobotConfig.choices["fairino_fr3"] is plugin.FairinoFR3Config
+    assert StandInEnvConfig.choices["fairino_fr3"] is plugin.FairinoFR3Env
+    # make_device_from_device_class: the config's name less "Config", in the package that holds the config's module.
+    kind = plugin.FairinoFR3Config
+    assert getattr(importlib.import_module(kind.__module__.rpartition(".")[0]), kind.__name__[:-6]) is plugin.FairinoFR3
+
+
+def robot_on(running, plugin):
+    ports = {name: port for name, port in running.ports.items()}
+    return plugin.FairinoFR3(
+        plugin.FairinoFR3Config(id="a", ip=HOST, start="never", deadline_s=5.0, image_height=8, image_width=10, **ports)
+    )
+
+
+def test_the_robot_sees_and_moves_as_its_features_say(running, plugin, monkeypatch):
+    patient = functools.partial(MotionGuard, max_age_s=5.0)  # a busy test machine; not what is tested here
+    monkeypatch.setattr(f"{NAME}.fairino_fr3.MotionGuard", patient)
+    robot = robot_on(running, plugin)
+    assert list(robot.action_features) == VALUES
+    assert not robot.is_connected
+    with pytest.raises(UserError, match="not connected"):
+        robot.get_observation()
+    robot.connect()
+    try:
+        seen = robot.get_observation()
+        assert set(seen) == set(robot.observation_features) == {*VALUES, "front", "wrist"}
+        for camera in FR3.cameras:
+            assert seen[camera].shape == robot.observation_features[camera] == (8, 10, 3)
+        np.testing.assert_allclose([seen[name] for name in VALUES[:6]], FR3.home_rad, atol=1e-3)
+        asked = {name: seen[name] for name in VALUES} | {"j1.pos": seen["j1.pos"] + 0.02, "gripper.pos": 0.5}
+        for _ in range(20):
+            robot.get_observation()
+            sent = robot.send_action(asked)
+        assert sent["j1.pos"] == pytest.approx(asked["j1.pos"], abs=0.01)
+        with pytest.raises(UserError, match=r"lacks j1\.pos"):
+            robot.send_action({name: 0.0 for name in VALUES[1:]})
+        moved = robot.get_observation()
+        assert moved["j1.pos"] > seen["j1.pos"] + 0.005
+    finally:
+        robot.disconnect()
+    assert not running.controller.in_servo
+    assert not robot.is_connected
+
+
+def test_a_jump_is_held_back_by_the_guard_and_an_arm_in_fault_is_surfaced(running, plugin):
+    robot = robot_on(running, plugin)
+    robot.connect()
+    try:
+        seen = robot.get_observation()
+        far = {name: seen[name] for name in VALUES} | {"j1.pos": seen["j1.pos"] + 0.5}
+        assert abs(robot.send_action(far)["j1.pos"] - seen["j1.pos"]) < 0.49
+        running.controller.press_emergency_stop()
+        with pytest.raises(RobotFault):
+            _look_often(robot)
+    finally:
+        robot.disconnect()
+
+
+def _look_often(robot) -> None:
+    for _ in range(100):
+        robot.get_observation()
+
+
+def test_the_environment_is_what_lerobots_evaluation_asks_for(plugin):
+    config = plugin.FairinoFR3Env(image_height=32, image_width=48)
+    assert config.gym_id == f"{NAME}/pick_place"
+    assert config.features_map["pixels/wrist"] == "observation.images.wrist"
+    assert set(config.features) == set(config.features_map)
+    env = gymnasium.make(config.gym_id, disable_env_checker=True, **config.gym_kwargs)
+    try:
+        observation, _ = env.reset(seed=3)
+        assert observation in env.observation_space
+        for key, feature in config.features.items():
+            if key.startswith("pixels/"):
+                assert observation["pixels"][key.removeprefix("pixels/")].shape == feature.shape
+        assert observation["agent_pos"].shape == config.features["agent_pos"].shape
+        assert "cube" in env.get_wrapper_attr("task_description")
+        assert env.get_wrapper_attr("task") == "pick_place"
+        assert env.get_wrapper_attr("_max_episode_steps") > 100
+        _, reward, terminated, truncated, info = env.step(observation["agent_pos"].astype(np.float32))
+        assert (reward, terminated, truncated, info["is_success"]) == (-1.0, False, False, False)
+    finally:
+        env.close()
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("lerobot"), reason=NO_LEROBOT)
+def test_lerobot_discovers_and_builds_both():
+    from lerobot.envs.factory import make_env, make_env_config  # pyright: ignore[reportMissingImports]
+    from lerobot.robots import RobotConfig  # pyright: ignore[reportMissingImports]
+    from lerobot.robots.utils import make_robot_from_config  # pyright: ignore[reportMissingImports]
+    from lerobot.utils.import_utils import register_third_party_plugins  # pyright: ignore[reportMissingImports]
+
+    register_third_party_plugins()
+    robot = make_robot_from_config(RobotConfig.get_choice_class("fairino_fr3")())
+    assert list(robot.action_features) == VALUES
+    ((envs,),) = (suite.values() for suite in make_env(make_env_config("fairino_fr3"), n_envs=1).values())
+    observation, _ = envs.reset(seed=[0])
+    assert observation["agent_pos"].shape == (1, 7)
+    envs.close()

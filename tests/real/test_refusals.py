@@ -1,0 +1,98 @@
+"""What a rollout is refused for before anything moves, each with the cause and the mend."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import HOST, Running, Swing
+
+from real.faults import RobotSilent
+from real.rollout import RolloutConfig, rollout
+from real.session import RobotConfig
+from sim.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHER_AGENT = """
+import types
+def load_agent(root, indicator, guidance):
+    return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="so101"))
+"""
+
+
+def refusal(running: Running, tmp_path, **changes) -> str:
+    """Roll out; what it is refused with. Nothing has moved then, and nothing is written."""
+    before = running.controller.measured_deg()
+    ports = {**running.ports, **changes}
+    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **ports)
+    config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
+    with pytest.raises(UserError) as refused:
+        rollout(config, lambda root: Swing((8, 10)), lambda text: None)
+    np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
+    assert not running.controller.in_servo
+    assert running.controller.servo_calls == 0
+    return str(refused.value)
+
+
+def test_a_wrong_address_names_it(tmp_path):
+    config = RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path))
+    with pytest.raises(RobotSilent, match=r"127\.0\.0\.1:1"):
+        rollout(config, lambda root: Swing((8, 10)), lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("model", "release", "says"),
+    [
+        ("FR5-V1-002(V6.0)", "V3.9.6", r"controller: FR5-V1-002\(V6.0\) V3.9.6 \(this program drives a FAIRINO FR3"),
+        ("FR3-V1-002(V6.0)", "V3.6.9", r"release: V3.6.9 \(update the controller to V3.7.6 or later"),
+        ("FR3-V1-002(V6.0)", "newest", "'newest' is not understood, expected the like of 'V3.8.7'"),
+    ],
+)
+def test_another_arm_or_a_release_too_old_is_refused(running, tmp_path, model, release, says):
+    running.answer("GetSoftwareVersion", 0, [0, model, "web", release])
+    assert re.search(says, refusal(running, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ignored", "says"), [("Mode", "manual mode; switch it to automatic"), ("RobotEnable", "the drives are off")]
+)
+def test_a_controller_that_ignores_mode_or_enable_is_refused(running, tmp_path, ignored, says):
+    """As seen on hardware: it answers that all is well, and stays as it was."""
+    running.answer(ignored, 1, 0)
+    assert says in refusal(running, tmp_path)
+
+
+def test_an_arm_in_fault_is_refused_with_its_code_and_is_not_reset(running, tmp_path):
+    running.controller.collide()
+    said = refusal(running, tmp_path)
+    assert "fault:" in said and "reset the errors" in said
+    assert running.controller.collided
+
+
+def test_an_arm_outside_its_soft_limits_is_refused_with_the_joint(running, tmp_path):
+    running.world._joints = running.world._target = np.deg2rad([0, -90, 152, -90, -90, 0])
+    running.controller._settle()
+    said = refusal(running, tmp_path)
+    assert "j3 outside the soft limits" in said and "jog the arm inside" in said
+
+
+def test_a_missing_camera_is_refused_with_its_name(running, tmp_path):
+    said = refusal(running, tmp_path, camera_port=1)
+    assert "camera front" in said and "does not answer" in said
+
+
+def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "__init__.py").touch()
+    (tmp_path / "policies" / "agent.py").write_text(OTHER_AGENT)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "real.rollout", f"checkpoint={tmp_path}", "robot=emulator", "robot.start=never"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "was trained for so101, this robot is fairino_fr3" in done.stderr
+    assert not (tmp_path / "runs").exists()
