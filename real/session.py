@@ -80,6 +80,7 @@ def open_robot(
     """
     from sim.clearance import Clearance  # MuJoCo, only where an arm is to move
 
+    clearance = Clearance(FR3, config.workspace)  # takes a while: before anybody sends states
     with contextlib.ExitStack() as opened:
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
@@ -101,7 +102,6 @@ def open_robot(
         else:
             cameras = _cameras(config, image_size)
             bench = OperatorBench(str(config.instruction), config.time_limit_s, ask)
-        clearance = Clearance(driver.robot, config.workspace)
         yield opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
 
 

@@ -79,7 +79,7 @@ class LivePage:
             "acts": "the operator" if flags.get("intervention") else "the policy",
             "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
             "gripper_open": round(float(observation.state[-1]), 2),
-            "asked_minus_sent_deg": np.rad2deg(asked - sent)[:-1].round(2).tolist(),
+            "asked_minus_sent_deg": np.nan_to_num(np.rad2deg(asked - sent)[:-1]).round(2).tolist(),  # JSON knows no nan
             "age_s": round(observation.age_s, 3),
             "guard": dict(report.counts) if report else {},
             "guard_latched": report.latched if report else "",
