@@ -23,7 +23,7 @@ from sim.scene import PHYSICS_DT_S
 
 SEGMENT_CYCLES = 200  # 1.6 s
 SETTLE_CYCLES = 50  # not compared: until the first state no longer matters, and the longest delay
-COMPLETE = 0.9  # of a segment's states must be there
+TRUSTED = 0.3  # of a segment's cycles, at least
 MAX_DELAY_S = 0.2
 RESIDUAL_UNIT_RAD = 1e-3
 STEP = 1e-4  # of finite differences: above the solver's tolerance
@@ -34,14 +34,15 @@ STEPS = round(SERVO_PERIOD_S / PHYSICS_DT_S)
 def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = None) -> dict[str, Estimate]:
     """Estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one a joint.
 
-    action_delay_s is counted from sending a command. UserError without mujoco[sysid] or with too short a log.
+    action_delay_s is counted from sending a command, controller_delay_s from the cycle in which the controller is said
+    to take it up (exact where it counts commands). UserError without mujoco[sysid] or with too short a log.
     """
     sysid = load_sysid()
     arm = BareArm(robot)
     segments = [segment for log in logs for segment in _segments(log)]
     if len(segments) < 4:
         length_s = SEGMENT_CYCLES * SERVO_PERIOD_S
-        raise UserError(f"{len(segments)} complete segments of {length_s:g} s of motion, at least 4 are needed")
+        raise UserError(f"{len(segments)} segments of {length_s:g} s of undisturbed motion, at least 4 are needed")
     parameters = _parameters(sysid, robot.joints)
     residual = sysid.build_residual_fn(
         models_sequences=[_sequences(sysid, arm, segments)],
@@ -59,7 +60,7 @@ def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = N
     estimates = _estimates(fitted, np.sqrt(np.diag(covariance)))
     taken_s = float(np.mean([log.latency_s for log in logs]))
     lag_s = estimates.pop("lag_s")
-    return {**estimates, "action_delay_s": Estimate(lag_s.mean + taken_s, lag_s.std)}
+    return {**estimates, "controller_delay_s": lag_s, "action_delay_s": Estimate(lag_s.mean + taken_s, lag_s.std)}
 
 
 class BareArm:
@@ -122,7 +123,7 @@ def _values(parameters: Any) -> dict:
 
 
 def _segments(log: CycleLog) -> list[CycleLog]:
-    """Pieces of SEGMENT_CYCLES that begin with a measured state and are nearly complete."""
+    """Pieces of SEGMENT_CYCLES that begin with a measured state and that can be trusted in parts."""
     present = np.isfinite(log.joints_rad[:, 0])
     pieces, begin = [], 0
     while begin + SEGMENT_CYCLES <= len(present):
@@ -130,8 +131,8 @@ def _segments(log: CycleLog) -> list[CycleLog]:
         if not present[begin]:
             begin += 1
             continue
-        if present[piece].mean() >= COMPLETE:
-            parts = (log.command_rad, log.joints_rad, log.joints_rad_s)
+        if log.trusted[piece].mean() >= TRUSTED:
+            parts = (log.command_rad, log.joints_rad, log.joints_rad_s, log.trusted)
             pieces.append(CycleLog(*(part[piece] for part in parts), log.latency_s))
         begin += SEGMENT_CYCLES
     return pieces
@@ -149,7 +150,8 @@ def _sequences(sysid: Any, arm: BareArm, segments: list[CycleLog]) -> Any:
         command = np.concatenate([command, command[-1:]])
         controls.append(sysid.TimeSeries(np.arange(len(command)) * PHYSICS_DT_S, command))
         times = np.arange(1, SEGMENT_CYCLES) * SERVO_PERIOD_S
-        measured.append(sysid.TimeSeries(times, segment.joints_rad[1:], joints))
+        seen = np.where(segment.trusted[:, None], segment.joints_rad, np.nan)
+        measured.append(sysid.TimeSeries(times, seen[1:], joints))
     names = [f"segment_{i}" for i in range(len(segments))]
     return sysid.ModelSequences("arm", arm.spec, names, starts, controls, measured)
 
@@ -159,7 +161,7 @@ def _sensor_names(model: mujoco.MjModel) -> list[str]:
 
 
 def _compare(parameters: Any, predicted: Any, measured: Any, model: mujoco.MjModel, *_, state: np.ndarray):
-    """Predicted minus measured joints (T, joints), the prediction late by the lag; nothing where a state is missing."""
+    """Predicted minus measured joints (T, joints), the prediction late by the lag; nothing where there are doubts."""
     del predicted
     path_rad = state[:, 1 : 1 + model.nq]  # after the time; row i at the end of physics step i + 1
     at = np.arange(SETTLE_CYCLES, SEGMENT_CYCLES - 4)

@@ -18,6 +18,7 @@ from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError
 
 UNCOUNTED = -1
+RECOVERY_CYCLES = 25  # 0.2 s: delay and settling of the drives
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ class CycleLog:
     """T cycles of the controller, SERVO_PERIOD_S each. Row t: the target that held during cycle t, and what was
     measured at its end, nan where no state arrived.
 
+    trusted: which command held is certain, and has been for RECOVERY_CYCLES. A machine that pauses, or a command that
+    arrives in the very moment in which the controller looks for one, leave doubts of a cycle.
     latency_s: mean time from sending a command to the beginning of the first cycle that is said to hold it.
     """
 
     command_rad: np.ndarray  # (T, joints)
     joints_rad: np.ndarray  # (T, joints)
     joints_rad_s: np.ndarray  # (T, joints)
+    trusted: np.ndarray  # (T,) bool
     latency_s: float
 
 
@@ -128,9 +132,21 @@ def on_cycles(log: MotionLog) -> CycleLog:
     measured[cycle - first], speed[cycle - first] = log.joints_rad[known], log.joints_rad_s[known]
     # A cycle whose state is missing was caught up by the controller together with the next one.
     command = log.sent_rad[held[np.searchsorted(cycle, np.arange(length) + first)]]
-    new = np.flatnonzero(np.diff(held) > 0) + 1
-    starts_s = begin_s + cycle[new] * SERVO_PERIOD_S
-    return CycleLog(command, measured, speed, float((starts_s - log.sent_s[held[new]]).mean()))
+    trusted = _trusted(cycle - first, held, length)
+    sure = trusted[cycle - first]
+    if not sure.any():
+        raise UserError("no cycle of the log is certain; is the machine too busy, or the network too slow?")
+    starts_s = begin_s + cycle[sure] * SERVO_PERIOD_S
+    latency_s = float((starts_s - log.sent_s[held[sure]]).mean())
+    return CycleLog(command, measured, speed, trusted, latency_s)
+
+
+def _trusted(cycle: np.ndarray, held: np.ndarray, length: int) -> np.ndarray:
+    """(length,) bool: every cycle up to here, for RECOVERY_CYCLES, had its state and one new command."""
+    trusted = np.ones(length, bool)
+    for doubt in np.flatnonzero((np.diff(cycle) != 1) | (np.diff(held) != 1)):
+        trusted[cycle[doubt] : cycle[doubt + 1] + RECOVERY_CYCLES] = False
+    return trusted
 
 
 def _cycles(received_s: np.ndarray) -> tuple[np.ndarray, float]:

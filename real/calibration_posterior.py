@@ -41,7 +41,7 @@ class Estimate:
 POSSIBLE = {
     "joint_damping": (0.0, np.inf), "joint_friction_nm": (0.0, np.inf), "joint_armature": (0.1, 10.0),
     "servo_gain": (0.01, np.inf), "payload_kg": (0.0, 3.0), "gripper_speed": (0.05, 10.0),
-    "action_delay_s": (0.0, 1.0), "observation_delay_s": (0.0, 0.0499),
+    "action_delay_s": (0.0, 1.0), "observation_delay_s": (0.0, 0.0499), "state_lead_s": (0.0, 0.0499),
 }  # fmt: skip
 
 
@@ -51,7 +51,9 @@ def randomization(estimates: Mapping[str, Estimate]) -> str:
     lines = [HEAD.format(width=WIDTH) + "defaults:\n  - light\n  - _self_\n"]
     for name, estimate in estimates.items():
         if name in terms:
-            low, high = (round(float(np.clip(end, *POSSIBLE[name])), 6) for end in estimate.range)
+            low, high = (
+                round(float(np.clip(end, *POSSIBLE.get(name, (-np.inf, np.inf)))), 6) for end in estimate.range
+            )
             lines.append(f"{name}: [{low}, {high}]  # {estimate}")
     text = "\n".join(lines) + "\n"
     RandomizeConfig(**{name: value for name, value in yaml.safe_load(text).items() if name in terms})

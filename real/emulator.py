@@ -5,7 +5,8 @@ by CNDE on 20005, ServoJ by UDP on 20007 since V3.9.4; beside that camera pictur
 two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cycle that was missed
 is caught up, so that the arm does not run slow on a loaded machine.
 
-firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py).
+firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py), randomize=NAME
+what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the table.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from real import cnde
 from real.accidents import Accidents, read_script
+from real.calibration_board import WithBoard
 from real.clock import Ticker
 from real.controller import Controller
 from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
@@ -33,8 +35,10 @@ from real.options import parse_options
 from real.priority import raise_priority
 from real.twin import Twin
 from real.wire import frame_bytes
+from sim.config import load_group
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
+from sim.randomize import RandomizeConfig
 from sim.world import TASKS, RenderConfig, World, WorldConfig
 
 CAMERA_PORT, BENCH_PORT = 20100, 20101
@@ -55,6 +59,8 @@ class EmulatorConfig:
     firmware: str = "3.9.6"
     faults: str = ""
     task: str = "pick_place"
+    randomize: str = "light"  # a file of conf/randomize: what the seed is drawn from
+    board: bool = False  # a calibration board lies on the table
     seed: int = 0
     height: int = 96
     width: int = 96
@@ -179,10 +185,13 @@ def _watch_stdin(ending: threading.Event) -> None:
 
 
 def build_world(config: EmulatorConfig) -> World:
-    """The simulated bench that the arm stands on. UserError for an unknown task."""
+    """The simulated bench that the arm stands on. UserError for an unknown task or group of randomization."""
     if config.task not in TASKS:
         raise UserError(nearest(config.task, TASKS, "task"))
-    return World(WorldConfig(task=config.task, render=RenderConfig(height=config.height, width=config.width)))
+    ranges = load_group("randomize", config.randomize, RandomizeConfig)
+    render = RenderConfig(height=config.height, width=config.width)
+    task = WithBoard(TASKS[config.task]) if config.board else None
+    return World(WorldConfig(task=config.task, randomize=ranges, render=render), task=task)
 
 
 def _open(config: EmulatorConfig) -> Emulator:

@@ -45,6 +45,14 @@ def load(program: str, schema: type[T], overrides: list[str]) -> T:
     return typed(schema, typing.cast(Mapping, OmegaConf.to_container(_compose(program, overrides), resolve=True)))
 
 
+def load_group(group: str, choice: str, schema: type[T]) -> T:
+    """One file of a folder of `conf/` alone, e.g. ("randomize", "full"). UserError names the nearest choice."""
+    choices = [path.stem for path in (CONF / group).glob("*.yaml")]
+    if choice not in choices:
+        raise UserError(nearest(choice, choices, f"choice for {group}"))
+    return typed(schema, typing.cast(Mapping, OmegaConf.to_container(_compose(f"{group}/{choice}", [])))[group])
+
+
 def _compose(program: str, overrides: list[str]):
     _check_keys(program, overrides)
     try:

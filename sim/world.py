@@ -19,9 +19,9 @@ from sim.randomize import RandomizeConfig
 from sim.randomizer import Randomizer, lens_of
 from sim.renderer import Renderer, make_renderer
 from sim.robot import FR3, Robot
-from sim.scene import PHYSICS_DT_S, RenderConfig, Scene, build_scene
+from sim.scene import RenderConfig, Scene, build_scene
 from sim.splits import SplitConfig
-from sim.tasks import TASKS
+from sim.tasks import TASKS, Task
 
 MAX_DRAWS = 20000  # of a split that admits few episodes
 
@@ -43,10 +43,11 @@ class WorldConfig:
 class World:
     """One scene and its state."""
 
-    def __init__(self, config: WorldConfig = WorldConfig(), robot: Robot = FR3):
+    def __init__(self, config: WorldConfig = WorldConfig(), robot: Robot = FR3, task: Task | None = None):
+        """task: rather than the one that `config` names."""
         self.config = config
         self.robot = robot
-        self.task = TASKS[config.task]
+        self.task = task or TASKS[config.task]
         self.scene: Scene = build_scene(robot, self.task, config.randomize.inventory)
         self.data = mujoco.MjData(self.scene.model)
         self.draws: dict = {}

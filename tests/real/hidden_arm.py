@@ -1,4 +1,4 @@
-"""Logs of motion from the emulated controller without sockets, as fast as physics goes, on an arm with known secrets."""
+"""Logs of motion from the emulated controller without sockets, as fast as physics goes: an arm with known secrets."""
 
 import numpy as np
 

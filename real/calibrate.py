@@ -1,0 +1,108 @@
+"""`python -m real.calibrate [robot=emulator|fr3] [what=[delays,gripper,dynamics,camera]] [out=DIR] [mode=dry|auto]`
+
+Measures a robot: its delays, its gripper, the dynamics of its joints, its cameras' lenses and places. `out` gets what
+was logged, `calibration.json` with mean and standard deviation of everything, and `randomize.yaml`: copied to
+`conf/randomize/calibrated.yaml` it lets the simulator draw arms like this one (randomize=calibrated). `camera` wants
+the calibration board (out/board.png, printed with squares of 30 mm) flat on the table below the gripper's home.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from real.calibration_motion import GuardedArm
+from real.calibration_parts import PARTS, Findings
+from real.calibration_posterior import randomization
+from real.calibration_sight import write_board
+from real.checks import report, robot_checks
+from real.ending import Ending
+from real.priority import raise_priority
+from real.session import RobotConfig, open_robot
+from sim.config import run_program
+from sim.errors import UserError, nearest
+from sim.provenance import provenance
+
+MODES = ("dry", "auto")
+DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """The options of the program; `conf/calibrate.yaml` says what null stands for."""
+
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    what: tuple[str, ...] = tuple(PARTS)
+    out: str = "runs/calibration"
+    mode: str | None = None
+    motion_s: float = 120.0  # of excitation for the dynamics
+    seed: int = 0  # of the excitation
+    height: int = 480  # of the pictures, where the robot's cameras take them for us
+    width: int = 640
+
+    def __post_init__(self) -> None:
+        for part in self.what:
+            if part not in PARTS:
+                raise UserError(nearest(part, PARTS, "part in what"))
+        if not self.what:
+            raise UserError(f"what=[]: expected at least one of {', '.join(PARTS)}")
+        if self.mode is not None and self.mode not in MODES:
+            raise UserError(nearest(self.mode, MODES, "mode"))
+        if not 20.0 <= self.motion_s <= 1800.0:
+            raise UserError(f"motion_s={self.motion_s:g}: expected 20 to 1800 s")
+
+
+def calibrate(config: CalibrateConfig, say: Say = print) -> dict:
+    """The whole program; what calibration.json holds, nothing after a dry run."""
+    for part in config.what:
+        PARTS[part].check()  # libraries that are missing are told before anything moves
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if "camera" in config.what:
+        write_board(out / "board.png")
+    with open_robot(config.robot, (config.height, config.width), say) as env:
+        checks = robot_checks(env)
+        say(report(checks))
+        if (config.mode or DEFAULT_MODE[config.robot.kind]) == "dry":
+            say("dry run: nothing was moved; mode=auto moves the arm")
+            return {}
+        if not all(check.good for check in checks if check.needed_before_power):
+            raise UserError("the robot is not fit to move; see the checks above")
+        env.driver.power_on(config.robot.speed_percent)
+        env.driver.gripper.activate()
+        findings = Findings(out, config.seed, config.motion_s, say)
+        with GuardedArm(env) as arm:
+            for part in config.what:
+                say(f"{part}: {PARTS[part].what}")
+                PARTS[part].measure(env, arm, findings)
+            findings.facts["guard"] = arm.changed
+    findings.fit()
+    return _write(out, config, findings, say)
+
+
+def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> dict:
+    estimates: Mapping = findings.estimates
+    content = {
+        "estimates": {name: estimate.plain() for name, estimate in estimates.items()},
+        **findings.facts,
+        "provenance": provenance({"config": config}),
+    }
+    (out / "calibration.json").write_text(json.dumps(content, indent=1))
+    (out / "randomize.yaml").write_text(randomization(estimates))
+    for name, estimate in estimates.items():
+        say(f"  {name:22s} {estimate}")
+    say(f"{out / 'randomize.yaml'}: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated")
+    return content
+
+
+def main(config: CalibrateConfig) -> None:
+    raise_priority()
+    sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for other Python
+    Ending().install()
+    calibrate(config)
+
+
+if __name__ == "__main__":
+    run_program("calibrate", CalibrateConfig, main, __doc__)

@@ -1,0 +1,161 @@
+"""Calibration on logs with known secrets: what is found is compared with the secrets themselves."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+
+from real.calibrate import CalibrateConfig
+from real.calibration_delay import camera_delay, gripper_travel, tracking_delay_s
+from real.calibration_excitation import multisine
+from real.calibration_log import UNCOUNTED, MotionLog, on_cycles
+from real.calibration_posterior import Estimate, randomization
+from real.camera import Frame
+from sim.config import typed
+from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.errors import UserError
+from sim.randomize import RandomizeConfig
+from sim.robot import FR3
+
+CYCLES = 600
+
+
+def swinging_log(delay_s: float = 0.0, jitter_s: float = 0.0, seed: int = 0) -> MotionLog:
+    """Joints that are, `delay_s` after every command, where the command said: cycle by cycle, received with jitter."""
+    rng = np.random.default_rng(seed)
+    cycle = np.arange(CYCLES)
+    sent_s = 5.0 + cycle * SERVO_PERIOD_S - 0.002
+    sent = np.sin(2 * np.pi * 0.5 * sent_s)[:, None] * np.full(6, 0.3)
+    ends_s = 5.0 + (cycle + 1) * SERVO_PERIOD_S
+    seen = np.sin(2 * np.pi * 0.5 * (ends_s - delay_s))[:, None] * np.full(6, 0.3)
+    received_s = np.sort(ends_s + rng.uniform(0, jitter_s, CYCLES))
+    return MotionLog(sent_s, sent, received_s, seen, np.zeros_like(seen), 100 + cycle, np.ones(CYCLES))
+
+
+def test_jitter_is_taken_out_and_every_state_keeps_its_command():
+    log = swinging_log(jitter_s=0.003)
+    cycles = on_cycles(log)
+    # A command sent 2 ms before the cycle in which it holds.
+    assert cycles.latency_s == pytest.approx(0.002, abs=0.0016)
+    assert np.isfinite(cycles.joints_rad).all()
+    shift = len(log.sent_rad) - len(cycles.command_rad)
+    assert shift <= 1
+    np.testing.assert_array_equal(cycles.joints_rad, log.joints_rad[shift:])
+
+
+def test_a_lost_state_leaves_a_gap_of_one_cycle_in_place():
+    log = swinging_log()
+    keep = np.arange(CYCLES) != 300
+    parts = {
+        name: getattr(log, name)[keep] for name in ("received_s", "joints_rad", "joints_rad_s", "taken", "opening")
+    }
+    cycles = on_cycles(dataclasses.replace(log, **parts))
+    missing = np.flatnonzero(np.isnan(cycles.joints_rad[:, 0]))
+    assert len(missing) == 1
+    np.testing.assert_array_equal(cycles.joints_rad[missing[0] - 1], log.joints_rad[299])
+    np.testing.assert_array_equal(cycles.joints_rad[missing[0] + 1], log.joints_rad[301])
+    doubts = np.flatnonzero(~cycles.trusted)
+    assert doubts[0] == missing[0] and len(doubts) == 26  # the gap, and 0.2 s afterwards
+
+
+def test_without_the_controllers_count_commands_are_found_by_time():
+    log = swinging_log()
+    uncounted = dataclasses.replace(log, taken=np.full(CYCLES, UNCOUNTED))
+    np.testing.assert_array_equal(on_cycles(uncounted).command_rad[:-1], log.sent_rad[: CYCLES - 1])
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.013, 0.06])
+def test_tracking_delay(delay_s):
+    # Commands carry the time of sending, 2 ms before their cycle.
+    assert tracking_delay_s(swinging_log(delay_s), 2) == pytest.approx(delay_s, abs=3e-4)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.07])
+def test_camera_delay_of_a_picture_that_depends_on_the_place_alone(delay_s):
+    rng = np.random.default_rng(3)
+    log = swinging_log()
+    stamps_s = np.sort(rng.uniform(5.3, 9.5, 120))
+    frames = []
+    for stamp_s in stamps_s:
+        place = 0.3 * np.sin(2 * np.pi * 0.5 * (stamp_s - delay_s))
+        rows = np.arange(24)
+        edge = 255 / (1 + np.exp(rows - 12 - 30 * place))  # an edge that the arm carries through the picture
+        frames.append(Frame(np.repeat(edge, 3).reshape(24, 1, 3).astype(np.uint8), stamp_s))
+    found = camera_delay(frames, log, 0, rng)
+    assert found.mean == pytest.approx(delay_s, abs=1.5e-3)
+    assert 0 < found.std < 2e-3
+
+
+def test_a_covered_camera_is_named():
+    frames = [Frame(np.zeros((8, 8, 3), np.uint8), 5.5 + 0.03 * i) for i in range(60)]
+    with pytest.raises(UserError, match="do not change"):
+        camera_delay(frames, swinging_log(), 0, np.random.default_rng(0))
+    with pytest.raises(UserError, match="at least"):
+        camera_delay(frames[:5], swinging_log(), 0, np.random.default_rng(0))
+
+
+def test_gripper_speed_and_ends():
+    log = swinging_log()
+    at_s = log.received_s - log.received_s[0]
+    opening = np.where(at_s < 2.0, np.clip(1.0 - 1.6 * (at_s - 0.5), 0.05, 1), np.clip(1.6 * (at_s - 2.0), 0.05, 1))
+    found = gripper_travel(dataclasses.replace(log, opening=np.round(opening, 2)))
+    assert found["gripper_speed_per_s"].mean == pytest.approx(1.6, rel=0.01)
+    assert found["gripper_closed"].mean == pytest.approx(0.05)
+    with pytest.raises(UserError, match="between its fingers"):
+        gripper_travel(log)
+
+
+def test_the_posterior_is_a_randomization_group():
+    text = randomization({
+        "joint_damping": Estimate(np.array([0.9, 1.1, 1, 1, 1, 1]), np.full(6, 0.05)),
+        "joint_friction_nm": Estimate(np.full(6, 0.02), np.full(6, 0.05)),
+        "payload_kg": Estimate(0.2, 0.01),
+        "gripper_closed": Estimate(0.0, 0.003),  # no term of the simulator
+    })  # fmt: skip
+    values = yaml.safe_load(text)
+    assert values.pop("defaults") == ["light", "_self_"]
+    ranges = typed(RandomizeConfig, values)
+    assert ranges.joint_damping == (0.8, 1.2)
+    assert ranges.joint_friction_nm == (0.0, 0.12)  # friction below nothing there is not
+    assert ranges.payload_kg == (0.18, 0.22)
+
+
+def test_the_excitation_begins_and_ends_at_rest_and_keeps_to_the_policys_speed():
+    home = np.array(FR3.home_rad)
+    targets = multisine(FR3, home, 20.0, 1)
+    assert targets.shape == (400, 6)
+    np.testing.assert_allclose(targets[-1], home, atol=1e-12)
+    speed = np.diff(targets, axis=0) / POLICY_PERIOD_S
+    assert np.abs(speed).max() < 0.65 < FR3.policy_speed_rad_s
+    assert np.abs(speed[[0, -1]]).max() < 0.02
+    frequencies = np.abs(np.fft.rfft(targets - home, axis=0)).argmax(axis=0)
+    assert len(set(frequencies)) >= 3  # joints swing apart
+
+
+@pytest.mark.parametrize(("option", "named"), [
+    ({"what": ("delay",)}, "delays"), ({"what": ()}, "at least one"), ({"mode": "atuo"}, "auto"),
+    ({"motion_s": 3.0}, "20 to 1800"),
+])  # fmt: skip
+def test_a_slip_in_the_options_is_named(option, named):
+    with pytest.raises(UserError, match=named):
+        CalibrateConfig(**option)
+
+
+def test_what_is_missing_is_one_clear_error(monkeypatch):
+    from mujoco import sysid
+
+    from real.calibration_dynamics import fit_dynamics, load_sysid
+
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    from real.calibration_board import load_opencv
+
+    with pytest.raises(UserError, match="opencv-python-headless"):
+        load_opencv()
+    with monkeypatch.context() as without:
+        without.delattr(sysid, "optimize", raising=False)
+        with pytest.raises(UserError, match=r"mujoco\[sysid\]"):
+            load_sysid()
+    pytest.importorskip("plotly")
+    with pytest.raises(UserError, match="segments"):
+        fit_dynamics([on_cycles(swinging_log())], FR3)
