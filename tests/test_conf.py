@@ -11,6 +11,7 @@ from policies.evaluate import EvaluateConfig
 from policies.report import ReportConfig
 from policies.train import TrainConfig
 from policies.transfer import TransferConfig
+from real.calibrate import CalibrateConfig
 from real.parity import ParityConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
@@ -29,6 +30,7 @@ from sim.view import ViewConfig
 
 PROGRAMS = {
     "benchmark": ("sim.benchmark", BenchmarkConfig),
+    "calibrate": ("real.calibrate", CalibrateConfig),
     "collect": ("sim.collect", CollectConfig),
     "correct": ("rl.correct", CorrectConfig),
     "train": ("policies.train", TrainConfig),
@@ -52,7 +54,7 @@ GROUPS = {
     "split": ("correct", "evaluate", "tasks", "view"),
     "render": ("collect", "correct", "evaluate", "replay", "view"),
     "quality": ("collect", "tasks"),
-    "robot": ("parity", "rollout",),
+    "robot": ("parity", "rollout", "calibrate"),
 }
 EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
 NEEDED = {("robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know

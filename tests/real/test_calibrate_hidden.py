@@ -1,4 +1,4 @@
-"""An arm with secrets is calibrated; what is found must be the secrets: from a log, and through the emulator's sockets."""
+"""An arm with secrets is calibrated; what is found must be they: from a log, and through the emulator's sockets."""
 
 import json
 
