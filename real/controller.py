@@ -80,7 +80,7 @@ class Controller:
         for _ in range(periods):
             with self._cycle:
                 with self.lock:
-                    step = self._opening_speed * SERVO_PERIOD_S
+                    step = self._opening_speed * self.twin.gripper_speed * SERVO_PERIOD_S
                     self._opening += float(np.clip(self._opening_target - self._opening, -step, step))
                     target_deg, opening = self.drives.advance(), self._opening
                     self.witness.saw_command(target_deg)
