@@ -22,10 +22,10 @@ from sim.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.config import CONF, load, typed
 from sim.errors import UserError
+from sim.expert_table import ExpertTableConfig
 from sim.guard_benchmark import GuardBenchmarkConfig
 from sim.randomize import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
-from sim.tasks.__main__ import TasksConfig
 from sim.view import ViewConfig
 
 PROGRAMS = {
@@ -43,17 +43,17 @@ PROGRAMS = {
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
     "sb3": ("rl.sb3", Sb3Config),
-    "tasks": ("sim.tasks", TasksConfig),
+    "expert_table": ("sim.expert_table", ExpertTableConfig),
     "transfer": ("policies.transfer", TransferConfig),
     "view": ("sim.view", ViewConfig),
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "sb3", "tasks", "transfer", "view"),
-    "twin": ("collect", "correct", "evaluate", "tasks", "view"),
-    "split": ("correct", "evaluate", "tasks", "view"),
+    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "sb3", "expert_table", "transfer", "view"),
+    "twin": ("collect", "correct", "evaluate", "expert_table", "view"),
+    "split": ("correct", "evaluate", "expert_table", "view"),
     "render": ("collect", "correct", "evaluate", "replay", "view"),
-    "quality": ("collect", "tasks"),
+    "quality": ("collect", "expert_table"),
     "robot": ("parity", "rollout", "calibrate"),
 }
 EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program

@@ -1,4 +1,4 @@
-"""`python -m sim.tasks [tasks=[pick_place,stack]] [episodes=300] [seed=300000] [randomize=full]`
+"""`python -m sim.expert_table [tasks=[pick_place,stack]] [episodes=300] [seed=300000] [randomize=full]`
 
 How often the scripted expert succeeds at each task, with 95 % intervals: what demonstrations can be had.
 """
@@ -28,7 +28,7 @@ from sim.world import WorldConfig
 
 
 @dataclass(frozen=True)
-class TasksConfig:
+class ExpertTableConfig:
     """Options of the program."""
 
     tasks: tuple[str, ...] | None = None  # null: all
@@ -50,7 +50,7 @@ class TasksConfig:
 class ExpertPlayer:
     """Plays one episode per seed; nothing is drawn or recorded."""
 
-    def __init__(self, task: str, config: TasksConfig):
+    def __init__(self, task: str, config: ExpertTableConfig):
         self._env = SimEnv(WorldConfig(task, config.randomize, split=config.split))
         self._expert = Expert(self._env, config.quality)
         self._guard = guarded(self._env.robot)
@@ -59,7 +59,7 @@ class ExpertPlayer:
         return run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S)
 
 
-def main(config: TasksConfig) -> None:
+def main(config: ExpertTableConfig) -> None:
     """Play every task and print the table."""
     table = Table("task", f"expert success of {config.episodes}", "95 % interval", "time of a success", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
@@ -76,4 +76,4 @@ def main(config: TasksConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_program("tasks", TasksConfig, main, __doc__)
+    run_program("expert_table", ExpertTableConfig, main, __doc__)
