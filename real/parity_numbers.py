@@ -23,7 +23,6 @@ FASTER = 1.25  # than the policy's speed limit
 SAME_SHARE = 0.3  # of moving frames that repeat the one before
 START_RAD = 0.15  # how far an episode may begin outside its range
 OPEN_READS = 0.9
-BREAKS_PER_TAKE = 0.5
 
 
 @dataclass(frozen=True)

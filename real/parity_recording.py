@@ -1,5 +1,6 @@
 """What the parity test compares: a few seconds of a robot, recorded or live, and what the policy learned from."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,10 @@ class Expected:
         high = home + reach
         high[-1] = 1.0
         return cls(robot, 1 / POLICY_PERIOD_S, image_size, home - reach, high, LAGS, {})
+
+    def anywhere(self) -> "Expected":
+        """The same of an arm that may stand anywhere inside its limits."""
+        return dataclasses.replace(self, start_low=self.robot.action_min, start_high=self.robot.action_max)
 
 
 def read_recording(root: str, takes: int) -> Recording:

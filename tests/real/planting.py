@@ -134,7 +134,7 @@ PLANTS = (
     # state
     Plant("state not sent", "all zeros", on("state", lambda rows: rows * 0)),
     Plant("state not finite", "not finite", on("state", value(2, lambda x: x * np.nan))),
-    Plant("state frozen", "measured at rest", on("state", lambda rows: np.repeat(rows[:1], len(rows), 0))),
+    Plant("state frozen", "or frozen", on("state", lambda rows: np.repeat(rows[:1], len(rows), 0))),
     Plant("state is the command", "same numbers", on_takes(lambda t: dataclasses.replace(t, state=t.action))),
     Plant("degrees measured", "measured joints are in degrees", on("state", joints(DEG))),
     Plant("degrees everywhere", "measured joints are in degrees", on("both", joints(DEG))),
