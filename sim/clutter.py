@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.randomize import RandomizeConfig
 from sim.layout import AREA_X_M, AREA_Y_M, COLOURS
+from sim.randomize import RandomizeConfig
 
 GAP_M = 0.085  # from everything else
 BEYOND_M = 0.06  # they may stand a little outside the area in which the task's things do

@@ -6,8 +6,8 @@ import av
 import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
-from sim.scene import RenderConfig
 from sim.renderer import make_renderer
+from sim.scene import RenderConfig
 from sim.world import World
 
 PRETTY = RenderConfig(height=320, width=320, shadow_size=2048, samples=4, slices=28)

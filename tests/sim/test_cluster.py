@@ -69,6 +69,7 @@ def cluster():
     cluster.shutdown()
 
 
+@pytest.mark.slow
 @with_ray
 def test_a_killed_nodes_episodes_are_played_by_the_other(cluster, tmp_path, caplog):
     doomed = cluster.add_node(num_cpus=1)
@@ -107,6 +108,7 @@ def plain(played) -> list:
     ]
 
 
+@pytest.mark.slow
 @with_ray
 def test_results_are_whole_and_errors_are_the_players(cluster):
     with RayPool(Moody, 1, cluster.address) as pool:
@@ -117,6 +119,7 @@ def test_results_are_whole_and_errors_are_the_players(cluster):
             pool.submit(5).result()
 
 
+@pytest.mark.slow
 @with_ray
 def test_a_seed_that_kills_its_workers_is_given_up(cluster):
     played = play_all(Moody, range(2, 7), Crew(1, "ray", cluster.address))
