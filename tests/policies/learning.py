@@ -13,7 +13,7 @@ from policies.train import OptimConfig
 from policies.vla import Batch, SmallVla, VlaConfig
 from sim.contract import LABELS
 from sim.dataset import Dataset, DatasetWriter, Episode
-from sim.recorder import FPS, features
+from sim.recorder import FLAGS, FPS, features
 from sim.robot import FR3
 
 SIZE = (32, 32)
@@ -79,7 +79,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
         "next.reward": np.full(length, -1, np.float32),
         "next.done": steps == length - 1,
         "next.success": steps == length - 1,
-        "intervention": np.zeros(length, bool),
+        **{name: np.zeros(length, bool) for name in FLAGS},
         "perturbed": flags,
         **{name: np.tile(point, (length, 1)) for name, point in zip(LABELS, points, strict=True)},
     }
