@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import time
 import tomllib
 import types
 from pathlib import Path
@@ -138,13 +139,15 @@ def test_the_robot_sees_and_moves_as_its_features_say(running, plugin, monkeypat
             assert seen[camera].shape == robot.observation_features[camera] == (8, 10, 3)
         np.testing.assert_allclose([seen[name] for name in VALUES[:6]], FR3.home_rad, atol=1e-3)
         asked = {name: seen[name] for name in VALUES} | {"j1.pos": seen["j1.pos"] + 0.02, "gripper.pos": 0.5}
-        for _ in range(20):
-            robot.get_observation()
+        moved = seen
+        until_s = time.monotonic() + 20.0
+        while moved["j1.pos"] < seen["j1.pos"] + 0.005 and time.monotonic() < until_s:
             sent = robot.send_action(asked)
+            time.sleep(0.05)  # as LeRobot's own loop does at 20 Hz
+            moved = robot.get_observation()
         assert sent["j1.pos"] == pytest.approx(asked["j1.pos"], abs=0.01)
         with pytest.raises(UserError, match=r"lacks j1\.pos"):
             robot.send_action({name: 0.0 for name in VALUES[1:]})
-        moved = robot.get_observation()
         assert moved["j1.pos"] > seen["j1.pos"] + 0.005
     finally:
         robot.disconnect()
