@@ -1,13 +1,14 @@
 """A camera's lens and its place, from pictures of the calibration board.
 
 The lens by `cv2.calibrateCamera`. The camera in the hand: least squares on the reprojected corners over all pictures at
-once, for its mount on the tool and the board's place on the bench together; it begins at the mount as designed. The
-fixed camera then needs one look at the same board. (`cv2.calibrateHandEye` solves the same from poses alone and is
-not in OpenCV 5; corners weigh every picture by what it shows.) Cameras here are OpenCV's: x right, y down, z ahead.
+once, for its lens, its mount on the tool and the board's place on the bench together; it begins at the lens found
+before and at the mount as designed. That the arm knows how far it moved tells focal length from distance, which the
+pictures alone hardly do. The fixed camera then needs one look at the same board. (`cv2.calibrateHandEye` solves for the
+mount from poses alone and is not in OpenCV 5.) Cameras here are OpenCV's: x right, y down, z ahead.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -58,7 +59,6 @@ class Mount:
     pose: np.ndarray
     pos_std_m: np.ndarray
     rotation_std_rad: np.ndarray
-    rms_px: float
 
 
 def find_board(image: np.ndarray) -> View | None:
@@ -97,8 +97,8 @@ def board_pose(view: View, lens: Lens) -> np.ndarray:
 
 def calibrate_hand_eye(
     views: Sequence[View], base_from_tool: Sequence[np.ndarray], lens: Lens, tool_from_camera: np.ndarray
-) -> tuple[Mount, np.ndarray]:
-    """The camera's mount on the tool, and (4, 4) the board in the base frame.
+) -> tuple[Mount, Lens, np.ndarray]:
+    """The camera's mount on the tool, its lens anew, and (4, 4) the board in the base frame.
 
     base_from_tool: (4, 4) of every view; tool_from_camera: the mount as designed. UserError with few or flat views.
     """
@@ -107,22 +107,31 @@ def calibrate_hand_eye(
     base_from_board = base_from_tool[0] @ tool_from_camera @ board_pose(views[0], lens)
 
     def residual(unknown: np.ndarray) -> np.ndarray:
-        mount, board = _pose(unknown[:6]), _pose(unknown[6:])
+        mount, board, tried = _pose(unknown[:6]), _pose(unknown[6:12]), _with(lens, unknown[12:])
         return np.concatenate([
-            (_project(np.linalg.inv(tool @ mount) @ board, view.on_board_m, lens) - view.seen_px).ravel()
+            (_project(np.linalg.inv(tool @ mount) @ board, view.on_board_m, tried) - view.seen_px).ravel()
             for tool, view in zip(base_from_tool, views, strict=True)
         ])  # fmt: skip
 
-    found = least_squares(
-        residual, np.concatenate([_vector(tool_from_camera), _vector(base_from_board)]), x_scale="jac"
-    )
+    matrix, (k1, k2) = lens.matrix, lens.distortion[:2]
+    start = [*_vector(tool_from_camera), *_vector(base_from_board), matrix[1, 1], matrix[0, 2], matrix[1, 2], k1, k2]
+    found = least_squares(residual, start, x_scale="jac")
     hessian = found.jac.T @ found.jac
-    if np.linalg.matrix_rank(hessian) < len(hessian):
+    scale = np.sqrt(np.diag(hessian))
+    if np.linalg.matrix_rank(hessian / np.outer(scale, scale)) < len(hessian):
         raise UserError("the pictures do not tell the camera's mount: the tool must turn about more than one axis")
-    freedom = len(found.fun) - len(found.x)
-    std = np.sqrt(np.diag(np.linalg.inv(hessian)) * 2 * found.cost / freedom)
-    rms_px = float(np.sqrt(2 * found.cost / (len(found.fun) / 2)))
-    return Mount(_pose(found.x[:6]), std[:3], std[3:6], rms_px), _pose(found.x[6:])
+    variance = 2 * found.cost / (len(found.fun) - len(found.x))
+    std = np.sqrt(np.diag(np.linalg.inv(hessian)) * variance)
+    rms_px = float(np.sqrt(4 * found.cost / len(found.fun)))
+    refined = replace(_with(lens, found.x[12:]), rms_px=rms_px, focal_std_px=float(std[12]))
+    return Mount(_pose(found.x[:6]), std[:3], std[3:6]), refined, _pose(found.x[6:12])
+
+
+def _with(lens: Lens, numbers: np.ndarray) -> Lens:
+    """`lens` with focal length, centre x and y, k1, k2; its pixels are square."""
+    focal, x, y, k1, k2 = numbers
+    matrix = np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]])
+    return replace(lens, matrix=matrix, distortion=np.array([k1, k2, 0, 0, 0]))
 
 
 def _project(camera_from_board: np.ndarray, points_m: np.ndarray, lens: Lens) -> np.ndarray:

@@ -33,8 +33,8 @@ def calibrate_cameras(
         raise UserError("the wrist camera does not see the calibration board from the home pose; lay it under it")
     views, tools, front, size = _go_about(env, arm, wrist, _board_middle(wrist, env, first, home))
     lens = calibrate_lens(views, *size["wrist"])
-    mount, base_from_board = calibrate_hand_eye(views, tools, lens, wrist.tool_from_camera)
-    say(f"wrist camera: {len(views)} pictures, corners within {mount.rms_px:.2f} px")
+    mount, lens, base_from_board = calibrate_hand_eye(views, tools, lens, wrist.tool_from_camera)
+    say(f"wrist camera: {len(views)} pictures, corners within {lens.rms_px:.2f} px")
     estimates = wrist.terms(mount, lens)
     cameras = {"wrist": _plain(lens, mount.pose, "tool_from_camera")}
     if front is None:

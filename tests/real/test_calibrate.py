@@ -25,7 +25,7 @@ def swinging_log(delay_s: float = 0.0, jitter_s: float = 0.0, seed: int = 0) -> 
     """Joints that are, `delay_s` after every command, where the command said: cycle by cycle, received with jitter."""
     rng = np.random.default_rng(seed)
     cycle = np.arange(CYCLES)
-    sent_s = 5.0 + cycle * SERVO_PERIOD_S - 0.002
+    sent_s = 5.0 + cycle * SERVO_PERIOD_S - 0.006
     sent = np.sin(2 * np.pi * 0.5 * sent_s)[:, None] * np.full(6, 0.3)
     ends_s = 5.0 + (cycle + 1) * SERVO_PERIOD_S
     seen = np.sin(2 * np.pi * 0.5 * (ends_s - delay_s))[:, None] * np.full(6, 0.3)
@@ -34,14 +34,14 @@ def swinging_log(delay_s: float = 0.0, jitter_s: float = 0.0, seed: int = 0) -> 
 
 
 def test_jitter_is_taken_out_and_every_state_keeps_its_command():
-    log = swinging_log(jitter_s=0.003)
+    log = swinging_log(jitter_s=0.0015)
     cycles = on_cycles(log)
-    # A command sent 2 ms before the cycle in which it holds.
-    assert cycles.latency_s == pytest.approx(0.002, abs=0.0016)
-    assert np.isfinite(cycles.joints_rad).all()
-    shift = len(log.sent_rad) - len(cycles.command_rad)
-    assert shift <= 1
-    np.testing.assert_array_equal(cycles.joints_rad, log.joints_rad[shift:])
+    # A command is sent 6 ms before the cycle in which it holds; states come 0.75 ms late on average. The next one is
+    # under way when the state comes, and is taken for the one that holds: a cycle early, which the fit gives back.
+    assert cycles.latency_s == pytest.approx(0.00675 - SERVO_PERIOD_S, abs=2e-4)
+    np.testing.assert_array_equal(cycles.command_rad, log.sent_rad[1:])
+    np.testing.assert_array_equal(cycles.joints_rad, log.joints_rad[:-1])
+    assert cycles.trusted.all()
 
 
 def test_a_lost_state_leaves_a_gap_of_one_cycle_in_place():
@@ -56,7 +56,7 @@ def test_a_lost_state_leaves_a_gap_of_one_cycle_in_place():
     np.testing.assert_array_equal(cycles.joints_rad[missing[0] - 1], log.joints_rad[299])
     np.testing.assert_array_equal(cycles.joints_rad[missing[0] + 1], log.joints_rad[301])
     doubts = np.flatnonzero(~cycles.trusted)
-    assert doubts[0] == missing[0] and len(doubts) == 26  # the gap, and 0.2 s afterwards
+    assert doubts[0] == missing[0] - 1 and len(doubts) == 27  # the gap, the state before it, and 0.2 s afterwards
 
 
 def test_without_the_controllers_count_commands_are_found_by_time():
@@ -67,7 +67,7 @@ def test_without_the_controllers_count_commands_are_found_by_time():
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.013, 0.06])
 def test_tracking_delay(delay_s):
-    # Commands carry the time of sending, 2 ms before their cycle.
+    # Commands carry the time of sending, which is what the joints follow here.
     assert tracking_delay_s(swinging_log(delay_s), 2) == pytest.approx(delay_s, abs=3e-4)
 
 
@@ -128,9 +128,9 @@ def test_the_excitation_begins_and_ends_at_rest_and_keeps_to_the_policys_speed()
     np.testing.assert_allclose(targets[-1], home, atol=1e-12)
     speed = np.diff(targets, axis=0) / POLICY_PERIOD_S
     assert np.abs(speed).max() < 0.65 < FR3.policy_speed_rad_s
-    assert np.abs(speed[[0, -1]]).max() < 0.02
-    frequencies = np.abs(np.fft.rfft(targets - home, axis=0)).argmax(axis=0)
-    assert len(set(frequencies)) >= 3  # joints swing apart
+    assert np.abs(speed[[0, -1]]).max() < 0.1
+    together = np.corrcoef(targets.T) - np.eye(6)
+    assert np.abs(together).max() < 0.95  # joints swing apart
 
 
 @pytest.mark.parametrize(("option", "named"), [
