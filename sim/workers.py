@@ -82,21 +82,23 @@ def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int)
 
 
 def _play_here(make_player: Callable[[], Player], seeds: Sequence[int], workers: int) -> Iterator[Any]:
-    """By a pool of processes; where one is killed, a new pool goes on."""
+    """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
+    that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context("forkserver")
     done = losses = 0
     while done < len(seeds):
-        pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_player, os.getpid()))
+        crew, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
+        pool = ProcessPoolExecutor(crew, context, initializer=_start, initargs=(make_player, os.getpid()))
         try:
-            for result in _in_order(functools.partial(pool.submit, _play), seeds[done:], ahead=3 * workers):
+            for result in _in_order(functools.partial(pool.submit, _play), batch, ahead=3 * crew):
                 yield result
                 done, losses = done + 1, 0
         except BrokenProcessPool as error:
             losses += 1
             if losses == ATTEMPTS:
                 raise UserError(
-                    f"worker processes were killed {losses} times in a row while seed {seeds[done]} or one soon after "
-                    "it was played (out of memory?); what was finished is kept, run again to go on"
+                    f"worker processes were killed {losses} times in a row while seed {seeds[done]} "
+                    "was played (out of memory?); what was finished is kept, run again to go on"
                 ) from error
             _log.warning("a worker process was killed; from seed %d on its episodes are played again", seeds[done])
         finally:
