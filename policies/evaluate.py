@@ -16,18 +16,18 @@ from rich.progress import track
 from policies import checkpoint
 from policies.agent import load_agent
 from sim import results
-from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.film import PRETTY, Film
+from sim.guard.clearance import guarded
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
-from sim.randomize import RandomizeConfig
-from sim.scene import RenderConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.render.film import PRETTY, Film
+from sim.scene.build import RenderConfig
 from sim.slices import slices
-from sim.splits import SplitConfig
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from policies.feature_index import Index, inherited, read_index, save_index
 from policies.vision import STRIDE, FrozenVision
-from sim.dataset import Dataset
-from sim.dataset_files import lock
-from sim.dataset_schema import video_path
+from sim.dataset.files import lock
+from sim.dataset.reader import Dataset
+from sim.dataset.schema import video_path
 from sim.errors import UserError
 
 DTYPE = np.dtype("<f2")

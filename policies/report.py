@@ -17,9 +17,9 @@ import matplotlib
 import numpy as np
 
 from sim.config import run_program
-from sim.dataset import Dataset, read_sidecar
+from sim.dataset.reader import Dataset, read_sidecar
 from sim.errors import UserError
-from sim.film import write_mp4
+from sim.render.film import write_mp4
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -24,7 +24,7 @@ from policies.text import FrozenText
 from policies.vision import FrozenVision
 from policies.vla import SmallVla, VlaConfig
 from sim.config import run_program
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 from sim.provenance import plain, provenance
 

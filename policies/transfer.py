@@ -16,8 +16,8 @@ from rich.table import Table
 from policies.evaluate import EvaluateConfig, evaluate
 from sim.config import CONF, run_program
 from sim.errors import UserError
-from sim.randomize import RandomizeConfig
-from sim.scene import RenderConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.build import RenderConfig
 
 RENDERERS, TWINS = ("opengl", "filament"), ("trained", "shifted")
 CONDITIONS = {f"{renderer}, {twin}": (renderer, twin) for twin, renderer in itertools.product(TWINS, RENDERERS)}

@@ -18,12 +18,12 @@ import numpy as np
 from real.bench import EmulatedBench
 from real.clock import Ticker
 from real.driver import FairinoDriver, Ports
+from real.emulation.launch import EmulatorProcess
 from real.faults import RobotSilent
-from real.launch import EmulatorProcess
 from real.options import parse_options
 from real.priority import raise_priority
-from real.servo_link import ServoLink
 from real.stream import ServoStream
+from real.wire.servo_link import ServoLink
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.errors import UserError
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from real.calibration_motion import GuardedArm
-from real.calibration_parts import PARTS, Findings
-from real.calibration_posterior import randomization
-from real.calibration_sight import write_board
+from real.calibration.motion import GuardedArm
+from real.calibration.parts import PARTS, Findings
+from real.calibration.posterior import randomization
+from real.calibration.sight import write_board
 from real.checks import report, robot_checks
 from real.ending import Ending
 from real.priority import raise_priority

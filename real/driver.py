@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real.controller_state import ControllerState
 from real.faults import RobotFault, RobotSilent, fault_in
 from real.gripper import GripperWorker
-from real.rpc import RpcLink
-from real.servo_link import UDP_PORT, UDP_SINCE, RpcServo, ServoLink, UdpServo
-from real.state_link import StateLink
-from real.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
-from real.wire import parse_version
+from real.wire.controller_state import ControllerState
+from real.wire.rpc import RpcLink
+from real.wire.servo_link import UDP_PORT, UDP_SINCE, RpcServo, ServoLink, UdpServo
+from real.wire.state_frame import parse_version
+from real.wire.state_link import StateLink
+from real.wire.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.robot import FR3, Robot

@@ -19,26 +19,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from real import cnde
-from real.accidents import Accidents, read_script
-from real.calibration_board import WithBoard
+from real.calibration.board import WithBoard
 from real.clock import Ticker
-from real.controller import Controller
 from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
-from real.emulator_bench import Bench, CameraRoom
-from real.emulator_methods import Methods
-from real.emulator_rpc import RpcServer
-from real.emulator_state import CndeClient, StateClient, StateServer
-from real.emulator_udp import UdpServer
+from real.emulation.accidents import Accidents, read_script
+from real.emulation.bench_server import Bench, CameraRoom
+from real.emulation.controller import Controller
+from real.emulation.methods import Methods
+from real.emulation.rpc_server import RpcServer
+from real.emulation.state_server import CndeClient, StateClient, StateServer
+from real.emulation.twin import Twin
+from real.emulation.udp_server import UdpServer
 from real.lines import LineServer
 from real.options import parse_options
 from real.priority import raise_priority
-from real.twin import Twin
-from real.wire import frame_bytes
+from real.wire import cnde
+from real.wire.state_frame import frame_bytes
 from sim.config import load_group
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.world import TASKS, RenderConfig, World, WorldConfig
 
 CAMERA_PORT, BENCH_PORT = 20100, 20101

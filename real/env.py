@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from real.bench import Bench, Task
-from real.camera import Camera, Frame
+from real.cameras.camera import Camera, Frame
 from real.clock import Ticker
 from real.driver import FairinoDriver
 from real.faults import RobotFault
@@ -20,7 +20,7 @@ from real.hand_guiding import HandGuiding
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
-from sim.guard import Distances
+from sim.guard.motion_guard import Distances
 
 HOMING_SPEED_RAD_S = 0.35  # 20 deg/s: slow enough to step aside
 HOMED_RAD = 0.02

@@ -1,7 +1,7 @@
 """What goes wrong with a robot. Both end a run; neither is ever cleared by this project."""
 
-from real.controller_state import ControllerState
-from real.wire import meaning
+from real.wire.controller_state import ControllerState
+from real.wire.state_frame import meaning
 from sim.errors import UserError
 
 

@@ -6,7 +6,7 @@ The latest target wins; what was asked in between is never sent.
 import threading
 
 from real.faults import RobotFault, RobotSilent
-from real.rpc import RpcLink
+from real.wire.rpc import RpcLink
 from sim.errors import UserError
 
 FULL_SPEED_PERCENT, FORCE_PERCENT = 100, 50

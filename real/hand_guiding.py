@@ -13,7 +13,7 @@ from real.driver import AUTOMATIC, MANUAL, FairinoDriver
 from real.stream import ServoStream
 from sim.contract import Observation
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 

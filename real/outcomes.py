@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sim import results
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 
 

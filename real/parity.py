@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from real import parity_colour, parity_follow, parity_numbers
 from real.env import RobotEnv
-from real.parity_numbers import Finding
-from real.parity_recording import ACTION, LAGS, STATE, Expected, Recording, Take, read_recording, read_takes
+from real.pitfalls import colour, follow, numbers
+from real.pitfalls.numbers import Finding
+from real.pitfalls.recording import ACTION, LAGS, STATE, Expected, Recording, Take, read_recording, read_takes
 from real.session import RobotConfig, open_robot
 from sim.config import run_program
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 from sim.robot import FR3
 
 if TYPE_CHECKING:
-    from real.parity_view import ModelView
+    from real.pitfalls.view import ModelView
 
 REFERENCE_TAKES = 12  # spread over the dataset
 # Each rests on those before it.
-LOOKING = (parity_colour.picture_basics, parity_numbers.start)
-MOVING = (parity_follow.rate, parity_follow.actions, parity_follow.joints_follow, parity_follow.gripper)
+LOOKING = (colour.picture_basics, numbers.start)
+MOVING = (follow.rate, follow.actions, follow.joints_follow, follow.gripper)
 MARGIN_RAD = 0.1  # around where the reference's episodes begin
 
 
@@ -63,15 +63,13 @@ def expected_of(takes: Sequence[Take], fps: float) -> Expected:
     """What these takes are like."""
     starts = np.array([take.state[0] for take in takes], float)
     height, width = next(iter(takes[0].images.values())).shape[1:3]
-    pictures = {
-        camera: _range([parity_follow.picture_lag((take,), camera) for take in takes]) for camera in takes[0].images
-    }
+    pictures = {camera: _range([follow.picture_lag((take,), camera) for take in takes]) for camera in takes[0].images}
     return dataclasses.replace(
         Expected.by_contract(FR3, (height, width)),
         fps=fps,
         start_low=starts.min(axis=0) - MARGIN_RAD,
         start_high=starts.max(axis=0) + MARGIN_RAD,
-        lags=_range([parity_numbers.median_lag((take,)) for take in takes]) or LAGS,
+        lags=_range([numbers.median_lag((take,)) for take in takes]) or LAGS,
         picture_lags={camera: lags for camera, lags in pictures.items() if lags},
     )
 
@@ -83,7 +81,7 @@ def _range(values: Sequence[float]) -> tuple[float, float] | None:
 
 def compare(recording: Recording, expected: Expected, *, pictures: bool = True) -> list[Finding]:
     """Everything that is looked at, in order; after something wrong, what rests on it is left out."""
-    findings = list(parity_numbers.keys(recording, expected))
+    findings = list(numbers.keys(recording, expected))
     if findings:
         return findings
     findings = [
@@ -97,13 +95,13 @@ def compare(recording: Recording, expected: Expected, *, pictures: bool = True) 
         if any(finding.cause for finding in new):
             return findings
     if recording.moves:
-        findings += parity_follow.delays(recording, expected)
+        findings += follow.delays(recording, expected)
     return findings + (drawn(recording, expected) if pictures else [])
 
 
 def drawn(recording: Recording, expected: Expected) -> list[Finding]:
     """Whether the pictures show the arm where its joints say it is, in its colours; draws with MuJoCo, some seconds."""
-    from real.parity_view import ModelView
+    from real.pitfalls.view import ModelView
 
     height, width = recording.takes[0].images[recording.cameras[0]].shape[1:3]
     view = ModelView(expected.robot, (height, width))
@@ -115,9 +113,9 @@ def drawn(recording: Recording, expected: Expected) -> list[Finding]:
 
 def drawn_by(view: "ModelView", recording: Recording, expected: Expected) -> list[Finding]:
     """`drawn` by a view that is there: what it has drawn once it does not draw again."""
-    from real.parity_pictures import PictureTest
+    from real.pitfalls.pictures import PictureTest
 
-    findings = list(parity_colour.colours(recording, expected, view.tool_px("wrist")))
+    findings = list(colour.colours(recording, expected, view.tool_px("wrist")))
     verdict = PictureTest(view, recording.cameras, recording.takes).verdict()
     name, reading = "pictures and joints", f"they agree to {verdict.upright:.2f}"
     if not verdict.telling:

@@ -9,9 +9,9 @@ from real.env import RobotEnv
 from real.hand_guiding import DragCorrector
 from real.recording import RobotRecorder
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import DatasetWriter
+from sim.dataset.reader import DatasetWriter
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.loop import Agent, Env, EpisodeResult, run_episode
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.device import Command

@@ -9,10 +9,10 @@ import numpy as np
 
 from real.env import RobotEnv
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
-from sim.dataset import Column, Episode, Features
-from sim.guard import GuardReport
+from sim.dataset.reader import Column, Episode, Features
+from sim.dataset.recorder import EpisodeRecorder, features
+from sim.guard.motion_guard import GuardReport
 from sim.loop import EpisodeResult
-from sim.recorder import EpisodeRecorder, features
 from sim.robot import Robot
 
 DELAYS = (

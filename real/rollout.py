@@ -28,11 +28,11 @@ from real.priority import raise_priority
 from real.recording import robot_features
 from real.session import RobotConfig, open_robot
 from sim.config import run_program
-from sim.dataset import DatasetWriter
+from sim.dataset.reader import DatasetWriter
+from sim.dataset.recorder import FPS
 from sim.errors import UserError, nearest
 from sim.loop import Agent
 from sim.provenance import provenance
-from sim.recorder import FPS
 from sim.robot import FR3
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator

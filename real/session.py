@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from real.bench import EmulatedBench, OperatorBench
-from real.camera import Camera, EmulatorCamera
-from real.camera_realsense import PREFIX, RealsenseCamera
-from real.camera_usb import UvcCamera
+from real.cameras.camera import Camera, EmulatorCamera
+from real.cameras.realsense import PREFIX, RealsenseCamera
+from real.cameras.usb import UvcCamera
 from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
+from real.emulation.launch import EmulatorProcess
 from real.env import RobotEnv
-from real.launch import EmulatorProcess
 from sim.errors import UserError, nearest
+from sim.guard.workspace import Workspace
 from sim.robot import FR3
-from sim.workspace import Workspace
 
 KINDS = ("emulator", "fr3")
 STARTS = ("if_absent", "always", "never")
@@ -78,7 +78,7 @@ def open_robot(
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
     RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
     """
-    from sim.clearance import Clearance  # MuJoCo, only where an arm is to move
+    from sim.guard.clearance import Clearance  # MuJoCo, only where an arm is to move
 
     clearance = Clearance(FR3, config.workspace)  # takes a while: before anybody sends states
     with contextlib.ExitStack() as opened:

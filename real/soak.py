@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real.launch import EmulatorProcess
+from real.emulation.launch import EmulatorProcess
 from real.options import parse_options
 from real.priority import raise_priority
 from real.soak_frames import FrameTally, soak_frames

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from real import cnde, wire
-from real.accidents import Chance
-from real.framing import FrameCutter
-from real.noise import FrameNoise
+from real.emulation.accidents import Chance
+from real.emulation.noise import FrameNoise
+from real.wire import cnde, state_frame
+from real.wire.framing import FrameCutter
 
 SHARES = {"lost": 0.1, "torn": 0.15, "doubled": 0.1, "corrupt": 0.15, "merged": 0.15, "garbage": 0.15}
 FRAMES, LONGEST_READ = 200, 3000
@@ -48,11 +48,11 @@ def _batch(rng: np.random.Generator, tally: FrameTally, *, is_cnde: bool) -> Non
         if is_cnde:
             frames.append(cnde.frame(cnde.OUTPUT_DATA, cnde.encode(values, fields), count))
         else:
-            frames.append(wire.encode(values, count, size))
+            frames.append(state_frame.encode(values, count, size))
         noise.send(frames[-1], 0.0)
         pieces += [piece.data for piece in noise.due(0.0)]
     data = b"".join(pieces) + FLUSH
-    cutter = cnde.CndeStream(fields.itemsize) if is_cnde else wire.FrameStream()
+    cutter = cnde.CndeStream(fields.itemsize) if is_cnde else state_frame.FrameStream()
     found = _feed(cutter, data, rng)
     _judge(tally, found, _undamaged(frames, data), chance.injected.get("corrupt", 0) if is_cnde else 0)
     if len(data) != sum(map(len, found)) + cutter.skipped_bytes:

@@ -7,9 +7,9 @@ state, when the servo thread does not come round any more, and when anyone asks 
 import threading
 import time
 
-from real.controller_state import ControllerState
 from real.driver import AUTOMATIC, FairinoDriver
 from real.faults import RobotFault, RobotSilent, fault_in
+from real.wire.controller_state import ControllerState
 from sim.errors import UserError
 
 CHECK_S = 0.02

@@ -15,15 +15,15 @@ from rl.pool import CORRECTION
 from rl.rollouts import Behaviour, RolloutPlayer, failed_seeds
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import Dataset, DatasetWriter
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import FPS, EpisodeRecorder, features
 from sim.errors import UserError
 from sim.loop import EpisodeResult, Recorder
 from sim.provenance import provenance
-from sim.randomize import RandomizeConfig
-from sim.recorder import FPS, EpisodeRecorder, features
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
 from sim.robot import FR3
-from sim.scene import RenderConfig
-from sim.splits import SplitConfig
+from sim.scene.build import RenderConfig
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.handover import AttendedEnv, HandoverAgent
 from sim.teleop.keyboard import HELP

@@ -16,7 +16,7 @@ import numpy as np
 from rl import advantage
 from rl.pool import CORRECTION, Corrections, Pool
 from rl.returns import Convention, ReturnScale, normalize, returns, rewards
-from sim.dataset import write_sidecar
+from sim.dataset.reader import write_sidecar
 from sim.errors import UserError, nearest
 
 

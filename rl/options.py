@@ -11,9 +11,9 @@ from rl.value import ValueConfig
 from sim.collect import CollectConfig
 from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
-from sim.randomize import RandomizeConfig
-from sim.scene import RenderConfig
-from sim.splits import SplitConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.scene.build import RenderConfig
 from sim.workers import Crew
 from sim.world import TASKS, WorldConfig
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 
 DEMONSTRATION, ROLLOUT, CORRECTION = "expert", "policy", "correction"  # the fact "source"

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sim.dataset_files import write_atomic
+from sim.dataset.files import write_atomic
 from sim.errors import UserError
 
 CONFIG, DONE = "config.json", "done.json"

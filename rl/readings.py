@@ -16,7 +16,7 @@ from policies.text import FrozenText
 from policies.vision import FrozenVision
 from policies.vla import SmallVla
 from rl.pool import Pool
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 
 BATCH = 256
 

@@ -31,8 +31,8 @@ from rl.report import show_value, write_report
 from rl.rollouts import Behaviour, record_corrections, record_rollouts
 from sim.collect import collect
 from sim.config import run_program
-from sim.dataset import Dataset
-from sim.dataset_schema import INFO_PATH
+from sim.dataset.reader import Dataset
+from sim.dataset.schema import INFO_PATH
 from sim.errors import UserError
 from sim.provenance import plain, provenance
 from sim.results import FILE as RESULTS

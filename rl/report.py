@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl.compare import paired, read_outcomes
-from sim.dataset_files import write_atomic
+from sim.dataset.files import write_atomic
 
 JSON, TABLE = "recap.json", "recap.txt"
 SUMMARY = (

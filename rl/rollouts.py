@@ -16,15 +16,15 @@ from rich.progress import track
 from policies.agent import load_agent
 from rl.pool import CORRECTION, ROLLOUT
 from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
-from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import Dataset, DatasetWriter, Episode
+from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.recorder import FPS, EpisodeRecorder, features
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import Agent, Env, EpisodeResult, Recorder, run_episode
 from sim.provenance import provenance
 from sim.quality import CLEAN
-from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig

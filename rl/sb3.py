@@ -20,8 +20,8 @@ from sim import results
 from sim.config import run_program
 from sim.errors import UserError
 from sim.provenance import provenance
-from sim.randomize import RandomizeConfig
-from sim.splits import SplitConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
 from sim.world import WorldConfig
 
 MODEL = "model.zip"

@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 
 from rl.value import ValueConfig, ValueHead
 from sim.config import typed
-from sim.dataset_files import write_atomic
+from sim.dataset.files import write_atomic
 from sim.errors import UserError
 from sim.provenance import plain
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gymnasium
 
-from sim.gl import choose_gl
+from sim.render.gl import choose_gl
 
 choose_gl()
 for _file in sorted(

@@ -21,7 +21,7 @@ from rich.table import Table
 from sim.config import run_program
 from sim.env import STEPS_PER_ACTION, SimEnv
 from sim.errors import UserError
-from sim.scene import RenderConfig
+from sim.scene.build import RenderConfig
 from sim.workers import ONE_THREAD, Crew, play_all
 from sim.world import WorldConfig
 

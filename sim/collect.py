@@ -11,21 +11,21 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import Dataset, DatasetWriter, Episode
+from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.recorder import FPS, EpisodeRecorder, features
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import EpisodeResult, run_episode
 from sim.provenance import provenance
 from sim.quality import QualityConfig
-from sim.randomize import RandomizeConfig
-from sim.recorder import FPS, EpisodeRecorder, features
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
 from sim.robot import FR3
-from sim.scene import RenderConfig
-from sim.splits import SplitConfig
+from sim.scene.build import RenderConfig
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 

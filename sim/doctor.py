@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.errors import UserError
-from sim.gl import INSTALL_EGL
-from sim.vulkan import check_vulkan
+from sim.render.gl import INSTALL_EGL
+from sim.render.vulkan import check_vulkan
 
 PROJECT = "fr3-vla"
 INSTALL = 'python -m pip install -e ".[dev]"'

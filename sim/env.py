@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Feedback, Observation
 from sim.robot import FR3, Robot
-from sim.scene import PHYSICS_DT_S
+from sim.scene.build import PHYSICS_DT_S
 from sim.servo import Servo
 from sim.world import LazyImages, World, WorldConfig
 

@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.errors import UserError, nearest
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import EpisodeResult, run_episode
 from sim.quality import QualityConfig
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
 from sim.results import wilson
-from sim.splits import SplitConfig
 from sim.tasks import TASKS
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig

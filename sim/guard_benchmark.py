@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from sim.clearance import MARGIN_M
 from sim.config import run_program
 from sim.errors import UserError
-from sim.guard_fuzz import Tally, play
-from sim.guard_scenes import Outcome, draw, judge
+from sim.guard.clearance import MARGIN_M
+from sim.guard.fuzz import Tally, play
+from sim.guard.scenes import Outcome, draw, judge
 from sim.results import wilson
 from sim.robot import FR3
 from sim.workers import Crew, play_all

@@ -11,10 +11,10 @@ import mujoco
 import numpy as np
 
 from sim.kinematics import BenchKinematics, tool_down
-from sim.layout import AREA_X_M, AREA_Y_M, half_height_m, within_reach
-from sim.parts import Shape
-from sim.scene import Scene
-from sim.shapes import SHAPES
+from sim.scene.build import Scene
+from sim.scene.layout import AREA_X_M, AREA_Y_M, half_height_m, within_reach
+from sim.scene.parts import Shape
+from sim.scene.shapes import SHAPES
 
 # How the wrist may turn when its range does not allow the yaw: to another face of a cube that is to be
 # grasped; by little when the cube is held and any yaw will do.

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from sim.contract import Feedback, Observation
-from sim.guard import GuardReport, MotionGuard
+from sim.guard.motion_guard import GuardReport, MotionGuard
 from sim.robot import Robot
 
 

@@ -14,11 +14,11 @@ from rich.progress import track
 
 from sim.config import run_program, typed
 from sim.contract import LABELS
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.film import PRETTY, Film
-from sim.scene import RenderConfig
+from sim.render.film import PRETTY, Film
+from sim.scene.build import RenderConfig
 from sim.world import WorldConfig
 
 COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *LABELS)

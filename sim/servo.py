@@ -3,7 +3,7 @@
 Every policy period a target arrives. Ruckig plans from the present commanded state to it, so that
 it is reached at the period's end with the speed of travel, within speed, acceleration and jerk
 limits; when no target follows, the arm is brought to rest along its path: no joint more than 0.095 rad
-beyond the last target (from 70 deg/s, `sim.stopping.servo_stop_rad`), the tool 8 cm where one joint swings
+beyond the last target (from 70 deg/s, `sim.guard.stopping.servo_stop_rad`), the tool 8 cm where one joint swings
 the arm at full stretch.
 
 Ruckig itself knows no position limits, so a plan may swing over one. Therefore only states are

@@ -12,17 +12,17 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from sim.clearance import guarded
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.env import SimEnv
 from sim.errors import UserError, nearest
 from sim.expert import Expert
-from sim.film import PRETTY, Film
+from sim.guard.clearance import guarded
 from sim.loop import run_episode
-from sim.randomize import RandomizeConfig
-from sim.scene import RenderConfig
-from sim.splits import SplitConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.render.film import PRETTY, Film
+from sim.scene.build import RenderConfig
 from sim.world import WorldConfig
 
 ACTS = ("expert", "nothing")

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 import mujoco
 import numpy as np
 
-from sim import clutter, randomize
 from sim.contract import LABELS
 from sim.errors import UserError, nearest
 from sim.kinematics import BenchKinematics, tool_down
-from sim.lens import degrade, noise_rng
-from sim.randomize import RandomizeConfig
-from sim.randomizer import Randomizer, lens_of
-from sim.renderer import Renderer, make_renderer
+from sim.randomize.apply import Randomizer, lens_of
+from sim.randomize.ranges import RandomizeConfig, draw
+from sim.randomize.splits import SplitConfig
+from sim.render.lens import degrade, noise_rng
+from sim.render.renderer import Renderer, make_renderer
 from sim.robot import FR3, Robot
-from sim.scene import RenderConfig, Scene, build_scene
-from sim.splits import SplitConfig
+from sim.scene import clutter
+from sim.scene.build import RenderConfig, Scene, build_scene
 from sim.tasks import TASKS, Task
 
 MAX_DRAWS = 20000  # of a split that admits few episodes
@@ -68,7 +68,7 @@ class World:
         for _ in range(MAX_DRAWS):
             layout = self.task.draw_layout(rng, ranges)
             layout |= clutter.draw(rng, ranges, layout)
-            draws = {**layout, **randomize.draw(rng, ranges, objects, targets), **layout}  # a task's own word stands
+            draws = {**layout, **draw(rng, ranges, objects, targets), **layout}  # a task's own word stands
             if self.config.split.admits(draws):
                 return draws
         raise UserError(

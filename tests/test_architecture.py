@@ -12,8 +12,9 @@ PACKAGES = ("sim", "policies", "rl", "real")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 320, 60  # lines
 NUMPY_FILES = (
-    "sim.contract", "sim.robot", "sim.errors", "sim.guard", "sim.servo", "sim.loop", "sim.config", "sim.results",
-    "sim.dataset", "sim.recorder", "sim.workers", "real.env", "real.driver", "real.session", "real.rollout",
+    "sim.contract", "sim.robot", "sim.errors", "sim.guard.motion_guard", "sim.servo", "sim.loop", "sim.config",
+    "sim.results", "sim.dataset.reader", "sim.dataset.recorder", "sim.workers", "real.env", "real.driver",
+    "real.session", "real.rollout",
 )  # fmt: skip
 # A finder that refuses, not None in sys.modules: scipy asks there whether an array is torch's.
 BLOCK = """

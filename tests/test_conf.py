@@ -24,7 +24,7 @@ from sim.config import CONF, load, typed
 from sim.errors import UserError
 from sim.expert_table import ExpertTableConfig
 from sim.guard_benchmark import GuardBenchmarkConfig
-from sim.randomize import RandomizeConfig, nominal
+from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
 from sim.view import ViewConfig
 

@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 
 from sim.hand import Hand
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.build import Scene
 from sim.tasks import fork, insert_peg, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack
 
 

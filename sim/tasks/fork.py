@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim import fixtures
 from sim.hand import Hand
-from sim.layout import draw_colours
-from sim.layout import stand as apply_layout
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene import fixtures
+from sim.scene.build import Scene
+from sim.scene.layout import draw_colours
+from sim.scene.layout import stand as apply_layout
 from sim.wording import say
 
 NAME = "fork"

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.fixtures import BOX, PARKED_M
 from sim.hand import FACES, Hand
-from sim.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s, stand
-from sim.parts import MAX_SCALE
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.build import Scene
+from sim.scene.fixtures import BOX, PARKED_M
+from sim.scene.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s, stand
+from sim.scene.parts import MAX_SCALE
 from sim.wording import say
 
 NAME = "insert_peg"

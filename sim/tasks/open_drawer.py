@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim import cabinet
-from sim.cabinet import stand as apply_layout
 from sim.hand import Hand
-from sim.layout import draw_colours
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene import cabinet
+from sim.scene.build import Scene
+from sim.scene.cabinet import stand as apply_layout
+from sim.scene.layout import draw_colours
 from sim.wording import say
 
 NAME = "open_drawer"

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim import cabinet
-from sim.cabinet import stand as apply_layout
 from sim.errors import UserError
 from sim.hand import Hand
-from sim.layout import draw_colours, draw_places, draw_shapes, half_height_m, is_held, speed_m_s, within_reach
-from sim.parts import MAX_SCALE
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
-from sim.shapes import SHAPES as KNOWN_SHAPES
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene import cabinet
+from sim.scene.build import Scene
+from sim.scene.cabinet import stand as apply_layout
+from sim.scene.layout import draw_colours, draw_places, draw_shapes, half_height_m, is_held, speed_m_s, within_reach
+from sim.scene.parts import MAX_SCALE
+from sim.scene.shapes import SHAPES as KNOWN_SHAPES
 from sim.tasks.open_drawer import add_targets
 from sim.wording import say
 

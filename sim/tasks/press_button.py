@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.fixtures import BOX, CYLINDER, PARKED_M
 from sim.hand import Hand
-from sim.layout import draw_colours, draw_places
-from sim.layout import stand as apply_layout
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.build import Scene
+from sim.scene.fixtures import BOX, CYLINDER, PARKED_M
+from sim.scene.layout import draw_colours, draw_places
+from sim.scene.layout import stand as apply_layout
 from sim.wording import say
 
 NAME = "press_button"

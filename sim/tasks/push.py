@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim import fixtures
 from sim.hand import HALF_TURNS, Hand
-from sim.layout import draw_colours, draw_places, half_height_m, speed_m_s, within_reach
-from sim.layout import stand as apply_layout
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene import fixtures
+from sim.scene.build import Scene
+from sim.scene.layout import draw_colours, draw_places, half_height_m, speed_m_s, within_reach
+from sim.scene.layout import stand as apply_layout
 from sim.wording import say
 
 NAME = "push"

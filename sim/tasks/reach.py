@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim import fixtures
-from sim.fixtures import PLATE_TOP_M
 from sim.hand import Hand
-from sim.layout import draw_colours, draw_places
-from sim.layout import stand as apply_layout
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene import fixtures
+from sim.scene.build import Scene
+from sim.scene.fixtures import PLATE_TOP_M
+from sim.scene.layout import draw_colours, draw_places
+from sim.scene.layout import stand as apply_layout
 from sim.wording import say
 
 NAME = "reach"

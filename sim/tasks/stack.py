@@ -6,10 +6,10 @@ import mujoco
 import numpy as np
 
 from sim.hand import Hand
-from sim.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s
-from sim.layout import stand as apply_layout
-from sim.randomize import RandomizeConfig
-from sim.scene import Scene
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.build import Scene
+from sim.scene.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s
+from sim.scene.layout import stand as apply_layout
 from sim.wording import say
 
 NAME = "stack"

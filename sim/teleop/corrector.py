@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.dh import frames, jacobian
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.robot import Robot
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sim.contract import Feedback, Observation
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.loop import Recorder
 
 HOST = "127.0.0.1"

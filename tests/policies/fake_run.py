@@ -10,9 +10,9 @@ from rl.label import advantages_name
 from rl.options import RecapConfig
 from rl.report import write_report
 from sim import results
-from sim.dataset import Dataset, write_sidecar
-from sim.film import write_mp4
+from sim.dataset.reader import Dataset, write_sidecar
 from sim.provenance import provenance
+from sim.render.film import write_mp4
 
 TAG = "round_1"
 VALUE = {

@@ -12,8 +12,8 @@ from policies.fusion import TEXT_WIDTH, FusionConfig
 from policies.train import OptimConfig
 from policies.vla import Batch, SmallVla, VlaConfig
 from sim.contract import LABELS
-from sim.dataset import Dataset, DatasetWriter, Episode
-from sim.recorder import FLAGS, FPS, features
+from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.recorder import FLAGS, FPS, features
 from sim.robot import FR3
 
 SIZE = (32, 32)

@@ -10,7 +10,7 @@ import pytest
 from policies import features
 from policies.features import FeatureCache, cache_features
 from policies.vision import FrozenVision
-from sim.dataset import Column, Dataset, DatasetWriter, Episode, Features
+from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features
 from sim.errors import UserError
 
 CAMERAS = ("front", "wrist")

@@ -15,7 +15,7 @@ from policies.condition import Indicator
 from policies.data import Source
 from policies.train import TrainConfig, Trainer, fit, learning_rate
 from sim.contract import CONTRACT_VERSION
-from sim.dataset import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
+from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
 from sim.errors import UserError
 
 

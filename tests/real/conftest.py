@@ -5,7 +5,7 @@ import functools
 import pytest
 from running import Running
 
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from real.calibration_excitation import multisine
-from real.calibration_log import MotionLog
-from real.controller import Controller
-from real.twin import Twin
+from real.calibration.excitation import multisine
+from real.calibration.log import MotionLog
+from real.emulation.controller import Controller
+from real.emulation.twin import Twin
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
-from sim.randomize import RandomizeConfig, nominal
+from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.servo import Servo
 from sim.world import World, WorldConfig
 

@@ -6,11 +6,11 @@ import types
 import numpy as np
 
 from real.bench import EmulatedBench
-from real.camera import EmulatorCamera
+from real.cameras.camera import EmulatorCamera
 from real.driver import FairinoDriver, Ports
+from real.emulation.launch import PORTS
 from real.emulator import Emulator, EmulatorConfig
 from real.env import RobotEnv
-from real.launch import PORTS
 from sim.contract import Observation
 from sim.robot import FR3
 

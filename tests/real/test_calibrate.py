@@ -7,15 +7,15 @@ import pytest
 import yaml
 
 from real.calibrate import CalibrateConfig
-from real.calibration_delay import camera_delay, gripper_travel, tracking_delay_s
-from real.calibration_excitation import multisine
-from real.calibration_log import UNCOUNTED, MotionLog, on_cycles
-from real.calibration_posterior import Estimate, randomization
-from real.camera import Frame
+from real.calibration.delay import camera_delay, gripper_travel, tracking_delay_s
+from real.calibration.excitation import multisine
+from real.calibration.log import UNCOUNTED, MotionLog, on_cycles
+from real.calibration.posterior import Estimate, randomization
+from real.cameras.camera import Frame
 from sim.config import typed
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.errors import UserError
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.robot import FR3
 
 CYCLES = 600
@@ -145,10 +145,10 @@ def test_a_slip_in_the_options_is_named(option, named):
 def test_what_is_missing_is_one_clear_error(monkeypatch):
     from mujoco import sysid
 
-    from real.calibration_dynamics import fit_dynamics, load_sysid
+    from real.calibration.dynamics import fit_dynamics, load_sysid
 
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    from real.calibration_board import load_opencv
+    from real.calibration.board import load_opencv
 
     with pytest.raises(UserError, match="opencv-python-headless"):
         load_opencv()

@@ -8,14 +8,14 @@ from hidden_arm import hidden_log, hidden_world
 
 from real.bench import EmulatedBench
 from real.calibrate import CalibrateConfig, calibrate
-from real.calibration_board import BOARD_POS_W, WithBoard, base_from_board
-from real.calibration_camera import calibrate_hand_eye, calibrate_lens, find_board
-from real.calibration_log import on_cycles
-from real.calibration_views import WristCamera
-from real.launch import EmulatorProcess
+from real.calibration.board import BOARD_POS_W, WithBoard, base_from_board
+from real.calibration.camera import calibrate_hand_eye, calibrate_lens, find_board
+from real.calibration.log import on_cycles
+from real.calibration.views import WristCamera
+from real.emulation.launch import EmulatorProcess
 from real.session import RobotConfig
 from sim.robot import FR3
-from sim.scene import RenderConfig
+from sim.scene.build import RenderConfig
 from sim.tasks import TASKS
 from sim.world import World, WorldConfig
 
@@ -24,7 +24,7 @@ SHARE = 0.1  # the bar: a tenth
 
 def test_dynamics_of_a_hidden_arm_from_eight_seconds():
     pytest.importorskip("plotly", reason="needs mujoco[sysid]")
-    from real.calibration_dynamics import fit_dynamics
+    from real.calibration.dynamics import fit_dynamics
 
     world = hidden_world(
         0, joint_damping=(0.6, 1.6), joint_friction_nm=(0.3, 1.5), joint_armature=(0.7, 1.6), servo_gain=(0.6, 1.3),

@@ -12,16 +12,16 @@ import pytest
 from running import Swing
 from waiting import wait_for
 
-import real.camera
-import real.camera_realsense
-import real.camera_usb
-from real.camera import Frame, GrabbedCamera, taken_s
-from real.camera_realsense import RealsenseCamera
-from real.camera_usb import UvcCamera
+import real.cameras.camera
+import real.cameras.realsense
+import real.cameras.usb
+from real.cameras.camera import Frame, GrabbedCamera, taken_s
+from real.cameras.realsense import RealsenseCamera
+from real.cameras.usb import UvcCamera
 from real.faults import RobotSilent
 from real.session import RobotConfig, _cameras
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.loop import run_episode
 from sim.robot import FR3
 
@@ -77,8 +77,8 @@ def cv2(monkeypatch):
         **names, VideoCapture=capture, cvtColor=lambda picture, code: picture[..., ::-1], opened=opened,
         resize=lambda image, size, interpolation: np.ascontiguousarray(image[: size[1], : size[0]]),
     )  # fmt: skip
-    monkeypatch.setattr(real.camera_usb, "_opencv", lambda: module)
-    monkeypatch.setattr(real.camera_usb, "SETTLE_S", 0.05)
+    monkeypatch.setattr(real.cameras.usb, "_opencv", lambda: module)
+    monkeypatch.setattr(real.cameras.usb, "SETTLE_S", 0.05)
     return module
 
 
@@ -113,7 +113,7 @@ def test_a_camera_that_is_not_there_closes_the_others(cv2):
 
 
 def test_an_unplugged_usb_camera_is_an_error_and_not_an_old_picture(cv2, monkeypatch):
-    monkeypatch.setattr(real.camera, "SILENCE_S", 0.2)
+    monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.2)
     camera = UvcCamera("front", 0, 96, 96)
     camera.latest()
     cv2.opened[0].plugged = False
@@ -186,13 +186,13 @@ def realsense(monkeypatch):
         format=types.SimpleNamespace(rgb8="rgb8"), timestamp_domain=types.SimpleNamespace(hardware_clock="hardware"),
         frame_metadata_value=types.SimpleNamespace(actual_exposure="exposure"), log=log,
     )  # fmt: skip
-    monkeypatch.setattr(real.camera_realsense, "_library", lambda: module)
-    monkeypatch.setattr(real.camera_realsense, "SETTLE_S", 0.05)
+    monkeypatch.setattr(real.cameras.realsense, "_library", lambda: module)
+    monkeypatch.setattr(real.cameras.realsense, "SETTLE_S", 0.05)
     return log
 
 
 def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
-    monkeypatch.setattr(real.camera, "SILENCE_S", 0.3)
+    monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.3)
     both = {"front": "realsense:0123", "wrist": "realsense"}
     cameras = _cameras(RobotConfig(kind="fr3", instruction="go", cameras=both), (96, 96))
     assert realsense["serial"] == "0123"

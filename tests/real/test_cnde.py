@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real import cnde
+from real.wire import cnde
 from sim.errors import UserError
 
 # Offsets in the data of the SDK's default recipe, as recorded from its configuration frame.

@@ -11,11 +11,11 @@ from waiting import wait_for
 
 from real.driver import FairinoDriver, Ports
 from real.faults import RobotFault, RobotSilent
-from real.rpc import RpcLink
-from real.state_link import StateLink
-from real.state_ports import LegacyPort
 from real.stream import ServoStream
-from real.wire import encode
+from real.wire.rpc import RpcLink
+from real.wire.state_frame import encode
+from real.wire.state_link import StateLink
+from real.wire.state_ports import LegacyPort
 from sim.robot import FR3
 
 

@@ -10,12 +10,12 @@ import pytest
 from running import HOST, Running
 from waiting import wait_for
 
-from real import kinematics
-from real.accidents import Planned, read_script
+from real.emulation import kinematics
+from real.emulation.accidents import Planned, read_script
+from real.emulation.launch import PORTS
 from real.emulator import Emulator, EmulatorConfig
 from real.faults import RobotFault
-from real.launch import PORTS
-from real.rpc import RpcLink
+from real.wire.rpc import RpcLink
 from sim.errors import UserError
 from sim.robot import FR3
 

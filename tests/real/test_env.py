@@ -8,13 +8,13 @@ import pytest
 from running import HOST, Swing
 
 from real.bench import EmulatedBench, OperatorBench, Outcome, Task
-from real.camera import EmulatorCamera, fit
+from real.cameras.camera import EmulatorCamera, fit
 from real.env import RobotEnv
 from real.faults import RobotFault, RobotSilent
 from real.lines import LineClient
 from sim.env import GymEnv
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.loop import run_episode
 from sim.robot import FR3
 

@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from real import kinematics
+from real.emulation import kinematics
 from sim.robot import FR3
 
 LOW, HIGH = np.rad2deg(FR3.position_min_rad), np.rad2deg(FR3.position_max_rad)

@@ -19,7 +19,7 @@ from running import HOST
 
 from real.faults import RobotFault
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.robot import FR3
 
 DISTRIBUTION = Path(__file__).resolve().parents[2] / "real" / "lerobot_robot_fairino_fr3"

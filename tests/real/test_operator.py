@@ -18,13 +18,13 @@ from running import HOST, Running, Swing
 from scripted import ScriptedOperator
 from waiting import wait_for
 
+from real.emulation.launch import EmulatorProcess
 from real.ending import Ending
-from real.launch import EmulatorProcess
 from real.lines import LineClient
 from real.rollout import RolloutConfig, rollout
 from real.session import RobotConfig
 from rl.pool import open_pool
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
@@ -34,10 +34,10 @@ PROGRAM_S = 200.0  # torch alone takes a minute to import on a busy machine
 # The real program, but the policy: it swings joint 1, and the limits are patient with a busy test machine.
 STUB = """
 import functools, types
-import real.driver, real.watchdog, real.servo_link, real.player
+import real.driver, real.watchdog, real.wire.servo_link, real.player
 from running import Swing
-from sim.guard import MotionGuard
-real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.servo_link.TAKEN_S = 2.0
+from sim.guard.motion_guard import MotionGuard
+real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.wire.servo_link.TAKEN_S = 2.0
 real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=5.0)
 def load_agent(root, indicator, guidance):
     agent = Swing(({height}, {width}))

@@ -7,17 +7,17 @@ import pytest
 from planting import PLANTS
 
 from real.parity import STATE, Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
-from real.parity_pictures import correlation
-from real.parity_recording import ACTION, Recording, Take, read_recording
-from real.parity_view import ModelView
-from sim.clearance import guarded
+from real.pitfalls.pictures import correlation
+from real.pitfalls.recording import ACTION, Recording, Take, read_recording
+from real.pitfalls.view import ModelView
 from sim.contract import POLICY_PERIOD_S
-from sim.dataset import DatasetWriter
+from sim.dataset.reader import DatasetWriter
+from sim.dataset.recorder import FPS, EpisodeRecorder, features
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import run_episode
-from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.world import WorldConfig
 

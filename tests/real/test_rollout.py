@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
+from real.emulation.launch import EmulatorProcess
 from real.faults import RobotFault, RobotSilent
-from real.launch import EmulatorProcess
 from real.options import parse_options
 from real.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.session import RobotConfig
 from sim.config import load, typed
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 from sim.robot import FR3
 

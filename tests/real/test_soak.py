@@ -7,10 +7,10 @@ import pytest
 from running import Running
 
 from real.driver import FairinoDriver
-from real.framing import FrameCutter
 from real.soak import SoakConfig, main, report
 from real.soak_frames import soak_frames
 from real.soak_trials import Soak
+from real.wire.framing import FrameCutter
 from sim.errors import UserError
 
 
@@ -62,7 +62,7 @@ def test_a_driver_that_does_not_stop_is_found_out(monkeypatch):
 
 
 def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):
-    monkeypatch.setattr("real.wire.FrameStream.is_good", lambda self, frame: True)
+    monkeypatch.setattr("real.wire.state_frame.FrameStream.is_good", lambda self, frame: True)
     assert soak_frames(50, 0).wrong
     monkeypatch.undo()
     monkeypatch.setattr(FrameCutter, "_skip", lambda self, count: self._buffer.clear())
@@ -70,7 +70,7 @@ def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):
 
 
 def test_a_stream_that_is_too_fast_is_found_out(monkeypatch):
-    monkeypatch.setattr("real.witness.TOLERANCE_DEG", -0.2)
+    monkeypatch.setattr("real.emulation.witness.TOLERANCE_DEG", -0.2)
     soak = soak_some(2, ("late", "jitter"))
     assert any("faster than a policy may go" in text for text in soak.tally.wrong)
 

@@ -8,8 +8,8 @@ from running import Running
 from waiting import wait_for
 
 from real.faults import RobotFault, RobotSilent
-from real.servo_link import UdpServo
 from real.stream import ServoStream
+from real.wire.servo_link import UdpServo
 from sim.errors import UserError
 
 
@@ -118,7 +118,7 @@ def test_udp_is_chosen_by_release_and_rpc_can_be_asked_for(running):
 
 
 def test_datagrams_that_do_not_arrive_end_the_stream(stream, running, monkeypatch):
-    monkeypatch.setattr("real.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.wire.servo_link.TAKEN_S", 0.2)
     running.emulator.accidents.cause("lost_udp", 1.0)
     wait_for(lambda: not stream.running)
     assert "does not arrive" in str(stream.error)
@@ -137,7 +137,7 @@ def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
 
 
 def test_a_controller_that_takes_no_datagrams_is_refused_before_motion(driver, running, monkeypatch):
-    monkeypatch.setattr("real.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.wire.servo_link.TAKEN_S", 0.2)
     running.emulator.accidents.cause("lost_udp", 1.0)
     driver.power_on()
     with pytest.raises(RobotFault, match="robot.servo=rpc"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.dataset import Column, DatasetWriter, Episode, Features
+from sim.dataset.reader import Column, DatasetWriter, Episode, Features
 
 FEATURES = Features((), (0, 0), {"observation.state": Column("float32", (7,)), "intervention": Column("bool")})
 LIMIT = {"pick_place": 100}

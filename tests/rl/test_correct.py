@@ -11,10 +11,10 @@ from rl import correct
 from rl.correct import CorrectConfig
 from rl.pool import Corrections, open_pool
 from rl.rollouts import Behaviour
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
-from sim.randomize import nominal
-from sim.scene import RenderConfig
+from sim.randomize.ranges import nominal
+from sim.scene.build import RenderConfig
 from sim.teleop.device import TOP_SPEED_M_S, Command
 
 TAKES_OVER_AT = 6

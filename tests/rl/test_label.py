@@ -8,7 +8,7 @@ from outcome_examples import LIMIT, write_dataset
 
 from rl.label import LabelConfig, advantages_name, label, positive_table, targets, write_labels
 from rl.pool import open_pool
-from sim.dataset import read_sidecar, sidecar_provenance
+from sim.dataset.reader import read_sidecar, sidecar_provenance
 from sim.errors import UserError
 
 CONFIG = LabelConfig(lookahead_steps=10)

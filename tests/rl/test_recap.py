@@ -21,7 +21,7 @@ from rl.pool import open_pool
 from rl.value import ValueConfig, ValueHead
 from rl.value_files import read_about, save_value
 from sim.config import CONF
-from sim.dataset import Dataset, read_sidecar
+from sim.dataset.reader import Dataset, read_sidecar
 from sim.errors import UserError
 from sim.results import summary, write
 

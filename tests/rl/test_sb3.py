@@ -12,7 +12,7 @@ from rl.sb3 import PpoConfig, Sb3Config
 from rl.state_view import MAX_DELTA_RAD, ReachState
 from sim.errors import UserError
 from sim.kinematics import ToolKinematics
-from sim.randomize import nominal
+from sim.randomize.ranges import nominal
 from sim.robot import FR3
 from sim.world import WorldConfig
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
-from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import run_episode
 from sim.quality import CLEAN
 

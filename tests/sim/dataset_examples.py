@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sim.dataset import Column, Dataset, DatasetWriter, Episode, Features
-from sim.dataset_schema import data_path
+from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features
+from sim.dataset.schema import data_path
 
 FPS = 20
 SIZE = (48, 64)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.loop import EpisodeResult, run_episode
 from sim.quality import QualityConfig
-from sim.randomize import nominal
-from sim.scene import RenderConfig
+from sim.randomize.ranges import nominal
+from sim.scene.build import RenderConfig
 from sim.world import WorldConfig
 
 SMALL = RenderConfig(height=48, width=64)

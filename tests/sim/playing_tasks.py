@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
+from sim.guard.clearance import guarded
 from sim.kinematics import tool_down
 from sim.loop import EpisodeResult, run_episode
 from sim.quality import QualityConfig
-from sim.randomize import nominal
+from sim.randomize.ranges import nominal
 from sim.tasks import TASKS
 from sim.world import World, WorldConfig
 

@@ -17,10 +17,10 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all nodes on loopback; 
 
 from sim.cluster import RayPool
 from sim.collect import CollectConfig, ExpertPlayer
-from sim.dataset import Dataset
+from sim.dataset.reader import Dataset
 from sim.errors import UserError
 from sim.robot import FR3
-from sim.scene import RenderConfig
+from sim.scene.build import RenderConfig
 from sim.workers import Crew, play_all
 from sim.world import WorldConfig
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.dataset import Dataset
-from sim.dataset_rows import count_episodes
+from sim.dataset.reader import Dataset
+from sim.dataset.rows import count_episodes
 from sim.robot import FR3
 
 REPOSITORY = FR3.mjcf.parents[2]

@@ -15,8 +15,8 @@ from dataset_examples import (
     write,
 )
 
-from sim.dataset import Column, Dataset, Episode, Features
-from sim.dataset_schema import meta_path, video_path
+from sim.dataset.reader import Column, Dataset, Episode, Features
+from sim.dataset.schema import meta_path, video_path
 from sim.errors import UserError, nearest
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dataset_examples import check_holds, make_episode, open_writer, write
 
-from sim import dataset_files
-from sim.dataset import Dataset
-from sim.dataset_schema import data_path, meta_path, video_path
+from sim.dataset import files
+from sim.dataset.reader import Dataset
+from sim.dataset.schema import data_path, meta_path, video_path
 from sim.errors import UserError
 
 
@@ -37,7 +37,7 @@ def kill_at(monkeypatch, stage: int, before: bool) -> None:
             raise Killed
         unlink(path, missing_ok)
 
-    monkeypatch.setattr(dataset_files.os, "replace", dying_replace)
+    monkeypatch.setattr(files.os, "replace", dying_replace)
     monkeypatch.setattr(Path, "unlink", dead_unlink)
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_the_last_committed_episode(tmp_path, monkeypatch, st
 
     writer = open_writer(root)
     with monkeypatch.context() as patch:
-        patch.setattr(dataset_files.os, "fsync", full)
+        patch.setattr(files.os, "fsync", full)
         with pytest.raises(UserError, match="disk full"):
             writer.commit(make_episode(1, extra="x"))
     assert not data_path(root, 2).exists() and not video_path(root, "wrist", 2).exists()

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_examples import FPS, SIZE, make_episode, open_writer, write
 
-from sim.dataset import Dataset
-from sim.dataset_schema import IMAGE_PREFIX, data_path, video_path
+from sim.dataset.reader import Dataset
+from sim.dataset.schema import IMAGE_PREFIX, data_path, video_path
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dataset_examples import FPS, check_holds, coded_frames, make_episode, numbers_of, open_writer
 
-from sim.dataset import Dataset, Episode, encode_episode_videos, encode_video
+from sim.dataset.reader import Dataset, Episode, encode_episode_videos, encode_video
 from sim.errors import UserError
 
 

@@ -13,7 +13,7 @@ from sim.contract import POLICY_PERIOD_S
 from sim.env import STEPS_PER_ACTION, SimEnv
 from sim.errors import UserError
 from sim.robot import FR3
-from sim.scene import PHYSICS_DT_S
+from sim.scene.build import PHYSICS_DT_S
 from sim.world import WorldConfig
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)

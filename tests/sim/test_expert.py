@@ -5,9 +5,9 @@ import pytest
 from playing import PUSHED, CommandLog, play_expert
 
 from sim.contract import SERVO_PERIOD_S
+from sim.dataset.recorder import EpisodeRecorder
 from sim.env import SimEnv
 from sim.quality import CLEAN
-from sim.recorder import EpisodeRecorder
 from sim.robot import FR3
 
 UNSEEN = 700_000

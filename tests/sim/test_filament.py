@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sim.errors import UserError
-from sim.filament import FilamentRenderer
-from sim.photometry import develop
-from sim.scene import RenderConfig
-from sim.vulkan import INSTALL_VULKAN, check_vulkan
+from sim.render.filament import FilamentRenderer
+from sim.render.photometry import develop
+from sim.render.vulkan import INSTALL_VULKAN, check_vulkan
+from sim.scene.build import RenderConfig
 from sim.world import World
 
 HEIGHT, WIDTH = 72, 120
@@ -273,7 +273,7 @@ def test_more_light_is_never_shown_darker():
 
 @pytest.mark.parametrize("hide", [{"VK_DRIVER_FILES": "/nonexistent", "VK_ICD_FILENAMES": "/nonexistent"}])
 def test_without_a_driver_the_line_that_installs_it_is_named(hide):
-    code = "import sim; from sim.vulkan import check_vulkan; check_vulkan()"
+    code = "import sim; from sim.render.vulkan import check_vulkan; check_vulkan()"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **hide}, capture_output=True, text=True, timeout=300
     )
@@ -284,8 +284,8 @@ def test_without_a_driver_the_line_that_installs_it_is_named(hide):
 @needs_vulkan
 def test_a_program_that_ends_without_closing_ends_well_and_prints_nothing_of_its_own():
     code = (
-        "import sim; from sim.world import World; from sim.filament import FilamentRenderer;"
-        "from sim.scene import RenderConfig; world = World(); world.reset(0);"
+        "import sim; from sim.world import World; from sim.render.filament import FilamentRenderer;"
+        "from sim.scene.build import RenderConfig; world = World(); world.reset(0);"
         "renderer = FilamentRenderer(world.scene, RenderConfig());"
         "print(renderer.render('front', world.snapshot()).shape)"
     )

@@ -8,7 +8,7 @@ from playing_tasks import layouts, nominal_world, put_tool
 from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.expert import Expert
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.kinematics import ToolKinematics, tool_down
 from sim.loop import run_episode
 from sim.robot import FR3

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sim import motion_limits
 from sim.contract import POLICY_PERIOD_S, Observation
-from sim.guard import DISAGREEMENT_RAD, MotionGuard
-from sim.guard_fuzz import Tally, play
+from sim.guard import limits
+from sim.guard.fuzz import Tally, play
+from sim.guard.motion_guard import DISAGREEMENT_RAD, MotionGuard
 from sim.robot import FR3
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
@@ -270,7 +270,7 @@ def test_nothing_beyond_a_limit_leaves_in_a_million_actions():
 
 
 def test_the_fuzzer_sees_what_leaks(monkeypatch):
-    monkeypatch.setattr(motion_limits.MotionLimits, "next", lambda self, asked: (asked, ""))
+    monkeypatch.setattr(limits.MotionLimits, "next", lambda self, asked: (asked, ""))
     tally = fuzz(episodes=5, seed=0, servo_every=10)
     assert tally.beyond > 0 and tally.guard["acceleration"] > 1
 

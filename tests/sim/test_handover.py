@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scripted import ScriptedOperator
 
-from sim.clearance import guarded
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.clearance import guarded
+from sim.guard.motion_guard import MotionGuard
 from sim.kinematics import ToolKinematics
 from sim.loop import run_episode
 from sim.robot import FR3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from playing_tasks import expert_episode, layouts, nominal_world
 
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.world import World, WorldConfig
 
 TOP_M, HALF_M = 0.040, 0.035  # of a block and a peg at nominal size

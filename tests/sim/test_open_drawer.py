@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from playing import SMALL, play_expert
 
-from sim import cabinet
 from sim.env import SimEnv
 from sim.kinematics import tool_down
 from sim.quality import CLEAN, QualityConfig
-from sim.randomize import RandomizeConfig, nominal
+from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.scene import cabinet
 from sim.tasks import open_drawer
 from sim.world import World, WorldConfig
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from playing import SMALL, play_expert
 
-from sim import cabinet
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.layout import put_object
 from sim.quality import CLEAN
-from sim.randomize import RandomizeConfig, nominal
+from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.scene import cabinet
+from sim.scene.layout import put_object
 from sim.tasks import place_in_drawer
 from sim.world import World, WorldConfig
 

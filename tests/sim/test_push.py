@@ -7,7 +7,7 @@ from playing import SMALL, calm, play_expert
 
 from sim.env import SimEnv
 from sim.kinematics import tool_down
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.tasks import push
 from sim.world import World, WorldConfig
 

@@ -10,7 +10,7 @@ from sim.collect import CollectConfig
 from sim.config import CONF, load
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.randomize import Count, RandomizeConfig, Range, draw, nominal
+from sim.randomize.ranges import Count, RandomizeConfig, Range, draw, nominal
 from sim.world import World, WorldConfig
 
 OBJECTS, TARGETS = 5, 3

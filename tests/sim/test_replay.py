@@ -8,11 +8,11 @@ import pytest
 from playing import PUSHED, SMALL, play_expert
 
 from sim import replay
-from sim.dataset import Dataset, DatasetWriter
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import FPS, EpisodeRecorder, features
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.provenance import provenance
-from sim.recorder import FPS, EpisodeRecorder, features
 from sim.robot import FR3
 from sim.world import WorldConfig
 

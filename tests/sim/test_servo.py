@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.guard.stopping import servo_stop_rad
 from sim.kinematics import ToolKinematics
 from sim.robot import FR3
 from sim.servo import Servo
-from sim.stopping import servo_stop_rad
 
 LOW, HIGH = np.array(FR3.position_min_rad), np.array(FR3.position_max_rad)
 HOME = np.array(FR3.home_rad)

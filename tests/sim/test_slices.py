@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sim import randomize
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig, draw
 from sim.slices import Slice, axes, slices
 from sim.tasks.pick_place import draw_layout
 
@@ -13,7 +12,7 @@ RANGES = RandomizeConfig()
 
 def draws(n: int) -> list[dict]:
     rng = np.random.default_rng(0)
-    return [{**draw_layout(rng, RANGES), **randomize.draw(rng, RANGES, 3, 3)} for _ in range(n)]
+    return [{**draw_layout(rng, RANGES), **draw(rng, RANGES, 3, 3)} for _ in range(n)]
 
 
 def test_the_axis_that_decides_is_the_worst():

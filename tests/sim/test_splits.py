@@ -6,7 +6,7 @@ import pytest
 from sim.collect import CollectConfig
 from sim.config import load
 from sim.errors import UserError
-from sim.splits import AXES, PARTS, SplitConfig
+from sim.randomize.splits import AXES, PARTS, SplitConfig
 from sim.view import ViewConfig
 from sim.world import World, WorldConfig
 

@@ -8,7 +8,7 @@ from playing import SMALL, calm, play_expert
 from sim.env import SimEnv
 from sim.expert import Expert
 from sim.quality import CLEAN
-from sim.randomize import RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.tasks import stack
 from sim.world import World, WorldConfig
 

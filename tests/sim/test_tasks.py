@@ -10,9 +10,9 @@ from playing import SMALL, play_expert
 
 from sim.config import CONF, load
 from sim.env import SimEnv
-from sim.layout import COLOURS
-from sim.randomize import RandomizeConfig
-from sim.splits import SplitConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.scene.layout import COLOURS
 from sim.tasks import TASKS
 from sim.view import ViewConfig
 from sim.world import World, WorldConfig

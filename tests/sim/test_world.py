@@ -10,10 +10,10 @@ import pytest
 from playing import SMALL, calm
 
 from sim.errors import UserError
-from sim.fixtures import PLATE_TOP_M
 from sim.kinematics import tool_down
-from sim.layout import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
-from sim.randomize import RandomizeConfig, draw
+from sim.randomize.ranges import RandomizeConfig, draw
+from sim.scene.fixtures import PLATE_TOP_M
+from sim.scene.layout import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
 from sim.tasks.pick_place import MIN_GAP_M, SENTENCES, draw_layout
 from sim.world import World, WorldConfig
 

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 
 from sim.env import GymEnv, SimEnv
-from sim.scene import RenderConfig
+from sim.scene.build import RenderConfig
 from sim.world import WorldConfig
 
 PACKAGE = "lerobot_robot_fairino_fr3"

@@ -12,7 +12,7 @@ from real.env import RobotEnv
 from real.session import open_robot
 from sim.contract import Observation, check_action
 from sim.errors import UserError
-from sim.guard import MotionGuard
+from sim.guard.motion_guard import MotionGuard
 from sim.robot import FR3
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""What `real.calibrate` moves, looks at and fits."""

@@ -1,0 +1,202 @@
+"""Joint friction, damping, armature, servo gain, payload and delay, fitted to logged motion with `mujoco.sysid`.
+
+The log is cut into short segments. Each is simulated from its first measured state with the commands that the
+controller held, on the bare arm, with the numbers that the simulator randomizes; least squares on the joint angles.
+The covariance lets residuals within a segment depend on one another (sandwich, clustered by segment): neighbouring
+samples of an arm are far from independent, and counting them as such would make the estimate look surer than it is.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from real.calibration.log import CycleLog
+from real.calibration.posterior import Estimate
+from sim.contract import SERVO_PERIOD_S
+from sim.errors import UserError
+from sim.randomize.arm_dynamics import ArmDynamics
+from sim.robot import Robot
+from sim.scene.build import PHYSICS_DT_S
+
+SEGMENT_CYCLES = 200  # 1.6 s
+SETTLE_CYCLES = 50  # not compared: until the first state no longer matters, and the longest delay
+TRUSTED = 0.3  # of a segment's cycles, at least
+MAX_DELAY_S = 0.2
+RESIDUAL_UNIT_RAD = 1e-3
+STEP = 1e-4  # of finite differences: above the solver's tolerance
+MAX_ITERATIONS = 25
+STEPS = round(SERVO_PERIOD_S / PHYSICS_DT_S)
+
+
+def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = None) -> dict[str, Estimate]:
+    """Estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one a joint.
+
+    action_delay_s is counted from sending a command, controller_delay_s from the cycle in which the controller is said
+    to take it up (exact where it counts commands). UserError without mujoco[sysid] or with too short a log.
+    """
+    sysid = load_sysid()
+    arm = BareArm(robot)
+    segments = [segment for log in logs for segment in _segments(log)]
+    if len(segments) < 4:
+        length_s = SEGMENT_CYCLES * SERVO_PERIOD_S
+        raise UserError(f"{len(segments)} segments of {length_s:g} s of undisturbed motion, at least 4 are needed")
+    parameters = _parameters(sysid, robot.joints)
+    residual = sysid.build_residual_fn(
+        models_sequences=[_sequences(sysid, arm, segments)],
+        build_model=lambda parameters, spec: arm.model_with(_values(parameters)),
+        modify_residual=_compare,
+        resample_true=False,
+        **({"n_threads": threads} if threads else {}),
+    )
+    fitted, result = sysid.optimize(
+        parameters, residual, optimizer="mujoco", verbose=False, max_iters=MAX_ITERATIONS, eps=STEP, x_scale="jac",
+        xtol=1e-5,
+    )  # fmt: skip
+    rows = np.stack(residual(result.x, fitted.copy())[0], axis=-1).reshape(-1, len(segments))
+    covariance = _clustered_covariance(np.asarray(result.jac), rows)
+    estimates = _estimates(fitted, np.sqrt(np.diag(covariance)))
+    taken_s = float(np.mean([log.latency_s for log in logs]))
+    lag_s = estimates.pop("lag_s")
+    return {**estimates, "controller_delay_s": lag_s, "action_delay_s": Estimate(lag_s.mean + taken_s, lag_s.std)}
+
+
+class BareArm:
+    """The arm alone, gripper open and rigid: nothing to touch, six degrees of freedom, the simulator's options."""
+
+    def __init__(self, robot: Robot):
+        spec = mujoco.MjSpec.from_file(str(robot.mjcf))
+        spec.option.timestep = PHYSICS_DT_S
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        arm = set(robot.joint_names)
+        for kind in (spec.keys, spec.equalities, spec.tendons, spec.geoms, spec.meshes, spec.excludes):
+            for part in list(kind):
+                spec.delete(part)
+        for part in [*spec.actuators, *spec.joints]:
+            if part.name not in arm:
+                spec.delete(part)
+        for joint in robot.joint_names:
+            spec.add_sensor(
+                name=joint, type=mujoco.mjtSensor.mjSENS_JOINTPOS, objtype=mujoco.mjtObj.mjOBJ_JOINT, objname=joint
+            )
+        self.spec = spec
+        self._model = spec.compile()
+        self._dynamics = ArmDynamics(self._model, robot)
+        self._scratch = mujoco.MjData(self._model)
+
+    def model_with(self, values: dict) -> mujoco.MjModel:
+        """A model of its own with the given dynamics."""
+        model = copy.copy(self._model)
+        self._dynamics.apply(model, values)
+        mujoco.mj_setConst(model, self._scratch)
+        return model
+
+
+def load_sysid() -> Any:
+    """`mujoco.sysid`. UserError where its dependencies are missing."""
+    from mujoco import sysid
+
+    if not hasattr(sysid, "optimize"):
+        raise UserError("fitting the dynamics needs mujoco.sysid; install it with: pip install 'mujoco[sysid]==4.0.0'")
+    return sysid
+
+
+def _parameters(sysid: Any, joints: int) -> Any:
+    """Where the search begins and what it may find; lag_ms in ms, so that all are of one size."""
+    each = np.ones(joints)
+    found = sysid.ParameterDict()
+    found.add(sysid.Parameter("joint_damping", each, 0.05 * each, 20 * each))
+    found.add(sysid.Parameter("joint_friction_nm", 0.3 * each, 0 * each, 20 * each))
+    found.add(sysid.Parameter("joint_armature", 1.0, 0.1, 10.0))
+    found.add(sysid.Parameter("servo_gain", 1.0, 0.1, 5.0))
+    found.add(sysid.Parameter("payload_kg", 0.1, 0.0, 3.0))
+    found.add(sysid.Parameter("lag_ms", 4.0, -20.0, 1e3 * MAX_DELAY_S))
+    return found
+
+
+def _values(parameters: Any) -> dict:
+    vector = ("joint_damping", "joint_friction_nm")
+    values = {name: parameters[name].value for name in vector}
+    return values | {name: float(parameters[name].value[0]) for name in ("joint_armature", "servo_gain", "payload_kg")}
+
+
+def _segments(log: CycleLog) -> list[CycleLog]:
+    """Pieces of SEGMENT_CYCLES that begin with a measured state and that can be trusted in parts."""
+    present = np.isfinite(log.joints_rad[:, 0])
+    pieces, begin = [], 0
+    while begin + SEGMENT_CYCLES <= len(present):
+        piece = slice(begin, begin + SEGMENT_CYCLES)
+        if not present[begin]:
+            begin += 1
+            continue
+        if log.trusted[piece].mean() >= TRUSTED:
+            parts = (log.command_rad, log.joints_rad, log.joints_rad_s, log.trusted)
+            pieces.append(CycleLog(*(part[piece] for part in parts), log.latency_s))
+        begin += SEGMENT_CYCLES
+    return pieces
+
+
+def _sequences(sysid: Any, arm: BareArm, segments: list[CycleLog]) -> Any:
+    """The segments as sysid wants them: a first state, commands at every physics step, measurements every cycle."""
+    model = arm.spec.compile()
+    joints = {name: (sysid.SignalType.MjSensor, np.array([i])) for i, name in enumerate(_sensor_names(model))}
+    starts, controls, measured = [], [], []
+    for segment in segments:
+        starts.append(sysid.create_initial_state(model, segment.joints_rad[0], segment.joints_rad_s[0]))
+        # The first state is the end of the first cycle. sysid drops the last control.
+        command = np.repeat(segment.command_rad[1:], STEPS, axis=0)
+        command = np.concatenate([command, command[-1:]])
+        controls.append(sysid.TimeSeries(np.arange(len(command)) * PHYSICS_DT_S, command))
+        times = np.arange(1, SEGMENT_CYCLES) * SERVO_PERIOD_S
+        seen = np.where(segment.trusted[:, None], segment.joints_rad, np.nan)
+        measured.append(sysid.TimeSeries(times, seen[1:], joints))
+    names = [f"segment_{i}" for i in range(len(segments))]
+    return sysid.ModelSequences("arm", arm.spec, names, starts, controls, measured)
+
+
+def _sensor_names(model: mujoco.MjModel) -> list[str]:
+    return [model.sensor(i).name for i in range(model.nsensor)]
+
+
+def _compare(parameters: Any, predicted: Any, measured: Any, model: mujoco.MjModel, *_, state: np.ndarray):
+    """Predicted minus measured joints (T, joints), the prediction late by the lag; nothing where there are doubts."""
+    del predicted
+    path_rad = state[:, 1 : 1 + model.nq]  # after the time; row i at the end of physics step i + 1
+    at = np.arange(SETTLE_CYCLES, SEGMENT_CYCLES - 4)
+    step = at * STEPS - 1 - float(parameters["lag_ms"].value[0]) * 1e-3 / PHYSICS_DT_S
+    late_rad = _interpolated(path_rad, step)
+    seen_rad = measured.data[at - 1]
+    residual = np.where(np.isfinite(seen_rad), late_rad - seen_rad, 0.0) / RESIDUAL_UNIT_RAD
+    return residual, measured, measured
+
+
+def _interpolated(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows at fractional numbers `at`, by the parabola through the three nearest."""
+    middle = np.clip(np.rint(at).astype(int), 1, len(rows) - 2)
+    x = (at - middle)[:, None]
+    before, here, after = rows[middle - 1], rows[middle], rows[middle + 1]
+    return here + x * (after - before) / 2 + x * x * (before - 2 * here + after) / 2
+
+
+def _clustered_covariance(jacobian: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """Sandwich covariance (n, n) of least squares; `residuals` (rows, clusters), `jacobian` (rows * clusters, n).
+
+    (J'J)^-1 (sum over clusters of J_c' r_c r_c' J_c) (J'J)^-1 * c / (c - 1): Cameron and Miller, 2015, eq. 11.
+    """
+    clusters = residuals.shape[1]
+    by_cluster = jacobian.reshape(clusters, -1, jacobian.shape[1])
+    scores = np.einsum("crn,rc->cn", by_cluster, residuals)
+    bread = np.linalg.pinv(jacobian.T @ jacobian)
+    return bread @ (scores.T @ scores) @ bread * clusters / (clusters - 1)
+
+
+def _estimates(fitted: Any, std: np.ndarray) -> dict[str, Estimate]:
+    found, first = {}, 0
+    for name, parameter in fitted.parameters.items():
+        part = slice(first, first := first + parameter.size)
+        mean, spread = parameter.value.flatten(), std[part]
+        found[name] = Estimate(mean, spread) if parameter.size > 1 else Estimate(float(mean[0]), float(spread[0]))
+    lag_ms = found.pop("lag_ms")
+    return {**found, "lag_s": Estimate(lag_ms.mean * 1e-3, lag_ms.std * 1e-3)}

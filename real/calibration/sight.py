@@ -1,0 +1,85 @@
+"""Takes the pictures that calibrate the cameras: the arm goes about the board, both cameras look at every stop."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from real.calibration.board import SQUARE_M, SQUARES, board_picture, load_opencv
+from real.calibration.camera import View, board_pose, calibrate_hand_eye, calibrate_lens, find_board
+from real.calibration.motion import GuardedArm
+from real.calibration.posterior import Estimate
+from real.calibration.views import WristCamera, front_terms
+from real.env import RobotEnv
+from sim.errors import UserError
+
+STILL_S = 0.6  # at every stop, before the picture: longer than any picture is late
+
+
+def write_board(path: Path) -> None:
+    """The board as a picture to print."""
+    load_opencv().imwrite(str(path), board_picture())
+
+
+def calibrate_cameras(
+    env: RobotEnv, arm: GuardedArm, say: Callable[[str], None]
+) -> tuple[dict[str, Estimate], dict[str, dict]]:
+    """The cameras' terms, and for each camera lens and place as plain numbers. UserError when the board is not seen."""
+    wrist, home = WristCamera(env.robot), np.array(env.robot.home_rad)
+    arm.go(home)
+    arm.hold(STILL_S)
+    first = find_board(env.cameras["wrist"].latest().image)
+    if first is None:
+        raise UserError("the wrist camera does not see the calibration board from the home pose; lay it under it")
+    views, tools, front, size = _go_about(env, arm, wrist, _board_middle(wrist, env, first, home))
+    lens = calibrate_lens(views, *size["wrist"])
+    mount, lens, base_from_board = calibrate_hand_eye(views, tools, lens, wrist.tool_from_camera)
+    say(f"wrist camera: {len(views)} pictures, corners within {lens.rms_px:.2f} px")
+    estimates = wrist.terms(mount, lens)
+    cameras = {"wrist": _plain(lens, mount.pose, "tool_from_camera")}
+    if front is None:
+        say("the front camera does not see the board: it stays as it was designed")
+        return estimates, cameras
+    front_lens = calibrate_lens([front], *size["front"])
+    base_from_camera = base_from_board @ np.linalg.inv(board_pose(front, front_lens))
+    say(f"front camera: {len(front.seen_px)} corners within {front_lens.rms_px:.2f} px")
+    # One look: along the line of sight its place is as sure as its focal length.
+    far_m = float(np.linalg.norm(base_from_camera[:3, 3] - base_from_board[:3, 3]))
+    pos_std_m = np.full(3, far_m * front_lens.focal_std_px / front_lens.matrix[1, 1])
+    estimates |= front_terms(base_from_camera, front_lens, pos_std_m)
+    return estimates, cameras | {"front": _plain(front_lens, base_from_camera, "base_from_camera")}
+
+
+def _board_middle(wrist: WristCamera, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
+    """(3,) where the board's middle is, by the camera as designed, base frame."""
+    height, width = env.cameras["wrist"].latest().image.shape[:2]
+    pose = (
+        wrist.tool_pose(joints_rad) @ wrist.tool_from_camera @ board_pose(view, calibrate_lens([view], height, width))
+    )
+    return pose[:3, :3] @ (np.array([*SQUARES, 0]) * SQUARE_M / 2) + pose[:3, 3]
+
+
+def _go_about(env: RobotEnv, arm: GuardedArm, wrist: WristCamera, middle_b: np.ndarray):
+    """(views, tool poses) of the wrist camera, the front camera's best view or None, and (height, width) by camera."""
+    views, tools, size = [], [], {}
+    front: View | None = None
+    for joints_rad in wrist.looks(middle_b, np.array(env.robot.home_rad)):
+        arm.go(joints_rad)
+        arm.hold(STILL_S)
+        pictures = {name: camera.latest().image for name, camera in env.cameras.items()}
+        size = {name: picture.shape[:2] for name, picture in pictures.items()}
+        if (seen := find_board(pictures["wrist"])) is not None:
+            views.append(seen)
+            tools.append(wrist.tool_pose(env.driver.state()[0][:-1].astype(float)))
+        ahead = find_board(pictures["front"])
+        if ahead is not None and (front is None or len(ahead.seen_px) > len(front.seen_px)):
+            front = ahead
+    return views, tools, front, size
+
+
+def _plain(lens, pose: np.ndarray, frame: str) -> dict:
+    """As JSON knows it."""
+    return {
+        "matrix": lens.matrix.tolist(), "distortion": lens.distortion.tolist(), "height": lens.height,
+        "width": lens.width, "fovy_deg": lens.fovy_deg, "rms_px": lens.rms_px, frame: pose.tolist(),
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Cameras of the bench: what gives the newest picture."""

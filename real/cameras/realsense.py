@@ -1,0 +1,83 @@
+"""The colour picture of an Intel RealSense camera through the maker's library."""
+
+import time
+
+import numpy as np
+from PIL import Image
+
+from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
+from real.faults import RobotSilent
+from sim.errors import UserError
+
+PREFIX = "realsense"  # robot.cameras.front=realsense:SERIAL, or realsense for the only one
+COLUMNS, ROWS, RATE_HZ = 640, 480, 30
+WAIT_MS = 200
+
+
+class RealsenseCamera(GrabbedCamera):
+    """One camera by serial number ("" for the only one), its exposure and white balance fixed.
+
+    exposure: us; None keeps what the automatic found in its first second.
+    """
+
+    def __init__(self, name: str, serial: str, height: int, width: int, exposure: float | None = None):
+        self._rs = _library()
+        self._size = height, width
+        self._pipeline, wanted = self._rs.pipeline(), self._rs.config()
+        if serial:
+            wanted.enable_device(serial)
+        wanted.enable_stream(self._rs.stream.color, COLUMNS, ROWS, self._rs.format.rgb8, RATE_HZ)
+        try:
+            profile = self._pipeline.start(wanted)
+        except RuntimeError as error:
+            raise RobotSilent(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
+        self._fix_light(profile.get_device().first_color_sensor(), exposure)
+        super().__init__(name, self._read, self._pipeline.stop)
+
+    def _fix_light(self, sensor, exposure: float | None) -> None:
+        option = self._rs.option
+        sensor.set_option(option.global_time_enabled, 1)  # stamps on this machine's clock
+        if exposure is None:
+            exposure = self._found_exposure()
+        sensor.set_option(option.enable_auto_exposure, 0)
+        sensor.set_option(option.enable_auto_white_balance, 0)
+        if exposure is not None:
+            sensor.set_option(option.exposure, exposure)
+
+    def _found_exposure(self) -> float | None:
+        """What the automatic settles on; None when the pictures do not tell, then the sensor keeps its own."""
+        meta, found = self._rs.frame_metadata_value.actual_exposure, None
+        ends_s = time.monotonic() + SETTLE_S
+        while time.monotonic() < ends_s:
+            frame = self._color_frame()
+            if frame is not None and frame.supports_frame_metadata(meta):
+                found = float(frame.get_frame_metadata(meta))
+        return found
+
+    def _color_frame(self):
+        try:
+            return self._pipeline.wait_for_frames(WAIT_MS).get_color_frame() or None
+        except RuntimeError:  # none came
+            return None
+
+    def _read(self) -> Frame | None:
+        frame = self._color_frame()
+        if frame is None:
+            return None
+        now_s = time.monotonic()
+        stamp_s = now_s
+        if frame.get_frame_timestamp_domain() != self._rs.timestamp_domain.hardware_clock:
+            stamp_s = taken_s(now_s - (time.time() - frame.get_timestamp() / 1000), now_s)
+        return Frame(fit(np.asanyarray(frame.get_data()), *self._size, _resize), stamp_s)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def _library():
+    try:
+        import pyrealsense2  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError("RealSense cameras need their library; install it with: pip install pyrealsense2") from error
+    return pyrealsense2

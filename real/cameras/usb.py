@@ -1,0 +1,68 @@
+"""USB (UVC) cameras through OpenCV, on Linux its V4L2 backend."""
+
+import time
+
+import numpy as np
+
+from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
+from real.faults import RobotSilent
+from sim.errors import UserError
+
+MANUAL, NO_CONTROL = 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
+
+
+class UvcCamera(GrabbedCamera):
+    """One USB camera, its exposure, white balance and focus fixed: a policy must not see the light drift.
+
+    device: number or path for OpenCV. exposure: in the driver's unit (V4L2: 100 us); None keeps what the
+    automatic found in its first second. UserError when it cannot be fixed.
+    """
+
+    def __init__(self, name: str, device: int | str, height: int, width: int, exposure: float | None = None):
+        self._cv2 = _opencv()
+        self._size = height, width
+        self._capture = self._cv2.VideoCapture(device)
+        if not self._capture.isOpened():
+            raise RobotSilent(f"camera {name} (device {device!r}) cannot be opened; is it plugged in and free?")
+        self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)
+        try:
+            self._fix_light(name, exposure)
+        except UserError:
+            self._capture.release()
+            raise
+        super().__init__(name, self._read, self._capture.release)
+
+    def _fix_light(self, name: str, exposure: float | None) -> None:
+        cv2, capture = self._cv2, self._capture
+        if exposure is None:
+            ends_s = time.monotonic() + SETTLE_S
+            while time.monotonic() < ends_s and capture.read()[0]:
+                pass
+            exposure = capture.get(cv2.CAP_PROP_EXPOSURE)
+        for automatic in (cv2.CAP_PROP_AUTO_WB, cv2.CAP_PROP_AUTOFOCUS):
+            capture.set(automatic, 0)  # where there is such a thing
+        capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL)
+        capture.set(cv2.CAP_PROP_EXPOSURE, exposure)
+        if capture.get(cv2.CAP_PROP_AUTO_EXPOSURE) not in (MANUAL, NO_CONTROL):
+            raise UserError(f"camera {name} does not let its exposure be fixed; try v4l2-ctl, or another camera")
+
+    def _read(self) -> Frame | None:
+        good, picture = self._capture.read()
+        if not good:
+            return None
+        now_s = time.monotonic()
+        # V4L2 stamps the buffer, on the monotonic clock, when the picture began to come in.
+        stamp_s = taken_s(self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000, now_s)
+        rgb = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
+        return Frame(fit(rgb, *self._size, self._resize), stamp_s)
+
+    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return self._cv2.resize(image, size, interpolation=self._cv2.INTER_AREA)
+
+
+def _opencv():
+    try:
+        import cv2  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError("USB cameras need OpenCV; install it with: pip install opencv-python-headless") from error
+    return cv2

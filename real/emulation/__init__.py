@@ -1,0 +1,1 @@
+"""The emulated controller behind `real.emulator`: its mind, its ports, its arm."""

@@ -1,0 +1,1 @@
+"""What `real.parity` looks for between a robot and its simulator."""

@@ -1,0 +1,104 @@
+"""Are the pictures of the right size, lit, and red where red is?
+
+What the gripper holds tells the colours: the instruction names it, and the wrist camera sees it between
+the fingers. Tables and walls tell nothing; the policy learned from all kinds of them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from real.pitfalls.numbers import Finding
+from real.pitfalls.recording import Expected, Recording, Take
+from sim.scene.layout import COLOURS
+
+FRAMES = 12  # a take
+DARK, BRIGHT = 12.0, 243.0  # mean levels between which a picture shows something
+FLAT = 4.0  # levels, standard deviation
+PATCH_PX = 3  # around the tool, of pictures 96 pixels high
+HOLDS = 5  # frames in which something is held
+CLEARER = 2.0  # how much nearer, times, another order must bring the colour to its name
+SHADES = 3.0  # levels between channels below which a picture is grey
+SWAPS = {"red and blue are exchanged (BGR instead of RGB)": [2, 1, 0], "red and green are exchanged": [1, 0, 2]}
+
+
+def picture_basics(recording: Recording, expected: Expected) -> Iterator[Finding]:
+    """Type, size and light of every camera's pictures."""
+    for camera in recording.cameras:
+        images = np.concatenate([take.images[camera][:: max(len(take.state) // FRAMES, 1)] for take in recording.takes])
+        height, width = images.shape[1:3]
+        mean, spread = float(images.mean()), float(images.std(axis=(1, 2)).mean())
+        reading = f"{camera} {width}x{height}, mean level {mean:.0f}"
+        yield Finding("pictures", reading, *_fault(camera, images, mean, spread, expected))
+
+
+def _fault(camera: str, images: np.ndarray, mean: float, spread: float, expected: Expected) -> tuple[str, str]:
+    size = images.shape[1:3]
+    if images.dtype != np.uint8 or images.shape[-1] != 3:
+        return f"pictures of camera {camera} are {images.dtype} {images.shape[1:]}", "give uint8 (H, W, 3) RGB, 0..255"
+    if expected.image_size and size != expected.image_size:
+        wanted = f"{expected.image_size[1]}x{expected.image_size[0]}"
+        return (
+            f"pictures of camera {camera} are {size[1]}x{size[0]}, the policy learned {wanted}",
+            f"crop and resize them to {wanted}",
+        )
+    if mean < DARK or mean > BRIGHT or spread < FLAT:
+        what = "black" if mean < DARK else "white" if mean > BRIGHT else "without contrast"
+        return f"pictures of camera {camera} are {what}", "take off the cap, light the bench, set robot.exposure"
+    return "", ""
+
+
+def colours(recording: Recording, expected: Expected, tool_px: tuple[float, float]) -> Iterator[Finding]:
+    """The order of the colour channels, by what the gripper holds: the instruction names its colour.
+
+    tool_px: (row, column) of the tool in the pictures of the wrist camera.
+    """
+    pictures = np.concatenate([take.images[camera][:1] for take in recording.takes for camera in recording.cameras])
+    if np.abs(np.diff(pictures.astype(float), axis=-1)).mean() < SHADES:
+        yield Finding("colours", "no colours", "the pictures are grey", "set the camera to colour")
+        return
+    held = [found for take in recording.takes if (found := _held(take, tool_px))]
+    orders = {"": [0, 1, 2], **SWAPS}
+    # A name that stays as near under an exchange (green, or grey things) tells nothing of it.
+    apart = (
+        {cause: float(np.mean([_apart(seen[order], name) for name, seen in held])) for cause, order in orders.items()}
+        if held
+        else {}
+    )
+    if not apart:
+        yield Finding("colours", "nothing whose colour is named was held: not told")
+        return
+    best = min(apart, key=lambda cause: apart[cause])
+    names = ", ".join(dict.fromkeys(name for name, _ in held))
+    reading = (
+        f"{names} held: looks {apart['']:.2f} from its name, with channels exchanged {min(apart[c] for c in SWAPS):.2f}"
+    )
+    if best and apart[""] > CLEARER * apart[best]:
+        yield Finding("colours", reading, best, "convert the camera's pictures to RGB once, where they are read")
+    else:
+        yield Finding("colours", reading)
+
+
+def _held(take: Take, tool_px: tuple[float, float]) -> tuple[str, np.ndarray] | None:
+    """The named colour and the mean (3,) red, green, blue seen between the fingers while they hold something."""
+    words = take.instruction.lower().split()
+    name = next((word for word in words if word in COLOURS), None)
+    opening, asked = take.state[:, -1], take.action[:, -1]
+    holding = (asked < 0.1) & (opening > 0.15) & (opening < 0.9)
+    frames = np.flatnonzero(holding)[HOLDS:]  # not while they close
+    if name is None or len(frames) < HOLDS or "wrist" not in take.images:
+        return None
+    images = take.images["wrist"]
+    size = max(round(PATCH_PX * images.shape[1] / 96), 1)
+    row, column = (round(at) for at in tool_px)
+    patch = images[frames, max(row - size, 0) : row + size + 1, max(column - size, 0) : column + size + 1]
+    return name, np.median(patch.reshape(-1, 3), axis=0)
+
+
+def _apart(seen: np.ndarray, name: str) -> float:
+    """How far two colours lie apart, brightness aside: 0 the same, 1 across."""
+    tints = [colour - colour.mean() for colour in (np.array(seen, float), np.array(COLOURS[name], float))]
+    sizes = [np.linalg.norm(tint) for tint in tints]
+    if min(sizes) == 0:
+        return 0.5
+    return float(1 - (tints[0] @ tints[1]) / (sizes[0] * sizes[1])) / 2

@@ -1,0 +1,1 @@
+"""What goes over the controller's ports: frames, streams, calls."""

@@ -1,0 +1,1 @@
+"""Episodes on disk in LeRobot's format: written whole, read by episode, video beside rows."""

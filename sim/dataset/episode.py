@@ -1,0 +1,96 @@
+"""One episode as a caller hands it over, checked against the schema before anything is written."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from sim.dataset.rows import as_column, fact_type, is_fact, plain
+from sim.dataset.schema import Features
+from sim.dataset.video import Video, encode_video
+
+WIDENED = (  # what is given, what the column holds
+    (pa.int64(), pa.float64()),
+    (pa.list_(pa.int64()), pa.list_(pa.float64())),
+)
+
+
+@dataclass
+class Episode:
+    """What happened in one episode of T frames.
+
+    columns: one array (T,) or (T, n) for every column of the schema.
+    instruction: what the operator asked for.
+    images: camera -> uint8 (T, H, W, 3) or an encoded `Video`; None when a worker has written
+        the videos already with `encode_episode_videos`.
+    facts: bool, int, float, str, or a list of them, by name: seed, success, whatever was drawn.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    instruction: str
+    images: Mapping[str, np.ndarray | Video] | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def check_facts(facts: Mapping[str, object], known: Mapping[str, pa.DataType]) -> tuple[dict, dict[str, pa.DataType]]:
+    """The facts as plain values, without those that are None, and their column types.
+
+    known: the types earlier episodes gave. A whole number is taken for a float where those are;
+    any other change of type raises ValueError, as a column could not keep both exactly.
+    """
+    values = {key: plain(value) for key, value in facts.items()}
+    values = {key: value for key, value in values.items() if value is not None}
+    types = {}
+    for key, value in values.items():
+        if not is_fact(key):
+            raise ValueError(f"fact {key!r} has a name that the format uses itself")
+        found = fact_type(key, value)
+        types[key] = known.get(key, found)
+        if found != types[key] and (found, types[key]) not in WIDENED:
+            raise ValueError(f"fact {key!r} is {found}, but {types[key]} in earlier episodes")
+    return values, types
+
+
+def check_columns(columns: Mapping[str, np.ndarray], features: Features) -> tuple[dict[str, np.ndarray], int]:
+    """The columns in their schema's dtypes, and T. Raises ValueError when one does not fit."""
+    missing, extra = set(features.columns) - set(columns), set(columns) - set(features.columns)
+    if missing or extra:
+        raise ValueError(f"columns missing: {sorted(missing)}, not in schema: {sorted(extra)}")
+    length = len(next(iter(columns.values())))
+    if not length:
+        raise ValueError("an episode without frames")
+    kinds = features.columns.items()
+    return {key: as_column(key, columns[key], kind, length) for key, kind in kinds}, length
+
+
+def check_videos(
+    images: Mapping[str, np.ndarray | Video], features: Features, fps: int, length: int
+) -> dict[str, Video]:
+    """Every camera's video, encoded if it is not yet. Raises ValueError when one does not fit."""
+    if set(images) != set(features.cameras):
+        raise ValueError(f"cameras {sorted(images)}, expected {sorted(features.cameras)}")
+    videos = {
+        camera: frames if isinstance(frames, Video) else encode_video(frames, fps) for camera, frames in images.items()
+    }
+    for camera, video in videos.items():
+        if (video.frames, video.size) != (length, features.image_size):
+            raise ValueError(
+                f"camera {camera!r} has {video.frames} frames of {video.size}, "
+                f"expected {length} of {features.image_size}"
+            )
+    return videos
+
+
+def digest(columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, facts: dict) -> str:
+    """What an episode holds, as a hash: any change to a value, a pixel or a fact changes it."""
+    found = hashlib.sha256(json.dumps([instruction, facts], sort_keys=True).encode())
+    for key in sorted(columns):
+        found.update(key.encode())
+        found.update(np.ascontiguousarray(columns[key]).tobytes())
+    for camera in sorted(videos):
+        found.update(camera.encode())
+        found.update(videos[camera].data)
+    return found.hexdigest()

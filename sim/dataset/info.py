@@ -1,0 +1,87 @@
+"""meta/info.json: what a dataset is."""
+
+import json
+from pathlib import Path
+
+from sim.dataset.files import write_atomic
+from sim.dataset.schema import (
+    CHUNK_SIZE,
+    CODEBASE_VERSION,
+    DATA_PATH,
+    INFO_PATH,
+    VIDEO_PATH,
+    Features,
+)
+from sim.dataset.video import video_info
+from sim.errors import UserError
+
+
+def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -> dict:
+    """The info of a dataset without episodes. Raises ValueError when fps is no whole number."""
+    if int(fps) != fps or fps < 1:
+        raise ValueError(f"fps is {fps}, expected a whole number >= 1")
+    return {
+        "codebase_version": CODEBASE_VERSION,
+        "robot_type": robot_type,
+        "total_episodes": 0,
+        "total_frames": 0,
+        "total_tasks": 0,
+        "chunks_size": CHUNK_SIZE,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 200,
+        "fps": int(fps),
+        "splits": {"train": "0:0"},
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH if features.cameras else None,
+        "features": features.to_json(video_info(int(fps), features.image_size)),
+        "provenance": provenance,
+    }
+
+
+def read_info(root: Path) -> dict:
+    """A dataset's info, checked. Raises UserError when there is none, or none we can read."""
+    path = root / INFO_PATH
+    if not path.is_file():
+        raise UserError(f"no dataset at {root}: {path} is missing")
+    try:
+        info = json.loads(path.read_text())
+        version = info["codebase_version"]
+        if version != CODEBASE_VERSION:
+            raise UserError(f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}")
+        if (info["data_path"], info["chunks_size"]) != (DATA_PATH, CHUNK_SIZE):
+            raise UserError(f"dataset {root} has another file layout than one file per episode")
+        Features.from_json(info["features"])
+        info["fps"] = int(info["fps"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"dataset {root} is broken: {path}: {reason}") from error
+    return info
+
+
+def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
+    """The info to go on with: the found one, which must describe the same kind of data.
+
+    Raises UserError naming every difference.
+    """
+    differences = Features.from_json(found["features"]).differences(Features.from_json(wanted["features"]))
+    for key in ("fps", "robot_type"):
+        if found.get(key) != wanted[key]:
+            differences.append(f"{key} {found.get(key)!r} and {wanted[key]!r}")
+    if differences:
+        raise UserError(
+            f"cannot resume dataset {root}, it differs (it has, you want): "
+            + "; ".join(differences)
+            + "; name a new directory"
+        )
+    known = [found.get("provenance", {}), *found.get("resumed", [])]
+    new = json.loads(json.dumps(wanted["provenance"], default=str))
+    if new and new not in known:
+        found = found | {"resumed": [*found.get("resumed", []), new]}
+    return found
+
+
+def write_info(root: Path, info: dict, episodes: int, frames: int, tasks: int) -> None:
+    """Write info.json with these totals."""
+    totals = {"total_episodes": episodes, "total_frames": frames, "total_tasks": tasks}
+    info = info | totals | {"splits": {"train": f"0:{episodes}"}}
+    write_atomic(root / INFO_PATH, json.dumps(info, indent=1, default=str).encode())

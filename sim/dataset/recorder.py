@@ -1,0 +1,85 @@
+"""Episodes as they are recorded: the dataset's schema, and the steps of one episode on their way into it."""
+
+import json
+
+import numpy as np
+
+from sim.contract import LABELS, POLICY_PERIOD_S, Feedback, Observation
+from sim.dataset.reader import Column, Episode, Features, Video, encode_video
+from sim.loop import EpisodeResult
+from sim.robot import Robot
+
+FPS = round(1 / POLICY_PERIOD_S)
+FLAGS = (
+    "intervention",  # a corrector acted, not the policy
+    "perturbed",  # the action is a disturbance, not what anybody wants imitated
+    "hesitating",  # a pause for no reason
+    "fumbling",  # a grasp that goes wrong
+    "retrying",  # and is tried again
+)
+
+
+def features(robot: Robot, image_size: tuple[int, int]) -> Features:
+    """The columns of every frame, in simulation and on the robot. image_size: (height, width)."""
+    vector = Column("float32", (robot.action_dim,), (*robot.joint_names, "gripper"))
+    columns = {
+        "observation.state": vector,
+        "action": vector,  # as sent to the arm
+        "asked_action": vector,  # before the motion guard
+        "next.reward": Column("float32"),
+        "next.done": Column("bool"),
+        "next.success": Column("bool"),
+        **{name: Column("bool") for name in FLAGS},
+        **{name: Column("float32", (3,), ("x", "y", "z")) for name in LABELS},
+    }
+    return Features(robot.cameras, image_size, columns)
+
+
+class EpisodeRecorder:
+    """The steps of one episode; satisfies `sim.loop.Recorder`."""
+
+    def __init__(self):
+        self._rows: list[dict] = []
+        self._images: dict[str, list[np.ndarray]] = {}
+        self._instruction = ""
+
+    def add(
+        self,
+        observation: Observation,
+        asked: np.ndarray,
+        sent: np.ndarray,
+        feedback: Feedback,
+        flags: dict[str, bool],
+        labels: dict[str, np.ndarray],
+    ) -> None:
+        unknown = np.full(3, np.nan, np.float32)
+        self._rows.append(
+            {
+                "observation.state": observation.state,
+                "action": np.asarray(sent, np.float32),
+                "asked_action": np.asarray(asked, np.float32),
+                "next.reward": np.float32(feedback.reward),
+                "next.done": feedback.terminated or feedback.truncated,
+                "next.success": feedback.success,
+                **{name: bool(flags.get(name, False)) for name in FLAGS},
+                **{name: labels.get(name, unknown) for name in LABELS},
+            }
+        )
+        self._instruction = observation.instruction
+        for camera, image in observation.images.items():
+            self._images.setdefault(camera, []).append(image)
+
+    def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:
+        """The finished episode, its videos encoded. source: who acted, "expert", "policy" or "correction"."""
+        columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
+        videos: dict[str, np.ndarray | Video] = {
+            camera: encode_video(np.array(frames), FPS) for camera, frames in self._images.items()
+        }
+        about = {
+            "seed": result.seed,
+            "success": result.success,
+            "source": source,
+            "guard/latched": result.guard.latched,
+            "guard/counts": json.dumps(result.guard.counts),
+        }
+        return Episode(columns, self._instruction, videos, {**about, **facts})

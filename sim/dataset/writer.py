@@ -1,0 +1,194 @@
+"""Writing a dataset, an episode at a time: each is there whole or not at all.
+
+An episode's row in meta/episodes is written last and is its commit mark. Whatever a killed run
+left without one is removed when the dataset is opened for writing again.
+"""
+
+import json
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from sim.dataset import rows
+from sim.dataset.episode import Episode, check_columns, check_facts, check_videos, digest
+from sim.dataset.files import is_untouched, lock, remove_temporary, write_atomic
+from sim.dataset.info import check_agrees, make_info, read_info, write_info
+from sim.dataset.schema import (
+    IMAGE_PREFIX,
+    INFO_PATH,
+    STATS_PATH,
+    Features,
+    data_path,
+    meta_path,
+    video_path,
+)
+from sim.dataset.stats import aggregate, column_stats
+from sim.dataset.video import Video, read_video
+from sim.errors import UserError
+
+
+class DatasetWriter:
+    """Creates a dataset directory, or resumes the one that is there.
+
+    fps: frames a second, a whole number. provenance: what the data was made with and from, as
+    JSON values; a resumed dataset keeps its own and lists a different new one under "resumed".
+    Raises UserError when the directory holds something else, another schema, version or fps, is
+    being written by another process, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        features: Features,
+        fps: int,
+        robot_type: str,
+        provenance: dict | None = None,
+    ):
+        self.root, self.features, self.fps = Path(root), features, int(fps)
+        self._info = make_info(features, fps, robot_type, provenance or {})
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root} is a file, expected a dataset directory")
+        if (self.root / INFO_PATH).exists():
+            self._info = check_agrees(self.root, read_info(self.root), self._info)
+        elif self.root.exists() and not is_untouched(self.root):
+            raise UserError(f"{self.root} is not empty and holds no dataset; name a new directory")
+        self._lock = lock(self.root)
+        self._load_committed()
+        self._remove_uncommitted()
+        self._save_info()
+
+    def _load_committed(self) -> None:
+        self._episodes = rows.count_episodes(self.root)
+        self._frames = 0
+        self._tasks: list[str] = []
+        self._fact_types: dict[str, pa.DataType] = {}
+        for episode in range(self._episodes):
+            table = rows.read_row(self.root, episode)
+            self._frames += table["length"][0].as_py()
+            self._tasks = _with(self._tasks, table["tasks"][0].as_py()[0])
+            for kind in table.schema:
+                if rows.is_fact(kind.name):
+                    self._fact_types.setdefault(kind.name, kind.type)
+
+    def _remove_uncommitted(self) -> None:
+        remove_temporary(self.root)
+        keep = {path for index in range(self._episodes) for path in self._files(index)}
+        for pattern in ("data/*/*.parquet", "videos/*/*/*.mp4"):
+            for path in self.root.glob(pattern):
+                if path not in keep:
+                    path.unlink()
+        if self._tasks:
+            rows.write_tasks(self.root, self._tasks)
+
+    def _files(self, index: int) -> list[Path]:
+        cameras = self.features.cameras
+        videos = [video_path(self.root, camera, index) for camera in cameras]
+        return [data_path(self.root, index), *videos]
+
+    @property
+    def num_episodes(self) -> int:
+        """How many episodes are committed; the next one gets this index."""
+        return self._episodes
+
+    def commit(self, episode: Episode) -> int:
+        """Add an episode and return its index; when this returns, a crash cannot lose it.
+
+        Raises ValueError for columns, images or facts that do not fit, UserError when the disk is
+        full. Either way the dataset stays at the last committed episode.
+        """
+        index = self._episodes
+        facts, fact_types = check_facts(episode.facts, self._fact_types)
+        columns, length = check_columns(episode.columns, self.features)
+        images = self._videos_of(index) if episode.images is None else episode.images
+        videos = check_videos(images, self.features, self.fps, length)
+        tasks = _with(self._tasks, episode.instruction)
+        facts["content_sha256"] = digest(columns, videos, episode.instruction, facts)
+        columns |= rows.standard_columns(length, self.fps, index, self._frames, tasks.index(episode.instruction))
+        try:
+            self._write_frames(index, columns, videos)
+            self._prepare_commit(tasks, fact_types)
+            self._write_row(index, episode.instruction, columns, videos, facts, fact_types)
+        except BaseException:
+            for path in self._files(index):
+                path.unlink(missing_ok=True)
+            raise
+        self._episodes, self._frames, self._tasks = index + 1, self._frames + length, tasks
+        self._fact_types |= fact_types
+        self._save_info()
+        return index
+
+    def _videos_of(self, index: int) -> dict[str, Video]:
+        cameras = self.features.cameras
+        return {camera: read_video(video_path(self.root, camera, index)) for camera in cameras}
+
+    def _write_frames(self, index: int, columns: dict, videos: dict[str, Video]) -> None:
+        for camera, video in videos.items():
+            write_atomic(video_path(self.root, camera, index), video.data)
+        table = rows.frames_table(columns, self.features)
+        write_atomic(data_path(self.root, index), rows.parquet_bytes(table))
+
+    def _prepare_commit(self, tasks: list[str], fact_types: dict[str, pa.DataType]) -> None:
+        """What must be there before a row that refers to it; harmless without that row."""
+        if tasks != self._tasks:
+            rows.write_tasks(self.root, tasks)
+        if self._episodes and not fact_types.keys() <= self._fact_types.keys():
+            rows.add_fact_columns(self.root, fact_types)
+
+    def _write_row(self, index, instruction, columns, videos, facts, fact_types) -> None:
+        length = len(columns["index"])
+        row = rows.episode_row(index, instruction, length, self._frames, self.fps, self.features.cameras)
+        stats = {IMAGE_PREFIX + camera: video.stats for camera, video in videos.items()}
+        stats |= {key: column_stats(values) for key, values in columns.items()}
+        table = rows.row_table(row | facts, self._fact_types | fact_types, stats)
+        write_atomic(meta_path(self.root, index), rows.row_bytes(table))
+
+    def _save_info(self) -> None:
+        write_info(self.root, self._info, self._episodes, self._frames, len(self._tasks))
+
+    def close(self) -> None:
+        """Write the joined statistics and let go of the dataset. The episodes are safe before."""
+        if self._lock.closed:
+            return
+        try:
+            if self._episodes:
+                write_stats(self.root, join_stats(self.root, self._episodes))
+            self._save_info()
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            self.close()
+        except UserError:
+            if error is None:  # else the error that ended the run is the one to see
+                raise
+
+
+def _with(tasks: list[str], task: str) -> list[str]:
+    return tasks if task in tasks else [*tasks, task]
+
+
+def join_stats(root: Path, episodes: int) -> dict[str, dict[str, np.ndarray]]:
+    """The statistics of the first episodes of a dataset together."""
+    parts = [rows.read_stats(root, episode) for episode in range(episodes)]
+    return {feature: aggregate([part[feature] for part in parts]) for feature in parts[0]}
+
+
+def write_stats(root: Path, stats: dict[str, dict[str, np.ndarray]]) -> None:
+    """Write stats.json."""
+    lists = {feature: {name: value.tolist() for name, value in values.items()} for feature, values in stats.items()}
+    write_atomic(root / STATS_PATH, json.dumps(lists, indent=1).encode())
+
+
+def read_stats(root: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What stats.json holds; nothing when there is none that can be read."""
+    try:
+        lists = json.loads((root / STATS_PATH).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {feature: {name: np.array(value) for name, value in values.items()} for feature, values in lists.items()}

@@ -1,0 +1,1 @@
+"""The motion guard between policy and arm, and what tries it."""

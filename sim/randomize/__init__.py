@@ -1,0 +1,1 @@
+"""What is drawn for an episode, how it is applied, and what is held out."""

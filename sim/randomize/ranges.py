@@ -1,0 +1,228 @@
+"""Domain randomization: named terms with a range, drawn by a generator.
+
+`draw` is pure and returns every value; the values are stored with the episode, and `randomizer.py`
+rebuilds the same world from them. `conf/randomize/` holds the groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from sim.contract import POLICY_PERIOD_S
+from sim.errors import UserError, nearest
+from sim.scene.build import Inventory
+from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
+from sim.scene.parts import MAX_SCALE
+from sim.scene.shapes import SHAPES
+
+Range = tuple[float, float]
+Count = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RandomizeConfig:
+    """Ranges, each (low, high), drawn uniformly once per episode; single numbers are probabilities or counts."""
+
+    # objects
+    object_scale: Range = (0.9, 1.1)  # factor
+    object_mass_kg: Range = (0.05, 0.15)
+    object_inertia: Range = (1.0, 1.0)  # factor
+    object_friction: Range = (0.8, 1.2)
+    object_textured: float = 0.0  # probability of each
+    colour_hue: Range = (-0.02, 0.02)  # added, of a full turn
+    colour_value: Range = (0.85, 1.1)  # factor
+    shapes: tuple[str, ...] = ("cube",)  # of the objects
+    distractors: Count = (0, 0)  # things nobody asked for
+    distractor_shapes: tuple[str, ...] = ("can", "bottle", "mug", "book", "ball")
+    paraphrase: float = 0.0  # probability of a wording from the grammar
+    # table and background
+    table_textured: float = 0.6  # probability
+    table_textures: int = 8  # so many of the pictures
+    table_value: Range = (0.35, 0.95)
+    table_friction: Range = (0.8, 0.8)
+    table_height_m: Range = (0.0, 0.0)  # above the foot of the arm
+    backdrop_textured: float = 0.0  # probability; a wall behind the arm stands there when above 0
+    # lights
+    light_pos_m: Range = (-0.35, 0.35)  # added to x and y
+    light_strength: Range = (0.4, 0.8)
+    light_tint: Range = (1.0, 1.0)  # factor of each colour
+    lights: Count = (1, 1)
+    shadows: float = 1.0  # probability that the key light casts them
+    ambient: Range = (0.2, 0.4)
+    # cameras
+    front_pos_m: Range = (-0.02, 0.02)  # added per axis
+    front_lookat_m: Range = (-0.01, 0.01)
+    front_fovy_deg: Range = (-1.0, 1.0)
+    wrist_pos_m: Range = (-0.002, 0.002)
+    wrist_tilt_rad: Range = (0.0, 0.0)  # added about each axis
+    wrist_fovy_deg: Range = (-1.0, 1.0)
+    exposure: Range = (1.0, 1.0)  # factor
+    gamma: Range = (1.0, 1.0)
+    white_balance: Range = (1.0, 1.0)  # factor of red and of blue
+    image_noise: Range = (0.0, 0.0)  # standard deviation, of 255
+    motion_blur_px: Range = (0.0, 0.0)
+    jpeg_quality: Range = (100.0, 100.0)  # 100: not compressed
+    dropped_frames: Range = (0.0, 0.0)  # probability of each picture
+    # arm
+    joint_damping: Range = (0.8, 1.25)  # factor
+    joint_friction_nm: Range = (0.0, 0.0)
+    joint_armature: Range = (1.0, 1.0)  # factor
+    servo_gain: Range = (0.85, 1.15)  # factor
+    payload_kg: Range = (0.0, 0.0)  # that nobody told the arm of
+    base_pos_m: Range = (0.0, 0.0)  # where the arm stands, added to x and y
+    base_yaw_rad: Range = (0.0, 0.0)
+    encoder_bias_rad: Range = (0.0, 0.0)
+    encoder_noise_rad: Range = (0.0, 0.0)  # standard deviation
+    start_xy_m: Range = (-0.08, 0.08)  # of the tool, added to the home pose's
+    start_z_m: Range = (-0.05, 0.05)
+    start_yaw_rad: Range = (-0.4, 0.4)
+    # gripper
+    gripper_speed: Range = (1.0, 1.0)  # factor
+    gripper_force: Range = (1.0, 1.0)  # factor
+    pad_friction: Range = (1.2, 1.2)
+    # time
+    action_delay_s: Range = (0.0, 0.016)
+    action_jitter_s: Range = (0.0, 0.0)  # up to so much more, anew for every action
+    observation_delay_s: Range = (0.0, 0.030)
+    state_lead_s: Range = (0.0, 0.0)  # the joints are read so much later than the picture was taken
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in (Range, Count):
+                kind = float if field.type is Range else int
+                object.__setattr__(self, field.name, _checked(field.name, value, kind))
+            elif field.type is float and not 0.0 <= value <= 1.0:
+                raise UserError(f"randomize.{field.name}={value}: expected a probability, 0 to 1")
+        self._check_bounds()
+        self._check_choices()
+
+    def _check_bounds(self) -> None:
+        bounds = {
+            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf),
+            "object_inertia": (0.2, 5.0),
+            "distractors": (0, 6), "lights": (0, len(LIGHTS)), "dropped_frames": (0.0, 0.9),
+            "jpeg_quality": (5, 100), "image_noise": (0.0, 128.0), "motion_blur_px": (0.0, 16.0),
+            "gamma": (0.2, 5.0), "exposure": (0.0, 10.0), "payload_kg": (0.0, 3.0), "encoder_noise_rad": (0.0, 0.1),
+            "gripper_speed": (0.05, 10.0), "gripper_force": (0.05, 10.0), "front_pos_m": (-0.3, 0.3),
+            "front_lookat_m": (-0.15, 0.15), "front_fovy_deg": (-20, 20), "wrist_pos_m": (-0.03, 0.03),
+            "table_height_m": (-0.03, 0.03), "base_pos_m": (-0.05, 0.05), "joint_armature": (0.1, 10.0),
+            "action_delay_s": (0.0, 1.0), "action_jitter_s": (0.0, 1.0),
+        }  # fmt: skip
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value[0] <= value[1] <= high:
+                raise UserError(f"randomize.{name}={list(value)}: expected from {low} to {high}")
+        delay, lead = self.observation_delay_s, self.state_lead_s
+        if not 0.0 <= delay[0] <= delay[1] < POLICY_PERIOD_S:
+            expected = f"expected from 0 to less than a policy period, {POLICY_PERIOD_S}"
+            raise UserError(f"randomize.observation_delay_s={list(delay)}: {expected}")
+        if not 0.0 <= lead[0] <= lead[1] < POLICY_PERIOD_S:
+            raise UserError(f"randomize.state_lead_s={list(lead)}: expected from 0 to less than {POLICY_PERIOD_S}")
+
+    def _check_choices(self) -> None:
+        for name in ("shapes", "distractor_shapes"):
+            for shape in getattr(self, name):
+                if shape not in SHAPES:
+                    raise UserError(nearest(shape, SHAPES, f"shape in randomize.{name}"))
+            if not getattr(self, name):
+                raise UserError(f"randomize.{name}=[]: expected at least one of {', '.join(SHAPES)}")
+        if not 1 <= self.table_textures <= len(TABLE_TEXTURES):
+            raise UserError(f"randomize.table_textures={self.table_textures}: expected 1 to {len(TABLE_TEXTURES)}")
+
+    @property
+    def inventory(self) -> Inventory:
+        """What the scene must hold for these ranges."""
+        backdrop = self.backdrop_textured > 0.0
+        return Inventory(
+            tuple(self.shapes), tuple(self.distractor_shapes), self.distractors[1], self.lights[1], backdrop,
+            self.table_textures,
+        )  # fmt: skip
+
+
+def _checked(name: str, value: Sequence, kind: type) -> tuple:
+    if not isinstance(value, list | tuple) or len(value) != 2 or value[0] > value[1]:
+        shown = list(value) if isinstance(value, list | tuple) else value
+        raise UserError(f"randomize.{name}={shown}: expected [low, high] with low <= high")
+    return kind(value[0]), kind(value[1])
+
+
+def nominal() -> RandomizeConfig:
+    """Every range at its neutral value: nothing varies but the layout."""
+    factor = {"object_scale", "colour_value", "joint_damping", "servo_gain"}
+    kept = {"object_mass_kg": 0.08, "object_friction": 1.0, "table_value": 0.6,
+            "light_strength": 0.6, "ambient": 0.3}  # fmt: skip
+    values: dict = {"table_textured": 0.0}
+    for field in fields(RandomizeConfig):
+        low, high = value if isinstance(value := field.default, tuple) and field.type is Range else (0, 0)
+        if low < high:
+            middle = 1.0 if field.name in factor else kept.get(field.name, 0.0)
+            values[field.name] = (middle, middle)
+    return RandomizeConfig(**values)
+
+
+def draw(rng: np.random.Generator, config: RandomizeConfig, objects: int, targets: int) -> dict:
+    """Every value of one episode, by name; scalars, names and flat lists only.
+
+    objects, targets: how many the scene holds. New terms go to the end: a seed stays the episode it was.
+    """
+
+    def uniform(bounds: Range, n: int | None = None) -> float | list[float]:
+        value = rng.uniform(*bounds, n)
+        return float(value) if n is None else value.tolist()
+
+    textured = rng.random() < config.table_textured
+    texture = 1 + int(rng.integers(config.table_textures))
+    drawn = {
+        "object_scale": uniform(config.object_scale, objects),
+        "object_mass_kg": uniform(config.object_mass_kg, objects),
+        "object_friction": uniform(config.object_friction, objects),
+        "colour_hue": uniform(config.colour_hue, objects + targets),
+        "colour_value": uniform(config.colour_value, objects + targets),
+        "table_texture": texture if textured else 0,
+        "table_rgb": [uniform(config.table_value)] * 3 if textured else uniform(config.table_value, 3),
+        "light_xy_m": uniform(config.light_pos_m, 2),
+        "light_strength": uniform(config.light_strength),
+        "ambient": uniform(config.ambient),
+        "front_pos_m": uniform(config.front_pos_m, 3),
+        "front_lookat_m": uniform(config.front_lookat_m, 3),
+        "front_fovy_deg": uniform(config.front_fovy_deg),
+        "wrist_pos_m": uniform(config.wrist_pos_m, 3),
+        "wrist_fovy_deg": uniform(config.wrist_fovy_deg),
+        "joint_damping": uniform(config.joint_damping, 6),
+        "servo_gain": uniform(config.servo_gain),
+        "start_xyz_m": [*rng.uniform(*config.start_xy_m, 2).tolist(), uniform(config.start_z_m)],
+        "start_yaw_rad": uniform(config.start_yaw_rad),
+        "action_delay_s": uniform(config.action_delay_s),
+        "observation_delay_s": uniform(config.observation_delay_s),
+    }
+    drawn |= {name: uniform(getattr(config, name), n) for name, n in LATER.items()}
+    return drawn | _choices(rng, config, objects)
+
+
+# Terms drawn after those above, with how many values each takes; None: one number.
+LATER: dict[str, int | None] = {
+    "table_friction": None, "table_height_m": None, "light_tint": 3, "wrist_tilt_rad": 3,
+    "exposure": 2, "gamma": 2, "white_balance": 4, "image_noise": 2, "motion_blur_px": 2, "jpeg_quality": 2,
+    "dropped_frames": None, "joint_friction_nm": 6, "joint_armature": None, "payload_kg": None, "base_pos_m": 2,
+    "base_yaw_rad": None, "encoder_bias_rad": 6, "encoder_noise_rad": None, "gripper_speed": None,
+    "gripper_force": None, "pad_friction": None, "action_jitter_s": None, "state_lead_s": None,
+}  # fmt: skip
+
+
+def _choices(rng: np.random.Generator, config: RandomizeConfig, objects: int) -> dict:
+    """What is drawn from a list, and the seed of everything that changes within the episode."""
+    wall = 1 + int(rng.integers(len(BACKDROP_TEXTURES)))
+    return {
+        "backdrop_texture": wall if rng.random() < config.backdrop_textured else 0,
+        "backdrop_rgb": rng.uniform(0.3, 1.0, 3).tolist(),
+        "lights": int(rng.integers(config.lights[0], config.lights[1] + 1)),
+        "light_strengths": rng.uniform(0.15, 0.6, len(LIGHTS)).tolist(),  # of those beside the key light
+        "shadows": bool(rng.random() < config.shadows),
+        "object_inertia": rng.uniform(*config.object_inertia, objects).tolist(),
+        "object_patterns": [
+            1 + int(rng.integers(PATTERNS)) if rng.random() < config.object_textured else 0 for _ in range(objects)
+        ],
+        "noise_seed": int(rng.integers(2**31)),
+    }

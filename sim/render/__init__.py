@@ -1,0 +1,1 @@
+"""From a scene to pictures: OpenGL or Filament, lenses, films."""

@@ -1,0 +1,70 @@
+"""Pictures of a scene by MuJoCo's own renderer (OpenGL), or by the one that the configuration names."""
+
+from typing import Protocol
+
+import mujoco
+import numpy as np
+
+from sim.render.gl import check_gl
+from sim.scene.build import RenderConfig, Scene
+
+
+class Renderer(Protocol):
+    """Draws a scene's cameras from joint positions alone, on data of its own. One thread only."""
+
+    def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3): what `camera` sees with the joints at `qpos`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def make_renderer(scene: Scene, config: RenderConfig) -> Renderer:
+    """The renderer that `config` names. UserError where its libraries are missing."""
+    if config.renderer == "filament":
+        from sim.render.filament import FilamentRenderer  # needs Vulkan, which most machines do without
+
+        return FilamentRenderer(scene, config)
+    return OpenGlRenderer(scene, config)
+
+
+class OpenGlRenderer:
+    """MuJoCo's own."""
+
+    def __init__(self, scene: Scene, config: RenderConfig):
+        check_gl()
+        self._scene = scene
+        self._data = mujoco.MjData(scene.model)
+        _set_quality(scene.model, config)
+        self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
+        self._option.sitegroup[:] = 0
+        self._meshes = self._scene.meshes_edition
+
+    def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        if self._meshes != self._scene.meshes_edition:
+            self._upload_meshes()
+        self._data.qpos[:] = qpos
+        mujoco.mj_kinematics(self._scene.model, self._data)
+        mujoco.mj_camlight(self._scene.model, self._data)
+        self._renderer.update_scene(self._data, self._scene.cameras[camera], self._option)
+        return self._renderer.render()
+
+    def _upload_meshes(self) -> None:
+        """Show the worn shapes at the scale of this episode."""
+        self._renderer._gl_context.make_current()
+        for mesh in self._scene.worn_meshes:
+            mujoco.mjr_uploadMesh(self._scene.model, self._renderer._mjr_context, mesh)
+        self._meshes = self._scene.meshes_edition
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+def _set_quality(model: mujoco.MjModel, config: RenderConfig) -> None:
+    """What the next OpenGL context of this model is made with."""
+    vis = model.vis
+    vis.global_.offwidth, vis.global_.offheight = config.width, config.height
+    vis.quality.shadowsize, vis.quality.offsamples = config.shadow_size, config.samples
+    vis.quality.numslices, vis.quality.numstacks = config.slices, max(config.slices // 2, 4)

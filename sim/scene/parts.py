@@ -1,0 +1,139 @@
+"""What a thing of the table is made of: parts that are seen, parts that are touched, how it weighs, how it is grasped.
+
+Body frame: the origin in the middle of the thing, z up as it stands. All dimensions in m.
+"""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import mujoco
+import numpy as np
+
+from sim.scene.meshing import Mesh, mass_properties
+
+MAX_SCALE = 1.1
+Vector = tuple[float, float, float]
+Quat = tuple[float, float, float, float]
+SEEN_GROUP, TOUCHED_GROUP = 2, 3
+TYPES = {
+    "box": mujoco.mjtGeom.mjGEOM_BOX,
+    "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
+    "sphere": mujoco.mjtGeom.mjGEOM_SPHERE,
+    "mesh": mujoco.mjtGeom.mjGEOM_MESH,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One geom of a shape, in the body frame."""
+
+    kind: str  # of TYPES
+    size: tuple[float, ...] = ()  # half sizes, or radius and half height
+    pos: Vector = (0.0, 0.0, 0.0)
+    quat: Quat = (1.0, 0.0, 0.0, 0.0)
+    mesh: Mesh | None = None
+    rgb: Vector | None = None  # its own colour; None: the colour that the episode draws
+    seen: bool = True
+    touched: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One kind of thing at its nominal size. Lengths grow with the scale, the inertia per mass with its square."""
+
+    name: str
+    parts: tuple[Part, ...]
+    half_height_m: float  # of the origin above the table when it stands
+    radius_m: float  # of the upright cylinder about the origin that holds all of it
+    grasp_height_m: float  # of the tool point above the origin in a grasp from above
+    grasp_width_m: float  # between the pads then
+    mass_kg: tuple[float, float]  # usual range
+    com_m: np.ndarray  # (3,) centre of mass
+    inertia_per_kg: np.ndarray  # (3,) m^2, about the centre of mass along the body's axes
+    grasp_yaws_rad: tuple[float, ...] = ()  # directions in which the fingers may open, seen from the body; (): any
+    max_scale: float = MAX_SCALE
+    roll_friction_m: float = 1e-4
+
+    @property
+    def symmetric(self) -> bool:
+        """It looks the same from every side and is grasped at any yaw."""
+        return not self.grasp_yaws_rad
+
+    def geom_names(self, prefix: str) -> list[str]:
+        """Names of its geoms on a body, in the order of `parts`."""
+        return [f"{prefix}_{self.name}_{k}" for k in range(len(self.parts))]
+
+    def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, prefix: str) -> None:
+        """Put its geoms, massless, on `body` at `max_scale`: the broad phase keeps the bounds it was compiled with."""
+        for name, part in zip(self.geom_names(prefix), self.parts, strict=True):
+            self._add_part(spec, body, name, part)
+
+    def _add_part(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part) -> None:
+        looks = {"rgba": [*(part.rgb or (0.8, 0.1, 0.1)), 1.0], "group": SEEN_GROUP if part.seen else TOUCHED_GROUP}
+        touch = {"contype": int(part.touched), "conaffinity": int(part.touched)}
+        if part.touched:
+            touch |= {"friction": [1.0, 0.01, self.roll_friction_m], "solref": [0.01, 1]}
+            touch["condim"] = 6 if part.kind == "sphere" else 4  # six: a ball on a table comes to rest
+        if part.mesh is not None:
+            _add_mesh(spec, name, part.mesh, self.max_scale)
+            looks["meshname"] = name
+        body.add_geom(
+            name=name, type=TYPES[part.kind], mass=0.0, size=[*np.multiply(part.size, self.max_scale), 0, 0, 0][:3],
+            pos=np.multiply(part.pos, self.max_scale), quat=part.quat, **looks, **touch,
+        )  # fmt: skip
+
+
+def _add_mesh(spec: mujoco.MjSpec, name: str, mesh: Mesh, scale: float) -> None:
+    faces = mesh.faces.ravel()
+    spec.add_mesh(
+        name=name, uservert=(scale * mesh.vertices).ravel(), usernormal=mesh.normals.ravel(), userface=faces,
+        userfacenormal=faces, inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+    )  # fmt: skip
+
+
+class Inertial(TypedDict):
+    """How a shape resists: centre of mass and moments per mass, as `Shape` holds them."""
+
+    com_m: np.ndarray
+    inertia_per_kg: np.ndarray
+
+
+def seen(mesh: Mesh, rgb: Vector | None = None) -> Part:
+    """A mesh that is only drawn, in its own colour or the episode's."""
+    return Part("mesh", mesh=mesh, rgb=rgb)
+
+
+def touched(
+    kind: str, size: tuple[float, ...], pos: Vector = (0.0, 0.0, 0.0), quat: Quat = (1.0, 0.0, 0.0, 0.0)
+) -> Part:
+    """A primitive that only takes part in contacts."""
+    return Part(kind, size, pos, quat, seen=False, touched=True)
+
+
+def ring(bottom: tuple[float, float], top: tuple[float, float], thickness: float, count: int = 8) -> list[Part]:
+    """A round wall to touch, of boxes. Its outside passes through (radius, z) `bottom` and `top`: halfway between the
+    middles of the flats and the edges where they meet."""
+    (r0, z0), (r1, z1) = bottom, top
+    lean = np.arctan2(r1 - r0, z1 - z0)
+    flat = 2 / (1 + 1 / np.cos(np.pi / count))  # from the mean radius to the flats'
+    middle = np.array([(r0 + r1) / 2 * flat, (z0 + z1) / 2]) - thickness / 2 * np.array([np.cos(lean), -np.sin(lean)])
+    size = (thickness / 2, max(r0, r1) * flat * np.tan(np.pi / count), np.hypot(r1 - r0, z1 - z0) / 2)
+    boxes = []
+    for yaw in 2 * np.pi * np.arange(count) / count:
+        z, y = (np.cos(yaw / 2), np.sin(yaw / 2)), (np.cos(lean / 2), np.sin(lean / 2))
+        quat = (z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0])  # leant about y, then turned about z
+        pos = (middle[0] * np.cos(yaw), middle[0] * np.sin(yaw), middle[1])
+        boxes.append(touched("box", size, pos, quat))
+    return boxes
+
+
+def solid(*meshes: tuple[Mesh, float]) -> Inertial:
+    """Of solids with their densities in kg/m^3; products of inertia are left out."""
+    mass, centre, inertia = mass_properties(meshes)
+    return {"com_m": centre, "inertia_per_kg": np.diag(inertia) / mass}
+
+
+def block(half: Vector) -> Inertial:
+    """Of a box with the half sizes `half`, evenly filled."""
+    squares = np.square(half)
+    return {"com_m": np.zeros(3), "inertia_per_kg": (squares.sum() - squares) / 3}
