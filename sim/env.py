@@ -79,16 +79,17 @@ class SimEnv:
     def apply(self, action: np.ndarray) -> Feedback:
         """Play one policy period."""
         self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
-        end = self._physics_step + STEPS_PER_ACTION
+        begin, end = self._physics_step, self._physics_step + STEPS_PER_ACTION
         picture_at, state_at = end - self._picture_back_steps, end - self._state_back_steps
-        while self._physics_step < end:
-            if self._physics_step % STEPS_PER_TICK == 0:
-                self._tick()
-            next_tick = (self._physics_step // STEPS_PER_TICK + 1) * STEPS_PER_TICK
-            stop = min(next_tick, end)
-            for look_at in (picture_at, state_at):
-                if self._physics_step < look_at < stop:
-                    stop = look_at
+        # The servo knows nothing of the physics: all its ticks at once, while its code is in the cache.
+        first_tick = -(-begin // STEPS_PER_TICK) * STEPS_PER_TICK
+        ticks = range(first_tick, end, STEPS_PER_TICK)
+        joints_rad, openings = zip(*[self._tick(step) for step in ticks], strict=True)
+        controls = dict(zip(ticks, self.world.controls(np.array(joints_rad), np.array(openings)), strict=True))
+        stops = sorted({*ticks, end, *(at for at in (picture_at, state_at) if at > begin)} - {begin})
+        for stop in stops:
+            if self._physics_step in controls:
+                self.world.data.ctrl[:] = controls[self._physics_step]
             self.world.step(stop - self._physics_step)
             self._physics_step = stop
             if stop == state_at:
@@ -98,16 +99,16 @@ class SimEnv:
         self._steps += 1
         return self._judge()
 
-    def _tick(self) -> None:
-        """One servo period: take up the action that is due, command the drives."""
-        while self._pending and self._pending[0][0] <= self._physics_step:
+    def _tick(self, step: int) -> tuple[np.ndarray, float]:
+        """One servo period at a physics step: take up the action that is due; what the drives are told."""
+        while self._pending and self._pending[0][0] <= step:
             due_step, action = self._pending.pop(0)
-            late_s = (self._physics_step - due_step) * PHYSICS_DT_S
+            late_s = (step - due_step) * PHYSICS_DT_S
             self._servo.set_target(action[: self.robot.joints], POLICY_PERIOD_S - late_s)
             self._opening_target = float(action[-1])
-        step = self._opening_target - self._opening
-        self._opening += min(max(step, -self._gripper_step), self._gripper_step)
-        self.world.command(self._servo.tick(), self._opening)
+        travel = self._opening_target - self._opening
+        self._opening += min(max(travel, -self._gripper_step), self._gripper_step)
+        return self._servo.tick(), self._opening
 
     def _action_delay_steps(self) -> int:
         """Physics steps until an action given now takes effect; actions stay in order."""
@@ -126,9 +127,9 @@ class SimEnv:
         """Everything as the cameras see it now; a dropped frame leaves the picture before in place."""
         dropped = self.world.draws["dropped_frames"]
         if self._steps == 0 or not dropped or self._noise.random() >= dropped:
-            self._images = LazyImages(self.world, self.world.snapshot(), self._steps)
+            self._seen_qpos = self.world.snapshot()
+            self._images = LazyImages(self.world, self._seen_qpos, self._steps)
             self._stamp_s = self.world.time_s
-            self._labels = self.world.labels()
 
     def _judge(self) -> Feedback:
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
@@ -142,7 +143,7 @@ class SimEnv:
 
     def labels(self) -> dict[str, np.ndarray]:
         """What is true of the last picture."""
-        return self._labels
+        return self.world.labels(self._seen_qpos)
 
     def facts(self) -> dict:
         """Every drawn value, to be stored with the episode."""

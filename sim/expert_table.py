@@ -61,7 +61,7 @@ class ExpertPlayer:
 
 def main(config: ExpertTableConfig) -> None:
     """Play every task and print the table."""
-    table = Table("task", f"expert success of {config.episodes}", "95 % interval", "time of a success", "failed seeds")
+    table = Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
     for task in config.tasks or sorted(TASKS):
         played = play_all(functools.partial(ExpertPlayer, task, config), seeds, Crew(config.workers))

@@ -37,8 +37,8 @@ class Servo:
         n = robot.joints
         self.period_s = period_s
         self._speed = robot.policy_speed_rad_s
-        self._low = np.array(robot.position_min_rad)
-        self._high = np.array(robot.position_max_rad)
+        self._low = [float(low) for low in robot.position_min_rad]  # lists: numpy is slower on six numbers
+        self._high = [float(high) for high in robot.position_max_rad]
         self._otg, self._otg_brake = Ruckig(n, period_s), Ruckig(n, period_s)
         self._plan = InputParameter(n)
         self._out = OutputParameter(n)
@@ -68,8 +68,8 @@ class Servo:
         self._stop_high = np.maximum(self._high, position_rad) + LIMIT_TOLERANCE_RAD
         self._free_low = (self._stop_low + STOP_MARGIN_RAD).tolist()
         self._free_high = (self._stop_high - STOP_MARGIN_RAD).tolist()
-        self._last_target = np.array(position_rad, float)
-        self._last_travel = np.zeros(len(position_rad))
+        self._last_target = list(map(float, position_rad))
+        self._last_travel = zeros
         self._moving = False
 
     @property
@@ -91,16 +91,21 @@ class Servo:
         speed is extrapolated from the last two steps: a backward difference alone lags by half a
         period, which makes the plan swing around the path (20 mrad against 0.1 mrad on a sine).
         """
-        target = np.clip(np.asarray(position_rad, float), self._low, self._high)
-        travel = (target - self._last_target) / POLICY_PERIOD_S
-        arrival = np.clip(1.5 * travel - 0.5 * self._last_travel, -0.98 * self._speed, 0.98 * self._speed)
-        self._last_target, self._last_travel = target, travel
+        fastest = 0.98 * self._speed
+        joints = zip(np.asarray(position_rad, float).tolist(), self._low, self._high, strict=True)
+        target = [min(max(position, low), high) for position, low, high in joints]
+        travel = [(new - old) / POLICY_PERIOD_S for new, old in zip(target, self._last_target, strict=True)]
+        change = zip(travel, self._last_travel, strict=True)
+        arrival = [min(max(1.5 * now - 0.5 * before, -fastest), fastest) for now, before in change]
         # At a joint limit the arm must arrive at rest, or it would leave the range.
-        at_limit = (target <= self._low + 0.05) | (target >= self._high - 0.05)
+        for i, (position, low, high) in enumerate(zip(target, self._low, self._high, strict=True)):
+            if position <= low + 0.05 or position >= high - 0.05:
+                arrival[i] = 0.0
+        self._last_target, self._last_travel = target, travel
         self._plan.control_interface = ControlInterface.Position
         self._plan.synchronization = Synchronization.Time
-        self._plan.target_position = target.tolist()
-        self._plan.target_velocity = np.where(at_limit, 0.0, arrival).tolist()
+        self._plan.target_position = target
+        self._plan.target_velocity = arrival
         self._plan.minimum_duration = duration_s
         self._moving = True
 
@@ -129,9 +134,11 @@ class Servo:
 
     def _can_stop(self) -> bool:
         """Whether every joint, from the state planned next, can stop inside its range."""
-        joints = zip(self._out.new_position, self._free_low, self._free_high, strict=True)
-        if all(low < position < high for position, low, high in joints):
-            return True
+        for position, low, high in zip(self._out.new_position, self._free_low, self._free_high, strict=True):
+            if not low < position < high:
+                break
+        else:
+            return True  # 30 times cheaper than the braking path of every tick
         self._brake.current_position = self._out.new_position
         self._brake.current_velocity = self._out.new_velocity
         self._brake.current_acceleration = self._out.new_acceleration

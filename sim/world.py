@@ -50,6 +50,7 @@ class World:
         self.task = task or TASKS[config.task]
         self.scene: Scene = build_scene(robot, self.task, config.randomize.inventory)
         self.data = mujoco.MjData(self.scene.model)
+        self._posed = mujoco.MjData(self.scene.model)  # a snapshot's, for what is asked about the past
         self.draws: dict = {}
         self.kinematics = BenchKinematics(robot)
         self._randomizer = Randomizer(self.scene)
@@ -101,8 +102,14 @@ class World:
 
     def command(self, joints_rad: np.ndarray, opening: float) -> None:
         """Position targets of the drives: (joints,) rad, gripper 0 (closed) .. 1 (open)."""
-        self.data.ctrl[self.scene.arm_actuators] = joints_rad - self.encoder_bias_rad
-        self.data.ctrl[self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
+        self.data.ctrl[:] = self.controls(joints_rad, opening)
+
+    def controls(self, joints_rad: np.ndarray, opening: np.ndarray | float) -> np.ndarray:
+        """(..., drives) MuJoCo's `ctrl` of `command`, of joints (..., joints) and openings (...) at once."""
+        rows = np.empty((*np.shape(opening), self.scene.model.nu))
+        rows[..., self.scene.arm_actuators] = joints_rad - self.encoder_bias_rad
+        rows[..., self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
+        return rows
 
     def hold_object(self) -> None:
         """Put the named object between the pads, its sides along the tool's. For pictures, not for physics."""
@@ -129,8 +136,9 @@ class World:
 
     def state(self) -> np.ndarray:
         """(D,) float32: measured joint angles in rad, gripper opening 0..1."""
-        opening = self.data.qpos[self.scene.finger_qpos].mean() / self.scene.finger_travel_m
-        return np.array([*self.joints_rad(), min(max(opening, 0.0), 1.0)], np.float32)
+        left, right = self.data.qpos[self.scene.finger_qpos].tolist()
+        opening = 0.5 * (left + right) / self.scene.finger_travel_m
+        return np.array([*self.joints_rad().tolist(), min(max(opening, 0.0), 1.0)], np.float32)
 
     def joints_rad(self) -> np.ndarray:
         """(joints,) where the encoders say the arm is, without their noise."""
@@ -143,12 +151,18 @@ class World:
         """The task's goal holds at this instant."""
         return self.task.is_done(self.scene, self.data, self.draws)
 
-    def labels(self) -> dict[str, np.ndarray]:
-        """Privileged truth for co-training, m: where the named things are in the world and seen from the tool."""
-        tool_w = self.data.site_xpos[self.scene.tcp_site]
-        tool_from_w = self.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
-        object_w = self.task.object_pos_w(self.scene, self.data, self.draws)
-        target_w = self.task.target_pos_w(self.scene, self.data, self.draws)
+    def labels(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Privileged truth for co-training, m: where the named things are in the world and seen from the tool,
+        at present or in a `snapshot`."""
+        data = self.data
+        if qpos is not None:
+            data = self._posed
+            data.qpos[:] = qpos
+            mujoco.mj_kinematics(self.scene.model, data)
+        tool_w = data.site_xpos[self.scene.tcp_site]
+        tool_from_w = data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
+        object_w = self.task.object_pos_w(self.scene, data, self.draws)
+        target_w = self.task.target_pos_w(self.scene, data, self.draws)
         points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
         return {name: point.astype(np.float32) for name, point in zip(LABELS, points, strict=True)}
 

@@ -4,6 +4,7 @@ What is placed, what is wanted, when it is over, how an expert does it. Stepping
 """
 
 from collections.abc import Mapping
+from math import hypot
 
 import mujoco
 import numpy as np
@@ -93,9 +94,9 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
 
 def stands_on_plate(scene: Scene, data: mujoco.MjData, layout: Mapping, i: int) -> bool:
     """Object `i` stands on plate `i`, let go and still."""
-    offset = data.xpos[scene.objects[i]] - data.xpos[scene.targets[i]] - [0, 0, PLATE_TOP_M]
-    on_plate = np.hypot(offset[0], offset[1]) <= ON_PLATE_M and abs(offset[2] - half_height_m(layout, i)) <= 0.008
-    return bool(on_plate and speed_m_s(scene, data, i) < 0.05 and not is_held(scene, data, i))
+    x, y, z = (data.xpos[scene.objects[i]] - data.xpos[scene.targets[i]]).tolist()
+    on_plate = hypot(x, y) <= ON_PLATE_M and abs(z - PLATE_TOP_M - half_height_m(layout, i)) <= 0.008
+    return on_plate and speed_m_s(scene, data, i) < 0.05 and not is_held(scene, data, i)
 
 
 def plan(hand: Hand, layout: Mapping) -> None:
