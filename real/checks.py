@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from real.env import RobotEnv
+from real.pitfalls.recording import Expected
+from real.pitfalls.still import held_against, look
 from sim.errors import UserError
 
 OLDEST_RELEASE = (3, 7, 6)  # the first whose state frame is known
@@ -49,6 +51,21 @@ def robot_checks(env: RobotEnv) -> list[Check]:
         ),
         *(_camera(env, name) for name in env.cameras),
     ]  # fmt: skip
+
+
+def parity_checks(env: RobotEnv, image_size: tuple[int, int]) -> list[Check]:
+    """What of the parity test an arm that stands still tells; nothing is moved. image_size: (height, width) the
+    policy learned."""
+    try:
+        seen = look(env)
+    except UserError as error:
+        return [Check("look", str(error), good=False)]
+    # The arm has not been brought home yet: it may stand anywhere, and training's start poses tell nothing.
+    findings = held_against(seen, Expected.by_contract(env.robot, image_size))
+    return [
+        Check(finding.name, finding.cause or finding.reading, good=not finding.cause, mend=finding.mend)
+        for finding in findings
+    ]
 
 
 def refuse_unfit(checks: list[Check]) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from real.env import RobotEnv
 from real.pitfalls import colour, follow, numbers
 from real.pitfalls.numbers import Finding
-from real.pitfalls.recording import ACTION, LAGS, STATE, Expected, Recording, Take, read_recording, read_takes
+from real.pitfalls.recording import LAGS, Expected, Recording, Take, read_recording, read_takes
+from real.pitfalls.still import LOOKING, held_against, look
 from real.session import RobotConfig, open_robot
 from sim.config import run_program
 from sim.dataset.reader import Dataset
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from real.pitfalls.view import ModelView
 
 REFERENCE_TAKES = 12  # spread over the dataset
-# Each rests on those before it.
-LOOKING = (colour.picture_basics, numbers.start)
 MOVING = (follow.rate, follow.actions, follow.joints_follow, follow.gripper)
 MARGIN_RAD = 0.1  # around where the reference's episodes begin
 
@@ -81,19 +79,9 @@ def _range(values: Sequence[float]) -> tuple[float, float] | None:
 
 def compare(recording: Recording, expected: Expected, *, pictures: bool = True) -> list[Finding]:
     """Everything that is looked at, in order; after something wrong, what rests on it is left out."""
-    findings = list(numbers.keys(recording, expected))
-    if findings:
+    findings = held_against(recording, expected, LOOKING + (MOVING if recording.moves else ()))
+    if any(finding.cause for finding in findings):
         return findings
-    findings = [
-        Finding("keys", f"{recording.robot_type}: {', '.join(recording.names[STATE])}; {', '.join(recording.cameras)}")
-    ]
-    if not recording.moves:
-        expected = expected.anywhere()
-    for test in LOOKING + (MOVING if recording.moves else ()):
-        new = list(test(recording, expected))
-        findings += new
-        if any(finding.cause for finding in new):
-            return findings
     if recording.moves:
         findings += follow.delays(recording, expected)
     return findings + (drawn(recording, expected) if pictures else [])
@@ -123,17 +111,6 @@ def drawn_by(view: "ModelView", recording: Recording, expected: Expected) -> lis
     if verdict.guess.cause:
         reading += f", to {verdict.score:.2f} if {verdict.guess.cause}"
     return [*findings, Finding(name, reading, verdict.guess.cause, verdict.guess.mend)]
-
-
-def look(env: RobotEnv) -> Recording:
-    """One look at a robot that stands still; nothing is moved. RobotSilent where it does not answer."""
-    seen = env.look()
-    images = {name: image[None] for name, image in seen.images.items()}
-    take = Take(seen.state[None], seen.state[None], images)
-    names = (*env.robot.joint_names, "gripper")
-    return Recording(
-        env.robot.name, Expected.by_contract(env.robot).fps, {STATE: names, ACTION: names}, tuple(images), (take,)
-    )
 
 
 def report(findings: Sequence[Finding]) -> str:

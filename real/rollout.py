@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from real import outcomes
-from real.checks import refuse_unfit, report, robot_checks
+from real.checks import parity_checks, refuse_unfit, report, robot_checks
 from real.ending import Ending
 from real.env import RobotEnv
 from real.player import AskBefore, Player
@@ -99,7 +99,7 @@ def rollout(
     facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
     outcomes.check_same_run(out, facts)
     with open_robot(config.robot, agent.image_size, say, no_question) as env:
-        checks = robot_checks(env)
+        checks = [*robot_checks(env), *parity_checks(env, agent.image_size)]
         say(report(checks))
         if mode == "dry":
             say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")

@@ -1,4 +1,4 @@
-"""Are the pictures of the right size, lit, and red where red is?
+"""Is red in the pictures where red is?
 
 What the gripper holds tells the colours: the instruction names it, and the wrist camera sees it between
 the fingers. Tables and walls tell nothing; the policy learned from all kinds of them.
@@ -12,40 +12,11 @@ from real.pitfalls.numbers import Finding
 from real.pitfalls.recording import Expected, Recording, Take
 from sim.scene.layout import COLOURS
 
-FRAMES = 12  # a take
-DARK, BRIGHT = 12.0, 243.0  # mean levels between which a picture shows something
-FLAT = 4.0  # levels, standard deviation
 PATCH_PX = 3  # around the tool, of pictures 96 pixels high
 HOLDS = 5  # frames in which something is held
 CLEARER = 2.0  # how much nearer, times, another order must bring the colour to its name
 SHADES = 3.0  # levels between channels below which a picture is grey
 SWAPS = {"red and blue are exchanged (BGR instead of RGB)": [2, 1, 0], "red and green are exchanged": [1, 0, 2]}
-
-
-def picture_basics(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Type, size and light of every camera's pictures."""
-    for camera in recording.cameras:
-        images = np.concatenate([take.images[camera][:: max(len(take.state) // FRAMES, 1)] for take in recording.takes])
-        height, width = images.shape[1:3]
-        mean, spread = float(images.mean()), float(images.std(axis=(1, 2)).mean())
-        reading = f"{camera} {width}x{height}, mean level {mean:.0f}"
-        yield Finding("pictures", reading, *_fault(camera, images, mean, spread, expected))
-
-
-def _fault(camera: str, images: np.ndarray, mean: float, spread: float, expected: Expected) -> tuple[str, str]:
-    size = images.shape[1:3]
-    if images.dtype != np.uint8 or images.shape[-1] != 3:
-        return f"pictures of camera {camera} are {images.dtype} {images.shape[1:]}", "give uint8 (H, W, 3) RGB, 0..255"
-    if expected.image_size and size != expected.image_size:
-        wanted = f"{expected.image_size[1]}x{expected.image_size[0]}"
-        return (
-            f"pictures of camera {camera} are {size[1]}x{size[0]}, the policy learned {wanted}",
-            f"crop and resize them to {wanted}",
-        )
-    if mean < DARK or mean > BRIGHT or spread < FLAT:
-        what = "black" if mean < DARK else "white" if mean > BRIGHT else "without contrast"
-        return f"pictures of camera {camera} are {what}", "take off the cap, light the bench, set robot.exposure"
-    return "", ""
 
 
 def colours(recording: Recording, expected: Expected, tool_px: tuple[float, float]) -> Iterator[Finding]:

@@ -53,7 +53,9 @@ class FakeWorld:
         return self._joints.copy()
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
-        return np.full((8, 10, 3), 10 if camera == "front" else 20, np.uint8)
+        """Stripes, of mean level 40 in front and 20 at the wrist: a look before motion wants light and contrast."""
+        mean = 40 if camera == "front" else 20
+        return np.broadcast_to(np.where(np.arange(10) % 2, mean + 10, mean - 10)[:, None], (8, 10, 3)).astype(np.uint8)
 
     @property
     def instruction(self) -> str:

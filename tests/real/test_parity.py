@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from planting import PLANTS
 
-from real.parity import STATE, Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
+from real.parity import Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
 from real.pitfalls.pictures import correlation
-from real.pitfalls.recording import ACTION, Recording, Take, read_recording
+from real.pitfalls.recording import ACTION, STATE, Recording, Take, read_recording
 from real.pitfalls.view import ModelView
 from sim.contract import POLICY_PERIOD_S
 from sim.dataset.reader import DatasetWriter

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
+from real.driver import FairinoDriver
 from real.faults import RobotSilent
 from real.rollout import RolloutConfig, rollout
 from real.session import RobotConfig
@@ -23,17 +24,21 @@ def load_agent(root, indicator, guidance):
 """
 
 
-def refusal(running: Running, tmp_path, **changes) -> str:
-    """Roll out; what it is refused with. Nothing has moved then, and nothing is written."""
+def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **changes) -> str:
+    """Roll out; what it is refused with. Nothing has moved then, and nothing is written.
+
+    size: (height, width) of the pictures the policy learned from; changes: of the ports.
+    """
     before = running.controller.measured_deg()
     ports = {**running.ports, **changes}
     robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **ports)
     config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
     with pytest.raises(UserError) as refused:
-        rollout(config, lambda root: Swing((8, 10)), lambda text: None)
+        rollout(config, lambda root: Swing(size), lambda text: None)
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo
     assert running.controller.servo_calls == 0
+    assert not (tmp_path / "out").exists()
     return str(refused.value)
 
 
@@ -82,6 +87,38 @@ def test_an_arm_outside_its_soft_limits_is_refused_with_the_joint(running, tmp_p
 def test_a_missing_camera_is_refused_with_its_name(running, tmp_path):
     said = refusal(running, tmp_path, camera_port=1)
     assert "camera front" in said and "does not answer" in said
+
+
+def test_pictures_of_another_size_than_the_policy_learned_are_refused(running, tmp_path):
+    said = refusal(running, tmp_path, size=(10, 8))
+    assert "not fit to move: pictures: pictures of camera front are 10x8, the policy learned 8x10" in said
+    assert "crop and resize them to 8x10" in said
+
+
+def test_a_camera_that_shows_nothing_is_refused_by_name(running, tmp_path):
+    render = running.world.render
+    fogged = np.full((8, 10, 3), 120, np.uint8)
+    running.world.render = lambda camera, qpos: fogged if camera == "wrist" else render(camera, qpos)
+    said = refusal(running, tmp_path)
+    assert "pictures of camera wrist are without contrast" in said and "front" not in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda state: [*np.rad2deg(state[:-1]), state[-1]], "joints are in degrees, not radians"),
+        (lambda state: [*state[:-1], 100 * state[-1]], "gripper is in percent, not 0..1"),
+        (np.zeros_like, "state is all zeros: it is not sent"),
+    ],
+)
+def test_joints_the_policy_would_not_understand_are_refused(running, tmp_path, monkeypatch, wrong, says):
+    def state(driver: FairinoDriver, at_s: float | None = None) -> tuple[np.ndarray, float]:
+        seen, stamp_s = right(driver, at_s)
+        return np.array(wrong(seen), np.float32), stamp_s
+
+    right = FairinoDriver.state
+    monkeypatch.setattr(FairinoDriver, "state", state)
+    assert f"start: the measured {says}" in refusal(running, tmp_path)
 
 
 def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):

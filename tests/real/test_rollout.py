@@ -79,7 +79,7 @@ def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
     said = []
     assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
     text = "\n".join(said)
-    for name in ("controller", "mode", "drives", "joints", "camera wrist"):
+    for name in ("controller", "mode", "drives", "joints", "camera wrist", "keys", "pictures", "start"):
         assert name in text
     assert "nothing was moved" in text
     assert not running.controller.enabled
@@ -153,7 +153,9 @@ def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
         config = RolloutConfig(robot, str(tmp_path), mode="dry")
         said = []
         rollout(config, lambda checkpoint: Swing((32, 48)), said.append)
-    assert "48x32" in "\n".join(said)
+    text = "\n".join(said)
+    assert "48x32" in text
+    assert "NOT OK" not in text, text
     assert process._process.returncode == 0
 
 
