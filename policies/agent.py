@@ -10,7 +10,7 @@ from policies import checkpoint
 from policies.condition import Indicator
 from policies.text import FrozenText
 from policies.vision import FrozenVision
-from sim.contract import Observation
+from sim.contract import POLICY_PERIOD_S, Observation
 from sim.errors import UserError, nearest
 
 
@@ -20,8 +20,14 @@ class PolicyAgent:
     Satisfies `sim.loop.Agent`, in simulation and on the robot.
     """
 
-    def __init__(self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float = 1.0):
-        """UserError when the checkpoint is unusable or was made with other frozen encoders."""
+    def __init__(
+        self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float = 1.0, lead_s: float = 0.0
+    ):
+        """UserError when the checkpoint is unusable or was made with other frozen encoders.
+
+        lead_s: how late this robot takes up a command, beyond what the policy was trained with. The head of every
+        chunk but an episode's first is left out: while it would play, the arm still follows the chunk before.
+        """
         torch.set_num_threads(1)
         self.model, self.about = checkpoint.load(root)
         self.vision, self.text = FrozenVision(threads=1), FrozenText()
@@ -31,6 +37,12 @@ class PolicyAgent:
                     f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}"
                 )
         self.indicator, self.guidance = indicator, guidance
+        self._lead = round(lead_s / POLICY_PERIOD_S)
+        most_s = (self.model.config.chunk - self.model.config.execute) * POLICY_PERIOD_S
+        if not 0.0 <= lead_s <= most_s:
+            raise UserError(
+                f"lead_s={lead_s:g}: expected 0 to {most_s:g}, what the policy's chunks reach beyond what is played"
+            )
         self.image_size = self.about.image_size
         self._instruction: str | None = None
         self.decision_s: list[float] = []  # how long each look-to-chunk took
@@ -39,13 +51,16 @@ class PolicyAgent:
         """Begin an episode; the seed fixes the flow's noise."""
         self._generator = torch.Generator().manual_seed(seed)
         self._chunk: list[np.ndarray] = []
+        self._skip = 0
 
     def act(self, observation: Observation) -> np.ndarray:
         if not self._chunk:
             # Drawn here if need be: a camera's time is not the policy's.
             images = np.stack([observation.images[camera] for camera in self.model.config.cameras])
             begun = time.perf_counter()
-            self._chunk = list(self._decide(observation, images)[: self.model.config.execute])
+            chunk = self._decide(observation, images)
+            self._chunk = list(chunk[self._skip : self._skip + self.model.config.execute])
+            self._skip = self._lead
             self.decision_s.append(time.perf_counter() - begun)
         return self._chunk.pop(0)
 
@@ -91,6 +106,8 @@ def parse_indicator(name: str) -> Indicator:
         raise UserError(nearest(name, [i.name.lower() for i in Indicator], "indicator")) from None
 
 
-def load_agent(root: Path | str, indicator: str = "positive", guidance: float = 1.0) -> PolicyAgent:
+def load_agent(
+    root: Path | str, indicator: str = "positive", guidance: float = 1.0, lead_s: float = 0.0
+) -> PolicyAgent:
     """The agent of a checkpoint directory, told to act with this advantage."""
-    return PolicyAgent(root, parse_indicator(indicator), guidance)
+    return PolicyAgent(root, parse_indicator(indicator), guidance, lead_s)

@@ -47,6 +47,7 @@ class EvaluateConfig:
     films: int = 3
     indicator: str = "positive"
     guidance: float = 1.0
+    lead_s: float = 0.0
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
@@ -72,7 +73,7 @@ class PolicyPlayer:
 
     def __init__(self, config: EvaluateConfig):
         self._config = config
-        self._agent = load_agent(config.checkpoint, config.indicator, config.guidance)
+        self._agent = load_agent(config.checkpoint, config.indicator, config.guidance, config.lead_s)
         height, width = self._agent.image_size
         render = replace(config.render, height=height, width=width)
         self._env = SimEnv(WorldConfig(config.task, config.randomize, render, config.split))

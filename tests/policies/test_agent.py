@@ -108,6 +108,18 @@ def test_the_indicator_and_guidance_matter(root):
     assert np.allclose(untold, told["unknown"], atol=1e-6)
 
 
+def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
+    late = load_agent(root, lead_s=0.1)  # two periods
+    chunks = []
+    decide = late._decide
+    late._decide = lambda *seen: chunks.append(decide(*seen)) or chunks[-1]
+    played = play(late, 0, steps=2 * TINY.execute)
+    np.testing.assert_array_equal(played[: TINY.execute], chunks[0][: TINY.execute])
+    np.testing.assert_array_equal(played[TINY.execute :], chunks[1][2 : 2 + TINY.execute])
+    with pytest.raises(UserError, match=r"lead_s=-1: expected 0 to"):
+        load_agent(root, lead_s=-1.0)
+
+
 def test_pictures_of_another_size_are_refused(agent):
     agent.reset(look(), 0)
     with pytest.raises(UserError, match=r"pictures are \(48, 32\), the policy was trained on \(32, 32\)"):
