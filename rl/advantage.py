@@ -1,6 +1,6 @@
 """n-step advantages, the per-task threshold and the indicator (RECAP, pi*-0.6, appendix F). Pure numpy.
 
-    A_t = r_t + ... + r_{t+n-1} + V(o_{t+n}) - V(o_t);   I_t = 1[A_t > epsilon], 1 on corrections
+    A_t = r_t + ... + r_{t+n-1} + V(o_{t+n}) - V(o_t);   I_t = 1[A_t > epsilon], 1 on corrections that succeeded
 
 Departures. The paper's section V-D takes epsilon as a percentile of VALUES, which makes the bit
 constant; its appendix F, followed here, lets a fraction of ADVANTAGES be positive. A window that
@@ -51,7 +51,7 @@ def thresholds(
 def indicate(
     advantages: np.ndarray, tasks: np.ndarray, epsilons: Mapping[str, float], forced: np.ndarray
 ) -> np.ndarray:
-    """bool (N,): above its task's epsilon, or forced (bool (N,), corrections)."""
+    """bool (N,): above its task's epsilon, or forced (bool (N,), corrections that succeeded)."""
     epsilon = np.array([epsilons[str(task)] for task in tasks])
     return (advantages > epsilon) | forced
 

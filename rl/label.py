@@ -94,7 +94,7 @@ def label(
     """Advantages and indicators from the values (N,) of a value that has not seen the frames' episodes.
 
     judged: bool (N,), this round's autonomous rollouts; the threshold is taken over their frames.
-    Correction frames are positive whatever their advantage, and never in the quantile.
+    Frames of a correction that succeeded are positive whatever their advantage; no correction is in the quantile.
     """
     found = np.zeros(len(values))
     for e, part in pool.segments(Corrections(config.corrections)):
@@ -106,7 +106,7 @@ def label(
         if not (quantile_pool & (tasks == task)).any():
             raise UserError(f"no rollouts of task {str(task)!r} to take its advantage threshold from")
     epsilons = advantage.thresholds(found, tasks, quantile_pool, config.positive_fraction)
-    positive = advantage.indicate(found, tasks, epsilons, pool.intervention)
+    positive = advantage.indicate(found, tasks, epsilons, pool.exemplary)
     return Labels(values, found, positive, epsilons)
 
 

@@ -1,7 +1,7 @@
 """The episodes of several datasets laid end to end: what the value learns from and what is labelled.
 
-A corrected episode ends in success, so its frames before the takeover would get good returns for
-states that led to trouble. CUT (default, not the paper's): the takeover ends the policy's episode
+A corrected episode ends in success as a rule, so its frames before the takeover would get good returns
+for states that led to trouble. CUT (default, not the paper's): the takeover ends the policy's episode
 as a failure, and frames under correction teach the value nothing. WHOLE (the paper): the logged
 episode as it is.
 
@@ -90,6 +90,13 @@ class Pool:
         for e, (start, success) in enumerate(zip(self.first[:-1], self.success, strict=True)):
             for part in segments(self.intervention[self.rows(e)], corrections, success=bool(success)):
                 yield e, Segment(int(start) + part.start, int(start) + part.stop, part.success)
+
+    @cached_property
+    def exemplary(self) -> np.ndarray:
+        """bool (N,): a corrector's frames that are positive whatever their advantage."""
+        # On the robot an episode is kept however it ends; what a person did that failed is no example, and is
+        # left to its advantage as everybody's frames are.
+        return self.intervention & self.frames(self.success)
 
     def teaches(self, corrections: Corrections) -> np.ndarray:
         """bool (N,): frames whose returns the value is fitted to."""

@@ -4,7 +4,7 @@
     for k = 1..K
         D   <- D + autonomous episodes of pi_{k-1} + episodes in which the expert corrects it
         V_k <- cross-fitted on all of D
-        I   <- [A > epsilon], A from V_k; epsilon: a fraction of this round's rollouts is positive; corrections 1
+        I   <- [A > epsilon], A from V_k; epsilon: a fraction of this round's rollouts is positive; good corrections 1
         pi_k <- from pi_0, on all of D with indicators I, dropped in 30 % of the samples
 
 Departures: imitation on the task's demonstrations stands for both pre-training and SFT; V_k starts

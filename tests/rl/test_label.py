@@ -50,6 +50,21 @@ def test_corrections_are_positive_and_what_led_to_them_is_not(pool, labels):
     assert labels.positive[pool.rows(27)][:60].mean() < 0.1  # by noise, and where nothing is left to lose
 
 
+def test_a_corrected_episode_that_failed_is_no_example(roots, tmp_path):
+    """As the robot records it, where every episode is kept."""
+    episodes = [(900, 90, False, 60), (901, 90, True, 60)]
+    failed = write_dataset(tmp_path / "failed", episodes, "correction")
+    pool = open_pool([*roots.values(), failed])
+    goal = targets(pool, LIMIT, CONFIG)
+    labels = label(pool, goal, np.full(len(pool.owner), -0.5), pool.of([roots["rollouts"]]), LIMIT, CONFIG)
+    lost, won = pool.rows(32), pool.rows(33)
+    assert pool.intervention[lost][60:].all() and pool.intervention[won][60:].all()
+    assert labels.positive[won][60:].all()
+    assert not labels.positive[lost][80:].any()  # where the failure is in sight
+    # Judged, not condemned: a frame that did better than expected is positive as anybody's.
+    assert (labels.positive[lost] == (labels.advantages[lost] > labels.epsilons["pick_place"])).all()
+
+
 def test_corrections_do_not_move_the_threshold(pool, roots, goal, labels):
     """Neither their values nor whether they are there at all."""
     poisoned = np.where(pool.frames(pool.source) == "correction", -0.5, labels.values)
