@@ -8,6 +8,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+from sim.errors import UserError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,6 +43,10 @@ class Ending:
         try:
             self.raise_asked()
             yield
+        except UserError as error:  # so says an arm that was halted on its way to the start
+            if self.asked:
+                raise KeyboardInterrupt(self.asked) from error
+            raise
         finally:
             self._halt = None
         self.raise_asked()

@@ -30,6 +30,7 @@ from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
 ROOT = Path(__file__).resolve().parents[2]
+MOVES_DEG_S = 1.0  # a ServoJ target this fast is the policy's: until then the arm is only held
 PROGRAM_S = 200.0  # torch alone takes a minute to import on a busy machine
 # The real program, but the policy: it swings joint 1, and the limits are patient with a busy test machine.
 STUB = """
@@ -37,8 +38,8 @@ import functools, types
 import real.driver, real.watchdog, real.wire.servo_link, real.player
 from running import Swing
 from sim.guard.motion_guard import MotionGuard
-real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.wire.servo_link.TAKEN_S = 2.0
-real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=5.0)
+real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.wire.servo_link.TAKEN_S = 5.0
+real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
 def load_agent(root, indicator, guidance):
     agent = Swing(({height}, {width}))
     agent.about = types.SimpleNamespace(robot="fairino_fr3")
@@ -59,7 +60,7 @@ def config(running: Running, tmp_path: Path, **options) -> RolloutConfig:
     return RolloutConfig(robot, str(tmp_path), seed=3, out=str(tmp_path / "out"), **{"episodes": 1, **options})
 
 
-def long_episodes(running: Running, limit_s: float = 30.0) -> None:
+def long_episodes(running: Running, limit_s: float = 600.0) -> None:
     running.world.task = types.SimpleNamespace(TIME_LIMIT_S=limit_s, SETTLED_PERIODS=2)
 
 
@@ -191,6 +192,21 @@ def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(ru
     assert data.episode_facts(0)["robot/fault"] == "the operator's stop key"
 
 
+def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path):
+    ending, prepare = Ending(), running.world.reset
+
+    def reset(seed: int) -> None:
+        prepare(seed)
+        ending.ask("SIGINT")
+
+    running.world.reset = reset
+    with pytest.raises(KeyboardInterrupt, match="SIGINT"):
+        rollout(config(running, tmp_path), swing, quiet, ending=ending)
+    assert not running.controller.in_servo
+    assert running.controller.witness.worst_target_deg_s < MOVES_DEG_S
+    assert Dataset(tmp_path / "out").num_episodes == 0
+
+
 @contextlib.contextmanager
 def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> Iterator[subprocess.Popen]:
     """`python -m real.rollout` on the emulator at these ports."""
@@ -224,9 +240,9 @@ def frames_recorded(tmp_path: Path) -> int:
 def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how, fault):
     long_episodes(running)
     keys, terminal = pty.openpty()
+    witness = running.controller.witness
     with program(tmp_path, running.ports, (8, 10), terminal) as process:
-        wait_for(lambda: running.controller.in_servo or process.poll() is not None, PROGRAM_S)
-        time.sleep(1.0)
+        wait_for(lambda: witness.worst_target_deg_s > MOVES_DEG_S or process.poll() is not None, PROGRAM_S)
         if how == "x":
             os.write(keys, b"x")
         elif process.poll() is None:
@@ -247,11 +263,11 @@ def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
         program(tmp_path, emulator.ports, (16, 16), subprocess.DEVNULL) as process,
     ):
         bench = LineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)
-        ends_s = time.monotonic() + PROGRAM_S
-        while not bench.ask({"do": "witness"})[0]["in_servo"] and process.poll() is None:
-            assert time.monotonic() < ends_s
-            time.sleep(0.1)
-        time.sleep(1.5)
+
+        def moves() -> bool:
+            return bench.ask({"do": "witness"})[0]["worst_target_deg_s"] > MOVES_DEG_S
+
+        wait_for(lambda: moves() or process.poll() is not None, PROGRAM_S)
         emulator._process.kill()
         output, _ = process.communicate(timeout=PROGRAM_S)
     assert process.returncode == 2, output

@@ -17,7 +17,7 @@ from sim.errors import UserError
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch):
     """The limits of real use, under which any trial may stop; calls may be late where the machine is busy."""
-    for limit in ("driver.MAX_STATE_AGE_S", "watchdog.MAX_BEAT_AGE_S", "servo_link.TAKEN_S"):
+    for limit in ("driver.MAX_STATE_AGE_S", "watchdog.MAX_BEAT_AGE_S", "wire.servo_link.TAKEN_S"):
         monkeypatch.setattr(f"real.{limit}", 0.25)
     monkeypatch.setattr("real.soak_trials.LATE_S", 5.0)
 
