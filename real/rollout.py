@@ -57,6 +57,7 @@ class RolloutConfig:
     mode: str | None = None
     indicator: str = "positive"  # the advantage the policy is told to act with
     guidance: float = 1.0
+    lead_s: float = 0.0
     device: str = "keyboard"  # what corrects; the keyboard commands in any case
     page_port: int = 0  # of the live view on this machine's loopback; 0: a free one
 
@@ -189,7 +190,7 @@ def main(config: RolloutConfig) -> None:
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
 
     def load(checkpoint: Path) -> SeeingAgent:
-        agent = load_agent(checkpoint, config.indicator, config.guidance)
+        agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
         if agent.about.robot != FR3.name:
             raise UserError(f"{checkpoint} was trained for {agent.about.robot}, this robot is {FR3.name}")
         return agent

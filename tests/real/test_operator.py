@@ -40,7 +40,7 @@ from running import Swing
 from sim.guard.motion_guard import MotionGuard
 real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.wire.servo_link.TAKEN_S = 5.0
 real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
-def load_agent(root, indicator, guidance):
+def load_agent(root, indicator, guidance, lead_s):
     agent = Swing(({height}, {width}))
     agent.about = types.SimpleNamespace(robot="fairino_fr3")
     return agent

@@ -19,7 +19,7 @@ from sim.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_AGENT = """
 import types
-def load_agent(root, indicator, guidance):
+def load_agent(root, indicator, guidance, lead_s):
     return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="so101"))
 """
 

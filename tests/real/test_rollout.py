@@ -22,7 +22,7 @@ from sim.robot import FR3
 
 STUB_AGENT = """
 import types
-def load_agent(root, indicator, guidance):
+def load_agent(root, indicator, guidance, lead_s):
     return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="fairino_fr3"))
 """
 ROOT = Path(__file__).resolve().parents[2]
