@@ -13,18 +13,20 @@ in how it grows with frequency: the fastest sines of the excitation tell the two
 the model's, `joint_damping` holds the difference: damping and velocity gain act alike.
 """
 
-import copy
+import contextlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from real.calibration.bare_arm import BareArm
 from real.calibration.log import CycleLog
 from real.calibration.posterior import Estimate
+from real.calibration.residuals import clustered_covariance, without_outliers
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError
-from sim.randomize.arm_dynamics import ArmDynamics
 from sim.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 
@@ -35,6 +37,7 @@ MAX_DELAY_S = 0.2
 RESIDUAL_UNIT_RAD = 1e-3
 STEP = 1e-4  # of finite differences: above the solver's tolerance
 MAX_ITERATIONS = 25
+CLEANINGS = 2  # fits again without outliers
 STEPS = round(SERVO_PERIOD_S / PHYSICS_DT_S)
 FIRST_LAGS_MS = np.arange(-16.0, 1e3 * MAX_DELAY_S, 4.0)
 FIRST_SEGMENTS = 6  # tell the lag well enough to begin with
@@ -55,20 +58,19 @@ def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = N
     parameters = _parameters(sysid, robot.joints)
     few = segments[:: -(-len(segments) // FIRST_SEGMENTS)]
     parameters["lag_ms"].value[:] = _first_lag_ms(_residual(sysid, arm, few, threads), parameters.copy())
-    residual = _residual(sysid, arm, segments, threads)
-    fitted, result = sysid.optimize(
-        parameters, residual, optimizer="mujoco", verbose=False, max_iters=MAX_ITERATIONS, eps=STEP, x_scale="jac",
-        xtol=1e-5,
-    )  # fmt: skip
-    rows = np.stack(residual(result.x, fitted.copy())[0], axis=-1).reshape(-1, len(segments))
-    covariance = _clustered_covariance(np.asarray(result.jac), rows)
-    estimates = _estimates(fitted, np.sqrt(np.diag(covariance)))
+    parameters, result, rows = _optimize(sysid, parameters, _residual(sysid, arm, segments, threads))
+    for _ in range(CLEANINGS):
+        by_cycle = rows.reshape(-1, robot.joints, len(segments))
+        segments = without_outliers(segments, by_cycle, SETTLE_CYCLES)
+        parameters, result, rows = _optimize(sysid, parameters, _residual(sysid, arm, segments, threads))
+    covariance = clustered_covariance(np.asarray(result.jac), rows)
+    estimates = _estimates(parameters, np.sqrt(np.diag(covariance)))
     taken_s = float(np.mean([log.latency_s for log in logs]))
     lag_s = estimates.pop("lag_s")
     return {**estimates, "controller_delay_s": lag_s, "action_delay_s": Estimate(lag_s.mean + taken_s, lag_s.std)}
 
 
-def _residual(sysid: Any, arm: "BareArm", segments: list[CycleLog], threads: int | None) -> Any:
+def _residual(sysid: Any, arm: BareArm, segments: list[CycleLog], threads: int | None) -> Any:
     """sysid's function of a vector and parameters: ([(samples * joints, segments)] in RESIDUAL_UNIT_RAD, ..)."""
     return sysid.build_residual_fn(
         models_sequences=[_sequences(sysid, arm, segments)],
@@ -77,6 +79,16 @@ def _residual(sysid: Any, arm: "BareArm", segments: list[CycleLog], threads: int
         resample_true=False,
         **({"n_threads": threads} if threads else {}),
     )
+
+
+def _optimize(sysid: Any, parameters: Any, residual: Any) -> tuple[Any, Any, np.ndarray]:
+    """(best parameters, sysid's result, residuals (samples * joints, segments)) from `parameters` on."""
+    with contextlib.redirect_stdout(io.StringIO()):  # sysid tells every iteration, whatever `verbose` says
+        best, result = sysid.optimize(
+            parameters, residual, optimizer="mujoco", verbose=False, max_iters=MAX_ITERATIONS, eps=STEP, x_scale="jac",
+            xtol=1e-5,
+        )  # fmt: skip
+    return best, result, np.stack(residual(result.x, best.copy())[0], axis=-1)
 
 
 def _first_lag_ms(residual: Any, parameters: Any) -> float:
@@ -89,42 +101,6 @@ def _first_lag_ms(residual: Any, parameters: Any) -> float:
         return sum(float(np.square(part).sum()) for part in residual(parameters.as_vector(), parameters)[0])
 
     return float(min(FIRST_LAGS_MS, key=cost))
-
-
-class BareArm:
-    """The arm alone, gripper open and rigid: nothing to touch, six degrees of freedom, the simulator's options."""
-
-    def __init__(self, robot: Robot):
-        spec = mujoco.MjSpec.from_file(str(robot.mjcf))
-        whole = spec.compile()
-        spec.option.timestep = PHYSICS_DT_S
-        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        arm = set(robot.joint_names)
-        for kind in (spec.keys, spec.equalities, spec.tendons, spec.geoms, spec.meshes, spec.excludes):
-            for part in list(kind):
-                spec.delete(part)
-        for part in [*spec.actuators, *spec.joints]:
-            if part.name not in arm:
-                spec.delete(part)
-        for joint in robot.joint_names:
-            spec.add_sensor(
-                name=joint, type=mujoco.mjtSensor.mjSENS_JOINTPOS, objtype=mujoco.mjtObj.mjOBJ_JOINT, objname=joint
-            )
-        self.spec = spec
-        self._model = spec.compile()
-        # MuJoCo derives velocity gains from inertia (dampratio), where fingers that slide count otherwise than rigid
-        # ones: 1e-3 of J2's gain, which is 4 % of its damping.
-        for joint in robot.joint_names:
-            self._model.actuator(joint).biasprm = whole.actuator(joint).biasprm
-        self._dynamics = ArmDynamics(self._model, robot)
-        self._scratch = mujoco.MjData(self._model)
-
-    def model_with(self, values: dict) -> mujoco.MjModel:
-        """A model of its own with the given dynamics."""
-        model = copy.copy(self._model)
-        self._dynamics.apply(model, values)
-        mujoco.mj_setConst(model, self._scratch)
-        return model
 
 
 def load_sysid() -> Any:
@@ -211,18 +187,6 @@ def _interpolated(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
     x = (at - middle)[:, None]
     before, here, after = rows[middle - 1], rows[middle], rows[middle + 1]
     return here + x * (after - before) / 2 + x * x * (before - 2 * here + after) / 2
-
-
-def _clustered_covariance(jacobian: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-    """Sandwich covariance (n, n) of least squares; `residuals` (rows, clusters), `jacobian` (rows * clusters, n).
-
-    (J'J)^-1 (sum over clusters of J_c' r_c r_c' J_c) (J'J)^-1 * c / (c - 1): Cameron and Miller, 2015, eq. 11.
-    """
-    clusters = residuals.shape[1]
-    by_cluster = jacobian.reshape(clusters, -1, jacobian.shape[1])
-    scores = np.einsum("crn,rc->cn", by_cluster, residuals)
-    bread = np.linalg.pinv(jacobian.T @ jacobian)
-    return bread @ (scores.T @ scores) @ bread * clusters / (clusters - 1)
 
 
 def _estimates(fitted: Any, std: np.ndarray) -> dict[str, Estimate]:

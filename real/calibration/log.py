@@ -47,8 +47,8 @@ class CycleLog:
     """T cycles of the controller, SERVO_PERIOD_S each. Row t: the target that held during cycle t, and what was
     measured at its end, nan where no state arrived.
 
-    trusted: which command held is certain, and has been for RECOVERY_CYCLES. A machine that pauses, or a command that
-    arrives in the very moment in which the controller looks for one, leave doubts of a cycle.
+    trusted: which command held is known, and has been for RECOVERY_CYCLES. Lost states leave doubts; where the
+    controller does not count commands, so does every command that came late.
     latency_s: mean time from sending a command to the beginning of the first cycle that is said to hold it.
     """
 
@@ -132,8 +132,10 @@ def on_cycles(log: MotionLog) -> CycleLog:
     measured[cycle - first], speed[cycle - first] = log.joints_rad[known], log.joints_rad_s[known]
     # A cycle whose state is missing was caught up by the controller together with the next one.
     command = log.sent_rad[held[np.searchsorted(cycle, np.arange(length) + first)]]
-    trusted = _trusted(cycle - first, held, length)
-    sure = trusted[cycle - first]
+    counted = not (log.taken == UNCOUNTED).any()
+    trusted = _trusted(cycle - first, held, length, counted=counted)
+    # Only where a command began to hold; the mean over those that held again would count a busy machine as latency.
+    sure = trusted[cycle - first] & (np.diff(held, prepend=-1) > 0)
     if not sure.any():
         raise UserError("no cycle of the log is certain; is the machine too busy, or the network too slow?")
     starts_s = begin_s + cycle[sure] * SERVO_PERIOD_S
@@ -141,10 +143,16 @@ def on_cycles(log: MotionLog) -> CycleLog:
     return CycleLog(command, measured, speed, trusted, latency_s)
 
 
-def _trusted(cycle: np.ndarray, held: np.ndarray, length: int) -> np.ndarray:
-    """(length,) bool: every cycle up to here, for RECOVERY_CYCLES, had its state and one new command."""
+def _trusted(cycle: np.ndarray, held: np.ndarray, length: int, *, counted: bool) -> np.ndarray:
+    """(length,) bool: every cycle up to here, for RECOVERY_CYCLES, had its state and, unless counted, a new command.
+
+    A command that waits for the next cycle, or one that is overtaken there, is no doubt where the controller counts.
+    """
     trusted = np.ones(length, bool)
-    for doubt in np.flatnonzero((np.diff(cycle) != 1) | (np.diff(held) != 1)):
+    doubts = np.diff(cycle) != 1
+    if not counted:
+        doubts |= np.diff(held) != 1
+    for doubt in np.flatnonzero(doubts):
         trusted[cycle[doubt] : cycle[doubt + 1] + RECOVERY_CYCLES] = False
     return trusted
 
