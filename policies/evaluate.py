@@ -34,7 +34,7 @@ from sim.world import WorldConfig
 WORST = 5  # slices to name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Options of the program."""
 

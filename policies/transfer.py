@@ -42,7 +42,7 @@ class TransferConfig:
 
 def condition(config: TransferConfig, checkpoint: str, renderer: str, twin: str) -> EvaluateConfig:
     """The evaluation of one cell of the table."""
-    moved = {name: tuple(bounds) for name, bounds in OmegaConf.load(CONF / "twin" / f"{twin}.yaml").items()}
+    moved = {str(name): tuple(bounds) for name, bounds in OmegaConf.load(CONF / "twin" / f"{twin}.yaml").items()}
     return EvaluateConfig(
         checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
         out=str(Path(config.out) / Path(checkpoint).name / f"{renderer}_{twin}"), films=0,

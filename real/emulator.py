@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from real.calibration.board import WithBoard
 from real.clock import Ticker
@@ -39,7 +40,9 @@ from sim.config import load_group
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.randomize.ranges import RandomizeConfig
-from sim.world import TASKS, RenderConfig, World, WorldConfig
+from sim.scene.build import RenderConfig
+from sim.tasks import TASKS, Task
+from sim.world import World, WorldConfig
 
 CAMERA_PORT, BENCH_PORT = 20100, 20101
 MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not replayed
@@ -190,8 +193,8 @@ def build_world(config: EmulatorConfig) -> World:
         raise UserError(nearest(config.task, TASKS, "task"))
     ranges = load_group("randomize", config.randomize, RandomizeConfig)
     render = RenderConfig(height=config.height, width=config.width)
-    task = WithBoard(TASKS[config.task]) if config.board else None
-    return World(WorldConfig(task=config.task, randomize=ranges, render=render), task=task)
+    world = WorldConfig(task=config.task, randomize=ranges, render=render)
+    return World(world, task=cast(Task, WithBoard(TASKS[config.task])) if config.board else None)
 
 
 def _open(config: EmulatorConfig) -> Emulator:

@@ -154,8 +154,10 @@ class Run:
         """Success on seeds that nothing is learned from, the same in every round."""
         config, out, how = self.config, self.place(k, "evaluation"), self.behaviour(k)
         settings = EvaluateConfig(
-            how.checkpoint, config.task, config.evaluation_episodes, config.evaluation_seed, str(out), config.workers,
-            config.films, how.indicator, how.guidance, config.randomize, config.executor, config.ray_address,
+            checkpoint=how.checkpoint, task=config.task, episodes=config.evaluation_episodes,
+            seed=config.evaluation_seed, out=str(out), workers=config.workers, films=config.films,
+            indicator=how.indicator, guidance=how.guidance, randomize=config.randomize, split=config.split,
+            render=config.render, executor=config.executor, ray_address=config.ray_address,
         )  # fmt: skip
         self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+import gymnasium
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -92,7 +93,7 @@ def make_envs(config: Sb3Config) -> VecEnv:
     return envs
 
 
-def _monitored(world: WorldConfig) -> Monitor:
+def _monitored(world: WorldConfig) -> gymnasium.Env:
     torch.set_num_threads(1)
     return Monitor(ReachState(world))
 

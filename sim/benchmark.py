@@ -164,7 +164,9 @@ def main(config: BenchmarkConfig) -> None:
     console = Console()
     console.print(table)
     console.print(f"reset, median of {RESETS}: {reset_ms():.1f} ms")
-    for size_px in SIZES_PX if config.robosuite else ():
+    for size_px in SIZES_PX:
+        if config.robosuite is None:
+            break
         theirs = float(np.median([robosuite_rate(config.robosuite, size_px) for _ in range(config.repeats)]))
         one, two = (rates[size_px, 2, workers] / theirs for workers in WORKERS)
         console.print(f"robosuite, PickPlaceCan, two cameras of {size_px} px, one process: {theirs:.1f} actions/s; "

@@ -153,8 +153,8 @@ class Hand:
         start, goal = self.end_w, np.asarray(pos_w, float)
         steps = max(int(np.ceil(np.linalg.norm(goal - start) / LINE_STEP_M)), 1)
         for i in range(1, steps + 1):
-            how = {"blend_rad": 0.02} if i < steps else {}
-            self.go(name, start + (goal - start) * i / steps, None, opening, speed=speed, **how)
+            between = {"blend_rad": 0.02} if i < steps else {}
+            self.go(name, start + (goal - start) * i / steps, None, opening, FACES, speed=speed, **between)
 
     def grip(self, opening: float, name: str = "close", holds: int = -1) -> None:
         """Move the fingers and wait until they are still."""

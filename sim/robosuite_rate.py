@@ -11,7 +11,7 @@ import numpy as np
 
 def main(actions: int, size_px: int) -> None:
     """PickPlaceCan with two cameras at 20 Hz, one process: the nearest that robosuite has to our task."""
-    import robosuite  # of that other environment
+    import robosuite  # of that other environment  # pyright: ignore[reportMissingImports]
 
     env = robosuite.make(
         "PickPlaceCan", robots="Panda", has_renderer=False, has_offscreen_renderer=True, use_camera_obs=True,

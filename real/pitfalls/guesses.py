@@ -84,7 +84,7 @@ class _Scaled:
         scale = np.array([self.rows, self.columns])
         middle = (np.array(picture.shape) - 1) / 2
         offset = middle - scale * middle + [0, self.shift * picture.shape[1]]
-        return affine_transform(picture, scale, offset, order=1, mode="constant", cval=np.nan)
+        return affine_transform(picture, scale, offset.tolist(), order=1, mode="constant", cval=np.nan)
 
 
 def _of_joints(robot: Robot) -> Iterator[Guess]:

@@ -160,7 +160,7 @@ def lag_periods(take_state: np.ndarray, take_action: np.ndarray) -> float:
     state, action = np.diff(take_state, axis=0), np.diff(take_action, axis=0)
     if len(action) < 2 * len(LAGS) or np.abs(action).sum() == 0 or np.abs(state).sum() == 0:
         return np.nan
-    scores = np.array([_agreement(state, action, lag) for lag in LAGS])
+    scores = np.array([_agreement(state, action, int(lag)) for lag in LAGS])
     best = int(np.argmax(scores))
     if not 0 < best < len(LAGS) - 1:
         return float(LAGS[best])

@@ -64,7 +64,7 @@ class Randomizer:
             slot.wear(shape, scale=values["object_scale"][i], mass_kg=values["object_mass_kg"][i],
                       inertia=values["object_inertia"][i])  # fmt: skip
             pattern = values["object_patterns"][i]  # 0: none
-            slot.paint(shape, _tint(colour, values, i), scene.patterns[pattern - 1] if pattern else -1)
+            slot.paint(shape, _tint(colour, values, i), int(scene.patterns[pattern - 1]) if pattern else -1)
             slot.set_friction(shape, values["object_friction"][i])
 
     def _targets(self, values: Mapping) -> None:

@@ -124,7 +124,7 @@ def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory(
     if inventory.backdrop:
         fixtures.add_backdrop(spec)
     for i, shapes in enumerate(_worn(task, inventory)):
-        add_slot(spec, f"object_{i}", shapes, PARKED_M + [0.1 * i, 0, 0])
+        add_slot(spec, f"object_{i}", shapes, (PARKED_M + [0.1 * i, 0, 0]).tolist())
     task.add_targets(spec)
     return _resolve(robot, spec.compile(), task, inventory)
 

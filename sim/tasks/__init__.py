@@ -61,7 +61,7 @@ class Task(Protocol):
         """Append to `hand` the legs that lead from here to success, whatever has happened before."""
 
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task] = {  # pyright: ignore[reportAssignmentType] - modules; tests/sim/test_tasks.py checks them
     task.NAME: task
     for task in (fork, insert_peg, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack)
 }

@@ -18,6 +18,7 @@ class LeRobotView(gymnasium.ObservationWrapper):
         self._bench = bench
         self.task = bench.world.config.task
         self._max_episode_steps = bench.time_limit_steps
+        assert isinstance(env.observation_space, gymnasium.spaces.Dict)
         spaces = env.observation_space.spaces
         state = spaces["state"]
         pixels = {camera: spaces[camera] for camera in bench.robot.cameras}
