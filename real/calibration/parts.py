@@ -22,7 +22,7 @@ from sim.contract import POLICY_PERIOD_S
 MOTION_S = 20.0  # a log is so long: short enough that two clocks stay together
 # Where the excitation swings about, beside the home pose, rad: weight pulls differently at each.
 CENTRES_RAD = ((0, 0, 0, 0, 0, 0), (0.5, 0.2, -0.35, 0.3, 0.3, 0.4), (-0.4, -0.15, 0.3, -0.4, -0.3, -0.5))
-SWING_JOINT, SWING_RAD, SWING_HZ, SWING_S = 0, 0.22, 0.5, 16.0
+SWING_JOINT, SWING_RAD, SWING_HZ, SWING_S = 0, 0.22, 0.5, 32.0
 GRIPPER_WAYS, GRIPPER_WAY_S = 3, 2.5  # each is closing and opening
 THINNING = 4  # every fourth pixel tells enough of a motion
 

@@ -11,6 +11,7 @@ from real.calibration.delay import camera_delay, gripper_travel, tracking_delay_
 from real.calibration.excitation import multisine
 from real.calibration.log import UNCOUNTED, MotionLog, on_cycles
 from real.calibration.posterior import Estimate, randomization
+from real.calibration.residuals import without_outliers
 from real.cameras.camera import Frame
 from sim.config import typed
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
@@ -57,6 +58,28 @@ def test_a_lost_state_leaves_a_gap_of_one_cycle_in_place():
     np.testing.assert_array_equal(cycles.joints_rad[missing[0] + 1], log.joints_rad[301])
     doubts = np.flatnonzero(~cycles.trusted)
     assert doubts[0] == missing[0] - 1 and len(doubts) == 27  # the gap, the state before it, and 0.2 s afterwards
+
+
+def test_a_command_that_comes_late_is_no_doubt_where_the_controller_counts():
+    log = swinging_log()
+    taken = log.taken.copy()
+    taken[300] -= 1  # in this cycle nothing new had arrived; two are there for the next
+    late, usual = on_cycles(dataclasses.replace(log, taken=taken)), on_cycles(log)
+    assert late.trusted.all()
+    np.testing.assert_array_equal(late.command_rad[300], late.command_rad[299])
+    np.testing.assert_array_equal(late.command_rad[301], usual.command_rad[301])
+    assert late.latency_s == pytest.approx(usual.latency_s, abs=1e-4)
+
+
+def test_trust_is_withdrawn_where_one_joint_is_unusually_far_away():
+    rng = np.random.default_rng(4)
+    cycles = on_cycles(swinging_log())
+    residual = rng.normal(0, 0.001, (100, 6, 2))
+    residual[40, 2, 1] = 0.02
+    residual[:10, :, 0] = 0.0  # not compared
+    first, second = without_outliers([cycles, cycles], residual, 50)
+    assert first.trusted.all()
+    assert np.flatnonzero(~second.trusted).tolist() == [90]
 
 
 def test_without_the_controllers_count_commands_are_found_by_time():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from hidden_arm import hidden_log, hidden_world
 
 from real.bench import EmulatedBench
@@ -14,6 +15,8 @@ from real.calibration.log import on_cycles
 from real.calibration.views import WristCamera
 from real.emulation.launch import EmulatorProcess
 from real.session import RobotConfig
+from sim.config import typed
+from sim.randomize.ranges import RandomizeConfig
 from sim.robot import FR3
 from sim.scene.build import RenderConfig
 from sim.tasks import TASKS
@@ -75,11 +78,21 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     found = {name: np.array(estimate["mean"]) for name, estimate in content["estimates"].items()}
     for name in ("joint_damping", "joint_friction_nm", "joint_armature", "servo_gain", "gripper_speed"):
         np.testing.assert_allclose(found[name], hidden[f"draw/{name}"], rtol=SHARE, err_msg=name)
-    # What the seed hides here is 20 g; a tenth of that sags J2 by less than a microradian.
-    assert found["payload_kg"] == pytest.approx(hidden["draw/payload_kg"], abs=0.01)
+    np.testing.assert_allclose(found["payload_kg"], hidden["draw/payload_kg"], rtol=SHARE)
+    # From the cycle that takes a command up to motion. Sending it to that cycle comes on top, and the emulator computes
+    # a cycle of 8 ms ahead: seen from here it is that much faster.
+    assert found["controller_delay_s"] == pytest.approx(hidden["draw/action_delay_s"], rel=SHARE)
+    assert abs(found["action_delay_s"] - hidden["draw/action_delay_s"]) < 0.009
+    # Not to a tenth: pictures and states are stamped by two programs that share a machine; when it is busy, that costs ms.
     for camera in FR3.cameras:
         assert found[f"{camera}_delay_s"] == pytest.approx(hidden["draw/observation_delay_s"], abs=0.004)
-    # The emulator computes a cycle of 8 ms ahead, and a command waits up to one for the next.
-    assert abs(found["action_delay_s"] - hidden["draw/action_delay_s"]) < 0.009
+    # Hidden joint offsets (encoder_bias_rad, up to 3 mrad) turn the mount that is found, not the lens or its place.
+    np.testing.assert_allclose(found["wrist_pos_m"], hidden["draw/wrist_pos_m"], atol=1e-3)
+    assert found["wrist_fovy_deg"] == pytest.approx(hidden["draw/wrist_fovy_deg"], abs=0.3)
+    assert found["front_fovy_deg"] == pytest.approx(hidden["draw/front_fovy_deg"], abs=1.5)
     assert json.loads((tmp_path / "calibration.json").read_text())["cameras"]["wrist"]["rms_px"] < 0.5
-    assert "joint_friction_nm:" in (tmp_path / "randomize.yaml").read_text()
+    values = yaml.safe_load((tmp_path / "randomize.yaml").read_text())
+    assert values.pop("defaults") == ["light", "_self_"]
+    ranges = typed(RandomizeConfig, values)
+    low, high = ranges.joint_friction_nm
+    assert low < min(found["joint_friction_nm"]) and max(found["joint_friction_nm"]) < high
