@@ -83,7 +83,7 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     # a cycle of 8 ms ahead: seen from here it is that much faster.
     assert found["controller_delay_s"] == pytest.approx(hidden["draw/action_delay_s"], rel=SHARE)
     assert abs(found["action_delay_s"] - hidden["draw/action_delay_s"]) < 0.009
-    # Not to a tenth: pictures and states are stamped by two programs that share a machine; when it is busy, that costs ms.
+    # Not to a tenth: two programs that share a machine stamp pictures and states; when it is busy, that costs ms.
     for camera in FR3.cameras:
         assert found[f"{camera}_delay_s"] == pytest.approx(hidden["draw/observation_delay_s"], abs=0.004)
     # Hidden joint offsets (encoder_bias_rad, up to 3 mrad) turn the mount that is found, not the lens or its place.
