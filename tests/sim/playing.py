@@ -30,13 +30,13 @@ class CommandLog:
     """Every joint command at 125 Hz, put between a `SimEnv` and its world."""
 
     def __init__(self, env: SimEnv):
-        self._command = env.world.command
-        env.world.command = self
+        self._controls = env.world.controls
+        env.world.controls = self
         self.rows: list[np.ndarray] = []
 
-    def __call__(self, joints_rad: np.ndarray, opening: float) -> None:
-        self.rows.append(np.array(joints_rad))
-        self._command(joints_rad, opening)
+    def __call__(self, joints_rad: np.ndarray, opening: np.ndarray | float) -> np.ndarray:
+        self.rows.extend(np.array(np.atleast_2d(joints_rad)))
+        return self._controls(joints_rad, opening)
 
     def take(self) -> np.ndarray:
         """(ticks, joints) since the last call, rad."""
