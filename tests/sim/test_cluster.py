@@ -79,7 +79,7 @@ def test_a_killed_nodes_episodes_are_played_by_the_other(cluster, tmp_path, capl
     crew = Crew(2, "ray", cluster.address)
     played = list(play_all(functools.partial(Expert, tmp_path), SEEDS, crew))
     killer.join(timeout=60)
-    here = list(play_all(functools.partial(ExpertPlayer, WORLD, 0.5), SEEDS, Crew(1)))
+    here = list(play_all(functools.partial(ExpertPlayer, WORLD), SEEDS, Crew(1)))
     assert [result.seed for result, _ in played] == list(SEEDS)
     for there, alone in zip(played, here, strict=True):
         np.testing.assert_equal(plain(there), plain(alone))
