@@ -5,6 +5,7 @@ The delay is the shift in time that makes the picture a function of the place ag
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -93,4 +94,5 @@ def _best_shift(misfit) -> float:
     """Where `misfit` is least between -20 ms and MAX_DELAY_S."""
     grid = np.arange(-0.02, MAX_DELAY_S, GRID_S)
     best = grid[int(np.argmin([misfit(shift_s) for shift_s in grid]))]
-    return float(minimize_scalar(misfit, bounds=(best - GRID_S, best + GRID_S), method="bounded").x)
+    found: Any = minimize_scalar(misfit, bounds=(best - GRID_S, best + GRID_S), method="bounded")
+    return float(found.x)

@@ -141,8 +141,8 @@ def _segments(log: CycleLog) -> list[CycleLog]:
             begin += 1
             continue
         if log.trusted[piece].mean() >= TRUSTED:
-            parts = (log.command_rad, log.joints_rad, log.joints_rad_s, log.trusted)
-            pieces.append(CycleLog(*(part[piece] for part in parts), log.latency_s))
+            parts = [part[piece] for part in (log.command_rad, log.joints_rad, log.joints_rad_s, log.trusted)]
+            pieces.append(CycleLog(*parts, latency_s=log.latency_s))
         begin += SEGMENT_CYCLES
     return pieces
 

@@ -20,7 +20,7 @@ def without_outliers(segments: Sequence[CycleLog], residual: np.ndarray, first: 
     """
     compared = residual.any(axis=1)  # (cycles, segments)
     spread = [np.median(np.abs(residual[:, joint][compared])) / MAD_OF_NORMAL for joint in range(residual.shape[1])]
-    far = (np.abs(residual) > OUTLIER * np.array(spread)[:, None]).any(axis=1)
+    far = np.any(np.abs(residual) > OUTLIER * np.array(spread)[:, None], axis=1)
     cleaned = []
     for number, segment in enumerate(segments):
         trusted = segment.trusted.copy()

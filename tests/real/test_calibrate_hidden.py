@@ -103,7 +103,7 @@ def test_wrist_camera_from_pictures_with_hidden_joint_offsets(seed):
     assert np.abs(together).max() < 1.5e-3
     # J2 to J5 are seen by themselves; J1 is the same as another place of the board and stays where the prior has it.
     assert np.abs(error["encoder_bias_rad"][1:5]).max() < 1.2e-3
-    np.testing.assert_allclose(found.offset_rad.std[[0, 5]], 0.003 / np.sqrt(3), rtol=0.02)
+    np.testing.assert_allclose(np.array(found.offset_rad.std)[[0, 5]], 0.003 / np.sqrt(3), rtol=0.02)
     away_m = found.base_from_board[:3, 3] - base_from_board()[:3, 3]
     assert np.all(np.abs(away_m) < 3 * np.sqrt(np.diag(found.board_covariance)[:3]))
 
