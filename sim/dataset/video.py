@@ -50,7 +50,8 @@ def encode_video(frames: np.ndarray, fps: int) -> Video:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         # No B-frames: decoding order is display order. One thread: workers are the parallelism.
-        options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}
+        # No macroblock tree: useless in groups of two, and with it the same frames do not always give the same bytes.
+        options = {"crf": str(CRF), "preset": PRESET, "bf": "0", "mbtree": "0"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, PIXEL_FORMAT
         stream.codec_context.gop_size = GOP
