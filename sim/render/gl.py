@@ -17,9 +17,16 @@ def choose_gl() -> None:
 
 
 def check_gl() -> None:
-    """Raise UserError with the line that installs it when the EGL library is missing."""
+    """UserError when the EGL library is missing, or when MuJoCo came first and chose another back-end."""
     if os.environ.get("MUJOCO_GL") == "egl" and not ctypes.util.find_library("EGL"):
         raise UserError(f"no EGL library to draw pictures without a display; install it with: {INSTALL_EGL}")
+    mujoco = sys.modules.get("mujoco")
+    chosen = mujoco.GLContext.__module__ if mujoco and hasattr(mujoco, "GLContext") else ""
+    if "glfw" in chosen and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        raise UserError(
+            f"mujoco was imported before sim and draws by {chosen}, which needs a display: "
+            "import sim first, or set MUJOCO_GL=egl"
+        )
 
 
 def main() -> None:

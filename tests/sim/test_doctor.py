@@ -1,5 +1,6 @@
 """The doctor names what is missing and the line that mends it."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -52,3 +53,14 @@ def test_something_to_mend_is_exit_code_one(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         doctor.main()
     assert stopped.value.code == 1 and "to be mended: GL" in capsys.readouterr().out
+
+
+def test_mujoco_imported_before_sim_is_told():
+    """It has chosen windows by then; without a display nothing can be drawn."""
+    code = "import mujoco; from sim.render.gl import check_gl\ncheck_gl()"
+    hidden = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
+    alone = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=alone)
+    assert "mujoco was imported before sim" in done.stderr and "MUJOCO_GL=egl" in done.stderr
+    other = code.replace("import mujoco;", "import sim, mujoco;")
+    assert subprocess.run([sys.executable, "-c", other], capture_output=True, env=alone).returncode == 0
