@@ -1,4 +1,4 @@
-"""`python -m policies.train data=DIR out=CKPT [policy=small] [steps=N] [init=CKPT]`
+"""`python -m policies.train data=DIR out=CKPT [policy=small] [optim.steps=N] [init=CKPT]`
 
 Imitation: flow matching on action chunks with grounding co-training. Starts from the
 grounding-pretrained fusion that ships with the project (`backbone=null`: from scratch) or from a

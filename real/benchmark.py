@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> int:
     try:
         run(parse_options(BenchmarkConfig, arguments))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

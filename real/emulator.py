@@ -210,7 +210,7 @@ def main(arguments: list[str]) -> int:
         config = parse_options(EmulatorConfig, arguments)
         emulator = _open(config)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: emulator.ending.set())

@@ -20,12 +20,12 @@ class RobotSilent(UserError):
 def fault_in(state: ControllerState) -> RobotFault | None:
     """The fault or stop that `state` tells of, with its code and meaning; None when there is none."""
     if state.emergency_stop:
-        return RobotFault("the emergency stop is pressed; release it, then reset on the pendant")
+        return RobotFault("the emergency stop is pressed; release it, then reset on the web page")
     if state.safety_stop:
         return RobotFault("safety stop", 99)
     if state.collision:
-        return RobotFault("the controller reports a collision; look at the arm, then reset on the pendant")
+        return RobotFault("the controller reports a collision; look at the arm, then reset on the web page")
     if state.faulted:
         what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
-        return RobotFault(f"{what}; find the cause, then reset on the pendant")
+        return RobotFault(f"{what}; find the cause, then reset on the web page")
     return None

@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
     try:
         return 0 if run(parse_options(SoakConfig, arguments)) else 1
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
 
 

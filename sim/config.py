@@ -120,4 +120,5 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         if isinstance(value, origin):
             return value
     expected = " or ".join("null" if one is types.NoneType else getattr(one, "__name__", str(one)) for one in kinds)
+    expected = expected.replace("tuple", "a list, [a,b]")
     raise UserError(f"{name}={value!r} is of type {type(value).__name__}, expected {expected}")

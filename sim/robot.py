@@ -77,7 +77,7 @@ FR3 = Robot(
     position_min_rad=_rad(-175, -265, -150, -265, -175, -175),
     position_max_rad=_rad(175, 85, 150, 85, 175, 175),
     max_speed_rad_s=_rad(180, 180, 180, 180, 180, 180),
-    # At 180 deg/s J2 travels 37 deg after a stop; a policy moves at a third of that (manual 3.1).
+    # At 180 deg/s J2 travels 37 deg after a stop; a policy moves at two fifths of that (manual 3.1).
     policy_speed_rad_s=float(np.deg2rad(70)),
     policy_accel_rad_s2=10.0,  # our choice: 0.12 s to full speed
     policy_jerk_rad_s3=600.0,  # our choice: full acceleration within 17 ms, two servo periods

@@ -73,7 +73,8 @@ class World:
             if self.config.split.admits(draws):
                 return draws
         raise UserError(
-            f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}"
+            f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}; "
+            "randomize=hard draws more shapes and tables"
         )
 
     def rebuild(self, draws: dict) -> None:
