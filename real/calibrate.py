@@ -1,4 +1,4 @@
-"""`python -m real.calibrate [robot=emulator|fr3] [what=[delays,gripper,dynamics,camera]] [out=DIR] [mode=dry|auto]`
+"""`python -m real.calibrate [what=[delays,gripper,dynamics,camera]] [mode=dry|confirm|auto] [out=DIR]`
 
 Measures a robot: its delays, its gripper, the dynamics of its joints, its cameras' lenses and places. `out` gets what
 was logged, `calibration.json` with mean and standard deviation of everything, and `randomize.yaml`: copied to
@@ -24,7 +24,7 @@ from sim.config import run_program
 from sim.errors import UserError, nearest
 from sim.provenance import provenance
 
-MODES = ("dry", "auto")
+MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
 Say = Callable[[str], None]
 
@@ -54,8 +54,9 @@ class CalibrateConfig:
             raise UserError(f"motion_s={self.motion_s:g}: expected 20 to 1800 s")
 
 
-def calibrate(config: CalibrateConfig, say: Say = print) -> dict:
+def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], str] = input) -> dict:
     """The whole program; what calibration.json holds, nothing after a dry run."""
+    mode = config.mode or DEFAULT_MODE[config.robot.kind]
     for part in config.what:
         PARTS[part].check()  # libraries that are missing are told before anything moves
     out = Path(config.out)
@@ -65,11 +66,13 @@ def calibrate(config: CalibrateConfig, say: Say = print) -> dict:
     with open_robot(config.robot, (config.height, config.width), say) as env:
         checks = robot_checks(env)
         say(report(checks))
-        if (config.mode or DEFAULT_MODE[config.robot.kind]) == "dry":
-            say("dry run: nothing was moved; mode=auto moves the arm")
+        if mode == "dry":
+            say("dry run: nothing was moved; mode=confirm moves the arm once you say so")
             return {}
         if not all(check.good for check in checks if check.needed_before_power):
             raise UserError("the robot is not fit to move; see the checks above")
+        if mode == "confirm":
+            _ask(ask)
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
         findings = Findings(out, config.seed, config.motion_s, say)
@@ -80,6 +83,14 @@ def calibrate(config: CalibrateConfig, say: Say = print) -> dict:
             findings.facts["guard"] = arm.changed
     findings.fit()
     return _write(out, config, findings, say)
+
+
+def _ask(ask: Callable[[str], str]) -> None:
+    """Return once a person has let the arm move. UserError without a person."""
+    try:
+        ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end ")
+    except EOFError:
+        raise UserError("mode=confirm asks a person, and there is no terminal; expected one, or mode=auto") from None
 
 
 def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> dict:

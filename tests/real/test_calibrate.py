@@ -5,14 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 import yaml
+from running import HOST
 
-from real.calibrate import CalibrateConfig
+from real.calibrate import CalibrateConfig, calibrate
 from real.calibration.delay import camera_delay, gripper_travel, tracking_delay_s
 from real.calibration.excitation import multisine
 from real.calibration.log import UNCOUNTED, MotionLog, on_cycles
 from real.calibration.posterior import Estimate, randomization
 from real.calibration.residuals import without_outliers
 from real.cameras.camera import Frame
+from real.session import RobotConfig
 from sim.config import typed
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.errors import UserError
@@ -163,6 +165,19 @@ def test_the_excitation_begins_and_ends_at_rest_and_keeps_to_the_policys_speed()
 def test_a_slip_in_the_options_is_named(option, named):
     with pytest.raises(UserError, match=named):
         CalibrateConfig(**option)
+
+
+def test_without_a_persons_word_nothing_moves(running, tmp_path):
+    def nobody(question: str) -> str:
+        raise EOFError
+
+    before = running.controller.measured_deg()
+    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=8, width=10)
+    with pytest.raises(UserError, match="mode=confirm asks a person"):
+        calibrate(config, lambda text: None, nobody)
+    np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
+    assert not running.controller.in_servo and running.controller.servo_calls == 0
 
 
 def test_what_is_missing_is_one_clear_error(monkeypatch):
