@@ -109,6 +109,7 @@ def test_wrist_camera_from_pictures_with_hidden_joint_offsets(seed):
 
 
 def test_looks_that_do_not_tell_the_mount_are_refused():
+    pytest.importorskip("cv2")
     wrist, home = WristCamera(FR3), np.array(FR3.home_rad)
     board_b, lens = base_from_board(), Lens(np.diag([400.0, 400.0, 1.0]), np.zeros(5), 480, 640, 0.1, 1.0)
     squares = np.array([[x, y, 0.0] for x in range(6) for y in range(4)]) * 0.03
