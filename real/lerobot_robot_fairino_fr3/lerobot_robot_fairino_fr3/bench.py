@@ -21,6 +21,7 @@ class LeRobotView(gymnasium.ObservationWrapper):
         assert isinstance(env.observation_space, gymnasium.spaces.Dict)
         spaces = env.observation_space.spaces
         state = spaces["state"]
+        assert isinstance(state, gymnasium.spaces.Box)
         pixels = {camera: spaces[camera] for camera in bench.robot.cameras}
         self.observation_space = gymnasium.spaces.Dict(
             {
