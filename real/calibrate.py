@@ -16,7 +16,7 @@ from real.calibration.motion import GuardedArm
 from real.calibration.parts import PARTS, Findings
 from real.calibration.posterior import randomization
 from real.calibration.sight import write_board
-from real.checks import report, robot_checks
+from real.checks import refuse_unfit, report, robot_checks
 from real.ending import Ending
 from real.priority import raise_priority
 from real.session import RobotConfig, open_robot
@@ -69,8 +69,7 @@ def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], st
         if mode == "dry":
             say("dry run: nothing was moved; mode=confirm moves the arm once you say so")
             return {}
-        if not all(check.good for check in checks if check.needed_before_power):
-            raise UserError("the robot is not fit to move; see the checks above")
+        refuse_unfit(checks)
         if mode == "confirm":
             _ask(ask)
         env.driver.power_on(config.robot.speed_percent)

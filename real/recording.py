@@ -8,11 +8,11 @@ import dataclasses
 import numpy as np
 
 from real.env import RobotEnv
-from sim.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.contract import POLICY_PERIOD_S
 from sim.dataset.reader import Column, Episode, Features
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.guard.motion_guard import GuardReport
-from sim.loop import EpisodeResult
+from sim.loop import EpisodeResult, Step
 from sim.robot import Robot
 
 DELAYS = (
@@ -40,17 +40,9 @@ class RobotRecorder(EpisodeRecorder):
     def steps(self) -> int:
         return len(self._rows)
 
-    def add(
-        self,
-        observation: Observation,
-        asked: np.ndarray,
-        sent: np.ndarray,
-        feedback: Feedback,
-        flags: dict[str, bool],
-        labels: dict[str, np.ndarray],
-    ) -> None:
-        super().add(observation, asked, sent, feedback, flags, labels)
-        delays = (observation.age_s, self._env.decision_s, self._env.send_delay_s)
+    def add(self, step: Step) -> None:
+        super().add(step)
+        delays = (step.observation.age_s, self._env.decision_s, self._env.send_delay_s)
         self._rows[-1].update(zip(DELAYS, map(np.float32, delays), strict=True))
         self._led.append(self._env.guiding.active)
 

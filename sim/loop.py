@@ -33,18 +33,22 @@ class Agent(Protocol):
     def flags(self) -> dict[str, bool]: ...
 
 
+@dataclass(frozen=True)
+class Step:
+    """One policy period: what was seen, asked for, sent and came of it."""
+
+    observation: Observation
+    asked: np.ndarray  # (D,)
+    sent: np.ndarray  # (D,) what the guard made of it
+    feedback: Feedback
+    flags: dict[str, bool]
+    labels: dict[str, np.ndarray]
+
+
 class Recorder(Protocol):
     """Takes every step of an episode."""
 
-    def add(
-        self,
-        observation: Observation,
-        asked: np.ndarray,
-        sent: np.ndarray,
-        feedback: Feedback,
-        flags: dict[str, bool],
-        labels: dict[str, np.ndarray],
-    ) -> None: ...
+    def add(self, step: Step) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,6 @@ def run_episode(
         feedback = env.apply(sent)
         steps += 1
         if recorder:
-            recorder.add(observation, asked, sent, feedback, flags, labels)
+            recorder.add(Step(observation, asked, sent, feedback, flags, labels))
         observation = env.observe()
     return EpisodeResult(seed, feedback.success, steps, steps * period_s, guard.report)

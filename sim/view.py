@@ -18,7 +18,7 @@ from sim.env import SimEnv
 from sim.errors import UserError, nearest
 from sim.expert import Expert
 from sim.guard.clearance import guarded
-from sim.loop import run_episode
+from sim.loop import Step, run_episode
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.render.film import PRETTY, Film
@@ -68,7 +68,7 @@ class Window:
         self._viewer = viewer.launch_passive(env.world.scene.model, env.world.data)
         self._due_s = time.monotonic()
 
-    def add(self, *_, **__) -> None:
+    def add(self, step: Step) -> None:
         self._due_s = max(self._due_s + POLICY_PERIOD_S, time.monotonic() - 0.5)
         self._viewer.sync()
         time.sleep(max(0.0, self._due_s - time.monotonic()))

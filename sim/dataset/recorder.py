@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from sim.contract import LABELS, POLICY_PERIOD_S, Feedback, Observation
+from sim.contract import LABELS, POLICY_PERIOD_S
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
-from sim.loop import EpisodeResult
+from sim.loop import EpisodeResult, Step
 from sim.robot import Robot
 
 FPS = round(1 / POLICY_PERIOD_S)
@@ -43,30 +43,22 @@ class EpisodeRecorder:
         self._images: dict[str, list[np.ndarray]] = {}
         self._instruction = ""
 
-    def add(
-        self,
-        observation: Observation,
-        asked: np.ndarray,
-        sent: np.ndarray,
-        feedback: Feedback,
-        flags: dict[str, bool],
-        labels: dict[str, np.ndarray],
-    ) -> None:
+    def add(self, step: Step) -> None:
         unknown = np.full(3, np.nan, np.float32)
         self._rows.append(
             {
-                "observation.state": observation.state,
-                "action": np.asarray(sent, np.float32),
-                "asked_action": np.asarray(asked, np.float32),
-                "next.reward": np.float32(feedback.reward),
-                "next.done": feedback.terminated or feedback.truncated,
-                "next.success": feedback.success,
-                **{name: bool(flags.get(name, False)) for name in FLAGS},
-                **{name: labels.get(name, unknown) for name in LABELS},
+                "observation.state": step.observation.state,
+                "action": np.asarray(step.sent, np.float32),
+                "asked_action": np.asarray(step.asked, np.float32),
+                "next.reward": np.float32(step.feedback.reward),
+                "next.done": step.feedback.terminated or step.feedback.truncated,
+                "next.success": step.feedback.success,
+                **{name: bool(step.flags.get(name, False)) for name in FLAGS},
+                **{name: step.labels.get(name, unknown) for name in LABELS},
             }
         )
-        self._instruction = observation.instruction
-        for camera, image in observation.images.items():
+        self._instruction = step.observation.instruction
+        for camera, image in step.observation.images.items():
             self._images.setdefault(camera, []).append(image)
 
     def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:

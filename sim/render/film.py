@@ -6,6 +6,7 @@ import av
 import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
+from sim.loop import Step
 from sim.render.renderer import make_renderer
 from sim.scene.build import RenderConfig
 from sim.world import World
@@ -21,7 +22,7 @@ class Film:
         self._renderer = make_renderer(world.scene, render)
         self.frames: list[np.ndarray] = []
 
-    def add(self, *_, **__) -> None:
+    def add(self, step: Step) -> None:
         qpos = self._world.snapshot()
         self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
 

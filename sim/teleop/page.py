@@ -14,10 +14,9 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from sim.contract import Feedback, Observation
 from sim.errors import UserError
 from sim.guard.motion_guard import MotionGuard
-from sim.loop import Recorder
+from sim.loop import Recorder, Step
 
 HOST = "127.0.0.1"
 PICTURE_S = 0.05
@@ -61,29 +60,23 @@ class LivePage:
         self.url = f"http://{HOST}:{self._server.server_address[1]}/"
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="page", daemon=True).start()
 
-    def add(
-        self,
-        observation: Observation,
-        asked: np.ndarray,
-        sent: np.ndarray,
-        feedback: Feedback,
-        flags: dict[str, bool],
-        labels: dict[str, np.ndarray],
-    ) -> None:
+    def add(self, step: Step) -> None:
+        observation = step.observation
         self._pictures = dict(observation.images.items())  # drawn here, where the renderer lives
+        change_deg = np.nan_to_num(np.rad2deg(step.asked - step.sent)[:-1])  # JSON knows no nan
         report = self.guard.report if self.guard else None
         self._now = {
             "instruction": observation.instruction,
             "cameras": list(self._pictures),
             "status": self.status,
-            "acts": "the operator" if flags.get("intervention") else "the policy",
+            "acts": "the operator" if step.flags.get("intervention") else "the policy",
             "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
             "gripper_open": round(float(observation.state[-1]), 2),
-            "asked_minus_sent_deg": np.nan_to_num(np.rad2deg(asked - sent)[:-1]).round(2).tolist(),  # JSON knows no nan
+            "asked_minus_sent_deg": change_deg.round(2).tolist(),
             "age_s": round(observation.age_s, 3),
             "guard": dict(report.counts) if report else {},
             "guard_latched": report.latched if report else "",
-            "success": feedback.success,
+            "success": step.feedback.success,
         }
 
     def now(self) -> dict:
@@ -159,9 +152,9 @@ class Together:
     def __init__(self, *recorders: Recorder):
         self._recorders = recorders
 
-    def add(self, *step, **named) -> None:
+    def add(self, step: Step) -> None:
         for recorder in self._recorders:
-            recorder.add(*step, **named)
+            recorder.add(step)
 
 
 class RealTime:
@@ -170,6 +163,6 @@ class RealTime:
     def __init__(self, period_s: float):
         self._period_s, self._due_s = period_s, time.monotonic()
 
-    def add(self, *_, **__) -> None:
+    def add(self, step: Step) -> None:
         self._due_s = max(self._due_s + self._period_s, time.monotonic() - 10 * self._period_s)
         time.sleep(max(0.0, self._due_s - time.monotonic()))

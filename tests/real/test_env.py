@@ -25,8 +25,8 @@ class Notes:
     def __init__(self):
         self.steps = []
 
-    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-        self.steps.append((observation, asked, sent, feedback, flags, labels))
+    def add(self, step) -> None:
+        self.steps.append((step.observation, step.asked, step.sent, step.feedback, step.flags, step.labels))
 
 
 @pytest.fixture

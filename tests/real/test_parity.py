@@ -33,9 +33,11 @@ class Notes:
     def __init__(self):
         self.rows = []
 
-    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-        images = {camera: observation.images[camera] for camera in FR3.cameras}
-        self.rows.append((observation.state, np.asarray(sent, np.float32), images, observation.instruction))
+    def add(self, step) -> None:
+        images = {camera: step.observation.images[camera] for camera in FR3.cameras}
+        self.rows.append(
+            (step.observation.state, np.asarray(step.sent, np.float32), images, step.observation.instruction)
+        )
 
     def take(self) -> Take:
         states, actions, images, instructions = zip(*self.rows, strict=True)
@@ -184,12 +186,13 @@ def test_a_recorded_dataset_is_read_and_judged(takes, tmp_path):
 
 def _episode(recorder: EpisodeRecorder, take: Take):
     from sim.contract import Feedback, Observation
-    from sim.loop import EpisodeResult
+    from sim.loop import EpisodeResult, Step
 
     for k in range(len(take.state)):
         images = {camera: frames[k] for camera, frames in take.images.items()}
         seen = Observation(images, take.state[k], take.instruction, k * POLICY_PERIOD_S)
-        recorder.add(seen, take.action[k], take.action[k], Feedback(-1.0, False, False, False), {}, {})
+        feedback = Feedback(-1.0, False, False, False)
+        recorder.add(Step(seen, take.action[k], take.action[k], feedback, {}, {}))
     return recorder.episode(EpisodeResult(0, True, len(take.state), 1.0), "policy", {})
 
 

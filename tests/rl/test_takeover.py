@@ -36,9 +36,9 @@ class Steps:
     def __init__(self):
         self.intervention, self.perturbed = [], []
 
-    def add(self, observation, asked, sent, feedback, flags, labels):
-        self.intervention.append(flags["intervention"])
-        self.perturbed.append(flags.get("perturbed", False))
+    def add(self, step):
+        self.intervention.append(step.flags["intervention"])
+        self.perturbed.append(step.flags.get("perturbed", False))
 
 
 @pytest.fixture(scope="module")

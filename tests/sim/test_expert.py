@@ -89,8 +89,8 @@ class Flags:
     def __init__(self):
         self.perturbed: list[bool] = []
 
-    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-        self.perturbed.append(flags["perturbed"])
+    def add(self, step) -> None:
+        self.perturbed.append(step.flags["perturbed"])
 
 
 def test_no_two_experts_move_alike(env):

@@ -14,7 +14,7 @@ from sim.errors import UserError
 from sim.guard.clearance import guarded
 from sim.guard.motion_guard import MotionGuard
 from sim.kinematics import ToolKinematics
-from sim.loop import run_episode
+from sim.loop import Step, run_episode
 from sim.robot import FR3
 from sim.teleop.corrector import ToolStep, TwistCorrector
 from sim.teleop.device import TOP_SPEED_M_S, Command
@@ -54,11 +54,11 @@ class Notes:
     def __init__(self):
         self.asked, self.sent, self.flags, self.states = [], [], [], []
 
-    def add(self, observation, asked, sent, feedback, flags, labels):
-        self.asked.append(asked)
-        self.sent.append(sent)
-        self.flags.append(flags)
-        self.states.append(observation.state)
+    def add(self, step):
+        self.asked.append(step.asked)
+        self.sent.append(step.sent)
+        self.flags.append(step.flags)
+        self.states.append(step.observation.state)
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,8 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         assert b"fetch" in _get(page.url)
         notes = Notes()
         zeros = np.zeros(7, np.float32)
-        Together(notes, page).add(
-            observation, zeros, zeros, Feedback(-1, False, False, False), {"intervention": True}, {}
-        )
+        feedback = Feedback(-1, False, False, False)
+        Together(notes, page).add(Step(observation, zeros, zeros, feedback, {"intervention": True}, {}))
         assert len(notes.sent) == 1
         now = json.loads(_get(page.url + "now"))
         assert (now["instruction"], now["acts"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})

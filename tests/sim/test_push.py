@@ -120,7 +120,7 @@ class Heights:
     def __init__(self, env: SimEnv):
         self._env, self.seen_m = env, []
 
-    def add(self, *_, **__) -> None:
+    def add(self, step) -> None:
         self.seen_m.append(self._env.world.data.xpos[self._env.world.scene.objects[0], 2])
 
 

@@ -1,5 +1,7 @@
 """Quality of demonstrations: what goes wrong is drawn as asked, shown, flagged and recovered from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from playing import play_expert
@@ -30,8 +32,8 @@ class Flags:
     def __init__(self):
         self.rows: list[dict[str, bool]] = []
 
-    def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-        self.rows.append(flags)
+    def add(self, step) -> None:
+        self.rows.append(step.flags)
 
     def count(self, name: str) -> int:
         return sum(row[name] for row in self.rows)
@@ -61,8 +63,8 @@ def test_a_fumbled_grasp_is_tried_again(env):
 
 def test_a_pause_stands_still(env):
     class Speeds(Flags):
-        def add(self, observation, asked, sent, feedback, flags, labels) -> None:
-            super().add(observation, asked, sent, feedback, {**flags, "sent": sent}, labels)
+        def add(self, step) -> None:
+            super().add(replace(step, flags={**step.flags, "sent": step.sent}))
 
     flags = Speeds()
     play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, hesitated=1.0))
