@@ -30,8 +30,8 @@ RPC_PORT = 20003
 CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
 READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
-DISAGREE_DEG = 2.0  # between the two ways of reading the joints, at rest
-SETTLE_S, STILL_DEG_S = 3.0, 1.0
+DISAGREE_DEG = 2.0  # between the two ways of reading the joints
+SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
 LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
 STOP_TRIES = 3
@@ -148,18 +148,24 @@ class FairinoDriver:
         self._check_position(state)
 
     def _check_position(self, state: ControllerState) -> None:
-        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
-        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
-        if apart_deg > DISAGREE_DEG:
-            raise RobotFault(
-                f"state stream and GetActualJointPosDegree differ by {apart_deg:.1f} deg (limit {DISAGREE_DEG:g}); "
-                "the arm is moving or the stream is damaged"
-            )
+        if why := self._disagreement(state, DISAGREE_DEG):
+            raise RobotFault(why)
         low, high = np.rad2deg(self.robot.position_min_rad), np.rad2deg(self.robot.position_max_rad)
         outside = (state.joint_deg < low) | (state.joint_deg > high)
         if outside.any():
             names = ", ".join(np.array(self.robot.joint_names)[outside])
             raise RobotFault(f"{names} outside the soft limits; jog the arm inside", 171)
+
+    def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
+        """How the two ways of reading the joints differ; empty when they agree."""
+        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
+        if apart_deg <= limit_deg:
+            return ""
+        return (
+            f"state stream and GetActualJointPosDegree differ by {apart_deg:.1f} deg (limit {limit_deg:g}); "
+            "the arm is moving or the stream is damaged"
+        )
 
     # ---- moving --------------------------------------------------------------------------------
 
@@ -189,16 +195,21 @@ class FairinoDriver:
         self._query.act("DragTeachSwitch", int(on))
 
     def settle(self) -> None:
-        """Wait for a fresh state in which the arm stands still. RobotFault when it goes on moving."""
-        begin_s = time.monotonic()
-        state = self.states.wait_newer(begin_s, MAX_STATE_AGE_S)
-        while np.abs(state.joint_deg_s).max() >= STILL_DEG_S:
-            if time.monotonic() > begin_s + SETTLE_S:
-                break
-            state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
-        else:
-            return
-        raise RobotFault(f"the arm still moves after {SETTLE_S:g} s ({np.abs(state.joint_deg_s).max():.1f} deg/s)")
+        """Wait until the arm stands still, by a state that agrees with the position asked for.
+
+        A state just received may have been on its way since before the arm moved. RobotFault when
+        the arm goes on moving or the two go on to differ.
+        """
+        ends_s = time.monotonic() + SETTLE_S
+        while why := self._unsettled(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)):
+            if time.monotonic() > ends_s:
+                raise RobotFault(why)
+
+    def _unsettled(self, state: ControllerState) -> str:
+        speed_deg_s = float(np.abs(state.joint_deg_s).max())
+        if speed_deg_s >= STILL_DEG_S:
+            return f"the arm still moves after {SETTLE_S:g} s ({speed_deg_s:.1f} deg/s)"
+        return self._disagreement(state, STILL_APART_DEG)
 
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""

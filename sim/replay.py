@@ -64,7 +64,7 @@ def replay(env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None
         for name, value in zip(COLUMNS, values, strict=True):
             replayed[name].append(value)
         if film:
-            film.add()
+            film.draw()
     return differences(recorded, {name: np.array(values) for name, values in replayed.items()})
 
 

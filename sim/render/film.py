@@ -23,6 +23,10 @@ class Film:
         self.frames: list[np.ndarray] = []
 
     def add(self, step: Step) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        """One more frame: the world as it stands."""
         qpos = self._world.snapshot()
         self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
 

@@ -41,6 +41,14 @@ def test_state_and_release_are_read(driver):
     assert driver.version == (3, 9, 6)
 
 
+def test_an_arm_that_was_moved_is_settled_once_the_stream_tells_of_it(driver, running):
+    running.emulator.accidents.cause("late", 0.1)
+    driver.states.wait_newer(time.monotonic() + 0.15, 1.0)
+    running.controller.place(1)  # 0.57 deg from where seed 0 begins; the stream tells so 0.1 s later
+    driver.settle()
+    np.testing.assert_allclose(driver.state()[0][:6], np.array(FR3.home_rad) + 0.01, atol=1e-6)
+
+
 def test_servo_mode_is_refused_in_manual_mode_and_when_not_enabled(driver, running):
     with pytest.raises(RobotFault, match="manual mode"):
         driver.start_servo()
