@@ -1,39 +1,57 @@
-"""Writes the visual meshes in meshes/: turned and extruded shapes with vertex normals.
+"""Writes the visual meshes in meshes/: turned and extruded shapes with vertex normals, one mesh for a body.
 
-Normals let few triangles look round. The contours are our own; they respect the published outer dimensions.
-Run: python make_meshes.py (numpy only). Units: m.
+A drawn shape costs more than its triangles, so the parts of a body are one mesh, and each face takes its
+colour from one texel of a palette. Normals let few triangles look round. The contours are our own; they
+respect the published outer dimensions. Run: python make_meshes.py. Units: m.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 
+ARM = {"housing": (0.898, 0.918, 0.929), "seam": (0.20, 0.21, 0.23), "metal": (0.66, 0.68, 0.70)}
+HAND = {
+    "anodised": (0.13, 0.135, 0.145), "fingertip": (0.62, 0.64, 0.66), "rubber": (0.07, 0.07, 0.075),
+    "camera": (0.55, 0.57, 0.60), "lens": (0.03, 0.03, 0.05),
+}  # fmt: skip
 FOLDER = Path(__file__).parent / "meshes"
-SEGMENTS = 20  # of a full turn
+SEGMENTS = 20
 SMOOTH_DEG = 50.0  # a sharper corner of a contour stays an edge
 X, Y, Z = np.eye(3)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mesh:
+    palette: dict  # rgb by the name of the colour
+    colour: str = ""  # of the faces that are added
     vertices: list = field(default_factory=list)
     normals: list = field(default_factory=list)
     faces: list = field(default_factory=list)  # triples of indices into both lists
+    colours: list = field(default_factory=list)  # of each face
+
+    def painted(self, colour: str) -> "Mesh":
+        """The same mesh; what is added through this one has that colour."""
+        return replace(self, colour=colour)
+
+    def face(self, *corners: int) -> None:
+        self.faces.append(corners)
+        self.colours.append(list(self.palette).index(self.colour))
 
     def strip(self, low: tuple, high: tuple) -> None:
         """Triangles between two closed rings; each ring is (points, normals), both (N, 3)."""
         n, base = len(low[0]), len(self.vertices)
         for points, normals in (low, high):
-            self.vertices += list(points)
-            self.normals += list(normals)
+            self.vertices.extend(points)
+            self.normals.extend(normals)
         for i in range(n):
             j = (i + 1) % n
             a, b, c, d = base + i, base + j, base + n + j, base + n + i
             for tri in ((a, b, c), (a, c, d)):
                 p = [self.vertices[k] for k in tri]
                 if np.linalg.norm(np.cross(p[1] - p[0], p[2] - p[0])) > 1e-10:
-                    self.faces.append(tri)
+                    self.face(*tri)
 
     def write(self, name: str) -> int:
         lines = ["# Written by make_meshes.py"]
@@ -41,7 +59,11 @@ class Mesh:
         normals = _unique(self.normals, 3)
         lines += ["v " + " ".join(f"{x:.6g}" for x in row) for row in vertices[0]]
         lines += ["vn " + " ".join(f"{x:.3g}" for x in row) for row in normals[0]]
-        lines += ["f " + " ".join(f"{vertices[1][k] + 1}//{normals[1][k] + 1}" for k in f) for f in self.faces]
+        lines += [f"vt {(i + 0.5) / len(self.palette):.4g} 0.5" for i in range(len(self.palette))]
+        lines += [
+            "f " + " ".join(f"{vertices[1][k] + 1}/{colour + 1}/{normals[1][k] + 1}" for k in f)
+            for f, colour in zip(self.faces, self.colours, strict=True)
+        ]
         (FOLDER / f"{name}.obj").write_text("\n".join(lines) + "\n")
         return len(self.faces)
 
@@ -111,9 +133,27 @@ def extrude(mesh: Mesh, centre, half: tuple, corner: float, contour, axis=Z, cor
     for (s, inset), sign in ((contour[0], -1), (contour[-1], 1)):
         outline = ring(s, inset)[:: int(sign)]
         base = len(mesh.vertices)
-        mesh.vertices += list(outline)
-        mesh.normals += [sign * axis] * len(outline)
-        mesh.faces += [(base, base + k, base + k + 1) for k in range(1, len(outline) - 1)]
+        mesh.vertices.extend(outline)
+        mesh.normals.extend([sign * axis] * len(outline))
+        for k in range(1, len(outline) - 1):
+            mesh.face(base, base + k, base + k + 1)
+
+
+def box(mesh: Mesh, centre, half: tuple) -> None:
+    """A box of half sizes along x, y, z with sharp edges."""
+    centre = np.asarray(centre, float)
+    for axis in (X, Y, Z):
+        first, second = [a for a in (X, Y, Z) if abs(a @ axis) < 0.5]
+        if np.cross(first, second) @ axis < 0:
+            first, second = second, first
+        u, v = first * (first @ half), second * (second @ half)
+        for sign in (-1, 1):
+            base = len(mesh.vertices)
+            middle = centre + sign * axis * (axis @ half)
+            mesh.vertices.extend([middle - u - v, middle + sign * (u - v), middle + u + v, middle - sign * (u - v)])
+            mesh.normals.extend([sign * axis] * 4)
+            mesh.face(base, base + 1, base + 2)
+            mesh.face(base, base + 2, base + 3)
 
 
 def fillet(s: float, r: float, radius: float) -> list:
@@ -122,21 +162,23 @@ def fillet(s: float, r: float, radius: float) -> list:
     return [(s - radius + radius * np.sin(a), r - radius + radius * np.cos(a)) for a in angle]
 
 
-def housing(light: Mesh, dark: Mesh, origin, axis, start: float, end: float, r: float, lid: float = 0.013) -> None:
+def housing(mesh: Mesh, origin, axis, start: float, end: float, r: float, lid: float = 0.013) -> None:
     """A joint housing with a lid on its far end; a dark seam lies between them."""
+    light, dark = mesh.painted("housing"), mesh.painted("seam")
     seam = end - lid
     turn(light, origin, axis, [(start, r), (seam - 0.0008, r)])
     turn(dark, origin, axis, [(seam - 0.0016, r - 0.0007), (seam + 0.0016, r - 0.0007)])
     turn(light, origin, axis, [(seam + 0.0008, r), *fillet(end, r, 0.006), (end, 0.0)])
 
 
-def seam(dark: Mesh, origin, axis, s: float, r: float, width: float = 0.0024) -> None:
+def seam(mesh: Mesh, origin, axis, s: float, r: float, width: float = 0.0024) -> None:
     """The dark gap where a link turns against its parent."""
-    turn(dark, origin, axis, [(s - width / 2, r), (s + width / 2, r)])
+    turn(mesh.painted("seam"), origin, axis, [(s - width / 2, r), (s + width / 2, r)])
 
 
-def tube(light: Mesh, dark: Mesh, origin, axis, length: float, sockets: tuple, r: float, reach: tuple) -> None:
+def tube(mesh: Mesh, origin, axis, length: float, sockets: tuple, r: float, reach: tuple) -> None:
     """A tube between two joint housings, held by a socket at each end."""
+    light, dark = mesh.painted("housing"), mesh.painted("seam")
     start, end = reach
     far = length - end
     turn(light, origin, axis, [(0.02, sockets[0]), (start - 0.002, sockets[0]), (start, sockets[0] - 0.002)])
@@ -147,74 +189,72 @@ def tube(light: Mesh, dark: Mesh, origin, axis, length: float, sockets: tuple, r
 
 
 def arm() -> dict[str, Mesh]:
-    m = {f"{link}{part}": Mesh() for part in ("", "_seam")
-         for link in ("base", "shoulder", "upperarm", "forearm", "wrist1", "wrist2", "wrist3")}  # fmt: skip
+    links = ("base", "shoulder", "upperarm", "forearm", "wrist1", "wrist2", "wrist3")
+    m = {link: Mesh(ARM, "housing") for link in links}
     o = np.zeros(3)
 
     turn(m["base"], o, Z, [
         (0, 0.064), (0.0165, 0.064), (0.0185, 0.062), (0.0185, 0.059), (0.037, 0.059), (0.042, 0.053),
         (0.0768, 0.053), (0.0798, 0.050), (0.0798, 0.044),
     ])  # fmt: skip
-    seam(m["base_seam"], o, Z, 0.0810, 0.0446, 0.0030)
+    seam(m["base"], o, Z, 0.0810, 0.0446, 0.0030)
+    box(m["base"].painted("seam"), (0.0555, 0, 0.0265), (0.006, 0.016, 0.0085))  # cable connector
 
     height = np.array([0, 0, 0.140])
-    housing(m["shoulder"], m["shoulder_seam"], o, Z, 0.0822, 0.194, 0.045)
+    housing(m["shoulder"], o, Z, 0.0822, 0.194, 0.045)
     turn(m["shoulder"], height, -Y, [(0, 0.045), (0.0494, 0.045)])
-    seam(m["shoulder_seam"], height, -Y, 0.0504, 0.0443)
+    seam(m["shoulder"], height, -Y, 0.0504, 0.0443)
 
     elbow = np.array([-0.280, 0, 0])
     for joint in (o, elbow):
-        housing(m["upperarm"], m["upperarm_seam"], joint, Z, 0.0512, 0.170, 0.045)
-    tube(
-        m["upperarm"], m["upperarm_seam"], np.array([0, 0, 0.114]), -X, 0.280, (0.0425, 0.0425), 0.0365, (0.066, 0.066)
-    )
+        housing(m["upperarm"], joint, Z, 0.0512, 0.170, 0.045)
+    tube(m["upperarm"], np.array([0, 0, 0.114]), -X, 0.280, (0.0425, 0.0425), 0.0365, (0.066, 0.066))
 
     dome = [(-0.041 * np.cos(a), 0.0448 * np.sin(a)) for a in np.deg2rad([0, 22, 45, 68, 90])]
     turn(m["forearm"], o, Z, [*dome, (0.0494, 0.045)])
-    seam(m["forearm_seam"], o, Z, 0.0504, 0.0443)
+    seam(m["forearm"], o, Z, 0.0504, 0.0443)
     wrist = np.array([-0.240, 0, 0])
-    housing(m["forearm"], m["forearm_seam"], wrist, -Z, -0.0530, 0.0495, 0.040)
-    seam(m["forearm_seam"], wrist, Z, 0.0542, 0.0393)
-    tube(m["forearm"], m["forearm_seam"], o, -X, 0.240, (0.0395, 0.0375), 0.0325, (0.060, 0.056))
+    housing(m["forearm"], wrist, -Z, -0.0530, 0.0495, 0.040)
+    seam(m["forearm"], wrist, Z, 0.0542, 0.0393)
+    tube(m["forearm"], o, -X, 0.240, (0.0395, 0.0375), 0.0325, (0.060, 0.056))
 
     centre = np.array([0, 0, 0.102])
     for link, side in (("wrist1", Y), ("wrist2", -Y)):
-        housing(m[link], m[f"{link}_seam"], centre, side, -0.0530, 0.048, 0.040)
-        seam(m[f"{link}_seam"], centre, -side, 0.0542, 0.0393)
+        housing(m[link], centre, side, -0.0530, 0.048, 0.040)
+        seam(m[link], centre, -side, 0.0542, 0.0393)
         turn(m[link], o, Z, [(0.0554, 0.040), (0.102, 0.040)])
 
     turn(m["wrist3"], o, Z, [(0.0554, 0.040), *fillet(0.0935, 0.040, 0.005), (0.0935, 0.031)])
-    turn(m["wrist3_seam"], o, Z, [(0.1001, 0.01575), (0.1001, 0)])  # the bore
-    m["flange"] = Mesh()
-    turn(m["flange"], o, Z, [(0.0935, 0.0315), (0.0994, 0.0315), (0.100, 0.0309), (0.100, 0.0)])
+    flange, dark = m["wrist3"].painted("metal"), m["wrist3"].painted("seam")
+    turn(flange, o, Z, [(0.0935, 0.0315), (0.0994, 0.0315), (0.100, 0.0309), (0.100, 0.0)])
+    turn(dark, o, Z, [(0.1001, 0.01575), (0.1001, 0)])  # the bore
+    box(dark, (-0.0405, 0, 0.074), (0.004, 0.009, 0.008))  # tool connector
     return m
 
 
 def gripper() -> dict[str, Mesh]:
-    m = {name: Mesh() for name in ("gripper", "gripper_adapter", "finger", "camera", "camera_lens")}
-    turn(m["gripper_adapter"], np.zeros(3), Z, [(0.0, 0.0375), (0.011, 0.0375), (0.012, 0.0365), (0.012, 0.02)])
+    m = {name: Mesh(HAND, "anodised") for name in ("gripper", "finger", "camera")}
+    o = np.zeros(3)
+    adapter = m["gripper"].painted("fingertip")
+    turn(adapter, o, Z, [(0.0, 0.0375), (0.011, 0.0375), (0.012, 0.0365), (0.012, 0.02)])
     # Motor section, narrower, then the body with the jaw guide.
-    extrude(m["gripper"], np.zeros(3), (0.024, 0.045), 0.010, [(0.012, 0), (0.040, 0)])
-    extrude(m["gripper"], np.zeros(3), (0.027, 0.066), 0.007,
-            [(0.038, 0.0025), (0.041, 0), (0.085, 0), (0.088, 0.0025)])  # fmt: skip
+    extrude(m["gripper"], o, (0.024, 0.045), 0.010, [(0.012, 0), (0.040, 0)])
+    extrude(m["gripper"], o, (0.027, 0.066), 0.007, [(0.038, 0.0025), (0.041, 0), (0.085, 0), (0.088, 0.0025)])
+    box(m["gripper"].painted("rubber"), (0, 0, 0.0885), (0.009, 0.060, 0.0015))  # guide
+    box(m["gripper"], (0.036, 0, 0.062), (0.011, 0.014, 0.006))  # camera bracket
 
     # The left finger; the right one is the same mesh turned by half a turn about z.
-    extrude(m["finger"], (0, 0.014, 0), (0.015, 0.014), 0.003, [(0.0882, 0), (0.104, 0)], corner_steps=1)
-    extrude(m["finger"], (0, 0.0075, 0), (0.0105, 0.0045), 0.0025,
-            [(0.104, 0), (0.167, 0), (0.170, 0.002)])  # fmt: skip
-    extrude(
-        m["finger"], (0, 0.0115, 0), (0.004, 0.0075), 0.002, [(0.104, 0), (0.120, 0), (0.132, 0.0019)], corner_steps=1
-    )  # rib
+    finger = m["finger"].painted("fingertip")
+    extrude(finger, (0, 0.014, 0), (0.015, 0.014), 0.003, [(0.0882, 0), (0.104, 0)], corner_steps=1)
+    extrude(finger, (0, 0.0075, 0), (0.0105, 0.0045), 0.0025, [(0.104, 0), (0.167, 0), (0.170, 0.002)])
+    rib = [(0.104, 0), (0.120, 0), (0.132, 0.0019)]
+    extrude(finger, (0, 0.0115, 0), (0.004, 0.0075), 0.002, rib, corner_steps=1)
+    box(finger.painted("rubber"), (0, 0.0015, 0.1535), (0.011, 0.0015, 0.0155))  # where the pad is that touches
 
     # Camera frame: z looks along the view, the lens ends at z = 0.
-    extrude(
-        m["camera"],
-        np.zeros(3),
-        (0.013, 0.022),
-        0.005,
-        [(-0.025, 0.0015), (-0.0235, 0), (-0.0045, 0), (-0.003, 0.0015)],
-    )
-    turn(m["camera_lens"], np.zeros(3), Z, [(-0.003, 0.0085), (-0.001, 0.0085), (-0.001, 0.0065), (-0.002, 0.0)], 12)
+    shell, lens = m["camera"].painted("camera"), m["camera"].painted("lens")
+    extrude(shell, o, (0.013, 0.022), 0.005, [(-0.025, 0.0015), (-0.0235, 0), (-0.0045, 0), (-0.003, 0.0015)])
+    turn(lens, o, Z, [(-0.003, 0.0085), (-0.001, 0.0085), (-0.001, 0.0065), (-0.002, 0.0)], 12)
     return m
 
 
@@ -226,3 +266,5 @@ if __name__ == "__main__":
         total += count * (2 if name == "finger" else 1)
         print(f"{name:16} {count:5}")
     print(f"{'total':16} {total:5} triangles")
+    for name, palette in (("arm", ARM), ("hand", HAND)):
+        imageio.imwrite(FOLDER / f"{name}.png", np.round(255 * np.array([list(palette.values())])).astype(np.uint8))
