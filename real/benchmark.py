@@ -8,7 +8,6 @@ how long a StopMotion takes to the wire after it is due, for faults in the state
 
 import contextlib
 import multiprocessing
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,15 +16,15 @@ import numpy as np
 
 from real.bench import EmulatedBench
 from real.clock import Ticker
-from real.driver import FairinoDriver, Ports
+from real.driver import SERVO_WAYS, FairinoDriver, Ports
 from real.emulation.launch import EmulatorProcess
 from real.faults import RobotSilent
-from real.options import parse_options
 from real.priority import raise_priority
 from real.stream import ServoStream
 from real.wire.servo_link import ServoLink
+from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
-from sim.errors import UserError
+from sim.errors import UserError, nearest
 
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)
@@ -41,6 +40,12 @@ class BenchmarkConfig:
     firmware: str = "3.9.6"
     servo: str = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 or self.stops < 0:
+            raise UserError(f"minutes={self.minutes:g} stops={self.stops}: expected more than 0, and at least 0")
+        if self.servo not in SERVO_WAYS:
+            raise UserError(nearest(self.servo, SERVO_WAYS, "servo"))
 
 
 class SendTimes:
@@ -168,11 +173,11 @@ def report(stream: ServoStream, late_s: list[float], times_s: list[float], floor
     return "\n".join(lines)
 
 
-def run(config: BenchmarkConfig) -> None:
+def main(config: BenchmarkConfig) -> None:
     """The whole program."""
     granted = raise_priority()
     print(f"real-time priority {'granted' if granted else 'not granted'}")
-    with EmulatorProcess(firmware=config.firmware, height=32, width=32) as process:
+    with EmulatorProcess((32, 32), firmware=config.firmware) as process:
         bench = EmulatedBench((process.host, process.ports["bench_port"]))
         with FairinoDriver(process.host, Ports.of(process.ports), servo=config.servo) as driver:
             print(f"{driver.firmware}: state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}")
@@ -188,14 +193,5 @@ def run(config: BenchmarkConfig) -> None:
         bench.close()
 
 
-def main(arguments: list[str]) -> int:
-    try:
-        run(parse_options(BenchmarkConfig, arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program("real_benchmark", BenchmarkConfig, main, __doc__)

@@ -6,7 +6,7 @@ two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cy
 is caught up, so that the arm does not run slow on a loaded machine.
 
 firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py), randomize=NAME
-what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the table.
+and twin=NAME what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the table.
 """
 
 import contextlib
@@ -32,11 +32,10 @@ from real.emulation.state_server import CndeClient, StateClient, StateServer
 from real.emulation.twin import Twin
 from real.emulation.udp_server import UdpServer
 from real.lines import LineServer
-from real.options import parse_options
 from real.priority import raise_priority
 from real.wire import cnde
 from real.wire.state_frame import frame_bytes
-from sim.config import load_group
+from sim.config import run_program
 from sim.contract import SERVO_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.randomize.ranges import RandomizeConfig
@@ -50,7 +49,7 @@ MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not re
 
 @dataclass(frozen=True)
 class EmulatorConfig:
-    """Port 0 takes a free one. Pictures are height x width pixels."""
+    """Options of the program. Port 0 takes a free one."""
 
     host: str = "127.0.0.1"  # loopback: nothing of this is meant for a network
     rpc_port: int = RPC_PORT
@@ -60,13 +59,12 @@ class EmulatorConfig:
     camera_port: int = CAMERA_PORT
     bench_port: int = BENCH_PORT
     firmware: str = "3.9.6"
-    faults: str = ""
+    faults: str | None = None
     task: str = "pick_place"
-    randomize: str = "light"  # a file of conf/randomize: what the seed is drawn from
+    randomize: RandomizeConfig = RandomizeConfig()
+    render: RenderConfig = RenderConfig()
     board: bool = False  # a calibration board lies on the table
     seed: int = 0
-    height: int = 96
-    width: int = 96
     end_with_stdin: bool = False  # end when standard input closes, that is, with the parent process
 
 
@@ -188,12 +186,10 @@ def _watch_stdin(ending: threading.Event) -> None:
 
 
 def build_world(config: EmulatorConfig) -> World:
-    """The simulated bench that the arm stands on. UserError for an unknown task or group of randomization."""
+    """The simulated bench that the arm stands on. UserError for an unknown task."""
     if config.task not in TASKS:
         raise UserError(nearest(config.task, TASKS, "task"))
-    ranges = load_group("randomize", config.randomize, RandomizeConfig)
-    render = RenderConfig(height=config.height, width=config.width)
-    world = WorldConfig(task=config.task, randomize=ranges, render=render)
+    world = WorldConfig(task=config.task, randomize=config.randomize, render=config.render)
     return World(world, task=cast(Task, WithBoard(TASKS[config.task])) if config.board else None)
 
 
@@ -204,14 +200,10 @@ def _open(config: EmulatorConfig) -> Emulator:
         raise UserError(f"cannot serve on {config.host}: {error}; is another emulator running?") from error
 
 
-def main(arguments: list[str]) -> int:
+def main(config: EmulatorConfig) -> None:
+    """Serve until a signal, or the end of standard input where that is asked for."""
     raise_priority()
-    try:
-        config = parse_options(EmulatorConfig, arguments)
-        emulator = _open(config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    emulator = _open(config)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: emulator.ending.set())
     if config.end_with_stdin:
@@ -220,8 +212,7 @@ def main(arguments: list[str]) -> int:
     print(f"FR3 emulator {emulator.controller.firmware} ready on {config.host} {ports}", flush=True)
     emulator.run()
     print(f"emulator: {emulator.ticker.overruns} cycles late, worst {emulator.ticker.worst_late_s * 1e3:.1f} ms")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program("emulator", EmulatorConfig, main, __doc__)

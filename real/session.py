@@ -84,8 +84,7 @@ def open_robot(
     with contextlib.ExitStack() as opened:
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
-            height, width = image_size
-            process = opened.enter_context(EmulatorProcess(height=height, width=width, firmware=config.firmware))
+            process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
         driver = opened.enter_context(

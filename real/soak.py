@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from real.emulation.launch import EmulatorProcess
-from real.options import parse_options
 from real.priority import raise_priority
 from real.soak_frames import FrameTally, soak_frames
 from real.soak_trials import RELEASES, Soak, SoakTally
+from sim.config import run_program
 from sim.errors import UserError
 
 HANG_S = 60.0  # a trial that takes so long is a hang: all threads are printed and the program ends
@@ -36,7 +36,7 @@ class SoakConfig:
 
 def soak_release(firmware: str, faults: int, seed: int) -> SoakTally:
     """At least `faults` of all kinds through the sockets of one release."""
-    with EmulatorProcess(firmware=firmware, height=32, width=32) as process:
+    with EmulatorProcess((32, 32), firmware=firmware) as process:
         soak = Soak(process.host, process.ports, np.random.default_rng(seed))
         try:
             while soak.tally.faults < faults or not soak.went_round:
@@ -63,8 +63,8 @@ def report(frames: FrameTally, releases: dict[str, SoakTally]) -> str:
     return "\n".join([*lines, *(f"  {text}" for text in wrong)])
 
 
-def run(config: SoakConfig) -> bool:
-    """The whole program; whether nothing went wrong."""
+def main(config: SoakConfig) -> None:
+    """The whole program; exit code 1 when anything went wrong."""
     raise_priority()
     frames = soak_frames(config.faults // 2, config.seed)
     share = -(-config.faults // (2 * len(RELEASES)))
@@ -73,16 +73,9 @@ def run(config: SoakConfig) -> bool:
         releases[firmware] = soak_release(firmware, share, config.seed + number)
         print(f"{firmware}: {releases[firmware].faults} faults in {releases[firmware].trials} trials", flush=True)
     print(report(frames, releases))
-    return not frames.wrong and not any(tally.wrong for tally in releases.values())
-
-
-def main(arguments: list[str]) -> int:
-    try:
-        return 0 if run(parse_options(SoakConfig, arguments)) else 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if frames.wrong or any(tally.wrong for tally in releases.values()):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program("soak", SoakConfig, main, __doc__)

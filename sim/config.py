@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -29,7 +30,7 @@ def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: st
     arguments = sys.argv[1:]
     try:
         if {"-h", "--help"} & set(arguments):
-            print(f"{(doc or '').strip()}\n\noptions and defaults:\n{OmegaConf.to_yaml(_compose(program, []))}")
+            print(f"{(doc or '').strip()}\n\noptions and defaults:\n{_options(program)}")
             return
         main(load(program, schema, arguments))
     except UserError as error:
@@ -38,6 +39,18 @@ def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: st
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(130)
+
+
+def _options(program: str) -> str:
+    """The options of `program` with their defaults as YAML: groups last, a list in one line."""
+
+    class Brief(yaml.SafeDumper):
+        pass
+
+    Brief.add_representer(list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+    options = typing.cast(dict, OmegaConf.to_container(_compose(program, [])))
+    groups_last = dict(sorted(options.items(), key=lambda option: isinstance(option[1], dict)))
+    return yaml.dump(groups_last, Dumper=Brief, sort_keys=False, width=120)
 
 
 def load(program: str, schema: type[T], overrides: list[str]) -> T:

@@ -5,16 +5,20 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from policies.backbone import BackboneConfig
 from policies.evaluate import EvaluateConfig
 from policies.report import ReportConfig
 from policies.train import TrainConfig
 from policies.transfer import TransferConfig
+from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
 from real.calibrate import CalibrateConfig
+from real.emulator import EmulatorConfig
 from real.parity import ParityConfig
 from real.rollout import RolloutConfig
 from real.session import RobotConfig
+from real.soak import SoakConfig
 from rl.correct import CorrectConfig
 from rl.options import RecapConfig
 from rl.sb3 import Sb3Config
@@ -33,26 +37,40 @@ PROGRAMS = {
     "calibrate": ("real.calibrate", CalibrateConfig),
     "collect": ("sim.collect", CollectConfig),
     "correct": ("rl.correct", CorrectConfig),
+    "emulator": ("real.emulator", EmulatorConfig),
     "train": ("policies.train", TrainConfig),
     "backbone": ("policies.backbone", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
     "guard_benchmark": ("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": ("real.parity", ParityConfig),
+    "real_benchmark": ("real.benchmark", RealBenchmarkConfig),
     "recap": ("rl.recap", RecapConfig),
     "replay": ("sim.replay", ReplayConfig),
     "report": ("policies.report", ReportConfig),
     "rollout": ("real.rollout", RolloutConfig),
     "sb3": ("rl.sb3", Sb3Config),
+    "soak": ("real.soak", SoakConfig),
     "expert_table": ("sim.expert_table", ExpertTableConfig),
     "transfer": ("policies.transfer", TransferConfig),
     "view": ("sim.view", ViewConfig),
 }
 GROUPS = {
     "policy": ("train", "backbone", "recap"),
-    "randomize": ("collect", "correct", "backbone", "evaluate", "recap", "sb3", "expert_table", "transfer", "view"),
-    "twin": ("collect", "correct", "evaluate", "expert_table", "view"),
+    "randomize": (
+        "collect",
+        "correct",
+        "backbone",
+        "emulator",
+        "evaluate",
+        "recap",
+        "sb3",
+        "expert_table",
+        "transfer",
+        "view",
+    ),
+    "twin": ("collect", "correct", "emulator", "evaluate", "expert_table", "view"),
     "split": ("correct", "evaluate", "expert_table", "view"),
-    "render": ("collect", "correct", "evaluate", "replay", "view"),
+    "render": ("collect", "correct", "emulator", "evaluate", "replay", "view"),
     "quality": ("collect", "expert_table"),
     "robot": ("parity", "rollout", "calibrate"),
 }
@@ -97,6 +115,9 @@ def test_the_files_say_what_the_dataclasses_say():
     assert load("collect", CollectConfig, ["randomize=none"]).randomize == nominal()
     assert load("train", TrainConfig, []) == TrainConfig()
     assert load("rollout", RolloutConfig, ["robot=emulator"]).robot == RobotConfig()
+    assert load("emulator", EmulatorConfig, []) == EmulatorConfig()
+    assert load("soak", SoakConfig, []) == SoakConfig()
+    assert load("real_benchmark", RealBenchmarkConfig, []) == RealBenchmarkConfig()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -152,7 +173,9 @@ def test_the_command_line_exits_with_2_and_one_line(program, tmp_path):
 def test_help_shows_the_options_and_their_defaults():
     done = run("sim.collect", "--help")
     assert done.returncode == 0
-    assert "python -m sim.collect" in done.stdout and "episodes: 500" in done.stdout
+    assert "python -m sim.collect" in done.stdout
+    shown = yaml.safe_load(done.stdout.partition("defaults:\n")[2])
+    assert typed(CollectConfig, shown) == load("collect", CollectConfig, [])
 
 
 def run(module: str, *options: str) -> subprocess.CompletedProcess:

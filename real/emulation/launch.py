@@ -21,10 +21,15 @@ def _close(pipe: IO | None) -> None:
 
 
 class EmulatorProcess:
-    """`python -m real.emulator` on free ports of this machine. `ports` by name; ends with this process."""
+    """`python -m real.emulator` on free ports of this machine. `ports` by name; ends with this process.
 
-    def __init__(self, **options):
-        arguments = [f"{name}={value}" for name, value in {**dict.fromkeys(PORTS, 0), **options}.items()]
+    image_size: (height, width) of its cameras. options: as on the program's command line.
+    """
+
+    def __init__(self, image_size: tuple[int, int], **options):
+        shown = dict(zip(("render.height", "render.width"), image_size, strict=True))
+        given = {**dict.fromkeys(PORTS, 0), **shown, **options}
+        arguments = [f"{name}={value}" for name, value in given.items()]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -94,7 +94,7 @@ class Swing:
 class Running:
     """An emulator in a thread of this process."""
 
-    def __init__(self, firmware: str = "3.9.6", faults: str = ""):
+    def __init__(self, firmware: str = "3.9.6", faults: str | None = None):
         self.world = FakeWorld()
         config = EmulatorConfig(**dict.fromkeys(PORTS, 0), firmware=firmware, faults=faults)
         self.emulator = Emulator(config, self.world)

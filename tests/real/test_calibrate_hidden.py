@@ -130,7 +130,7 @@ def test_looks_that_do_not_tell_the_mount_are_refused():
 def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     pytest.importorskip("plotly", reason="needs mujoco[sysid]")
     pytest.importorskip("cv2")
-    with EmulatorProcess(seed=41, randomize="full", task="reach", board=True, height=480, width=640) as emulator:
+    with EmulatorProcess((480, 640), seed=41, randomize="full", task="reach", board=True) as emulator:
         robot = RobotConfig(ip=emulator.host, start="never", **emulator.ports)
         content = calibrate(CalibrateConfig(robot, out=str(tmp_path), motion_s=40.0))
         hidden = EmulatedBench((emulator.host, emulator.ports["bench_port"])).facts()

@@ -259,7 +259,7 @@ def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how,
 
 def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
     with (
-        EmulatorProcess(height=16, width=16) as emulator,
+        EmulatorProcess((16, 16)) as emulator,
         program(tmp_path, emulator.ports, (16, 16), subprocess.DEVNULL) as process,
     ):
         bench = LineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)

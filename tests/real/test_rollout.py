@@ -12,7 +12,6 @@ from running import HOST, Running, Swing
 
 from real.emulation.launch import EmulatorProcess
 from real.faults import RobotFault, RobotSilent
-from real.options import parse_options
 from real.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.session import RobotConfig
 from sim.config import load, typed
@@ -137,9 +136,6 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
         (lambda: RobotConfig(kind="fr3"), "robot.instruction is missing"),
         (lambda: RolloutConfig(RobotConfig(), mode="go"), "unknown mode"),
         (lambda: RolloutConfig(RobotConfig(), episodes=0), "episodes=0"),
-        (lambda: parse_options(RobotConfig, ["ip"]), "expected key=value"),
-        (lambda: parse_options(RobotConfig, ["rpc_prt=3"]), "did you mean 'rpc_port'"),
-        (lambda: parse_options(RobotConfig, ["rpc_port=x"]), "not a number"),
     ],
 )
 def test_a_wrong_option_is_named(make, message):
@@ -148,7 +144,7 @@ def test_a_wrong_option_is_named(make, message):
 
 
 def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
-    with EmulatorProcess(height=32, width=48) as process:
+    with EmulatorProcess((32, 48)) as process:
         robot = RobotConfig(ip=HOST, start="never", deadline_s=10.0, **process.ports)
         config = RolloutConfig(robot, str(tmp_path), mode="dry")
         said = []
