@@ -67,6 +67,10 @@ class RolloutConfig:
         check_device(self.device, (*DEVICES, DRAG))
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
+        if self.robot.kind == "fr3" and not self.robot.instruction:
+            raise UserError(
+                "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
+            )
 
     @property
     def chosen_mode(self) -> str:

@@ -75,7 +75,7 @@ GROUPS = {
     "robot": ("parity", "rollout", "calibrate"),
 }
 EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
-NEEDED = {("robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
+NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 
 
 def choices(group: str) -> list[str]:
@@ -99,7 +99,7 @@ def test_a_program_composes_bare(program):
     [(program, group, choice) for group, users in GROUPS.items() for program in users for choice in choices(group)],
 )
 def test_every_choice_composes(program, group, choice):
-    load(program, PROGRAMS[program][1], [f"{group}={choice}", *NEEDED.get((group, choice), [])])
+    load(program, PROGRAMS[program][1], [f"{group}={choice}", *NEEDED.get((program, group, choice), [])])
 
 
 @pytest.mark.parametrize(("choice", "program"), EXPERIMENTS.items())

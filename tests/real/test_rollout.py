@@ -133,7 +133,7 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
         (lambda: typed(RobotConfig, {"rpc_port": "x"}, "robot."), "robot.rpc_port='x' is of type str, expected int"),
         (lambda: typed(RolloutConfig, {"robot": RobotConfig(), "episodes": True}), "episodes=True"),
         (lambda: RobotConfig(kind="fr33"), "did you mean 'fr3'"),
-        (lambda: RobotConfig(kind="fr3"), "robot.instruction is missing"),
+        (lambda: RolloutConfig(RobotConfig(kind="fr3")), "robot.instruction is missing"),
         (lambda: RolloutConfig(RobotConfig(), mode="go"), "unknown mode"),
         (lambda: RolloutConfig(RobotConfig(), episodes=0), "episodes=0"),
     ],

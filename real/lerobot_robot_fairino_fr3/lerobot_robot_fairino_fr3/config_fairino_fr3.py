@@ -45,6 +45,5 @@ class FairinoFR3Config(RobotConfig):
             deadline_s=self.deadline_s,
             gripper_index=self.gripper_index,
             speed_percent=self.speed_percent,
-            instruction="LeRobot",  # its own dataset holds the task
             cameras={name: int(device) if device.isdigit() else device for name, device in cameras.items()},
         )
