@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from policies.vla import SmallVla, VlaConfig
 from sim.config import typed
 from sim.contract import CONTRACT_VERSION
-from sim.errors import UserError
+from sim.errors import UserError, found_beside
 from sim.provenance import plain
 
 WEIGHTS, CONFIG, TRAINING = "model.safetensors", "config.json", "training.pt"
@@ -48,7 +48,7 @@ def load(root: Path | str) -> tuple[SmallVla, About]:
     """The policy in evaluation mode. UserError when the directory is none, broken or of another contract."""
     root = Path(root)
     if not (root / WEIGHTS).is_file() or not (root / CONFIG).is_file():
-        raise UserError(f"{root} is no checkpoint: {WEIGHTS} and {CONFIG} expected there{_near(root)}")
+        raise UserError(f"{root} is no checkpoint: {WEIGHTS} and {CONFIG} expected there{found_beside(root, WEIGHTS)}")
     try:
         content = json.loads((root / CONFIG).read_text())
         contract = content.pop("contract")
@@ -59,12 +59,6 @@ def load(root: Path | str) -> tuple[SmallVla, About]:
     except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"checkpoint {root} is broken: {str(error).splitlines()[0]}") from error
     return model.eval(), typed(About, content)
-
-
-def _near(root: Path) -> str:
-    parent = root.parent if root.parent.is_dir() else Path()
-    found = sorted(str(path.parent) for path in parent.glob(f"*/{WEIGHTS}"))[:4]
-    return f"; found {', '.join(found)}" if found else ""
 
 
 def save_training(out: Path, state: dict) -> None:

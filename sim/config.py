@@ -70,9 +70,18 @@ def _compose(program: str, overrides: list[str]):
     _check_keys(program, overrides)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose(program, overrides)
+            return compose(program, [_quoted(override) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_in_one_line(error)) from error
+
+
+def _quoted(override: str) -> str:
+    """A value with blanks in it is a text: hydra's grammar would read its commas and brackets."""
+    name, _, value = override.partition("=")
+    if " " not in value or value[0] in "[{'\"":
+        return override
+    escaped = value.replace("'", "\\'")
+    return f"{name}='{escaped}'"
 
 
 def _check_keys(program: str, overrides: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -18,3 +19,10 @@ def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
     message = f"unknown {what} {name!r}, expected one of {', '.join(map(repr, names)) or '(none)'}"
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f"{message}; did you mean {close[0]!r}?" if close else message
+
+
+def found_beside(root: Path, marker: str) -> str:
+    """The end of a message for a directory that lacks the file `marker`: those near it that have one, or nothing."""
+    parent = root if root.is_dir() else root.parent
+    found = sorted(str(folder) for folder in parent.glob("*") if (folder / marker).is_file())[:4]
+    return f"; found {', '.join(found)}" if found else ""

@@ -170,6 +170,13 @@ def test_the_command_line_exits_with_2_and_one_line(program, tmp_path):
     assert done.stderr.count("\n") == 1 and not done.stdout
 
 
+@pytest.mark.parametrize("text", ["put the cube, slowly, down", "the (red) one's lid", "say 'now' [or later]"])
+def test_a_text_needs_no_quotes_of_its_own(text):
+    config = load("rollout", RolloutConfig, [f"robot.instruction={text}"])
+    assert config.robot.instruction == text
+    assert load("collect", CollectConfig, ["randomize.ambient=[0.2, 0.3]"]).randomize.ambient == (0.2, 0.3)
+
+
 def test_help_shows_the_options_and_their_defaults():
     done = run("sim.collect", "--help")
     assert done.returncode == 0

@@ -13,7 +13,7 @@ from sim.dataset.schema import (
     Features,
 )
 from sim.dataset.video import video_info
-from sim.errors import UserError
+from sim.errors import UserError, found_beside
 
 
 def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -> dict:
@@ -42,7 +42,7 @@ def read_info(root: Path) -> dict:
     """A dataset's info, checked. Raises UserError when there is none, or none we can read."""
     path = root / INFO_PATH
     if not path.is_file():
-        raise UserError(f"no dataset at {root}: {path} is missing")
+        raise UserError(f"no dataset at {root}: {path} is missing{found_beside(root, INFO_PATH)}")
     try:
         info = json.loads(path.read_text())
         version = info["codebase_version"]
