@@ -172,7 +172,7 @@ def test_the_command_line_exits_with_2_and_one_line(program, tmp_path):
 
 @pytest.mark.parametrize("text", ["put the cube, slowly, down", "the (red) one's lid", "say 'now' [or later]"])
 def test_a_text_needs_no_quotes_of_its_own(text):
-    config = load("rollout", RolloutConfig, [f"robot.instruction={text}"])
+    config = load("rollout", RolloutConfig, ["robot=fr3", f"robot.instruction={text}"])
     assert config.robot.instruction == text
     assert load("collect", CollectConfig, ["randomize.ambient=[0.2, 0.3]"]).randomize.ambient == (0.2, 0.3)
 
