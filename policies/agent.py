@@ -21,10 +21,12 @@ class PolicyAgent:
     """
 
     def __init__(
-        self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float = 1.0, lead_s: float = 0.0
-    ):
+        self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float | None = None,
+        lead_s: float = 0.0,
+    ):  # fmt: skip
         """UserError when the checkpoint is unusable or was made with other frozen encoders.
 
+        guidance: beta; None: the checkpoint's own.
         lead_s: how late this robot takes up a command, beyond what the policy was trained with. The head of every
         chunk but an episode's first is left out: while it would play, the arm still follows the chunk before.
         """
@@ -36,7 +38,7 @@ class PolicyAgent:
                 raise UserError(
                     f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}"
                 )
-        self.indicator, self.guidance = indicator, guidance
+        self.indicator, self.guidance = indicator, self.about.guidance if guidance is None else guidance
         self._lead = round(lead_s / POLICY_PERIOD_S)
         most_s = (self.model.config.chunk - self.model.config.execute) * POLICY_PERIOD_S
         if not 0.0 <= lead_s <= most_s:
@@ -107,7 +109,7 @@ def parse_indicator(name: str) -> Indicator:
 
 
 def load_agent(
-    root: Path | str, indicator: str = "positive", guidance: float = 1.0, lead_s: float = 0.0
+    root: Path | str, indicator: str = "positive", guidance: float | None = None, lead_s: float = 0.0
 ) -> PolicyAgent:
     """The agent of a checkpoint directory, told to act with this advantage."""
     return PolicyAgent(root, parse_indicator(indicator), guidance, lead_s)

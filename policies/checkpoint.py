@@ -33,6 +33,7 @@ class About:
     text: str
     task: str
     provenance: dict
+    guidance: float = 1.0  # beta that it is played with where nobody says otherwise
 
 
 def save(out: Path, model: SmallVla, about: About) -> None:

@@ -46,7 +46,7 @@ class EvaluateConfig:
     workers: int = 2
     films: int = 3
     indicator: str = "positive"
-    guidance: float = 1.0
+    guidance: float | None = None
     lead_s: float = 0.0
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)

@@ -97,14 +97,15 @@ class FlowExpert(nn.Module):
         context (classifier-free guidance; beta = 0 is the unconditional policy).
         """
         x, step = noise, 1.0 / self.config.euler_steps
-        read = self.read(context)
-        read_u = self.read(unconditional) if unconditional is not None else read
+        guided = unconditional is not None and guidance != 1.0
+        read = self.read(torch.cat([context, unconditional])) if guided else self.read(context)
         for i in range(self.config.euler_steps):
-            time = torch.full((len(x),), i * step)
-            v = self.velocity(x, time, read)
-            if guidance != 1.0:
-                v_u = self.velocity(x, time, read_u)
-                v = v_u + guidance * (v - v_u)
+            time = torch.full((len(read),), i * step)
+            if guided:  # both in one pass: a small network's time is that of reading its weights
+                v_c, v_u = self.velocity(torch.cat([x, x]), time, read).chunk(2)
+                v = v_u + guidance * (v_c - v_u)
+            else:
+                v = self.velocity(x, time, read)
             x = x + step * v
         return x
 

@@ -56,7 +56,7 @@ class RolloutConfig:
     out: str | None = None
     mode: str | None = None
     indicator: str = "positive"  # the advantage the policy is told to act with
-    guidance: float = 1.0
+    guidance: float | None = None
     lead_s: float = 0.0
     device: str = "keyboard"  # what corrects; the keyboard commands in any case
     page_port: int = 0  # of the live view on this machine's loopback; 0: a free one

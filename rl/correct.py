@@ -45,7 +45,7 @@ class CorrectConfig:
     device: str = "keyboard"
     page_port: int = 0
     indicator: str = "positive"
-    guidance: float = 1.0
+    guidance: float | None = None
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's

@@ -38,7 +38,7 @@ class RecapConfig:
     evaluation_seed: int = 900_000
     films: int = 3
     demo_share: float = 0.4
-    guidance: float = 1.0
+    guidance: float = 2.0
     workers: int = 2
     executor: str = "local"
     ray_address: str | None = None

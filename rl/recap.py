@@ -14,7 +14,7 @@ V_k with the same epsilon. Rounds are compared with pi_0 on the same seeds. A ki
 """
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from policies import checkpoint, train
@@ -148,7 +148,8 @@ class Run:
             "value_sha256": value["value_sha256"],
             "init": str(config.pretrained_root),
         }
-        fit(model, data, config.retrain, out, about_training(vision, text, roots, facts))
+        about = replace(about_training(vision, text, roots, facts), guidance=config.guidance)
+        fit(model, data, config.retrain, out, about)
 
     def evaluate(self, k: int) -> None:
         """Success on seeds that nothing is learned from, the same in every round."""

@@ -32,10 +32,10 @@ from sim.world import WorldConfig
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A checkpoint and how it is asked: with the positive indicator, guidance beta."""
+    """A checkpoint and how it is asked: with the positive indicator, guidance beta (None: the checkpoint's own)."""
 
     checkpoint: str
-    guidance: float = 1.0
+    guidance: float | None = None
     indicator: str = "positive"
 
     def agent(self) -> Agent:

@@ -108,6 +108,14 @@ def test_the_indicator_and_guidance_matter(root):
     assert np.allclose(untold, told["unknown"], atol=1e-6)
 
 
+def test_a_checkpoint_is_played_with_its_own_guidance_where_nobody_says_otherwise(root, tmp_path):
+    model, about = checkpoint.load(root)
+    assert load_agent(root).guidance == 1.0
+    checkpoint.save(tmp_path, model, dataclasses.replace(about, guidance=2.5))
+    assert np.array_equal(play(load_agent(tmp_path), 0), play(load_agent(root, guidance=2.5), 0))
+    assert load_agent(tmp_path, guidance=1.0).guidance == 1.0
+
+
 def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
     late = load_agent(root, lead_s=0.1)  # two periods
     chunks = []

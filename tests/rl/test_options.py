@@ -26,7 +26,7 @@ def test_the_standard_run():
     assert config.rollout_seeds(2) == range(500300, 500600)
     assert config.ranges["evaluation"] == range(900000, 900300)
     assert config.time_limits["pick_place"] == 300  # 15 s at 20 Hz
-    assert (config.demo_share, config.label.positive_fraction, config.guidance) == (0.4, 0.4, 1.0)
+    assert (config.demo_share, config.label.positive_fraction, config.guidance) == (0.4, 0.4, 2.0)
 
 
 @pytest.mark.parametrize(
