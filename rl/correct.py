@@ -54,6 +54,7 @@ class CorrectConfig:
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
         check_device(self.device, DEVICES)
+        self.split.check_training()  # what comes of it is learned from
 
     @property
     def world(self) -> WorldConfig:

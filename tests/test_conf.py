@@ -69,7 +69,7 @@ GROUPS = {
         "view",
     ),
     "twin": ("collect", "correct", "emulator", "evaluate", "expert_table", "view"),
-    "split": ("correct", "evaluate", "expert_table", "view"),
+    "split": ("evaluate", "expert_table", "view"),
     "render": ("collect", "correct", "emulator", "evaluate", "replay", "view"),
     "quality": ("collect", "expert_table"),
     "robot": ("parity", "rollout", "calibrate"),

@@ -1,6 +1,8 @@
 """Held-out splits: colour-object pairs, shapes, wordings, textures and places that no demonstration shows.
 
 Which ones is fixed by configuration (`conf/split/`); an episode belongs to a split by its drawn values alone.
+What is asked for tells whether an episode shows something held out of an axis; where nothing held out is
+wanted of it, none of the other things may show it either.
 """
 
 from collections.abc import Mapping
@@ -50,13 +52,15 @@ class SplitConfig:
         return held_out == (set() if self.part == "train" else {self.part})
 
     def _in_pairs(self, draws: Mapping) -> bool:
-        pairs = zip(draws["object_colours"].split(","), draws["object_shapes"].split(","), strict=True)
-        seen = [f"{colour} {shape}" for colour, shape in pairs]
-        # The named thing tells; but training never shows a held-out pair at all.
-        return any(pair in self.pairs for pair in (seen if self.part != "pairs" else seen[:1]))
+        things = zip(_things(draws, "colours"), _things(draws, "shapes"), strict=True)
+        return any(f"{colour} {shape}" in self.pairs for colour, shape in self._telling("pairs", [*things]))
 
     def _in_shapes(self, draws: Mapping) -> bool:
-        return any(shape in self.shapes for shape in draws["object_shapes"].split(","))
+        return any(shape in self.shapes for shape in self._telling("shapes", _things(draws, "shapes")))
+
+    def _telling(self, axis: str, things: list) -> list:
+        """Of the things of an episode, the named one first, those that tell whether it is held out of `axis`."""
+        return things[:1] if self.part == axis else things
 
     def _in_wordings(self, draws: Mapping) -> bool:
         return any(word in self.wordings for word in draws["instruction"].split())
@@ -65,7 +69,13 @@ class SplitConfig:
         return draws["table_texture"] in self.textures
 
     def _in_places(self, draws: Mapping) -> bool:
-        """The named object or the named target begins in one of the circles."""
+        """One of the task's things begins in one of the circles; clutter may stand there, nobody acts on it."""
         circles = np.reshape(self.places, (-1, 3))
-        begun = [np.array(draws[key][:2]) for key in ("object_xy_m", "target_xy_m") if len(draws[key])]
+        kinds = [np.reshape(draws[key], (-1, 2)) for key in ("object_xy_m", "target_xy_m")]
+        begun = [xy for kind in kinds for xy in self._telling("places", [*kind])]
         return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)
+
+
+def _things(draws: Mapping, what: str) -> list[str]:
+    """The `what`, "colours" or "shapes", of the task's objects and then of the clutter."""
+    return [name for kind in ("object", "clutter") for name in draws[f"{kind}_{what}"].split(",") if name]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rl.correct import CorrectConfig
 from sim.collect import CollectConfig
 from sim.config import load
 from sim.errors import UserError
@@ -14,9 +15,9 @@ WIDE = ["randomize=full", "randomize.shapes=[cube,bowl,mug,can]", "randomize.par
 ANY = SplitConfig("any")
 
 
-def worlds_draws(part: str, seeds: range) -> list[dict]:
+def worlds_draws(part: str, seeds: range, task: str = "pick_place") -> list[dict]:
     ranges = load("view", ViewConfig, WIDE).randomize
-    world = World(WorldConfig(randomize=ranges, split=SplitConfig(part)))
+    world = World(WorldConfig(task, randomize=ranges, split=SplitConfig(part)))
     return [world.draw(seed) for seed in seeds]
 
 
@@ -25,16 +26,22 @@ def drawn() -> dict[str, list[dict]]:
     return {part: worlds_draws(part, range(12)) for part in PARTS}
 
 
-def test_training_shows_nothing_that_is_held_out(drawn):
-    for one in drawn["train"]:
+@pytest.mark.parametrize("task", ["pick_place", "stack", "sort"])
+def test_training_shows_nothing_that_is_held_out(task):
+    clutter = 0
+    for one in worlds_draws("train", range(25), task):
         things = list(zip(one["object_colours"].split(","), one["object_shapes"].split(","), strict=True))
+        beside = list(zip(one["clutter_colours"].split(","), one["clutter_shapes"].split(","), strict=True))
+        clutter += one["clutter"]
+        things += beside
         assert not {"bowl", "screwdriver"} & {shape for _, shape in things}
         assert not {("yellow", "cube"), ("red", "mug"), ("green", "can"), ("blue", "bottle")} & set(things)
         assert not {"move", "want", "shift", "bring"} & set(one["instruction"].split())
         assert one["table_texture"] not in (3, 7, 11, 15)
-        for x, y, radius in ((-0.36, 0.13, 0.045), (-0.30, -0.15, 0.045)):
-            for key in ("object_xy_m", "target_xy_m"):
-                assert np.hypot(one[key][0] - x, one[key][1] - y) >= radius
+        begun = np.reshape([*one["object_xy_m"], *one["target_xy_m"]], (-1, 1, 2))
+        circles = np.array([(-0.36, 0.13), (-0.30, -0.15)])
+        assert (np.linalg.norm(begun - circles, axis=-1) >= 0.045).all()
+    assert clutter > 10  # it was there to be looked at
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -61,6 +68,8 @@ def test_held_out_parts_are_never_collected_from():
     for part in (*AXES, "any"):
         with pytest.raises(UserError, match=f"split.part='{part}': training draws from 'train' alone"):
             CollectConfig(split=SplitConfig(part))
+        with pytest.raises(UserError, match="training draws from 'train' alone"):
+            CorrectConfig(split=SplitConfig(part))
 
 
 def test_wrong_ones_are_named():
