@@ -220,18 +220,20 @@ def _descend(model: SmallVla, table: LookTable, rows: np.ndarray, config: Backbo
         schedule.step()
 
 
-def load_backbone(model: SmallVla, root: Path) -> None:
-    """Put the shipped fusion into `model`. UserError when it is missing or was made for other sizes."""
+def load_backbone(model: SmallVla, root: Path) -> dict:
+    """Put the shipped fusion into `model`; its card. UserError when it is missing or was made for other sizes."""
     if not (root / WEIGHTS).is_file():
         raise UserError(
             f"no fusion backbone in {root}; make it with python -m policies.backbone, or give backbone=null"
         )
-    made_for = typed(type(model.config.fusion), json.loads((root / CARD).read_text())["fusion"], "fusion.")
+    card = json.loads((root / CARD).read_text())
+    made_for = typed(type(model.config.fusion), card["fusion"], "fusion.")
     if made_for != model.config.fusion:
         raise UserError(f"{root} was made for {plain(made_for)}, not {plain(model.config.fusion)}; give backbone=null")
     weights = load_file(root / WEIGHTS)
     model.point_center.copy_(weights.pop("point_center"))
     model.fusion.load_state_dict(weights)
+    return card
 
 
 if __name__ == "__main__":

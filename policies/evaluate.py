@@ -6,7 +6,6 @@ and a few films.
 """
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.progress import track
 
 from policies import checkpoint
 from policies.agent import load_agent
+from policies.unseen import check_seeds, check_split
 from sim import results
 from sim.config import run_program
 from sim.contract import POLICY_PERIOD_S
@@ -96,7 +96,8 @@ def evaluate(config: EvaluateConfig) -> dict:
     _, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     WorldConfig(config.task)
     seeds = range(config.seed, config.seed + config.episodes)
-    check_unseen(seeds, about.provenance.get("seeds", []))
+    check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
+    check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
     played = play_all(functools.partial(PolicyPlayer, config), seeds, config.crew)
     episodes, decisions, draws = [], [], []
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
@@ -116,16 +117,6 @@ def evaluate(config: EvaluateConfig) -> dict:
     if worst:
         print("worst slices:", *worst, sep="\n  ")
     return content
-
-
-def check_unseen(seeds: range, trained: Sequence[Sequence[int]]) -> None:
-    """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each."""
-    for first, last in trained:
-        if seeds.start <= last and first < seeds.stop:
-            raise UserError(
-                f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
-                f"begin at another seed, e.g. seed={EvaluateConfig.seed}"
-            )
 
 
 def report(content: dict, out: Path) -> str:

@@ -8,7 +8,7 @@ whole checkpoint (`init=`). A killed run goes on where it stopped, to the same w
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from policies.backbone import load_backbone
 from policies.checkpoint import About
 from policies.data import Source, TrainingData
 from policies.text import FrozenText
+from policies.unseen import splits_of
 from policies.vision import FrozenVision
 from policies.vla import SmallVla, VlaConfig
 from sim.config import run_program
@@ -165,10 +166,19 @@ def encoders(threads: int) -> tuple[FrozenVision, FrozenText]:
     return FrozenVision(threads=threads), FrozenText()
 
 
-def about_training(vision: FrozenVision, text: FrozenText, roots: Sequence[Path], facts: dict) -> About:
-    """What the checkpoint says of itself; all datasets must be of one robot and picture size."""
+def about_training(
+    vision: FrozenVision, text: FrozenText, roots: Sequence[Path], facts: dict, start: Mapping, guidance: float = 1.0
+) -> About:
+    """What the checkpoint says of itself; all datasets must be of one robot and picture size.
+
+    start: the provenance of the weights that training began from, empty for random ones.
+    """
     datasets = [Dataset(root) for root in roots]
     made_of = {str(root): dataset.fingerprint() for root, dataset in zip(roots, datasets, strict=True)}
+    seeds = [*start.get("seeds", []), *map(_seeds, datasets)]
+    splits = [
+        split for one in (start, *(dataset.provenance for dataset in datasets)) if one for split in splits_of(one)
+    ]
     first = datasets[0]
     return About(
         robot=first.info["robot_type"],
@@ -176,8 +186,13 @@ def about_training(vision: FrozenVision, text: FrozenText, roots: Sequence[Path]
         vision=vision.fingerprint,
         text=text.fingerprint,
         task=first.provenance.get("world", {}).get("task", ""),
-        provenance=provenance({"data": made_of, "seeds": [_seeds(dataset) for dataset in datasets], **facts}),
+        provenance=provenance({"data": made_of, "seeds": _distinct(seeds), "splits": _distinct(splits), **facts}),
+        guidance=guidance,
     )
+
+
+def _distinct(items: list) -> list:
+    return [item for i, item in enumerate(items) if item not in items[:i]]
 
 
 def _seeds(dataset: Dataset) -> list[int]:
@@ -186,16 +201,15 @@ def _seeds(dataset: Dataset) -> list[int]:
     return [min(seeds), max(seeds)]
 
 
-def new_model(config: TrainConfig, data: TrainingData) -> SmallVla:
-    """The network to start from: a checkpoint, the shipped fusion, or random weights."""
+def new_model(config: TrainConfig, data: TrainingData) -> tuple[SmallVla, dict]:
+    """The network to start from, a checkpoint, the shipped fusion or random weights, and where it comes from."""
     if config.init:
-        return checkpoint.load(config.init)[0]
+        model, about = checkpoint.load(config.init)
+        return model, about.provenance
     torch.manual_seed(config.optim.seed)
     model = SmallVla(config.policy)
     data.fit_normalization(model, np.random.default_rng(config.optim.seed))
-    if config.backbone:
-        load_backbone(model, Path(config.backbone))
-    return model
+    return model, load_backbone(model, Path(config.backbone)) if config.backbone else {}
 
 
 def train(config: TrainConfig) -> SmallVla:
@@ -204,8 +218,8 @@ def train(config: TrainConfig) -> SmallVla:
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
     vision, text = encoders(1)
     data = TrainingData([Source(root) for root in roots], config.policy, vision, text, workers=config.optim.threads)
-    about = about_training(vision, text, roots, {"config": config})
-    return fit(new_model(config, data), data, config.optim, out, about)
+    model, start = new_model(config, data)
+    return fit(model, data, config.optim, out, about_training(vision, text, roots, {"config": config}, start))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ V_k with the same epsilon. Rounds are compared with pi_0 on the same seeds. A ki
 """
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from policies import checkpoint, train
@@ -137,7 +137,7 @@ class Run:
         if (out / checkpoint.WEIGHTS).is_file():
             return
         value = value_files.read_about(self.place(k, "value"))
-        model, _ = checkpoint.load(config.pretrained_root)
+        model, before = checkpoint.load(config.pretrained_root)
         vision, text = encoders(1)
         sources = [Source(root, advantages_name(value["tag"])) for root in roots]
         shares = batch_shares([Dataset(root).num_frames for root in roots], config.demo_share)
@@ -148,7 +148,7 @@ class Run:
             "value_sha256": value["value_sha256"],
             "init": str(config.pretrained_root),
         }
-        about = replace(about_training(vision, text, roots, facts), guidance=config.guidance)
+        about = about_training(vision, text, roots, facts, before.provenance, config.guidance)
         fit(model, data, config.retrain, out, about)
 
     def evaluate(self, k: int) -> None:

@@ -110,7 +110,7 @@ def test_the_learning_rate_warms_up_and_falls():
 
 
 def fresh(data, config=QUICK):
-    return train.new_model(TrainConfig(policy=TINY, optim=config, backbone=None), data)
+    return train.new_model(TrainConfig(policy=TINY, optim=config, backbone=None), data)[0]
 
 
 def test_training_lowers_both_losses(data, tmp_path):
@@ -166,10 +166,19 @@ def test_a_finished_checkpoint_is_not_written_over(saved, demos):
 
 
 def test_a_checkpoint_says_what_it_was_made_of(data, demos, tmp_path):
-    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {"note": 1})
+    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {"note": 1}, {})
     assert (made.robot, made.image_size, made.task) == ("fairino_fr3", SIZE, "pick_place")
     assert made.provenance["data"] == {str(demos): Dataset(demos).fingerprint()}
     assert made.provenance["note"] == 1 and "git" in made.provenance
+    assert made.provenance["splits"] == [Dataset(demos).provenance["world"]["split"]]
+
+
+def test_a_checkpoint_inherits_what_its_start_was_made_of(demos):
+    begun = {"seeds": [[7, 9]], "splits": [{"part": "any"}]}
+    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {}, begun)
+    assert [7, 9] in made.provenance["seeds"] and {"part": "any"} in made.provenance["splits"]
+    card = {"config": {"split": None}, "fusion": {}}  # a backbone of a time before splits
+    assert None in train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {}, card).provenance["splits"]
 
 
 @dataclasses.dataclass

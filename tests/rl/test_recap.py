@@ -91,8 +91,8 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(recap, "fit", parts.fit)
     monkeypatch.setattr(recap, "encoders", lambda threads: (None, None))
     monkeypatch.setattr(recap, "about_training", lambda *_: None)
-    loaded = lambda root: (SimpleNamespace(root=str(root), config=None), SimpleNamespace(task="pick_place"))  # noqa: E731
-    monkeypatch.setattr(recap.checkpoint, "load", loaded)
+    about = SimpleNamespace(task="pick_place", provenance={})
+    monkeypatch.setattr(recap.checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), config=None), about))
     return parts
 
 
