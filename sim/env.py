@@ -11,10 +11,10 @@ import numpy as np
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Feedback, Observation
 from sim.robot import FR3, Robot
 from sim.scene.build import PHYSICS_DT_S
+from sim.sensors import STEPS_PER_ACTION, Frame, Late
 from sim.servo import Servo
 from sim.world import LazyImages, World, WorldConfig
 
-STEPS_PER_ACTION = round(POLICY_PERIOD_S / PHYSICS_DT_S)
 STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
 
 
@@ -62,40 +62,45 @@ class SimEnv:
         self._held_periods = 0
         self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
         delay_s = world.draws["observation_delay_s"]
-        self._picture_back_steps = round(delay_s / PHYSICS_DT_S)
-        self._state_back_steps = round(max(delay_s - world.draws["state_lead_s"], 0.0) / PHYSICS_DT_S)
-        self._read_state()
-        self._take_picture()
+        skews_s = world.draws.get("camera_skew_s", [0.0] * len(self.robot.cameras))  # not in older recordings
+        self._joints = Late(max(delay_s - world.draws["state_lead_s"], 0.0), self._read_joints())
+        self._cameras = {
+            camera: Late(delay_s + skew_s, self._frame())
+            for camera, skew_s in zip(self.robot.cameras, skews_s, strict=True)
+        }
 
     def observe(self) -> Observation:
+        frames = {camera: sensor.shown for camera, sensor in self._cameras.items()}
+        stamp_s = min(frame.stamp_s for frame in frames.values())
         return Observation(
-            images=self._images,
-            state=self._state,
+            images=LazyImages(self.world, frames),
+            state=self._joints.shown,
             instruction=self.world.instruction,
-            stamp_s=self._stamp_s,
-            age_s=self.world.time_s - self._stamp_s,
+            stamp_s=stamp_s,
+            age_s=self.world.time_s - stamp_s,
         )
 
     def apply(self, action: np.ndarray) -> Feedback:
         """Play one policy period."""
         self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
         begin, end = self._physics_step, self._physics_step + STEPS_PER_ACTION
-        picture_at, state_at = end - self._picture_back_steps, end - self._state_back_steps
+        looks = {camera: begin + sensor.step_to_take(self._jitter_s()) for camera, sensor in self._cameras.items()}
+        joints_at = begin + self._joints.step_to_take()
         # The servo knows nothing of the physics: all its ticks at once, while its code is in the cache.
         first_tick = -(-begin // STEPS_PER_TICK) * STEPS_PER_TICK
         ticks = range(first_tick, end, STEPS_PER_TICK)
         joints_rad, openings = zip(*[self._tick(step) for step in ticks], strict=True)
         controls = dict(zip(ticks, self.world.controls(np.array(joints_rad), np.array(openings)), strict=True))
-        stops = sorted({*ticks, end, *(at for at in (picture_at, state_at) if at > begin)} - {begin})
+        stops = sorted({*ticks, end, joints_at, *looks.values()} - {begin})
         for stop in stops:
             if self._physics_step in controls:
                 self.world.data.ctrl[:] = controls[self._physics_step]
             self.world.step(stop - self._physics_step)
             self._physics_step = stop
-            if stop == state_at:
-                self._read_state()
-            if stop == picture_at:
-                self._take_picture()
+            if stop == joints_at:
+                self._joints.take(self._read_joints())
+            for camera in (camera for camera, at in looks.items() if at == stop):
+                self._take_picture(camera)
         self._steps += 1
         return self._judge()
 
@@ -117,19 +122,27 @@ class SimEnv:
         due = self._physics_step + self._delay_steps + late
         return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
 
-    def _read_state(self) -> None:
-        self._state = self.world.state()
+    def _jitter_s(self) -> float:
+        """How much older than usual the next picture is."""
+        jitter_s = self.world.draws.get("observation_jitter_s", 0.0)
+        return jitter_s * self._noise.random() if jitter_s else 0.0
+
+    def _read_joints(self) -> np.ndarray:
+        """(D,) float32 as the encoders tell it now."""
+        state = self.world.state()
         noise_rad = self.world.draws["encoder_noise_rad"]
         if noise_rad:
-            self._state[:-1] += self._noise.normal(0.0, noise_rad, self.robot.joints).astype(np.float32)
+            state[:-1] += self._noise.normal(0.0, noise_rad, self.robot.joints).astype(np.float32)
+        return state
 
-    def _take_picture(self) -> None:
-        """Everything as the cameras see it now; a dropped frame leaves the picture before in place."""
-        dropped = self.world.draws["dropped_frames"]
-        if self._steps == 0 or not dropped or self._noise.random() >= dropped:
-            self._seen_qpos = self.world.snapshot()
-            self._images = LazyImages(self.world, self._seen_qpos, self._steps)
-            self._stamp_s = self.world.time_s
+    def _frame(self) -> Frame:
+        return Frame(self.world.snapshot(), self._steps, self.world.time_s)
+
+    def _take_picture(self, camera: str) -> None:
+        """What `camera` sees now; of a dropped frame the one before is seen again."""
+        dropped, sensor = self.world.draws["dropped_frames"], self._cameras[camera]
+        lost = dropped and self._noise.random() < dropped
+        sensor.take(sensor.newest if lost else self._frame())
 
     def _judge(self) -> Feedback:
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
@@ -142,8 +155,8 @@ class SimEnv:
         )
 
     def labels(self) -> dict[str, np.ndarray]:
-        """What is true of the last picture."""
-        return self.world.labels(self._seen_qpos)
+        """What is true of the first camera's last picture."""
+        return self.world.labels(self._cameras[self.robot.cameras[0]].shown.qpos)
 
     def facts(self) -> dict:
         """Every drawn value, to be stored with the episode."""

@@ -21,6 +21,7 @@ from sim.render.renderer import Renderer, make_renderer
 from sim.robot import FR3, Robot
 from sim.scene import clutter
 from sim.scene.build import RenderConfig, Scene, build_scene
+from sim.sensors import Frame
 from sim.tasks import TASKS, Task
 
 MAX_DRAWS = 20000  # of a split that admits few episodes
@@ -96,7 +97,11 @@ class World:
         pos_w, rotation_w = self.kinematics.forward(home)
         yaw = np.arctan2(rotation_w[1, 1], rotation_w[0, 1]) + draws["start_yaw_rad"]
         start = self.kinematics.inverse(pos_w + draws["start_xyz_m"], tool_down(yaw), home)
-        start = home if start is None else start
+        if start is None:
+            raise UserError(
+                f"the arm does not reach its start pose, {draws['start_xyz_m']} m from home, turned by "
+                f"{draws['start_yaw_rad']:.2f} rad; narrow randomize.start_xy_m, start_z_m or start_yaw_rad"
+            )
         self.data.qpos[self.scene.arm_qpos] = start - self.encoder_bias_rad
         self.data.qpos[self.scene.finger_qpos] = self.scene.finger_travel_m
         self.command(start, 1.0)
@@ -189,18 +194,19 @@ class World:
 
 
 class LazyImages(Mapping):
-    """Camera pictures of one instant, drawn on first access and kept."""
+    """The pictures of frames by camera, drawn on first access and kept."""
 
-    def __init__(self, world: World, qpos: np.ndarray, frame: int):
-        self._world, self._qpos, self._frame, self._drawn = world, qpos, frame, {}
+    def __init__(self, world: World, frames: Mapping[str, Frame]):
+        self._world, self._frames = world, frames
 
     def __getitem__(self, camera: str) -> np.ndarray:
-        if camera not in self._drawn:
-            self._drawn[camera] = self._world.photograph(camera, self._qpos, self._frame)
-        return self._drawn[camera]
+        frame = self._frames[camera]
+        if camera not in frame.drawn:
+            frame.drawn[camera] = self._world.photograph(camera, frame.qpos, frame.number)
+        return frame.drawn[camera]
 
     def __iter__(self):
-        return iter(self._world.robot.cameras)
+        return iter(self._frames)
 
     def __len__(self) -> int:
-        return len(self._world.robot.cameras)
+        return len(self._frames)

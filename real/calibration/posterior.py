@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import yaml
 
-from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.ranges import BOUNDS, RandomizeConfig
 
 WIDTH = 2.0  # standard deviations on either side of a mean: 95 % of a normal distribution
 HEAD = """\
@@ -37,23 +37,13 @@ class Estimate:
         return {"mean": np.asarray(self.mean).tolist(), "std": np.asarray(self.std).tolist()}
 
 
-# What a term can be at all, where the estimate's tail says otherwise.
-POSSIBLE = {
-    "joint_damping": (0.0, np.inf), "joint_friction_nm": (0.0, np.inf), "joint_armature": (0.1, 10.0),
-    "servo_gain": (0.01, np.inf), "payload_kg": (0.0, 3.0), "gripper_speed": (0.05, 10.0),
-    "action_delay_s": (0.0, 1.0), "observation_delay_s": (0.0, 0.0499), "state_lead_s": (0.0, 0.0499),
-}  # fmt: skip
-
-
 def randomization(estimates: Mapping[str, Estimate]) -> str:
     """A file for `conf/randomize/`: the estimates that are randomized terms, checked as the simulator checks them."""
     terms = {field.name for field in fields(RandomizeConfig)}
     lines = [HEAD.format(width=WIDTH) + "defaults:\n  - light\n  - _self_\n"]
     for name, estimate in estimates.items():
         if name in terms:
-            low, high = (
-                round(float(np.clip(end, *POSSIBLE.get(name, (-np.inf, np.inf)))), 6) for end in estimate.range
-            )
+            low, high = (round(float(np.clip(end, *BOUNDS[name])), 6) for end in estimate.range)
             lines.append(f"{name}: [{low}, {high}]  # {estimate}")
     text = "\n".join(lines) + "\n"
     RandomizeConfig(**{name: value for name, value in yaml.safe_load(text).items() if name in terms})

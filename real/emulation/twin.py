@@ -18,7 +18,7 @@ from sim.scene.build import PHYSICS_DT_S
 from sim.world import World
 
 STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
-KEPT_TICKS = 16  # of the past, for pictures: longer than any observation delay
+KEPT_TICKS = 40  # of the past, for pictures: longer than any observation delay
 
 
 class Twin:
@@ -35,7 +35,10 @@ class Twin:
             self._world.reset(seed)
             draws = self._world.draws
             self.gripper_speed = float(draws.get("gripper_speed", 1.0))  # factor
-            self._picture_delay_s = float(draws.get("observation_delay_s", 0.0))
+            delay_s, skews_s = draws.get("observation_delay_s", 0.0), draws.get("camera_skew_s", [0.0, 0.0])
+            self._picture_delay_s = {c: delay_s + s for c, s in zip(self.robot.cameras, skews_s, strict=True)}
+            self._jitter_s = float(draws.get("observation_jitter_s", 0.0))
+            self._noise = np.random.default_rng(draws.get("noise_seed", 0))
             self._late_steps = round(draws.get("action_delay_s", 0.0) / PHYSICS_DT_S)
             self._commands: deque[tuple[np.ndarray, float]] = deque()  # given and not yet in effect
             self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
@@ -50,7 +53,7 @@ class Twin:
             if len(self._commands) > ticks:
                 self._world.command(*self._commands.popleft())
             self._world.step(STEPS_PER_TICK - steps)
-            if self._picture_delay_s:
+            if any(self._picture_delay_s.values()) or self._jitter_s:
                 self._past.append((time.monotonic(), self._world.snapshot()))
 
     def state(self) -> np.ndarray:
@@ -64,12 +67,13 @@ class Twin:
 
     def render(self, camera: str) -> tuple[np.ndarray, float]:
         """uint8 (H, W, 3) and its stamp, monotonic: like a camera's, when it says the picture was taken; what it shows
-        is older by the episode's observation delay. KeyError: no such camera.
+        is older by the episode's delay and skew of the camera. KeyError: no such camera.
         """
         with self._model:
             with self._physics:
                 qpos, stamp_s = self._world.snapshot(), time.monotonic()
-                qpos = self._seen_at(stamp_s - self._picture_delay_s, qpos)
+                late_s = self._picture_delay_s.get(camera, 0.0) + self._jitter_s * self._noise.random()
+                qpos = self._seen_at(stamp_s - late_s, qpos)
             return self._world.render(camera, qpos), stamp_s
 
     def _seen_at(self, time_s: float, now: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from sim.randomize.arm_dynamics import ArmDynamics
 from sim.render.lens import Lens
 from sim.scene.build import Scene
-from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, look_at
+from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, LIGHTS, look_at
 from sim.scene.layout import COLOURS, turned
 
 BEST_JPEG = 95  # what is drawn above is not compressed
@@ -86,7 +86,7 @@ class Randomizer:
             model.geom_rgba[scene.backdrop_geom, :3] = values["backdrop_rgb"]
 
     def _lights(self, values: Mapping) -> None:
-        """The key light moves; the others stand where they are and are switched on in order."""
+        """Each stands somewhere about its place and is switched on in order; the key light looks at the table."""
         model = self._model
         model.vis.headlight.ambient[:] = values["ambient"]
         for i, light in enumerate(self._scene.lights):
@@ -97,7 +97,9 @@ class Randomizer:
             return
         key = self._scene.lights[0]
         model.light_castshadow[key] = values["shadows"]
-        model.light_pos[key, :2] = self._light_pos[0, :2] + values["light_xy_m"]
+        moved_m = [*values["light_xy_m"], *values.get("fill_xy_m", np.zeros(2 * len(LIGHTS) - 2))]
+        shown = len(self._scene.lights)
+        model.light_pos[self._scene.lights, :2] = self._light_pos[:, :2] + np.reshape(moved_m, (-1, 2))[:shown]
         aim = LIGHTS_AIM_M - model.light_pos[key]
         model.light_dir[key] = aim / np.linalg.norm(aim)
 

@@ -1,6 +1,6 @@
 """Domain randomization: named terms with a range, drawn by a generator.
 
-`draw` is pure and returns every value; the values are stored with the episode, and `randomizer.py`
+`draw` is pure and returns every value; the values are stored with the episode, and `apply.py`
 rebuilds the same world from them. `conf/randomize/` holds the groups.
 """
 
@@ -9,15 +9,36 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S
 from sim.errors import UserError, nearest
 from sim.scene.build import Inventory
 from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
 from sim.scene.parts import MAX_SCALE
 from sim.scene.shapes import SHAPES
 
+CAMERAS = 2  # front and wrist: what is drawn for each
 Range = tuple[float, float]
 Count = tuple[int, int]
+
+# What each range may hold: beyond, the world would be none (a negative damping) or show nothing of the task.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_inertia": (0.2, 5.0),
+    "object_friction": (0.0, 5.0), "colour_hue": (-0.5, 0.5), "colour_value": (0.0, 2.0), "distractors": (0, 6),
+    "table_value": (0.0, 1.0), "table_friction": (0.0, 5.0), "table_height_m": (-0.03, 0.03),
+    "light_pos_m": (-1.0, 1.0), "light_strength": (0.0, 2.0), "light_tint": (0.0, 2.0), "lights": (0, len(LIGHTS)),
+    "ambient": (0.0, 1.0),
+    "front_pos_m": (-0.3, 0.3), "front_lookat_m": (-0.15, 0.15), "front_fovy_deg": (-20.0, 20.0),
+    "wrist_pos_m": (-0.03, 0.03), "wrist_tilt_rad": (-0.3, 0.3), "wrist_fovy_deg": (-20.0, 20.0),
+    "exposure": (0.05, 10.0), "gamma": (0.2, 5.0), "white_balance": (0.2, 5.0), "image_noise": (0.0, 128.0),
+    "motion_blur_px": (0.0, 16.0), "jpeg_quality": (5.0, 100.0), "dropped_frames": (0.0, 0.9),
+    "joint_damping": (0.05, 20.0), "joint_friction_nm": (0.0, 20.0), "joint_armature": (0.1, 10.0),
+    "servo_gain": (0.1, 5.0), "payload_kg": (0.0, 3.0), "base_pos_m": (-0.05, 0.05), "base_yaw_rad": (-0.2, 0.2),
+    "encoder_bias_rad": (-0.05, 0.05), "encoder_noise_rad": (0.0, 0.1),
+    "start_xy_m": (-0.15, 0.15), "start_z_m": (-0.15, 0.2), "start_yaw_rad": (-1.6, 1.6),
+    "gripper_speed": (0.05, 10.0), "gripper_force": (0.05, 10.0), "pad_friction": (0.0, 5.0),
+    "action_delay_s": (0.0, 1.0), "action_jitter_s": (0.0, 1.0),
+    "observation_delay_s": (0.0, 0.2), "state_lead_s": (0.0, 0.2), "camera_skew_s": (0.0, 0.1),
+    "observation_jitter_s": (0.0, 0.1), "fill_strength": (0.0, 2.0), "backdrop_value": (0.0, 1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,9 +64,11 @@ class RandomizeConfig:
     table_friction: Range = (0.8, 0.8)
     table_height_m: Range = (0.0, 0.0)  # above the foot of the arm
     backdrop_textured: float = 0.0  # probability; a wall behind the arm stands there when above 0
+    backdrop_value: Range = (0.3, 1.0)
     # lights
-    light_pos_m: Range = (-0.35, 0.35)  # added to x and y
+    light_pos_m: Range = (-0.35, 0.35)  # added to x and y of each
     light_strength: Range = (0.4, 0.8)
+    fill_strength: Range = (0.15, 0.6)  # of each light beside the key light
     light_tint: Range = (1.0, 1.0)  # factor of each colour
     lights: Count = (1, 1)
     shadows: float = 1.0  # probability that the key light casts them
@@ -86,6 +109,8 @@ class RandomizeConfig:
     action_jitter_s: Range = (0.0, 0.0)  # up to so much more, anew for every action
     observation_delay_s: Range = (0.0, 0.030)
     state_lead_s: Range = (0.0, 0.0)  # the joints are read so much later than the picture was taken
+    camera_skew_s: Range = (0.0, 0.0)  # each camera's pictures are so much older still
+    observation_jitter_s: Range = (0.0, 0.0)  # up to so much older, anew for every picture, within its policy period
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -99,27 +124,10 @@ class RandomizeConfig:
         self._check_choices()
 
     def _check_bounds(self) -> None:
-        bounds = {
-            "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_friction": (0.0, np.inf),
-            "object_inertia": (0.2, 5.0),
-            "distractors": (0, 6), "lights": (0, len(LIGHTS)), "dropped_frames": (0.0, 0.9),
-            "jpeg_quality": (5, 100), "image_noise": (0.0, 128.0), "motion_blur_px": (0.0, 16.0),
-            "gamma": (0.2, 5.0), "exposure": (0.0, 10.0), "payload_kg": (0.0, 3.0), "encoder_noise_rad": (0.0, 0.1),
-            "gripper_speed": (0.05, 10.0), "gripper_force": (0.05, 10.0), "front_pos_m": (-0.3, 0.3),
-            "front_lookat_m": (-0.15, 0.15), "front_fovy_deg": (-20, 20), "wrist_pos_m": (-0.03, 0.03),
-            "table_height_m": (-0.03, 0.03), "base_pos_m": (-0.05, 0.05), "joint_armature": (0.1, 10.0),
-            "action_delay_s": (0.0, 1.0), "action_jitter_s": (0.0, 1.0),
-        }  # fmt: skip
-        for name, (low, high) in bounds.items():
+        for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if not low <= value[0] <= value[1] <= high:
-                raise UserError(f"randomize.{name}={list(value)}: expected from {low} to {high}")
-        delay, lead = self.observation_delay_s, self.state_lead_s
-        if not 0.0 <= delay[0] <= delay[1] < POLICY_PERIOD_S:
-            expected = f"expected from 0 to less than a policy period, {POLICY_PERIOD_S}"
-            raise UserError(f"randomize.observation_delay_s={list(delay)}: {expected}")
-        if not 0.0 <= lead[0] <= lead[1] < POLICY_PERIOD_S:
-            raise UserError(f"randomize.state_lead_s={list(lead)}: expected from 0 to less than {POLICY_PERIOD_S}")
+                raise UserError(f"randomize.{name}={list(value)}: expected from {low:g} to {high:g}")
 
     def _check_choices(self) -> None:
         for name in ("shapes", "distractor_shapes"):
@@ -152,7 +160,7 @@ def nominal() -> RandomizeConfig:
     """Every range at its neutral value: nothing varies but the layout."""
     factor = {"object_scale", "colour_value", "joint_damping", "servo_gain"}
     kept = {"object_mass_kg": 0.08, "object_friction": 1.0, "table_value": 0.6,
-            "light_strength": 0.6, "ambient": 0.3}  # fmt: skip
+            "light_strength": 0.6, "fill_strength": 0.4, "ambient": 0.3, "backdrop_value": 0.6}  # fmt: skip
     values: dict = {"table_textured": 0.0}
     for field in fields(RandomizeConfig):
         low, high = value if isinstance(value := field.default, tuple) and field.type is Range else (0, 0)
@@ -216,13 +224,16 @@ def _choices(rng: np.random.Generator, config: RandomizeConfig, objects: int) ->
     wall = 1 + int(rng.integers(len(BACKDROP_TEXTURES)))
     return {
         "backdrop_texture": wall if rng.random() < config.backdrop_textured else 0,
-        "backdrop_rgb": rng.uniform(0.3, 1.0, 3).tolist(),
+        "backdrop_rgb": rng.uniform(*config.backdrop_value, 3).tolist(),
         "lights": int(rng.integers(config.lights[0], config.lights[1] + 1)),
-        "light_strengths": rng.uniform(0.15, 0.6, len(LIGHTS)).tolist(),  # of those beside the key light
+        "light_strengths": rng.uniform(*config.fill_strength, len(LIGHTS)).tolist(),  # of those beside the key light
         "shadows": bool(rng.random() < config.shadows),
         "object_inertia": rng.uniform(*config.object_inertia, objects).tolist(),
         "object_patterns": [
             1 + int(rng.integers(PATTERNS)) if rng.random() < config.object_textured else 0 for _ in range(objects)
         ],
         "noise_seed": int(rng.integers(2**31)),
+        "camera_skew_s": rng.uniform(*config.camera_skew_s, CAMERAS).tolist(),
+        "observation_jitter_s": float(rng.uniform(*config.observation_jitter_s)),
+        "fill_xy_m": rng.uniform(*config.light_pos_m, 2 * (len(LIGHTS) - 1)).tolist(),
     }

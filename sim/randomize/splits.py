@@ -5,12 +5,15 @@ What is asked for tells whether an episode shows something held out of an axis; 
 wanted of it, none of the other things may show it either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from sim.errors import UserError, nearest
+from sim.scene.fixtures import TABLE_TEXTURES
+from sim.scene.layout import COLOURS
+from sim.scene.shapes import SHAPES
 
 AXES = ("pairs", "shapes", "wordings", "textures", "places")
 PARTS = ("train", "any", *AXES)
@@ -34,8 +37,16 @@ class SplitConfig:
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise UserError(nearest(self.part, PARTS, "split.part"))
-        if len(self.places) % 3:
+        if len(self.places) % 3 or any(radius <= 0.0 for radius in self.places[2::3]):
             raise UserError(f"split.places={list(self.places)}: expected x, y, radius of each circle")
+        for pair in self.pairs:
+            colour, _, shape = pair.partition(" ")
+            _check_known("split.pairs", colour, COLOURS)
+            _check_known("split.pairs", shape, SHAPES)
+        for shape in self.shapes:
+            _check_known("split.shapes", shape, SHAPES)
+        for texture in self.textures:
+            _check_known("split.textures", texture, range(1, len(TABLE_TEXTURES) + 1))
 
     def check_training(self) -> None:
         """UserError unless what is collected for training holds nothing that is held out."""
@@ -74,6 +85,11 @@ class SplitConfig:
         kinds = [np.reshape(draws[key], (-1, 2)) for key in ("object_xy_m", "target_xy_m")]
         begun = [xy for kind in kinds for xy in self._telling("places", [*kind])]
         return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)
+
+
+def _check_known(where: str, name: object, choices: Iterable) -> None:
+    if name not in (known := list(choices)):
+        raise UserError(nearest(str(name), known, f"name in {where}"))
 
 
 def _things(draws: Mapping, what: str) -> list[str]:
