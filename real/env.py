@@ -22,7 +22,6 @@ from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
 from sim.guard.motion_guard import Distances
 
-HOMING_SPEED_RAD_S = 0.35  # 20 deg/s: slow enough to step aside
 HOMED_RAD = 0.02
 HOMING_SETTLE_PERIODS = 20
 
@@ -181,7 +180,7 @@ class RobotEnv:
         home = np.array(self.robot.home_rad)
         start = self.stream.commanded_rad
         self._check_way(start, home)
-        steps = int(np.ceil(np.abs(home - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
+        steps = int(np.ceil(np.abs(home - start).max() / (self.robot.homing_speed_rad_s * POLICY_PERIOD_S)))
         self.driver.gripper.move(1.0)
         for k in range(1, steps + HOMING_SETTLE_PERIODS + 1):
             self._raise_error()

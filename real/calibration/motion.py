@@ -5,7 +5,7 @@ from types import TracebackType
 
 import numpy as np
 
-from real.env import HOMING_SPEED_RAD_S, RobotEnv
+from real.env import RobotEnv
 from real.faults import RobotFault
 from sim.contract import POLICY_PERIOD_S, Observation
 from sim.guard.motion_guard import MotionGuard
@@ -44,7 +44,7 @@ class GuardedArm:
     def go(self, to_rad: np.ndarray) -> None:
         """Slowly in a straight joint line to `to_rad` (joints,), to rest. RobotFault when it is not reached."""
         start = self.commanded_rad
-        steps = int(np.ceil(np.abs(to_rad - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
+        steps = int(np.ceil(np.abs(to_rad - start).max() / (self.robot.homing_speed_rad_s * POLICY_PERIOD_S)))
         share = np.clip(np.arange(1, steps + SETTLE_PERIODS + 1) / max(steps, 1), 0.0, 1.0)
         self.play(start + share[:, None] * (to_rad - start))
         away = float(np.abs(self._state()[0][:-1] - to_rad).max())
