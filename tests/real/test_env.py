@@ -1,5 +1,6 @@
 """The robot as the loop's environment, on the emulator over sockets."""
 
+import functools
 import time
 
 import gymnasium
@@ -163,6 +164,43 @@ def test_on_hardware_the_arm_does_not_go_home_through_what_is_known_to_be_there(
         assert not env.stream.running
         after, _ = env.driver.state()
         np.testing.assert_allclose(after[:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+
+
+class _Below:
+    """Something comes near once the whole way was looked along."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def reset(self, joints_rad):
+        pass
+
+    def blocked(self, ways):
+        self.asked += 1
+        return "wrist near box" if self.asked > 1 else ""
+
+
+def test_homing_passes_the_motion_guard_on_its_way(running):
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        env.clearance = _Below()
+        with pytest.raises(RobotFault, match="not reached: .*stopped: wrist near box"):
+            env.reset(4)
+        assert not env.stream.running
+        np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+
+
+def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
+    monkeypatch.setattr("real.moving.MotionGuard", functools.partial(MotionGuard, max_age_s=0.5))
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        running.world.blocked = True
+        running.controller.collision.set_strategy(1)  # nobody else stops it
+        joints = running.world._joints = running.world._target = np.array(FR3.home_rad) + 0.7
+        running.world.reset = lambda seed: None  # the arm stands where it was left
+        with pytest.raises(RobotFault, match="the arm does not follow"):
+            env.reset(0)
+        assert not env.stream.running
+        assert not running.controller.in_servo
+        np.testing.assert_array_equal(running.world._joints, joints)
 
 
 def test_the_person_is_asked_to_lay_out():
