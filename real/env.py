@@ -66,8 +66,7 @@ class RobotEnv:
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
         self._raise_error()  # asked to halt on the way here
-        if not self.bench.sets_start_pose:
-            self._go_home()
+        self._take_start_pose()
         self._overruns_before = self.stream.ticker.overruns
         self.ticker.restart()
         self._observed_s = time.monotonic()
@@ -176,16 +175,23 @@ class RobotEnv:
             success=success,
         )
 
-    def _go_home(self) -> None:
-        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
-        the way, when the motion guard stops the arm or when home is not reached; servo mode has ended then."""
-        home, arm = np.array(self.robot.home_rad), self.mover()
+    def _take_start_pose(self) -> None:
+        """Where the bench has not put the arm there: go home. The gripper is tried before anything moves; after an
+        error servo mode has ended."""
         try:
-            arm.begin()
-            if why := arm.blocked(home):
-                raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")
-            arm.opening = 1.0
-            arm.go(home, lambda k: self._raise_error())
+            if self.bench.sets_start_pose:
+                self.driver.gripper.try_out(float(self.driver.state()[0][-1]))
+            else:
+                self._go_home()
         except UserError:
             self._end_stream()
             raise
+
+    def _go_home(self) -> None:
+        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
+        the way, when the motion guard stops the arm or when home is not reached."""
+        home, arm = np.array(self.robot.home_rad), self.mover()
+        arm.begin(opening=1.0)
+        if why := arm.blocked(home):
+            raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")
+        arm.go(home, lambda k: self._raise_error())

@@ -28,4 +28,7 @@ def fault_in(state: ControllerState) -> RobotFault | None:
     if state.faulted:
         what = f"controller fault main {state.main_code} sub {state.sub_code} ({meaning(state.main_code)})"
         return RobotFault(f"{what}; find the cause, then reset on the web page")
+    if state.gripper_fault:
+        what = f"the gripper reports fault {state.gripper_fault}: it does not answer or cannot do what it was told"
+        return RobotFault(f"{what}; see its cable, its 24 V and its manual, then activate it on the web page")
     return None

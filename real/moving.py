@@ -11,6 +11,7 @@ from real.driver import FairinoDriver
 from real.faults import RobotFault
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Observation
+from sim.errors import UserError
 from sim.guard.motion_guard import Distances, MotionGuard
 
 ARRIVED_RAD = 0.03  # beside the target, friction and weight considered
@@ -28,16 +29,24 @@ class GuardedArm:
     def __enter__(self) -> "GuardedArm":
         self._driver.settle()
         self._stream.start()
-        self.begin()
+        try:
+            self.begin()
+        except UserError:  # nobody leaves what was not entered
+            self._stream.stop()
+            raise
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stream.stop()
 
-    def begin(self) -> None:
-        """The arm stands, its stream has just started."""
+    def begin(self, opening: float | None = None) -> None:
+        """The arm stands, its stream has just started; the gripper is sent to `opening`, None: where it is.
+
+        RobotFault when the gripper is refused.
+        """
         state, _ = self._state()
-        self.opening = float(state[-1])
+        self.opening = float(state[-1]) if opening is None else opening
+        self._driver.gripper.try_out(self.opening)
         self._guard.reset(state)
         self._ticker.restart()
 

@@ -6,7 +6,7 @@ import time
 import gymnasium
 import numpy as np
 import pytest
-from running import HOST, Swing
+from running import HOST, Running, Swing
 
 from real.bench import EmulatedBench, OperatorBench, Outcome, Task
 from real.cameras.camera import EmulatorCamera, fit
@@ -28,6 +28,14 @@ class Notes:
 
     def add(self, step) -> None:
         self.steps.append((step.observation, step.asked, step.sent, step.feedback, step.flags, step.labels))
+
+
+@pytest.fixture
+def old():
+    """A release that refuses MoveGripper in servo mode."""
+    emulator = Running("3.8.5")
+    yield emulator
+    emulator.stop()
 
 
 @pytest.fixture
@@ -201,6 +209,18 @@ def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
         assert not env.stream.running
         assert not running.controller.in_servo
         np.testing.assert_array_equal(running.world._joints, joints)
+
+
+@pytest.mark.parametrize("laid", [EmulatedBench, _Laid])
+def test_a_release_that_moves_no_gripper_in_servo_mode_is_refused_before_motion(old, laid):
+    with old.env(laid(old.address("bench_port"))) as env:
+        with pytest.raises(RobotFault, match=r"moves none while the arm is streamed: update .* code 73"):
+            env.reset(4)
+        np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+        assert not old.controller.in_servo
+        with pytest.raises(RobotFault, match="code 73"), env.mover():
+            raise AssertionError("entered")
+        assert not old.controller.in_servo
 
 
 def test_the_person_is_asked_to_lay_out():
