@@ -1,8 +1,8 @@
 """The emulated controller's mind: modes, faults and servo semantics, without sockets.
 
 Where the vendor documents nothing (what StopMotion and a lost stream do, main and sub codes of most
-faults) the choice is ours: hold the last target; main_code = the error code. A soft limit is main 1
-sub 22, as seen on hardware.
+faults) the choice is ours: hold the last target; main_code = the error code, which means nothing to
+who reads it. A soft limit is main 1 sub 22, as seen on hardware.
 """
 
 import math
