@@ -1,9 +1,10 @@
 """`python -m real.soak [faults=5000] [seed=0]`: injected faults against the driver and the servo stream.
 
 Half the faults go straight into the frame reassembler, half through the sockets of an emulator of
-each release while a target swings. After every trial the arm must stand still outside servo mode,
-no call may have outlived its deadline, every state frame that left undamaged must be accounted for
-and the emulator's witness must have seen nothing beyond a limit. Exit code 1 when any of it fails.
+each release while a target swings. After every trial the arm must stand still outside servo mode, by
+the first stop wherever a stop can reach the controller; no call may have outlived its deadline, every
+state frame that left undamaged must be accounted for and the emulator's witness must have seen
+nothing beyond a limit. Exit code 1 when any of it fails.
 """
 
 import faulthandler
