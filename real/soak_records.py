@@ -93,7 +93,8 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
     for accident in MEND:
         bench.cause(accident)
     cameras = {name: EmulatorCamera(name, (host, ports["camera_port"])) for name in FR3.cameras}
-    with _BreakingEnv(_ready(host, ports), cameras, bench) as env:
+    env = _BreakingEnv(_ready(host, ports), cameras, bench)
+    with env:
         env.cause = lambda: bench.cause(kind)
         Player(env, _Sway(), page, Ending()).play(seed, writer)
         bench.cause("end")  # before the arm is let go of
