@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from real.calibration.motion import GuardedArm
 from real.calibration.parts import PARTS, Findings
 from real.calibration.posterior import randomization
 from real.calibration.sight import write_board
@@ -75,7 +74,7 @@ def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], st
         env.driver.power_on(config.robot.speed_percent)
         env.driver.gripper.activate()
         findings = Findings(out, config.seed, config.motion_s, say)
-        with GuardedArm(env) as arm:
+        with env.mover() as arm:
             for part in config.what:
                 say(f"{part}: {PARTS[part].what}")
                 PARTS[part].measure(env, arm, findings)

@@ -17,20 +17,17 @@ from real.clock import Ticker
 from real.driver import FairinoDriver
 from real.faults import RobotFault
 from real.hand_guiding import HandGuiding
+from real.moving import GuardedArm
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
 from sim.errors import UserError
 from sim.guard.motion_guard import Distances
 
-HOMING_SPEED_RAD_S = 0.35  # 20 deg/s: slow enough to step aside
-HOMED_RAD = 0.02
-HOMING_SETTLE_PERIODS = 20
-
 
 class RobotEnv:
     """One robot, powered on and ready, from `reset` to `close`.
 
-    clearance: the distances on its bench; homing looks along its way, the motion guard along every action.
+    clearance: the distances on its bench; homing looks along its whole way first, the motion guard along every action.
     """
 
     def __init__(
@@ -69,8 +66,7 @@ class RobotEnv:
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
         self._raise_error()  # asked to halt on the way here
-        if not self.bench.sets_start_pose:
-            self._go_home()
+        self._take_start_pose()
         self._overruns_before = self.stream.ticker.overruns
         self.ticker.restart()
         self._observed_s = time.monotonic()
@@ -119,6 +115,10 @@ class RobotEnv:
         """The arm stops at once, and the episode ends at its next period. From any thread."""
         self._halted = RobotFault(why)
         self.stream.halt(why)
+
+    def mover(self) -> GuardedArm:
+        """What moves the arm where no policy does, through a motion guard of its own."""
+        return GuardedArm(self.driver, self.stream, self.ticker, self.clearance)
 
     def rest(self) -> None:
         """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
@@ -175,28 +175,23 @@ class RobotEnv:
             success=success,
         )
 
+    def _take_start_pose(self) -> None:
+        """Where the bench has not put the arm there: go home. The gripper is tried before anything moves; after an
+        error servo mode has ended."""
+        try:
+            if self.bench.sets_start_pose:
+                self.driver.gripper.try_out(float(self.driver.state()[0][-1]))
+            else:
+                self._go_home()
+        except UserError:
+            self._end_stream()
+            raise
+
     def _go_home(self) -> None:
         """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
-        the way or home is not reached."""
-        home = np.array(self.robot.home_rad)
-        start = self.stream.commanded_rad
-        self._check_way(start, home)
-        steps = int(np.ceil(np.abs(home - start).max() / (HOMING_SPEED_RAD_S * POLICY_PERIOD_S)))
-        self.driver.gripper.move(1.0)
-        for k in range(1, steps + HOMING_SETTLE_PERIODS + 1):
-            self._raise_error()
-            self.stream.set_target(start + (home - start) * min(k / max(steps, 1), 1.0))
-            self.ticker.wait()
-        away = float(np.abs(self.driver.state()[0][: self.robot.joints] - home).max())
-        if away > HOMED_RAD:
-            raise RobotFault(
-                f"the home pose was not reached: {np.rad2deg(away):.1f} deg away; is something in the way?"
-            )
-
-    def _check_way(self, start: np.ndarray, home: np.ndarray) -> None:
-        if self.clearance is None:
-            return
-        self.clearance.reset(start)
-        if why := self.clearance.blocked([np.stack([start, home])]):
-            self._end_stream()
+        the way, when the motion guard stops the arm or when home is not reached."""
+        home, arm = np.array(self.robot.home_rad), self.mover()
+        arm.begin(opening=1.0)
+        if why := arm.blocked(home):
             raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")
+        arm.go(home, lambda k: self._raise_error())

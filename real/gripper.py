@@ -14,6 +14,12 @@ MAX_TIME_MS = 5000
 MIN_CHANGE_PERCENT = 2  # a policy's output trembles; RS485 need not
 NON_BLOCKING = 1
 ACTIVATE = 1
+REFUSED = 73
+# That older releases refuse it in servo mode is told by users, without a number; V3.9.7 was seen to take it.
+MEND = (
+    "see its cable, its 24 V and robot.gripper_index and activate it on the web page; "
+    "if it moves from there, this release moves none while the arm is streamed: update the controller (V3.9.7 does)"
+)
 
 
 class GripperWorker:
@@ -37,10 +43,19 @@ class GripperWorker:
 
     def move(self, opening: float) -> None:
         """Ask for an opening; returns at once."""
-        percent = round(100 * min(max(float(opening), 0.0), 1.0))
         with self._changed:
-            self._target = percent
+            self._target = _percent(opening)
             self._changed.notify_all()
+
+    def try_out(self, opening: float) -> None:
+        """Ask for an opening and wait for the answer, before the arm moves and nothing else was asked for.
+
+        RobotFault, with the mend, where the gripper is refused; older releases refuse it in servo mode.
+        """
+        percent = _percent(opening)
+        self._send(percent)
+        with self._changed:
+            self._target = self._sent = percent
 
     def forget(self) -> None:
         """Drop what was asked and begin anew, as before an episode; waits for a call on its way."""
@@ -63,10 +78,7 @@ class GripperWorker:
     def _run(self) -> None:
         while (percent := self._take()) is not None:
             try:
-                self._link.act(
-                    "MoveGripper", self._index, percent, FULL_SPEED_PERCENT, FORCE_PERCENT,
-                    MAX_TIME_MS, NON_BLOCKING, 0, 0.0, 0, 0,
-                )  # fmt: skip
+                self._send(percent)
             except (RobotFault, RobotSilent) as error:
                 self._error = error
             with self._changed:
@@ -75,6 +87,17 @@ class GripperWorker:
             if self._error is not None:
                 return
             self.sent += 1
+
+    def _send(self, percent: int) -> None:
+        try:
+            self._link.act(
+                "MoveGripper", self._index, percent, FULL_SPEED_PERCENT, FORCE_PERCENT,
+                MAX_TIME_MS, NON_BLOCKING, 0, 0.0, 0, 0,
+            )  # fmt: skip
+        except RobotFault as error:
+            if error.code != REFUSED:
+                raise
+            raise RobotFault(f"MoveGripper refused ({MEND})", REFUSED) from error
 
     def _take(self) -> int | None:
         """The next target that is worth a call; None at the end."""
@@ -90,3 +113,7 @@ class GripperWorker:
             return False
         at_end = self._target in (0, 100)
         return self._sent is None or at_end or abs(self._target - self._sent) >= MIN_CHANGE_PERCENT
+
+
+def _percent(opening: float) -> int:
+    return round(100 * min(max(float(opening), 0.0), 1.0))

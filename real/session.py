@@ -42,7 +42,7 @@ class RobotConfig:
     servo: str = "auto"  # how ServoJ is sent: rpc, udp, or auto: udp from V3.9.4 on
     deadline_s: float = 2.0  # of each call to the controller
     gripper_index: int = 1
-    speed_percent: int = 100
+    speed_percent: int = 100  # of every speed: what is streamed, homing, and the controller's own motions
     workspace: Workspace = field(default_factory=Workspace)  # what the motion guard keeps the arm to
     instruction: str | None = None
     time_limit_s: float = 30.0
@@ -53,6 +53,8 @@ class RobotConfig:
         for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
             if value not in choices:
                 raise UserError(nearest(str(value), choices, name))
+        if not 1 <= self.speed_percent <= 100:
+            raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
 
 
 def ask_at_terminal(text: str) -> None:
@@ -85,7 +87,12 @@ def open_robot(
         ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
         driver = opened.enter_context(
             FairinoDriver(
-                config.ip, ports, deadline_s=config.deadline_s, gripper_index=config.gripper_index, servo=config.servo
+                config.ip,
+                ports,
+                robot=FR3.slowed(config.speed_percent),
+                deadline_s=config.deadline_s,
+                gripper_index=config.gripper_index,
+                servo=config.servo,
             )
         )
         say(

@@ -1,9 +1,11 @@
 """`python -m real.soak [faults=5000] [seed=0]`: injected faults against the driver and the servo stream.
 
 Half the faults go straight into the frame reassembler, half through the sockets of an emulator of
-each release while a target swings. After every trial the arm must stand still outside servo mode,
-no call may have outlived its deadline, every state frame that left undamaged must be accounted for
-and the emulator's witness must have seen nothing beyond a limit. Exit code 1 when any of it fails.
+each release while a target swings. After every trial the arm must stand still outside servo mode, by
+the first stop wherever a stop can reach the controller; no call may have outlived its deadline, every
+state frame that left undamaged must be accounted for and the emulator's witness must have seen
+nothing beyond a limit. Some more faults break episodes that are recorded: every period that was played
+must be in the dataset. Exit code 1 when any of it fails.
 """
 
 import faulthandler
@@ -15,6 +17,7 @@ import numpy as np
 from real.emulation.launch import EmulatorProcess
 from real.priority import raise_priority
 from real.soak_frames import FrameTally, soak_frames
+from real.soak_records import KINDS, RELEASE, RecordTally, soak_records
 from real.soak_trials import RELEASES, Soak, SoakTally
 from sim.config import run_program
 from sim.errors import UserError
@@ -49,7 +52,17 @@ def soak_release(firmware: str, faults: int, seed: int) -> SoakTally:
     return soak.tally
 
 
-def report(frames: FrameTally, releases: dict[str, SoakTally]) -> str:
+def record(size: tuple[int, int] = (32, 32)) -> RecordTally:
+    """Episodes of a rollout in which something goes wrong. size: (height, width) of the pictures."""
+    with EmulatorProcess(size, firmware=RELEASE) as process:
+        faulthandler.dump_traceback_later(len(KINDS) * HANG_S, exit=True)
+        try:
+            return soak_records(process.host, process.ports, size)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def report(frames: FrameTally, releases: dict[str, SoakTally], records: RecordTally) -> str:
     """The figures, and in words what went wrong."""
     direct = sum(frames.injected.values())
     total = direct + sum(tally.faults for tally in releases.values())
@@ -57,8 +70,10 @@ def report(frames: FrameTally, releases: dict[str, SoakTally]) -> str:
         f"reassembler: {direct} faults {frames.injected}, {frames.frames} undamaged frames all found, "
         f"{frames.undetected} damaged ones that CNDE cannot tell",
         *(f"{firmware}: {tally.summary()}" for firmware, tally in releases.items()),
+        f"recorded: {records.summary()}",
     ]
     wrong = frames.wrong + [text for tally in releases.values() for text in tally.wrong]
+    wrong += records.wrong
     lines.append(f"{total} faults, {len(wrong)} failures")
     return "\n".join([*lines, *(f"  {text}" for text in wrong)])
 
@@ -72,8 +87,9 @@ def main(config: SoakConfig) -> None:
     for number, firmware in enumerate(RELEASES):
         releases[firmware] = soak_release(firmware, share, config.seed + number)
         print(f"{firmware}: {releases[firmware].faults} faults in {releases[firmware].trials} trials", flush=True)
-    print(report(frames, releases))
-    if frames.wrong or any(tally.wrong for tally in releases.values()):
+    records = record()
+    print(report(frames, releases, records))
+    if frames.wrong or records.wrong or any(tally.wrong for tally in releases.values()):
         sys.exit(1)
 
 

@@ -31,6 +31,7 @@ LASTING = {
 }  # fmt: skip
 ONCE = ("emergency_stop", "safety_stop", "collision", "disable", "drop_state")
 MUST_STOP = ("emergency_stop", "safety_stop", "collision", "disable", "power_loss")
+UNREACHABLE = ("slow_rpc", "dead_rpc", "garbled_rpc", "power_loss")  # nobody's stop is sure to arrive while these last
 COUNTED = set(LASTING) - {"mute_state", "drift", "power_loss"}  # by the emulator, one by one
 MEND = ("end", "release", "safety_clear", "reset_errors")  # what a person does at the pendant
 
@@ -142,6 +143,8 @@ class Soak:
         self.tally.stopped += stopped
         if kind in MUST_STOP and self._stream.sent and not stopped:
             self._fail(kind, "the stream went on")
+        if kind not in UNREACHABLE and self._bench.ask("witness")["in_servo"]:
+            self._fail(kind, "the first stop left the controller in servo mode")
         self._bench.cause("end")
         if stopped:  # a line that was dead may have swallowed the stop: then a person tries again
             with contextlib.suppress(UserError):

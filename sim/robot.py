@@ -4,7 +4,7 @@ Nothing in `policies/` or `rl/` knows how many joints there are; a second arm is
 `Robot`, an MJCF and a driver.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ class Robot:
     policy_speed_rad_s: float  # what a policy is allowed
     policy_accel_rad_s2: float
     policy_jerk_rad_s3: float
+    homing_speed_rad_s: float  # of the fastest joint on the way to a start pose
     stop_distance_rad: tuple[float, ...]  # travelled after a stop at full speed
     max_step_rad: float  # a target further than this from the arm is a jump, not a motion
     home_rad: tuple[float, ...]
@@ -53,6 +54,17 @@ class Robot:
     def action_max(self) -> np.ndarray:
         """(D,) highest action: joint limits in rad, then the open gripper."""
         return np.array([*self.position_max_rad, 1.0], np.float32)
+
+    def slowed(self, percent: int) -> "Robot":
+        """The same arm moved at `percent` of its speeds: it takes as long to come to them and to rest as before."""
+        share = percent / 100
+        return replace(
+            self,
+            policy_speed_rad_s=self.policy_speed_rad_s * share,
+            policy_accel_rad_s2=self.policy_accel_rad_s2 * share,
+            policy_jerk_rad_s3=self.policy_jerk_rad_s3 * share,
+            homing_speed_rad_s=self.homing_speed_rad_s * share,
+        )
 
     @property
     def state_min(self) -> np.ndarray:
@@ -81,6 +93,7 @@ FR3 = Robot(
     policy_speed_rad_s=float(np.deg2rad(70)),
     policy_accel_rad_s2=10.0,  # our choice: 0.12 s to full speed
     policy_jerk_rad_s3=600.0,  # our choice: full acceleration within 17 ms, two servo periods
+    homing_speed_rad_s=0.35,  # 20 deg/s: slow enough to step aside
     stop_distance_rad=(0.52, 0.65, 0.61, 0.34, 0.15, 0.11),  # soft-limit stop, the longest; full load, arm extended
     max_step_rad=0.8,  # the speed limit may hold a chunk back by half of this; a jump to zeros is twice this
     home_rad=_rad(-20, -100, 85, -75, -90, -20),  # tool down, 0.22 m above the middle of the work space

@@ -12,11 +12,11 @@ from real.calibration.board import load_opencv
 from real.calibration.delay import camera_delay, gripper_travel, tracking_delay_s
 from real.calibration.excitation import multisine
 from real.calibration.log import CycleLog, MotionRecorder, on_cycles
-from real.calibration.motion import GuardedArm
 from real.calibration.posterior import Estimate
 from real.calibration.sight import calibrate_cameras
 from real.cameras.camera import Camera, Frame
 from real.env import RobotEnv
+from real.moving import GuardedArm
 from sim.contract import POLICY_PERIOD_S
 
 MOTION_S = 20.0  # a log is so long: short enough that two clocks stay together

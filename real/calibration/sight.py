@@ -7,10 +7,10 @@ import numpy as np
 
 from real.calibration.board import SQUARE_M, SQUARES, board_picture, load_opencv
 from real.calibration.camera import HandEye, Lens, View, board_pose, calibrate_hand_eye, calibrate_lens, find_board
-from real.calibration.motion import GuardedArm
 from real.calibration.posterior import Estimate
 from real.calibration.views import WristCamera, front_terms
 from real.env import RobotEnv
+from real.moving import GuardedArm
 from sim.errors import UserError
 
 STILL_S = 0.6  # at every stop, before the picture: longer than any picture is late

@@ -1,8 +1,8 @@
 """The emulated controller's mind: modes, faults and servo semantics, without sockets.
 
 Where the vendor documents nothing (what StopMotion and a lost stream do, main and sub codes of most
-faults) the choice is ours: hold the last target; main_code = the error code. A soft limit is main 1
-sub 22, as seen on hardware.
+faults) the choice is ours: hold the last target; main_code = the error code, which means nothing to
+who reads it. A soft limit is main 1 sub 22, as seen on hardware.
 """
 
 import math
@@ -28,6 +28,8 @@ IN_DRAG, NOT_MANUAL = 123, 128
 CMD_PERIOD_S = (0.001, 0.016)
 STEP_TOLERANCE_DEG = 1e-3
 OLDEST = (3, 7, 6)
+# Older releases refuse MoveGripper in servo mode, V3.9.7 with ServoJ by UDP does not; since when is not known.
+GRIPPER_IN_SERVO = (3, 9, 4)
 SERVOJ_WITHOUT_START_S = 20.0  # seen on hardware: the call blocks about so long, then fails
 
 
@@ -45,6 +47,7 @@ class Controller:
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
         self.gripper_active = self.dragged = False
+        self.gripper_fault = 0  # as the gripper itself reports
         self.servo_calls = 0
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
@@ -106,6 +109,7 @@ class Controller:
                 "emergency_stop": self.emergency_stop, "safety_stop_0": self.safety_stop, "collision": self.collided,
                 "motion_done": not self.in_motion(), "queue_length": int(self.drives.path_cycles > 0),
                 "gripper_motion_done": not moving, "gripper_active": self.gripper_active,
+                "gripper_fault": self.gripper_fault,
                 "gripper_position": round(100 * float(state[-1])), "enabled": self.enabled,
                 "servo_target_deg": self.drives.goal_deg.astype(np.float32), "servo_count": self.servo_calls,
                 "tool_coord": self.tooling.tools[self.tooling.tool],
@@ -236,7 +240,7 @@ class Controller:
         with self.lock:
             if self.emergency_stop or self.main_code:
                 return FAILED
-            if not self.gripper_active:
+            if not self.gripper_active or (self.in_servo and self.version < GRIPPER_IN_SERVO):
                 return GRIPPER_FAULT
             self._opening_target = percent / 100
             self._opening_speed = self.twin.robot.gripper_speed_per_s * speed_percent / 100

@@ -13,7 +13,8 @@ def patient(monkeypatch):
     """A busy test machine may stop a process for half a second; that is not what is tested here."""
     for limit in ("driver.MAX_STATE_AGE_S", "watchdog.MAX_BEAT_AGE_S", "wire.servo_link.TAKEN_S"):
         monkeypatch.setattr(f"real.{limit}", 2.0)
-    monkeypatch.setattr("real.player.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
+    for module in ("player", "moving"):
+        monkeypatch.setattr(f"real.{module}.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_an_over_step_latches_29_and_is_surfaced_and_not_cleared(running):
         driver.start_servo()
         assert servo_j(running, [home_deg()[0] + 2.0, *home_deg()[1:]], 0) == 29
         wait_for(lambda: driver.controller_state().faulted)
-        with pytest.raises(RobotFault, match="ServoJ joint overrun"):
+        with pytest.raises(RobotFault, match="main 29 sub 0"):
             driver.raise_fault()
         with pytest.raises(RobotFault, match="code 14"):
             driver.servo_j(np.array(FR3.home_rad))

@@ -1,11 +1,12 @@
 """The robot as the loop's environment, on the emulator over sockets."""
 
+import functools
 import time
 
 import gymnasium
 import numpy as np
 import pytest
-from running import HOST, Swing
+from running import HOST, Running, Swing
 
 from real.bench import EmulatedBench, OperatorBench, Outcome, Task
 from real.cameras.camera import EmulatorCamera, fit
@@ -27,6 +28,14 @@ class Notes:
 
     def add(self, step) -> None:
         self.steps.append((step.observation, step.asked, step.sent, step.feedback, step.flags, step.labels))
+
+
+@pytest.fixture
+def old():
+    """A release that refuses MoveGripper in servo mode."""
+    emulator = Running("3.8.5")
+    yield emulator
+    emulator.stop()
 
 
 @pytest.fixture
@@ -163,6 +172,55 @@ def test_on_hardware_the_arm_does_not_go_home_through_what_is_known_to_be_there(
         assert not env.stream.running
         after, _ = env.driver.state()
         np.testing.assert_allclose(after[:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+
+
+class _Below:
+    """Something comes near once the whole way was looked along."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def reset(self, joints_rad):
+        pass
+
+    def blocked(self, ways):
+        self.asked += 1
+        return "wrist near box" if self.asked > 1 else ""
+
+
+def test_homing_passes_the_motion_guard_on_its_way(running):
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        env.clearance = _Below()
+        with pytest.raises(RobotFault, match="not reached: .*stopped: wrist near box"):
+            env.reset(4)
+        assert not env.stream.running
+        np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+
+
+def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
+    monkeypatch.setattr("real.moving.MotionGuard", functools.partial(MotionGuard, max_age_s=0.5))
+    with running.env(_Laid(running.address("bench_port"))) as env:
+        running.world.blocked = True
+        running.controller.collision.set_strategy(1)  # nobody else stops it
+        joints = running.world._joints = running.world._target = np.array(FR3.home_rad) + 0.7
+        running.world.reset = lambda seed: None  # the arm stands where it was left
+        with pytest.raises(RobotFault, match="the arm does not follow"):
+            env.reset(0)
+        assert not env.stream.running
+        assert not running.controller.in_servo
+        np.testing.assert_array_equal(running.world._joints, joints)
+
+
+@pytest.mark.parametrize("laid", [EmulatedBench, _Laid])
+def test_a_release_that_moves_no_gripper_in_servo_mode_is_refused_before_motion(old, laid):
+    with old.env(laid(old.address("bench_port"))) as env:
+        with pytest.raises(RobotFault, match=r"moves none while the arm is streamed: update .* code 73"):
+            env.reset(4)
+        np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
+        assert not old.controller.in_servo
+        with pytest.raises(RobotFault, match="code 73"), env.mover():
+            raise AssertionError("entered")
+        assert not old.controller.in_servo
 
 
 def test_the_person_is_asked_to_lay_out():

@@ -18,8 +18,10 @@ import pytest
 from running import HOST
 
 from real.faults import RobotFault
+from real.session import _emulated_cameras
 from sim.errors import UserError
 from sim.guard.motion_guard import MotionGuard
+from sim.guard.workspace import Workspace
 from sim.robot import FR3
 
 DISTRIBUTION = Path(__file__).resolve().parents[2] / "real" / "lerobot_robot_fairino_fr3"
@@ -116,16 +118,19 @@ def test_importing_registers_robot_and_environment_by_lerobots_rules(plugin):
     assert getattr(importlib.import_module(kind.__module__.rpartition(".")[0]), kind.__name__[:-6]) is plugin.FairinoFR3
 
 
-def robot_on(running, plugin):
-    ports = {name: port for name, port in running.ports.items()}
-    return plugin.FairinoFR3(
-        plugin.FairinoFR3Config(id="a", ip=HOST, start="never", deadline_s=5.0, image_height=8, image_width=10, **ports)
-    )
+def robot_on(running, plugin, **options):
+    at = dict(id="a", ip=HOST, start="never", deadline_s=5.0, image_height=8, image_width=10)
+    return plugin.FairinoFR3(plugin.FairinoFR3Config(**at, **running.ports, **options))
 
 
-def test_the_robot_sees_and_moves_as_its_features_say(running, plugin, monkeypatch):
-    patient = functools.partial(MotionGuard, max_age_s=5.0)  # a busy test machine; not what is tested here
-    monkeypatch.setattr(f"{NAME}.fairino_fr3.MotionGuard", patient)
+@pytest.fixture
+def unhurried(plugin, monkeypatch):
+    """A busy test machine may let an observation age; that is not what is tested here."""
+    monkeypatch.setattr(f"{NAME}.fairino_fr3.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_the_robot_sees_and_moves_as_its_features_say(running, plugin):
     robot = robot_on(running, plugin)
     assert list(robot.action_features) == VALUES
     assert not robot.is_connected
@@ -155,6 +160,59 @@ def test_the_robot_sees_and_moves_as_its_features_say(running, plugin, monkeypat
     assert not robot.is_connected
 
 
+@pytest.mark.parametrize(
+    ("model", "release", "says"),
+    [("FR5-V1-002(V6.0)", "V3.9.6", "drives a FAIRINO FR3"), ("FR3-V1-002(V6.0)", "V3.6.9", "release: V3.6.9")],
+)
+def test_another_arm_or_a_release_too_old_is_refused_with_the_drives_off(running, plugin, model, release, says):
+    running.answer("GetSoftwareVersion", 0, [0, model, "web", release])
+    robot = robot_on(running, plugin)
+    with pytest.raises(UserError, match=says):
+        robot.connect()
+    assert not running.controller.enabled
+    assert not robot.is_connected
+
+
+def test_the_gripper_of_the_arm_is_not_activated(running, plugin, monkeypatch):
+    monkeypatch.setattr("real.session._cameras", lambda config, size: _emulated_cameras(config))
+    robot = robot_on(running, plugin, kind="fr3")
+    robot.connect()
+    robot.disconnect()
+    assert running.controller.enabled
+    assert not running.controller.gripper_active
+
+
+def test_an_action_for_an_observation_that_is_old_stops_the_arm(running, plugin):
+    robot = robot_on(running, plugin)
+    robot.connect()
+    try:
+        seen = robot.get_observation()
+        time.sleep(0.3)
+        with pytest.raises(UserError, match="stale observation"):
+            robot.send_action({name: seen[name] for name in VALUES})
+        assert not running.controller.in_servo
+    finally:
+        robot.disconnect()
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_workspace_and_speed_reach_the_guard(running, plugin):
+    whole = Workspace()
+    robot = robot_on(running, plugin, speed_percent=10, workspace=Workspace(whole.tool_min_m, (0.3, 0.6, 0.05)))
+    robot.connect()  # the tool stands above that: it may go no further out
+    try:
+        seen = robot.get_observation()
+        up = {name: seen[name] for name in VALUES} | {"j2.pos": seen["j2.pos"] - 0.1}
+        for _ in range(8):
+            sent = robot.send_action(up)
+            assert abs(sent["j2.pos"] - seen["j2.pos"]) < 8 * 0.0062
+            robot.get_observation()
+        assert "tool outside its workspace" in " ".join(robot._guard.report.counts)
+    finally:
+        robot.disconnect()
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_a_jump_is_held_back_by_the_guard_and_an_arm_in_fault_is_surfaced(running, plugin):
     robot = robot_on(running, plugin)
     robot.connect()

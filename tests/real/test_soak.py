@@ -1,15 +1,18 @@
 """The soak itself: small and quick over sockets, whole when asked for, and able to fail."""
 
 import faulthandler
+import itertools
 
 import numpy as np
 import pytest
 from running import Running
 
 from real.driver import FairinoDriver
+from real.recording import RobotRecorder
 from real.soak import SoakConfig, main, report
 from real.soak_frames import soak_frames
-from real.soak_trials import Soak
+from real.soak_records import RecordTally, soak_records
+from real.soak_trials import LASTING, Soak
 from real.wire.framing import FrameCutter
 from sim.errors import UserError
 
@@ -58,7 +61,40 @@ def test_a_driver_that_does_not_stop_is_found_out(monkeypatch):
     monkeypatch.setattr(FairinoDriver, "stop", lambda self: None)
     soak = soak_some(1, ("drift",))
     assert any("still in servo mode" in text for text in soak.tally.wrong)
-    assert "1 failures" in report(soak_frames(1, 0), {"3.9.6": soak.tally})
+    assert "2 failures" in report(soak_frames(1, 0), {"3.9.6": soak.tally}, RecordTally())
+
+
+def test_a_stop_that_only_works_when_it_is_repeated_is_found_out(monkeypatch):
+    """By a person who tries again the arm is safe in the end; the program's own stop was none."""
+    monkeypatch.setitem(LASTING, "mute_state", ((1, 1), (0.8, 0.8)))  # longer than the state may be silent
+    stops, stop = itertools.count(), FairinoDriver.stop
+    monkeypatch.setattr(FairinoDriver, "stop", lambda self: stop(self) if next(stops) % 2 else None)
+    soak = soak_some(1, ("mute_state",))
+    assert soak.tally.stopped == 1
+    assert any("the first stop left the controller in servo mode" in text for text in soak.tally.wrong)
+
+
+def record_some(kinds: tuple[str, ...]) -> RecordTally:
+    running = Running()
+    try:
+        return soak_records("127.0.0.1", running.ports, (8, 10), kinds)
+    finally:
+        running.stop()
+
+
+def test_episodes_that_something_breaks_are_recorded_to_their_last_period():
+    tally = record_some(("emergency_stop", "lost"))
+    assert tally.wrong == []
+    assert 4 <= tally.played["emergency_stop"] < tally.played["lost"] == 12
+    assert tally.rows == sum(tally.played.values())
+
+
+def test_a_recorder_that_leaves_out_the_period_of_the_fault_is_found_out(monkeypatch):
+    add = RobotRecorder.add
+    monkeypatch.setattr(RobotRecorder, "add", lambda self, step: None if step.feedback.truncated else add(self, step))
+    tally = record_some(("emergency_stop",))
+    assert "1 failures" in report(soak_frames(1, 0), {}, tally)
+    assert tally.rows == tally.played["emergency_stop"] - 1
 
 
 def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):

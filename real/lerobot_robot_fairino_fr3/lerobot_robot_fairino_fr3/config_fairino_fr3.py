@@ -1,10 +1,11 @@
 """Options of the robot, `--robot.type=fairino_fr3 --robot.NAME=VALUE`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lerobot.robots import RobotConfig  # pyright: ignore[reportMissingImports]
 
 from real.session import RobotConfig as Session
+from sim.guard.workspace import Workspace
 
 
 @RobotConfig.register_subclass("fairino_fr3")
@@ -24,6 +25,7 @@ class FairinoFR3Config(RobotConfig):
     deadline_s: float = Session.deadline_s
     gripper_index: int = 1
     speed_percent: int = 100
+    workspace: Workspace = field(default_factory=Workspace)  # base frame, m; what the motion guard keeps the arm to
     front_camera: str = "0"
     wrist_camera: str = "2"
     image_height: int = 96
@@ -45,5 +47,6 @@ class FairinoFR3Config(RobotConfig):
             deadline_s=self.deadline_s,
             gripper_index=self.gripper_index,
             speed_percent=self.speed_percent,
+            workspace=self.workspace,
             cameras={name: int(device) if device.isdigit() else device for name, device in cameras.items()},
         )

@@ -1,13 +1,16 @@
 """The FR3 as LeRobot's Robot: absolute joint targets at the policy rate, through motion guard and servo stream."""
 
 import contextlib
+import dataclasses
 import logging
+import time
 from functools import cached_property
 
 import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
+from real.checks import refuse_unfit, report, robot_checks
 from real.env import RobotEnv
 from real.session import open_robot
 from sim.contract import Observation, check_action
@@ -72,12 +75,16 @@ class FairinoFR3(Robot):
         size = (self.config.image_height, self.config.image_width)
         with contextlib.ExitStack() as opened:
             env = opened.enter_context(open_robot(self.config.session(), size, logger.info))
+            checks = robot_checks(env)
+            logger.info("%s", report(checks))
+            refuse_unfit(checks)
             env.driver.power_on(self.config.speed_percent)
-            env.driver.gripper.activate()
+            if self.config.kind == "emulator":  # some real grippers travel their whole stroke on it: a person does that
+                env.driver.gripper.activate()
             env.driver.settle()
             self._seen = env.look()
             env.stream.start()
-            self._guard = MotionGuard(FR3, env.clearance)
+            self._guard = MotionGuard(env.robot, env.clearance)
             self._guard.reset(self._seen.state)
             self._opened, self._env = opened.pop_all(), env
 
@@ -92,13 +99,15 @@ class FairinoFR3(Robot):
         return {**dict(zip(self._values, values, strict=True)), **self._seen.images}
 
     def send_action(self, action: dict) -> dict:
-        """Stream towards it; returns what the motion guard let through. RobotFault once the guard has latched."""
+        """Stream towards it; returns what the motion guard let through. UserError once the guard has latched, as by an
+        action 0.25 s or more behind the observation it answers."""
         env = self._connected()
         if missing := set(self._values) - set(action):
             raise UserError(f"the action lacks {', '.join(sorted(missing))}")
         assert self._guard is not None and self._seen is not None  # as long as it is connected
         asked = check_action(np.array([action[name] for name in self._values]), FR3.action_dim)
-        sent = self._guard.check(self._seen, asked)
+        aged = dataclasses.replace(self._seen, age_s=time.monotonic() - self._seen.stamp_s)
+        sent = self._guard.check(aged, asked)
         if self._guard.report.latched:
             env.stream.stop()
             raise UserError(

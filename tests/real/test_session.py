@@ -1,0 +1,61 @@
+"""What a robot's configuration makes of the arm that is opened."""
+
+import contextlib
+import time
+
+import numpy as np
+import pytest
+from running import HOST
+
+from real.bench import EmulatedBench
+from real.session import RobotConfig, open_robot
+from sim.errors import UserError
+from sim.guard.motion_guard import MotionGuard
+from sim.robot import FR3
+
+TENTH_DEG_S = 7.0  # of the 70 deg/s that a policy may go, see HARDWARE.md
+ROUNDING_DEG_S = 0.1
+
+
+@contextlib.contextmanager
+def opened(running, percent: int):
+    """The arm at `percent`, powered on, as a program opens it."""
+    config = RobotConfig(ip=HOST, start="never", deadline_s=5.0, speed_percent=percent, **running.ports)
+    with open_robot(config, (8, 10), lambda text: None) as env:
+        env.driver.power_on(percent)
+        env.driver.gripper.activate()
+        yield env
+
+
+def test_at_ten_percent_nothing_is_streamed_faster_than_a_tenth(running):
+    witness = running.controller.witness
+    with opened(running, 10) as env:
+        env.reset(0)
+        guard, start = MotionGuard(env.robot, max_age_s=5.0), env.observe().state
+        guard.reset(start)
+        far = start.copy()
+        far[0] += 0.5
+        for _ in range(12):
+            sent = guard.check(env.observe(), far)
+            assert np.abs(guard.step_rad).max() <= 0.1 * FR3.policy_speed_rad_s * 0.05
+            env.apply(sent)
+        for _ in range(8):
+            env.stream.set_target(far[:-1])  # as if no guard were there
+            env.ticker.wait()
+    assert TENTH_DEG_S / 2 < witness.worst_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
+
+
+def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch):
+    monkeypatch.setattr(EmulatedBench, "sets_start_pose", False)
+    with opened(running, 10) as env:
+        begin_s = time.monotonic()
+        env.reset(4)  # 0.04 rad away
+        assert time.monotonic() - begin_s > 0.04 / (0.1 * np.deg2rad(20))
+        np.testing.assert_allclose(env.driver.state()[0][:6], FR3.home_rad, atol=0.01)
+    assert running.controller.witness.worst_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
+
+
+@pytest.mark.parametrize("percent", [0, 101])
+def test_a_speed_that_is_no_percentage_is_refused(percent):
+    with pytest.raises(UserError, match=f"robot.speed_percent={percent}: expected a whole number from 1 to 100"):
+        RobotConfig(speed_percent=percent)
