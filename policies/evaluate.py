@@ -1,8 +1,8 @@
 """`python -m policies.evaluate checkpoint=CKPT [task=pick_place] [episodes=300] [seed=900000] [out=DIR]`
 
 Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
-interval, throughput, the drawn values under which it fails most, every episode's seed and outcome)
-and a few films.
+interval, throughput, the drawn values under which it fails most, every episode's seed, outcome and
+drawn values) and a few films.
 """
 
 import functools
@@ -99,12 +99,11 @@ def evaluate(config: EvaluateConfig) -> dict:
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
     played = play_all(functools.partial(PolicyPlayer, config), seeds, config.crew)
-    episodes, decisions, draws = [], [], []
+    episodes, decisions = [], []
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
-        episodes.append(results.row(result))
+        episodes.append({**results.row(result), "draws": drawn})
         decisions += decision_s
-        draws.append(drawn)
-    worst = slices(draws, [episode["success"] for episode in episodes])[:WORST]
+    worst = slices([one["draws"] for one in episodes], [one["success"] for one in episodes])[:WORST]
     content = {
         **results.summary(episodes),
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),

@@ -61,6 +61,11 @@ class Sb3Config:
         for name in ("steps", "envs", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
+        if self.ppo.n_steps * self.envs < 2 or self.ppo.batch_size < 2:
+            raise UserError(
+                f"ppo.n_steps={self.ppo.n_steps} of envs={self.envs}, ppo.batch_size={self.ppo.batch_size}: "
+                "expected at least 2 steps between updates, and 2 in a batch"
+            )
         self.split.check_training()
 
     @property

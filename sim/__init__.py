@@ -1,10 +1,17 @@
 """The simulated FR3: scene, tasks, environment, expert, collection; and what the robot shares with it."""
 
+import sys
 from pathlib import Path
 
-import gymnasium
-
+from sim.errors import leave_without_environment
 from sim.render.gl import choose_gl
+
+try:
+    import gymnasium
+except ModuleNotFoundError as _error:
+    if sys.argv[:1] != ["-m"]:  # else a program of ours is about to run, whose user needs no stack
+        raise
+    leave_without_environment(_error.name)
 
 choose_gl()
 for _file in sorted(

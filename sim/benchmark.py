@@ -6,11 +6,13 @@ cannot share an environment with our MuJoCo; where one has it, its rate is measu
 """
 
 import functools
+import multiprocessing
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import mujoco
@@ -22,13 +24,14 @@ from sim.config import run_program
 from sim.env import STEPS_PER_ACTION, SimEnv
 from sim.errors import UserError
 from sim.scene.build import RenderConfig
-from sim.workers import ONE_THREAD, Crew, play_all
+from sim.workers import ONE_THREAD, START_METHOD, Crew, play_all
 from sim.world import WorldConfig
 
 SIZES_PX, CAMERAS, WORKERS = (96, 224), (0, 1, 2), (1, 2)
 SETTINGS = [(s, c, w) for s in SIZES_PX for c in CAMERAS for w in WORKERS if c or s == SIZES_PX[0]]
 RESETS = 50
 ROBOSUITE_ACTIONS = 40
+READY_WITHIN_S = 120.0  # else a worker has died
 
 
 @dataclass(frozen=True)
@@ -53,46 +56,47 @@ class Setting:
     workers: int
 
 
-class EnvRate:
-    """Actions a second of the environment: servo, delays, physics, labels, pictures."""
+class EnvPlayer:
+    """Times actions of the environment: servo, delays, physics, the task's judgement, pictures."""
 
-    def __init__(self, setting: Setting, actions: int):
-        self._actions = actions
+    def __init__(self, setting: Setting, actions: int, everybody: Barrier):
+        """everybody: where the players of one measurement wait until all are ready."""
+        self._actions, self._everybody = actions, everybody
         self._env = SimEnv(_world(setting))
         self._cameras = self._env.robot.cameras[: setting.cameras]
 
-    def __call__(self, seed: int) -> float:
-        env = self._env
-        env.reset(seed)
-        targets = _swing(env.observe().state, self._actions)
-        for camera in self._cameras:
-            env.observe().images[camera]
-        begun = time.perf_counter()
+    def __call__(self, seed: int) -> tuple[float, float]:
+        """When the actions began and ended, s."""
+        self._env.reset(seed)
+        targets = _swing(self._env.observe().state, self._actions)
+        self._draw()
+        self._everybody.wait(READY_WITHIN_S)
+        begun_s = time.monotonic()  # one clock of the whole machine
         for target in targets:
-            env.apply(target)
-            images = env.observe().images
-            for camera in self._cameras:
-                images[camera]
-        return self._actions / (time.perf_counter() - begun)
+            self._act(target)
+            self._draw()
+        return begun_s, time.monotonic()
+
+    def _act(self, target: np.ndarray) -> None:
+        self._env.apply(target)
+
+    def _draw(self) -> None:
+        images = self._env.observe().images
+        for camera in self._cameras:
+            images[camera]
 
 
-class BareRate(EnvRate):
+class BarePlayer(EnvPlayer):
     """The same scene, steps and pictures, without anything of ours around them."""
 
-    def __call__(self, seed: int) -> float:
-        self._env.reset(seed)
-        world, steps = self._env.world, STEPS_PER_ACTION
-        model, data = world.scene.model, world.data
+    def _act(self, target: np.ndarray) -> None:
+        world = self._env.world
+        world.data.ctrl[world.scene.arm_actuators] = target[:-1]
+        mujoco.mj_step(world.scene.model, world.data, STEPS_PER_ACTION)
+
+    def _draw(self) -> None:
         for camera in self._cameras:
-            world.render(camera)
-        targets = _swing(world.state(), self._actions)
-        begun = time.perf_counter()
-        for target in targets:
-            data.ctrl[world.scene.arm_actuators] = target[:-1]
-            mujoco.mj_step(model, data, steps)
-            for camera in self._cameras:
-                world.render(camera)
-        return self._actions / (time.perf_counter() - begun)
+            self._env.world.render(camera)
 
 
 def _world(setting: Setting) -> WorldConfig:
@@ -108,15 +112,23 @@ def _swing(state: np.ndarray, actions: int) -> np.ndarray:
     return targets
 
 
-def rate(make: Callable[[], Callable[[int], float]], workers: int) -> float:
-    """Actions a second of all workers together, each measured while the others run."""
-    return sum(play_all(make, range(workers), Crew(workers)))
+def spans(kind: type[EnvPlayer], setting: Setting, actions: int) -> list[tuple[float, float]]:
+    """When each worker's actions began and ended, s of one clock: they begin together."""
+    everybody = multiprocessing.get_context(START_METHOD).Barrier(setting.workers)
+    make = functools.partial(kind, setting, actions, everybody)
+    return list(play_all(make, range(setting.workers), Crew(setting.workers)))
+
+
+def rate(played: Sequence[tuple[float, float]], actions: int) -> float:
+    """Actions a second of all workers together: all their actions, from the first begin to the last end."""
+    begun_s, ended_s = zip(*played, strict=True)
+    return actions * len(played) / (max(ended_s) - min(begun_s))
 
 
 def measure(setting: Setting, config: BenchmarkConfig) -> tuple[float, float]:
     """Median rates (environment, bare), by turns."""
     rates = [
-        [rate(functools.partial(kind, setting, config.actions), setting.workers) for kind in (EnvRate, BareRate)]
+        [rate(spans(kind, setting, config.actions), config.actions) for kind in (EnvPlayer, BarePlayer)]
         for _ in range(config.repeats)
     ]
     ours, bare = np.median(rates, axis=0)

@@ -60,10 +60,16 @@ def load(program: str, schema: type[T], overrides: list[str]) -> T:
 
 def load_group(group: str, choice: str, schema: type[T]) -> T:
     """One file of a folder of `conf/` alone, e.g. ("randomize", "full"). UserError names the nearest choice."""
+    return typed(schema, group_values(group, choice))
+
+
+def group_values(group: str, choice: str) -> Mapping:
+    """What one file of a folder of `conf/` states, no more; UserError as `load_group`."""
     choices = [path.stem for path in (CONF / group).glob("*.yaml")]
     if choice not in choices:
         raise UserError(nearest(choice, choices, f"choice for {group}"))
-    return typed(schema, typing.cast(Mapping, OmegaConf.to_container(_compose(f"{group}/{choice}", [])))[group])
+    composed = typing.cast(Mapping, OmegaConf.to_container(_compose(f"{group}/{choice}", [])))
+    return next(iter(composed.values()), {})  # under its package: the group's name, or another (twin: randomize)
 
 
 def _compose(program: str, overrides: list[str]):

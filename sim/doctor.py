@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from rich.console import Console
-from rich.table import Table
-
-from sim.errors import UserError
+from sim.errors import UserError, leave_without_environment
 from sim.render.gl import INSTALL_EGL
 from sim.render.vulkan import check_vulkan
 
+try:
+    from packaging.requirements import Requirement
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as _error:
+    leave_without_environment(_error.name)
+
 PROJECT = "fr3-vla"
 INSTALL = 'python -m pip install -e ".[dev]"'
+TOLD = ("mujoco", "torch", "numpy")  # versions that results depend on
 NEEDED_DISK_GB, NEEDED_MEMORY_GB = 10, 6
 
 
@@ -42,7 +46,10 @@ def look_at_python() -> Finding:
 def look_at_packages() -> list[Finding]:
     """Every requirement of the project that is not extra, against what is installed."""
     wrong = []
-    wanted = [Requirement(line) for line in metadata.requires(PROJECT) or []]
+    try:
+        wanted = [Requirement(line) for line in metadata.requires(PROJECT) or []]
+    except metadata.PackageNotFoundError:
+        return [Finding(PROJECT, f"not installed in {sys.prefix}", "make setup, then . .venv/bin/activate")]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     for requirement in wanted:
         try:
@@ -53,7 +60,8 @@ def look_at_packages() -> list[Finding]:
         if not requirement.specifier.contains(version, prereleases=True):
             found = f"{version}, expected {requirement.specifier}"
             wrong.append(Finding(requirement.name, found, f"python -m pip install '{requirement}'"))
-    return wrong or [Finding("packages", f"all {len(wanted)} as required")]
+    versions = [Finding(name, metadata.version(name)) for name in TOLD]
+    return wrong or [Finding("packages", f"all {len(wanted)} as required"), *versions]
 
 
 def look_at_drawing() -> Finding:
@@ -108,7 +116,10 @@ def examine() -> list[Finding]:
 
 
 def main() -> None:
-    """Print the findings."""
+    """Print the findings; with --help what this program is for."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        Console().print((__doc__ or "").strip(), highlight=False, markup=False, soft_wrap=True)
+        return
     findings = examine()
     table = Table("", "found", "what mends it")
     for finding in findings:

@@ -1,8 +1,10 @@
 """What a user can put right: command lines print it in one line and exit with 2."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -19,6 +21,12 @@ def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
     message = f"unknown {what} {name!r}, expected one of {', '.join(map(repr, names)) or '(none)'}"
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f"{message}; did you mean {close[0]!r}?" if close else message
+
+
+def leave_without_environment(missing: str | None) -> NoReturn:
+    """End the program, exit code 2: this Python lacks the module, the project was not set up for it."""
+    sys.stderr.write(f"error: {sys.executable} has no {missing}; run `make setup`, then `. .venv/bin/activate`\n")
+    sys.exit(2)
 
 
 def found_beside(root: Path, marker: str) -> str:

@@ -19,9 +19,9 @@ from sim.env import SimEnv
 from sim.errors import UserError
 from sim.hand import Hand, Leg, Style
 from sim.kinematics import tool_down
-from sim.quality import FUMBLE_M, QualityConfig
+from sim.quality import FLAWS, FUMBLE_M, QualityConfig
 
-FREE_LEGS = ("approach", "carry", "rise", "lift", "retreat")  # where a bump or a pause does no harm
+FREE_LEGS = ("approach", "carry", "rise", "lift", "retreat")  # where a bump or a pause does no harm in any task
 
 
 class Expert:
@@ -32,6 +32,7 @@ class Expert:
             raise UserError(f"task {env.world.task.NAME} has no expert: its module offers no plan()")
         self._env = env
         self._quality = quality
+        self._free_legs = {*FREE_LEGS, *getattr(env.world.task, "FREE_LEGS", ())}
         self._kinematics = env.world.kinematics
         self._otg = Ruckig(env.robot.joints, POLICY_PERIOD_S)
 
@@ -39,7 +40,7 @@ class Expert:
         """Plan from the present state of the world, whatever it is."""
         self._rng = np.random.default_rng([seed, 1])
         self.style = Style.draw(self._rng, self._quality.speed, self._quality.detour_m)
-        self.flaws = self._quality.draw(self._rng)
+        self._flaws, self._shown = self._quality.draw(self._rng), set[str]()
         self._steps = self._push_left = self._pause_left = 0
         self._fumbling = self._retrying = False
         self._openings = [float(observation.state[-1])]
@@ -71,8 +72,9 @@ class Expert:
         }
 
     def facts(self) -> dict:
-        """What kind of demonstration this is, to be stored with the episode."""
-        return {"expert/speed": self.style.speed, "expert/flaws": ",".join(self.flaws.shown)}
+        """What kind of demonstration this is, to be stored with the episode; of its flaws those that happened."""
+        shown = (name for name in FLAWS if name in self._shown)
+        return {"expert/speed": self.style.speed, "expert/flaws": ",".join(shown)}
 
     # ---- timing --------------------------------------------------------------------------------
 
@@ -146,29 +148,31 @@ class Expert:
 
     def _goes_wrong(self) -> bool:
         """Begin what is due: a push, a pause; a grasp beside the object takes the place of the good one."""
-        flaws, leg = self.flaws, self._leg
+        flaws, leg = self._flaws, self._leg
         begun = self._steps_in_leg == 3
         if flaws.push and flaws.push == leg.name and begun:
             flaws.push = ""
-            return self._push(self._bumped_w(0.05), steps=int(self._rng.integers(6, 13)))
+            return self._push("pushed", self._bumped_w(0.05), steps=int(self._rng.integers(6, 13)))
         if flaws.misses and leg.name == "descend" and begun:
             flaws.misses -= 1
             opening = float(self._rng.choice([0.0, 1.0]))
-            return self._push(self._beside_w(0.015, 0.045), steps=int(self._rng.integers(12, 19)), opening=opening)
+            beside_w, steps = self._beside_w(0.015, 0.045), int(self._rng.integers(12, 19))
+            return self._push("missed", beside_w, steps, opening)
         if flaws.fumbles and leg.name == "descend" and self._steps_in_leg == 1:
             self._fumble()
             return False
-        return leg.name in FREE_LEGS and self._is_disturbed()
+        return leg.name in self._free_legs and self._is_disturbed()
 
     def _is_disturbed(self) -> bool:
         """A small bump or a pause whose time has come."""
-        flaws = self.flaws
+        flaws = self._flaws
         if flaws.bump_steps and flaws.bump_steps[0] <= self._steps:
             flaws.bump_steps = flaws.bump_steps[1:]
-            return self._push(self._bumped_w(0.02), steps=int(self._rng.integers(3, 6)))
+            return self._push("noisy", self._bumped_w(0.02), steps=int(self._rng.integers(3, 6)))
         if flaws.pause_steps and flaws.pause_steps[0] <= self._steps:
             flaws.pause_steps = flaws.pause_steps[1:]
             self._pause_left = int(self._rng.integers(8, 25))
+            self._shown.add("hesitated")
         return self._pause_left > 0
 
     def _bumped_w(self, reach_m: float) -> np.ndarray:
@@ -183,8 +187,8 @@ class Expert:
             distance * np.cos(angle), distance * np.sin(angle), self._rng.uniform(-0.006, 0.030)
         ]  # fmt: skip
 
-    def _push(self, pos_w: np.ndarray, steps: int, opening: float | None = None) -> bool:
-        """The arm is driven to `pos_w` for `steps` periods; whether it can be."""
+    def _push(self, flaw: str, pos_w: np.ndarray, steps: int, opening: float | None = None) -> bool:
+        """The arm is driven to `pos_w` for `steps` periods, which shows `flaw`; whether it can be."""
         joints = np.array(self._plan_in.current_position)
         rotation = self._kinematics.forward(joints)[1]
         yaw = np.arctan2(rotation[1, 1], rotation[0, 1]) + self._rng.uniform(-0.3, 0.3)
@@ -193,6 +197,7 @@ class Expert:
             return False
         self._push_joints, self._push_left = target, steps
         self._push_opening = self._leg.opening if opening is None else opening
+        self._shown.add(flaw)
         return True
 
     def _fumble(self) -> None:
@@ -205,6 +210,7 @@ class Expert:
         beside = self._kinematics.inverse(leg.tool_w + aside, rotation, leg.joints_rad)
         if beside is None:
             return
-        self.flaws.fumbles -= 1
+        self._flaws.fumbles -= 1
+        self._shown.add("fumbled")
         self._legs[:2] = [replace(one, joints_rad=beside, tool_w=leg.tool_w + aside) for one in self._legs[:2]]
         self._fumbling = True

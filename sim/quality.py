@@ -39,7 +39,7 @@ class QualityConfig:
             raise UserError(f"quality.detour_m={self.detour_m}: expected 0 to 0.1 m")
 
     def draw(self, rng: np.random.Generator) -> "Flaws":
-        """What goes wrong in one episode."""
+        """What is to go wrong in one episode, where the task has a leg for it."""
         shown = {name: bool(rng.random() < getattr(self, name)) for name in FLAWS}
         pauses = int(rng.integers(1, 4)) if shown["hesitated"] else 0
         return Flaws(
@@ -48,7 +48,6 @@ class QualityConfig:
             fumbles=int(shown["fumbled"]),
             pause_steps=tuple(sorted(rng.integers(5, 80, pauses).tolist())),
             bump_steps=tuple(sorted(rng.integers(5, 90, 4).tolist())) if shown["noisy"] else (),
-            shown=tuple(name for name in FLAWS if shown[name]),
         )
 
 
@@ -64,4 +63,3 @@ class Flaws:
     fumbles: int
     pause_steps: tuple[int, ...]  # policy periods from the start
     bump_steps: tuple[int, ...]
-    shown: tuple[str, ...]  # of FLAWS: all of it, for the record

@@ -1,8 +1,10 @@
-"""`python -m sim.replay data=DIR episode=17 [episodes=1] [film=FILE.mp4] [render=pretty|filament]`
+"""`python -m sim.replay data=DIR episode=17 [episodes=1] [pictures=true] [film=FILE.mp4] [render=pretty|filament]`
 
 Rebuilds recorded episodes from the values drawn for them and the actions sent, and compares what
-comes of it with what was recorded: bit for bit on the same platform. Says which value differs, and
-from which frame on, where it does not. A film shows the first episode as people like to see it.
+comes of it with what was recorded: bit for bit on the same platform. With pictures=true the cameras'
+pictures too, drawn and encoded as they were, which takes several times as long. Says which value or
+camera differs, and from which frame on, where it does not. A film shows the first episode as people
+like to see it.
 """
 
 import sys
@@ -14,7 +16,9 @@ from rich.progress import track
 
 from sim.config import run_program, typed
 from sim.contract import LABELS
-from sim.dataset.reader import Dataset
+from sim.dataset.reader import Dataset, encode_video
+from sim.dataset.schema import IMAGE_PREFIX
+from sim.dataset.video import decode_video
 from sim.env import SimEnv
 from sim.errors import UserError
 from sim.render.film import PRETTY, Film
@@ -31,6 +35,7 @@ class ReplayConfig:
     data: str = "runs/demos"
     episode: int = 0  # the first one
     episodes: int = 1
+    pictures: bool = False  # compare them too
     film: str | None = None
     render: RenderConfig = PRETTY  # of the film
 
@@ -48,16 +53,22 @@ class Difference:
         return f"{self.column} differs from frame {self.frame} on: recorded {self.recorded}, replayed {self.replayed}"
 
 
-def replay(env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None) -> list[Difference]:
-    """Play the recorded actions in the rebuilt world; what differs, each column once. Empty: bit for bit.
+def replay(
+    env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None, *, pictures: bool = False
+) -> list[Difference]:
+    """Play the recorded actions in the rebuilt world; what differs, each column or camera once. Empty: bit for bit.
 
-    UserError for an episode that was not simulated.
+    pictures: compare them too. UserError for an episode that was not simulated.
     """
     recorded = dataset.columns(episode, (*COLUMNS, "action"))
+    cameras = dataset.features.cameras if pictures else ()
     env.rebuild(stored_draws(dataset, episode))
     replayed: dict[str, list] = {name: [] for name in COLUMNS}
+    drawn: dict[str, list] = {camera: [] for camera in cameras}
     for action in recorded["action"]:
         seen, labels = env.observe(), env.labels()
+        for camera in cameras:
+            drawn[camera].append(seen.images[camera])
         feedback = env.apply(action)
         after = (feedback.reward, feedback.terminated or feedback.truncated, feedback.success)
         values = (seen.state, *after, *(labels[name] for name in LABELS))
@@ -65,7 +76,11 @@ def replay(env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None
             replayed[name].append(value)
         if film:
             film.draw()
-    return differences(recorded, {name: np.array(values) for name, values in replayed.items()})
+    found = differences(recorded, {name: np.array(values) for name, values in replayed.items()})
+    for camera, frames in drawn.items():
+        again = decode_video(encode_video(np.array(frames), dataset.fps).data)  # what encoding loses is lost again
+        found += picture_difference(camera, dataset.images(episode, camera), again)
+    return found
 
 
 def differences(recorded: dict[str, np.ndarray], replayed: dict[str, np.ndarray]) -> list[Difference]:
@@ -77,6 +92,18 @@ def differences(recorded: dict[str, np.ndarray], replayed: dict[str, np.ndarray]
         if len(frames):
             found.append(Difference(name, int(frames[0]), before[frames[0]], now[frames[0]]))
     return found
+
+
+def picture_difference(camera: str, recorded: np.ndarray, replayed: np.ndarray) -> list[Difference]:
+    """Pictures (T, H, W, 3) that are not equal: the first such frame, by the pixel that differs most. Else nothing."""
+    frames = np.flatnonzero((recorded != replayed).any((1, 2, 3)))
+    if not len(frames):
+        return []
+    before, now = recorded[frames[0]].astype(int), replayed[frames[0]].astype(int)
+    change = np.abs(before - now).sum(2)
+    row, column = np.unravel_index(change.argmax(), change.shape)
+    name = f"{IMAGE_PREFIX}{camera}, pixel ({row}, {column}),"
+    return [Difference(name, int(frames[0]), before[row, column], now[row, column])]
 
 
 def stored_draws(dataset: Dataset, episode: int) -> dict:
@@ -103,14 +130,15 @@ def main(config: ReplayConfig) -> None:
     equal = 0
     for episode in track(asked, "replaying"):
         film = Film(env.world, config.render) if config.film and episode == asked.start else None
-        different = replay(env, dataset, episode, film)
+        different = replay(env, dataset, episode, film, pictures=config.pictures)
         if film:
             film.save(Path(config.film or ""))
             film.close()
         equal += not different
         for difference in different:
             print(f"episode {episode}, seed {dataset.episode_facts(episode)['seed']}: {difference}")
-    print(f"{equal} of {len(asked)} episodes equal in every bit{f'; {config.film}' if config.film else ''}")
+    compared = "equal in every bit" + (", pictures too" if config.pictures else "")
+    print(f"{equal} of {len(asked)} episodes {compared}{f'; {config.film}' if config.film else ''}")
     if equal < len(asked):
         sys.exit(1)
 

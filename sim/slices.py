@@ -18,6 +18,16 @@ OF_EACH = (  # object or target; the named one's alone counts
     "object_scale", "object_mass_kg", "object_inertia", "object_friction", "object_patterns", "object_yaw_rad",
     "target_yaw_rad", "drawer_open_m", "drawer_friction_n", "drawer_damping_n_s_m",
 )  # fmt: skip
+XYZ, RED_GREEN_BLUE = ("x", "y", "z"), ("red", "green", "blue")
+PARTS_OF = {  # what the values of a list belong to; those of others are counted from 0
+    "object_xy_m": XYZ[:2], "target_xy_m": XYZ[:2],  # two each; the named one's alone count
+    "light_xy_m": XYZ[:2], "base_pos_m": XYZ[:2], "start_xyz_m": XYZ, "front_pos_m": XYZ, "front_lookat_m": XYZ,
+    "wrist_pos_m": XYZ, "wrist_tilt_rad": XYZ,
+    "light_tint": RED_GREEN_BLUE, "table_rgb": RED_GREEN_BLUE, "backdrop_rgb": RED_GREEN_BLUE,
+    "white_balance": [f"{camera} {colour}" for camera in FR3.cameras for colour in ("red", "blue")],
+    **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality"), FR3.cameras),
+    **dict.fromkeys(("joint_damping", "joint_friction_nm", "encoder_bias_rad"), FR3.joint_names),
+}  # fmt: skip
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
 UNINTERESTING = ("noise_seed",)
 
@@ -54,18 +64,9 @@ def axes(draws: Mapping) -> dict[str, float | str]:
         elif isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            parts = _parts(name, len(value))
+            parts = PARTS_OF.get(name, [str(i) for i in range(len(value))])
             found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
-
-
-def _parts(name: str, values: int) -> Sequence[str]:
-    """What the values of a list belong to."""
-    if name.startswith(("joint_", "encoder_")):
-        return FR3.joint_names
-    if name.endswith("_m") or values == 3:
-        return ("x", "y", "z")
-    return FR3.cameras if values == len(FR3.cameras) else [str(i) for i in range(values)]
 
 
 def slices(draws: Iterable[Mapping], success: Sequence[bool]) -> list[Slice]:

@@ -78,6 +78,21 @@ class Window:
             time.sleep(0.1)
 
 
+def no_window() -> str:
+    """Why no window can be opened here, "" where one can."""
+    display = os.environ.get("DISPLAY")
+    if not display:
+        return "no display"
+    import glfw  # a window system's, which a headless machine may lack
+
+    reporting, glfw.ERROR_REPORTING = glfw.ERROR_REPORTING, "ignore"
+    opened = glfw.init()
+    if opened:
+        glfw.terminate()  # the viewer opens it again, in its own thread
+    glfw.ERROR_REPORTING = reporting
+    return "" if opened else f"DISPLAY={display} cannot be opened"
+
+
 def contact_sheet(frames: np.ndarray) -> np.ndarray:
     """uint8 (T, H, W, 3) -> one picture of moments evenly spread over the episode, in reading order."""
     some = frames[np.linspace(0, len(frames) - 1, COLUMNS * ROWS).round().astype(int)]
@@ -89,7 +104,8 @@ def main(config: ViewConfig) -> None:
     """Show or draw the episode."""
     env = SimEnv(WorldConfig(config.task, config.randomize, config.render, config.split))
     agent = Expert(env) if config.act == "expert" else Idle()
-    shown = Window(env) if os.environ.get("DISPLAY") else Film(env.world, config.render)
+    reason = no_window()
+    shown = Film(env.world, config.render) if reason else Window(env)
     result = run_episode(env, agent, guarded(env.robot), config.seed, POLICY_PERIOD_S, shown)
     print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
           f"{result.time_s:.1f} s")  # fmt: skip
@@ -101,7 +117,7 @@ def main(config: ViewConfig) -> None:
     shown.save(out / f"seed-{config.seed}.mp4")
     imageio.imwrite(out / f"seed-{config.seed}.png", sheet)
     shown.close()
-    print(f"no display: film and contact sheet seed-{config.seed}.mp4, .png in {out}")
+    print(f"{reason}: film and contact sheet seed-{config.seed}.mp4, .png in {out}")
 
 
 if __name__ == "__main__":

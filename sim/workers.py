@@ -20,6 +20,7 @@ from sim.errors import UserError, nearest
 EXECUTORS = ("local", "ray")
 ATTEMPTS = 3  # how often an episode may lose its worker before it is given up
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}  # spinning threads slow the neighbour
+START_METHOD = "forkserver"  # of worker processes
 Player = Callable[[int], Any]
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int)
 def _play_here(make_player: Callable[[], Player], seeds: Sequence[int], workers: int) -> Iterator[Any]:
     """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context(START_METHOD)
     done = losses = 0
     while done < len(seeds):
         crew, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])

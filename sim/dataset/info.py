@@ -1,7 +1,9 @@
 """meta/info.json: what a dataset is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
@@ -14,6 +16,9 @@ from sim.dataset.schema import (
 )
 from sim.dataset.video import video_info
 from sim.errors import UserError, found_beside
+
+# Of a provenance: what all episodes of a dataset share. Of the rest (git, versions, who acts) the last may differ.
+SAME_EPISODES = ("world", "quality")
 
 
 def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -> dict:
@@ -59,9 +64,9 @@ def read_info(root: Path) -> dict:
 
 
 def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
-    """The info to go on with: the found one, which must describe the same kind of data.
+    """The info to go on with: the found one, which must describe the same kind of data of the same world.
 
-    Raises UserError naming every difference.
+    Raises UserError naming every difference of kind, or the first one of the world.
     """
     differences = Features.from_json(found["features"]).differences(Features.from_json(wanted["features"]))
     for key in ("fps", "robot_type"):
@@ -75,9 +80,29 @@ def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
         )
     known = [found.get("provenance", {}), *found.get("resumed", [])]
     new = json.loads(json.dumps(wanted["provenance"], default=str))
+    other = first_difference(known[0], {key: new[key] for key in SAME_EPISODES if key in new})
+    if other:
+        key, has, want = other
+        raise UserError(f"dataset {root} was made with {key}={json.dumps(has)}, not {json.dumps(want)}; "
+                        "name a new out=DIR")  # fmt: skip
     if new and new not in known:
         found = found | {"resumed": [*found.get("resumed", []), new]}
     return found
+
+
+def first_difference(has: Mapping, want: Mapping, where: str = "") -> tuple[str, Any, Any] | None:
+    """The first key, dotted, that both know with different values, and these; None where they agree.
+
+    A key that one of them lacks came with another version, or with another program.
+    """
+    for key in (key for key in want if key in has):
+        known, value = has[key], want[key]
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            if found := first_difference(known, value, f"{where}{key}."):
+                return found
+        elif known != value:
+            return f"{where}{key}", known, value
+    return None
 
 
 def write_info(root: Path, info: dict, episodes: int, frames: int, tasks: int) -> None:

@@ -5,7 +5,7 @@
     dataset = Dataset(root)
     states = dataset.columns(0)["observation.state"]  # (T, 7)
 
-Everything a module outside needs is named here; the files dataset_*.py are how it is done.
+Everything a module outside needs is named here; the other files of this folder are how it is done.
 Labels made later (returns, values, advantages) are sidecars: raw episodes are never rewritten.
 """
 

@@ -34,8 +34,8 @@ class DatasetWriter:
 
     fps: frames a second, a whole number. provenance: what the data was made with and from, as
     JSON values; a resumed dataset keeps its own and lists a different new one under "resumed".
-    Raises UserError when the directory holds something else, another schema, version or fps, is
-    being written by another process, or the disk is full.
+    Raises UserError when the directory holds something else, another schema, version or fps, or episodes
+    of another "world" or "quality", is being written by another process, or the disk is full.
     """
 
     def __init__(

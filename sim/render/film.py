@@ -6,6 +6,7 @@ import av
 import numpy as np
 
 from sim.contract import POLICY_PERIOD_S
+from sim.errors import UserError
 from sim.loop import Step
 from sim.render.renderer import make_renderer
 from sim.scene.build import RenderConfig
@@ -31,9 +32,13 @@ class Film:
         self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
 
     def save(self, path: Path) -> None:
-        """Write the film as h264 mp4 and begin anew."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_mp4(path, self.frames, round(1 / POLICY_PERIOD_S))
+        """Write the film as h264 mp4 and begin anew. UserError where it cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_mp4(path, self.frames, round(1 / POLICY_PERIOD_S))
+        except (OSError, ValueError) as error:  # FFmpeg's errors are among them
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot write the film {path}: {reason}; expected a file name ending in .mp4") from error
         self.frames = []
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The world as MuJoCo compiles it, once per process: arm, surroundings, movable objects, a task's targets.
 
-Randomization edits the compiled model in place (see `randomizer.py`), so a reset costs no
+Randomization edits the compiled model in place (see `sim/randomize/apply.py`), so a reset costs no
 recompilation. World frame: origin on the table under the arm, z up; the work space lies over -x.
 """
 

@@ -20,6 +20,8 @@ class Task(Protocol):
     `target_colours` (names joined by commas, the named one first), `object_xy_m`, `object_yaw_rad`, `target_xy_m`.
     It may hold `target_yaw_rad`, circles that clutter keeps out of (`keep_out_m`), and any value that randomization
     would draw: then the task's own stands (`start_xyz_m`, where the tool begins, counted from home).
+
+    A module may name `FREE_LEGS`: legs of its own in which a bump or a pause of the expert does no harm.
     """
 
     NAME: str

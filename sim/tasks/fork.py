@@ -51,6 +51,7 @@ NEAR_M = 0.025  # tool point from the pad's middle, seen from above
 LOW_M = 0.06  # tool point above the table
 KEEP_OUT_M = 0.21  # clutter stays so far from the pillar
 MOVED_M, UPRIGHT = 0.01, 0.98
+FREE_LEGS = ("around", "arrive")  # where an expert may be bumped or pause: the pillar is far enough aside
 
 
 def add_targets(spec: mujoco.MjSpec) -> None:

@@ -1,10 +1,12 @@
 """The benchmark measures what it says: both loops play the same scene, and nothing is left out."""
 
+import time
+
 import numpy as np
 import pytest
 
 from sim import benchmark
-from sim.benchmark import BareRate, BenchmarkConfig, EnvRate, Setting, measure
+from sim.benchmark import BarePlayer, BenchmarkConfig, EnvPlayer, Setting, measure, rate, spans
 from sim.errors import UserError
 from sim.world import World
 
@@ -15,15 +17,35 @@ def test_each_loop_draws_every_camera_once_an_action(monkeypatch):
     monkeypatch.setattr(
         World, "render", lambda world, camera, *qpos: drawn.append(camera) or render(world, camera, *qpos)
     )
-    for kind in (EnvRate, BareRate):
+    for kind in (EnvPlayer, BarePlayer):
         drawn.clear()
-        assert kind(Setting(96, 2, 1), 10)(0) > 0
+        ((begun_s, ended_s),) = spans(kind, Setting(96, 2, 1), 10)
+        assert begun_s < ended_s
         assert drawn == ["front", "wrist"] * 11  # and once before the clock runs
 
 
 def test_without_cameras_nothing_is_drawn(monkeypatch):
     monkeypatch.setattr(World, "render", None)
     assert min(measure(Setting(96, 0, 1), BenchmarkConfig(actions=10, repeats=1))) > 0
+
+
+class LatePlayer(EnvPlayer):
+    """The second worker is ready a second after the first."""
+
+    def __call__(self, seed: int) -> tuple[float, float]:
+        time.sleep(float(seed))
+        return super().__call__(seed)
+
+
+def test_workers_begin_together_however_long_one_of_them_needs():
+    begun_s, ended_s = zip(*spans(LatePlayer, Setting(96, 0, 2), 200), strict=True)
+    assert abs(begun_s[0] - begun_s[1]) < 0.5
+    assert max(begun_s) < min(ended_s)
+
+
+def test_the_rate_of_several_is_over_the_time_that_any_of_them_played():
+    assert rate([(1.0, 3.0)], 300) == 150
+    assert rate([(1.0, 3.0), (2.0, 4.0)], 300) == 200  # not 150 + 150: they overlap by half
 
 
 def test_the_swing_stays_within_what_an_arm_may_do():

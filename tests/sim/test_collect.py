@@ -94,6 +94,9 @@ def test_a_full_dataset_is_left_alone(collected):
         ("episodse=3", "unknown option 'episodse'"),
         ("episodes=many", "episodes='many' is of type str, expected int"),
         ("render.width=64", "differs"),  # this directory holds pictures of another size
+        ("task=reach", 'was made with world.task="pick_place", not "reach"; name a new out=DIR'),
+        ("randomize.object_scale=[0.8,1.1]", "world.randomize.object_scale=[1.0, 1.0], not [0.8, 1.1]"),
+        ("quality=sloppy", "was made with quality.speed=[0.5, 0.95], not [0.35, 0.6]"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(collected, option, message):

@@ -54,6 +54,15 @@ def test_resuming_keeps_the_first_provenance_and_lists_others(tmp_path):
     assert dataset.info["resumed"] == [{"git": "def"}]
 
 
+def test_episodes_of_another_world_are_refused_and_of_another_policy_are_not(tmp_path):
+    first = {"world": {"task": "stack", "split": {"part": "train"}}, "behaviour": {"checkpoint": "a"}}
+    open_writer(tmp_path / "d", provenance=first).close()
+    for later in ({"world": {"task": "stack", "term": 1}, "behaviour": {"checkpoint": "b"}}, {"checkpoint": "real"}):
+        open_writer(tmp_path / "d", provenance=later).close()
+    with pytest.raises(UserError, match=r'd was made with world.split.part="train", not "pairs"; name a new out=DIR$'):
+        open_writer(tmp_path / "d", provenance={"world": {"task": "stack", "split": {"part": "pairs"}}})
+
+
 def test_sidecars_leave_the_data_alone(tmp_path):
     example = tmp_path / "d"
     write(example, [0, 1])

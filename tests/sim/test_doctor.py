@@ -1,6 +1,7 @@
 """The doctor names what is missing and the line that mends it."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -9,13 +10,36 @@ import pytest
 
 from sim import doctor
 from sim.errors import UserError
+from sim.robot import FR3
 from sim.world import World
+
+ROOT = FR3.mjcf.parents[2]
 
 
 def test_a_good_machine_needs_nothing():
     done = subprocess.run([sys.executable, "-m", "sim.doctor"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("mujoco", "torch", "numpy"):
+        assert re.search(rf"{name} .*{re.escape(metadata.version(name))}", done.stdout), name
     assert "everything is there" in done.stdout and "pictures of 96 px a second" in done.stdout
+
+
+def test_a_python_without_the_environment_is_told_how_to_get_it(monkeypatch):
+    """-I -S: the standard library alone."""
+    code = f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['-m']; runpy.run_module('sim.doctor')"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "has no gymnasium; run `make setup`, then `. .venv/bin/activate`" in done.stderr
+    monkeypatch.setattr(doctor, "PROJECT", "no-such-project")
+    (finding,) = doctor.look_at_packages()
+    assert finding.found == f"not installed in {sys.prefix}" and "make setup" in finding.mend
+
+
+def test_help_examines_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", None)
+    monkeypatch.setattr(sys, "argv", ["doctor", "--help"])
+    doctor.main()
+    assert capsys.readouterr().out.strip() == (doctor.__doc__ or "").strip()
 
 
 def test_a_missing_and_an_old_package_are_named(monkeypatch):
@@ -49,6 +73,7 @@ def test_a_full_disk_is_named(monkeypatch, tmp_path):
 
 
 def test_something_to_mend_is_exit_code_one(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["doctor"])
     monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("GL", "none", "install it")])
     with pytest.raises(SystemExit) as stopped:
         doctor.main()

@@ -8,9 +8,14 @@ from playing import play_expert
 
 from sim.collect import CollectConfig
 from sim.config import CONF, load
+from sim.contract import POLICY_PERIOD_S
 from sim.env import SimEnv
 from sim.errors import UserError
-from sim.quality import CLEAN, FLAWS, QualityConfig
+from sim.expert import Expert
+from sim.guard.clearance import guarded
+from sim.loop import run_episode
+from sim.quality import CLEAN, FLAWS, Flaws, QualityConfig
+from sim.world import WorldConfig
 
 SEED = 720_000
 FLAGGED = {
@@ -53,6 +58,20 @@ def test_a_flaw_is_shown_flagged_and_made_good(env, flaw):
     assert shown >= 3
 
 
+def test_flaws_on_record_are_those_that_happened():
+    """All of these are due, and recorded is what frames are flagged with: fork grasps nothing to fumble."""
+    quality = QualityConfig(speed=(0.8, 0.9), pushed=0.0, missed=0.0, noisy=1.0, fumbled=1.0, hesitated=1.0)
+    env = SimEnv(WorldConfig(task="fork"))
+    recorded = set()
+    for seed in range(SEED, SEED + 4):
+        flags, expert = Flags(), Expert(env, quality)
+        assert run_episode(env, expert, guarded(env.robot), seed, POLICY_PERIOD_S, flags).success
+        shown = [flaw for flaw in ("fumbled", "hesitated", "noisy") if flags.count(FLAGGED[flaw])]
+        assert expert.facts()["expert/flaws"] == ",".join(shown)
+        recorded |= set(shown)
+    assert recorded == {"hesitated", "noisy"}
+
+
 def test_a_fumbled_grasp_is_tried_again(env):
     flags = Flags()
     play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, fumbled=1.0))
@@ -76,11 +95,18 @@ def test_a_pause_stands_still(env):
         assert np.abs(sent[i] - sent[i - 1]).max() < 1e-4  # at rest before it goes on
 
 
+def due(flaws: Flaws) -> set[str]:
+    """By name, what is still to go wrong."""
+    left = {"pushed": flaws.push, "missed": flaws.misses, "noisy": flaws.bump_steps, "fumbled": flaws.fumbles,
+            "hesitated": flaws.pause_steps}  # fmt: skip
+    return {name for name, value in left.items() if value}
+
+
 def test_clean_shows_nothing_and_shares_are_kept():
     rng = np.random.default_rng(0)
-    assert all(not CLEAN.draw(rng).shown for _ in range(200))
+    assert all(not due(CLEAN.draw(rng)) for _ in range(200))
     mixed = load("collect", CollectConfig, ["quality=mixed"]).quality
-    drawn = [mixed.draw(rng).shown for _ in range(2000)]
+    drawn = [due(mixed.draw(rng)) for _ in range(2000)]
     for flaw in FLAWS:
         assert np.mean([flaw in shown for shown in drawn]) == pytest.approx(getattr(mixed, flaw), abs=0.04)
 

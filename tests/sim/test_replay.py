@@ -14,7 +14,7 @@ from sim.env import SimEnv
 from sim.errors import UserError
 from sim.provenance import provenance
 from sim.robot import FR3
-from sim.world import WorldConfig
+from sim.world import World, WorldConfig
 
 WORLD = WorldConfig(render=SMALL)
 SEEDS = (41, 42)
@@ -40,7 +40,7 @@ def root(tmp_path_factory) -> Path:
 def test_every_episode_comes_back_bit_for_bit(root):
     env, dataset = SimEnv(WORLD), Dataset(root)
     for episode in (1, 0):  # in any order
-        assert replay.replay(env, dataset, episode) == []
+        assert replay.replay(env, dataset, episode, pictures=True) == []
 
 
 def test_another_value_drawn_is_noticed(root, monkeypatch):
@@ -50,6 +50,28 @@ def test_another_value_drawn_is_noticed(root, monkeypatch):
     found = replay.replay(SimEnv(WORLD), dataset, 0)
     state = next(difference for difference in found if difference.column == "observation.state")
     assert 1 <= state.frame < 10  # nothing moves before the first action
+
+
+def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
+    """A square of the wrist's pictures is inverted from those taken during action 20 on: what frame 21 is shown."""
+    photograph = World.photograph
+
+    def tampered(world: World, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
+        picture = photograph(world, camera, qpos, frame).copy()
+        if camera == "wrist" and frame >= 20:
+            picture[8:24, 8:24] = 255 - picture[8:24, 8:24]
+        return picture
+
+    monkeypatch.setattr(World, "photograph", tampered)
+    (found,) = replay.replay(SimEnv(WORLD), Dataset(root), 0, pictures=True)
+    assert found.frame == 21 and str(found).startswith("observation.images.wrist, pixel (")
+    assert replay.replay(SimEnv(WORLD), Dataset(root), 0) == []
+
+
+def test_a_film_that_cannot_be_written_is_one_line(root, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write the film .*file/film.mp4: "):
+        replay.main(replay.ReplayConfig(str(root), film=str(tmp_path / "file" / "film.mp4")))
 
 
 def test_a_difference_says_where_it_begins():
@@ -64,8 +86,8 @@ def test_a_difference_says_where_it_begins():
 
 def test_the_program_replays_films_and_counts(root, tmp_path, capsys):
     film = tmp_path / "film.mp4"
-    replay.main(replay.ReplayConfig(str(root), 0, 2, str(film)))
-    assert "2 of 2 episodes equal in every bit" in capsys.readouterr().out
+    replay.main(replay.ReplayConfig(str(root), 0, 2, pictures=True, film=str(film)))
+    assert "2 of 2 episodes equal in every bit, pictures too; " in capsys.readouterr().out
     assert film.stat().st_size > 10_000
 
 

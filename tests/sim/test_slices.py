@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim.randomize.ranges import RandomizeConfig, draw
-from sim.slices import Slice, axes, slices
+from sim.slices import PARTS_OF, Slice, axes, slices
 from sim.tasks.pick_place import draw_layout
 
 RANGES = RandomizeConfig()
@@ -40,6 +40,29 @@ def test_only_the_named_object_counts():
     names = axes(draws(1)[0])
     assert "object_mass_kg" in names and not any(name.startswith("object_mass_kg ") for name in names)
     assert {"front_pos_m x", "front_pos_m y", "front_pos_m z"} <= set(names) and "instruction" not in names
+
+
+def test_values_of_a_list_are_named_by_what_they_belong_to():
+    """Two objects and three things nobody asked for: lengths alone would call them x, y, z or the cameras."""
+    drawn = {
+        "object_xy_m": [-0.3, 0.1, -0.4, 0.2], "target_xy_m": [-0.5, 0.0], "clutter_xy_m": [1.0, 2.0, 3.0, 4.0],
+        "clutter_yaw_rad": [0.1, 0.2], "light_tint": [1.0, 0.9, 0.8], "light_strengths": [0.2, 0.3, 0.4],
+        "exposure": [1.0, 1.1], "white_balance": [1.0, 1.1, 1.2, 1.3], "joint_damping": [1.0] * 6,
+    }  # fmt: skip
+    found = axes(drawn)
+    assert (found["object_xy_m x"], found["object_xy_m y"]) == (-0.3, 0.1)  # the named object's alone
+    assert (found["target_xy_m x"], found["target_xy_m y"]) == (-0.5, 0.0)
+    assert [name for name in found if name.startswith("clutter_xy_m")] == [f"clutter_xy_m {i}" for i in range(4)]
+    assert {"clutter_yaw_rad 0", "clutter_yaw_rad 1", "light_strengths 2", "light_tint blue"} <= set(found)
+    assert (found["exposure front"], found["exposure wrist"], found["white_balance wrist red"]) == (1.0, 1.1, 1.2)
+    assert "joint_damping j6" in found and len(found) == 28  # 2 + 2 + 4 + 2 + 3 + 3 + 2 + 4 + 6
+
+
+def test_every_drawn_list_that_is_named_has_as_many_values_as_names():
+    drawn = draws(1)[0]
+    for name, parts in PARTS_OF.items():
+        if name not in ("object_xy_m", "target_xy_m"):
+            assert len(drawn[name]) == len(parts), name
 
 
 def test_a_slice_states_its_interval():

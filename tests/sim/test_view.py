@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import glfw
 import imageio.v3 as imageio
 import mujoco.viewer
 import numpy as np
@@ -14,13 +15,21 @@ from sim.errors import UserError
 
 
 def test_without_a_display_it_writes_film_and_sheet(tmp_path):
+    """One is named that nobody serves, as after an ssh -X that has gone."""
     command = [sys.executable, "-m", "sim.view", "seed=3", f"out={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DISPLAY": ":99"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "DISPLAY=:99 cannot be opened: film and contact sheet" in done.stdout
     assert 'seed 3, "' in done.stdout and "success after" in done.stdout
     sheet = imageio.imread(tmp_path / "seed-3.png")
     assert sheet.shape == (view.ROWS * 320, view.COLUMNS * 640, 3) and sheet.std() > 10
     assert (tmp_path / "seed-3.mp4").stat().st_size > 10_000
+
+
+def test_no_display_is_told(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert view.no_window() == "no display"
 
 
 def test_the_sheet_reads_from_first_to_last():
@@ -35,6 +44,8 @@ def test_with_a_display_every_step_is_shown(monkeypatch):
     shown = []
     window = SimpleNamespace(sync=lambda: shown.append(1), is_running=lambda: False)
     monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(glfw, "init", lambda: 1)
+    monkeypatch.setattr(glfw, "terminate", lambda: None)
     monkeypatch.setattr(mujoco.viewer, "launch_passive", lambda model, data: window)
     monkeypatch.setattr(view.time, "sleep", lambda _: None)
     view.main(view.ViewConfig(act="nothing"))

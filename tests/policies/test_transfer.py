@@ -1,0 +1,65 @@
+"""The table of transfer: every cell its own world and folder, what the machine cannot draw a dash."""
+
+import pytest
+
+from policies import transfer
+from policies.transfer import TransferConfig
+from sim.errors import UserError
+from sim.randomize.ranges import RandomizeConfig
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list:
+    """The evaluations that a stub was asked for; Vulkan is there."""
+    configs = []
+
+    def evaluate(config) -> dict:
+        configs.append(config)
+        return {"success_rate": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+
+    monkeypatch.setattr(transfer, "evaluate", evaluate)
+    monkeypatch.setattr(transfer, "check_vulkan", lambda: None)
+    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: None)
+    return configs
+
+
+def test_every_cell_has_a_folder_of_its_own(asked, tmp_path, capsys):
+    """Two runs whose policies are in folders of one name, as RECAP writes them."""
+    named = ("runs/a/round_1/policy", "runs/b/round_1/policy")
+    transfer.main(TransferConfig(named, out=str(tmp_path), randomize=RandomizeConfig(servo_gain=(0.9, 1.1))))
+    assert len({config.out for config in asked}) == len(asked) == 8
+    assert [config.checkpoint for config in asked] == [named[0]] * 4 + [named[1]] * 4
+    assert asked[0].out == f"{tmp_path}/a-round_1-policy/opengl_trained"
+    assert [config.render.renderer for config in asked[:4]] == ["opengl", "filament"] * 2
+    for config, shifted in zip(asked, [False, False, True, True] * 2, strict=True):
+        assert config.randomize.servo_gain == ((0.5, 0.65) if shifted else (0.9, 1.1))
+        assert config.randomize.object_scale == RandomizeConfig().object_scale
+    assert "50.0%" in capsys.readouterr().out
+
+
+def test_a_checkpoint_alone_gives_the_folder_its_name():
+    assert TransferConfig(("runs/policy",)).folders == {"runs/policy": "policy"}
+
+
+def test_without_vulkan_its_cells_are_dashes(asked, monkeypatch, capsys):
+    def missing() -> None:
+        raise UserError("renderer=filament needs Vulkan: no libvulkan.so.1")
+
+    monkeypatch.setattr(transfer, "check_vulkan", missing)
+    transfer.main(TransferConfig())
+    said = capsys.readouterr().out
+    assert said.count("needs Vulkan") == 1 and "success of 200" in said
+    assert [config.render.renderer for config in asked] == ["opengl", "opengl"]
+
+
+def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch):
+    def load(root: str) -> None:
+        if root == "b":
+            raise UserError("b is no checkpoint")
+
+    monkeypatch.setattr(transfer.checkpoint, "load", load)
+    with pytest.raises(UserError, match="b is no checkpoint"):
+        transfer.main(TransferConfig(("a", "b")))
+    assert not asked
+    with pytest.raises(UserError, match=r"checkpoints=\[a,./a\]: expected each once, ./a is there twice"):
+        TransferConfig(("a", "./a"))
