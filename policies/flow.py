@@ -98,7 +98,7 @@ class FlowExpert(nn.Module):
         """
         x, step = noise, 1.0 / self.config.euler_steps
         guided = unconditional is not None and guidance != 1.0
-        read = self.read(torch.cat([context, unconditional])) if guided else self.read(context)
+        read = self.read(context if unconditional is None or not guided else torch.cat([context, unconditional]))
         for i in range(self.config.euler_steps):
             time = torch.full((len(read),), i * step)
             if guided:  # both in one pass: a small network's time is that of reading its weights
