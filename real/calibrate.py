@@ -7,7 +7,6 @@ the calibration board (out/board.png, printed with squares of 30 mm) flat on the
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from real.session import RobotConfig, open_robot
 from sim.config import run_program
 from sim.errors import UserError, nearest
 from sim.provenance import provenance
+from sim.telling import tell
 
 MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
@@ -54,7 +54,7 @@ class CalibrateConfig:
             raise UserError(f"motion_s={self.motion_s:g}: expected 20 to 1800 s")
 
 
-def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], str] = input) -> dict:
+def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:
     """The whole program; what calibration.json holds, nothing after a dry run."""
     mode = config.mode or DEFAULT_MODE[config.robot.kind]
     for part in config.what:
@@ -88,7 +88,7 @@ def _ask(ask: Callable[[str], str]) -> None:
     """Return once a person has let the arm move. UserError without a person."""
     try:
         ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end ")
-    except EOFError:
+    except (EOFError, OSError):  # OSError: a terminal that is gone
         raise UserError("mode=confirm asks a person, and there is no terminal; expected one, or mode=auto") from None
 
 
@@ -109,7 +109,6 @@ def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> 
 
 def main(config: CalibrateConfig) -> None:
     raise_priority()
-    sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for other Python
     Ending().install()
     calibrate(config)
 

@@ -37,6 +37,7 @@ from sim.robot import FR3
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
 from sim.teleop.page import LivePage
+from sim.telling import tell
 
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
@@ -87,7 +88,7 @@ class SeeingAgent(Agent, Protocol):
 def rollout(
     config: RolloutConfig,
     load_agent: Callable[[Path], SeeingAgent],
-    say: Say = print,
+    say: Say = tell,
     operator: Operator | None = None,
     ending: Ending | None = None,
 ) -> dict:
@@ -188,7 +189,6 @@ def _is_policy(config: Path) -> bool:
 
 def main(config: RolloutConfig) -> None:
     raise_priority()
-    sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for the policy's Python
     ending = Ending()
     ending.install()
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before
