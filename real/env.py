@@ -62,6 +62,7 @@ class RobotEnv:
         self._halted = None
         self._end_stream()
         self.driver.raise_fault()
+        self.guiding.release()  # what `_end_stream` could not: an arm that gives way is not fit to move
         self.driver.gripper.forget()
         self._task = self.bench.prepare(seed)
         self._bench_facts = self.bench.facts()  # now: when the episode is over it may not answer any more
