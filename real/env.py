@@ -15,7 +15,7 @@ from real.bench import Bench, Task
 from real.cameras.camera import Camera, Frame
 from real.clock import Ticker
 from real.driver import FairinoDriver
-from real.faults import RobotFault
+from real.faults import RobotFault, in_full
 from real.hand_guiding import HandGuiding
 from real.stream import ServoStream
 from sim.contract import POLICY_PERIOD_S, Feedback, Observation
@@ -112,19 +112,28 @@ class RobotEnv:
         return {
             **self._bench_facts,
             "robot/firmware": self.driver.firmware,
-            "robot/fault": str(self.fault or ""),
+            "robot/fault": in_full(self.fault) if self.fault else "",
             "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
         }
 
     def halt(self, why: str) -> None:
         """The arm stops at once, and the episode ends at its next period. From any thread."""
-        self._halted = RobotFault(why)
-        self.stream.halt(why)
+        self._halted = self.stream.halt(why)
 
     def rest(self) -> None:
         """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
         with contextlib.suppress(UserError):
             self._end_stream()
+
+    def unstopped(self) -> str:
+        """Come to rest, trying once more what was not acknowledged. Why the arm may still move; "" when it stands."""
+        self.rest()
+        self.stream.stop_again()
+        if self.guiding.active:
+            return "the arm may still give way to every hand: it did not answer that it holds; press the red button"
+        if self.stream.unstopped:
+            return f"the arm may still move: its last stop failed ({self.stream.unstopped}); press the red button"
+        return ""
 
     def close(self) -> None:
         """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""

@@ -6,7 +6,7 @@ from sim.errors import UserError
 
 
 class RobotFault(UserError):
-    """The controller refused or stopped. `code` as in wire.ERRORS, 0 where it gave none."""
+    """The controller refused or stopped. `code` as in state_frame.ERRORS, 0 where it gave none."""
 
     def __init__(self, what: str, code: int = 0):
         self.code = code
@@ -15,6 +15,11 @@ class RobotFault(UserError):
 
 class RobotSilent(UserError):
     """The controller, a camera or the bench does not answer."""
+
+
+def in_full(error: BaseException) -> str:
+    """The error and all that was noted beside it, in one line."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def fault_in(state: ControllerState) -> RobotFault | None:

@@ -18,7 +18,6 @@ from sim.guard.motion_guard import MotionGuard
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
-
 RELEASE_TRIES = 3  # as long as nothing answers
 
 

@@ -23,6 +23,7 @@ from real import outcomes
 from real.checks import parity_checks, refuse_unfit, report, robot_checks
 from real.ending import Ending
 from real.env import RobotEnv
+from real.faults import in_full
 from real.player import AskBefore, Player
 from real.priority import raise_priority
 from real.recording import robot_features
@@ -147,7 +148,7 @@ def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: Pl
     """
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
         result = player.play(seed, writer)
-        how = "success" if result.success else result.guard.latched or str(env.fault or "") or "not done"
+        how = "success" if result.success else result.guard.latched or (in_full(env.fault) if env.fault else "not done")
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault

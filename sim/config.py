@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: str | None) -> None:
-    """`main(config)` of a program; a UserError is one line on stderr, one more for each of its notes, and exit code 2."""
+    """`main(config)` of a program; a UserError is one line on stderr, one more for every note, and exit code 2."""
     arguments = sys.argv[1:]
     try:
         if {"-h", "--help"} & set(arguments):

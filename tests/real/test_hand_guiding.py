@@ -3,7 +3,6 @@
 import pytest
 from waiting import wait_for
 
-from real.driver import MANUAL
 from real.faults import RobotFault, RobotSilent
 from real.hand_guiding import HandGuiding
 from real.stream import ServoStream
@@ -62,7 +61,6 @@ def test_a_release_that_failed_is_tried_again_at_the_next_occasion(guiding, driv
 
 def test_no_episode_begins_on_an_arm_that_gives_way(running, monkeypatch):
     with running.env() as env:
-        env.driver.set_mode(MANUAL)
         env.guiding.begin()
         lose_answers(env.driver, monkeypatch, off=6)
         with pytest.raises(RobotSilent):
