@@ -7,6 +7,7 @@ the calibration board (out/board.png, printed with squares of 30 mm) flat on the
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +60,7 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
     mode = config.mode or DEFAULT_MODE[config.robot.kind]
     for part in config.what:
         PARTS[part].check()  # libraries that are missing are told before anything moves
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = _writable(Path(config.out))
     if "camera" in config.what:
         write_board(out / "board.png")
     with open_robot(config.robot, (config.height, config.width), say) as env:
@@ -72,8 +72,7 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
         refuse_unfit(checks)
         if mode == "confirm":
             _ask(ask)
-        env.driver.power_on(config.robot.speed_percent)
-        env.driver.gripper.activate()
+        env.driver.switch_on(config.robot.speed_percent)
         findings = Findings(out, config.seed, config.motion_s, say)
         with GuardedArm(env) as arm:
             for part in config.what:
@@ -82,6 +81,16 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
             findings.facts["guard"] = arm.changed
     findings.fit()
     return _write(out, config, findings, say)
+
+
+def _writable(out: Path) -> Path:
+    """`out` as a directory that takes files. UserError before anything moves when it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UserError(f"out={out}: no directory that can be written ({error.strerror}); name another") from error
+    return out
 
 
 def _ask(ask: Callable[[str], str]) -> None:

@@ -181,6 +181,11 @@ class FairinoDriver:
                 return
         self.check_ready()
 
+    def switch_on(self, speed_percent: int = 100) -> None:
+        """`power_on`, then the gripper where it is not active yet: it may travel its whole stroke."""
+        self.power_on(speed_percent)
+        self.gripper.activate(self.controller_state())
+
     def set_mode(self, mode: int) -> None:
         """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
         self._query.act("Mode", mode)

@@ -112,15 +112,13 @@ def rollout(
             say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        env.driver.power_on(config.robot.speed_percent)
-        env.driver.gripper.activate()
         about = provenance({"config": config, **facts})
         schema = robot_features(env.robot, agent.image_size)
         with (
             DatasetWriter(out, schema, FPS, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):
-            player = Player(env, agent, page, ending)
+            player = Player(env, agent, page, ending, lambda: env.driver.switch_on(config.robot.speed_percent))
             if operator is not None:
                 attend(player, operator, config, say)
             say(f"live view: {page.url}")
@@ -144,14 +142,17 @@ def attend(player: Player, operator: Operator, config: RolloutConfig, say: Say) 
 def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: Player, say: Say) -> None:
     """Play one episode per seed that is not recorded yet, each committed before the next begins.
 
-    A fault truncates its episode, which is kept, and is raised afterwards.
+    A fault truncates its episode, which is kept, and is raised afterwards. After a latched guard a person
+    has to confirm before hardware moves again: UserError when nobody is there any more.
     """
+    latched = ""
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
-        result = player.play(seed, writer)
+        result = player.play(seed, writer, latched)
         how = "success" if result.success else result.guard.latched or (in_full(env.fault) if env.fault else "not done")
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault
+        latched = result.guard.latched if config.robot.kind == "fr3" else ""
 
 
 def no_question(text: str) -> None:

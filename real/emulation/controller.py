@@ -44,7 +44,7 @@ class Controller:
         self.robot_mode, self.enabled, self.in_servo = 1, False, False
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
-        self.gripper_active = self.dragged = False
+        self.gripper_active, self.dragged = 0, False
         self.servo_calls = 0
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
@@ -89,7 +89,7 @@ class Controller:
                     self.collide()
 
     def readings(self) -> dict:
-        """The state as both state ports tell it; names of `wire.FRAME` and of CNDE where that has more."""
+        """The state as both state ports tell it; names of `state_frame.FRAME` and of CNDE where that has more."""
         with self.lock:
             state, moving = self.twin.state(), self.gripper_moving()
             # Short numbers: the vendor's SDK compares the whole byte sum with 16 bits, and loses a
@@ -227,7 +227,7 @@ class Controller:
 
     def activate_gripper(self, index: int, action: int) -> int:
         """action 0 resets, 1 activates."""
-        self.gripper_active = action == 1
+        self.gripper_active = (action == 1) << index  # a bit a gripper
         return OK
 
     def move_gripper(self, percent: int, speed_percent: int) -> int:
@@ -281,7 +281,7 @@ class Controller:
             self._stop()
             self.enabled, self.robot_mode = False, 1
             self.main_code = self.sub_code = 0
-            self.collided = self.gripper_active = False
+            self.collided, self.gripper_active = False, 0
 
     def place(self, seed: int) -> None:
         """The bench is set up anew and the arm stands at its start pose. RuntimeError in servo mode."""
