@@ -53,8 +53,8 @@ def test_encode_gives_the_same_bytes(size):
     values = {
         "program_state": 1, "robot_state": 2, "main_code": 29, "sub_code": 3, "robot_mode": 1,
         "joint_deg": JOINTS, "joint_deg_s": (1, 2, 3, 4, 5, 6), "emergency_stop": 1, "motion_done": 1,
-        "collision": 1, "safety_stop_1": 1, "gripper_fault": 300, "gripper_active": 2, "gripper_position": 42, "enabled": 1,
-        "servo_target_deg": (6, 5, 4, 3, 2, 1), "servo_count": 1234,
+        "collision": 1, "safety_stop_1": 1, "gripper_fault": 300, "gripper_active": 2, "gripper_position": 42,
+        "enabled": 1, "servo_target_deg": (6, 5, 4, 3, 2, 1), "servo_count": 1234,
     }  # fmt: skip
     assert state_frame.encode(values, count=7, size=size) == by_hand(size)
 
