@@ -15,6 +15,7 @@ from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDrive
 from real.emulation.launch import EmulatorProcess
 from real.env import RobotEnv
 from real.faults import RobotFault
+from real.lines import check_ports
 from sim.errors import UserError, nearest
 from sim.guard.workspace import Workspace
 from sim.robot import FR3
@@ -54,6 +55,7 @@ class RobotConfig:
         for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
             if value not in choices:
                 raise UserError(nearest(str(value), choices, name))
+        check_ports(self, where="robot.")
 
 
 def ask_at_terminal(text: str) -> None:
