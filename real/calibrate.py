@@ -7,7 +7,7 @@ the calibration board (out/board.png, printed with squares of 30 mm) flat on the
 """
 
 import json
-import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from real.session import RobotConfig, open_robot
 from sim.config import run_program
 from sim.errors import UserError, nearest
 from sim.provenance import provenance
+from sim.telling import tell
 
 MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
@@ -53,13 +54,12 @@ class CalibrateConfig:
             raise UserError(f"motion_s={self.motion_s:g}: expected 20 to 1800 s")
 
 
-def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], str] = input) -> dict:
+def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:
     """The whole program; what calibration.json holds, nothing after a dry run."""
     mode = config.mode or DEFAULT_MODE[config.robot.kind]
     for part in config.what:
         PARTS[part].check()  # libraries that are missing are told before anything moves
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = _writable(Path(config.out))
     if "camera" in config.what:
         write_board(out / "board.png")
     with open_robot(config.robot, (config.height, config.width), say) as env:
@@ -71,8 +71,7 @@ def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], st
         refuse_unfit(checks)
         if mode == "confirm":
             _ask(ask)
-        env.driver.power_on(config.robot.speed_percent)
-        env.driver.gripper.activate()
+        env.driver.switch_on(config.robot.speed_percent)
         findings = Findings(out, config.seed, config.motion_s, say)
         with env.mover() as arm:
             for part in config.what:
@@ -83,11 +82,21 @@ def calibrate(config: CalibrateConfig, say: Say = print, ask: Callable[[str], st
     return _write(out, config, findings, say)
 
 
+def _writable(out: Path) -> Path:
+    """`out` as a directory that takes files. UserError before anything moves when it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UserError(f"out={out}: no directory that can be written ({error.strerror}); name another") from error
+    return out
+
+
 def _ask(ask: Callable[[str], str]) -> None:
     """Return once a person has let the arm move. UserError without a person."""
     try:
         ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end ")
-    except EOFError:
+    except (EOFError, OSError):  # OSError: a terminal that is gone
         raise UserError("mode=confirm asks a person, and there is no terminal; expected one, or mode=auto") from None
 
 
@@ -108,7 +117,6 @@ def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> 
 
 def main(config: CalibrateConfig) -> None:
     raise_priority()
-    sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for other Python
     Ending().install()
     calibrate(config)
 

@@ -6,7 +6,6 @@ controller holds the last ServoJ target when the stream stops and has no watchdo
 streams must also stop (stream.py and watchdog.py do).
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -182,6 +181,11 @@ class FairinoDriver:
                 return
         self.check_ready()
 
+    def switch_on(self, speed_percent: int = 100) -> None:
+        """`power_on`, then the gripper where it is not active yet: it may travel its whole stroke."""
+        self.power_on(speed_percent)
+        self.gripper.activate(self.controller_state())
+
     def set_mode(self, mode: int) -> None:
         """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
         self._query.act("Mode", mode)
@@ -223,8 +227,8 @@ class FairinoDriver:
             with self._sending:
                 self._refuse_unsafe(present)
                 self.servo_link.begin(_degrees(present))
-        except UserError:
-            self._try_stop()
+        except UserError as error:
+            self._try_stop(error)
             raise
         return present
 
@@ -285,9 +289,11 @@ class FairinoDriver:
                 self.stop_sent_s = self.stop_sent_s or self._halt.sent_s
         return silent
 
-    def _try_stop(self) -> None:
-        with contextlib.suppress(UserError):  # the first error is the one to tell
+    def _try_stop(self, reason: UserError) -> None:
+        try:
             self.stop()
+        except UserError as error:  # the first error is the one to raise
+            reason.add_note(f"and the stop itself failed: {error}")
 
     @property
     def slowest_call_s(self) -> float:

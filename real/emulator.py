@@ -31,7 +31,7 @@ from real.emulation.rpc_server import RpcServer
 from real.emulation.state_server import CndeClient, StateClient, StateServer
 from real.emulation.twin import Twin
 from real.emulation.udp_server import UdpServer
-from real.lines import LineServer
+from real.lines import LineServer, check_ports
 from real.priority import raise_priority
 from real.wire import cnde
 from real.wire.state_frame import frame_bytes
@@ -66,6 +66,9 @@ class EmulatorConfig:
     board: bool = False  # a calibration board lies on the table
     seed: int = 0
     end_with_stdin: bool = False  # end when standard input closes, that is, with the parent process
+
+    def __post_init__(self) -> None:
+        check_ports(self)
 
 
 class Emulator:

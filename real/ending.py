@@ -1,4 +1,5 @@
-"""How a run ends before its time: by a signal or the operator's stop key, never in the middle of a motion.
+"""How a run ends before its time: by a signal (also that of a lost session) or the operator's stop key, never in the
+middle of a motion.
 
 The first asks: the arm stops at once, the episode is recorded, then the program ends. A second signal
 interrupts at once; what is left to do is bringing the arm to rest, and closing files.
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from sim.errors import UserError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
@@ -23,6 +24,8 @@ class Ending:
     def install(self) -> None:
         """Take the signals over, for the main thread's program."""
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup: the session may go, the run stays
             signal.signal(number, self._on_signal)
 
     def ask(self, why: str) -> None:

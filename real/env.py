@@ -15,7 +15,7 @@ from real.bench import Bench, Task
 from real.cameras.camera import Camera, Frame
 from real.clock import Ticker
 from real.driver import FairinoDriver
-from real.faults import RobotFault
+from real.faults import RobotFault, in_full
 from real.hand_guiding import HandGuiding
 from real.moving import GuardedArm
 from real.stream import ServoStream
@@ -59,6 +59,7 @@ class RobotEnv:
         self._halted = None
         self._end_stream()
         self.driver.raise_fault()
+        self.guiding.release()  # what `_end_stream` could not: an arm that gives way is not fit to move
         self.driver.gripper.forget()
         self._task = self.bench.prepare(seed)
         self._bench_facts = self.bench.facts()  # now: when the episode is over it may not answer any more
@@ -107,14 +108,13 @@ class RobotEnv:
         return {
             **self._bench_facts,
             "robot/firmware": self.driver.firmware,
-            "robot/fault": str(self.fault or ""),
+            "robot/fault": in_full(self.fault) if self.fault else "",
             "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
         }
 
     def halt(self, why: str) -> None:
         """The arm stops at once, and the episode ends at its next period. From any thread."""
-        self._halted = RobotFault(why)
-        self.stream.halt(why)
+        self._halted = self.stream.halt(why)
 
     def mover(self) -> GuardedArm:
         """What moves the arm where no policy does, through a motion guard of its own."""
@@ -124,6 +124,16 @@ class RobotEnv:
         """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
         with contextlib.suppress(UserError):
             self._end_stream()
+
+    def unstopped(self) -> str:
+        """Come to rest, trying once more what was not acknowledged. Why the arm may still move; "" when it stands."""
+        self.rest()
+        self.stream.stop_again()
+        if self.guiding.active:
+            return "the arm may still give way to every hand: it did not answer that it holds; press the red button"
+        if self.stream.unstopped:
+            return f"the arm may still move: its last stop failed ({self.stream.unstopped}); press the red button"
+        return ""
 
     def close(self) -> None:
         """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""

@@ -6,7 +6,7 @@ from sim.errors import UserError
 
 
 class RobotFault(UserError):
-    """The controller refused or stopped. `code`: what a call returned, as in wire.ERRORS, 0 where it gave none."""
+    """The controller refused or stopped. `code`: what a call returned (state_frame.ERRORS), 0 for none."""
 
     def __init__(self, what: str, code: int = 0):
         self.code = code
@@ -20,6 +20,11 @@ class RobotSilent(UserError):
 # (main, sub) of the state, another numbering than the return codes of `meaning`. The one pair seen on hardware; the
 # others the web page explains.
 FAULTS = {(1, 22): "a joint at its soft limit; jog it inside in manual mode"}
+
+
+def in_full(error: BaseException) -> str:
+    """The error and all that was noted beside it, in one line."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def fault_in(state: ControllerState) -> RobotFault | None:

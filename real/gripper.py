@@ -6,6 +6,7 @@ The latest target wins; what was asked in between is never sent.
 import threading
 
 from real.faults import RobotFault, RobotSilent
+from real.wire.controller_state import ControllerState
 from real.wire.rpc import RpcLink
 from sim.errors import UserError
 
@@ -37,8 +38,13 @@ class GripperWorker:
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
         self._thread.start()
 
-    def activate(self) -> None:
-        """ActGripper. Some grippers travel their whole stroke on it: only with free fingers."""
+    def activate(self, state: ControllerState | None = None) -> None:
+        """ActGripper, unless `state` says that it is active already.
+
+        Some grippers travel their whole stroke on it: only with free fingers, and after the person was asked.
+        """
+        if state is not None and state.gripper_active >> self._index & 1:
+            return
         self._link.act("ActGripper", self._index, ACTIVATE)
 
     def move(self, opening: float) -> None:

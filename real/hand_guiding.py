@@ -10,6 +10,7 @@ import contextlib
 import numpy as np
 
 from real.driver import AUTOMATIC, MANUAL, FairinoDriver
+from real.faults import RobotSilent
 from real.stream import ServoStream
 from sim.contract import Observation
 from sim.errors import UserError
@@ -17,20 +18,31 @@ from sim.guard.motion_guard import MotionGuard
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
+RELEASE_TRIES = 3  # as long as nothing answers
+
 
 class HandGuiding:
-    """Whether a person holds the arm of one driver now, and the way there and back."""
+    """Whether a person holds the arm of one driver now, and the way there and back.
+
+    `active` from before the arm is told to give way until it has answered that it holds again.
+    """
 
     def __init__(self, driver: FairinoDriver, stream: ServoStream):
         self._driver, self._stream = driver, stream
         self.active = False
 
     def begin(self) -> None:
-        """The arm gives way. RobotFault or RobotSilent when the controller refuses; it then holds."""
+        """The arm gives way. RobotFault or RobotSilent when the controller refuses or does not answer; it is then told
+        to hold, and `active` says whether it answered that.
+        """
         self._stream.stop()
         self._driver.set_mode(MANUAL)
-        self._driver.drag_teach(on=True)
-        self.active = True
+        self.active = True  # the answer alone may be lost
+        try:
+            self._driver.drag_teach(on=True)
+        except UserError:
+            self.let_go()
+            raise
 
     def end(self) -> None:
         """The arm holds, and is streamed again where it is."""
@@ -40,10 +52,16 @@ class HandGuiding:
         self._stream.start()
 
     def release(self) -> None:
-        """The arm holds; nothing else."""
-        if self.active:
-            self.active = False
-            self._driver.drag_teach(on=False)
+        """The arm holds; nothing else. RobotFault or RobotSilent, and still active, when it did not answer so."""
+        for left in reversed(range(RELEASE_TRIES if self.active else 0)):
+            try:
+                self._driver.drag_teach(on=False)
+            except RobotSilent:
+                if not left:
+                    raise
+            else:
+                self.active = False
+                return
 
     def let_go(self) -> None:
         """As `release`, whatever the controller answers."""

@@ -16,8 +16,15 @@ from typing import cast
 from real.faults import RobotSilent
 from sim.errors import UserError
 
-MAX_LINE_BYTES = 1 << 16
+MAX_LINE_BYTES, MAX_PORT = 1 << 16, 65535
 Answer = dict | tuple[dict, bytes]
+
+
+def check_ports(config: object, *, where: str = "") -> None:
+    """UserError for a field of `config` named ..._port that no machine has; 0 stands for a free or absent one."""
+    for name, value in vars(config).items():
+        if name.endswith("_port") and not 0 <= value <= MAX_PORT:
+            raise UserError(f"{where}{name}={value}: expected 0 to {MAX_PORT}")
 
 
 class LineServer(ThreadingTCPServer):

@@ -27,13 +27,15 @@ POLICY, CORRECTION = "policy", "correction"  # the fact "source", as RECAP's poo
 class Player:
     """One robot, one agent, one page, and an operator where there is one.
 
-    ask: called with the seed before every episode; returns when the arm may move.
+    ask: called with seed and `latched` (see `play`) before every episode; returns when the arm may move.
+    switch_on: called once, when the first episode may move the arm.
     """
 
-    def __init__(self, env: RobotEnv, agent: Agent, page: LivePage, ending: Ending):
+    def __init__(self, env: RobotEnv, agent: Agent, page: LivePage, ending: Ending, switch_on: Callable[[], None]):
         self.guard = MotionGuard(env.robot, env.clearance)
-        self.ask: Callable[[int], None] = lambda seed: None
-        self._robot, self._ending = env, ending
+        self.ask: Callable[[int, str], None] = lambda seed, latched: None
+        self._robot, self._ending, self._switch_on = env, ending, switch_on
+        self._on = False
         self._env: Env = env
         self._agent: Agent = agent
         self._handover: HandoverAgent | None = None
@@ -48,10 +50,16 @@ class Player:
         self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
         self._env = AttendedEnv(env, operator)
 
-    def play(self, seed: int, writer: DatasetWriter) -> EpisodeResult:
-        """One episode, committed when this returns and, as far as it went, when this raises."""
+    def play(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
+        """One episode, committed when this returns and, as far as it went, when this raises.
+
+        latched: why the motion guard stopped the arm before, where a person must confirm that; else "".
+        """
         self._robot.rest()  # nothing is streamed while hands lay out
-        self.ask(seed)
+        self.ask(seed, latched)
+        if not self._on:
+            self._switch_on()
+            self._on = True
         recorder = RobotRecorder(self._robot)
         seen = Together(recorder, self._page)
         with self._ending.deferred(self._robot.halt):
@@ -82,11 +90,16 @@ class AskBefore:
         self._operator, self._say, self._confirms = operator, say, confirms
         self._what = f"lay out for {instruction!r}; " if instruction else ""
 
-    def __call__(self, seed: int) -> None:
-        """Return when the arm may move. KeyboardInterrupt when the operator presses stop instead."""
-        how = "Enter" if self._confirms else f"by itself in {LAY_OUT_S:g} s"
-        self._say(f"episode {seed}: {self._what}hands clear, red button in reach? [{how}; x stops]")
-        if self._confirms:
+    def __call__(self, seed: int, latched: str = "") -> None:
+        """Return when the arm may move; after a `latched` guard only Enter will do.
+
+        KeyboardInterrupt when the operator presses stop instead; UserError when Enter is due and nobody is there.
+        """
+        confirms = self._confirms or bool(latched)
+        how = "Enter" if confirms else f"by itself in {LAY_OUT_S:g} s"
+        guard = f"the motion guard stopped the arm ({latched}), look why; " if latched else ""
+        self._say(f"episode {seed}: {guard}{self._what}hands clear, red button in reach? [{how}; x stops]")
+        if confirms:
             self._operator.confirm()
             return
         ends_s = time.monotonic() + LAY_OUT_S

@@ -23,6 +23,7 @@ from real import outcomes
 from real.checks import parity_checks, refuse_unfit, report, robot_checks
 from real.ending import Ending
 from real.env import RobotEnv
+from real.faults import in_full
 from real.player import AskBefore, Player
 from real.priority import raise_priority
 from real.recording import robot_features
@@ -37,6 +38,7 @@ from sim.robot import FR3
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
 from sim.teleop.page import LivePage
+from sim.telling import tell
 
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
@@ -87,7 +89,7 @@ class SeeingAgent(Agent, Protocol):
 def rollout(
     config: RolloutConfig,
     load_agent: Callable[[Path], SeeingAgent],
-    say: Say = print,
+    say: Say = tell,
     operator: Operator | None = None,
     ending: Ending | None = None,
 ) -> dict:
@@ -110,15 +112,13 @@ def rollout(
             say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        env.driver.power_on(config.robot.speed_percent)
-        env.driver.gripper.activate()
         about = provenance({"config": config, **facts})
         schema = robot_features(env.robot, agent.image_size)
         with (
             DatasetWriter(out, schema, FPS, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):
-            player = Player(env, agent, page, ending)
+            player = Player(env, agent, page, ending, lambda: env.driver.switch_on(config.robot.speed_percent))
             if operator is not None:
                 attend(player, operator, config, say)
             say(f"live view: {page.url}")
@@ -142,14 +142,17 @@ def attend(player: Player, operator: Operator, config: RolloutConfig, say: Say) 
 def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: Player, say: Say) -> None:
     """Play one episode per seed that is not recorded yet, each committed before the next begins.
 
-    A fault truncates its episode, which is kept, and is raised afterwards.
+    A fault truncates its episode, which is kept, and is raised afterwards. After a latched guard a person
+    has to confirm before hardware moves again: UserError when nobody is there any more.
     """
+    latched = ""
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
-        result = player.play(seed, writer)
-        how = "success" if result.success else result.guard.latched or str(env.fault or "") or "not done"
+        result = player.play(seed, writer, latched)
+        how = "success" if result.success else result.guard.latched or (in_full(env.fault) if env.fault else "not done")
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault
+        latched = result.guard.latched if config.robot.kind == "fr3" else ""
 
 
 def no_question(text: str) -> None:
@@ -188,7 +191,6 @@ def _is_policy(config: Path) -> bool:
 
 def main(config: RolloutConfig) -> None:
     raise_priority()
-    sys.setswitchinterval(0.0005)  # the servo thread must not wait 5 ms for the policy's Python
     ending = Ending()
     ending.install()
     from policies.agent import load_agent  # torch takes seconds; a wrong option is told before

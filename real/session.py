@@ -14,6 +14,8 @@ from real.cameras.usb import UvcCamera
 from real.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
 from real.emulation.launch import EmulatorProcess
 from real.env import RobotEnv
+from real.faults import RobotFault
+from real.lines import check_ports
 from sim.errors import UserError, nearest
 from sim.guard.workspace import Workspace
 from sim.robot import FR3
@@ -55,6 +57,7 @@ class RobotConfig:
                 raise UserError(nearest(str(value), choices, name))
         if not 1 <= self.speed_percent <= 100:
             raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
+        check_ports(self, where="robot.")
 
 
 def ask_at_terminal(text: str) -> None:
@@ -74,7 +77,8 @@ def open_robot(
     """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
-    RobotSilent or RobotFault when robot or camera does not answer; whatever was opened is closed.
+    RobotSilent or RobotFault when robot or camera does not answer, or the arm at the end does not acknowledge its stop;
+    whatever was opened is closed.
     """
     from sim.guard.clearance import Clearance  # MuJoCo, only where an arm is to move
 
@@ -104,7 +108,25 @@ def open_robot(
         else:
             cameras = _cameras(config, image_size)
             bench = OperatorBench(config.instruction or "", config.time_limit_s, ask)
-        yield opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
+        env = opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
+        with told_unless_stopped(env):
+            yield env
+
+
+@contextlib.contextmanager
+def told_unless_stopped(env: RobotEnv) -> Iterator[None]:
+    """At the end of the block the arm is at rest, or what ends the block says that it may not be.
+
+    RobotFault after an end without an error, a note beside any other error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if why := env.unstopped():
+            error.add_note(why)
+        raise
+    if why := env.unstopped():
+        raise RobotFault(why)
 
 
 def _why_start(config: RobotConfig) -> str:

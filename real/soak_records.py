@@ -96,7 +96,7 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
     env = _BreakingEnv(_ready(host, ports), cameras, bench)
     with env:
         env.cause = lambda: bench.cause(kind)
-        Player(env, _Sway(), page, Ending()).play(seed, writer)
+        Player(env, _Sway(), page, Ending(), switch_on=lambda: None).play(seed, writer)  # it is on
         bench.cause("end")  # before the arm is let go of
         return env.played
 

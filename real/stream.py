@@ -14,6 +14,7 @@ from real.driver import FairinoDriver
 from real.faults import RobotFault, RobotSilent
 from real.watchdog import Watchdog
 from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.errors import UserError
 from sim.servo import Servo
 
 SILENT_POLICY_S = 2 * POLICY_PERIOD_S
@@ -22,7 +23,10 @@ STILL_RAD_S = 1e-6
 
 
 class ServoStream:
-    """Streams to one driver from `start` to `stop`. `error` says why it ended by itself."""
+    """Streams to one driver from `start` to `stop`. `error` says why it ended by itself.
+
+    unstopped: why the last stop was not acknowledged, so that the arm may still be in servo mode; "" once it was.
+    """
 
     def __init__(self, driver: FairinoDriver):
         self._driver = driver
@@ -32,6 +36,7 @@ class ServoStream:
         self._ending = threading.Event()
         self.watchdog = Watchdog(driver)
         self.error: Exception | None = None
+        self.unstopped = ""
         # A stop that is due ends the wait for the next tick.
         self.ticker = Ticker(SERVO_PERIOD_S, sleep=self.watchdog.tripped.wait)
         self.sent = 0
@@ -50,7 +55,7 @@ class ServoStream:
     def start(self) -> None:
         """Enter servo mode where the arm is and begin to hold that position."""
         self._servo.reset(self._driver.start_servo())
-        self.error = None
+        self.error, self.unstopped = None, "the servo thread has not ended"
         self._ending.clear()
         self._target_at_s = time.monotonic()
         self.watchdog.arm()
@@ -73,9 +78,20 @@ class ServoStream:
         self._thread.join(COME_TO_REST_S + 5.0)
         self._thread = None
 
-    def halt(self, why: str) -> None:
-        """StopMotion now, from any thread; `error` then says why. For an operator's stop key."""
-        self.watchdog.trip(RobotFault(why))
+    def stop_again(self) -> None:
+        """After `stop`: once more what was not acknowledged; `unstopped` says how that ended."""
+        if self.unstopped:
+            try:
+                self._driver.stop()
+                self.unstopped = ""
+            except UserError as error:
+                self.unstopped = str(error)
+
+    def halt(self, why: str) -> RobotFault:
+        """StopMotion now, from any thread; `error` then is what is returned. For an operator's stop key."""
+        reason = RobotFault(why)
+        self.watchdog.trip(reason)
+        return reason
 
     def _run(self) -> None:
         try:
@@ -122,9 +138,10 @@ class ServoStream:
         """Ends the watch; what the watchdog stopped is not stopped twice, and its reason came first."""
         self.watchdog.disarm()
         if self.watchdog.reason is not None:
-            self.error = self.watchdog.reason
+            self.error, self.unstopped = self.watchdog.reason, self.watchdog.unstopped
             return
         try:
             self._driver.stop()
+            self.unstopped = ""
         except (RobotFault, RobotSilent) as error:
-            self.error = error
+            self.error, self.unstopped = error, str(error)

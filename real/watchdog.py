@@ -18,7 +18,10 @@ END_S = 5.0
 
 
 class Watchdog:
-    """Guards one driver from `arm` to `disarm`. After it has stopped the arm, `reason` says why."""
+    """Guards one driver from `arm` to `disarm`. After it has stopped the arm, `reason` says why.
+
+    unstopped: why the stop was not acknowledged (yet), "" once it was.
+    """
 
     def __init__(self, driver: FairinoDriver):
         self._driver = driver
@@ -26,11 +29,12 @@ class Watchdog:
         self._lock = threading.Lock()
         self.tripped = threading.Event()
         self.reason: Exception | None = None
+        self.unstopped = ""
         self.due_s = 0.0  # when the stop became due, monotonic; for a fault, when its frame arrived
 
     def arm(self) -> None:
         """Begin to watch; the servo thread must `beat` from now on."""
-        self.reason = None
+        self.reason, self.unstopped = None, "no answer to it yet"
         self.tripped.clear()
         self.beat()
         self._driver.states.on_state = self._on_state
@@ -65,7 +69,9 @@ class Watchdog:
         if self.reason is not None:
             try:
                 self._driver.stop()
+                self.unstopped = ""
             except UserError as error:
+                self.unstopped = str(error)
                 self.reason.add_note(f"and the stop itself failed: {error}")
 
     def _check(self) -> None:

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -20,13 +20,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import UserError, nearest
+from sim.telling import tell
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 T = TypeVar("T")
 
 
 def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: str | None) -> None:
-    """`main(config)` of a program; a UserError is one line on stderr and exit code 2."""
+    """`main(config)` of a program; a UserError is one line on stderr, one more for every note, and exit code 2."""
     arguments = sys.argv[1:]
     try:
         if {"-h", "--help"} & set(arguments):
@@ -34,11 +35,15 @@ def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: st
             return
         main(load(program, schema, arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(130)
+        _end(f"error: {error}", error, 2)
+    except KeyboardInterrupt as interrupt:
+        _end("interrupted; what was finished is kept", interrupt, 130)
+
+
+def _end(line: str, error: BaseException, code: int) -> NoReturn:
+    for text in (line, *getattr(error, "__notes__", ())):
+        tell(text, sys.stderr)
+    sys.exit(code)
 
 
 def _options(program: str) -> str:

@@ -26,7 +26,8 @@ PARTS_OF = {  # what the values of a list belong to; those of others are counted
     "wrist_pos_m": XYZ, "wrist_tilt_rad": XYZ,
     "light_tint": RED_GREEN_BLUE, "table_rgb": RED_GREEN_BLUE, "backdrop_rgb": RED_GREEN_BLUE,
     "white_balance": [f"{camera} {colour}" for camera in FR3.cameras for colour in ("red", "blue")],
-    **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality", "camera_skew_s"), FR3.cameras),
+    **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality"), FR3.cameras),
+    "camera_skew_s": FR3.cameras,
     "fill_xy_m": [f"{light} {axis}" for light in LIGHTS[1:] for axis in "xy"],
     **dict.fromkeys(("joint_damping", "joint_friction_nm", "encoder_bias_rad"), FR3.joint_names),
 }  # fmt: skip

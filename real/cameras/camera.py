@@ -58,7 +58,8 @@ class EmulatorCamera:
 class GrabbedCamera:
     """A camera read in a thread of its own, so that `latest` is fresh and never waits for a picture.
 
-    grab: blocks for the next picture at most RETRY_S or a few periods; None when none came.
+    grab: blocks for the next picture at most RETRY_S or a few periods; None when none came. release: called by that
+    thread at its end, so never while a `grab` still blocks.
     """
 
     def __init__(self, name: str, grab: Callable[[], Frame | None], release: Callable[[], None]):
@@ -80,18 +81,24 @@ class GrabbedCamera:
         return frame
 
     def close(self) -> None:
+        """End; waits SILENCE_S at most, a device that blocks longer is released when it does not any more."""
         self._ending.set()
         self._thread.join(SILENCE_S)
-        self._release()
 
     def _run(self) -> None:
-        while not self._ending.is_set():
-            frame = self._grab()
-            if frame is None:
-                self._ending.wait(RETRY_S)
-                continue
-            self._frame = frame
-            self._arrived.set()
+        try:
+            while not self._ending.is_set():
+                self._take()
+        finally:
+            self._release()
+
+    def _take(self) -> None:
+        frame = self._grab()
+        if frame is None:
+            self._ending.wait(RETRY_S)
+            return
+        self._frame = frame
+        self._arrived.set()
 
 
 def taken_s(stamp_s: float, now_s: float) -> float:

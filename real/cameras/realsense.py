@@ -31,7 +31,11 @@ class RealsenseCamera(GrabbedCamera):
             profile = self._pipeline.start(wanted)
         except RuntimeError as error:
             raise RobotSilent(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
-        self._fix_light(profile.get_device().first_color_sensor(), exposure)
+        try:
+            self._fix_light(profile.get_device().first_color_sensor(), exposure)
+        except RuntimeError as error:
+            self._pipeline.stop()
+            raise UserError(f"camera {name} does not let its light be fixed ({error}); try another exposure") from error
         super().__init__(name, self._read, self._pipeline.stop)
 
     def _fix_light(self, sensor, exposure: float | None) -> None:

@@ -47,6 +47,13 @@ class Planned:
     amount: float | None = None
     for_s: float = ALWAYS
 
+    def __post_init__(self) -> None:
+        for name in ("at_s", "amount", "for_s"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number and not (name == "amount" and value is None):
+                raise TypeError(f"{name}={value!r}, expected a number")
+
 
 def read_script(path: Path) -> list[Planned]:
     """The accidents of a script in the order of their time. UserError names the line that is wrong."""

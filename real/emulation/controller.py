@@ -46,7 +46,7 @@ class Controller:
         self.robot_mode, self.enabled, self.in_servo = 1, False, False
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
-        self.gripper_active = self.dragged = False
+        self.gripper_active, self.dragged = 0, False
         self.gripper_fault = 0  # as the gripper itself reports
         self.servo_calls = 0
         self.speed_percent = 100
@@ -92,7 +92,7 @@ class Controller:
                     self.collide()
 
     def readings(self) -> dict:
-        """The state as both state ports tell it; names of `wire.FRAME` and of CNDE where that has more."""
+        """The state as both state ports tell it; names of `state_frame.FRAME` and of CNDE where that has more."""
         with self.lock:
             state, moving = self.twin.state(), self.gripper_moving()
             # Short numbers: the vendor's SDK compares the whole byte sum with 16 bits, and loses a
@@ -231,7 +231,7 @@ class Controller:
 
     def activate_gripper(self, index: int, action: int) -> int:
         """action 0 resets, 1 activates."""
-        self.gripper_active = action == 1
+        self.gripper_active = (action == 1) << index  # a bit a gripper
         return OK
 
     def move_gripper(self, percent: int, speed_percent: int) -> int:
@@ -285,7 +285,7 @@ class Controller:
             self._stop()
             self.enabled, self.robot_mode = False, 1
             self.main_code = self.sub_code = 0
-            self.collided = self.gripper_active = False
+            self.collided, self.gripper_active = False, 0
 
     def place(self, seed: int) -> None:
         """The bench is set up anew and the arm stands at its start pose. RuntimeError in servo mode."""

@@ -153,7 +153,7 @@ def gripper(recording: Recording, expected: Expected) -> Iterator[Finding]:
     elif action.max() > OPEN_READS and open_reads < OPEN_READS:
         yield Finding(
             "gripper", reading, f"the gripper commanded open is measured {open_reads:.2f} open",
-            "its stroke is another than the simulator's: python -m real.calibrate what=gripper",
+            "its stroke is another than the simulator's: " 'python -m real.calibrate "what=[gripper]"',
         )  # fmt: skip
     else:
         yield Finding("gripper", reading)
@@ -219,7 +219,7 @@ def _repeated(images: np.ndarray) -> np.ndarray:
 def delays(recording: Recording, expected: Expected) -> Iterator[Finding]:
     """The joints come after their command, and the pictures after the joints, as late as the policy learned."""
     period_ms = 1e3 / recording.fps
-    mend = "measure it (python -m real.calibrate what=delays) and train with it (randomize.action_delay_s)"
+    mend = 'measure it (python -m real.calibrate "what=[delays]") and train with it (randomize.action_delay_s)'
     yield from _late("action to motion", median_lag(recording.takes), expected.lags, LATE_PERIODS, period_ms, mend)
     mend = "give pictures and joints of the same moment: stamp both, pair by stamp (real.env does)"
     for camera, lags in expected.picture_lags.items():

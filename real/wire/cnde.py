@@ -3,7 +3,7 @@
 Frame, little endian: u16 0x5A5A, u8 count, u8 type, u16 length, data, u16 0xA5A5; no checksum. The
 client names the fields it wants and the period, the controller acknowledges and, once started,
 sends them packed in that order. Names, types and order as in the vendor's Python SDK 2.2.6; our
-names beside them are those of `wire.FRAME`, so that one reader serves both protocols.
+names beside them are those of `state_frame.FRAME`, so that one reader serves both protocols.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ DEFAULT_RECIPE = tuple(name for name, _, _ in _FIELDS[:76])
 RECIPE = (
     "robot_mode", "main_code", "sub_code", "actual_joint_pos", "actual_joint_vel", "rbt_enable_state",
     "emergency_stop", "safety_stop0_state", "safety_stop1_state", "collision_state", "gripper_position",
-    "gripper_fault", "motion_done", "servoJ_cmd_num", "robot_time",
+    "gripper_fault", "gripper_active", "motion_done", "servoJ_cmd_num", "robot_time",
 )  # fmt: skip
 
 

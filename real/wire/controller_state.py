@@ -24,6 +24,7 @@ class ControllerState:
     motion_done: bool
     servo_count: int | None = None  # ServoJ calls taken so far; None where the frame does not tell
     stamp_s: float = 0.0
+    gripper_active: int = 0  # bit n: the gripper of index n is active
 
     @property
     def faulted(self) -> bool:
@@ -36,7 +37,7 @@ class ControllerState:
 
 
 def state_of(values: Mapping | np.void, stamp_s: float, servo_count: int | None) -> ControllerState:
-    """The state in a decoded frame whose fields are named as in `wire.FRAME`."""
+    """The state in a decoded frame whose fields are named as in `state_frame.FRAME`."""
     return ControllerState(
         joint_deg=values["joint_deg"].copy(),
         joint_deg_s=values["joint_deg_s"].copy(),
@@ -49,6 +50,7 @@ def state_of(values: Mapping | np.void, stamp_s: float, servo_count: int | None)
         collision=bool(values["collision"]),
         gripper_percent=int(values["gripper_position"]),
         gripper_fault=int(values["gripper_fault"]),
+        gripper_active=int(values["gripper_active"]),
         motion_done=bool(values["motion_done"]),
         servo_count=servo_count,
         stamp_s=stamp_s,

@@ -5,14 +5,46 @@ The vendor's SDK loops for ever on a dead socket; this does not. Never introspec
 """
 
 import http.client
+import socket
 import threading
 import time
 import xmlrpc.client
+from collections.abc import Callable
+from typing import cast
 from xml.parsers.expat import ExpatError
 
 from real.faults import RobotFault, RobotSilent
 
 UNKNOWN_METHOD, WRONG_ARITY = -506, -502
+
+
+class _DeadlineSocket(socket.socket):
+    """Every single wait of this connected socket ends when `remaining_s()` is over; that raises TimeoutError then."""
+
+    def __init__(self, connected: socket.socket, remaining_s: Callable[[], float]):
+        super().__init__(fileno=connected.detach())
+        self._remaining_s = remaining_s
+
+    def sendall(self, *args) -> None:
+        self.settimeout(self._remaining_s())
+        super().sendall(*args)
+
+    def recv_into(self, *args) -> int:
+        self.settimeout(self._remaining_s())
+        return super().recv_into(*args)
+
+
+class _DeadlineConnection(http.client.HTTPConnection):
+    """Not one byte, of headers neither, is waited for longer than `remaining_s()`."""
+
+    def __init__(self, host: str, remaining_s: Callable[[], float]):
+        super().__init__(host)
+        self._remaining_s = remaining_s
+
+    def connect(self) -> None:
+        self.timeout = self._remaining_s()
+        super().connect()
+        self.sock = _DeadlineSocket(self.sock, self._remaining_s)
 
 
 class _DeadlineTransport(xmlrpc.client.Transport):
@@ -32,30 +64,25 @@ class _DeadlineTransport(xmlrpc.client.Transport):
         return remaining
 
     def make_connection(self, host) -> http.client.HTTPConnection:
-        connection = super().make_connection(host)
-        connection.timeout = self._remaining_s()
-        if connection.sock is not None:
-            connection.sock.settimeout(self._remaining_s())
-        return connection
+        if self._connection[1] is None:
+            self._connection = host, _DeadlineConnection(cast(str, host), self._remaining_s)
+        return cast(_DeadlineConnection, self._connection[1])
 
     def send_content(self, connection: http.client.HTTPConnection, request_body) -> None:
         super().send_content(connection, request_body)
         self.sent_s = time.monotonic()
-        connection.sock.settimeout(self._remaining_s())
 
     def parse_response(self, response: http.client.HTTPResponse) -> tuple:
+        with response:
+            data = response.read()
         parser, unmarshaller = self.getparser()
-        while True:
-            sock = self._connection[1].sock if self._connection[1] else None
-            if sock is not None:
-                sock.settimeout(self._remaining_s())
-            data = response.read1(65536)
-            if not data:
-                break
+        try:
             parser.feed(data)
-        response.close()
-        parser.close()
-        return unmarshaller.close()
+            parser.close()
+            return unmarshaller.close()
+        # Python's reader lets through what int(), float() and its own bookkeeping say of a wrong answer.
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise xmlrpc.client.ResponseError(f"{type(error).__name__}: {error}") from error
 
 
 class RpcLink:

@@ -6,6 +6,7 @@ down, it repeats, and the motion goes on.
 
 import contextlib
 import os
+import re
 import sys
 import termios
 import time
@@ -27,6 +28,8 @@ COMMANDS = {
     "t": Command.TAKE_OVER, "h": Command.HAND_BACK, " ": Command.GRIPPER, "y": Command.SUCCESS, "n": Command.FAILURE,
     "\n": Command.CONFIRM, "\r": Command.CONFIRM, "x": Command.STOP, "\x1b": Command.STOP,
 }  # fmt: skip
+# What arrows and function keys send; it begins like Escape and means nothing here. Its end may not have come yet.
+SEQUENCE = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*[@-~]?|O[0-?]*[@-~]?)")
 HELP = (
     "t take over, h hand back, y success, n failure, x stop; w s a d q e move the tool, i k j l u o turn it, "
     "space gripper"
@@ -51,10 +54,7 @@ class Keyboard(Device):
         return held[:, 0].astype(float) - held[:, 1]
 
     def decode(self, data: bytes) -> None:
-        text = data.decode(errors="replace")
-        if len(text) > 1 and text.startswith("\x1b"):
-            return  # arrows and function keys begin like Escape; none of them means anything here
-        for key in text.lower():
+        for key in SEQUENCE.sub("", data.decode(errors="replace")).lower():
             if key in PUSHES:
                 axis, sign = PUSHES[key]
                 self._until_s[axis, int(sign < 0)] = self._now() + HOLD_S

@@ -4,6 +4,7 @@ OpenCV and the RealSense library are stood in for by scripted devices: what is t
 with OpenCV's and librealsense's names and units.
 """
 
+import threading
 import time
 import types
 
@@ -112,6 +113,22 @@ def test_a_camera_that_is_not_there_closes_the_others(cv2):
         _cameras(RobotConfig(kind="fr3", cameras={"front": 0}), (96, 96))
 
 
+def test_a_device_that_still_blocks_is_not_released_under_its_reader(monkeypatch):
+    monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.05)
+    inside, answer, released = threading.Event(), threading.Event(), threading.Event()
+
+    def blocks() -> None:
+        inside.set()
+        answer.wait(10)
+
+    camera = GrabbedCamera("front", blocks, released.set)
+    inside.wait(10)
+    camera.close()
+    assert not released.is_set()
+    answer.set()
+    assert released.wait(10)
+
+
 def test_an_unplugged_usb_camera_is_an_error_and_not_an_old_picture(cv2, monkeypatch):
     monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.2)
     camera = UvcCamera("front", 0, 96, 96)
@@ -167,6 +184,7 @@ def realsense(monkeypatch):
         return types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]))
 
     sensor = types.SimpleNamespace(set_option=log["options"].__setitem__)
+    log["sensor"] = sensor
     device = types.SimpleNamespace(first_color_sensor=lambda: sensor)
     pipeline = types.SimpleNamespace(
         start=lambda config: types.SimpleNamespace(get_device=lambda: device), wait_for_frames=wait_for_frames,
@@ -209,6 +227,16 @@ def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
         cameras["front"].latest()
     for camera in cameras.values():
         camera.close()
+    assert realsense["stopped"]
+
+
+def test_a_realsense_camera_whose_light_cannot_be_fixed_is_closed_again(realsense, monkeypatch):
+    def refuses(name, value):
+        raise RuntimeError("out of range")
+
+    monkeypatch.setattr(realsense["sensor"], "set_option", refuses)
+    with pytest.raises(UserError, match=r"camera front does not let its light be fixed \(out of range\)"):
+        RealsenseCamera("front", "", 96, 96)
     assert realsense["stopped"]
 
 

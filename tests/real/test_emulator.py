@@ -15,6 +15,7 @@ from real.emulation.accidents import Planned, read_script
 from real.emulation.launch import PORTS
 from real.emulator import Emulator, EmulatorConfig
 from real.faults import RobotFault
+from real.session import RobotConfig
 from real.wire.rpc import RpcLink
 from sim.errors import UserError
 from sim.robot import FR3
@@ -222,6 +223,9 @@ def test_a_script_plays_in_its_time_and_an_unknown_accident_is_named(tmp_path):
     script.write_text("{")
     with pytest.raises(UserError, match="line 1"):
         Running(faults=str(script))
+    script.write_text('{"at_s": 0, "what": "lost"}\n{"at_s": "x", "what": "lost"}')
+    with pytest.raises(UserError, match="line 2 is no accident: at_s='x', expected a number"):
+        Running(faults=str(script))
     with pytest.raises(UserError, match="cannot be read"):
         Running(faults=str(tmp_path / "none"))
 
@@ -255,6 +259,12 @@ def test_ports_that_are_taken_are_one_error():
             Emulator(config, type(taken.world)())
     finally:
         taken.stop()
+
+
+@pytest.mark.parametrize("kind", [EmulatorConfig, RobotConfig])
+def test_a_port_that_no_machine_has_is_one_error(kind):
+    with pytest.raises(UserError, match="rpc_port=99999: expected 0 to 65535"):
+        kind(rpc_port=99999)
 
 
 def test_common_getters_speak_the_controller_s_shapes(running):

@@ -236,7 +236,9 @@ def frames_recorded(tmp_path: Path) -> int:
     return length
 
 
-@pytest.mark.parametrize(("how", "fault"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("x", "stop key")])
+@pytest.mark.parametrize(
+    ("how", "fault"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("x", "stop key"), ("SIGHUP", "SIGHUP")]
+)
 def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how, fault):
     long_episodes(running)
     keys, terminal = pty.openpty()
@@ -246,8 +248,10 @@ def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how,
         if how == "x":
             os.write(keys, b"x")
         elif process.poll() is None:
+            if how == "SIGHUP":  # a session that was lost: nobody takes what is said any more
+                process.stdout.close()
             process.send_signal(getattr(signal, how))
-        output, _ = process.communicate(timeout=PROGRAM_S)
+        output = process.wait(PROGRAM_S) if how == "SIGHUP" else process.communicate(timeout=PROGRAM_S)
     assert process.returncode == 130, output
     assert not running.controller.in_servo
     wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)

@@ -1,15 +1,22 @@
 """A recording as it should be passes; every fault that somebody once made is named when it is planted."""
 
+import ast
 import dataclasses
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 from planting import PLANTS
 
+import real.pitfalls
+from real.calibrate import CalibrateConfig
 from real.parity import Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
 from real.pitfalls.pictures import correlation
 from real.pitfalls.recording import ACTION, STATE, Recording, Take, read_recording
 from real.pitfalls.view import ModelView
+from sim.config import load
 from sim.contract import POLICY_PERIOD_S
 from sim.dataset.reader import DatasetWriter
 from sim.dataset.recorder import FPS, EpisodeRecorder, features
@@ -205,3 +212,13 @@ def test_one_look_at_a_robot_tells_what_does_not_need_motion(running):
     contract = Expected.by_contract(FR3, SIZE)
     (finding,) = [f for f in compare(seen, contract, pictures=False) if f.cause][:1]
     assert "10x8, the policy learned 96x96" in finding.cause
+
+
+def test_every_command_in_a_mend_is_understood_as_it_is_quoted():
+    sources = [ast.parse(path.read_text()) for path in Path(real.pitfalls.__file__).parent.glob("*.py")]
+    texts = [node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    command = re.compile(r'python -m real\.(\w+)((?: "[^"]*"| \w+=[^\s),]+)*)')
+    quoted = [found.groups() for text in texts if isinstance(text, str) for found in command.finditer(text)]
+    assert {program for program, _ in quoted} == {"calibrate"}
+    parts = {load("calibrate", CalibrateConfig, shlex.split(words)).what for _, words in quoted}
+    assert {("gripper",), ("delays",)} <= parts

@@ -25,7 +25,7 @@ def load_agent(root, indicator, guidance, lead_s):
 
 
 def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **changes) -> str:
-    """Roll out; what it is refused with. Nothing has moved then, and nothing is written.
+    """Roll out; what it is refused with. Nothing has moved then, and no episode is written.
 
     size: (height, width) of the pictures the policy learned from; changes: of the ports.
     """
@@ -38,7 +38,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo
     assert running.controller.servo_calls == 0
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").rglob("*.parquet"))
     return str(refused.value)
 
 

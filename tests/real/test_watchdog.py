@@ -85,7 +85,10 @@ def test_a_stop_that_nobody_answers_is_told_beside_the_reason(running):
         stream.halt("try")
         wait_for(lambda: not stream.running)
         assert "the stop itself failed" in stream.error.__notes__[0]
+        assert "did not answer StopMotion" in stream.unstopped
         running.emulator.accidents.cause("end")
+        stream.stop_again()
+        assert not stream.unstopped and not running.controller.in_servo
 
 
 def test_no_servo_j_leaves_after_a_stop(stream, driver):

@@ -23,7 +23,7 @@ def by_hand(size: int = 1238) -> bytes:
     struct.pack_into("<Bi", frame, 549, 1, 1)
     frame[559] = 1
     frame[565] = 1
-    struct.pack_into("<H", frame, 567, 300)
+    struct.pack_into("<HH", frame, 567, 300, 2)
     frame[571] = 42
     struct.pack_into("<i", frame, 771, 1)
     if size == 1238:
@@ -45,7 +45,7 @@ def test_parse_reads_every_field_at_its_documented_offset(size):
     assert state.safety_stop
     assert state.collision
     assert (state.enabled, state.motion_done) == (True, True)
-    assert (state.gripper_percent, state.gripper_fault, state.stamp_s) == (42, 300, 2.5)
+    assert (state.gripper_percent, state.gripper_fault, state.gripper_active, state.stamp_s) == (42, 300, 2, 2.5)
 
 
 @pytest.mark.parametrize("size", [888, 902, 954, 960, 1186, 1238])
@@ -53,8 +53,8 @@ def test_encode_gives_the_same_bytes(size):
     values = {
         "program_state": 1, "robot_state": 2, "main_code": 29, "sub_code": 3, "robot_mode": 1,
         "joint_deg": JOINTS, "joint_deg_s": (1, 2, 3, 4, 5, 6), "emergency_stop": 1, "motion_done": 1,
-        "collision": 1, "safety_stop_1": 1, "gripper_fault": 300, "gripper_position": 42, "enabled": 1,
-        "servo_target_deg": (6, 5, 4, 3, 2, 1), "servo_count": 1234,
+        "collision": 1, "safety_stop_1": 1, "gripper_fault": 300, "gripper_active": 2, "gripper_position": 42,
+        "enabled": 1, "servo_target_deg": (6, 5, 4, 3, 2, 1), "servo_count": 1234,
     }  # fmt: skip
     assert state_frame.encode(values, count=7, size=size) == by_hand(size)
 

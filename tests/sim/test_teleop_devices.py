@@ -85,6 +85,30 @@ def test_keys_push_for_a_moment_and_command(ends):
     os.close(ends[0])
 
 
+@pytest.mark.parametrize(
+    ("read", "commands", "push"),
+    [
+        (b"\x1b\x1b", [Command.STOP] * 2, 0),
+        (b"\x1bx", [Command.STOP] * 2, 0),
+        (b"\x1bw", [Command.STOP], 1),
+        (b"w\x1b", [Command.STOP], 1),
+        (b"\x1b[A\x1b[1;5C\x1bOP\x1b[[Bt", [Command.TAKE_OVER], 0),  # arrows, F1, F2 of the console
+        (b"\x1b[Dw", [], 1),
+        (b"\x1b[A\x1b", [Command.STOP], 0),
+        (b"\x1b[15~\x1by", [Command.STOP, Command.SUCCESS], 0),
+        (b"\x1b[", [], 0),
+    ],
+)
+def test_escape_stops_also_where_ssh_sends_it_with_other_keys(ends, read, commands, push):
+    keyboard = Keyboard(ends[0])
+    heard = Heard(keyboard)
+    keyboard.decode(read)
+    assert heard == commands
+    assert keyboard.push().tolist() == [0, push, 0, 0, 0, 0]
+    keyboard.close()
+    os.close(ends[0])
+
+
 def test_a_terminal_is_read_key_by_key_and_given_back_as_it_was():
     outer, inner = pty.openpty()
     before = termios.tcgetattr(inner)

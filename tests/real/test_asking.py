@@ -1,0 +1,135 @@
+"""A person is asked before the drives, the gripper or the arm move, and again after the motion guard stopped it."""
+
+import contextlib
+import threading
+import types
+
+import numpy as np
+import pytest
+from running import HOST, Running, Swing
+
+from real.calibrate import CalibrateConfig, calibrate
+from real.player import AskBefore
+from real.rollout import RolloutConfig, rollout
+from real.session import RobotConfig
+from sim.dataset.reader import Dataset
+from sim.errors import UserError
+from sim.teleop.device import Command
+from sim.teleop.operator import Operator
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def attending() -> Operator:
+    """A person whose keys are there."""
+    operator = Operator([])
+    operator.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=lambda: None)]
+    return operator
+
+
+def robot_at(running: Running, **changes) -> RobotConfig:
+    return RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
+
+
+def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):
+    operator, asked = attending(), []
+
+    def say(text: str) -> None:
+        if "Enter" in text:
+            asked.append((running.controller.enabled, running.controller.gripper_active))
+            threading.Timer(0.2, operator.press, [Command.CONFIRM]).start()
+
+    config = RolloutConfig(robot_at(running), str(tmp_path), 2, 0, str(tmp_path / "out"), mode="confirm")
+    rollout(config, lambda checkpoint: Swing((8, 10)), say, operator)
+    assert asked == [(False, 0), (True, 2)]  # gripper 1: bit 1
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(running, tmp_path):
+    said = []
+    config = RolloutConfig(robot_at(running), str(tmp_path), 1, 0, "/proc/none", mode="confirm")
+    with pytest.raises(UserError, match="/proc/none"):
+        rollout(config, lambda checkpoint: Swing((8, 10)), said.append, attending())
+    assert not any("Enter" in line for line in said)
+    assert not running.controller.enabled and not running.controller.gripper_active
+
+
+@pytest.mark.parametrize("out", ["/proc/none", "/proc"])
+def test_calibration_needs_a_directory_it_can_write(out):
+    with pytest.raises(UserError, match=rf"out={out}: no directory that can be written .*name another"):
+        calibrate(CalibrateConfig(out=out), quiet)
+
+
+def test_a_gripper_that_is_active_is_left_where_it_is(driver, running):
+    activations = []
+    running.emulator.rpc.instance._table["ActGripper"] = (2, lambda *call: activations.append(call) or 0)
+    running.controller.gripper_active = 2
+    driver.switch_on()
+    assert activations == []
+    running.controller.gripper_active = 1  # another one is active
+    driver.switch_on()
+    assert activations == [(1, 1)]
+
+
+class Confused(Swing):
+    """Asks for what is no number in its first episode."""
+
+    episodes = 0
+
+    def reset(self, observation, seed):
+        self.episodes += 1
+        super().reset(observation, seed)
+
+    def act(self, observation):
+        action = super().act(observation)
+        return action * np.nan if self.episodes == 1 and self._step == 3 else action
+
+
+def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press: Command) -> list[str]:
+    """Two episodes by themselves; what was asked for before each."""
+    asked, operator = [], attending()
+
+    @contextlib.contextmanager
+    def opened(*_):
+        with running.env() as env:
+            yield env
+
+    def say(text: str) -> None:
+        if text.startswith("episode"):
+            asked.append(text)
+            if "Enter" in text:
+                threading.Timer(0.2, operator.press, [press]).start()
+
+    monkeypatch.setattr("real.rollout.open_robot", opened)
+    monkeypatch.setattr("real.player.LAY_OUT_S", 0.0)
+    robot = robot_at(running, kind=kind, instruction="go")
+    config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
+    with contextlib.suppress(KeyboardInterrupt):
+        rollout(config, lambda checkpoint: Confused((8, 10)), say, operator)
+    assert Dataset(tmp_path / "out").episode_facts(0)["guard/latched"] == "not finite"
+    return asked
+
+
+def test_on_hardware_nothing_goes_on_by_itself_after_the_guard_stopped_the_arm(running, tmp_path, monkeypatch):
+    first, second = asked_after_a_latched_guard(running, tmp_path, monkeypatch, "fr3", Command.CONFIRM)
+    assert "by itself" in first
+    assert "the motion guard stopped the arm (not finite)" in second and "[Enter; x stops]" in second
+    assert Dataset(tmp_path / "out").num_episodes == 2
+
+
+def test_a_person_may_end_the_run_there(running, tmp_path, monkeypatch):
+    asked_after_a_latched_guard(running, tmp_path, monkeypatch, "fr3", Command.STOP)
+    assert Dataset(tmp_path / "out").num_episodes == 1
+
+
+def test_the_emulator_goes_on_after_a_latched_guard(running, tmp_path, monkeypatch):
+    assert asked_after_a_latched_guard(running, tmp_path, monkeypatch, "emulator", Command.STOP) == []
+    assert Dataset(tmp_path / "out").num_episodes == 2
+
+
+def test_a_guard_that_latched_with_nobody_there_any_more_ends_the_run():
+    operator = attending()
+    operator.devices[0].lost.set()
+    with pytest.raises(UserError, match="nobody is there to confirm"):
+        AskBefore(operator, quiet, None, confirms=False)(1, "not finite")
