@@ -219,6 +219,7 @@ def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> I
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "real.rollout", *words], stdin=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": search},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
     )  # fmt: skip
     try:
         yield process

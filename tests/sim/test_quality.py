@@ -17,7 +17,7 @@ from sim.loop import run_episode
 from sim.quality import CLEAN, FLAWS, Flaws, QualityConfig
 from sim.world import WorldConfig
 
-SEED = 720_000
+SEED = 720_010
 FLAGGED = {
     "pushed": "perturbed", "missed": "perturbed", "noisy": "perturbed", "fumbled": "fumbling",
     "hesitated": "hesitating",
