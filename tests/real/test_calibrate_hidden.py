@@ -143,8 +143,9 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     assert found["controller_delay_s"] == pytest.approx(hidden["draw/action_delay_s"], rel=SHARE)
     assert abs(found["action_delay_s"] - hidden["draw/action_delay_s"]) < 0.009
     # Not to a tenth: two programs that share a machine stamp pictures and states; when it is busy, that costs ms.
-    for camera in FR3.cameras:
-        assert found[f"{camera}_delay_s"] == pytest.approx(hidden["draw/observation_delay_s"], abs=0.004)
+    for camera, skew_s in zip(FR3.cameras, hidden["draw/camera_skew_s"], strict=True):
+        delay_s = hidden["draw/observation_delay_s"] + skew_s + hidden["draw/observation_jitter_s"] / 2
+        assert found[f"{camera}_delay_s"] == pytest.approx(delay_s, abs=0.004)
     np.testing.assert_allclose(found["wrist_pos_m"], hidden["draw/wrist_pos_m"], atol=1e-3)
     for name in ("wrist_pos_m", "wrist_tilt_rad", "encoder_bias_rad"):
         off = np.abs(found[name] - hidden[f"draw/{name}"])
