@@ -97,15 +97,14 @@ class FlowExpert(nn.Module):
         context (classifier-free guidance; beta = 0 is the unconditional policy).
         """
         x, step = noise, 1.0 / self.config.euler_steps
-        guided = unconditional is not None and guidance != 1.0
-        read = self.read(context if unconditional is None or not guided else torch.cat([context, unconditional]))
+        # Both in one pass: a small network's time is that of reading its weights.
+        contexts = [context] if unconditional is None or guidance == 1.0 else [context, unconditional]
+        read = self.read(torch.cat(contexts))
         for i in range(self.config.euler_steps):
             time = torch.full((len(read),), i * step)
-            if guided:  # both in one pass: a small network's time is that of reading its weights
-                v_c, v_u = self.velocity(torch.cat([x, x]), time, read).chunk(2)
-                v = v_u + guidance * (v_c - v_u)
-            else:
-                v = self.velocity(x, time, read)
+            v, *v_u = self.velocity(torch.cat([x] * len(contexts)), time, read).chunk(len(contexts))
+            if v_u:
+                v = v_u[0] + guidance * (v - v_u[0])
             x = x + step * v
         return x
 
