@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from policies.text import FrozenText
-from policies.vision import FrozenVision
-from policies.vision_sources import package_trunk, package_weights
+from policies.language.minilm import FrozenText
+from policies.vision.efficientnet import FrozenVision
+from policies.vision.sources import package_trunk, package_weights
 
 SIZES_PX = (96, 128)
 THREADS = (1, 2)

@@ -12,24 +12,24 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from policies import checkpoint
-from policies.agent import load_agent
-from policies.unseen import check_seeds, check_split
-from sim import results
-from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.errors import UserError
+from policies.evaluation.leakage import check_seeds, check_split
+from policies.models import checkpoint
+from policies.runtime.agent import load_agent
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.envs.video import PRETTY, VideoRecorder
+from sim.episode import results
+from sim.episode.loop import EpisodeResult, run_episode
+from sim.episode.slices import slices
 from sim.guard.clearance import guarded
-from sim.loop import EpisodeResult, run_episode
-from sim.provenance import provenance
+from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.render.film import PRETTY, Film
 from sim.scene.build import RenderConfig
-from sim.slices import slices
-from sim.workers import Crew, play_all
-from sim.world import WorldConfig
 
 WORST = 5  # slices to name
 
@@ -60,15 +60,15 @@ class EvaluateConfig:
         _ = self.crew  # its errors are errors here
 
     @property
-    def crew(self) -> Crew:
-        return Crew(self.workers, self.executor, self.ray_address)
+    def crew(self) -> WorkerConfig:
+        return WorkerConfig(self.workers, self.executor, self.ray_address)
 
     @property
     def directory(self) -> Path:
         return Path(self.out or f"{self.checkpoint}/eval")
 
 
-class PolicyPlayer:
+class PolicyWorker:
     """Plays one seed with a checkpoint; films the first few."""
 
     def __init__(self, config: EvaluateConfig):
@@ -76,13 +76,15 @@ class PolicyPlayer:
         self._agent = load_agent(config.checkpoint, config.indicator, config.guidance, config.lead_s)
         height, width = self._agent.image_size
         render = replace(config.render, height=height, width=width)
-        self._env = SimEnv(WorldConfig(config.task, config.randomize, render, config.split))
+        self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split))
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
         self._agent.decision_s = []
         filmed = seed < self._config.seed + self._config.films
-        film = Film(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
+        film = (
+            VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
+        )
         result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, film)
         if film:
             outcome = "success" if result.success else "failure"
@@ -94,11 +96,11 @@ class PolicyPlayer:
 def evaluate(config: EvaluateConfig) -> dict:
     """Play all episodes; returns what results.json holds."""
     _, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
-    WorldConfig(config.task)
+    SimulationConfig(config.task)
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
-    played = play_all(functools.partial(PolicyPlayer, config), seeds, config.crew)
+    played = map_seeds(functools.partial(PolicyWorker, config), seeds, config.crew)
     episodes, decisions = [], []
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
         episodes.append({**results.row(result), "draws": drawn})

@@ -16,10 +16,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from sim.config import run_program
+from sim.core.config import run_program
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
-from sim.errors import UserError
-from sim.render.film import write_mp4
+from sim.envs.video import write_mp4
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402

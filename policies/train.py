@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from policies import checkpoint
-from policies.backbone import load_backbone
-from policies.checkpoint import About
-from policies.data import Source, TrainingData
-from policies.text import FrozenText
-from policies.unseen import splits_of
-from policies.vision import FrozenVision
-from policies.vla import SmallVla, VlaConfig
-from sim.config import run_program
+from policies.evaluation.leakage import splits_of
+from policies.language.minilm import FrozenText
+from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
+from policies.models.small_vla import SmallVla, VlaConfig
+from policies.pretrain_grounding import load_backbone
+from policies.processing.data import Source, TrainingData
+from policies.vision.efficientnet import FrozenVision
+from sim.core.config import run_program
+from sim.core.errors import UserError
+from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
-from sim.provenance import plain, provenance
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Trainer:
         self.generator.set_state(state["generator"])
 
 
-def fit(model: SmallVla, data: TrainingData, config: OptimConfig, out: Path, about: About) -> SmallVla:
+def fit(model: SmallVla, data: TrainingData, config: OptimConfig, out: Path, about: CheckpointMetadata) -> SmallVla:
     """Train to `config.steps`, saving now and then; returns the averaged weights, also in `out`."""
     torch.set_num_threads(config.threads)
     trainer = Trainer(model.train(), config)
@@ -168,7 +168,7 @@ def encoders(threads: int) -> tuple[FrozenVision, FrozenText]:
 
 def about_training(
     vision: FrozenVision, text: FrozenText, roots: Sequence[Path], facts: dict, start: Mapping, guidance: float = 1.0
-) -> About:
+) -> CheckpointMetadata:
     """What the checkpoint says of itself; all datasets must be of one robot and picture size.
 
     start: the provenance of the weights that training began from, empty for random ones.
@@ -180,7 +180,7 @@ def about_training(
         split for one in (start, *(dataset.provenance for dataset in datasets)) if one for split in splits_of(one)
     ]
     first = datasets[0]
-    return About(
+    return CheckpointMetadata(
         robot=first.info["robot_type"],
         image_size=first.features.image_size,
         vision=vision.fingerprint,

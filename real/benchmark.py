@@ -14,17 +14,17 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from real.bench import EmulatedBench
-from real.clock import Ticker
-from real.driver import SERVO_WAYS, FairinoDriver, Ports
-from real.emulation.launch import EmulatorProcess
-from real.faults import RobotSilent
-from real.priority import raise_priority
-from real.stream import ServoStream
-from real.wire.servo_link import ServoLink
-from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
-from sim.errors import UserError, nearest
+from real.control.servo_stream import ServoStream
+from real.core.clock import Ticker
+from real.core.faults import RobotSilent
+from real.core.priority import raise_priority
+from real.fairino.driver import SERVO_WAYS, FairinoDriver, Ports
+from real.fairino.servo_link import ServoLink
+from real.workcell.emulator_process import EmulatorProcess
+from real.workcell.episode_setup import EmulatedBench
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.core.errors import UserError, nearest
 
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)

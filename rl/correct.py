@@ -11,25 +11,25 @@ import _thread
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rl.pool import CORRECTION
-from rl.rollouts import Behaviour, RolloutPlayer, failed_seeds
-from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S
+from rl.data.pool import CORRECTION
+from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import FPS, EpisodeRecorder, features
-from sim.errors import UserError
-from sim.loop import EpisodeResult, Recorder
-from sim.provenance import provenance
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import EpisodeResult, Recorder
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.robot import FR3
+from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.handover import AttendedEnv, HandoverAgent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
 from sim.teleop.page import LivePage, RealTime, Together
-from sim.world import WorldConfig
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class CorrectConfig:
         self.split.check_training()  # what comes of it is learned from
 
     @property
-    def world(self) -> WorldConfig:
-        return WorldConfig(self.task, self.randomize, self.render, self.split)
+    def world(self) -> SimulationConfig:
+        return SimulationConfig(self.task, self.randomize, self.render, self.split)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -72,12 +72,12 @@ class CorrectConfig:
         return failed_seeds(Path(self.rollouts))[: self.episodes]
 
 
-class OperatorPlayer(RolloutPlayer):
+class OperatorWorker(RolloutWorker):
     """Plays one episode per seed that a person watches and corrects; keeps what was corrected and succeeded."""
 
     source = CORRECTION
 
-    def __init__(self, world: WorldConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
+    def __init__(self, world: SimulationConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
         super().__init__(world, behaviour)
         corrector = TwistCorrector(self._env.robot, operator, self._guard)
         self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
@@ -101,7 +101,7 @@ def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
     schema = features(FR3, (world.render.height, world.render.width))
     about = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
     with DatasetWriter(out, schema, FPS, FR3.name, about) as writer, LivePage(config.page_port) as page:
-        player = OperatorPlayer(world, config.behaviour, operator, page)
+        player = OperatorWorker(world, config.behaviour, operator, page)
         say(f"live view: {page.url}\n{HELP}")
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         for seed in (seed for seed in config.seeds if seed > done):

@@ -17,25 +17,26 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from policies import checkpoint, train
-from policies.data import Source, TrainingData
+from policies import train
 from policies.evaluate import EvaluateConfig, evaluate
+from policies.models import checkpoint
+from policies.processing.data import Source, TrainingData
 from policies.train import TrainConfig, about_training, encoders, fit
-from rl import value_files
-from rl.judge import judge
-from rl.label import advantages_name
-from rl.options import RUN_KNOBS, RecapConfig
-from rl.pool import open_pool
-from rl.progress import Stages
-from rl.report import show_value, write_report
-from rl.rollouts import Behaviour, record_corrections, record_rollouts
+from rl.advantage.labels import advantages_name
+from rl.data.pool import open_pool
+from rl.data.rollouts import Behaviour, record_corrections, record_rollouts
+from rl.run.options import RUN_KNOBS, RecapConfig
+from rl.run.report import show_value, write_report
+from rl.run.stages import Stages
+from rl.run.value_and_labels import judge
+from rl.value import value_files
 from sim.collect import collect
-from sim.config import run_program
+from sim.core.config import run_program
+from sim.core.errors import UserError
+from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
-from sim.errors import UserError
-from sim.provenance import plain, provenance
-from sim.results import FILE as RESULTS
+from sim.episode.results import FILE as RESULTS
 
 
 def recap(config: RecapConfig) -> Path:

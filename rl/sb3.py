@@ -16,14 +16,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from rl.state_view import ReachState
-from sim import results
-from sim.config import run_program
-from sim.errors import UserError
-from sim.provenance import provenance
+from rl.online.state_view import ReachState
+from sim.core.config import run_program
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
+from sim.envs.simulation import SimulationConfig
+from sim.episode import results
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.world import WorldConfig
 
 MODEL = "model.zip"
 
@@ -69,8 +69,8 @@ class Sb3Config:
         self.split.check_training()
 
     @property
-    def world(self) -> WorldConfig:
-        return WorldConfig("reach", self.randomize, split=self.split)
+    def world(self) -> SimulationConfig:
+        return SimulationConfig("reach", self.randomize, split=self.split)
 
 
 class Progress(BaseCallback):
@@ -98,7 +98,7 @@ def make_envs(config: Sb3Config) -> VecEnv:
     return envs
 
 
-def _monitored(world: WorldConfig) -> gymnasium.Env:
+def _monitored(world: SimulationConfig) -> gymnasium.Env:
     torch.set_num_threads(1)
     return Monitor(ReachState(world))
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from sim.errors import leave_without_environment
+from sim.core.errors import leave_without_environment
 from sim.render.gl import choose_gl
 
 try:
@@ -14,8 +14,8 @@ except ModuleNotFoundError as _error:
     leave_without_environment(_error.name)
 
 choose_gl()
-for _file in sorted(
-    (Path(__file__).parent / "tasks").glob("[a-z]*.py")
-):  # by name: MuJoCo is not needed to import this
-    _words = "".join(word.capitalize() for word in _file.stem.split("_"))
-    gymnasium.register(id=f"FR3{_words}-v0", entry_point="sim.env:make_fr3", kwargs={"task": _file.stem})
+# By the names of the files: MuJoCo is not needed to import this.
+for _file in sorted((Path(__file__).parent / "tasks").glob("[a-z]*.py")):
+    if _file.stem != "instructions":
+        _words = "".join(word.capitalize() for word in _file.stem.split("_"))
+        gymnasium.register(id=f"FR3{_words}-v0", entry_point="sim.envs.sim_env:make_fr3", kwargs={"task": _file.stem})

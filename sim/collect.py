@@ -11,23 +11,23 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FPS, EpisodeRecorder, features
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.expert import Expert
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import EpisodeResult, run_episode
+from sim.expert.imperfections import QualityConfig
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import EpisodeResult, run_episode
-from sim.provenance import provenance
-from sim.quality import QualityConfig
+from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.robot import FR3
+from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
-from sim.workers import Crew, play_all
-from sim.world import WorldConfig
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class CollectConfig:
         self.split.check_training()
 
     @property
-    def crew(self) -> Crew:
-        return Crew(self.workers, self.executor, self.ray_address)
+    def crew(self) -> WorkerConfig:
+        return WorkerConfig(self.workers, self.executor, self.ray_address)
 
     @property
-    def world(self) -> WorldConfig:
-        return WorldConfig(self.task, self.randomize, self.render, self.split)
+    def world(self) -> SimulationConfig:
+        return SimulationConfig(self.task, self.randomize, self.render, self.split)
 
 
-class ExpertPlayer:
+class ExpertWorker:
     """Plays and records one demonstration per seed."""
 
-    def __init__(self, world: WorldConfig, quality: QualityConfig = QualityConfig()):
+    def __init__(self, world: SimulationConfig, quality: QualityConfig = QualityConfig()):
         self._env = SimEnv(world)
         self._expert = Expert(self._env, quality)
         self._guard = guarded(self._env.robot)
@@ -97,13 +97,13 @@ def collect(config: CollectConfig) -> Path:
 
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; returns how many attempts failed."""
-    make_player = functools.partial(ExpertPlayer, config.world, config.quality)
+    make_player = functools.partial(ExpertWorker, config.world, config.quality)
     failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
     with progress_bar() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for result, episode in play_all(make_player, seeds, config.crew):
+            for result, episode in map_seeds(make_player, seeds, config.crew):
                 failed += not result.success
                 _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from sim.errors import UserError, leave_without_environment
+from sim.core.errors import UserError, leave_without_environment
 from sim.render.gl import INSTALL_EGL
 from sim.render.vulkan import check_vulkan
 
@@ -68,9 +68,9 @@ def look_at_drawing() -> Finding:
     """Draws the scene and times it."""
     name = f"drawing ({os.environ.get('MUJOCO_GL', 'default')})"
     try:
-        from sim.world import World  # needs MuJoCo, which may be what is missing
+        from sim.envs.simulation import Simulation  # needs MuJoCo, which may be what is missing
 
-        world = World()
+        world = Simulation()
         world.reset(0)
         pictures = [world.render("front") for _ in range(3)]
         begun = time.perf_counter()

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sim.config import run_program, typed
-from sim.contract import LABELS
+from sim.core.config import run_program, typed
+from sim.core.contract import LABELS
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, encode_video
 from sim.dataset.schema import IMAGE_PREFIX
 from sim.dataset.video import decode_video
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.render.film import PRETTY, Film
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.envs.video import PRETTY, VideoRecorder
 from sim.scene.build import RenderConfig
-from sim.world import WorldConfig
 
 COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *LABELS)
 
@@ -54,7 +54,7 @@ class Difference:
 
 
 def replay(
-    env: SimEnv, dataset: Dataset, episode: int, film: Film | None = None, *, pictures: bool = False
+    env: SimEnv, dataset: Dataset, episode: int, film: VideoRecorder | None = None, *, pictures: bool = False
 ) -> list[Difference]:
     """Play the recorded actions in the rebuilt world; what differs, each column or camera once. Empty: bit for bit.
 
@@ -126,10 +126,10 @@ def main(config: ReplayConfig) -> None:
             f"episodes {asked.start} to {asked.stop - 1} of {config.data} asked for, it has {dataset.num_episodes}"
         )
     stored_draws(dataset, asked.start)
-    env = SimEnv(typed(WorldConfig, dataset.provenance["world"], "world."))
+    env = SimEnv(typed(SimulationConfig, dataset.provenance["world"], "world."))
     equal = 0
     for episode in track(asked, "replaying"):
-        film = Film(env.world, config.render) if config.film and episode == asked.start else None
+        film = VideoRecorder(env.world, config.render) if config.film and episode == asked.start else None
         different = replay(env, dataset, episode, film, pictures=config.pictures)
         if film:
             film.save(Path(config.film or ""))

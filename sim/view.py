@@ -12,18 +12,18 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from sim.config import run_program
-from sim.contract import POLICY_PERIOD_S, Observation
-from sim.env import SimEnv
-from sim.errors import UserError, nearest
-from sim.expert import Expert
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.errors import UserError, nearest
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.envs.video import PRETTY, VideoRecorder
+from sim.episode.loop import Step, run_episode
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import Step, run_episode
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.render.film import PRETTY, Film
 from sim.scene.build import RenderConfig
-from sim.world import WorldConfig
 
 ACTS = ("expert", "nothing")
 COLUMNS, ROWS = 3, 4  # of the contact sheet
@@ -47,7 +47,7 @@ class ViewConfig:
 
 
 class Idle:
-    """Holds the arm where it is. Satisfies `sim.loop.Agent`."""
+    """Holds the arm where it is. Satisfies `sim.episode.loop.Agent`."""
 
     def reset(self, observation: Observation, seed: int) -> None:
         self._pose = observation.state
@@ -60,7 +60,7 @@ class Idle:
 
 
 class Window:
-    """Shows every step in MuJoCo's viewer, in real time; satisfies `sim.loop.Recorder`."""
+    """Shows every step in MuJoCo's viewer, in real time; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self, env: SimEnv):
         from mujoco import viewer  # opens a window system, which a headless machine lacks
@@ -102,10 +102,10 @@ def contact_sheet(frames: np.ndarray) -> np.ndarray:
 
 def main(config: ViewConfig) -> None:
     """Show or draw the episode."""
-    env = SimEnv(WorldConfig(config.task, config.randomize, config.render, config.split))
+    env = SimEnv(SimulationConfig(config.task, config.randomize, config.render, config.split))
     agent = Expert(env) if config.act == "expert" else Idle()
     reason = no_window()
-    shown = Film(env.world, config.render) if reason else Window(env)
+    shown = VideoRecorder(env.world, config.render) if reason else Window(env)
     result = run_episode(env, agent, guarded(env.robot), config.seed, POLICY_PERIOD_S, shown)
     print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
           f"{result.time_s:.1f} s")  # fmt: skip

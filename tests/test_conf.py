@@ -7,27 +7,27 @@ import sys
 import pytest
 import yaml
 
-from policies.backbone import BackboneConfig
 from policies.evaluate import EvaluateConfig
+from policies.pretrain_grounding import BackboneConfig
 from policies.report import ReportConfig
+from policies.robustness import TransferConfig
 from policies.train import TrainConfig
-from policies.transfer import TransferConfig
 from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
-from real.calibrate import CalibrateConfig
-from real.emulator import EmulatorConfig
-from real.parity import ParityConfig
-from real.rollout import RolloutConfig
-from real.session import RobotConfig
-from real.soak import SoakConfig
+from real.calibrate.calibrate import CalibrateConfig
+from real.emulator.emulator import EmulatorConfig
+from real.parity.parity import ParityConfig
+from real.rollout.rollout import RolloutConfig
+from real.soak.soak import SoakConfig
+from real.workcell.connect import RobotConfig
 from rl.correct import CorrectConfig
-from rl.options import RecapConfig
+from rl.run.options import RecapConfig
 from rl.sb3 import Sb3Config
-from sim.benchmark import BenchmarkConfig
+from sim.benchmark.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
-from sim.config import CONF, load, typed
-from sim.errors import UserError
-from sim.expert_table import ExpertTableConfig
-from sim.guard_benchmark import GuardBenchmarkConfig
+from sim.core.config import CONF, load, typed
+from sim.core.errors import UserError
+from sim.evaluate_expert import ExpertTableConfig
+from sim.guard_benchmark.guard_benchmark import GuardBenchmarkConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.replay import ReplayConfig
 from sim.view import ViewConfig
@@ -39,7 +39,7 @@ PROGRAMS = {
     "correct": ("rl.correct", CorrectConfig),
     "emulator": ("real.emulator", EmulatorConfig),
     "train": ("policies.train", TrainConfig),
-    "backbone": ("policies.backbone", BackboneConfig),
+    "backbone": ("policies.pretrain_grounding", BackboneConfig),
     "evaluate": ("policies.evaluate", EvaluateConfig),
     "guard_benchmark": ("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": ("real.parity", ParityConfig),
@@ -50,8 +50,8 @@ PROGRAMS = {
     "rollout": ("real.rollout", RolloutConfig),
     "sb3": ("rl.sb3", Sb3Config),
     "soak": ("real.soak", SoakConfig),
-    "expert_table": ("sim.expert_table", ExpertTableConfig),
-    "transfer": ("policies.transfer", TransferConfig),
+    "expert_table": ("sim.evaluate_expert", ExpertTableConfig),
+    "transfer": ("policies.robustness", TransferConfig),
     "view": ("sim.view", ViewConfig),
 }
 GROUPS = {

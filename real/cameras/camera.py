@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from real.faults import RobotSilent
-from real.lines import LineClient
+from real.core.faults import RobotSilent
+from real.core.json_lines import LineClient
 
 SILENCE_S = 1.0
 FIRST_FRAME_S = 5.0
@@ -39,7 +39,7 @@ class Camera(Protocol):
 
 
 class EmulatorCamera:
-    """One camera of `real.emulator`, drawn when asked for."""
+    """One camera of `real.emulator.emulator`, drawn when asked for."""
 
     def __init__(self, name: str, address: tuple[str, int], deadline_s: float = 2.0):
         self._name = name

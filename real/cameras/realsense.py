@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
-from real.faults import RobotSilent
-from sim.errors import UserError
+from real.core.faults import RobotSilent
+from sim.core.errors import UserError
 
 PREFIX = "realsense"  # robot.cameras.front=realsense:SERIAL, or realsense for the only one
 COLUMNS, ROWS, RATE_HZ = 640, 480, 30

@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
-from real.faults import RobotSilent
-from sim.errors import UserError
+from real.core.faults import RobotSilent
+from sim.core.errors import UserError
 
 MANUAL, NO_CONTROL = 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 TEMPORARY = ".tmp"  # never ".parquet" or ".mp4": readers find files by their ending
 LOCK = "writer.lock"

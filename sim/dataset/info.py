@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sim.core.errors import UserError, found_beside
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
@@ -15,7 +16,6 @@ from sim.dataset.schema import (
     Features,
 )
 from sim.dataset.video import video_info
-from sim.errors import UserError, found_beside
 
 # Of a provenance: what all episodes of a dataset share. Of the rest (git, versions, who acts) the last may differ.
 SAME_EPISODES = ("world", "quality")

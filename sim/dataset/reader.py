@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sim.core.errors import UserError, nearest
 from sim.dataset import rows
 from sim.dataset.episode import Episode
 from sim.dataset.info import read_info
@@ -31,7 +32,6 @@ from sim.dataset.schema import (
 from sim.dataset.sidecar import read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.video import Video, decode_video, encode_episode_videos, encode_video
 from sim.dataset.writer import DatasetWriter, join_stats, read_stats
-from sim.errors import UserError, nearest
 
 __all__ = [
     "Column",

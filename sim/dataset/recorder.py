@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from sim.contract import LABELS, POLICY_PERIOD_S
+from sim.core.contract import LABELS, POLICY_PERIOD_S
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
-from sim.loop import EpisodeResult, Step
-from sim.robot import Robot
+from sim.episode.loop import EpisodeResult, Step
+from sim.robots.robot import Robot
 
 FPS = round(1 / POLICY_PERIOD_S)
 FLAGS = (
@@ -36,7 +36,7 @@ def features(robot: Robot, image_size: tuple[int, int]) -> Features:
 
 
 class EpisodeRecorder:
-    """The steps of one episode; satisfies `sim.loop.Recorder`."""
+    """The steps of one episode; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self):
         self._rows: list[dict] = []

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sim.core.errors import UserError
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
@@ -19,7 +20,6 @@ from sim.dataset.schema import (
     file_indices,
     meta_path,
 )
-from sim.errors import UserError
 
 OWN_KEYS = (
     "episode_index",

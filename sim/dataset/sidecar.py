@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sim.core.errors import UserError, nearest
 from sim.dataset.files import write_atomic
 from sim.dataset.rows import parquet_bytes, to_arrow, to_numpy
-from sim.errors import UserError, nearest
 
 KEYS = ("episode_index", "frame_index")
 PROVENANCE = b"provenance"

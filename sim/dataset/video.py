@@ -14,10 +14,10 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from sim.core.errors import UserError
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import video_path
 from sim.dataset.stats import image_stats
-from sim.errors import UserError
 
 CODEC = "h264"
 PIXEL_FORMAT = "yuv420p"

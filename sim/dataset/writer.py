@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from sim.core.errors import UserError
 from sim.dataset import rows
 from sim.dataset.episode import Episode, check_columns, check_facts, check_videos, digest
 from sim.dataset.files import is_untouched, lock, remove_temporary, write_atomic
@@ -26,7 +27,6 @@ from sim.dataset.schema import (
 )
 from sim.dataset.stats import aggregate, column_stats
 from sim.dataset.video import Video, read_video
-from sim.errors import UserError
 
 
 class DatasetWriter:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import KeepOut, Workspace
-from sim.robot import Robot
+from sim.robots.robot import Robot
 
 MARGIN_M = 0.010  # between parts of the arm, and to the table and keep-out boxes
 STEP_M = 2 * MARGIN_M  # so that nothing is met between two looks: no point of the arm moves farther

@@ -8,7 +8,7 @@ accelerations within a differ by at most 2a in a period, which must be below the
 
 import numpy as np
 
-from sim.robot import Robot
+from sim.robots.robot import Robot
 
 # Inside the limits by this share, so that rounding a target to float32 (2e-7 rad) never leaves them.
 ROUNDING = 1e-3

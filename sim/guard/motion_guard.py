@@ -18,10 +18,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S, Observation, check_action
+from sim.core.contract import POLICY_PERIOD_S, Observation, check_action
 from sim.guard.limits import MotionLimits
 from sim.guard.stopping import stopping_ways
-from sim.robot import Robot
+from sim.robots.robot import Robot
 
 MAX_AGE_S = 0.25  # five policy periods without news
 FOLLOW_S = 0.25  # what delays and drives may take beyond the age of the news

@@ -7,8 +7,8 @@ brakes by itself. Both are given the longer of the servo's distance and the data
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
-from sim.robot import Robot
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.robots.robot import Robot
 
 EMERGENCY_POINTS = 4  # of the bent way of an emergency stop
 SLOW_SHARE = 0.1  # of the fastest joint's speed

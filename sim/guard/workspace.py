@@ -5,7 +5,7 @@ All in the base frame of the arm (origin under the arm on the table, z up, the b
 
 from dataclasses import dataclass, field
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 Point = tuple[float, float, float]
 

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from sim.randomize.arm_dynamics import ArmDynamics
-from sim.render.lens import Lens
+from sim.randomize.camera_noise import Lens
 from sim.scene.build import Scene
 from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, LIGHTS, look_at
 from sim.scene.layout import COLOURS, turned

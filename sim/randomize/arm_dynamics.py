@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.robot import Robot
+from sim.robots.robot import Robot
 
 
 class ArmDynamics:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from sim.errors import UserError, nearest
+from sim.core.errors import UserError, nearest
 from sim.scene.build import Inventory
 from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
 from sim.scene.parts import MAX_SCALE

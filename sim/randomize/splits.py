@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.errors import UserError, nearest
+from sim.core.errors import UserError, nearest
 from sim.scene.fixtures import TABLE_TEXTURES
 from sim.scene.layout import COLOURS
 from sim.scene.shapes import SHAPES

@@ -4,7 +4,7 @@ import ctypes.util
 import os
 import sys
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 INSTALL_EGL = "apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri"
 

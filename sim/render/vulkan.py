@@ -2,7 +2,7 @@
 
 import ctypes
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 INSTALL_VULKAN = "apt-get install -y libvulkan1 mesa-vulkan-drivers"
 

@@ -10,11 +10,11 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
-from sim.errors import UserError, nearest
-from sim.robot import Robot
+from sim.core.errors import UserError, nearest
+from sim.robots.robot import Robot
 from sim.scene import fixtures
 from sim.scene.fixtures import PARKED_M
-from sim.scene.wardrobe import Slot, add_slot
+from sim.scene.object_slot import Slot, add_slot
 
 PHYSICS_DT_S = 0.002
 RENDERERS = ("opengl", "filament")

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
 from sim.scene.build import Scene
 from sim.scene.fixtures import BOX, PARKED_M
 from sim.scene.layout import AREA_X_M, AREA_Y_M, within_reach
@@ -187,31 +186,3 @@ def in_drawer(scene: Scene, data: mujoco.MjData, i: int, pos_w: np.ndarray) -> n
     body = scene.targets[i]
     seen = data.xmat[body].reshape(3, 3).T @ (pos_w - data.xpos[body])
     return seen - [opening_m(scene, data, i) + PANEL_BACK_M, 0.0, FLOOR_M]
-
-
-# ---- how an expert opens it ------------------------------------------------------------------------
-
-
-def pull_open(hand: Hand, i: int) -> None:
-    """Grasp the handle of drawer `i` from above, pull it straight out, by how much varies, and let go."""
-    scene, data, style = hand.scene, hand.data, hand.style
-    now_m, body = opening_m(scene, data, i), scene.targets[i]
-    rotation = data.xmat[body].reshape(3, 3)
-    yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0]))
-    yaw += np.pi * round((hand.yaw_rad - yaw) / np.pi)  # a parallel jaw: half a turn is the same grasp
-    down = [0.0, 0.0, style.grasp_height_m - GRASP_BELOW_BAR_M]
-    grasp_w, end_w = (bar_w(scene, data, i, opening) + down for opening in (now_m, PULL_M - style.release_gap_m))
-    rise(hand)
-    hand.go("approach", [*grasp_w[:2], OVER_M + style.hover_m - 0.06], yaw, STRADDLE)
-    hand.line("descend", grasp_w, STRADDLE, speed=0.8)
-    hand.grip(0.0)
-    hand.line("pull", end_w, 0.0)
-    hand.grip(STRADDLE, "open")
-    hand.go("retreat", [*end_w[:2], OVER_M + 0.02], None, STRADDLE)
-
-
-def rise(hand: Hand) -> None:
-    """Straight up over the cabinets, the fingers as they are."""
-    tool = hand.end_w
-    if tool[2] < OVER_M - 0.01:
-        hand.go("rise", [*tool[:2], OVER_M], None, max(min(hand.opening, STRADDLE), 0.2), blend_rad=0.03)

@@ -6,7 +6,7 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.build import Scene
 from sim.tasks import fork, insert_peg, open_drawer, pick_place, place_in_drawer, press_button, push, reach, sort, stack
@@ -59,7 +59,7 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def plan(hand: Hand, layout: Mapping) -> None:
+    def plan(planner: MotionPlanner, layout: Mapping) -> None:
         """Append to `hand` the legs that lead from here to success, whatever has happened before."""
 
 

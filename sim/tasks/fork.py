@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.build import Scene
 from sim.scene.layout import draw_colours
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "fork"
 TIME_LIMIT_S = 7.0
@@ -105,21 +105,21 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return bool(there and stands(scene, data, layout))
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """Legs around the pillar, on the side where the hand is, or while it is before the pillar on the style's side."""
-    if is_done(hand.scene, hand.data, layout):
+    if is_done(planner.scene, planner.data, layout):
         return
-    style, (pillar_x, y) = hand.style, layout["object_xy_m"]
-    tool, pad_w = hand.tool_w, target_pos_w(hand.scene, hand.data, layout)
+    style, (pillar_x, y) = planner.style, layout["object_xy_m"]
+    tool, pad_w = planner.tool_w, target_pos_w(planner.scene, planner.data, layout)
     height_m, aside_m = min(tool[2], START_Z_M[1] - 0.005), tool[1] - y
     side = np.sign(aside_m) if abs(aside_m) > 0.03 else 1.0 if style.other_way else -1.0
     around_m = side * (AROUND_M + 0.5 * style.place_offset_m[0] + 0.005)
     corners = ((START_X_M, 0.7), (pillar_x + 0.055, 1.0), (pillar_x, 1.0), (pillar_x - 0.06, 1.0))
     for x, share in corners:
         if x < tool[0] + 0.01:  # not passed yet
-            hand.go("around", [x, y + share * around_m, height_m], None, blend_rad=0.05)
+            planner.go("around", [x, y + share * around_m, height_m], None, blend_rad=0.05)
     end_w = pad_w[:2] + style.place_offset_m * [0.4, 0.8]
-    hand.go("arrive", [*end_w, height_m], None)
+    planner.go("arrive", [*end_w, height_m], None)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import FACES, Hand
+from sim.planning.motion_planner import FACES, MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.build import Scene
 from sim.scene.fixtures import BOX, PARKED_M
 from sim.scene.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s, stand
 from sim.scene.parts import MAX_SCALE
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "insert_peg"
 TIME_LIMIT_S = 15.0
@@ -148,43 +148,43 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return bool(inside and deep and speed_m_s(scene, data, 0) < 0.05 and not is_held(scene, data, 0))
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success, whatever has happened before; a peg that lies is beyond help."""
-    if is_done(hand.scene, hand.data, layout):
-        hand.retreat()
+    if is_done(planner.scene, planner.data, layout):
+        planner.retreat()
         return
-    if not hand.holds(0):
-        _pick(hand)
-    _insert(hand, layout)
+    if not planner.holds(0):
+        _pick(planner)
+    _insert(planner, layout)
 
 
-def _pick(hand: Hand) -> None:
+def _pick(planner: MotionPlanner) -> None:
     """Grasp the named peg from above, straight down over it: it would fall over if it were touched beside."""
-    style, peg_w, yaw, shape = hand.style, hand.object_w(0), hand.grasp_yaw(0), hand.shape(0)
-    top_w = peg_w + [0, 0, half_height_m(hand.layout, 0)]
-    hand.rise(0.14, away_from_w=peg_w)
-    hand.go("approach", top_w + [0, 0, style.hover_m], yaw, blend_rad=style.blend_rad / 2)
-    hand.go("descend", top_w + [0, 0, OVER_PEG_M], yaw)
-    hand.line("straddle", peg_w + [0, 0, shape.grasp_height_m + style.grasp_height_m], 1.0, speed=0.7)
-    hand.grip(0.0, holds=0)
+    style, peg_w, yaw, shape = planner.style, planner.object_w(0), planner.grasp_yaw(0), planner.shape(0)
+    top_w = peg_w + [0, 0, half_height_m(planner.layout, 0)]
+    planner.rise(0.14, away_from_w=peg_w)
+    planner.go("approach", top_w + [0, 0, style.hover_m], yaw, blend_rad=style.blend_rad / 2)
+    planner.go("descend", top_w + [0, 0, OVER_PEG_M], yaw)
+    planner.line("straddle", peg_w + [0, 0, shape.grasp_height_m + style.grasp_height_m], 1.0, speed=0.7)
+    planner.grip(0.0, holds=0)
 
 
-def _insert(hand: Hand, layout: Mapping) -> None:
+def _insert(planner: MotionPlanner, layout: Mapping) -> None:
     """Carry the peg over the hole, turned as the hole is, lower it, let go."""
-    style, mouth_w, half_m = hand.style, target_pos_w(hand.scene, hand.data, layout), half_height_m(layout, 0)
-    grip_m = hand.end_w[2] - hand.object_w(0)[2]  # tool above the peg's middle
+    style, mouth_w, half_m = planner.style, target_pos_w(planner.scene, planner.data, layout), half_height_m(layout, 0)
+    grip_m = planner.end_w[2] - planner.object_w(0)[2]  # tool above the peg's middle
     carry_m = style.carry_m + half_m + 0.02
-    hand.go("raise", [*hand.end_w[:2], carry_m], hand.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=0)
+    planner.go("raise", [*planner.end_w[:2], carry_m], planner.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=0)
     over_w = [*mouth_w[:2], carry_m]
-    yaw = hand.easiest_yaw(over_w, [layout["target_yaw_rad"][0] + turn for turn in FACES])
-    hand.go("carry", over_w, yaw, 0.0, blend_rad=style.blend_rad / 2)
-    hand.go("lower", mouth_w + [0, 0, half_m + grip_m + OVER_HOLE_M], yaw, 0.0, holds=0)
+    yaw = planner.easiest_yaw(over_w, [layout["target_yaw_rad"][0] + turn for turn in FACES])
+    planner.go("carry", over_w, yaw, 0.0, blend_rad=style.blend_rad / 2)
+    planner.go("lower", mouth_w + [0, 0, half_m + grip_m + OVER_HOLE_M], yaw, 0.0, holds=0)
     floor_m = FLOOR_M * layout["object_scale"][0]
-    hand.line("insert", [*mouth_w[:2], floor_m + half_m + grip_m + 0.5 * style.release_gap_m], 0.0, speed=0.5)
-    hand.grip(1.0, "open")
-    end = hand.end_w
-    hand.line("clear", [*end[:2], end[2] + 0.05], 1.0)
-    hand.retreat(0.05)
+    planner.line("insert", [*mouth_w[:2], floor_m + half_m + grip_m + 0.5 * style.release_gap_m], 0.0, speed=0.5)
+    planner.grip(1.0, "open")
+    end = planner.end_w
+    planner.line("clear", [*end[:2], end[2] + 0.05], 1.0)
+    planner.retreat(0.05)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "SHAPES", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning import drawer
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import cabinet
 from sim.scene.build import Scene
 from sim.scene.cabinet import stand as apply_layout
 from sim.scene.layout import draw_colours
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "open_drawer"
 TIME_LIMIT_S = 15.0
@@ -80,12 +81,12 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return cabinet.opening_m(scene, data, 0) >= OPEN_M and still and not cabinet.is_touched(scene, data, 0)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success, whatever has happened before."""
-    if is_done(hand.scene, hand.data, layout):
-        cabinet.rise(hand)
+    if is_done(planner.scene, planner.data, layout):
+        drawer.rise(planner)
     else:
-        cabinet.pull_open(hand, 0)
+        drawer.pull_open(planner, 0)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

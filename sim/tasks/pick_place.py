@@ -9,14 +9,14 @@ from math import hypot
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.build import Scene
 from sim.scene.fixtures import PLATE_RADIUS_M, PLATE_TOP_M
 from sim.scene.layout import draw_colours, draw_places, draw_shapes, half_height_m, is_held, speed_m_s
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "pick_place"
 TIME_LIMIT_S = 15.0
@@ -99,15 +99,15 @@ def stands_on_plate(scene: Scene, data: mujoco.MjData, layout: Mapping, i: int) 
     return on_plate and speed_m_s(scene, data, i) < 0.05 and not is_held(scene, data, i)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success, whatever has happened before."""
-    if is_done(hand.scene, hand.data, layout):
-        hand.retreat()
+    if is_done(planner.scene, planner.data, layout):
+        planner.retreat()
         return
-    if not hand.holds(0):
-        hand.pick(0)
-    target_w = target_pos_w(hand.scene, hand.data, layout)
-    hand.place(0, target_w + [*hand.style.place_offset_m, 0.0])
+    if not planner.holds(0):
+        planner.pick(0)
+    target_w = target_pos_w(planner.scene, planner.data, layout)
+    planner.place(0, target_w + [*planner.style.place_offset_m, 0.0])
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.errors import UserError
-from sim.hand import Hand
+from sim.core.errors import UserError
+from sim.planning import drawer
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import cabinet
 from sim.scene.build import Scene
@@ -14,8 +15,8 @@ from sim.scene.cabinet import stand as apply_layout
 from sim.scene.layout import draw_colours, draw_places, draw_shapes, half_height_m, is_held, speed_m_s, within_reach
 from sim.scene.parts import MAX_SCALE
 from sim.scene.shapes import SHAPES as KNOWN_SHAPES
+from sim.tasks.instructions import say
 from sim.tasks.open_drawer import add_targets
-from sim.wording import say
 
 NAME = "place_in_drawer"
 TIME_LIMIT_S = 25.0
@@ -111,30 +112,30 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return bool(lies and still and let_go)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead to the next sub-goal: the drawer open, then the object in it."""
-    scene, data = hand.scene, hand.data
+    scene, data = planner.scene, planner.data
     is_open = cabinet.opening_m(scene, data, 0) >= OPEN_ENOUGH_M
     if is_done(scene, data, layout):
-        hand.retreat()
-    elif hand.holds(0) and not is_open:
-        hand.place(0, np.array([*layout["object_xy_m"][:2], 0.0]))
+        planner.retreat()
+    elif planner.holds(0) and not is_open:
+        planner.place(0, np.array([*layout["object_xy_m"][:2], 0.0]))
     elif not is_open:
-        cabinet.pull_open(hand, 0)
+        drawer.pull_open(planner, 0)
     else:
-        _put_in(hand, layout)
+        _put_in(planner, layout)
 
 
-def _put_in(hand: Hand, layout: Mapping) -> None:
+def _put_in(planner: MotionPlanner, layout: Mapping) -> None:
     """Grasp the object unless it is in the hand, and let it go inside, the fingers opening along the panel."""
-    if not hand.holds(0):
-        cabinet.rise(hand)
-        hand.pick(0)
+    if not planner.holds(0):
+        drawer.rise(planner)
+        planner.pick(0)
     yaw = layout["target_yaw_rad"][0] + np.pi / 2
-    yaw += np.pi * round((hand.yaw_rad - yaw) / np.pi)  # half a turn is the same to a parallel jaw
-    over_w = target_pos_w(hand.scene, hand.data, layout) + [*hand.style.place_offset_m, LET_GO_OVER_FLOOR_M]
-    carry_m = cabinet.HEIGHT_M + 2 * half_height_m(layout, 0) + hand.style.carry_m - 0.05
-    hand.place(0, over_w, yaw_rad=yaw, carry_m=carry_m)
+    yaw += np.pi * round((planner.yaw_rad - yaw) / np.pi)  # half a turn is the same to a parallel jaw
+    over_w = target_pos_w(planner.scene, planner.data, layout) + [*planner.style.place_offset_m, LET_GO_OVER_FLOOR_M]
+    carry_m = cabinet.HEIGHT_M + 2 * half_height_m(layout, 0) + planner.style.carry_m - 0.05
+    planner.place(0, over_w, yaw_rad=yaw, carry_m=carry_m)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.build import Scene
 from sim.scene.fixtures import BOX, CYLINDER, PARKED_M
 from sim.scene.layout import draw_colours, draw_places
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "press_button"
 TIME_LIMIT_S = 6.0
@@ -118,18 +118,18 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return pressed[0] and not any(pressed[1:])
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success: over the button with the hand closed, and down."""
-    if is_done(hand.scene, hand.data, layout):
+    if is_done(planner.scene, planner.data, layout):
         return
-    style = hand.style
-    cap_w = hand.data.xpos[hand.scene.targets[0]] + [0, 0, CAP_TOP_M + FINGERTIPS_M]
+    style = planner.style
+    cap_w = planner.data.xpos[planner.scene.targets[0]] + [0, 0, CAP_TOP_M + FINGERTIPS_M]
     over_w = cap_w + [*0.7 * style.place_offset_m, 0.0]  # not always the very middle
-    hand.rise(away_from_w=over_w)
-    hand.go("approach", over_w + [0, 0, style.hover_m - 0.04], None, 0.0, blend_rad=style.blend_rad / 2)
-    hand.grip(0.0)
-    hand.go("descend", over_w - [0, 0, DEPTH_M], None, 0.0, speed=0.6)
-    hand.grip(0.0, "hold")  # the arm comes later than its command
+    planner.rise(away_from_w=over_w)
+    planner.go("approach", over_w + [0, 0, style.hover_m - 0.04], None, 0.0, blend_rad=style.blend_rad / 2)
+    planner.grip(0.0)
+    planner.go("descend", over_w - [0, 0, DEPTH_M], None, 0.0, speed=0.6)
+    planner.grip(0.0, "hold")  # the arm comes later than its command
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import HALF_TURNS, Hand
+from sim.planning.motion_planner import HALF_TURNS, MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.build import Scene
 from sim.scene.layout import draw_colours, draw_places, half_height_m, speed_m_s, within_reach
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "push"
 TIME_LIMIT_S = 15.0
@@ -144,43 +144,43 @@ def _is_touched(scene: Scene, data: mujoco.MjData) -> bool:
     return bool((roots[touching] == roots[scene.base]).any())
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs of one push, whatever has happened before; after a lift nothing helps."""
-    scene, data = hand.scene, hand.data
+    scene, data = planner.scene, planner.data
     if _lifted_m(scene, data, layout) > LIFTED_M:
         return
-    block, zone = hand.object_w(0)[:2], target_pos_w(scene, data, layout)[:2]
+    block, zone = planner.object_w(0)[:2], target_pos_w(scene, data, layout)[:2]
     if np.linalg.norm(zone - block) <= INSIDE_M:
-        hand.retreat()
+        planner.retreat()
         return
     lane = _lane(block, zone)
-    in_the_way = [i for i in range(1, layout["objects"]) if _distance_m(lane, hand.object_w(i)[:2]) < TOUCH_M]
+    in_the_way = [i for i in range(1, layout["objects"]) if _distance_m(lane, planner.object_w(i)[:2]) < TOUCH_M]
     if in_the_way:
-        hand.put_aside(in_the_way[0], lane)
+        planner.put_aside(in_the_way[0], lane)
         return
-    _push(hand, block, zone + OFFSET_SHARE * hand.style.place_offset_m, half_height_m(layout, 0))
+    _push(planner, block, zone + OFFSET_SHARE * planner.style.place_offset_m, half_height_m(layout, 0))
 
 
-def _push(hand: Hand, block: np.ndarray, goal: np.ndarray, half_m: float) -> None:
+def _push(planner: MotionPlanner, block: np.ndarray, goal: np.ndarray, half_m: float) -> None:
     """One straight push of the block with half the edge `half_m` from `block` (2,) to `goal` (2,) m, and away."""
     way = goal - block
     along = way / np.linalg.norm(way)
-    face = _face(hand, along)
+    face = _face(planner, along)
     contact = block - along * half_m / (along @ face) - FINGERS_M * face
     begin = contact - along * (RUN_UP_M - FINGERS_M - half_m)
-    turn = np.arctan2(face[1], face[0]) - hand.yaw_rad
-    yaw = hand.yaw_rad + (turn + np.pi / 2) % np.pi - np.pi / 2  # either finger may be in front: turn the least
-    hand.rise()
-    hand.go("approach", [*begin, hand.style.hover_m], yaw, 0.0, HALF_TURNS, blend_rad=hand.style.blend_rad / 2)
-    hand.go("descend", [*begin, TOOL_M], yaw, 0.0, HALF_TURNS)
-    hand.line("push", [*(contact + way), TOOL_M], 0.0)
-    hand.line("back", [*(contact + way - BACK_OFF_M * along), TOOL_M], 0.0)
-    hand.go("retreat", [*hand.end_w[:2], hand.style.hover_m], None, 0.0)
+    turn = np.arctan2(face[1], face[0]) - planner.yaw_rad
+    yaw = planner.yaw_rad + (turn + np.pi / 2) % np.pi - np.pi / 2  # either finger may be in front: turn the least
+    planner.rise()
+    planner.go("approach", [*begin, planner.style.hover_m], yaw, 0.0, HALF_TURNS, blend_rad=planner.style.blend_rad / 2)
+    planner.go("descend", [*begin, TOOL_M], yaw, 0.0, HALF_TURNS)
+    planner.line("push", [*(contact + way), TOOL_M], 0.0)
+    planner.line("back", [*(contact + way - BACK_OFF_M * along), TOOL_M], 0.0)
+    planner.go("retreat", [*planner.end_w[:2], planner.style.hover_m], None, 0.0)
 
 
-def _face(hand: Hand, along: np.ndarray) -> np.ndarray:
+def _face(planner: MotionPlanner, along: np.ndarray) -> np.ndarray:
     """(2,) unit vector along which the block's face lies that looks most towards `along`."""
-    axes = hand.data.xmat[hand.scene.objects[0]].reshape(3, 3)[:2]
+    axes = planner.data.xmat[planner.scene.objects[0]].reshape(3, 3)[:2]
     flat = [axis / np.linalg.norm(axis) for axis in axes.T if np.linalg.norm(axis) > 0.7]
     return max((sign * axis for axis in flat for sign in (1, -1)), key=lambda normal: normal @ along)
 

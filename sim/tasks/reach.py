@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.build import Scene
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import draw_colours, draw_places
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "reach"
 TIME_LIMIT_S = 4.0
@@ -86,14 +86,14 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return bool(np.hypot(*(tool_w - plate_w)[:2]) <= NEAR_M and tool_w[2] < LOW_M)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success; none when it is there."""
-    if is_done(hand.scene, hand.data, layout):
+    if is_done(planner.scene, planner.data, layout):
         return
-    style = hand.style
-    over_w = target_pos_w(hand.scene, hand.data, layout)[:2] + style.place_offset_m
-    hand.go("approach", [*over_w, style.hover_m + 0.02], None, blend_rad=style.blend_rad)
-    hand.go("descend", [*over_w, HOVER_M + style.grasp_height_m], None)
+    style = planner.style
+    over_w = target_pos_w(planner.scene, planner.data, layout)[:2] + style.place_offset_m
+    planner.go("approach", [*over_w, style.hover_m + 0.02], None, blend_rad=style.blend_rad)
+    planner.go("descend", [*over_w, HOVER_M + style.grasp_height_m], None)
 
 
 __all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",

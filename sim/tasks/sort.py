@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.build import Scene
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import draw_colours, draw_places
 from sim.scene.layout import stand as apply_layout
+from sim.tasks.instructions import say, thing
 from sim.tasks.pick_place import gaps_m, stands_on_plate
-from sim.wording import say, thing
 
 NAME = "sort"
 TIME_LIMIT_S = 45.0
@@ -103,29 +103,29 @@ def _current(scene: Scene, data: mujoco.MjData, layout: Mapping) -> int:
     return OBJECTS - 1 if all(done) else done.index(False)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs of one sub-task: that of the cube in the hand, else the first that is left and whose plate is free."""
-    done = _sorted(hand.scene, hand.data, layout)
+    done = _sorted(planner.scene, planner.data, layout)
     left = [i for i in range(OBJECTS) if not done[i]]
     if not left:
-        hand.retreat()
+        planner.retreat()
         return
-    held = next((i for i in left if hand.holds(i)), None)
-    free = [i for i in left if not _occupied(hand, i)]
+    held = next((i for i in left if planner.holds(i)), None)
+    free = [i for i in left if not _occupied(planner, i)]
     if held is None and free:
-        hand.pick(free[0])
+        planner.pick(free[0])
         held = free[0]
     if held is None or held not in free:  # cubes on one another's plates
-        hand.put_aside(left[0] if held is None else held)
+        planner.put_aside(left[0] if held is None else held)
         return
-    plate_w = hand.data.xpos[hand.scene.targets[held]] + [*hand.style.place_offset_m, PLATE_TOP_M]
-    hand.place(held, plate_w, carry_m=hand.style.carry_m + CLEARANCE_M)
+    plate_w = planner.data.xpos[planner.scene.targets[held]] + [*planner.style.place_offset_m, PLATE_TOP_M]
+    planner.place(held, plate_w, carry_m=planner.style.carry_m + CLEARANCE_M)
 
 
-def _occupied(hand: Hand, plate: int) -> bool:
+def _occupied(planner: MotionPlanner, plate: int) -> bool:
     """A cube that does not belong there is over the plate."""
-    plate_w = hand.data.xpos[hand.scene.targets[plate]]
-    others = [hand.object_w(k)[:2] for k in range(OBJECTS) if k != plate]
+    plate_w = planner.data.xpos[planner.scene.targets[plate]]
+    others = [planner.object_w(k)[:2] for k in range(OBJECTS) if k != plate]
     return bool(min(np.linalg.norm(other_w - plate_w[:2]) for other_w in others) < OVER_M)
 
 

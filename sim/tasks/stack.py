@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from sim.hand import Hand
+from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.build import Scene
 from sim.scene.layout import draw_colours, draw_places, half_height_m, is_held, speed_m_s
 from sim.scene.layout import stand as apply_layout
-from sim.wording import say
+from sim.tasks.instructions import say
 
 NAME = "stack"
 TIME_LIMIT_S = 17.0
@@ -85,28 +85,28 @@ def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
     return bool(stacked and on_table and free)
 
 
-def plan(hand: Hand, layout: Mapping) -> None:
+def plan(planner: MotionPlanner, layout: Mapping) -> None:
     """The legs that lead from here to success, whatever has happened before."""
-    if is_done(hand.scene, hand.data, layout):
-        hand.retreat()
+    if is_done(planner.scene, planner.data, layout):
+        planner.retreat()
         return
-    holds = hand.holds(NAMED)
-    on_top = _on_top(hand, layout["objects"])
+    holds = planner.holds(NAMED)
+    on_top = _on_top(planner, layout["objects"])
     if on_top is not None and not holds:
-        hand.put_aside(on_top)
+        planner.put_aside(on_top)
         return
     if not holds:
-        hand.pick(NAMED)
-    offset_m = OFFSET_SHARE * hand.style.place_offset_m
-    top_w = target_pos_w(hand.scene, hand.data, layout) + [*offset_m, 0.0]
-    hand.place(NAMED, top_w, yaw_rad=hand.grasp_yaw(BASE), carry_m=hand.style.carry_m + CLEARANCE_M)
+        planner.pick(NAMED)
+    offset_m = OFFSET_SHARE * planner.style.place_offset_m
+    top_w = target_pos_w(planner.scene, planner.data, layout) + [*offset_m, 0.0]
+    planner.place(NAMED, top_w, yaw_rad=planner.grasp_yaw(BASE), carry_m=planner.style.carry_m + CLEARANCE_M)
 
 
-def _on_top(hand: Hand, cubes: int) -> int | None:
+def _on_top(planner: MotionPlanner, cubes: int) -> int | None:
     """A cube that lies on the one to take or, not being that one, on the one to stack on."""
     for k in range(1, cubes):
         for below in {NAMED, BASE} - {k}:
-            above = hand.object_w(k) - hand.object_w(below)
+            above = planner.object_w(k) - planner.object_w(below)
             if np.hypot(above[0], above[1]) < OVER_M and above[2] > 0.02:
                 return k
     return None

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S, Observation
-from sim.dh import frames, jacobian
+from sim.control.dh import frames, jacobian
+from sim.core.contract import POLICY_PERIOD_S, Observation
 from sim.guard.motion_guard import MotionGuard
-from sim.robot import Robot
+from sim.robots.robot import Robot
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 

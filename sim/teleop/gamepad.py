@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 from sim.teleop.device import Command, Device
 
 EVENT = struct.Struct("<IhBB")

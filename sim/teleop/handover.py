@@ -6,15 +6,15 @@ policy begins anew from what it sees now: no action planned before the takeover 
 
 import numpy as np
 
-from sim.contract import Feedback, Observation
-from sim.loop import Agent, Env
+from sim.core.contract import Feedback, Observation
+from sim.episode.loop import Agent, Env
 from sim.teleop.corrector import Corrector
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
 
 class HandoverAgent:
-    """Satisfies `sim.loop.Agent`. `reason` says who took over in this episode, "" while nobody did."""
+    """Satisfies `sim.episode.loop.Agent`. `reason` says who took over in this episode, "" while nobody did."""
 
     def __init__(self, policy: Agent, corrector: Corrector, operator: Operator):
         self._policy, self._corrector, self._operator = policy, corrector, operator
@@ -56,7 +56,7 @@ class HandoverAgent:
 
 
 class AttendedEnv:
-    """Any environment with a person beside it, who ends the episode by SUCCESS or FAILURE. Satisfies `sim.loop.Env`."""
+    """Any environment with a person beside it, who ends the episode by SUCCESS or FAILURE. Satisfies `sim.episode.loop.Env`."""
 
     def __init__(self, env: Env, operator: Operator):
         self._env, self._operator = env, operator

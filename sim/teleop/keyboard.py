@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 from sim.teleop.device import Command, Device
 
 HOLD_S = 0.2  # longer than a repeat (33 ms), shorter than a person's "a bit further"

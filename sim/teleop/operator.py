@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sim.errors import UserError, nearest
+from sim.core.errors import UserError, nearest
 from sim.teleop.device import Command, Device, twist_w
 from sim.teleop.gamepad import open_gamepad
 from sim.teleop.keyboard import open_keyboard

@@ -14,9 +14,9 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from sim.errors import UserError
+from sim.core.errors import UserError
+from sim.episode.loop import Recorder, Step
 from sim.guard.motion_guard import MotionGuard
-from sim.loop import Recorder, Step
 
 HOST = "127.0.0.1"
 PICTURE_S = 0.05
@@ -42,7 +42,7 @@ look();
 
 
 class LivePage:
-    """Serves from construction to `close`; satisfies `sim.loop.Recorder`. Port 0 takes a free one."""
+    """Serves from construction to `close`; satisfies `sim.episode.loop.Recorder`. Port 0 takes a free one."""
 
     def __init__(self, port: int = 0, guard: MotionGuard | None = None):
         self.guard = guard

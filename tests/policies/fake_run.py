@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from learning import write_demos
 
-from rl.label import advantages_name
-from rl.options import RecapConfig
-from rl.report import write_report
-from sim import results
+from rl.advantage.labels import advantages_name
+from rl.run.options import RecapConfig
+from rl.run.report import write_report
+from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, write_sidecar
-from sim.provenance import provenance
-from sim.render.film import write_mp4
+from sim.envs.video import write_mp4
+from sim.episode import results
 
 TAG = "round_1"
 VALUE = {

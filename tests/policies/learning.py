@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.checkpoint import About
-from policies.data import Source, TrainingData
-from policies.flow import FlowConfig
-from policies.fusion import TEXT_WIDTH, FusionConfig
+from policies.fusion.keypoint_fusion import TEXT_WIDTH, FusionConfig
+from policies.heads.flow import FlowConfig
+from policies.models.checkpoint import CheckpointMetadata
+from policies.models.small_vla import Batch, SmallVla, VlaConfig
+from policies.processing.data import Source, TrainingData
 from policies.train import OptimConfig
-from policies.vla import Batch, SmallVla, VlaConfig
-from sim.contract import LABELS
+from sim.core.contract import LABELS
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, FPS, features
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 SIZE = (32, 32)
 TINY = VlaConfig(
@@ -121,7 +121,7 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
     )
 
 
-def about(root: Path | None = None, **changes) -> About:
+def about(root: Path | None = None, **changes) -> CheckpointMetadata:
     made_of = {str(root): Dataset(root).fingerprint()} if root else {}
     values = {"robot": FR3.name, "image_size": SIZE, "vision": "fake-vision", "text": "fake-text", "task": "pick_place"}
-    return About(**(values | {"provenance": {"data": made_of}} | changes))
+    return CheckpointMetadata(**(values | {"provenance": {"data": made_of}} | changes))

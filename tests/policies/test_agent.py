@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from learning import SIZE, TINY, about, tiny_model
 
-from policies import checkpoint
-from policies.agent import PolicyAgent, load_agent, parse_indicator
-from policies.condition import Indicator
-from policies.text import FrozenText
-from policies.vision import FrozenVision
-from sim.contract import Observation
-from sim.errors import UserError
-from sim.robot import FR3
+from policies.heads.advantage_conditioning import Indicator
+from policies.language.minilm import FrozenText
+from policies.models import checkpoint
+from policies.runtime.agent import PolicyAgent, load_agent, parse_indicator
+from policies.vision.efficientnet import FrozenVision
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")

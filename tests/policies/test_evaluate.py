@@ -6,9 +6,9 @@ from learning import about
 
 from policies import evaluate
 from policies.evaluate import WORST, EvaluateConfig
+from sim.episode.loop import EpisodeResult
+from sim.episode.slices import slices
 from sim.guard.motion_guard import GuardReport
-from sim.loop import EpisodeResult
-from sim.slices import slices
 
 
 class DarkFails:
@@ -24,7 +24,7 @@ class DarkFails:
 
 
 def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "PolicyPlayer", DarkFails)
+    monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
     monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (None, about()))
     evaluate.evaluate(EvaluateConfig(checkpoint="x", out=str(tmp_path), episodes=60, workers=1))
     written = json.loads((tmp_path / "results.json").read_text())

@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from policies import features
-from policies.features import FeatureCache, cache_features
-from policies.vision import FrozenVision
+from policies.processing import features
+from policies.processing.features import FeatureCache, cache_features
+from policies.vision.efficientnet import FrozenVision
+from sim.core.errors import UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features
-from sim.errors import UserError
 
 CAMERAS = ("front", "wrist")
 LENGTHS = (3, 5, 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from policies.flow import FlowConfig, FlowExpert
+from policies.heads.flow import FlowConfig, FlowExpert
 
 T, D, TOKENS, WIDTH = 3, 2, 4, 8
 

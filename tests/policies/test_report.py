@@ -6,7 +6,7 @@ import pytest
 from fake_run import write_run
 
 from policies.report import ReportConfig, write_report
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from safetensors.torch import load_file
 from tokenizers import BertWordPieceTokenizer
 from torch import nn
 
-from policies import text
-from policies.text import FrozenText, InstructionError, find_files
-from policies.weights import WeightsError
+from policies.language import minilm as text
+from policies.language.minilm import FrozenText, InstructionError, find_files
+from policies.pretrained.weights import WeightsError
 
 ANCHOR = "put the red cube on the green plate"
 

@@ -10,13 +10,14 @@ import torch
 from learning import QUICK, SIZE, TINY, about, random_batch, tiny_model, training_data, write_demos
 from safetensors.torch import load_file, save_file
 
-from policies import checkpoint, train
-from policies.condition import Indicator
-from policies.data import Source
+from policies import train
+from policies.heads.advantage_conditioning import Indicator
+from policies.models import checkpoint
+from policies.processing.data import Source
 from policies.train import TrainConfig, Trainer, fit, learning_rate
-from sim.contract import CONTRACT_VERSION
+from sim.core.contract import CONTRACT_VERSION
+from sim.core.errors import UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
-from sim.errors import UserError
 
 
 @pytest.fixture(scope="module")

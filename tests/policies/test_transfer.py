@@ -2,9 +2,9 @@
 
 import pytest
 
-from policies import transfer
-from policies.transfer import TransferConfig
-from sim.errors import UserError
+from policies import robustness as transfer
+from policies.robustness import TransferConfig
+from sim.core.errors import UserError
 from sim.randomize.ranges import RandomizeConfig
 
 

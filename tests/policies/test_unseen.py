@@ -2,9 +2,9 @@
 
 import pytest
 
-from policies.unseen import check_seeds, check_split, splits_of
-from sim.errors import UserError
-from sim.provenance import plain
+from policies.evaluation.leakage import check_seeds, check_split, splits_of
+from sim.core.errors import UserError
+from sim.core.provenance import plain
 from sim.randomize.splits import AXES, SplitConfig
 
 TRAIN = plain(SplitConfig())

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from policies import vision, vision_sources
-from policies.vision import FrozenVision
-from policies.vision_sources import find_weights, package_network, package_weights
-from policies.weights import WeightsError, atomic_file, cache_dir, sha256_of
+from policies.pretrained.weights import WeightsError, atomic_file, cache_dir, sha256_of
+from policies.vision import efficientnet as vision
+from policies.vision import sources as vision_sources
+from policies.vision.efficientnet import FrozenVision
+from policies.vision.sources import find_weights, package_network, package_weights
 
 MILITARY_UNIFORM = 652  # ImageNet class of what Grace Hopper wears
 

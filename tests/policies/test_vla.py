@@ -7,9 +7,9 @@ import pytest
 import torch
 from learning import TINY, random_batch, tiny_model
 
-from policies.condition import DROPOUT, Indicator, drop, from_positive
-from policies.data import join
-from policies.vla import POINT_SCALE_M, SmallVla, VlaConfig
+from policies.heads.advantage_conditioning import DROPOUT, Indicator, drop, from_positive
+from policies.models.small_vla import POINT_SCALE_M, SmallVla, VlaConfig
+from policies.processing.data import join
 
 
 @pytest.fixture

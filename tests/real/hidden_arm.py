@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from real.calibration.excitation import multisine
-from real.calibration.log import MotionLog
-from real.emulation.controller import Controller
-from real.emulation.twin import Twin
-from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from real.calibrate.excitation import multisine
+from real.calibrate.log import MotionLog
+from real.emulator.controller import Controller
+from real.emulator.twin import Twin
+from sim.control.servo import Servo
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
-from sim.servo import Servo
-from sim.world import World, WorldConfig
 
 
-def hidden_world(seed: int, **ranges) -> World:
+def hidden_world(seed: int, **ranges) -> Simulation:
     """A bench on which nothing but `ranges` varies."""
-    return World(WorldConfig(randomize=RandomizeConfig(**{**vars(nominal()), **ranges})))
+    return Simulation(SimulationConfig(randomize=RandomizeConfig(**{**vars(nominal()), **ranges})))
 
 
 def recorded(controller: Controller, seconds: float, seed: int, rng: np.random.Generator) -> MotionLog:
@@ -46,6 +46,6 @@ def recorded(controller: Controller, seconds: float, seed: int, rng: np.random.G
     )  # fmt: skip
 
 
-def hidden_log(world: World, seed: int, seconds: float) -> MotionLog:
+def hidden_log(world: Simulation, seed: int, seconds: float) -> MotionLog:
     """One motion of a hidden arm; `world.draws` holds its secrets afterwards."""
     return recorded(Controller(Twin(world, seed)), seconds, seed, np.random.default_rng(seed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from real.pitfalls.recording import ACTION, STATE, Recording, Take
+from real.parity.recording import ACTION, STATE, Recording, Take
 
 NAMES = ("j1", "j2", "j3", "j4", "j5", "j6", "gripper")
 DEG = 180 / np.pi

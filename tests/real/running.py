@@ -5,20 +5,20 @@ import types
 
 import numpy as np
 
-from real.bench import EmulatedBench
 from real.cameras.camera import EmulatorCamera
-from real.driver import FairinoDriver, Ports
-from real.emulation.launch import PORTS
-from real.emulator import Emulator, EmulatorConfig
-from real.env import RobotEnv
-from sim.contract import Observation
-from sim.robot import FR3
+from real.emulator.emulator import Emulator, EmulatorConfig
+from real.fairino.driver import FairinoDriver, Ports
+from real.workcell.emulator_process import PORTS
+from real.workcell.env import RobotEnv
+from real.workcell.episode_setup import EmulatedBench
+from sim.core.contract import Observation
+from sim.robots.robot import FR3
 
 HOST = "127.0.0.1"
 
 
 class FakeWorld:
-    """Behaves like sim.world.World: the arm follows its targets with a lag of one servo period."""
+    """Behaves like sim.envs.simulation.Simulation: the arm follows its targets with a lag of one servo period."""
 
     robot = FR3
     task = types.SimpleNamespace(TIME_LIMIT_S=0.6, SETTLED_PERIODS=2)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.calibrate import CalibrateConfig, calibrate
-from real.player import AskBefore
-from real.rollout import RolloutConfig, rollout
-from real.session import RobotConfig
+from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.rollout.rollout import RolloutConfig, rollout
+from real.workcell.connect import RobotConfig
+from real.workcell.episode_runner import AskBefore
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
@@ -101,8 +101,8 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
             if "Enter" in text:
                 threading.Timer(0.2, operator.press, [press]).start()
 
-    monkeypatch.setattr("real.rollout.open_robot", opened)
-    monkeypatch.setattr("real.player.LAY_OUT_S", 0.0)
+    monkeypatch.setattr("real.rollout.rollout.open_robot", opened)
+    monkeypatch.setattr("real.workcell.episode_runner.LAY_OUT_S", 0.0)
     robot = robot_at(running, kind=kind, instruction="go")
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
     with contextlib.suppress(KeyboardInterrupt):

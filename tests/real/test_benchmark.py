@@ -4,9 +4,9 @@ import pytest
 from running import HOST
 from waiting import wait_for
 
-from real.bench import EmulatedBench
 from real.benchmark import BenchmarkConfig, _floor, report, row, stop_times, stream_timing
-from sim.errors import UserError
+from real.workcell.episode_setup import EmulatedBench
+from sim.core.errors import UserError
 
 
 def test_a_row_names_the_percentiles():

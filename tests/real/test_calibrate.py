@@ -7,19 +7,19 @@ import pytest
 import yaml
 from running import HOST
 
-from real.calibrate import CalibrateConfig, calibrate
-from real.calibration.delay import camera_delay, gripper_travel, tracking_delay_s
-from real.calibration.excitation import multisine
-from real.calibration.log import UNCOUNTED, MotionLog, on_cycles
-from real.calibration.posterior import Estimate, randomization
-from real.calibration.residuals import without_outliers
+from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.calibrate.delay import camera_delay, gripper_travel, tracking_delay_s
+from real.calibrate.excitation import multisine
+from real.calibrate.log import UNCOUNTED, MotionLog, on_cycles
+from real.calibrate.posterior import Estimate, randomization
+from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
-from real.session import RobotConfig
-from sim.config import typed
-from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
-from sim.errors import UserError
+from real.workcell.connect import RobotConfig
+from sim.core.config import typed
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.core.errors import UserError
 from sim.randomize.ranges import RandomizeConfig
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 CYCLES = 600
 
@@ -183,10 +183,10 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
 def test_what_is_missing_is_one_clear_error(monkeypatch):
     from mujoco import sysid
 
-    from real.calibration.dynamics import fit_dynamics, load_sysid
+    from real.calibrate.dynamics import fit_dynamics, load_sysid
 
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    from real.calibration.board import load_opencv
+    from real.cameras.board import load_opencv
 
     with pytest.raises(UserError, match="opencv-python-headless"):
         load_opencv()

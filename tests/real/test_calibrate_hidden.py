@@ -7,10 +7,8 @@ import pytest
 import yaml
 from hidden_arm import hidden_log, hidden_world
 
-from real.bench import EmulatedBench
-from real.calibrate import CalibrateConfig, calibrate
-from real.calibration.board import BOARD_POS_W, WithBoard, base_from_board
-from real.calibration.camera import (
+from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.calibrate.camera import (
     OPENCV_FROM_MUJOCO,
     HandEye,
     Lens,
@@ -19,24 +17,26 @@ from real.calibration.camera import (
     calibrate_lens,
     find_board,
 )
-from real.calibration.log import on_cycles
-from real.calibration.views import WristCamera
-from real.emulation.launch import EmulatorProcess
-from real.session import RobotConfig
-from sim.config import load_group, typed
-from sim.errors import UserError
+from real.calibrate.log import on_cycles
+from real.calibrate.views import WristCamera
+from real.cameras.board import BOARD_POS_W, WithBoard, base_from_board
+from real.workcell.connect import RobotConfig
+from real.workcell.emulator_process import EmulatorProcess
+from real.workcell.episode_setup import EmulatedBench
+from sim.core.config import load_group, typed
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
-from sim.robot import FR3
+from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
 from sim.tasks import TASKS
-from sim.world import World, WorldConfig
 
 SHARE = 0.1  # the bar: a tenth
 
 
 def test_dynamics_of_a_hidden_arm_from_eight_seconds():
     pytest.importorskip("plotly", reason="needs mujoco[sysid]")
-    from real.calibration.dynamics import fit_dynamics
+    from real.calibrate.dynamics import fit_dynamics
 
     world = hidden_world(
         0, joint_damping=(0.6, 1.6), joint_friction_nm=(0.3, 1.5), joint_armature=(0.7, 1.6), servo_gain=(0.6, 1.3),
@@ -50,7 +50,7 @@ def test_dynamics_of_a_hidden_arm_from_eight_seconds():
     assert found["action_delay_s"].mean == pytest.approx(world.draws["action_delay_s"] + 0.004, abs=0.002)
 
 
-def board_views(world: World, wrist: WristCamera) -> tuple[list[View], np.ndarray]:
+def board_views(world: Simulation, wrist: WristCamera) -> tuple[list[View], np.ndarray]:
     """What the wrist camera sees of the board, and the joint angles that the encoders show meanwhile."""
     views, shown = [], []
     for joints_rad in wrist.looks(BOARD_POS_W, np.array(FR3.home_rad)):
@@ -67,8 +67,8 @@ def from_pictures(seed: int, **ranges) -> tuple[dict, WristCamera, HandEye]:
     """(what was hidden, the camera as designed, what was found) of a bench on which nothing but `ranges` varies."""
     pytest.importorskip("cv2")
     randomize = RandomizeConfig(**{**vars(nominal()), **ranges})
-    config = WorldConfig(task="reach", render=RenderConfig(height=480, width=640), randomize=randomize)
-    world, wrist = World(config, task=WithBoard(TASKS["reach"])), WristCamera(FR3)
+    config = SimulationConfig(task="reach", render=RenderConfig(height=480, width=640), randomize=randomize)
+    world, wrist = Simulation(config, task=WithBoard(TASKS["reach"])), WristCamera(FR3)
     world.reset(seed)
     views, shown_rad = board_views(world, wrist)
     world.close()

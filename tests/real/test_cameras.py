@@ -19,12 +19,12 @@ import real.cameras.usb
 from real.cameras.camera import Frame, GrabbedCamera, taken_s
 from real.cameras.realsense import RealsenseCamera
 from real.cameras.usb import UvcCamera
-from real.faults import RobotSilent
-from real.session import RobotConfig, _cameras
-from sim.errors import UserError
+from real.core.faults import RobotSilent
+from real.workcell.connect import RobotConfig, _cameras
+from sim.core.errors import UserError
+from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.loop import run_episode
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 
 class Capture:

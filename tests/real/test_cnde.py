@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real.wire import cnde
-from sim.errors import UserError
+from real.fairino import cnde
+from sim.core.errors import UserError
 
 # Offsets in the data of the SDK's default recipe, as recorded from its configuration frame.
 OFFSETS = {

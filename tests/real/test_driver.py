@@ -8,14 +8,14 @@ import pytest
 from running import HOST, Running
 from waiting import wait_for
 
-from real.driver import FairinoDriver, Ports
-from real.faults import RobotFault, RobotSilent
-from real.stream import ServoStream
-from real.wire.rpc import RpcLink
-from real.wire.state_frame import encode
-from real.wire.state_link import StateLink
-from real.wire.state_ports import LegacyPort
-from sim.robot import FR3
+from real.control.servo_stream import ServoStream
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.state_frame import encode
+from real.fairino.state_link import StateLink
+from real.fairino.state_ports import LegacyPort
+from real.fairino.xmlrpc import RpcLink
+from sim.robots.robot import FR3
 
 
 def home_deg() -> list[float]:
@@ -272,6 +272,6 @@ def test_a_hung_controller_is_one_error_within_the_deadline():
 
 
 def test_no_state_stream_is_one_error(running, monkeypatch):
-    monkeypatch.setattr("real.driver.CONNECT_S", 0.3)
+    monkeypatch.setattr("real.fairino.driver.CONNECT_S", 0.3)
     with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotSilent, match="no state"):
         FairinoDriver(HOST, Ports(running.ports["rpc_port"], silent.getsockname()[1], cnde=0))

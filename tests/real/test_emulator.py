@@ -10,15 +10,15 @@ import pytest
 from running import HOST, Running
 from waiting import wait_for
 
-from real.emulation import kinematics
-from real.emulation.accidents import Planned, read_script
-from real.emulation.launch import PORTS
-from real.emulator import Emulator, EmulatorConfig
-from real.faults import RobotFault
-from real.session import RobotConfig
-from real.wire.rpc import RpcLink
-from sim.errors import UserError
-from sim.robot import FR3
+from real.core.faults import RobotFault
+from real.emulator import kinematics
+from real.emulator.accidents import Planned, read_script
+from real.emulator.emulator import Emulator, EmulatorConfig
+from real.fairino.xmlrpc import RpcLink
+from real.workcell.connect import RobotConfig
+from real.workcell.emulator_process import PORTS
+from sim.core.errors import UserError
+from sim.robots.robot import FR3
 
 HOME = np.rad2deg(FR3.home_rad)
 ZEROS = [0.0] * 6

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.bench import EmulatedBench, OperatorBench, Outcome, Task
 from real.cameras.camera import EmulatorCamera, fit
-from real.env import RobotEnv
-from real.faults import RobotFault, RobotSilent
-from real.lines import LineClient
-from sim.env import GymEnv
-from sim.errors import UserError
+from real.core.faults import RobotFault, RobotSilent
+from real.core.json_lines import LineClient
+from real.workcell.env import RobotEnv
+from real.workcell.episode_setup import EmulatedBench, OperatorBench, Outcome, Task
+from sim.core.errors import UserError
+from sim.envs.sim_env import GymEnv
+from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.loop import run_episode
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 
 class Notes:
@@ -198,7 +198,7 @@ def test_homing_passes_the_motion_guard_on_its_way(running):
 
 
 def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
-    monkeypatch.setattr("real.moving.MotionGuard", functools.partial(MotionGuard, max_age_s=0.5))
+    monkeypatch.setattr("real.control.guarded_motion.MotionGuard", functools.partial(MotionGuard, max_age_s=0.5))
     with running.env(_Laid(running.address("bench_port"))) as env:
         running.world.blocked = True
         running.controller.collision.set_strategy(1)  # nobody else stops it

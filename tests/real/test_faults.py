@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from waiting import wait_for
 
-from real.faults import fault_in
-from real.stream import ServoStream
-from real.wire.controller_state import ControllerState
+from real.control.servo_stream import ServoStream
+from real.fairino.controller_state import ControllerState
+from real.fairino.fault_codes import fault_in
 
 WELL = ControllerState(np.zeros(6), np.zeros(6), 0, True, 0, 0, False, False, False, 50, 0, True)
 

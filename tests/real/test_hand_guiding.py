@@ -3,9 +3,9 @@
 import pytest
 from waiting import wait_for
 
-from real.faults import RobotFault, RobotSilent
-from real.hand_guiding import HandGuiding
-from real.stream import ServoStream
+from real.control.drag_teach import HandGuiding
+from real.control.servo_stream import ServoStream
+from real.core.faults import RobotFault, RobotSilent
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from real.emulation import kinematics
-from sim.robot import FR3
+from real.emulator import kinematics
+from sim.robots.robot import FR3
 
 LOW, HIGH = np.rad2deg(FR3.position_min_rad), np.rad2deg(FR3.position_max_rad)
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from running import HOST
 
-from real.faults import RobotFault
-from real.session import _emulated_cameras
-from sim.errors import UserError
+from real.core.faults import RobotFault
+from real.workcell.connect import _emulated_cameras
+from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import Workspace
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 DISTRIBUTION = Path(__file__).resolve().parents[2] / "real" / "lerobot_robot_fairino_fr3"
 NAME = "lerobot_robot_fairino_fr3"
@@ -174,7 +174,7 @@ def test_another_arm_or_a_release_too_old_is_refused_with_the_drives_off(running
 
 
 def test_the_gripper_of_the_arm_is_not_activated(running, plugin, monkeypatch):
-    monkeypatch.setattr("real.session._cameras", lambda config, size: _emulated_cameras(config))
+    monkeypatch.setattr("real.workcell.connect._cameras", lambda config, size: _emulated_cameras(config))
     robot = robot_on(running, plugin, kind="fr3")
     robot.connect()
     robot.disconnect()

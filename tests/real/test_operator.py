@@ -18,14 +18,14 @@ from running import HOST, Running, Swing
 from scripted import ScriptedOperator
 from waiting import wait_for
 
-from real.emulation.launch import EmulatorProcess
-from real.ending import Ending
-from real.lines import LineClient
-from real.rollout import RolloutConfig, rollout
-from real.session import RobotConfig
-from rl.pool import open_pool
+from real.core.json_lines import LineClient
+from real.core.shutdown import Ending
+from real.rollout.rollout import RolloutConfig, rollout
+from real.workcell.connect import RobotConfig
+from real.workcell.emulator_process import EmulatorProcess
+from rl.data.pool import open_pool
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
@@ -35,11 +35,11 @@ PROGRAM_S = 200.0  # torch alone takes a minute to import on a busy machine
 # The real program, but the policy: it swings joint 1, and the limits are patient with a busy test machine.
 STUB = """
 import functools, types
-import real.driver, real.watchdog, real.wire.servo_link, real.player
+import real.fairino.driver, real.control.watchdog, real.fairino.servo_link, real.workcell.episode_runner
 from running import Swing
 from sim.guard.motion_guard import MotionGuard
-real.driver.MAX_STATE_AGE_S = real.watchdog.MAX_BEAT_AGE_S = real.wire.servo_link.TAKEN_S = 5.0
-real.player.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
+real.fairino.driver.MAX_STATE_AGE_S = real.control.watchdog.MAX_BEAT_AGE_S = real.fairino.servo_link.TAKEN_S = 5.0
+real.workcell.episode_runner.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
 def load_agent(root, indicator, guidance, lead_s):
     agent = Swing(({height}, {width}))
     agent.about = types.SimpleNamespace(robot="fairino_fr3")

@@ -8,25 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import real.parity
 from planting import PLANTS
 
-import real.pitfalls
-from real.calibrate import CalibrateConfig
-from real.parity import Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
-from real.pitfalls.pictures import correlation
-from real.pitfalls.recording import ACTION, STATE, Recording, Take, read_recording
-from real.pitfalls.view import ModelView
-from sim.config import load
-from sim.contract import POLICY_PERIOD_S
+from real.calibrate.calibrate import CalibrateConfig
+from real.parity.parity import Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
+from real.parity.pictures import correlation
+from real.parity.recording import ACTION, STATE, Recording, Take, read_recording
+from real.parity.view import ModelView
+from sim.core.config import load
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
 from sim.dataset.recorder import FPS, EpisodeRecorder, features
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.expert import Expert
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import run_episode
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import run_episode
-from sim.robot import FR3
-from sim.world import WorldConfig
+from sim.robots.robot import FR3
 
 NAMES = (*FR3.joint_names, "gripper")
 SIZE = (96, 96)
@@ -53,7 +53,7 @@ class Notes:
 
 
 def demonstrations(number: int) -> tuple[Take, ...]:
-    env = SimEnv(WorldConfig())  # light, cameras, delays and start poses as training varies them
+    env = SimEnv(SimulationConfig())  # light, cameras, delays and start poses as training varies them
     expert, guard, takes = Expert(env), guarded(env.robot), []
     for seed in range(31, 200):
         if len(takes) == number:
@@ -192,8 +192,8 @@ def test_a_recorded_dataset_is_read_and_judged(takes, tmp_path):
 
 
 def _episode(recorder: EpisodeRecorder, take: Take):
-    from sim.contract import Feedback, Observation
-    from sim.loop import EpisodeResult, Step
+    from sim.core.contract import Feedback, Observation
+    from sim.episode.loop import EpisodeResult, Step
 
     for k in range(len(take.state)):
         images = {camera: frames[k] for camera, frames in take.images.items()}
@@ -215,7 +215,7 @@ def test_one_look_at_a_robot_tells_what_does_not_need_motion(running):
 
 
 def test_every_command_in_a_mend_is_understood_as_it_is_quoted():
-    sources = [ast.parse(path.read_text()) for path in Path(real.pitfalls.__file__).parent.glob("*.py")]
+    sources = [ast.parse(path.read_text()) for path in Path(real.parity.__file__).parent.glob("*.py")]
     texts = [node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     command = re.compile(r'python -m real\.(\w+)((?: "[^"]*"| \w+=[^\s),]+)*)')
     quoted = [found.groups() for text in texts if isinstance(text, str) for found in command.finditer(text)]

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from real.wire.controller_state import ControllerState
-from real.wire.plausible import BELIEVED_AFTER, Plausibility
+from real.fairino.controller_state import ControllerState
+from real.fairino.plausible import BELIEVED_AFTER, Plausibility
 
 JOINTS = np.array([10.0, -80.0, 100.0, -110.0, -85.0, 15.0])
 STATE = ControllerState(JOINTS, np.zeros(6), 0, True, 0, 0, False, False, False, 100, 0, True)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.driver import FairinoDriver
-from real.faults import RobotSilent
-from real.rollout import RolloutConfig, rollout
-from real.session import RobotConfig
-from sim.errors import UserError
+from real.core.faults import RobotSilent
+from real.fairino.driver import FairinoDriver
+from real.rollout.rollout import RolloutConfig, rollout
+from real.workcell.connect import RobotConfig
+from sim.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_AGENT = """

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.emulation.launch import EmulatorProcess
-from real.faults import RobotFault, RobotSilent
-from real.rollout import RolloutConfig, newest_checkpoint, rollout
-from real.session import RobotConfig
-from sim.config import load, typed
+from real.core.faults import RobotFault, RobotSilent
+from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
+from real.workcell.connect import RobotConfig
+from real.workcell.emulator_process import EmulatorProcess
+from sim.core.config import load, typed
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 STUB_AGENT = """
 import types

@@ -7,8 +7,8 @@ import time
 import pytest
 from running import HOST
 
-from real.faults import RobotSilent
-from real.wire.rpc import RpcLink
+from real.core.faults import RobotSilent
+from real.fairino.xmlrpc import RpcLink
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from running import HOST
 
-from real.bench import EmulatedBench
-from real.session import RobotConfig, open_robot
-from sim.errors import UserError
+from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.episode_setup import EmulatedBench
+from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 TENTH_DEG_S = 7.0  # of the 70 deg/s that a policy may go, see HARDWARE.md
 ROUNDING_DEG_S = 0.1

@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 from running import Running
 
-from real.driver import FairinoDriver
-from real.recording import RobotRecorder
-from real.soak import SoakConfig, main, report
-from real.soak_frames import soak_frames
-from real.soak_records import RecordTally, soak_records
-from real.soak_trials import LASTING, Soak
-from real.wire.framing import FrameCutter
-from sim.errors import UserError
+from real.fairino.driver import FairinoDriver
+from real.fairino.framing import FrameCutter
+from real.soak.frames import soak_frames
+from real.soak.records import RecordTally, soak_records
+from real.soak.soak import SoakConfig, main, report
+from real.soak.trials import LASTING, Soak
+from real.workcell.recording import RobotRecorder
+from sim.core.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch):
     """The limits of real use, under which any trial may stop; calls may be late where the machine is busy."""
-    for limit in ("driver.MAX_STATE_AGE_S", "watchdog.MAX_BEAT_AGE_S", "wire.servo_link.TAKEN_S"):
+    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.TAKEN_S"):
         monkeypatch.setattr(f"real.{limit}", 0.25)
-    monkeypatch.setattr("real.soak_trials.LATE_S", 5.0)
+    monkeypatch.setattr("real.soak.trials.LATE_S", 5.0)
 
 
 def soak_some(trials: int, kinds: tuple[str, ...] = ()) -> Soak:
@@ -98,7 +98,7 @@ def test_a_recorder_that_leaves_out_the_period_of_the_fault_is_found_out(monkeyp
 
 
 def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):
-    monkeypatch.setattr("real.wire.state_frame.FrameStream.is_good", lambda self, frame: True)
+    monkeypatch.setattr("real.fairino.state_frame.FrameStream.is_good", lambda self, frame: True)
     assert soak_frames(50, 0).wrong
     monkeypatch.undo()
     monkeypatch.setattr(FrameCutter, "_skip", lambda self, count: self._buffer.clear())
@@ -106,7 +106,7 @@ def test_a_reassembler_that_believes_anything_is_found_out(monkeypatch):
 
 
 def test_a_stream_that_is_too_fast_is_found_out(monkeypatch):
-    monkeypatch.setattr("real.emulation.witness.TOLERANCE_DEG", -0.2)
+    monkeypatch.setattr("real.emulator.speed_monitor.TOLERANCE_DEG", -0.2)
     soak = soak_some(2, ("late", "jitter"))
     assert any("faster than a policy may go" in text for text in soak.tally.wrong)
 

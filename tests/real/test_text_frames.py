@@ -2,7 +2,7 @@
 
 import pytest
 
-from real.wire import text_frames
+from real.fairino import text_frames
 
 JOINTS = [-20.12347, -100.0, 85.0, -75.0, -90.0, 0.0]
 FLAT = (

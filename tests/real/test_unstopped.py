@@ -3,13 +3,13 @@
 import pytest
 from running import HOST, Swing
 
-from real.faults import RobotFault, in_full
-from real.rollout import RolloutConfig, rollout
-from real.session import RobotConfig, told_unless_stopped
+from real.core.faults import RobotFault, in_full
+from real.rollout.rollout import RolloutConfig, rollout
+from real.workcell.connect import RobotConfig, told_unless_stopped
 from sim.dataset.reader import Dataset
+from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.loop import run_episode
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 
 def quiet(text: str) -> None:

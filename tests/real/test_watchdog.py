@@ -7,10 +7,10 @@ import pytest
 from running import Running
 from waiting import wait_for
 
-from real.faults import RobotFault, RobotSilent
-from real.stream import ServoStream
-from real.wire.servo_link import UdpServo
-from sim.errors import UserError
+from real.control.servo_stream import ServoStream
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.servo_link import UdpServo
+from sim.core.errors import UserError
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def stream(driver):
 
 
 def test_a_servo_thread_that_hangs_is_stopped_past_it(stream, driver, running, monkeypatch):
-    monkeypatch.setattr("real.watchdog.MAX_BEAT_AGE_S", 0.1)
+    monkeypatch.setattr("real.control.watchdog.MAX_BEAT_AGE_S", 0.1)
     monkeypatch.setattr(driver.servo_link, "send", lambda joint_deg: time.sleep(1.5))
     wait_for(lambda: not running.controller.in_servo, 1.2)  # while the call still hangs
     wait_for(lambda: not stream.running)
@@ -121,7 +121,7 @@ def test_udp_is_chosen_by_release_and_rpc_can_be_asked_for(running):
 
 
 def test_datagrams_that_do_not_arrive_end_the_stream(stream, running, monkeypatch):
-    monkeypatch.setattr("real.wire.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
     running.emulator.accidents.cause("lost_udp", 1.0)
     wait_for(lambda: not stream.running)
     assert "does not arrive" in str(stream.error)
@@ -140,7 +140,7 @@ def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
 
 
 def test_a_controller_that_takes_no_datagrams_is_refused_before_motion(driver, running, monkeypatch):
-    monkeypatch.setattr("real.wire.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
     running.emulator.accidents.cause("lost_udp", 1.0)
     driver.power_on()
     with pytest.raises(RobotFault, match="robot.servo=rpc"):

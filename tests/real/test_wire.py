@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real.wire import state_frame
-from sim.errors import UserError
+from real.fairino import fault_codes, state_frame
+from sim.core.errors import UserError
 
 JOINTS = (10.5, -80.25, 100.0, -110.125, -85.0, 15.75)
 
@@ -91,8 +91,8 @@ def test_version_is_found_in_what_controllers_say():
 
 
 def test_an_unknown_code_still_has_a_meaning():
-    assert "ServoJ" in state_frame.meaning(29)
-    assert "manual" in state_frame.meaning(9999)
+    assert "ServoJ" in fault_codes.meaning(29)
+    assert "manual" in fault_codes.meaning(9999)
 
 
 def test_a_wrong_checksum_is_dropped_counted_and_followed_by_the_next_frame():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from outcome_examples import write_dataset
 
-from rl.pool import Pool, open_pool
+from rl.data.pool import Pool, open_pool
 
 
 @pytest.fixture(scope="session")

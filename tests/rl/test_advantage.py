@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rl.advantage import end_decile, indicate, n_step, positive_rates, threshold, thresholds
-from rl.returns import Convention, ReturnScale, normalize, returns, rewards
+from rl.advantage.advantage import end_decile, indicate, n_step, positive_rates, threshold, thresholds
+from rl.advantage.returns import Convention, ReturnScale, normalize, returns, rewards
 
 SCALE = ReturnScale(time_limit_steps=100)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
-from rl.compare import Outcomes, mcnemar, paired, read_outcomes
-from sim.errors import UserError
+from rl.run.compare import Outcomes, mcnemar, paired, read_outcomes
+from sim.core.errors import UserError
 
 
 def outcomes(success: list[bool], time_s: list[float] | None = None, first: int = 900000) -> Outcomes:

@@ -9,10 +9,10 @@ from scripted import ScriptedOperator
 
 from rl import correct
 from rl.correct import CorrectConfig
-from rl.pool import Corrections, open_pool
-from rl.rollouts import Behaviour
+from rl.data.pool import Corrections, open_pool
+from rl.data.rollouts import Behaviour
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
 from sim.randomize.ranges import nominal
 from sim.scene.build import RenderConfig
 from sim.teleop.device import TOP_SPEED_M_S, Command
@@ -57,13 +57,13 @@ def person(monkeypatch):
     onlooker = Onlooker()
     monkeypatch.setattr(Behaviour, "agent", lambda self: Holding())
     monkeypatch.setattr(correct, "RealTime", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
-    open_world = correct.OperatorPlayer.__init__
+    open_world = correct.OperatorWorker.__init__
 
     def opened(self, *arguments):
         open_world(self, *arguments)
         onlooker.world = self._sim.world
 
-    monkeypatch.setattr(correct.OperatorPlayer, "__init__", opened)
+    monkeypatch.setattr(correct.OperatorWorker, "__init__", opened)
     return onlooker
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from outcome_examples import LIMIT, write_dataset
 
-from rl.label import LabelConfig, advantages_name, label, positive_table, targets, write_labels
-from rl.pool import open_pool
+from rl.advantage.labels import LabelConfig, advantages_name, label, positive_table, targets, write_labels
+from rl.data.pool import open_pool
+from sim.core.errors import UserError
 from sim.dataset.reader import read_sidecar, sidecar_provenance
-from sim.errors import UserError
 
 CONFIG = LabelConfig(lookahead_steps=10)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rl.options import RecapConfig, check_apart
 from rl.recap import batch_shares
-from sim.config import load
-from sim.errors import UserError
+from rl.run.options import RecapConfig, check_apart
+from sim.core.config import load
+from sim.core.errors import UserError
 
 
 def test_the_file_and_the_schema_have_the_same_defaults():

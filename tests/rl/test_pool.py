@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from outcome_examples import write_dataset
 
-from rl.pool import Corrections, Segment, open_pool, segments
-from sim.errors import UserError
+from rl.data.pool import Corrections, Segment, open_pool, segments
+from sim.core.errors import UserError
 
 
 def test_frames_stand_in_the_order_of_datasets_and_episodes(pool, roots):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rl.progress import Stages
-from sim.errors import UserError
+from rl.run.stages import Stages
+from sim.core.errors import UserError
 
 
 def make(place, log):

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from outcome_examples import write_dataset
 
-from policies import checkpoint
+from policies.models import checkpoint
 from rl import recap
-from rl.options import RecapConfig
-from rl.pool import open_pool
-from rl.value import ValueConfig, ValueHead
-from rl.value_files import read_about, save_value
-from sim.config import CONF
+from rl.data.pool import open_pool
+from rl.run.options import RecapConfig
+from rl.value.value import ValueConfig, ValueHead
+from rl.value.value_files import read_about, save_value
+from sim.core.config import CONF
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
-from sim.errors import UserError
-from sim.results import summary, write
+from sim.episode.results import summary, write
 
 
 class Parts:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rl.returns import (
+from rl.advantage.returns import (
     BINS,
     CENTERS,
     Convention,

@@ -8,18 +8,18 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
 from rl import sb3
+from rl.online.state_view import MAX_DELTA_RAD, ReachState
 from rl.sb3 import PpoConfig, Sb3Config
-from rl.state_view import MAX_DELTA_RAD, ReachState
-from sim.errors import UserError
-from sim.kinematics import ToolKinematics
+from sim.core.errors import UserError
+from sim.envs.simulation import SimulationConfig
+from sim.planning.kinematics import ToolKinematics
 from sim.randomize.ranges import nominal
-from sim.robot import FR3
-from sim.world import WorldConfig
+from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")
 def env():
-    return ReachState(WorldConfig("reach", nominal()))
+    return ReachState(SimulationConfig("reach", nominal()))
 
 
 def test_gymnasium_finds_nothing_to_say(env):

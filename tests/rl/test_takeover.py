@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from rl.takeover import TakeoverAgent, Trigger, TriggerConfig
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.expert import Expert
+from rl.data.takeover import TakeoverAgent, Trigger, TriggerConfig
+from sim.core.contract import POLICY_PERIOD_S
+from sim.envs.sim_env import SimEnv
+from sim.episode.loop import run_episode
+from sim.expert.imperfections import CLEAN
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import run_episode
-from sim.quality import CLEAN
 
 
 class Holding:

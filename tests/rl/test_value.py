@@ -6,12 +6,12 @@ import torch
 from outcome_examples import LIMIT
 from scipy.stats import mannwhitneyu, spearmanr
 
-from rl.label import LabelConfig, targets
-from rl.quality import auc, auc_at, spearman, value_report
-from rl.returns import BINS
-from rl.value import CrossFit, ValueConfig, ValueHead, assign_folds, cross_entropy, cross_fit, predict
-from rl.value_files import load_heads, save_value, weights_hash
-from sim.errors import UserError
+from rl.advantage.labels import LabelConfig, targets
+from rl.advantage.returns import BINS
+from rl.value.label_quality import auc, auc_at, spearman, value_report
+from rl.value.value import CrossFit, ValueConfig, ValueHead, assign_folds, cross_entropy, cross_fit, predict
+from rl.value.value_files import load_heads, save_value, weights_hash
+from sim.core.errors import UserError
 
 QUICK = ValueConfig(hidden=64, dropout=0.1, batch=128, steps_per_epoch=40, max_epochs=6, learning_rate=2e-3)
 EPISODES, LENGTH = 36, 30
@@ -61,7 +61,7 @@ def test_no_head_saw_the_episodes_it_labels(episodes, monkeypatch):
     """Every frame fitted to is recorded; none belongs to the fold that the head labels."""
     owner, folds, returns, _ = episodes
     seen: list[set] = []
-    import rl.value as value
+    import rl.value.value as value
 
     fit_head = value.fit_head
 

@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.expert import Expert
+from sim.core.contract import POLICY_PERIOD_S
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import EpisodeResult, run_episode
+from sim.expert.imperfections import QualityConfig
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import EpisodeResult, run_episode
-from sim.quality import QualityConfig
 from sim.randomize.ranges import nominal
 from sim.scene.build import RenderConfig
-from sim.world import WorldConfig
 
 SMALL = RenderConfig(height=48, width=64)
 PUSHED = QualityConfig(pushed=1.0, missed=0.4)
 
 
-def calm(**changes) -> WorldConfig:
+def calm(**changes) -> SimulationConfig:
     """A world in which nothing varies but the layout; `changes` are ranges."""
     ranges = vars(nominal()) | changes
-    return WorldConfig(randomize=type(nominal())(**ranges), render=SMALL)
+    return SimulationConfig(randomize=type(nominal())(**ranges), render=SMALL)
 
 
 def play_expert(env: SimEnv, seed: int, recorder=None, quality: QualityConfig = QualityConfig()) -> EpisodeResult:

@@ -4,21 +4,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.expert import Expert
+from sim.core.contract import POLICY_PERIOD_S
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.episode.loop import EpisodeResult, run_episode
+from sim.expert.imperfections import QualityConfig
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.kinematics import tool_down
-from sim.loop import EpisodeResult, run_episode
-from sim.quality import QualityConfig
+from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import nominal
 from sim.tasks import TASKS
-from sim.world import World, WorldConfig
 
 
-def nominal_world(task: str, seed: int) -> World:
+def nominal_world(task: str, seed: int) -> Simulation:
     """The episode of `seed` with nothing varied but the layout."""
-    world = World(WorldConfig(task=task, randomize=nominal()))
+    world = Simulation(SimulationConfig(task=task, randomize=nominal()))
     world.reset(seed)
     return world
 
@@ -28,7 +28,7 @@ def layouts(task: str, number: int = 200) -> list[Mapping]:
     return [TASKS[task].draw_layout(np.random.default_rng(seed), nominal()) for seed in range(number)]
 
 
-def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) -> None:
+def put_tool(world: Simulation, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) -> None:
     """The arm with its tool point at `pos_w`, at rest there."""
     joints = world.kinematics.inverse(pos_w, tool_down(yaw_rad), np.array(world.robot.home_rad))
     assert joints is not None
@@ -40,7 +40,7 @@ def put_tool(world: World, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) ->
 
 def expert_episode(task: str, seed: int) -> EpisodeResult:
     """One episode of the expert under the default randomization."""
-    env = SimEnv(WorldConfig(task=task))
+    env = SimEnv(SimulationConfig(task=task))
     return run_episode(
         env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed, POLICY_PERIOD_S
     )

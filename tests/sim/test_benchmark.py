@@ -5,17 +5,17 @@ import time
 import numpy as np
 import pytest
 
-from sim import benchmark
-from sim.benchmark import BarePlayer, BenchmarkConfig, EnvPlayer, Setting, measure, rate, spans
-from sim.errors import UserError
-from sim.world import World
+from sim.benchmark import benchmark
+from sim.benchmark.benchmark import BarePlayer, BenchmarkConfig, EnvPlayer, Setting, measure, rate, spans
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation
 
 
 def test_each_loop_draws_every_camera_once_an_action(monkeypatch):
     drawn = []
-    render = World.render
+    render = Simulation.render
     monkeypatch.setattr(
-        World, "render", lambda world, camera, *qpos: drawn.append(camera) or render(world, camera, *qpos)
+        Simulation, "render", lambda world, camera, *qpos: drawn.append(camera) or render(world, camera, *qpos)
     )
     for kind in (EnvPlayer, BarePlayer):
         drawn.clear()
@@ -25,7 +25,7 @@ def test_each_loop_draws_every_camera_once_an_action(monkeypatch):
 
 
 def test_without_cameras_nothing_is_drawn(monkeypatch):
-    monkeypatch.setattr(World, "render", None)
+    monkeypatch.setattr(Simulation, "render", None)
     assert min(measure(Setting(96, 0, 1), BenchmarkConfig(actions=10, repeats=1))) > 0
 
 

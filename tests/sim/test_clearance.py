@@ -4,13 +4,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim.contract import Observation
-from sim.errors import UserError
+from sim.core.contract import Observation
+from sim.core.errors import UserError
 from sim.guard.clearance import MARGIN_M, TOUCH_M, Clearance, guarded
-from sim.guard.scenes import Truth, draw, judge
 from sim.guard.workspace import KeepOut, Workspace
-from sim.kinematics import ToolKinematics, tool_down
-from sim.robot import FR3
+from sim.guard_benchmark.scenes import Truth, draw, judge
+from sim.planning.kinematics import ToolKinematics, tool_down
+from sim.robots.robot import FR3
 
 HOME = np.array(FR3.home_rad)
 LOW, HIGH = np.array(FR3.position_min_rad), np.array(FR3.position_max_rad)

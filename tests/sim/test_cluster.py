@@ -15,19 +15,19 @@ import pytest
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all nodes on loopback; read when ray is imported
 
-from sim.cluster import RayPool
-from sim.collect import CollectConfig, ExpertPlayer
+from sim.collect import CollectConfig, ExpertWorker
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.errors import UserError
-from sim.robot import FR3
+from sim.envs.simulation import SimulationConfig
+from sim.parallel.ray_cluster import RayPool
+from sim.parallel.workers import WorkerConfig, map_seeds
+from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
-from sim.workers import Crew, play_all
-from sim.world import WorldConfig
 
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason='needs Ray: pip install -e ".[cluster]"')
 REPOSITORY = FR3.mjcf.parents[2]
 SEEDS = range(40, 46)
-WORLD = WorldConfig(render=RenderConfig(height=48, width=64))
+WORLD = SimulationConfig(render=RenderConfig(height=48, width=64))
 
 
 class Expert:
@@ -36,7 +36,7 @@ class Expert:
     def __init__(self, notes: Path):
         from ray import get_runtime_context
 
-        self._player = ExpertPlayer(WORLD)
+        self._player = ExpertWorker(WORLD)
         self._notes, self._node, self._played = notes, get_runtime_context().get_node_id(), 0
 
     def __call__(self, seed: int):
@@ -76,10 +76,10 @@ def test_a_killed_nodes_episodes_are_played_by_the_other(cluster, tmp_path, capl
     (tmp_path / "doomed").write_text(doomed.node_id)
     killer = threading.Thread(target=kill_when_stalled, args=(cluster, doomed, tmp_path / "stalled"), daemon=True)
     killer.start()
-    crew = Crew(2, "ray", cluster.address)
-    played = list(play_all(functools.partial(Expert, tmp_path), SEEDS, crew))
+    crew = WorkerConfig(2, "ray", cluster.address)
+    played = list(map_seeds(functools.partial(Expert, tmp_path), SEEDS, crew))
     killer.join(timeout=60)
-    here = list(play_all(functools.partial(ExpertPlayer, WORLD), SEEDS, Crew(1)))
+    here = list(map_seeds(functools.partial(ExpertWorker, WORLD), SEEDS, WorkerConfig(1)))
     assert [result.seed for result, _ in played] == list(SEEDS)
     for there, alone in zip(played, here, strict=True):
         np.testing.assert_equal(plain(there), plain(alone))
@@ -122,7 +122,7 @@ def test_results_are_whole_and_errors_are_the_players(cluster):
 @pytest.mark.slow
 @with_ray
 def test_a_seed_that_kills_its_workers_is_given_up(cluster):
-    played = play_all(Moody, range(2, 7), Crew(1, "ray", cluster.address))
+    played = map_seeds(Moody, range(2, 7), WorkerConfig(1, "ray", cluster.address))
     assert next(played)[0] == 2
     with pytest.raises(UserError, match="seed 3 lost its Ray worker 3 times"):
         next(played)
@@ -144,7 +144,7 @@ def test_collection_on_ray_makes_the_same_dataset(tmp_path):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:1"])
 def test_no_cluster_is_one_clear_error(address):
     with pytest.raises(UserError, match=f"no Ray cluster answers at ray_address={address} .*ray start --head"):
-        list(play_all(Moody, [1], Crew(1, "ray", address)))
+        list(map_seeds(Moody, [1], WorkerConfig(1, "ray", address)))
 
 
 @with_ray
@@ -156,11 +156,11 @@ def test_a_start_that_fails_is_one_clear_error(monkeypatch):
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(UserError, match=r"^Ray does not start on this machine \(The node timed out\.\)"):
-        list(play_all(Moody, [1], Crew(1, "ray")))
+        list(map_seeds(Moody, [1], WorkerConfig(1, "ray")))
 
 
 def test_without_ray_the_line_that_installs_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # imports fail
     config = CollectConfig(executor="ray")
     with pytest.raises(UserError, match='executor=ray needs Ray; install it with: python -m pip install "ray'):
-        list(play_all(Moody, [1], config.crew))
+        list(map_seeds(Moody, [1], config.crew))

@@ -11,7 +11,7 @@ import pytest
 
 from sim.dataset.reader import Dataset
 from sim.dataset.rows import count_episodes
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 REPOSITORY = FR3.mjcf.parents[2]
 EPISODES = 4

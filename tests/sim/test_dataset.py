@@ -15,9 +15,9 @@ from dataset_examples import (
     write,
 )
 
+from sim.core.errors import UserError, nearest
 from sim.dataset.reader import Column, Dataset, Episode, Features
 from sim.dataset.schema import meta_path, video_path
-from sim.errors import UserError, nearest
 
 
 def test_columns_come_back_exactly(tmp_path):

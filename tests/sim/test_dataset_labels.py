@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from dataset_examples import make_episode, open_writer, write
 
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.stats import aggregate, column_stats, image_stats
-from sim.errors import UserError
 
 
 def test_image_statistics_against_numpy():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from dataset_examples import FPS, check_holds, coded_frames, make_episode, numbers_of, open_writer
 
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, Episode, encode_episode_videos, encode_video
-from sim.errors import UserError
 
 
 def test_images_come_back_frame_exact_and_close(tmp_path):

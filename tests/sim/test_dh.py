@@ -4,8 +4,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim.dh import frames, jacobian
-from sim.robot import FR3
+from sim.control.dh import frames, jacobian
+from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")

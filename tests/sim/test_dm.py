@@ -6,10 +6,10 @@ from absl.testing import absltest
 from dm_env import test_utils
 from playing import SMALL, calm
 
-from sim.dm import DmEnv
-from sim.env import SimEnv
-from sim.expert import Expert
-from sim.quality import CLEAN
+from sim.envs.dm_env import DmEnv
+from sim.envs.sim_env import SimEnv
+from sim.expert.imperfections import CLEAN
+from sim.expert.scripted import Expert
 
 SIZE = (SMALL.height, SMALL.width)
 

@@ -9,9 +9,9 @@ from importlib import metadata
 import pytest
 
 from sim import doctor
-from sim.errors import UserError
-from sim.robot import FR3
-from sim.world import World
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation
+from sim.robots.robot import FR3
 
 ROOT = FR3.mjcf.parents[2]
 
@@ -52,7 +52,7 @@ def test_a_missing_and_an_old_package_are_named(monkeypatch):
 
 @pytest.mark.parametrize("error", [UserError("no EGL library"), RuntimeError("cannot draw\nlong story")])
 def test_what_cannot_draw_is_told_what_to_install(monkeypatch, error):
-    monkeypatch.setattr(World, "render", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(Simulation, "render", lambda *_: (_ for _ in ()).throw(error))
     finding = doctor.look_at_drawing()
     assert finding.found == str(error).splitlines()[0] and "libegl1" in finding.mend
 

@@ -9,18 +9,18 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import sim
-from sim.contract import POLICY_PERIOD_S
-from sim.env import STEPS_PER_ACTION, SimEnv
-from sim.robot import FR3
+from sim.core.contract import POLICY_PERIOD_S
+from sim.envs.sim_env import STEPS_PER_ACTION, SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.robots.robot import FR3
 from sim.scene.build import PHYSICS_DT_S
-from sim.world import WorldConfig
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
 
 
 @pytest.fixture
 def gym_env():
-    env = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    env = gymnasium.make("FR3PickPlace-v0", config=SimulationConfig(render=SMALL))
     yield env
     env.close()
 
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_episode_bit_for_bit(gym_env):
 
 
 def test_another_environment_plays_the_same_episode(gym_env):
-    other = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    other = gymnasium.make("FR3PickPlace-v0", config=SimulationConfig(render=SMALL))
     assert all(same(a, b) for a, b in zip(play(gym_env, 3), play(other, 3), strict=True))
     other.close()
 
@@ -205,9 +205,9 @@ def test_stable_baselines3_trains_on_it_unchanged(gym_env):
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_gymnasium_makes_a_vector_of_it(mode):
     vector = gymnasium.make_vec(
-        "FR3PickPlace-v0", num_envs=2, vectorization_mode=mode, config=WorldConfig(render=SMALL)
+        "FR3PickPlace-v0", num_envs=2, vectorization_mode=mode, config=SimulationConfig(render=SMALL)
     )
-    alone = gymnasium.make("FR3PickPlace-v0", config=WorldConfig(render=SMALL))
+    alone = gymnasium.make("FR3PickPlace-v0", config=SimulationConfig(render=SMALL))
     together, info = vector.reset(seed=[3, 4])
     assert together["front"].shape == (2, SMALL.height, SMALL.width, 3)
     first, first_info = alone.reset(seed=4)

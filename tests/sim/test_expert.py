@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from playing import PUSHED, CommandLog, play_expert
 
-from sim.contract import SERVO_PERIOD_S
+from sim.core.contract import SERVO_PERIOD_S
 from sim.dataset.recorder import EpisodeRecorder
-from sim.env import SimEnv
-from sim.quality import CLEAN
-from sim.robot import FR3
+from sim.envs.sim_env import SimEnv
+from sim.expert.imperfections import CLEAN
+from sim.robots.robot import FR3
 
 UNSEEN = 700_000
 
@@ -84,7 +84,7 @@ def test_a_push_is_flagged_and_recovered_from():
 
 
 class Flags:
-    """Keeps what the expert says of its steps; satisfies `sim.loop.Recorder`."""
+    """Keeps what the expert says of its steps; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self):
         self.perturbed: list[bool] = []

@@ -10,12 +10,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim.errors import UserError
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation
 from sim.render.filament import FilamentRenderer
 from sim.render.photometry import develop
 from sim.render.vulkan import INSTALL_VULKAN, check_vulkan
 from sim.scene.build import RenderConfig
-from sim.world import World
 
 HEIGHT, WIDTH = 72, 120
 SMALL = RenderConfig(height=HEIGHT, width=WIDTH)
@@ -234,7 +234,7 @@ def test_pictures_depend_on_nothing_that_was_drawn_before(bench):
 
 @needs_vulkan
 def test_a_second_episode_of_the_bench_is_drawn_as_by_a_fresh_renderer():
-    world = World()
+    world = Simulation()
     pictures = {}
     with opened(world.scene) as used:
         for seed in (3, 5):
@@ -284,8 +284,8 @@ def test_without_a_driver_the_line_that_installs_it_is_named(hide):
 @needs_vulkan
 def test_a_program_that_ends_without_closing_ends_well_and_prints_nothing_of_its_own():
     code = (
-        "import sim; from sim.world import World; from sim.render.filament import FilamentRenderer;"
-        "from sim.scene.build import RenderConfig; world = World(); world.reset(0);"
+        "import sim; from sim.envs.simulation import Simulation; from sim.render.filament import FilamentRenderer;"
+        "from sim.scene.build import RenderConfig; world = Simulation(); world.reset(0);"
         "renderer = FilamentRenderer(world.scene, RenderConfig());"
         "print(renderer.render('front', world.snapshot()).shape)"
     )

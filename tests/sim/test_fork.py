@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from playing_tasks import layouts, nominal_world, put_tool
 
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.expert import Expert
+from sim.core.contract import POLICY_PERIOD_S
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import run_episode
+from sim.expert.scripted import Expert
 from sim.guard.motion_guard import MotionGuard
-from sim.kinematics import ToolKinematics, tool_down
-from sim.loop import run_episode
-from sim.robot import FR3
+from sim.planning.kinematics import ToolKinematics, tool_down
+from sim.robots.robot import FR3
 from sim.tasks import fork
-from sim.world import WorldConfig
 
 YAW = -np.pi / 2
 
@@ -74,11 +74,11 @@ def test_layouts_tell_pillar_from_pad_by_colour():
 
 @pytest.fixture(scope="module")
 def env():
-    return SimEnv(WorldConfig(task="fork"))
+    return SimEnv(SimulationConfig(task="fork"))
 
 
 class Middle:
-    """Averages the two ways: straight ahead. Satisfies `sim.loop.Agent`."""
+    """Averages the two ways: straight ahead. Satisfies `sim.episode.loop.Agent`."""
 
     def __init__(self, env: SimEnv):
         self._world = env.world

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sim.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import POLICY_PERIOD_S, Observation
 from sim.guard import limits
-from sim.guard.fuzz import Tally, play
 from sim.guard.motion_guard import DISAGREEMENT_RAD, MotionGuard
-from sim.robot import FR3
+from sim.guard_benchmark.fuzz import Tally, play
+from sim.robots.robot import FR3
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
 STEP_RAD = FR3.policy_speed_rad_s * POLICY_PERIOD_S  # 0.0611, the largest step

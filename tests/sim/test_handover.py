@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scripted import ScriptedOperator
 
-from sim.contract import POLICY_PERIOD_S, Feedback, Observation
-from sim.env import SimEnv
-from sim.errors import UserError
+from sim.core.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.core.errors import UserError
+from sim.envs.sim_env import SimEnv
+from sim.episode.loop import Step, run_episode
 from sim.guard.clearance import guarded
 from sim.guard.motion_guard import MotionGuard
-from sim.kinematics import ToolKinematics
-from sim.loop import Step, run_episode
-from sim.robot import FR3
+from sim.planning.kinematics import ToolKinematics
+from sim.robots.robot import FR3
 from sim.teleop.corrector import ToolStep, TwistCorrector
 from sim.teleop.device import TOP_SPEED_M_S, Command
 from sim.teleop.handover import AttendedEnv, HandoverAgent

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from playing_tasks import expert_episode, layouts, nominal_world
 
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
-from sim.world import World, WorldConfig
 
 TOP_M, HALF_M = 0.040, 0.035  # of a block and a peg at nominal size
 
@@ -24,7 +24,9 @@ def world(both):
     return both
 
 
-def put_peg(world: World, peg: int, block: int, deep_m: float, aside_m: float = 0.0, tilt_rad: float = 0.0) -> None:
+def put_peg(
+    world: Simulation, peg: int, block: int, deep_m: float, aside_m: float = 0.0, tilt_rad: float = 0.0
+) -> None:
     """The peg's foot `deep_m` below the block's top, its sides along the hole's."""
     first, body = world.scene.object_qpos[peg], world.scene.targets[block]
     x, y, _ = world.scene.model.body_pos[body]
@@ -88,7 +90,7 @@ def test_a_peg_turned_across_the_hole_stays_out(world):
 @pytest.mark.parametrize("scale", [0.9, 1.1])
 def test_the_hole_is_2_to_3_mm_wider_than_the_peg(scale):
     """Oracle: rays from the middle of the hole to its four walls."""
-    world = World(WorldConfig(task="insert_peg", randomize=RandomizeConfig(object_scale=(scale, scale))))
+    world = Simulation(SimulationConfig(task="insert_peg", randomize=RandomizeConfig(object_scale=(scale, scale))))
     world.reset(4)
     body, yaw = world.scene.targets[0], world.draws["target_yaw_rad"][0]
     middle = world.data.xpos[body] + [0, 0, 0.025 * scale]

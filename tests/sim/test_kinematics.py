@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sim.kinematics import ToolKinematics, tool_down
-from sim.robot import FR3
+from sim.planning.kinematics import ToolKinematics, tool_down
+from sim.robots.robot import FR3
 from sim.scene.layout import AREA_X_M, AREA_Y_M, REACH_M
 
 TCP_M = 0.160  # beyond the flange

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from sim.errors import UserError
-from sim.render.lens import Lens, degrade, noise_rng
+from sim.core.errors import UserError
+from sim.randomize.camera_noise import Lens, degrade, noise_rng
 
 ALL_ON = Lens(1.1, 0.9, (1.1, 1.0, 0.9), read_noise=2.0, shot_noise=0.05, blur_px=4.0, blur_rad=0.6, jpeg_quality=70)
 

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from playing import SMALL, play_expert
 
-from sim.env import SimEnv
-from sim.kinematics import tool_down
-from sim.quality import CLEAN, QualityConfig
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.expert.imperfections import CLEAN, QualityConfig
+from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.tasks import open_drawer
-from sim.world import World, WorldConfig
 
 SEED_OF_TWO = 3  # an episode with two drawers
 
 
 @pytest.fixture(scope="module")
 def world():
-    built = World(WorldConfig("open_drawer", nominal(), SMALL))
+    built = Simulation(SimulationConfig("open_drawer", nominal(), SMALL))
     yield built
     built.close()
 
@@ -28,13 +28,13 @@ def layouts():
     return [open_drawer.draw_layout(np.random.default_rng(seed), RandomizeConfig()) for seed in range(200)]
 
 
-def slide(world: World, drawer: int, opening_m: float, speed_m_s: float = 0.0) -> None:
+def slide(world: Simulation, drawer: int, opening_m: float, speed_m_s: float = 0.0) -> None:
     joint = world.scene.model.joint(f"drawer_{drawer}")
     world.data.qpos[joint.qposadr[0]], world.data.qvel[joint.dofadr[0]] = opening_m, speed_m_s
     mujoco.mj_forward(world.scene.model, world.data)
 
 
-def put_tool(world: World, tool_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
+def put_tool(world: Simulation, tool_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
     joints = world.kinematics.inverse(tool_w, tool_down(yaw_rad), world.joints_rad())
     assert joints is not None
     world.data.qpos[world.scene.arm_qpos] = joints
@@ -145,7 +145,7 @@ def test_the_named_drawer_is_as_often_left_as_right(layouts):
 
 
 def test_the_expert_opens_it_whether_pushed_or_not():
-    env = SimEnv(WorldConfig("open_drawer", render=SMALL))
+    env = SimEnv(SimulationConfig("open_drawer", render=SMALL))
     for seed, quality in ((700_000, CLEAN), (700_001, QualityConfig(pushed=1.0))):
         result = play_expert(env, seed, quality=quality)
         assert result.success and not result.guard.counts

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 from playing import SMALL, play_expert
 
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.quality import CLEAN
+from sim.core.errors import UserError
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.expert.imperfections import CLEAN
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.scene.layout import put_object
 from sim.tasks import place_in_drawer
-from sim.world import World, WorldConfig
 
 SEED_OF_TWO = 0  # an episode with two drawers
 
 
 @pytest.fixture(scope="module")
 def world():
-    built = World(WorldConfig("place_in_drawer", nominal(), SMALL))
+    built = Simulation(SimulationConfig("place_in_drawer", nominal(), SMALL))
     yield built
     built.close()
 
@@ -29,7 +29,7 @@ def layouts():
     return [place_in_drawer.draw_layout(np.random.default_rng(seed), RandomizeConfig()) for seed in range(200)]
 
 
-def put_cube(world: World, drawer: int, x_m: float, y_m: float, z_m: float, speed_m_s: float = 0.0) -> None:
+def put_cube(world: Simulation, drawer: int, x_m: float, y_m: float, z_m: float, speed_m_s: float = 0.0) -> None:
     """The named cube's middle before cabinet `drawer`, both drawers 90 mm open."""
     for i in range(2):
         world.data.qpos[world.scene.model.joint(f"drawer_{i}").qposadr[0]] = 0.09
@@ -114,7 +114,7 @@ def test_only_what_fits_is_drawn():
 
 
 def test_the_expert_opens_the_drawer_only_when_it_is_closed():
-    env = SimEnv(WorldConfig("place_in_drawer", render=SMALL))
+    env = SimEnv(SimulationConfig("place_in_drawer", render=SMALL))
     began_closed = {}
     for seed in range(700_000, 700_020):
         closed = env.world.draw(seed)["drawer_open_m"][0] == 0.0

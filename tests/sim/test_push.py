@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
 
-from sim.env import SimEnv
-from sim.kinematics import tool_down
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig
 from sim.tasks import push
-from sim.world import World, WorldConfig
 
 HALF_M = 0.02  # of a block at scale 1
 
 
 @pytest.fixture
 def world():
-    built = World(WorldConfig("push", calm().randomize, SMALL))
+    built = Simulation(SimulationConfig("push", calm().randomize, SMALL))
     built.reset(next(seed for seed in range(100) if built.draw(seed)["objects"] == 2))
     yield built
     built.close()
 
 
-def put(world: World, block: int, away_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
+def put(world: Simulation, block: int, away_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
     """The block at `away_m` from where it lies in the middle of the named circle."""
     first = world.scene.object_qpos[block]
     zone_w = np.array([*world.draws["target_xy_m"][:2], HALF_M])
@@ -86,7 +86,7 @@ def test_a_block_under_the_fingers_is_not_left_alone(world):
         assert world.success() == alone
 
 
-def hand_down(world: World, pos_w: np.ndarray) -> None:
+def hand_down(world: Simulation, pos_w: np.ndarray) -> None:
     """The arm at rest with its tool at `pos_w`, pointing down."""
     joints = world.kinematics.inverse(pos_w, tool_down(0.0), np.array(world.robot.home_rad))
     assert joints is not None
@@ -115,7 +115,7 @@ def test_layouts_leave_room_to_push():
 
 
 class Heights:
-    """How high the block was in every step; satisfies `sim.loop.Recorder`."""
+    """How high the block was in every step; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self, env: SimEnv):
         self._env, self.seen_m = env, []
@@ -125,7 +125,7 @@ class Heights:
 
 
 def test_the_expert_pushes_and_never_lifts():
-    env = SimEnv(WorldConfig("push", render=SMALL))
+    env = SimEnv(SimulationConfig("push", render=SMALL))
     heights = Heights(env)
     result = play_expert(env, 700_000, heights)
     assert result.success and np.ptp(heights.seen_m) < 0.004

@@ -7,15 +7,15 @@ import pytest
 from playing import play_expert
 
 from sim.collect import CollectConfig
-from sim.config import CONF, load
-from sim.contract import POLICY_PERIOD_S
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.expert import Expert
+from sim.core.config import CONF, load
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import run_episode
+from sim.expert.imperfections import CLEAN, FLAWS, Imperfections, QualityConfig
+from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.loop import run_episode
-from sim.quality import CLEAN, FLAWS, Flaws, QualityConfig
-from sim.world import WorldConfig
 
 SEED = 720_010
 FLAGGED = {
@@ -32,7 +32,7 @@ def env():
 
 
 class Flags:
-    """Keeps what the expert says of its steps; satisfies `sim.loop.Recorder`."""
+    """Keeps what the expert says of its steps; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self):
         self.rows: list[dict[str, bool]] = []
@@ -61,7 +61,7 @@ def test_a_flaw_is_shown_flagged_and_made_good(env, flaw):
 def test_flaws_on_record_are_those_that_happened():
     """All of these are due, and recorded is what frames are flagged with: fork grasps nothing to fumble."""
     quality = QualityConfig(speed=(0.8, 0.9), pushed=0.0, missed=0.0, noisy=1.0, fumbled=1.0, hesitated=1.0)
-    env = SimEnv(WorldConfig(task="fork"))
+    env = SimEnv(SimulationConfig(task="fork"))
     recorded = set()
     for seed in range(SEED, SEED + 4):
         flags, expert = Flags(), Expert(env, quality)
@@ -95,7 +95,7 @@ def test_a_pause_stands_still(env):
         assert np.abs(sent[i] - sent[i - 1]).max() < 1e-4  # at rest before it goes on
 
 
-def due(flaws: Flaws) -> set[str]:
+def due(flaws: Imperfections) -> set[str]:
     """By name, what is still to go wrong."""
     left = {"pushed": flaws.push, "missed": flaws.misses, "noisy": flaws.bump_steps, "fumbled": flaws.fumbles,
             "hesitated": flaws.pause_steps}  # fmt: skip

@@ -7,11 +7,11 @@ import pytest
 from playing import SMALL
 
 from sim.collect import CollectConfig
-from sim.config import CONF, load
-from sim.env import SimEnv
-from sim.errors import UserError
+from sim.core.config import CONF, load
+from sim.core.errors import UserError
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import BOUNDS, Count, RandomizeConfig, Range, draw, nominal
-from sim.world import World, WorldConfig
 
 OBJECTS, TARGETS = 5, 3
 # Where the values of a range stand in a draw when they are not called what it is.
@@ -75,7 +75,7 @@ def test_the_shifted_twin_lies_outside_what_full_trains_on(full):
 
 def trace(config: RandomizeConfig) -> list[bytes]:
     """All that an agent can notice of 12 actions in the episode of seed 3."""
-    env = SimEnv(WorldConfig(randomize=config, render=SMALL))
+    env = SimEnv(SimulationConfig(randomize=config, render=SMALL))
     env.reset(3)
     start = env.observe().state
     seen = []
@@ -125,7 +125,7 @@ def test_every_term_is_noticed(full, neutral, name):
 def test_what_is_felt_is_in_the_model(full, name):
     models = []
     for bounds in (getattr(nominal(), name), (getattr(full, name)[1],) * 2):
-        world = World(WorldConfig(randomize=replace(nominal(), **{name: bounds})))
+        world = Simulation(SimulationConfig(randomize=replace(nominal(), **{name: bounds})))
         world.reset(3)
         models.append(getattr(world.scene.model, FELT[name]).copy())
     assert not np.array_equal(*models)
@@ -144,7 +144,7 @@ def test_every_choice_is_seen(neutral, changes):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_an_episode_of_any_group_is_rebuilt_bit_for_bit(name):
-    config = WorldConfig(randomize=group(name), render=SMALL)
+    config = SimulationConfig(randomize=group(name), render=SMALL)
     first, second = SimEnv(config), SimEnv(config)
     for seed in (1, 2):
         first.reset(seed)

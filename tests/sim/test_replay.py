@@ -8,15 +8,15 @@ import pytest
 from playing import PUSHED, SMALL, play_expert
 
 from sim import replay
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import FPS, EpisodeRecorder, features
-from sim.env import SimEnv
-from sim.errors import UserError
-from sim.provenance import provenance
-from sim.robot import FR3
-from sim.world import World, WorldConfig
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.robots.robot import FR3
 
-WORLD = WorldConfig(render=SMALL)
+WORLD = SimulationConfig(render=SMALL)
 SEEDS = (41, 42)
 
 
@@ -54,15 +54,15 @@ def test_another_value_drawn_is_noticed(root, monkeypatch):
 
 def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
     """A square of the wrist's pictures is inverted from those taken during action 20 on: what frame 21 is shown."""
-    photograph = World.photograph
+    photograph = Simulation.photograph
 
-    def tampered(world: World, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
+    def tampered(world: Simulation, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         picture = photograph(world, camera, qpos, frame).copy()
         if camera == "wrist" and frame >= 20:
             picture[8:24, 8:24] = 255 - picture[8:24, 8:24]
         return picture
 
-    monkeypatch.setattr(World, "photograph", tampered)
+    monkeypatch.setattr(Simulation, "photograph", tampered)
     (found,) = replay.replay(SimEnv(WORLD), Dataset(root), 0, pictures=True)
     assert found.frame == 21 and str(found).startswith("observation.images.wrist, pixel (")
     assert replay.replay(SimEnv(WORLD), Dataset(root), 0) == []

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.control.servo import Servo
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.guard.stopping import servo_stop_rad
-from sim.kinematics import ToolKinematics
-from sim.robot import FR3
-from sim.servo import Servo
+from sim.planning.kinematics import ToolKinematics
+from sim.robots.robot import FR3
 
 LOW, HIGH = np.array(FR3.position_min_rad), np.array(FR3.position_max_rad)
 HOME = np.array(FR3.home_rad)

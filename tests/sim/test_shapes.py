@@ -6,13 +6,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim.errors import UserError
-from sim.kinematics import ToolKinematics, tool_down
-from sim.robot import FR3
+from sim.core.errors import UserError
+from sim.planning.kinematics import ToolKinematics, tool_down
+from sim.robots.robot import FR3
 from sim.scene.meshing import bent_rod, lathe, mass_properties
+from sim.scene.object_slot import HIDDEN_GROUP, Slot, add_slot
 from sim.scene.parts import Shape
 from sim.scene.shapes import SHAPES, STEEL
-from sim.scene.wardrobe import HIDDEN_GROUP, Slot, add_slot
 
 SPOT_W = np.array([-0.33, 0.06])
 GRIPPED, SETTLE_STEPS, LIFT_M = 0.004, 500, 0.08

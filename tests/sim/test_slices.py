@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from sim.episode.slices import PARTS_OF, Slice, axes, slices
 from sim.randomize.ranges import RandomizeConfig, draw
-from sim.slices import PARTS_OF, Slice, axes, slices
 from sim.tasks.pick_place import draw_layout
 
 RANGES = RandomizeConfig()

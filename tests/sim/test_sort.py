@@ -5,25 +5,25 @@ import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
 
-from sim.env import SimEnv
-from sim.expert import Expert
-from sim.quality import CLEAN
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.expert.imperfections import CLEAN
+from sim.expert.scripted import Expert
 from sim.randomize.ranges import RandomizeConfig
 from sim.tasks import sort
-from sim.world import World, WorldConfig
 
 ON_PLATE_M = 0.008 + 0.020  # middle of a cube on a plate
 
 
 @pytest.fixture
 def world():
-    built = World(WorldConfig("sort", calm().randomize, SMALL))
+    built = Simulation(SimulationConfig("sort", calm().randomize, SMALL))
     built.reset(0)
     yield built
     built.close()
 
 
-def put_on_plate(world: World, cube: int, plate: int, aside_m: float = 0.0, up_m: float = 0.0) -> None:
+def put_on_plate(world: Simulation, cube: int, plate: int, aside_m: float = 0.0, up_m: float = 0.0) -> None:
     first = world.scene.object_qpos[cube]
     plate_w = world.data.xpos[world.scene.targets[plate]]
     world.data.qpos[first : first + 3] = plate_w + [aside_m, 0, ON_PLATE_M + up_m]
@@ -31,7 +31,7 @@ def put_on_plate(world: World, cube: int, plate: int, aside_m: float = 0.0, up_m
     mujoco.mj_forward(world.scene.model, world.data)
 
 
-def done(world: World) -> int:
+def done(world: Simulation) -> int:
     return sort.subtasks_done(world.scene, world.data, world.draws)
 
 
@@ -91,7 +91,7 @@ def test_layouts():
 
 
 def test_the_expert_sorts():
-    env = SimEnv(WorldConfig("sort", render=SMALL))
+    env = SimEnv(SimulationConfig("sort", render=SMALL))
     assert play_expert(env, 700_000).success
     cubes, plates = (
         env.world.data.xpos[bodies[:3], :2] for bodies in (env.world.scene.objects, env.world.scene.targets)
@@ -101,7 +101,7 @@ def test_the_expert_sorts():
 
 
 def test_the_expert_sorts_out_cubes_that_stand_on_one_anothers_plates():
-    env = SimEnv(WorldConfig("sort", calm().randomize, SMALL))
+    env = SimEnv(SimulationConfig("sort", calm().randomize, SMALL))
     env.reset(0)
     for cube, plate in enumerate((1, 0)):
         put_on_plate(env.world, cube, plate)

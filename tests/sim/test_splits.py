@@ -5,11 +5,11 @@ import pytest
 
 from rl.correct import CorrectConfig
 from sim.collect import CollectConfig
-from sim.config import load
-from sim.errors import UserError
+from sim.core.config import load
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.splits import AXES, PARTS, SplitConfig
 from sim.view import ViewConfig
-from sim.world import World, WorldConfig
 
 WIDE = ["randomize=full", "randomize.shapes=[cube,bowl,mug,can]", "randomize.paraphrase=0.5"]
 ANY = SplitConfig("any")
@@ -17,7 +17,7 @@ ANY = SplitConfig("any")
 
 def worlds_draws(part: str, seeds: range, task: str = "pick_place") -> list[dict]:
     ranges = load("view", ViewConfig, WIDE).randomize
-    world = World(WorldConfig(task, randomize=ranges, split=SplitConfig(part)))
+    world = Simulation(SimulationConfig(task, randomize=ranges, split=SplitConfig(part)))
     return [world.draw(seed) for seed in seeds]
 
 
@@ -80,6 +80,6 @@ def test_wrong_ones_are_named():
 
 
 def test_a_split_that_no_episode_belongs_to_says_so():
-    world = World(WorldConfig(split=SplitConfig("shapes")))  # cubes only
+    world = Simulation(SimulationConfig(split=SplitConfig("shapes")))  # cubes only
     with pytest.raises(UserError, match="no episode of pick_place in .* draws belongs to split 'shapes'"):
         world.draw(0)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
 
-from sim.env import SimEnv
-from sim.expert import Expert
-from sim.quality import CLEAN
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.expert.imperfections import CLEAN
+from sim.expert.scripted import Expert
 from sim.randomize.ranges import RandomizeConfig
 from sim.tasks import stack
-from sim.world import World, WorldConfig
 
 HALF_M = 0.02  # of a cube at scale 1
 RNG_DRAWS = 200
@@ -18,13 +18,13 @@ RNG_DRAWS = 200
 
 @pytest.fixture(scope="module")
 def world():
-    built = World(WorldConfig("stack", calm().randomize, SMALL))
+    built = Simulation(SimulationConfig("stack", calm().randomize, SMALL))
     built.reset(next(seed for seed in range(100) if built.draw(seed)["objects"] == 3))
     yield built
     built.close()
 
 
-def put(world: World, cube: int, pos_w: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
+def put(world: Simulation, cube: int, pos_w: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
     first = world.scene.object_qpos[cube]
     world.data.qpos[first : first + 7] = [*pos_w, np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]
     world.data.qvel[:] = 0
@@ -97,7 +97,7 @@ def test_fingers_find_room_between_cubes_that_the_arm_reaches(layouts):
 
 
 def test_the_expert_stacks():
-    env = SimEnv(WorldConfig("stack", render=SMALL))
+    env = SimEnv(SimulationConfig("stack", render=SMALL))
     assert play_expert(env, 700_000).success
     tower = env.world.data.xpos[env.world.scene.objects[:2]]
     assert tower[0, 2] > tower[1, 2] + 0.03 and np.hypot(*(tower[0] - tower[1])[:2]) < 0.02
@@ -105,7 +105,7 @@ def test_the_expert_stacks():
 
 
 def test_the_expert_undoes_a_tower_that_is_the_wrong_way_round():
-    env = SimEnv(WorldConfig("stack", calm().randomize, SMALL))
+    env = SimEnv(SimulationConfig("stack", calm().randomize, SMALL))
     env.reset(0)
     world = env.world
     xy = world.draws["object_xy_m"][:2]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from playing import SMALL, play_expert
 
-from sim.config import CONF, load
-from sim.env import SimEnv
+from sim.core.config import CONF, load
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.scene.layout import COLOURS
 from sim.tasks import TASKS
 from sim.view import ViewConfig
-from sim.world import World, WorldConfig
 
 SEEN = 300_000
 RANDOMIZATIONS = sorted(path.stem for path in (CONF / "randomize").glob("*.yaml"))
@@ -29,7 +29,7 @@ def ranges(name: str) -> RandomizeConfig:
 
 @pytest.fixture(scope="module")
 def envs() -> dict[str, SimEnv]:
-    return {task: SimEnv(WorldConfig(task=task, render=SMALL)) for task in TASKS}
+    return {task: SimEnv(SimulationConfig(task=task, render=SMALL)) for task in TASKS}
 
 
 @each_task
@@ -64,8 +64,8 @@ def test_sentences_vary_and_leave_some_for_each_side_of_the_split(task):
 @pytest.mark.parametrize("name", RANDOMIZATIONS)
 def test_any_randomization_rebuilds_bit_for_bit(task, name):
     part = "any" if name == "hard" else "train"
-    config = WorldConfig(task=task, randomize=ranges(name), render=SMALL, split=SplitConfig(part))
-    first, second = World(config), World(config)
+    config = SimulationConfig(task=task, randomize=ranges(name), render=SMALL, split=SplitConfig(part))
+    first, second = Simulation(config), Simulation(config)
     for seed in (1, 2):
         first.reset(seed)
         second.reset(seed + 50)  # nothing of another episode may be left
@@ -102,7 +102,7 @@ def test_the_expert_succeeds(envs, task):
 @each_task
 @pytest.mark.slow
 def test_the_expert_succeeds_almost_always(task):
-    env = SimEnv(WorldConfig(task=task))
+    env = SimEnv(SimulationConfig(task=task))
     failed = [seed for seed in range(SEEN, SEEN + 100) if not play_expert(env, seed).success]
     assert len(failed) <= 3, failed
 

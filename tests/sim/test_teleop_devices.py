@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from sim.errors import UserError
+from sim.core.errors import UserError
 from sim.teleop.device import TOP_SPEED_M_S, TOP_TURN_RAD_S, Command, twist_w
 from sim.teleop.gamepad import Gamepad, open_gamepad
 from sim.teleop.keyboard import HOLD_S, Keyboard

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from sim.config import run_program
-from sim.errors import UserError
+from sim.core.config import run_program
+from sim.core.errors import UserError
 
 SAYS = """
-from sim.telling import tell
+from sim.core.console import tell
 tell("first")
 tell("second")
 tell("third")
@@ -39,7 +39,7 @@ def test_notes_are_told_after_the_error(monkeypatch, capsys, error, line, code):
         raise error
 
     monkeypatch.setattr(sys, "argv", ["rollout"])
-    monkeypatch.setattr("sim.config.load", lambda program, schema, words: None)
+    monkeypatch.setattr("sim.core.config.load", lambda program, schema, words: None)
     with pytest.raises(SystemExit) as ended:
         run_program("rollout", object, main, "")
     assert ended.value.code == code

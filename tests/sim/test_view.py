@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sim import view
-from sim.errors import UserError
+from sim.core.errors import UserError
 
 
 def test_without_a_display_it_writes_film_and_sheet(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.errors import UserError
-from sim.workers import Crew, play_all
+from sim.core.errors import UserError
+from sim.parallel.workers import WorkerConfig, map_seeds
 
 
 class Square:
@@ -38,16 +38,16 @@ def broken() -> Square:
 def test_results_come_in_the_order_of_the_seeds(tmp_path, workers):
     seeds = [6, 3, 8, 1, 4, 5, 2, 7, 0, 9, 11, 10]
     squares = [36, 9, 64, 1, 16, 25, 4, 49, 0, 81, 121, 100]
-    assert list(play_all(functools.partial(Square, tmp_path), seeds, Crew(workers))) == squares
+    assert list(map_seeds(functools.partial(Square, tmp_path), seeds, WorkerConfig(workers))) == squares
     assert 1 <= len(list(tmp_path.glob("built-*"))) <= workers  # a player a process, kept
 
 
 def test_no_seeds_no_episodes(tmp_path):
-    assert list(play_all(broken, [], Crew(2))) == []
+    assert list(map_seeds(broken, [], WorkerConfig(2))) == []
 
 
 def test_few_results_wait_for_a_slow_reader(tmp_path):
-    played = play_all(functools.partial(Square, tmp_path), range(40), Crew(2))
+    played = map_seeds(functools.partial(Square, tmp_path), range(40), WorkerConfig(2))
     assert next(played) == 0
     time.sleep(1.0)
     assert len(list(tmp_path.glob("begun-*"))) <= 6  # three for each of two
@@ -56,13 +56,13 @@ def test_few_results_wait_for_a_slow_reader(tmp_path):
 
 def test_a_killed_process_loses_nothing(tmp_path, caplog):
     make = functools.partial(Square, tmp_path, deadly=(3, 9), deaths=1)
-    assert list(play_all(make, range(12), Crew(2))) == [seed * seed for seed in range(12)]
+    assert list(map_seeds(make, range(12), WorkerConfig(2))) == [seed * seed for seed in range(12)]
     assert len(list(tmp_path.glob("begun-3-*"))) >= 2
     assert "a worker process was killed" in caplog.text
 
 
 def test_a_deadly_episode_is_given_up_after_those_before_it(tmp_path):
-    played = play_all(functools.partial(Square, tmp_path, deadly=(5,), deaths=99), range(12), Crew(2))
+    played = map_seeds(functools.partial(Square, tmp_path, deadly=(5,), deaths=99), range(12), WorkerConfig(2))
     assert [next(played) for _ in range(5)] == [0, 1, 4, 9, 16]
     with pytest.raises(UserError, match="killed 3 times in a row while seed 5 was played"):
         next(played)
@@ -71,9 +71,9 @@ def test_a_deadly_episode_is_given_up_after_those_before_it(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_player_raises_is_raised_here(tmp_path, workers):
     with pytest.raises(UserError, match="seed -3 is below 0"):
-        list(play_all(functools.partial(Square, tmp_path), [1, -3], Crew(workers)))
+        list(map_seeds(functools.partial(Square, tmp_path), [1, -3], WorkerConfig(workers)))
     with pytest.raises(UserError, match="no such checkpoint"):
-        list(play_all(broken, [1, 2], Crew(workers)))
+        list(map_seeds(broken, [1, 2], WorkerConfig(workers)))
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_what_a_player_raises_is_raised_here(tmp_path, workers):
 )
 def test_a_crew_that_cannot_play_is_refused(given, message):
     with pytest.raises(UserError, match=message):
-        Crew(**given)
+        WorkerConfig(**given)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from playing import SMALL, calm
 
-from sim.errors import UserError
-from sim.kinematics import tool_down
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, draw
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
 from sim.tasks.pick_place import MIN_GAP_M, SENTENCES, draw_layout
-from sim.world import World, WorldConfig
 
 CUBE_HALF_M = 0.020
 
@@ -24,7 +24,7 @@ ALL_PICTURED = ("front", "wrist")
 
 @pytest.fixture(scope="module")
 def world():
-    built = World(calm())
+    built = Simulation(calm())
     yield built
     built.close()
 
@@ -43,7 +43,7 @@ def draws():
 # ---- success ---------------------------------------------------------------------------------------
 
 
-def put_cube(world: World, offset_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
+def put_cube(world: Simulation, offset_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
     """The named cube at rest at `offset_m` from where it stands when it is placed."""
     address = world.scene.object_qpos[0]
     middle = world.task.target_pos_w(world.scene, world.data, world.draws) + [0, 0, CUBE_HALF_M]
@@ -120,8 +120,8 @@ def test_what_stands_on_the_table_stays_there(world):
 
 
 def test_stored_draws_rebuild_the_same_world_bit_for_bit():
-    config = WorldConfig(render=SMALL)
-    first, second = World(config), World(config)
+    config = SimulationConfig(render=SMALL)
+    first, second = Simulation(config), Simulation(config)
     for seed in (11, 12):
         first.reset(seed)
         stored = json.loads(json.dumps(first.draws))
@@ -140,7 +140,9 @@ def test_stored_draws_rebuild_the_same_world_bit_for_bit():
 
 @pytest.mark.parametrize("mass_kg", [0.03, 0.08, 0.3])
 def test_a_cube_of_any_mass_falls_and_turns_as_newton_says(mass_kg):
-    world = World(WorldConfig(randomize=dataclasses.replace(RandomizeConfig(), object_mass_kg=(mass_kg, mass_kg))))
+    world = Simulation(
+        SimulationConfig(randomize=dataclasses.replace(RandomizeConfig(), object_mass_kg=(mass_kg, mass_kg)))
+    )
     world.reset(0)
     model, data, dof = world.scene.model, world.data, world.scene.object_dof[0]
     data.qpos[world.scene.object_qpos[0] + 2] = 1.0
@@ -152,14 +154,14 @@ def test_a_cube_of_any_mass_falls_and_turns_as_newton_says(mass_kg):
 
 
 def test_the_scale_of_clipping_and_shadows_is_the_scene_s():
-    world = World()
+    world = Simulation()
     for seed in range(3):
         world.reset(seed)
         assert world.scene.model.stat.extent == 1.0
 
 
 def test_two_seeds_give_two_worlds():
-    world = World(WorldConfig(render=SMALL))
+    world = Simulation(SimulationConfig(render=SMALL))
     world.reset(1)
     picture = world.render("front")
     world.reset(2)
@@ -228,7 +230,7 @@ def test_labels_say_where_the_tool_sees_them(world):
 
 def test_an_unknown_task_is_named_with_the_nearest():
     with pytest.raises(UserError, match="unknown task 'pick_plaice'.*did you mean 'pick_place'"):
-        WorldConfig(task="pick_plaice")
+        SimulationConfig(task="pick_plaice")
 
 
 @pytest.mark.parametrize(

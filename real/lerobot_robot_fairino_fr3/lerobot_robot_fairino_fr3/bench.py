@@ -3,9 +3,9 @@
 import gymnasium
 import numpy as np
 
-from sim.env import GymEnv, SimEnv
+from sim.envs.sim_env import GymEnv, SimEnv
+from sim.envs.simulation import SimulationConfig
 from sim.scene.build import RenderConfig
-from sim.world import WorldConfig
 
 PACKAGE = "lerobot_robot_fairino_fr3"
 
@@ -46,5 +46,5 @@ def make_bench(
     task: str = "pick_place", height: int = 96, width: int = 96, render_mode: str | None = "rgb_array"
 ) -> LeRobotView:
     """Entry point of the registered ids. UserError for an unknown task or size."""
-    bench = SimEnv(WorldConfig(task=task, render=RenderConfig(height=height, width=width)))
+    bench = SimEnv(SimulationConfig(task=task, render=RenderConfig(height=height, width=width)))
     return LeRobotView(GymEnv(bench, (height, width), render_mode), bench)

@@ -7,8 +7,8 @@ from lerobot.configs import FeatureType, PolicyFeature  # pyright: ignore[report
 from lerobot.envs.configs import EnvConfig  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.bench import PACKAGE
-from sim.contract import POLICY_PERIOD_S
-from sim.robot import FR3
+from sim.core.contract import POLICY_PERIOD_S
+from sim.robots.robot import FR3
 from sim.tasks import TASKS
 
 for _task in TASKS:

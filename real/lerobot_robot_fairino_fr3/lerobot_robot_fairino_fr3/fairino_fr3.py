@@ -10,13 +10,13 @@ import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
-from real.checks import refuse_unfit, report, robot_checks
-from real.env import RobotEnv
-from real.session import open_robot
-from sim.contract import Observation, check_action
-from sim.errors import UserError
+from real.parity.first_look import refuse_unfit, report, robot_checks
+from real.workcell.connect import open_robot
+from real.workcell.env import RobotEnv
+from sim.core.contract import Observation, check_action
+from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
-from sim.robot import FR3
+from sim.robots.robot import FR3
 
 logger = logging.getLogger(__name__)
 

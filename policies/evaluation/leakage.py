@@ -1,0 +1,46 @@
+"""An evaluation plays nothing that the policy was trained on: no episode, and of a held-out split nothing shown."""
+
+from collections.abc import Mapping, Sequence
+
+from sim.core.errors import UserError
+from sim.core.provenance import plain
+from sim.randomize.splits import AXES, SplitConfig
+
+
+def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> None:
+    """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each."""
+    for first, last in trained:
+        if seeds.start <= last and first < seeds.stop:
+            raise UserError(
+                f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
+                f"begin at another seed, e.g. seed={free}"
+            )
+
+
+def check_split(split: SplitConfig, trained: Sequence[Mapping | None], checkpoint: str) -> None:
+    """UserError when a held-out split is asked for and training may have shown it.
+
+    trained: the split under which each thing that the policy learned from was made, None where nobody knows.
+    """
+    if split.part not in AXES:
+        return
+    if not trained or None in trained:
+        raise UserError(
+            f"split={split.part}: {checkpoint} does not say that what it learned from was held out; "
+            "train it on what sim.collect makes now"
+        )
+    wanted = plain(SplitConfig("train", **{axis: getattr(split, axis) for axis in AXES}))
+    for one in trained:
+        for name, value in wanted.items():
+            if one and one[name] != value:
+                raise UserError(
+                    f"split={split.part}: {checkpoint} was trained under split.{name}={one[name]}, here it is {value}"
+                )
+
+
+def splits_of(provenance: Mapping) -> list[Mapping | None]:
+    """The splits that went into a dataset, a backbone or a checkpoint with this provenance; [None]: nobody knows."""
+    if "splits" in provenance:
+        return provenance["splits"]
+    made_by = provenance.get("world") or provenance.get("config") or {}
+    return [made_by.get("split")]

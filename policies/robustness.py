@@ -1,0 +1,99 @@
+"""`python -m policies.robustness checkpoints=[runs/policy,runs/policy_full] [episodes=200] [out=runs/transfer]`
+
+How much of a policy is left outside the world it was trained in: each checkpoint plays the same seeds
+as usual, drawn by the other renderer (Filament), with dynamics that no training reaches (twin=shifted),
+and with both. Together they stand in for the real arm. Without Vulkan Filament's cells stay empty.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from policies.evaluate import EvaluateConfig, evaluate
+from policies.models import checkpoint
+from sim.core.config import group_values, run_program, typed
+from sim.core.errors import UserError
+from sim.randomize.ranges import RandomizeConfig
+from sim.render.vulkan import check_vulkan
+from sim.scene.build import RenderConfig
+
+RENDERERS, TWINS = ("opengl", "filament"), ("trained", "shifted")
+CONDITIONS = {f"{renderer}, {twin}": (renderer, twin) for twin, renderer in itertools.product(TWINS, RENDERERS)}
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """Options of the program."""
+
+    checkpoints: tuple[str, ...] = ("runs/policy",)
+    task: str = "pick_place"
+    episodes: int = 200
+    seed: int = 900_000
+    out: str = "runs/transfer"
+    workers: int = 2
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+
+    def __post_init__(self) -> None:
+        if not self.checkpoints:
+            raise UserError("checkpoints=[]: name at least one")
+        places = [str(Path(one).resolve()) for one in self.checkpoints]
+        twice = [one for one, place in zip(self.checkpoints, places, strict=True) if places.count(place) > 1]
+        if twice:
+            raise UserError(
+                f"checkpoints=[{','.join(self.checkpoints)}]: expected each once, {twice[-1]} is there twice"
+            )
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """By checkpoint the folder of its results: the end of its path, as much of it as tells it from the others."""
+        parts, depth = [Path(one).resolve().parts for one in self.checkpoints], 1
+        while len({one[-depth:] for one in parts}) < len(parts):
+            depth += 1
+        return {name: "-".join(one[-depth:]) for name, one in zip(self.checkpoints, parts, strict=True)}
+
+
+def condition(config: TransferConfig, checkpoint: str, renderer: str, twin: str) -> EvaluateConfig:
+    """The evaluation of one cell of the table."""
+    moved = {**vars(config.randomize), **group_values("twin", twin)}
+    return EvaluateConfig(
+        checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
+        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{twin}"), films=0,
+        randomize=typed(RandomizeConfig, moved, "randomize."),
+        render=RenderConfig(renderer=renderer),
+    )  # fmt: skip
+
+
+def main(config: TransferConfig) -> None:
+    """Measure every cell that can be and print the table, a line each checkpoint."""
+    for one in config.checkpoints:
+        checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
+    console, missing = Console(), _missing_renderers()
+    for reason in missing.values():
+        console.print(f"skipped, a dash in the table: {reason}", soft_wrap=True)
+    table = Table("checkpoint", *CONDITIONS, title=f"success of {config.episodes}, 95 % interval")
+    for one in config.checkpoints:
+        cells = []
+        for renderer, twin in CONDITIONS.values():
+            cells.append("-" if renderer in missing else _cell(evaluate(condition(config, one, renderer, twin))))
+        table.add_row(one, *cells)
+    console.print(table)
+
+
+def _missing_renderers() -> dict[str, str]:
+    """Renderers that this machine lacks, and why."""
+    try:
+        check_vulkan()
+    except UserError as error:
+        return {"filament": str(error)}
+    return {}
+
+
+def _cell(found: dict) -> str:
+    return f"{found['success_rate']:.1%} ({found['ci_low']:.0%} to {found['ci_high']:.0%})"
+
+
+if __name__ == "__main__":
+    run_program("transfer", TransferConfig, main, __doc__)

@@ -1,0 +1,45 @@
+"""The arm without gripper motion, contacts and bench: what the dynamics are fitted with."""
+
+import copy
+
+import mujoco
+
+from sim.randomize.arm_dynamics import ArmDynamics
+from sim.robots.robot import Robot
+from sim.scene.build import PHYSICS_DT_S
+
+
+class BareArm:
+    """The arm alone, gripper open and rigid: nothing to touch, six degrees of freedom, the simulator's options."""
+
+    def __init__(self, robot: Robot):
+        spec = mujoco.MjSpec.from_file(str(robot.mjcf))
+        whole = spec.compile()
+        spec.option.timestep = PHYSICS_DT_S
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        arm = set(robot.joint_names)
+        for kind in (spec.keys, spec.equalities, spec.tendons, spec.geoms, spec.meshes, spec.excludes):
+            for part in list(kind):
+                spec.delete(part)
+        for part in [*spec.actuators, *spec.joints]:
+            if part.name not in arm:
+                spec.delete(part)
+        for joint in robot.joint_names:
+            spec.add_sensor(
+                name=joint, type=mujoco.mjtSensor.mjSENS_JOINTPOS, objtype=mujoco.mjtObj.mjOBJ_JOINT, objname=joint
+            )
+        self.spec = spec
+        self._model = spec.compile()
+        # MuJoCo derives velocity gains from inertia (dampratio), where fingers that slide count otherwise than rigid
+        # ones: 1e-3 of J2's gain, which is 4 % of its damping.
+        for joint in robot.joint_names:
+            self._model.actuator(joint).biasprm = whole.actuator(joint).biasprm
+        self._dynamics = ArmDynamics(self._model, robot)
+        self._scratch = mujoco.MjData(self._model)
+
+    def model_with(self, values: dict) -> mujoco.MjModel:
+        """A model of its own with the given dynamics."""
+        model = copy.copy(self._model)
+        self._dynamics.apply(model, values)
+        mujoco.mj_setConst(model, self._scratch)
+        return model

@@ -1,0 +1,36 @@
+"""Motions that show what an arm is made of, as joint targets at the policy's rate, made for the motion guard.
+
+Every joint swings as a sum of three sines: slow and wide for friction and weight, fast and small for inertia and gain.
+No two joints share a frequency, so that what one does to another can be told apart.
+"""
+
+import numpy as np
+
+from sim.core.contract import POLICY_PERIOD_S
+from sim.robots.robot import Robot
+
+# Amplitude in rad and lowest and highest frequency in Hz of each sine; speeds add up to 0.65 rad/s at most.
+SINES = ((0.22, 0.08, 0.16), (0.06, 0.35, 0.65), (0.012, 1.2, 1.8))
+RAMP_S = 1.0
+
+
+def multisine(robot: Robot, centre_rad: np.ndarray, length_s: float, seed: int) -> np.ndarray:
+    """Targets (T, joints) rad, T = length_s / POLICY_PERIOD_S, that begin and end at rest at `centre_rad`."""
+    rng = np.random.default_rng(seed)
+    at_s = np.arange(1, round(length_s / POLICY_PERIOD_S) + 1) * POLICY_PERIOD_S
+    ramp = np.clip(np.minimum(at_s, length_s - at_s) / RAMP_S, 0.0, 1.0)
+    swell = ramp * ramp * (3 - 2 * ramp)
+    swing = np.zeros((len(at_s), robot.joints))
+    for amplitude_rad, low_hz, high_hz in SINES:
+        hz = rng.permutation(np.linspace(low_hz, high_hz, robot.joints))
+        phase = rng.uniform(0, 2 * np.pi, robot.joints)
+        swing += amplitude_rad * np.sin(2 * np.pi * hz * at_s[:, None] + phase)
+    return centre_rad + swell[:, None] * swing
+
+
+def square_wave(centre_rad: np.ndarray, joint: int, step_rad: float, steps: int, hold_s: float) -> np.ndarray:
+    """Targets (T, joints): one joint goes `step_rad` to and fro, with a rest of `hold_s` after every step."""
+    rest = round(hold_s / POLICY_PERIOD_S)
+    targets = np.tile(centre_rad, (steps * rest, 1))
+    targets[:, joint] += step_rad * (np.arange(steps * rest) // rest % 2 == 0)
+    return targets

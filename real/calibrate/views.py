@@ -1,0 +1,100 @@
+"""Where the arm looks at the calibration board from, and what that says in the terms of the simulator's cameras."""
+
+import mujoco
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from real.calibrate.camera import OPENCV_FROM_MUJOCO, HandEye, Lens
+from real.calibrate.posterior import Estimate
+from sim.planning.kinematics import ToolKinematics
+from sim.robots.robot import Robot
+from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M
+
+DISTANCES_M = (0.23, 0.30)  # from the wrist camera to the board
+TILTS_RAD = (0.0, 0.25, 0.4)
+TURNS = 5  # directions to tilt to
+# About the line of sight, to and fro. The wider, the better what turns with the tool is told from what does not (J2..J4
+# from the mount's tilt: at 0.35 two to three times less sure); beyond 0.8 the arm does not reach all poses.
+SPIN_RAD = 0.8
+
+
+class WristCamera:
+    """The wrist camera as it was designed: where it sits on the tool and what it sees."""
+
+    def __init__(self, robot: Robot):
+        self.kinematics = ToolKinematics(robot)
+        model = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+        data = mujoco.MjData(model)
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_camlight(model, data)
+        camera, tool = model.camera("wrist").id, model.site("tcp").id
+        self.fovy_deg = float(model.cam_fovy[camera])
+        tool_rotation = data.site_xmat[tool].reshape(3, 3)
+        self.tool_from_camera = np.eye(4)
+        self.tool_from_camera[:3, :3] = tool_rotation.T @ data.cam_xmat[camera].reshape(3, 3) @ OPENCV_FROM_MUJOCO
+        self.tool_from_camera[:3, 3] = tool_rotation.T @ (data.cam_xpos[camera] - data.site_xpos[tool])
+
+    def tool_pose(self, joints_rad: np.ndarray) -> np.ndarray:
+        """(4, 4) of the tool in the base frame."""
+        pose = np.eye(4)
+        pose[:3, 3], pose[:3, :3] = self.kinematics.forward(joints_rad)
+        return pose
+
+    def looks(self, board_middle_b: np.ndarray, near_rad: np.ndarray) -> list[np.ndarray]:
+        """Joint angles (joints,) from which the camera sees the board's middle from near and far, straight and aslant;
+        poses that the arm cannot reach are left out.
+        """
+        _, rotation = self.kinematics.forward(near_rad)
+        ahead = rotation @ self.tool_from_camera[:3, :3]
+        found, spin = [], SPIN_RAD
+        for distance_m in DISTANCES_M:
+            for tilt_rad in TILTS_RAD:
+                for turn in range(TURNS if tilt_rad else 1):
+                    axis = np.array([np.cos(2 * np.pi * turn / TURNS), np.sin(2 * np.pi * turn / TURNS), 0.0])
+                    spin = -spin
+                    level = _looking_down(ahead)
+                    camera = Rotation.from_rotvec(tilt_rad * axis).as_matrix() @ level @ _about_z(spin)
+                    pose = np.eye(4)
+                    pose[:3, :3], pose[:3, 3] = camera, board_middle_b - distance_m * camera[:, 2]
+                    tool = pose @ np.linalg.inv(self.tool_from_camera)
+                    joints = self.kinematics.inverse(tool[:3, 3], tool[:3, :3], near_rad)
+                    found += [] if joints is None else [joints]
+        return found
+
+    def terms(self, found: HandEye) -> dict[str, Estimate]:
+        """The deviation of camera and encoders from design, as `conf/randomize` counts it: one range for all axes."""
+        mount, lens = found.mount, found.lens
+        # The tool's axes are the gripper's, which carries the camera.
+        moved = mount.pose[:3, 3] - self.tool_from_camera[:3, 3]
+        # Turned about its own axes, as the simulator's camera counts them.
+        turn = self.tool_from_camera[:3, :3].T @ mount.pose[:3, :3]
+        tilt = OPENCV_FROM_MUJOCO @ Rotation.from_matrix(turn).as_rotvec()
+        return {
+            "wrist_pos_m": Estimate(moved, mount.pos_std_m),
+            "wrist_tilt_rad": Estimate(tilt, mount.rotation_std_rad),
+            "wrist_fovy_deg": Estimate(lens.fovy_deg - self.fovy_deg, lens.fovy_std_deg),
+            "encoder_bias_rad": found.offset_rad,
+        }
+
+
+def front_terms(base_from_camera: np.ndarray, lens: Lens, pos_std_m: np.ndarray) -> dict[str, Estimate]:
+    """The front camera's deviation from its design, as `conf/randomize` counts it."""
+    pos, ahead = base_from_camera[:3, 3], base_from_camera[:3, 2]
+    share = np.dot(FRONT_LOOKAT_M - pos, ahead)
+    return {
+        "front_pos_m": Estimate(pos - FRONT_POS_M, pos_std_m),
+        "front_lookat_m": Estimate(pos + share * ahead - FRONT_LOOKAT_M, pos_std_m),
+        "front_fovy_deg": Estimate(lens.fovy_deg - FRONT_FOVY_DEG, lens.fovy_std_deg),
+    }
+
+
+def _looking_down(camera: np.ndarray) -> np.ndarray:
+    """`camera` (3, 3) turned the shortest way until it looks straight down."""
+    down = np.array([0.0, 0.0, -1.0])
+    axis = np.cross(camera[:, 2], down)
+    sine, cosine = np.linalg.norm(axis), camera[:, 2] @ down
+    return Rotation.from_rotvec(axis / max(sine, 1e-9) * np.arctan2(sine, cosine)).as_matrix() @ camera
+
+
+def _about_z(angle_rad: float) -> np.ndarray:
+    return Rotation.from_rotvec([0.0, 0.0, angle_rad]).as_matrix()

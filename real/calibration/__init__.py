@@ -1,1 +1,0 @@
-"""What `real.calibrate` moves, looks at and fits."""

@@ -1,0 +1,147 @@
+"""The servo thread: policy targets in, one ServoJ every 8 ms out.
+
+When the policy falls silent the arm comes to rest along its path; on stale state, on a fault or on
+any exception StopMotion and ServoMoveEnd go out at once, from here or from the watchdog.
+"""
+
+import threading
+import time
+
+import numpy as np
+
+from real.control.watchdog import Watchdog
+from real.core.clock import Ticker
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.driver import FairinoDriver
+from sim.control.servo import Servo
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from sim.core.errors import UserError
+
+SILENT_POLICY_S = 2 * POLICY_PERIOD_S
+COME_TO_REST_S = 1.0
+STILL_RAD_S = 1e-6
+
+
+class ServoStream:
+    """Streams to one driver from `start` to `stop`. `error` says why it ended by itself.
+
+    unstopped: why the last stop was not acknowledged, so that the arm may still be in servo mode; "" once it was.
+    """
+
+    def __init__(self, driver: FairinoDriver):
+        self._driver = driver
+        self._servo = Servo(driver.robot)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self.watchdog = Watchdog(driver)
+        self.error: Exception | None = None
+        self.unstopped = ""
+        # A stop that is due ends the wait for the next tick.
+        self.ticker = Ticker(SERVO_PERIOD_S, sleep=self.watchdog.tripped.wait)
+        self.sent = 0
+        self.slowest_call_s = 0.0
+        self.send_delay_s = self._sent_for_s = 0.0  # from the newest target to its first ServoJ; whose target that was
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def commanded_rad(self) -> np.ndarray:
+        with self._lock:
+            return self._servo.position_rad
+
+    def start(self) -> None:
+        """Enter servo mode where the arm is and begin to hold that position."""
+        self._servo.reset(self._driver.start_servo())
+        self.error, self.unstopped = None, "the servo thread has not ended"
+        self._ending.clear()
+        self._target_at_s = time.monotonic()
+        self.watchdog.arm()
+        self._thread = threading.Thread(target=self._run, name="servo", daemon=True)
+        self._thread.start()
+
+    def set_target(self, joints_rad: np.ndarray) -> None:
+        """A new policy target, (joints,) rad, to be reached within one policy period."""
+        with self._lock:
+            self._servo.set_target(joints_rad)
+            self._target_at_s = time.monotonic()
+
+    def stop(self) -> None:
+        """Come to rest, leave servo mode, end the thread. Safe to call at any time, also twice."""
+        if self._thread is None:
+            return
+        with self._lock:
+            self._servo.stop()
+        self._ending.set()
+        self._thread.join(COME_TO_REST_S + 5.0)
+        self._thread = None
+
+    def stop_again(self) -> None:
+        """After `stop`: once more what was not acknowledged; `unstopped` says how that ended."""
+        if self.unstopped:
+            try:
+                self._driver.stop()
+                self.unstopped = ""
+            except UserError as error:
+                self.unstopped = str(error)
+
+    def halt(self, why: str) -> RobotFault:
+        """StopMotion now, from any thread; `error` then is what is returned. For an operator's stop key."""
+        reason = RobotFault(why)
+        self.watchdog.trip(reason)
+        return reason
+
+    def _run(self) -> None:
+        try:
+            self.ticker.restart()
+            rest_by_s = None
+            while not (self._ending.is_set() and self._is_at_rest(rest_by_s)):
+                if self._ending.is_set() and rest_by_s is None:
+                    rest_by_s = time.monotonic() + COME_TO_REST_S
+                self._tick()
+                self.ticker.wait()
+        # Whatever went wrong is kept for the main thread; here the arm must be stopped first.
+        except Exception as error:  # noqa: BLE001
+            self.watchdog.trip(error)
+        finally:
+            self._leave_servo_mode()
+
+    def _tick(self) -> None:
+        self.watchdog.beat()
+        if self.watchdog.reason is not None:
+            raise self.watchdog.reason
+        with self._lock:
+            target_at_s = self._target_at_s
+            silent = time.monotonic() - target_at_s > SILENT_POLICY_S
+            if silent and not self._is_still():
+                self._servo.stop()
+            command = self._servo.tick()
+        self._driver.raise_fault()  # also RobotSilent when the state is stale
+        before_s = time.monotonic()
+        self._driver.servo_j(command)
+        self.slowest_call_s = max(self.slowest_call_s, time.monotonic() - before_s)
+        if target_at_s != self._sent_for_s:
+            self._sent_for_s, self.send_delay_s = target_at_s, time.monotonic() - target_at_s
+        self.sent += 1
+
+    def _is_still(self) -> bool:
+        return float(np.abs(self._servo.velocity_rad_s).max()) < STILL_RAD_S
+
+    def _is_at_rest(self, rest_by_s: float | None) -> bool:
+        with self._lock:
+            at_rest = self._is_still()
+        return at_rest or (rest_by_s is not None and time.monotonic() > rest_by_s)
+
+    def _leave_servo_mode(self) -> None:
+        """Ends the watch; what the watchdog stopped is not stopped twice, and its reason came first."""
+        self.watchdog.disarm()
+        if self.watchdog.reason is not None:
+            self.error, self.unstopped = self.watchdog.reason, self.watchdog.unstopped
+            return
+        try:
+            self._driver.stop()
+            self.unstopped = ""
+        except (RobotFault, RobotSilent) as error:
+            self.error, self.unstopped = error, str(error)

@@ -1,0 +1,94 @@
+"""Stops the arm when nobody else does: the controller has no watchdog on ServoJ.
+
+A thread of its own with a connection of its own. It stops the arm on a fault in the state, on stale
+state, when the servo thread does not come round any more, and when anyone asks (`trip`).
+"""
+
+import threading
+import time
+
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.controller_state import ControllerState
+from real.fairino.driver import AUTOMATIC, FairinoDriver
+from real.fairino.fault_codes import ControllerFault, fault_in
+from sim.core.errors import UserError
+
+CHECK_S = 0.02
+MAX_BEAT_AGE_S = 0.25  # the servo thread comes round every 8 ms
+END_S = 5.0
+
+
+class Watchdog:
+    """Guards one driver from `arm` to `disarm`. After it has stopped the arm, `reason` says why.
+
+    unstopped: why the stop was not acknowledged (yet), "" once it was.
+    """
+
+    def __init__(self, driver: FairinoDriver):
+        self._driver = driver
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self.tripped = threading.Event()
+        self.reason: Exception | None = None
+        self.unstopped = ""
+        self.due_s = 0.0  # when the stop became due, monotonic; for a fault, when its frame arrived
+
+    def arm(self) -> None:
+        """Begin to watch; the servo thread must `beat` from now on."""
+        self.reason, self.unstopped = None, "no answer to it yet"
+        self.tripped.clear()
+        self.beat()
+        self._driver.states.on_state = self._on_state
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def beat(self) -> None:
+        """The servo thread came round."""
+        self._beat_s = time.monotonic()
+
+    def trip(self, reason: Exception, due_s: float | None = None) -> None:
+        """Stop the arm now, from any thread; the first reason stands. due_s: since when (monotonic)."""
+        with self._lock:
+            if self.reason is None:
+                self.reason, self.due_s = reason, time.monotonic() if due_s is None else due_s
+        self.tripped.set()
+
+    def disarm(self) -> None:
+        """End; waits for a stop on its way."""
+        self._driver.states.on_state = lambda state: None
+        self.tripped.set()  # wakes the thread
+        if self._thread is not None:
+            self._thread.join(END_S)
+
+    def _on_state(self, state: ControllerState) -> None:
+        if fault := fault_in(state) or _lost_readiness(state):
+            self.trip(fault, state.stamp_s)
+
+    def _run(self) -> None:
+        while not self.tripped.wait(CHECK_S):
+            self._check()
+        if self.reason is not None:
+            try:
+                self._driver.stop()
+                self.unstopped = ""
+            except UserError as error:
+                self.unstopped = str(error)
+                self.reason.add_note(f"and the stop itself failed: {error}")
+
+    def _check(self) -> None:
+        try:
+            self._driver.controller_state()
+        except RobotSilent as error:
+            self.trip(error)
+        age_s = time.monotonic() - self._beat_s
+        if age_s > MAX_BEAT_AGE_S:
+            self.trip(RobotSilent(f"the servo thread has not come round for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s"))
+
+
+def _lost_readiness(state: ControllerState) -> RobotFault | None:
+    """Nobody may switch the drives off or the mode over while the arm is streamed."""
+    if not state.enabled:
+        return ControllerFault("the drives went off while the arm was moving", 101)
+    if state.robot_mode != AUTOMATIC:
+        return ControllerFault("the controller left automatic mode while the arm was moving")
+    return None

@@ -1,0 +1,20 @@
+"""What goes wrong with a robot. Both end a run; neither is ever cleared by this project."""
+
+from sim.core.errors import UserError
+
+
+class RobotFault(UserError):
+    """The controller refused or stopped. `code`: what a call returned, 0 for none."""
+
+    def __init__(self, what: str, code: int = 0, meaning: str = ""):
+        self.code = code
+        super().__init__(f"{what}: code {code}, {meaning}" if code else what)
+
+
+class RobotSilent(UserError):
+    """The controller, a camera or the bench does not answer."""
+
+
+def in_full(error: BaseException) -> str:
+    """The error and all that was noted beside it, in one line."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])

@@ -1,0 +1,113 @@
+"""One JSON line asked, one JSON line answered (with raw bytes after it where the line says so).
+
+Our own small protocol for the two things a real controller does not serve: camera frames and, on
+the emulator only, the bench. Answers: {"error": text} or whatever the handler returns; a handler
+may return (dict, bytes), the dict then gets "bytes": length.
+"""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import cast
+
+from real.core.faults import RobotSilent
+from sim.core.errors import UserError
+
+MAX_LINE_BYTES, MAX_PORT = 1 << 16, 65535
+Answer = dict | tuple[dict, bytes]
+
+
+def check_ports(config: object, *, where: str = "") -> None:
+    """UserError for a field of `config` named ..._port that no machine has; 0 stands for a free or absent one."""
+    for name, value in vars(config).items():
+        if name.endswith("_port") and not 0 <= value <= MAX_PORT:
+            raise UserError(f"{where}{name}={value}: expected 0 to {MAX_PORT}")
+
+
+class LineServer(ThreadingTCPServer):
+    """Serves one handler function; `handle(request) -> Answer`. UserError and KeyError go to the client."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handle: Callable[[dict], Answer]):
+        self.handle = handle
+        super().__init__(address, _LineHandler)
+
+    def start(self) -> None:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    def handle_error(self, request, client_address) -> None:
+        """A client that hung up is no news."""
+
+
+class _LineHandler(StreamRequestHandler):
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        while line := self.rfile.readline(MAX_LINE_BYTES):
+            head, body = self._answer(line)
+            self.wfile.write(json.dumps(head).encode() + b"\n" + body)
+
+    def _answer(self, line: bytes) -> tuple[dict, bytes]:
+        try:
+            answer = cast(LineServer, self.server).handle(json.loads(line))
+        except UserError as error:
+            return {"error": str(error)}, b""
+        except (KeyError, ValueError, RuntimeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}, b""
+        head, body = answer if isinstance(answer, tuple) else (answer, b"")
+        return {**head, "bytes": len(body)}, body
+
+
+class LineClient:
+    """One connection, opened when first needed and again after an error; one thread at a time."""
+
+    def __init__(self, name: str, address: tuple[str, int], deadline_s: float):
+        self.name, self.address, self.deadline_s = name, address, deadline_s
+        self._lock = threading.Lock()
+        self._file = None
+
+    def ask(self, request: dict) -> tuple[dict, bytes]:
+        """The answer's line and bytes. RobotSilent when none comes in time, UserError when it is an error."""
+        with self._lock:
+            try:
+                head, body = self._exchange(json.dumps(request).encode() + b"\n")
+            except (OSError, ValueError) as error:
+                self._drop()
+                where = f"{self.name} at {self.address[0]}:{self.address[1]}"
+                raise RobotSilent(f"{where} does not answer ({error or type(error).__name__})") from error
+        if "error" in head:
+            raise UserError(f"{self.name}: {head['error']}")
+        return head, body
+
+    def _exchange(self, line: bytes) -> tuple[dict, bytes]:
+        if self._file is None:
+            connection = socket.create_connection(self.address, self.deadline_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._file = connection.makefile("rwb")
+            connection.close()  # the file keeps the socket open
+        self._file.write(line)
+        self._file.flush()
+        answer = self._file.readline()
+        if not answer:
+            raise ConnectionError("connection closed")
+        head = json.loads(answer)
+        body = self._file.read(head.get("bytes", 0))
+        if len(body) < head.get("bytes", 0):
+            raise ConnectionError("connection closed")
+        return head, body
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # it flushes what could not be sent
+                self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()

@@ -1,1 +1,0 @@
-"""The emulated controller behind `real.emulator`: its mind, its ports, its arm."""

@@ -1,0 +1,320 @@
+"""The FAIRINO controller as seen by this project: joints in rad, gripper 0 (closed) .. 1 (open).
+
+Speaks the wire itself (rpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
+state back before servo mode begins, never clears a fault, and has a deadline on every call. The
+controller holds the last ServoJ target when the stream stops and has no watchdog of its own: who
+streams must also stop (stream.py and watchdog.py do).
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.controller_state import ControllerState
+from real.fairino.fault_codes import ControllerFault, fault_in
+from real.fairino.gripper import GripperWorker
+from real.fairino.servo_link import UDP_PORT, UDP_SINCE, RpcServo, ServoLink, UdpServo
+from real.fairino.state_frame import parse_version
+from real.fairino.state_link import StateLink
+from real.fairino.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
+from real.fairino.xmlrpc import RpcLink
+from sim.core.contract import SERVO_PERIOD_S
+from sim.core.errors import UserError, nearest
+from sim.robots.robot import FR3, Robot
+
+RPC_PORT = 20003
+CONNECT_S = 3.0
+MAX_STATE_AGE_S = 0.25
+READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
+DISAGREE_DEG = 2.0  # between the two ways of reading the joints
+SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
+LIMIT_TOLERANCE_RAD = 1e-4
+LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
+STOP_TRIES = 3
+AUTOMATIC, MANUAL = 0, 1
+SERVO_WAYS = ("auto", "rpc", "udp")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where one controller listens."""
+
+    rpc: int = RPC_PORT
+    state: int = LEGACY_PORT
+    cnde: int = CNDE_PORT
+    servo: int = UDP_PORT
+
+    @classmethod
+    def of(cls, ports: Mapping[str, int]) -> "Ports":
+        """From `rpc_port`, `state_port`, `cnde_port` and `servo_port`, as an emulator names them."""
+        return cls(*(ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
+
+
+class FairinoDriver:
+    """One controller, owned by one program.
+
+    Constructing connects: RobotSilent when nothing answers within CONNECT_S. servo: how ServoJ is
+    sent; auto is UDP where the release has it. The state comes from CNDE where it is offered.
+    """
+
+    def __init__(
+        self, ip: str, ports: Ports = Ports(), *,
+        robot: Robot = FR3, deadline_s: float = 1.0, gripper_index: int = 1, servo: str = "auto",
+    ):  # fmt: skip
+        if servo not in SERVO_WAYS:
+            raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
+        self.robot = robot
+        rpc = (ip, ports.rpc)
+        # A connection an owner: whoever has to stop the arm waits for nobody's answer.
+        self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))
+        self._sending = threading.Lock()
+        self._streaming = threading.Event()
+        self._last_sent_rad = np.zeros(robot.joints)
+        self.servo_calls = 0
+        self.stop_sent_s = 0.0  # when the last StopMotion left, monotonic
+        self._query("GetControllerIP")  # the cheapest sign of life; a fault may make it answer 14
+        self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
+        try:
+            self.states.wait_newer(0.0, CONNECT_S)
+            self.model, self.firmware = self._read_version()
+            self.version = parse_version(self.firmware)
+            self.servo_link = self._choose_servo(servo, (ip, ports.servo))
+        except UserError:
+            self.states.close()
+            raise
+        self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
+
+    def _choose_servo(self, servo: str, address: tuple[str, int]) -> ServoLink:
+        if servo == "udp" and self.version < UDP_SINCE:
+            raise UserError(f"robot.servo=udp: release {self.firmware} takes ServoJ by XML-RPC only (robot.servo=rpc)")
+        if servo == "rpc" or self.version < UDP_SINCE:
+            return RpcServo(self._motion, self.version)
+        return UdpServo(address, self._servo_count)
+
+    def _servo_count(self) -> int | None:
+        state = self.states.latest()
+        return state.servo_count if state else None
+
+    def _read_version(self) -> tuple[str, str]:
+        """Model and controller release. While faulted the getters answer 14: then the fault itself is raised."""
+        try:
+            model, _, firmware = self._query.query("GetSoftwareVersion")[:3]
+        except RobotFault:
+            self._raise_controller_fault()
+            raise
+        return str(model), str(firmware)
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def controller_state(self) -> ControllerState:
+        """The newest state. RobotSilent when it is older than MAX_STATE_AGE_S."""
+        state, age_s = self.states.latest(), self.states.age_s
+        if state is None or age_s > MAX_STATE_AGE_S:
+            raise RobotSilent(f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s")
+        return state
+
+    def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
+        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s).
+
+        at_s: rather the reading nearest to that time than the newest. RobotSilent as controller_state.
+        """
+        state = self.controller_state()
+        if at_s is not None:
+            state = self.states.nearest(at_s)
+        joints = np.deg2rad(state.joint_deg)
+        return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
+
+    def raise_fault(self) -> None:
+        """RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
+        self._raise_controller_fault()
+        self.gripper.raise_fault()
+
+    def _raise_controller_fault(self) -> None:
+        if fault := fault_in(self.controller_state()):
+            raise fault
+
+    def check_ready(self) -> None:
+        """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
+        self.raise_fault()
+        state = self.controller_state()
+        if state.robot_mode != AUTOMATIC:
+            raise ControllerFault("the controller is in manual mode; switch it to automatic")
+        if not state.enabled:
+            raise ControllerFault("the drives are off", 101)
+        self._check_position(state)
+
+    def _check_position(self, state: ControllerState) -> None:
+        if why := self._disagreement(state, DISAGREE_DEG):
+            raise ControllerFault(why)
+        low, high = np.rad2deg(self.robot.position_min_rad), np.rad2deg(self.robot.position_max_rad)
+        outside = (state.joint_deg < low) | (state.joint_deg > high)
+        if outside.any():
+            names = ", ".join(np.array(self.robot.joint_names)[outside])
+            raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", 171)
+
+    def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
+        """How the two ways of reading the joints differ; empty when they agree."""
+        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
+        if apart_deg <= limit_deg:
+            return ""
+        return (
+            f"state stream and GetActualJointPosDegree differ by {apart_deg:.1f} deg (limit {limit_deg:g}); "
+            "the arm is moving or the stream is damaged"
+        )
+
+    # ---- moving --------------------------------------------------------------------------------
+
+    def power_on(self, speed_percent: int = 100) -> None:
+        """Automatic mode and enabled, read back from the stream. RobotFault when it does not follow."""
+        self.raise_fault()
+        self._query.act("Mode", AUTOMATIC)
+        self._query.act("RobotEnable", 1)
+        self._query.act("SetSpeed", int(speed_percent))
+        ends_s = time.monotonic() + READ_BACK_S
+        while time.monotonic() < ends_s:
+            state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
+            if state.robot_mode == AUTOMATIC and state.enabled:
+                return
+        self.check_ready()
+
+    def switch_on(self, speed_percent: int = 100) -> None:
+        """`power_on`, then the gripper where it is not active yet: it may travel its whole stroke."""
+        self.power_on(speed_percent)
+        self.gripper.activate(self.controller_state())
+
+    def set_mode(self, mode: int) -> None:
+        """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
+        self._query.act("Mode", mode)
+        ends_s = time.monotonic() + READ_BACK_S
+        while self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).robot_mode != mode:
+            if time.monotonic() > ends_s:
+                raise ControllerFault(f"the controller did not go to {'manual' if mode else 'automatic'} mode")
+
+    def drag_teach(self, *, on: bool) -> None:
+        """Let a person lead the arm by hand, or hold it again. RobotFault where that is refused."""
+        self._query.act("DragTeachSwitch", int(on))
+
+    def settle(self) -> None:
+        """Wait until the arm stands still, by a state that agrees with the position asked for.
+
+        A state just received may have been on its way since before the arm moved. RobotFault when
+        the arm goes on moving or the two go on to differ.
+        """
+        ends_s = time.monotonic() + SETTLE_S
+        while why := self._unsettled(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)):
+            if time.monotonic() > ends_s:
+                raise ControllerFault(why)
+
+    def _unsettled(self, state: ControllerState) -> str:
+        speed_deg_s = float(np.abs(state.joint_deg_s).max())
+        if speed_deg_s >= STILL_DEG_S:
+            return f"the arm still moves after {SETTLE_S:g} s ({speed_deg_s:.1f} deg/s)"
+        return self._disagreement(state, STILL_APART_DEG)
+
+    def start_servo(self) -> np.ndarray:
+        """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
+        self.check_ready()
+        self._halt("GetControllerIP")  # the connection that stops the arm must stand before it moves
+        try:
+            self._motion.act("ServoMoveStart")
+            present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
+            self._last_sent_rad = present
+            self._streaming.set()
+            with self._sending:
+                self._refuse_unsafe(present)
+                self.servo_link.begin(_degrees(present))
+        except UserError as error:
+            self._try_stop(error)
+            raise
+        return present
+
+    def servo_j(self, joints_rad: np.ndarray) -> None:
+        """One ServoJ, to be called every SERVO_PERIOD_S.
+
+        The last line before the wire: raises RobotFault for a target outside the soft limits or
+        further from the last one than the arm can go, and sends nothing then.
+        """
+        joints_rad = np.asarray(joints_rad, float)
+        with self._sending:
+            self._refuse_unsafe(joints_rad)
+            self.servo_link.send(_degrees(joints_rad))
+            self._last_sent_rad = joints_rad
+        self.servo_calls += 1
+
+    def _refuse_unsafe(self, joints_rad: np.ndarray) -> None:
+        if not self._streaming.is_set():
+            raise ControllerFault("ServoJ outside servo mode: before start_servo or after a stop")
+        if joints_rad.shape != self._last_sent_rad.shape or not np.isfinite(joints_rad).all():
+            raise ControllerFault(f"ServoJ target {joints_rad} is not {self.robot.joints} finite angles")
+        low, high = np.array(self.robot.position_min_rad), np.array(self.robot.position_max_rad)
+        if ((joints_rad < low - LIMIT_TOLERANCE_RAD) | (joints_rad > high + LIMIT_TOLERANCE_RAD)).any():
+            raise ControllerFault(f"ServoJ target {np.rad2deg(joints_rad).round(1)} deg not sent", 32)
+        step = np.abs(joints_rad - self._last_sent_rad)
+        if (step > np.array(self.robot.max_speed_rad_s) * SERVO_PERIOD_S).any():
+            raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
+
+    def stop(self) -> None:
+        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
+
+        Each is tried STOP_TRIES times while nothing answers, the second whatever the first one does;
+        the first error is raised.
+        """
+        self._streaming.clear()  # from here on servo_j refuses
+        self.stop_sent_s = 0.0
+        errors = [self._insist("StopMotion")]
+        # A ServoJ after ServoMoveEnd would block the controller for 20 s.
+        if self._sending.acquire(timeout=LAST_SERVOJ_S):
+            self._sending.release()
+        errors.append(self._insist("ServoMoveEnd"))
+        for error in filter(None, errors):
+            raise error
+
+    def _insist(self, method: str) -> UserError | None:
+        """Call it until it is answered; the error when it was refused or never answered."""
+        silent = None
+        for _ in range(STOP_TRIES):
+            try:
+                self._halt.act(method)
+            except RobotSilent as error:
+                silent = error
+            except RobotFault as error:
+                return error
+            else:
+                return None
+            finally:
+                self.stop_sent_s = self.stop_sent_s or self._halt.sent_s
+        return silent
+
+    def _try_stop(self, reason: UserError) -> None:
+        try:
+            self.stop()
+        except UserError as error:  # the first error is the one to raise
+            reason.add_note(f"and the stop itself failed: {error}")
+
+    @property
+    def slowest_call_s(self) -> float:
+        """The longest XML-RPC call so far, answered or given up."""
+        return max(link.slowest_s for link in (self._query, self._motion, self._halt))
+
+    def close(self) -> None:
+        """Leave the controller alone: threads and connections end, nothing is sent."""
+        self.gripper.close()
+        self.states.close()
+        self.servo_link.close()
+        for link in (self._query, self._motion, self._halt):
+            link.close()
+
+    def __enter__(self) -> "FairinoDriver":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _degrees(joints_rad: np.ndarray) -> list[float]:
+    return [float(value) for value in np.rad2deg(joints_rad)]

@@ -1,0 +1,66 @@
+"""The controller's codes in words: what its calls return, and what its state tells of a fault."""
+
+from real.core.faults import RobotFault
+from real.fairino.controller_state import ControllerState
+
+ERRORS = {
+    3: "wrong number of parameters", 4: "a parameter's value is not allowed", 14: "execution failed",
+    18: "a program is running", 25: "computation failed", 28: "inverse kinematics failed",
+    29: "ServoJ joint overrun: the step is faster than the arm",
+    30: "fault that cannot be reset: power-cycle the control box",
+    31: "emergency stop was released: power-cycle the control box",
+    32: "joint beyond its limit", 34: "wrong work object number", 37: "wrong tool number", 38: "singular pose",
+    40: "wrong speed percentage", 42: "posture changes along the line", 59: "force sensor not active",
+    64: "not queued", 73: "gripper motion fault", 74: "wrong line point", 75: "wrong channel", 76: "wait timed out",
+    99: "safety stop active (or not in automatic mode, or the web page holds control)", 101: "not enabled",
+    112: "target unreachable", 122: "joint torque limit", 123: "leave drag mode first",
+    128: "not in manual mode or not stopped", 154: "wrong joint command point",
+    171: "the joints must start inside the soft limits", 182: "physical speed limit",
+    183: "physical acceleration limit", 185: "stopped by an error", 186: "stopped by the emergency stop",
+    187: "collision level too low", 193: "torque control speed limit", 194: "torque control power limit",
+    203: "RS485 of the tool", 204: "command queue full",
+}  # fmt: skip
+
+
+def meaning(code: int) -> str:
+    """What an error code of the controller says."""
+    return ERRORS.get(code, "a code that is not in our table; see the controller's manual")
+
+
+class ControllerFault(RobotFault):
+    """The FAIRINO controller refused or stopped. `code`: what a call returned (ERRORS), 0 for none."""
+
+    def __init__(self, what: str, code: int = 0):
+        super().__init__(what, code, meaning(code))
+
+
+# (main, sub) of the state, another numbering than the return codes of `meaning`. The one pair seen on hardware; the
+# others the web page explains.
+FAULTS = {(1, 22): "a joint at its soft limit; jog it inside in manual mode"}
+
+
+def fault_in(state: ControllerState) -> ControllerFault | None:
+    """The fault or stop that `state` tells of, with its codes and meaning; None when there is none."""
+    codes = _codes(state)
+    if state.emergency_stop:
+        return ControllerFault(f"the emergency stop is pressed{codes}; release it, then reset on the web page")
+    if state.safety_stop:
+        return ControllerFault(f"safety stop{codes}", 99)
+    if state.collision:
+        return ControllerFault(
+            f"the controller reports a collision{codes}; look at the arm, then reset on the web page"
+        )
+    if state.faulted:
+        return ControllerFault(f"controller fault{codes}; find the cause, then reset on the web page")
+    if state.gripper_fault:
+        what = f"the gripper reports fault {state.gripper_fault}: it does not answer or cannot do what it was told"
+        return ControllerFault(f"{what}; see its cable, its 24 V and its manual, then activate it on the web page")
+    return None
+
+
+def _codes(state: ControllerState) -> str:
+    """Both codes in brackets, a space before them; "" when both are 0."""
+    if not state.faulted:
+        return ""
+    known = FAULTS.get((state.main_code, state.sub_code), "the web page tells what that is")
+    return f" (main {state.main_code} sub {state.sub_code}: {known})"

@@ -1,0 +1,126 @@
+"""The gripper's own worker: RS485 behind the controller is slow, the ServoJ stream must not wait.
+
+The latest target wins; what was asked in between is never sent.
+"""
+
+import threading
+
+from real.core.faults import RobotFault, RobotSilent
+from real.fairino.controller_state import ControllerState
+from real.fairino.fault_codes import ControllerFault
+from real.fairino.xmlrpc import RpcLink
+from sim.core.errors import UserError
+
+FULL_SPEED_PERCENT, FORCE_PERCENT = 100, 50
+MAX_TIME_MS = 5000
+MIN_CHANGE_PERCENT = 2  # a policy's output trembles; RS485 need not
+NON_BLOCKING = 1
+ACTIVATE = 1
+REFUSED = 73
+# That older releases refuse it in servo mode is told by users, without a number; V3.9.7 was seen to take it.
+MEND = (
+    "see its cable, its 24 V and robot.gripper_index and activate it on the web page; "
+    "if it moves from there, this release moves none while the arm is streamed: update the controller (V3.9.7 does)"
+)
+
+
+class GripperWorker:
+    """Sends MoveGripper from a thread of its own. Openings 0 (closed) .. 1 (open)."""
+
+    def __init__(self, link: RpcLink, index: int):
+        self._link, self._index = link, index
+        self._changed = threading.Condition()
+        self._target: int | None = None  # percent
+        self._sent: int | None = None
+        self._busy = False
+        self._error: UserError | None = None
+        self._ending = False
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
+        self._thread.start()
+
+    def activate(self, state: ControllerState | None = None) -> None:
+        """ActGripper, unless `state` says that it is active already.
+
+        Some grippers travel their whole stroke on it: only with free fingers, and after the person was asked.
+        """
+        if state is not None and state.gripper_active >> self._index & 1:
+            return
+        self._link.act("ActGripper", self._index, ACTIVATE)
+
+    def move(self, opening: float) -> None:
+        """Ask for an opening; returns at once."""
+        with self._changed:
+            self._target = _percent(opening)
+            self._changed.notify_all()
+
+    def try_out(self, opening: float) -> None:
+        """Ask for an opening and wait for the answer, before the arm moves and nothing else was asked for.
+
+        RobotFault, with the mend, where the gripper is refused; older releases refuse it in servo mode.
+        """
+        percent = _percent(opening)
+        self._send(percent)
+        with self._changed:
+            self._target = self._sent = percent
+
+    def forget(self) -> None:
+        """Drop what was asked and begin anew, as before an episode; waits for a call on its way."""
+        with self._changed:
+            self._target = self._sent = None
+            self._changed.wait_for(lambda: not self._busy, self._link.deadline_s)
+
+    def raise_fault(self) -> None:
+        """The error that ended the worker, if one did."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+        self._thread.join(self._link.deadline_s + 1.0)
+        self._link.close()
+
+    def _run(self) -> None:
+        while (percent := self._take()) is not None:
+            try:
+                self._send(percent)
+            except (RobotFault, RobotSilent) as error:
+                self._error = error
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+            if self._error is not None:
+                return
+            self.sent += 1
+
+    def _send(self, percent: int) -> None:
+        try:
+            self._link.act(
+                "MoveGripper", self._index, percent, FULL_SPEED_PERCENT, FORCE_PERCENT,
+                MAX_TIME_MS, NON_BLOCKING, 0, 0.0, 0, 0,
+            )  # fmt: skip
+        except RobotFault as error:
+            if error.code != REFUSED:
+                raise
+            raise ControllerFault(f"MoveGripper refused ({MEND})", REFUSED) from error
+
+    def _take(self) -> int | None:
+        """The next target that is worth a call; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ending or self._is_due())
+            if self._ending:
+                return None
+            self._sent, self._busy = self._target, True
+            return self._sent
+
+    def _is_due(self) -> bool:
+        if self._target is None or self._target == self._sent:
+            return False
+        at_end = self._target in (0, 100)
+        return self._sent is None or at_end or abs(self._target - self._sent) >= MIN_CHANGE_PERCENT
+
+
+def _percent(opening: float) -> int:
+    return round(100 * min(max(float(opening), 0.0), 1.0))

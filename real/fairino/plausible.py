@@ -1,0 +1,57 @@
+"""Which state frames are believed.
+
+A whole, checked frame may still be wrong: the vendor's SDK writes 0 into joints 1-3 of a damaged
+one, CNDE frames carry no checksum, and a stuck controller repeats itself.
+"""
+
+import numpy as np
+
+from real.fairino.controller_state import ControllerState
+
+JUMP_DEG = 5.0  # what may lie between two frames beside motion: noise and a late stamp
+FASTEST_DEG_S = 360.0  # twice what the arm can
+FARTHEST_DEG = 360.0
+BELIEVED_AFTER = 5  # frames in a row that agree: then the arm is there, however it got there
+
+
+class Plausibility:
+    """One stream's memory. Counts what it refuses."""
+
+    def __init__(self) -> None:
+        self.refused_zeros = 0
+        self.refused_jumps = 0
+        self._last: ControllerState | None = None
+        self._doubtful: ControllerState | None = None
+        self._agreeing = 0
+
+    def accepts(self, state: ControllerState) -> bool:
+        """Whether `state` may be true; a sudden 0, 0, 0 never is."""
+        if not np.isfinite(state.joint_deg).all() or self._is_sudden_zero(state):
+            self.refused_zeros += 1
+            return False
+        if np.abs(state.joint_deg).max() > FARTHEST_DEG or not self._is_reachable(state):
+            self.refused_jumps += 1
+            return False
+        self._last, self._doubtful, self._agreeing = state, None, 0
+        return True
+
+    def _is_sudden_zero(self, state: ControllerState) -> bool:
+        if state.joint_deg[:3].any():
+            return False
+        # Before the first frame nothing tells a true zero pose from a damaged frame: driver.py asks
+        # the controller by XML-RPC as well.
+        return self._last is not None and float(np.abs(self._last.joint_deg[:3]).max()) > JUMP_DEG
+
+    def _is_reachable(self, state: ControllerState) -> bool:
+        if self._last is None or _near(self._last, state):
+            return True
+        agrees = self._doubtful is not None and _near(self._doubtful, state)
+        self._agreeing = self._agreeing + 1 if agrees else 1
+        self._doubtful = state
+        return self._agreeing >= BELIEVED_AFTER
+
+
+def _near(before: ControllerState, after: ControllerState) -> bool:
+    """Whether the arm can have gone from one to the other in the time between."""
+    reach_deg = JUMP_DEG + FASTEST_DEG_S * max(after.stamp_s - before.stamp_s, 0.0)
+    return float(np.abs(after.joint_deg - before.joint_deg).max()) <= reach_deg

@@ -1,0 +1,134 @@
+"""Receives the controller's state in a thread of its own, from the first port that offers it.
+
+Reconnects by itself; `age_s` is the watchdog's reading. Frames that cannot be true (plausible.py)
+and exact repetitions are counted, not believed: a controller that repeats itself has stopped telling.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from real.core.faults import RobotSilent
+from real.fairino.controller_state import ControllerState
+from real.fairino.plausible import Plausibility
+from real.fairino.state_ports import Conversation, StatePort
+
+SILENCE_S = 0.5  # a connection without data for so long is given up and opened anew
+RETRY_S = 0.2
+KEPT_STATES = 64  # half a second
+
+
+class StateLink:
+    """The latest state of the controller.
+
+    ports: in order of preference. The first that answers is kept until the end. `on_state` is called
+    in the receiving thread with every state that was taken; it must be quick.
+    """
+
+    def __init__(self, ports: Sequence[StatePort]):
+        self._ports = tuple(ports)
+        self.on_state: Callable[[ControllerState], None] = lambda state: None
+        self.port: StatePort | None = None
+        self.frames = 0  # taken
+        self.repeated = 0
+        self.connections = 0
+        self.dropped = 0
+        self.skipped_bytes = 0
+        self.plausibility = Plausibility()
+        self._why_not = ""
+        self._latest: ControllerState | None = None
+        self._recent: deque[ControllerState] = deque(maxlen=KEPT_STATES)
+        self._arrived = threading.Condition()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="state", daemon=True)
+        self._thread.start()
+
+    @property
+    def protocol(self) -> str:
+        """The port that the state comes from; empty before the first connection."""
+        return self.port.name if self.port else ""
+
+    def latest(self) -> ControllerState | None:
+        return self._latest
+
+    def nearest(self, at_s: float) -> ControllerState:
+        """Of the last half second, the state received nearest to `at_s` (monotonic). ValueError before the first."""
+        with self._arrived:
+            recent = list(self._recent)
+        return min(reversed(recent), key=lambda state: abs(state.stamp_s - at_s))
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last good frame; infinite before the first."""
+        state = self._latest
+        return float("inf") if state is None else time.monotonic() - state.stamp_s
+
+    def wait_newer(self, than_s: float, timeout_s: float) -> ControllerState:
+        """The first state received after `than_s` (monotonic). RobotSilent when none comes in time."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._latest and self._latest.stamp_s > than_s, timeout_s)
+            state = self._latest
+        if state is not None and state.stamp_s > than_s:
+            return state
+        where = " or ".join(f"{port.address[0]}:{port.address[1]}" for port in self._ports)
+        raise RobotSilent(
+            f"no state from {where} within {timeout_s:g} s{self._why_not}; "
+            "check power and address, and that no other program holds the state port"
+        )
+
+    def close(self) -> None:
+        self._ending.set()
+        self._thread.join(2 * SILENCE_S + 1.0)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            conversation = self._connect()
+            if conversation is not None:
+                self.connections += 1
+                # The age of the last frame tells the callers what went wrong.
+                with conversation.connection, contextlib.suppress(OSError):
+                    self._receive(conversation)
+            self._ending.wait(RETRY_S)
+
+    def _connect(self) -> Conversation | None:
+        for port in (self.port,) if self.port else self._ports:
+            try:
+                conversation = port.open()
+            except OSError as error:
+                self._why_not = f" ({port.name}: {error})"
+                continue
+            self.port = port
+            return conversation
+        return None
+
+    def _receive(self, conversation: Conversation) -> None:
+        cutter, connection = conversation.cutter, conversation.connection
+        dropped, skipped = self.dropped, self.skipped_bytes
+        connection.settimeout(SILENCE_S)
+        before = b""
+        frames, stamp_s = conversation.first, time.monotonic()
+        while not self._ending.is_set():
+            for frame in frames:
+                self._take(frame, before, conversation.read(frame, stamp_s))
+                before = frame
+            self.dropped, self.skipped_bytes = dropped + cutter.dropped, skipped + cutter.skipped_bytes
+            data = connection.recv(65536)
+            if not data:
+                return
+            stamp_s = time.monotonic()
+            frames = cutter.feed(data)
+
+    def _take(self, frame: bytes, before: bytes, state: ControllerState | None) -> None:
+        if frame == before:
+            self.repeated += 1
+            return
+        if state is None or not self.plausibility.accepts(state):
+            return
+        with self._arrived:
+            self._latest = state
+            self._recent.append(state)
+            self.frames += 1
+            self._arrived.notify_all()
+        self.on_state(state)

@@ -1,1 +1,0 @@
-"""What `real.parity` looks for between a robot and its simulator."""

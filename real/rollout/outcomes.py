@@ -1,0 +1,53 @@
+"""results.json of a rollout, derived from the recorded dataset.
+
+The dataset is the one truth, so that a run that was killed goes on with the right counts.
+"""
+
+import json
+from pathlib import Path
+
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.dataset.reader import Dataset
+from sim.episode import results
+
+
+def recorded(root: Path) -> list[dict]:
+    """One row per committed episode of the dataset in `root`."""
+    dataset = Dataset(root)
+    return [_row(dataset, episode) for episode in range(dataset.num_episodes)]
+
+
+def _row(dataset: Dataset, episode: int) -> dict:
+    facts, steps = dataset.episode_facts(episode), dataset.length(episode)
+    return {
+        "seed": int(facts["seed"]),
+        "success": bool(facts["success"]),
+        "steps": steps,
+        "time_s": round(steps * POLICY_PERIOD_S, 3),
+        "guard": {"latched": facts["guard/latched"], "counts": json.loads(facts["guard/counts"])},
+        "fault": facts["robot/fault"],
+    }
+
+
+def check_same_run(out: Path, facts: dict) -> None:
+    """UserError when `out` holds results of another run than `facts` describe."""
+    path = out / results.FILE
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text())
+        differing = [name for name, value in facts.items() if before[name] != value]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the results of a rollout; name a new out=DIR") from error
+    if differing:
+        name = differing[0]
+        raise UserError(f"{path} was made with {name}={before[name]}, not {facts[name]}; name a new out=DIR")
+
+
+def write(out: Path, facts: dict) -> dict:
+    """results.json of the dataset in `out`; returns its content."""
+    episodes = recorded(out)
+    content = {**results.summary(episodes), **facts, "episodes": episodes}
+    results.write(out, content)
+    return content

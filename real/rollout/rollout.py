@@ -1,0 +1,209 @@
+"""`python -m real.rollout [robot=emulator|fr3] [checkpoint=DIR] [episodes=N] [out=DIR] [mode=dry|confirm|auto]`
+
+A policy drives the robot through the motion guard; every episode is recorded in the dataset schema
+of the simulator, whatever ended it. Without a robot an emulator of our own is started and driven;
+without a checkpoint the newest one under runs/ is taken.
+
+mode: dry looks and moves nothing (the default on hardware), confirm asks before every episode, auto
+goes on by itself (the default on the emulator). In a terminal the operator's keys work: t take over,
+h hand back, y success, n failure, x stop. device=gamepad|spacemouse|drag corrects by other means than
+keys. A page on this machine shows what the cameras see.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from real.core.faults import in_full
+from real.core.priority import raise_priority
+from real.core.shutdown import Ending
+from real.parity.first_look import parity_checks, refuse_unfit, report, robot_checks
+from real.rollout import outcomes
+from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.env import RobotEnv
+from real.workcell.episode_runner import AskBefore, EpisodeWorker
+from real.workcell.recording import robot_features
+from sim.core.console import tell
+from sim.core.errors import UserError, nearest
+from sim.core.provenance import provenance
+from sim.dataset.reader import DatasetWriter
+from sim.dataset.recorder import FPS
+from sim.episode.loop import Agent
+from sim.robots.robot import FR3
+from sim.teleop.keyboard import HELP
+from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
+from sim.teleop.page import LivePage
+
+RUNS = Path("runs")
+MODES = ("dry", "confirm", "auto")
+DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
+DRAG = "drag"  # leading the arm by hand
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """The options of the program; `conf/rollout.yaml` says what null stands for."""
+
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    checkpoint: str | None = None
+    episodes: int = 10
+    seed: int = 900000
+    out: str | None = None
+    mode: str | None = None
+    indicator: str = "positive"  # the advantage the policy is told to act with
+    guidance: float | None = None
+    lead_s: float = 0.0
+    device: str = "keyboard"  # what corrects; the keyboard commands in any case
+    page_port: int = 0  # of the live view on this machine's loopback; 0: a free one
+
+    def __post_init__(self) -> None:
+        if self.mode is not None and self.mode not in MODES:
+            raise UserError(nearest(self.mode, MODES, "mode"))
+        check_device(self.device, (*DEVICES, DRAG))
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        if self.robot.kind == "fr3" and not self.robot.instruction:
+            raise UserError(
+                "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
+            )
+
+    @property
+    def chosen_mode(self) -> str:
+        """What null stands for depends on the robot."""
+        return self.mode or DEFAULT_MODE[self.robot.kind]
+
+
+class SeeingAgent(Agent, Protocol):
+    """An agent that says how large its pictures are, (height, width)."""
+
+    image_size: tuple[int, int]
+
+
+def rollout(
+    config: RolloutConfig,
+    load_agent: Callable[[Path], SeeingAgent],
+    say: Say = tell,
+    operator: Operator | None = None,
+    ending: Ending | None = None,
+) -> dict:
+    """The whole program; returns what results.json holds, nothing after a dry run.
+
+    operator: the person at the keys; None: nobody is there, as where no motion needs a person.
+    """
+    ending, mode = ending or Ending(), config.chosen_mode
+    if operator is None and mode != "dry" and (mode == "confirm" or config.robot.kind == "fr3"):
+        raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
+    checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
+    agent = load_agent(checkpoint)
+    out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
+    outcomes.check_same_run(out, facts)
+    with open_robot(config.robot, agent.image_size, say, no_question) as env:
+        checks = [*robot_checks(env), *parity_checks(env, agent.image_size)]
+        say(report(checks))
+        if mode == "dry":
+            say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
+            return {}
+        refuse_unfit(checks)
+        about = provenance({"config": config, **facts})
+        schema = robot_features(env.robot, agent.image_size)
+        with (
+            DatasetWriter(out, schema, FPS, env.robot.name, about) as writer,
+            LivePage(config.page_port) as page,
+        ):
+            player = EpisodeWorker(env, agent, page, ending, lambda: env.driver.switch_on(config.robot.speed_percent))
+            if operator is not None:
+                attend(player, operator, config, say)
+            say(f"live view: {page.url}")
+            try:
+                play(env, config, writer, player, say)
+            finally:
+                content = outcomes.write(out, facts)
+                say(_last_words(content, env, out))
+    return content
+
+
+def attend(player: EpisodeWorker, operator: Operator, config: RolloutConfig, say: Say) -> None:
+    """The operator judges and corrects, and is asked before motion where that is due."""
+    player.attend(operator, by_hand=config.device == DRAG)
+    say(HELP)
+    confirms = config.chosen_mode == "confirm"
+    if confirms or config.robot.kind == "fr3":
+        player.ask = AskBefore(operator, say, config.robot.instruction, confirms=confirms)
+
+
+def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: EpisodeWorker, say: Say) -> None:
+    """Play one episode per seed that is not recorded yet, each committed before the next begins.
+
+    A fault truncates its episode, which is kept, and is raised afterwards. After a latched guard a person
+    has to confirm before hardware moves again: UserError when nobody is there any more.
+    """
+    latched = ""
+    for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
+        result = player.play(seed, writer, latched)
+        how = "success" if result.success else result.guard.latched or (in_full(env.fault) if env.fault else "not done")
+        say(f"seed {seed}: {how} after {result.time_s:.1f} s")
+        if env.fault is not None:
+            raise env.fault
+        latched = result.guard.latched if config.robot.kind == "fr3" else ""
+
+
+def no_question(text: str) -> None:
+    """Of the bench: the player has asked already, where a signal is heard while it waits."""
+
+
+def _last_words(content: dict, env: RobotEnv, out: Path) -> str:
+    if not content["n"]:
+        return f"no episode was completed; {out}"
+    stream = env.stream
+    return (
+        f"success {content['success_rate']:.0%} of {content['n']} "
+        f"(95 % interval {content['ci_low']:.0%} to {content['ci_high']:.0%}); "
+        f"{stream.sent} ServoJ calls, {stream.ticker.overruns} deadlines missed, "
+        f"slowest call {stream.slowest_call_s * 1e3:.1f} ms; recorded in {out}"
+    )
+
+
+def newest_checkpoint(runs: Path, say: Say) -> Path:
+    """The directory of the newest policy under `runs`. UserError when there is none."""
+    # File names as in policies/checkpoint.py, which would load torch; other networks have no "policy".
+    weights = sorted(runs.glob("**/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
+    if not weights:
+        raise UserError(f"no checkpoint under {runs}/; train one (python -m policies.train) or give checkpoint=DIR")
+    say(f"no checkpoint is given: taking the newest, {weights[-1].parent}")
+    return weights[-1].parent
+
+
+def _is_policy(config: Path) -> bool:
+    try:
+        return "policy" in json.loads(config.read_text())
+    except (OSError, ValueError):
+        return False
+
+
+def main(config: RolloutConfig) -> None:
+    raise_priority()
+    ending = Ending()
+    ending.install()
+    from policies.runtime.agent import load_agent  # torch takes seconds; a wrong option is told before
+
+    def load(checkpoint: Path) -> SeeingAgent:
+        agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
+        if agent.about.robot != FR3.name:
+            raise UserError(f"{checkpoint} was trained for {agent.about.robot}, this robot is {FR3.name}")
+        return agent
+
+    with contextlib.ExitStack() as opened:
+        operator = None
+        # A device that is named needs its person; the keys are there wherever there is a terminal.
+        if sys.stdin.isatty() or config.device != "keyboard":
+            operator = opened.enter_context(open_operator(config.device))
+            operator.on_stop = lambda: ending.ask("the operator's stop key")
+        rollout(config, load, operator=operator, ending=ending)

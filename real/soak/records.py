@@ -1,0 +1,120 @@
+"""Episodes in which something goes wrong, played and recorded as a rollout's: every period that was played must be in
+the dataset that is left."""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from real.cameras.camera import EmulatorCamera
+from real.core.shutdown import Ending
+from real.fairino.driver import FairinoDriver, Ports
+from real.soak.trials import DEADLINE_S, MEND, ONCE, READY_S
+from real.workcell.env import RobotEnv
+from real.workcell.episode_runner import EpisodeWorker
+from real.workcell.episode_setup import EmulatedBench
+from real.workcell.recording import robot_features
+from sim.core.contract import Feedback, Observation
+from sim.core.errors import UserError
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import FPS
+from sim.robots.robot import FR3
+from sim.teleop.page import LivePage
+
+RELEASE = "3.9.6"  # older ones move no gripper in servo mode, and an episode moves it
+KINDS = (*ONCE, "mute_state", "dead_rpc", "power_loss", "lost", "lost_udp")
+BEFORE_PERIODS, PERIODS = 3, 12
+
+
+@dataclass
+class RecordTally:
+    """What was played and what was recorded."""
+
+    played: dict[str, int] = field(default_factory=dict)  # periods, by what went wrong
+    rows: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        return f"{len(self.played)} episodes: {sum(self.played.values())} periods played, {self.rows} recorded"
+
+
+class _BreakingEnv(RobotEnv):
+    """Counts the periods that are played, breaks something after some of them, and ends after PERIODS."""
+
+    played = 0
+    cause: Callable[[], None]
+
+    def apply(self, action: np.ndarray) -> Feedback:
+        if self.played == BEFORE_PERIODS:
+            self.cause()
+        self.played += 1
+        feedback = super().apply(action)
+        return dataclasses.replace(feedback, truncated=True) if self.played == PERIODS else feedback
+
+
+class _Sway:
+    """An agent: J1 sways a little."""
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        self._start, self._step = observation.state, 0
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self._step += 1
+        return self._start + np.float32(0.02 * np.sin(0.5 * self._step)) * np.eye(len(self._start), dtype=np.float32)[0]
+
+    def flags(self) -> dict[str, bool]:
+        return {}
+
+
+def soak_records(
+    host: str, ports: dict[str, int], image_size: tuple[int, int], kinds: tuple[str, ...] = KINDS
+) -> RecordTally:
+    """One episode of every kind on one emulator whose pictures are image_size (height, width)."""
+    tally = RecordTally()
+    with tempfile.TemporaryDirectory() as out:
+        schema = robot_features(FR3, image_size)
+        with DatasetWriter(out, schema, FPS, FR3.name, {}) as writer, LivePage(0) as page:
+            for seed, kind in enumerate(kinds):
+                tally.played[kind] = _play(host, ports, kind, seed, writer, page)
+        data = Dataset(out)
+        rows = [len(data.columns(number)["action"]) for number in range(data.num_episodes)]
+    tally.rows = sum(rows)
+    if rows != list(tally.played.values()):
+        tally.wrong.append(f"periods played: {tally.played}, recorded: {rows}")
+    return tally
+
+
+def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: DatasetWriter, page: LivePage) -> int:
+    """One episode; how many periods of it were played."""
+    bench = EmulatedBench((host, ports["bench_port"]), 10.0)
+    for accident in MEND:
+        bench.cause(accident)
+    cameras = {name: EmulatorCamera(name, (host, ports["camera_port"])) for name in FR3.cameras}
+    env = _BreakingEnv(_ready(host, ports), cameras, bench)
+    with env:
+        env.cause = lambda: bench.cause(kind)
+        EpisodeWorker(env, _Sway(), page, Ending(), switch_on=lambda: None).play(seed, writer)  # it is on
+        bench.cause("end")  # before the arm is let go of
+        return env.played
+
+
+def _ready(host: str, ports: dict[str, int]) -> FairinoDriver:
+    """A driver of its own, as every rollout has; the box may still be coming back from the last accident."""
+    ends_s = time.monotonic() + READY_S
+    while True:
+        driver = None
+        try:
+            driver = FairinoDriver(host, Ports.of(ports), deadline_s=DEADLINE_S)
+            driver.power_on()
+            driver.gripper.activate()
+        except UserError:
+            if driver is not None:
+                driver.close()
+            if time.monotonic() > ends_s:
+                raise
+            time.sleep(0.05)
+        else:
+            return driver

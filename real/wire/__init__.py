@@ -1,1 +1,0 @@
-"""What goes over the controller's ports: frames, streams, calls."""

@@ -1,0 +1,169 @@
+"""From a robot's configuration to a connected `RobotEnv`, the emulator started where that is asked for."""
+
+import contextlib
+import dataclasses
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from real.cameras.camera import Camera, EmulatorCamera
+from real.cameras.realsense import PREFIX, RealsenseCamera
+from real.cameras.usb import UvcCamera
+from real.core.faults import RobotFault
+from real.core.json_lines import check_ports
+from real.fairino.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
+from real.workcell.emulator_process import EmulatorProcess
+from real.workcell.env import RobotEnv
+from real.workcell.episode_setup import EmulatedBench, OperatorBench
+from sim.core.errors import UserError, nearest
+from sim.guard.workspace import Workspace
+from sim.robots.robot import FR3
+
+KINDS = ("emulator", "fr3")
+STARTS = ("if_absent", "always", "never")
+LOOPBACK = ("127.0.0.1", "localhost")
+PROBE_S = 1.0
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """One robot; `conf/robot/` holds the choices. Camera and bench ports and the firmware to emulate
+    are the emulator's, the last four fields the hardware's."""
+
+    kind: str = "emulator"
+    ip: str = "127.0.0.1"
+    rpc_port: int = RPC_PORT
+    state_port: int = LEGACY_PORT
+    cnde_port: int = CNDE_PORT
+    servo_port: int = UDP_PORT
+    camera_port: int = 20100
+    bench_port: int = 20101
+    start: str = "if_absent"
+    firmware: str = "3.9.6"
+    servo: str = "auto"  # how ServoJ is sent: rpc, udp, or auto: udp from V3.9.4 on
+    deadline_s: float = 2.0  # of each call to the controller
+    gripper_index: int = 1
+    speed_percent: int = 100  # of every speed: what is streamed, homing, and the controller's own motions
+    workspace: Workspace = field(default_factory=Workspace)  # what the motion guard keeps the arm to
+    instruction: str | None = None
+    time_limit_s: float = 30.0
+    cameras: dict[str, int | str] = field(default_factory=dict)
+    exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense ones in us
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
+            if value not in choices:
+                raise UserError(nearest(str(value), choices, name))
+        if not 1 <= self.speed_percent <= 100:
+            raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
+        check_ports(self, where="robot.")
+
+
+def ask_at_terminal(text: str) -> None:
+    """Say it and wait for Enter. UserError when nobody is there."""
+    sys.stderr.write(f"{text}\n")
+    if not sys.stdin.readline():
+        raise UserError("nobody is there to confirm: standard input is closed")
+
+
+@contextlib.contextmanager
+def open_robot(
+    config: RobotConfig,
+    image_size: tuple[int, int],
+    say: Callable[[str], None],
+    ask: Callable[[str], None] = ask_at_terminal,
+) -> Iterator[RobotEnv]:
+    """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
+
+    ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
+    RobotSilent or RobotFault when robot or camera does not answer, or the arm at the end does not acknowledge its stop;
+    whatever was opened is closed.
+    """
+    from sim.guard.clearance import Clearance  # MuJoCo, only where an arm is to move
+
+    clearance = Clearance(FR3, config.workspace)  # takes a while: before anybody sends states
+    with contextlib.ExitStack() as opened:
+        if config.kind == "emulator" and (why := _why_start(config)):
+            say(f"{why}: starting the emulated FR3 on this machine")
+            process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware))
+            config = dataclasses.replace(config, ip=process.host, **process.ports)
+        ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
+        driver = opened.enter_context(
+            FairinoDriver(
+                config.ip,
+                ports,
+                robot=FR3.slowed(config.speed_percent),
+                deadline_s=config.deadline_s,
+                gripper_index=config.gripper_index,
+                servo=config.servo,
+            )
+        )
+        say(
+            f"connected to {driver.model} {driver.firmware} at {config.ip}:{config.rpc_port}; "
+            f"state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}"
+        )
+        if config.kind == "emulator":
+            cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
+        else:
+            cameras = _cameras(config, image_size)
+            bench = OperatorBench(config.instruction or "", config.time_limit_s, ask)
+        env = opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
+        with told_unless_stopped(env):
+            yield env
+
+
+@contextlib.contextmanager
+def told_unless_stopped(env: RobotEnv) -> Iterator[None]:
+    """At the end of the block the arm is at rest, or what ends the block says that it may not be.
+
+    RobotFault after an end without an error, a note beside any other error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if why := env.unstopped():
+            error.add_note(why)
+        raise
+    if why := env.unstopped():
+        raise RobotFault(why)
+
+
+def _why_start(config: RobotConfig) -> str:
+    """Why an emulator has to be started; empty when one is to be used that is there."""
+    if config.start == "always":
+        return "no robot is configured"
+    if config.start == "never" or config.ip not in LOOPBACK:
+        return ""
+    try:
+        socket.create_connection((config.ip, config.rpc_port), PROBE_S).close()
+    except OSError:
+        return f"no emulator answers at {config.ip}:{config.rpc_port}"
+    return ""
+
+
+def _emulated_cameras(config: RobotConfig) -> dict[str, Camera]:
+    return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in FR3.cameras}
+
+
+def _cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:
+    missing = set(FR3.cameras) - set(config.cameras)
+    if missing:
+        name = min(missing)
+        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
+    cameras: dict[str, Camera] = {}
+    try:
+        for name in FR3.cameras:
+            cameras[name] = _camera(name, config.cameras[name], image_size, config.exposure)
+    except UserError:
+        for camera in cameras.values():
+            camera.close()
+        raise
+    return cameras
+
+
+def _camera(name: str, device: int | str, image_size: tuple[int, int], exposure: float | None) -> Camera:
+    library, _, serial = str(device).partition(":")
+    if library == PREFIX:
+        return RealsenseCamera(name, serial, *image_size, exposure)
+    return UvcCamera(name, device, *image_size, exposure)

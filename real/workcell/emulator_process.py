@@ -1,0 +1,78 @@
+"""Starts the emulator as a process of its own on free ports and ends it again."""
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+from real.core.faults import RobotSilent
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60.0  # compiling the scene on a loaded machine
+END_S = 5.0
+PORTS = ("rpc_port", "state_port", "cnde_port", "servo_port", "camera_port", "bench_port")
+
+
+def _close(pipe: IO | None) -> None:
+    if pipe is not None:
+        pipe.close()
+
+
+class EmulatorProcess:
+    """`python -m real.emulator` on free ports of this machine. `ports` by name; ends with this process.
+
+    image_size: (height, width) of its cameras. options: as on the program's command line.
+    """
+
+    def __init__(self, image_size: tuple[int, int], **options):
+        shown = dict(zip(("render.height", "render.width"), image_size, strict=True))
+        given = {**dict.fromkeys(PORTS, 0), **shown, **options}
+        arguments = [f"{name}={value}" for name, value in given.items()]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,  # Ctrl-C is for us: the arm is brought to rest first
+        )  # fmt: skip
+        self.host = str(options.get("host", "127.0.0.1"))
+        self.output: list[str] = []
+        self._errors: list[str] = []
+        self._ready = threading.Event()
+        self._readers = [
+            threading.Thread(target=self._read, args=(pipe, lines), daemon=True)
+            for pipe, lines in ((self._process.stdout, self.output), (self._process.stderr, self._errors))
+        ]
+        for reader in self._readers:
+            reader.start()
+        self._ready.wait(START_S)
+        self.ports = {name: int(port) for name, port in re.findall(r"(\w+_port)=(\d+)", "".join(self.output))}
+        if set(self.ports) != set(PORTS):
+            self.stop()
+            raise RobotSilent(f"the emulator did not start: {''.join(self._errors).strip() or 'no answer'}")
+
+    def _read(self, stream, into: list[str]) -> None:
+        for line in stream:
+            into.append(line)
+            if " ready on " in line:
+                self._ready.set()
+        self._ready.set()  # it ended
+
+    def stop(self) -> None:
+        """End the process; it is killed when it does not go by itself."""
+        _close(self._process.stdin)
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for reader in self._readers:
+            reader.join(END_S)
+        _close(self._process.stdout)
+        _close(self._process.stderr)
+
+    def __enter__(self) -> "EmulatorProcess":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()

@@ -1,0 +1,207 @@
+"""The robot as an environment: driver, cameras, bench and servo stream behind `sim.episode.loop.Env`.
+
+`sim.envs.sim_env.GymEnv(RobotEnv(...), image_size)` is its gymnasium view, with the simulator's spaces.
+A fault in an episode truncates it, so that what was recorded is kept; the next `reset` raises it.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from real.cameras.camera import Camera, Frame
+from real.control.drag_teach import HandGuiding
+from real.control.guarded_motion import GuardedArm
+from real.control.servo_stream import ServoStream
+from real.core.clock import Ticker
+from real.core.faults import RobotFault, in_full
+from real.fairino.driver import FairinoDriver
+from real.workcell.episode_setup import Bench, Task
+from sim.core.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.core.errors import UserError
+from sim.guard.motion_guard import Distances
+
+
+class RobotEnv:
+    """One robot, powered on and ready, from `reset` to `close`.
+
+    clearance: the distances on its bench; homing looks along its whole way first, the motion guard along every action.
+    """
+
+    def __init__(
+        self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench, clearance: Distances | None = None
+    ):
+        missing = set(driver.robot.cameras) - set(cameras)
+        if missing:
+            raise UserError(f"no camera is configured for {', '.join(sorted(missing))}")
+        self.robot = driver.robot
+        self.driver, self.bench, self.clearance = driver, bench, clearance
+        self.cameras = {name: cameras[name] for name in self.robot.cameras}
+        self.stream = ServoStream(driver)
+        self.guiding = HandGuiding(driver, self.stream)
+        self.ticker = Ticker(POLICY_PERIOD_S)
+        self.fault: UserError | None = None
+        self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.workcell.recording`
+        self._halted: RobotFault | None = None
+        self._bench_facts: dict = {}
+        self._seen: Observation | None = None
+        self._task = Task("", 0.0)
+
+    # ---- sim.episode.loop.Env --------------------------------------------------------------------------
+
+    def reset(self, seed: int) -> None:
+        """Lay out the task, bring the arm to its start pose, hold there.
+
+        RobotFault or RobotSilent when the robot is not fit to move.
+        """
+        self._halted = None
+        self._end_stream()
+        self.driver.raise_fault()
+        self.guiding.release()  # what `_end_stream` could not: an arm that gives way is not fit to move
+        self.driver.gripper.forget()
+        self._task = self.bench.prepare(seed)
+        self._bench_facts = self.bench.facts()  # now: when the episode is over it may not answer any more
+        self.driver.settle()
+        self.fault, self._steps, self._held = None, 0, 0
+        self.stream.start()
+        self._raise_error()  # asked to halt on the way here
+        self._take_start_pose()
+        self._overruns_before = self.stream.ticker.overruns
+        self.ticker.restart()
+        self._observed_s = time.monotonic()
+        self.look()
+
+    def observe(self) -> Observation:
+        """The newest state and pictures; during a fault the last good ones, ageing."""
+        if self._seen is None:
+            raise RuntimeError("observe before reset")
+        self._observed_s = time.monotonic()
+        age_s = self._observed_s - self._seen.stamp_s
+        return dataclasses.replace(self._seen, age_s=age_s)
+
+    def apply(self, action: np.ndarray) -> Feedback:
+        """Stream towards `action` (D,) until the next tick of the policy clock; under a hand, only look."""
+        self.decision_s = time.monotonic() - self._observed_s
+        if not self.guiding.active:
+            self.stream.set_target(action[: self.robot.joints])
+        self.driver.gripper.move(float(action[-1]))
+        self.ticker.wait()
+        self._steps += 1
+        self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
+        try:
+            self._raise_error()
+            feedback = self._judge()
+            self.look()
+        except UserError as error:
+            self.fault = error
+            self._end_stream()
+            return Feedback(-1.0, terminated=False, truncated=True, success=False)
+        return feedback
+
+    def labels(self) -> dict[str, np.ndarray]:
+        return self.bench.labels()
+
+    def facts(self) -> dict:
+        """What is known of the episode: the bench's facts, and how the stream ran."""
+        return {
+            **self._bench_facts,
+            "robot/firmware": self.driver.firmware,
+            "robot/fault": in_full(self.fault) if self.fault else "",
+            "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
+        }
+
+    def halt(self, why: str) -> None:
+        """The arm stops at once, and the episode ends at its next period. From any thread."""
+        self._halted = self.stream.halt(why)
+
+    def mover(self) -> GuardedArm:
+        """What moves the arm where no policy does, through a motion guard of its own."""
+        return GuardedArm(self.driver, self.stream, self.ticker, self.clearance)
+
+    def rest(self) -> None:
+        """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
+        with contextlib.suppress(UserError):
+            self._end_stream()
+
+    def unstopped(self) -> str:
+        """Come to rest, trying once more what was not acknowledged. Why the arm may still move; "" when it stands."""
+        self.rest()
+        self.stream.stop_again()
+        if self.guiding.active:
+            return "the arm may still give way to every hand: it did not answer that it holds; press the red button"
+        if self.stream.unstopped:
+            return f"the arm may still move: its last stop failed ({self.stream.unstopped}); press the red button"
+        return ""
+
+    def close(self) -> None:
+        """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""
+        self.rest()
+        self.driver.close()
+        for camera in self.cameras.values():
+            camera.close()
+        self.bench.close()
+
+    def __enter__(self) -> "RobotEnv":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # ---- parts ---------------------------------------------------------------------------------
+
+    def _end_stream(self) -> None:
+        self.guiding.let_go()
+        self.stream.stop()
+
+    def _raise_error(self) -> None:
+        if self._halted is not None:
+            raise self._halted
+        if self.stream.error is not None:
+            raise self.stream.error
+        if self.guiding.active:  # no stream that would look
+            self.driver.raise_fault()
+
+    def look(self) -> Observation:
+        """Newest pictures, and the joints as they were when those were taken. RobotSilent when either is missing."""
+        frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
+        taken_s = [frame.stamp_s for frame in frames.values()]
+        # Joints as they were when the pictures were taken, as the simulator pairs them.
+        state, stamp_s = self.driver.state(at_s=float(np.mean(taken_s)))
+        images = {name: frame.image for name, frame in frames.items()}
+        self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *taken_s))
+        return self._seen
+
+    def _judge(self) -> Feedback:
+        outcome = self.bench.outcome()
+        self._held = self._held + 1 if outcome.success else 0
+        success = self._held >= self._task.settled_periods
+        out_of_time = self._steps * POLICY_PERIOD_S >= self._task.time_limit_s
+        return Feedback(
+            reward=0.0 if success else -1.0,
+            terminated=success,
+            truncated=not success and out_of_time,
+            success=success,
+        )
+
+    def _take_start_pose(self) -> None:
+        """Where the bench has not put the arm there: go home. The gripper is tried before anything moves; after an
+        error servo mode has ended."""
+        try:
+            if self.bench.sets_start_pose:
+                self.driver.gripper.try_out(float(self.driver.state()[0][-1]))
+            else:
+                self._go_home()
+        except UserError:
+            self._end_stream()
+            raise
+
+    def _go_home(self) -> None:
+        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
+        the way, when the motion guard stops the arm or when home is not reached."""
+        home, arm = np.array(self.robot.home_rad), self.mover()
+        arm.begin(opening=1.0)
+        if why := arm.blocked(home):
+            raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")
+        arm.go(home, lambda k: self._raise_error())

@@ -1,0 +1,109 @@
+"""Plays episodes on the robot one by one: policy, operator, guard, record; whatever happens, the arm rests and the
+episode is kept."""
+
+import time
+from collections.abc import Callable
+
+from real.control.drag_teach import DragCorrector
+from real.core.shutdown import Ending
+from real.workcell.env import RobotEnv
+from real.workcell.recording import RobotRecorder
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.dataset.reader import DatasetWriter
+from sim.episode.loop import Agent, Env, EpisodeResult, run_episode
+from sim.guard.motion_guard import MotionGuard
+from sim.teleop.corrector import TwistCorrector
+from sim.teleop.device import Command
+from sim.teleop.handover import AttendedEnv, HandoverAgent
+from sim.teleop.operator import Operator
+from sim.teleop.page import LivePage, Together
+
+LAY_OUT_S = 5.0  # for hands to leave, where nobody has to confirm
+LOOK_S = 0.02
+POLICY, CORRECTION = "policy", "correction"  # the fact "source", as RECAP's pool reads it
+
+
+class EpisodeWorker:
+    """One robot, one agent, one page, and an operator where there is one.
+
+    ask: called with seed and `latched` (see `play`) before every episode; returns when the arm may move.
+    switch_on: called once, when the first episode may move the arm.
+    """
+
+    def __init__(self, env: RobotEnv, agent: Agent, page: LivePage, ending: Ending, switch_on: Callable[[], None]):
+        self.guard = MotionGuard(env.robot, env.clearance)
+        self.ask: Callable[[int, str], None] = lambda seed, latched: None
+        self._robot, self._ending, self._switch_on = env, ending, switch_on
+        self._on = False
+        self._env: Env = env
+        self._agent: Agent = agent
+        self._handover: HandoverAgent | None = None
+        self._page = page
+        page.guard = self.guard
+
+    def attend(self, operator: Operator, *, by_hand: bool) -> None:
+        """A person judges, takes over and hands back; by_hand: leading the arm itself."""
+        env = self._robot
+        hand = DragCorrector(env.guiding, operator, self.guard) if by_hand else None
+        corrector = hand or TwistCorrector(env.robot, operator, self.guard)
+        self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
+        self._env = AttendedEnv(env, operator)
+
+    def play(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
+        """One episode, committed when this returns and, as far as it went, when this raises.
+
+        latched: why the motion guard stopped the arm before, where a person must confirm that; else "".
+        """
+        self._robot.rest()  # nothing is streamed while hands lay out
+        self.ask(seed, latched)
+        if not self._on:
+            self._switch_on()
+            self._on = True
+        recorder = RobotRecorder(self._robot)
+        seen = Together(recorder, self._page)
+        with self._ending.deferred(self._robot.halt):
+            try:
+                result = run_episode(self._env, self._agent, self.guard, seed, POLICY_PERIOD_S, seen)
+            except BaseException as cause:
+                self._robot.rest()  # the arm first
+                if recorder.steps:
+                    self._robot.fault = UserError(f"{type(cause).__name__}: {cause}")
+                    self._commit(recorder, recorder.broken_off(seed, self.guard.report), writer)
+                raise
+            self._commit(recorder, result, writer)
+        return result
+
+    def _commit(self, recorder: RobotRecorder, result: EpisodeResult, writer: DatasetWriter) -> None:
+        reason = self._handover.reason if self._handover else ""
+        facts = {**self._env.facts(), "takeover/reason": reason}
+        writer.commit(recorder.episode(result, CORRECTION if reason else POLICY, facts))
+
+
+class AskBefore:
+    """Asks before every episode: for the operator's Enter, or by giving hands LAY_OUT_S to leave.
+
+    instruction: what is to be laid out; None where nothing is.
+    """
+
+    def __init__(self, operator: Operator, say: Callable[[str], None], instruction: str | None, *, confirms: bool):
+        self._operator, self._say, self._confirms = operator, say, confirms
+        self._what = f"lay out for {instruction!r}; " if instruction else ""
+
+    def __call__(self, seed: int, latched: str = "") -> None:
+        """Return when the arm may move; after a `latched` guard only Enter will do.
+
+        KeyboardInterrupt when the operator presses stop instead; UserError when Enter is due and nobody is there.
+        """
+        confirms = self._confirms or bool(latched)
+        how = "Enter" if confirms else f"by itself in {LAY_OUT_S:g} s"
+        guard = f"the motion guard stopped the arm ({latched}), look why; " if latched else ""
+        self._say(f"episode {seed}: {guard}{self._what}hands clear, red button in reach? [{how}; x stops]")
+        if confirms:
+            self._operator.confirm()
+            return
+        ends_s = time.monotonic() + LAY_OUT_S
+        while time.monotonic() < ends_s:
+            if self._operator.take(Command.STOP):
+                raise KeyboardInterrupt
+            time.sleep(LOOK_S)

@@ -1,0 +1,58 @@
+"""Episodes of the robot as they are recorded: the simulator's columns and every delay of a period.
+
+An episode is recorded whatever ended it: a fault, a signal, an exception of the policy.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from real.workcell.env import RobotEnv
+from sim.core.contract import POLICY_PERIOD_S
+from sim.dataset.reader import Column, Episode, Features
+from sim.dataset.recorder import EpisodeRecorder, features
+from sim.episode.loop import EpisodeResult, Step
+from sim.guard.motion_guard import GuardReport
+from sim.robots.robot import Robot
+
+DELAYS = (
+    "delay.observation_s",  # how old the oldest of pictures and state was when the agent was asked
+    "delay.decision_s",  # from then until the motion guard's verdict was there
+    "delay.send_s",  # from then until the first ServoJ towards it had left; nan under a hand
+)
+
+
+def robot_features(robot: Robot, image_size: tuple[int, int]) -> Features:
+    """The columns of every frame of the robot. image_size: (height, width)."""
+    common = features(robot, image_size)
+    return dataclasses.replace(common, columns={**common.columns, **{name: Column("float32") for name in DELAYS}})
+
+
+class RobotRecorder(EpisodeRecorder):
+    """The steps of one episode on the robot; satisfies `sim.episode.loop.Recorder`."""
+
+    def __init__(self, env: RobotEnv):
+        super().__init__()
+        self._env = env
+        self._led: list[bool] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self._rows)
+
+    def add(self, step: Step) -> None:
+        super().add(step)
+        delays = (step.observation.age_s, self._env.decision_s, self._env.send_delay_s)
+        self._rows[-1].update(zip(DELAYS, map(np.float32, delays), strict=True))
+        self._led.append(self._env.guiding.active)
+
+    def broken_off(self, seed: int, report: GuardReport) -> EpisodeResult:
+        """The result of an episode that an exception ended."""
+        return EpisodeResult(seed, success=False, steps=self.steps, time_s=self.steps * POLICY_PERIOD_S, guard=report)
+
+    def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:
+        """The finished episode. Where a hand led the arm, the action is where the arm then was."""
+        for row, after, led in zip(self._rows, self._rows[1:], self._led, strict=False):
+            if led:
+                row["action"] = np.array([*after["observation.state"][:-1], row["action"][-1]], np.float32)
+        return super().episode(result, source, facts)

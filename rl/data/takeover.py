@@ -1,0 +1,109 @@
+"""Corrections in simulation: the policy plays, and where an onlooker would step in, the expert takes over.
+
+The analogue of human-gated DAgger: the triggers below use the simulator's truth, as a person beside
+the robot would use their eyes. After the takeover the expert finishes the episode; its frames are
+flagged `intervention`.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.envs.sim_env import SimEnv
+from sim.episode.loop import Agent
+from sim.expert.scripted import Expert
+
+
+@dataclass(frozen=True)
+class TriggerConfig:
+    """When the onlooker steps in."""
+
+    late_share: float = 0.6  # of the time limit, without success
+    stuck_s: float = 2.5  # nothing moves for so long
+    stuck_rad: float = 0.02
+    lost_m: float = 0.05  # the named object lies so far from where it was, let go, not on its target
+    other_lifted_m: float = 0.03  # another object was taken up so high
+
+
+class Trigger:
+    """Watches one episode. `reason` is "" until something goes wrong."""
+
+    def __init__(self, env: SimEnv, config: TriggerConfig = TriggerConfig()):
+        self._env, self._config = env, config
+
+    def reset(self) -> None:
+        self._steps, self.reason = 0, ""
+        self._start = self._objects()
+        self._last = deque(maxlen=round(self._config.stuck_s / POLICY_PERIOD_S) + 1)
+
+    def look(self, asked: np.ndarray) -> str:
+        """The reason to step in before `asked` (D,) is played, "" for none."""
+        self._steps += 1
+        self._last.append(self._env.world.state())
+        checks = {"jump": self._jumps(asked), "late": self._is_late(), "stuck": self._is_stuck(),
+                  "wrong object": self._lifts_another(), "dropped": self._is_lost()}  # fmt: skip
+        self.reason = next((reason for reason, found in checks.items() if found), "")
+        return self.reason
+
+    def _objects(self) -> np.ndarray:
+        """(objects, 3) positions in m, the named one first."""
+        world = self._env.world
+        return world.data.xpos[world.scene.objects].copy()
+
+    def _jumps(self, asked: np.ndarray) -> bool:
+        """The motion guard would latch on this action."""
+        joints = slice(0, self._env.robot.joints)
+        step = np.abs(asked - self._env.world.state())[joints].max()
+        return not np.isfinite(asked).all() or bool(step > self._env.robot.max_step_rad)
+
+    def _is_late(self) -> bool:
+        return self._steps >= self._config.late_share * self._env.time_limit_steps
+
+    def _is_stuck(self) -> bool:
+        full = len(self._last) == self._last.maxlen
+        return full and bool(np.ptp(np.array(self._last), axis=0).max() < self._config.stuck_rad)
+
+    def _lifts_another(self) -> bool:
+        raised = (self._objects() - self._start)[1:, 2]
+        return bool((raised > self._config.other_lifted_m).any())
+
+    def _is_lost(self) -> bool:
+        """Moved, lying on the table, the gripper open, and not where it was asked for."""
+        world = self._env.world
+        moved = self._objects()[0] - self._start[0]
+        lies = moved[2] < 0.01 and world.state()[-1] > 0.8
+        away = np.linalg.norm(moved[:2]) > self._config.lost_m
+        near_target = np.linalg.norm((self._objects()[0] - world.labels()["grounding.target_pos_w"])[:2]) < 0.05
+        return bool(away and lies and not near_target)
+
+
+class TakeoverAgent:
+    """A policy, and an expert that finishes what the policy spoils. Satisfies `sim.episode.loop.Agent`."""
+
+    def __init__(self, policy: Agent, expert: Expert, trigger: Trigger):
+        self._policy, self._expert, self._trigger = policy, expert, trigger
+
+    @property
+    def reason(self) -> str:
+        """Why the expert took over; "" while it has not."""
+        return self._trigger.reason if self._corrects else ""
+
+    def reset(self, observation: Observation, seed: int) -> None:
+        self._seed, self._corrects = seed, False
+        self._policy.reset(observation, seed)
+        self._trigger.reset()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        if not self._corrects:
+            asked = self._policy.act(observation)
+            if not self._trigger.look(asked):
+                return asked
+            self._corrects = True
+            self._expert.reset(observation, self._seed)
+        return self._expert.act(observation)
+
+    def flags(self) -> dict[str, bool]:
+        now = self._expert if self._corrects else self._policy
+        return {**now.flags(), "intervention": self._corrects}

@@ -1,0 +1,90 @@
+"""What a run came to, for people (tables) and programs (recap.json)."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rl.run.compare import paired, read_outcomes
+from sim.dataset.files import write_atomic
+
+JSON, TABLE = "recap.json", "recap.txt"
+SUMMARY = (
+    "success_rate", "ci_low", "ci_high", "n",
+    "throughput_per_hour", "throughput_ci_low", "throughput_ci_high", "mean_time_s",
+)  # fmt: skip
+WIDTH = 150
+
+
+def round_rows(results: list[dict]) -> list[dict]:
+    """One row a round, from the contents of its results.json: summary and comparison with round 0."""
+    base = read_outcomes(results[0]["episodes"])
+    rows = []
+    for k, content in enumerate(results):
+        change = paired(base, read_outcomes(content["episodes"])) if k else {}
+        rows.append({"round": k, **{name: content[name] for name in SUMMARY}, **change})
+    return rows
+
+
+def write_report(root: Path, results: list[dict], values: list[dict], about: dict) -> None:
+    """recap.json and the table as text in `root`, and on the screen."""
+    rows = round_rows(results)
+    content = {"rounds": rows, "values": [_without_provenance(value) for value in values], **about}
+    write_atomic(root / JSON, json.dumps(content, indent=1).encode())
+    table = rounds_table(rows)
+    with (root / TABLE).open("w") as file:
+        Console(file=file, width=WIDTH).print(table)
+    console = Console()
+    console.print(table)
+    console.print(f"{root / JSON}", highlight=False)
+
+
+def rounds_table(rows: list[dict]) -> Table:
+    """Success, throughput, time; against round 0 on the same seeds."""
+    table = Table(title="RECAP by round (95 % intervals; change on the same seeds against round 0)")
+    for name in (
+        "round",
+        "n",
+        "success",
+        "successes an hour",
+        "time of a success",
+        "gained / lost",
+        "p",
+        "change an hour",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        changed = row["round"] > 0
+        table.add_row(
+            str(row["round"]),
+            str(row["n"]),
+            f"{row['success_rate']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%})",
+            f"{row['throughput_per_hour']:.0f} ({row['throughput_ci_low']:.0f} to {row['throughput_ci_high']:.0f})",
+            "-" if row["mean_time_s"] is None else f"{row['mean_time_s']:.2f} s",
+            f"{row['gained']} / {row['lost']}" if changed else "",
+            f"{row['p_success']:.3f}" if changed else "",
+            f"{row['throughput_change_low']:+.0f} to {row['throughput_change_high']:+.0f}" if changed else "",
+        )
+    return table
+
+
+def show_value(about: dict) -> None:
+    """How good a round's value is and whom it calls positive, on the screen. about: its value.json."""
+    report, console = about["report"], Console()
+    numbers = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in report.items())
+    console.print(f"value of {about['episodes']} episodes, {about['frames']} frames: {numbers}", highlight=False)
+    table = Table(title="frames called positive")
+    for name in ("by", "group", "frames", "positive"):
+        table.add_column(name, justify="right" if name in ("frames", "positive") else "left")
+    for row in about["positive_rates"]:
+        table.add_row(row["by"], row["group"], str(row["frames"]), f"{row['positive']:.1%}")
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _without_provenance(value: dict) -> dict:
+    return {name: value[name] for name in ("round", "tag", "value_sha256", "epsilon", "report", "positive_rates")}

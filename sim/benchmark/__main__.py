@@ -1,0 +1,8 @@
+"""Run `python -m sim.benchmark`."""
+
+from sim.benchmark.benchmark import BenchmarkConfig, main
+from sim.benchmark.benchmark import __doc__ as usage
+from sim.core.config import run_program
+
+if __name__ == "__main__":
+    run_program("benchmark", BenchmarkConfig, main, usage)

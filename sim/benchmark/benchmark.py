@@ -1,0 +1,184 @@
+"""`python -m sim.benchmark [actions=300] [repeats=3] [robosuite=VENV/bin/python]`
+
+How fast the environment is beside what bounds it on this machine: the same scene with nothing but
+`mj_step` and one drawing per camera in a loop. Both are measured by turns in one run; medians. robosuite
+cannot share an environment with our MuJoCo; where one has it, its rate is measured too.
+"""
+
+import functools
+import multiprocessing
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sim.core.errors import UserError
+from sim.envs.sim_env import STEPS_PER_ACTION, SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.parallel.workers import ONE_THREAD, START_METHOD, WorkerConfig, map_seeds
+from sim.scene.build import RenderConfig
+
+SIZES_PX, CAMERAS, WORKERS = (96, 224), (0, 1, 2), (1, 2)
+SETTINGS = [(s, c, w) for s in SIZES_PX for c in CAMERAS for w in WORKERS if c or s == SIZES_PX[0]]
+RESETS = 50
+ROBOSUITE_ACTIONS = 40
+READY_WITHIN_S = 120.0  # else a worker has died
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Options of the program."""
+
+    actions: int = 300  # a measurement
+    repeats: int = 3
+    robosuite: str | None = None  # the Python of an environment that has it
+
+    def __post_init__(self) -> None:
+        if self.actions < 10 or self.repeats < 1:
+            raise UserError(f"actions={self.actions} repeats={self.repeats}: expected at least 10 and 1")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the table."""
+
+    size_px: int
+    cameras: int
+    workers: int
+
+
+class EnvPlayer:
+    """Times actions of the environment: servo, delays, physics, the task's judgement, pictures."""
+
+    def __init__(self, setting: Setting, actions: int, everybody: Barrier):
+        """everybody: where the players of one measurement wait until all are ready."""
+        self._actions, self._everybody = actions, everybody
+        self._env = SimEnv(_world(setting))
+        self._cameras = self._env.robot.cameras[: setting.cameras]
+
+    def __call__(self, seed: int) -> tuple[float, float]:
+        """When the actions began and ended, s."""
+        self._env.reset(seed)
+        targets = _swing(self._env.observe().state, self._actions)
+        self._draw()
+        self._everybody.wait(READY_WITHIN_S)
+        begun_s = time.monotonic()  # one clock of the whole machine
+        for target in targets:
+            self._act(target)
+            self._draw()
+        return begun_s, time.monotonic()
+
+    def _act(self, target: np.ndarray) -> None:
+        self._env.apply(target)
+
+    def _draw(self) -> None:
+        images = self._env.observe().images
+        for camera in self._cameras:
+            images[camera]
+
+
+class BarePlayer(EnvPlayer):
+    """The same scene, steps and pictures, without anything of ours around them."""
+
+    def _act(self, target: np.ndarray) -> None:
+        world = self._env.world
+        world.data.ctrl[world.scene.arm_actuators] = target[:-1]
+        mujoco.mj_step(world.scene.model, world.data, STEPS_PER_ACTION)
+
+    def _draw(self) -> None:
+        for camera in self._cameras:
+            self._env.world.render(camera)
+
+
+def _world(setting: Setting) -> SimulationConfig:
+    return SimulationConfig(render=RenderConfig(height=setting.size_px, width=setting.size_px))
+
+
+def _swing(state: np.ndarray, actions: int) -> np.ndarray:
+    """(actions, D) targets of a gentle swing around a pose, the gripper opening and closing."""
+    phase = 2 * np.pi * np.arange(actions) / 80
+    targets = np.tile(state, (actions, 1))
+    targets[:, :-1] += 0.1 * np.sin(phase)[:, None]
+    targets[:, -1] = 0.5 + 0.5 * np.cos(phase)
+    return targets
+
+
+def spans(kind: type[EnvPlayer], setting: Setting, actions: int) -> list[tuple[float, float]]:
+    """When each worker's actions began and ended, s of one clock: they begin together."""
+    everybody = multiprocessing.get_context(START_METHOD).Barrier(setting.workers)
+    make = functools.partial(kind, setting, actions, everybody)
+    return list(map_seeds(make, range(setting.workers), WorkerConfig(setting.workers)))
+
+
+def rate(played: Sequence[tuple[float, float]], actions: int) -> float:
+    """Actions a second of all workers together: all their actions, from the first begin to the last end."""
+    begun_s, ended_s = zip(*played, strict=True)
+    return actions * len(played) / (max(ended_s) - min(begun_s))
+
+
+def measure(setting: Setting, config: BenchmarkConfig) -> tuple[float, float]:
+    """Median rates (environment, bare), by turns."""
+    rates = [
+        [rate(spans(kind, setting, config.actions), config.actions) for kind in (EnvPlayer, BarePlayer)]
+        for _ in range(config.repeats)
+    ]
+    ours, bare = np.median(rates, axis=0)
+    return float(ours), float(bare)
+
+
+def reset_ms() -> float:
+    """Median time of a reset, ms."""
+    env, times = SimEnv(), []
+    for seed in range(RESETS):
+        begun = time.perf_counter()
+        env.reset(seed)
+        times.append(time.perf_counter() - begun)
+    return 1e3 * float(np.median(times))
+
+
+def robosuite_rate(python: str, size_px: int) -> float:
+    """Actions a second of robosuite's PickPlaceCan with two cameras, by the other environment's Python."""
+    script = Path(__file__).with_name("robosuite_rate.py")
+    try:
+        theirs = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}  # all cores are its
+        command = [python, str(script), str(ROBOSUITE_ACTIONS), str(size_px)]
+        ran = subprocess.run(command, capture_output=True, text=True, env=theirs)
+        said, reason = ran.stdout, (ran.stderr.strip().splitlines() or ["it printed no rate"])[-1]
+    except OSError as error:
+        said, reason = "", str(error)
+    lines = [line for line in said.splitlines() if line.startswith("rate ")]
+    if not lines:
+        raise UserError(f"robosuite={python}: expected the Python of an environment with robosuite; {reason}")
+    return float(lines[-1].split()[1])
+
+
+def main(config: BenchmarkConfig) -> None:
+    """Measure every setting and print the table; every worker draws with one thread, as those of a pool do."""
+    os.environ.update(ONE_THREAD)
+    table = Table("picture, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
+    rates: dict[tuple[int, int, int], float] = {}
+    for size_px, cameras, workers in SETTINGS:
+        ours, bare = measure(Setting(size_px, cameras, workers), config)
+        rates[size_px, cameras, workers] = ours
+        gain = f" (x{ours / rates[size_px, cameras, 1]:.2f})" if workers > 1 else ""
+        size = str(size_px) if cameras else "-"
+        cells = (f"{ours:.0f}{gain}", f"{bare:.0f}", f"{ours / bare:.2f}", f"{ours / 20:.0f}")
+        table.add_row(size, str(cameras), str(workers), *cells)
+    console = Console()
+    console.print(table)
+    console.print(f"reset, median of {RESETS}: {reset_ms():.1f} ms")
+    for size_px in SIZES_PX:
+        if config.robosuite is None:
+            break
+        theirs = float(np.median([robosuite_rate(config.robosuite, size_px) for _ in range(config.repeats)]))
+        one, two = (rates[size_px, 2, workers] / theirs for workers in WORKERS)
+        console.print(f"robosuite, PickPlaceCan, two cameras of {size_px} px, one process: {theirs:.1f} actions/s; "
+                      f"one worker of ours x{one:.0f}, two x{two:.0f}")  # fmt: skip

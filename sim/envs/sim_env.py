@@ -1,0 +1,213 @@
+"""The simulated FR3 as an environment: gymnasium's `FR3PickPlace-v0`, and the loop's `Env`.
+
+20 Hz actions pass through the same 125 Hz servo layer that streams to the arm. Action and
+observation delays are physical times: a command takes effect, and a picture is taken, at the
+substep nearest to them.
+"""
+
+import gymnasium
+import numpy as np
+
+from sim.control.servo import Servo
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Feedback, Observation
+from sim.envs.sensors import STEPS_PER_ACTION, DelayedSensor, Frame
+from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
+from sim.robots.robot import FR3, Robot
+from sim.scene.build import PHYSICS_DT_S
+
+STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
+
+
+class SimEnv:
+    """A world behind servo and delays. Satisfies `sim.episode.loop.Env`."""
+
+    def __init__(self, config: SimulationConfig = SimulationConfig(), robot: Robot = FR3):
+        self.robot = robot
+        self.world = Simulation(config, robot)
+        self._servo = Servo(robot)
+
+    @property
+    def time_limit_steps(self) -> int:
+        return round(self.world.task.TIME_LIMIT_S / POLICY_PERIOD_S)
+
+    @property
+    def commanded_rad(self) -> np.ndarray:
+        """(joints,) what the servo commands now."""
+        return self._servo.position_rad
+
+    @property
+    def commanded_rad_s(self) -> np.ndarray:
+        """(joints,) how fast the command moves now."""
+        return self._servo.velocity_rad_s
+
+    def reset(self, seed: int) -> None:
+        self.world.reset(seed)
+        self._begin()
+
+    def rebuild(self, draws: dict) -> None:
+        """Begin the recorded episode whose drawn values are given."""
+        self.world.rebuild(draws)
+        self._begin()
+
+    def _begin(self) -> None:
+        world = self.world
+        start = world.state()
+        self._servo.reset(world.joints_rad())
+        self._opening = self._opening_target = float(start[-1])
+        self._gripper_step = self.robot.gripper_speed_per_s * SERVO_PERIOD_S * world.draws["gripper_speed"]
+        self._noise = np.random.default_rng(world.draws["noise_seed"])
+        self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
+        self._physics_step = 0
+        self._steps = 0
+        self._held_periods = 0
+        self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
+        delay_s = world.draws["observation_delay_s"]
+        skews_s = world.draws.get("camera_skew_s", [0.0] * len(self.robot.cameras))  # not in older recordings
+        self._joints = DelayedSensor(max(delay_s - world.draws["state_lead_s"], 0.0), self._read_joints())
+        self._cameras = {
+            camera: DelayedSensor(delay_s + skew_s, self._frame())
+            for camera, skew_s in zip(self.robot.cameras, skews_s, strict=True)
+        }
+
+    def observe(self) -> Observation:
+        frames = {camera: sensor.shown for camera, sensor in self._cameras.items()}
+        stamp_s = min(frame.stamp_s for frame in frames.values())
+        return Observation(
+            images=LazyImages(self.world, frames),
+            state=self._joints.shown,
+            instruction=self.world.instruction,
+            stamp_s=stamp_s,
+            age_s=self.world.time_s - stamp_s,
+        )
+
+    def apply(self, action: np.ndarray) -> Feedback:
+        """Play one policy period."""
+        self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
+        begin, end = self._physics_step, self._physics_step + STEPS_PER_ACTION
+        looks = {camera: begin + sensor.step_to_take(self._jitter_s()) for camera, sensor in self._cameras.items()}
+        joints_at = begin + self._joints.step_to_take()
+        # The servo knows nothing of the physics: all its ticks at once, while its code is in the cache.
+        first_tick = -(-begin // STEPS_PER_TICK) * STEPS_PER_TICK
+        ticks = range(first_tick, end, STEPS_PER_TICK)
+        joints_rad, openings = zip(*[self._tick(step) for step in ticks], strict=True)
+        controls = dict(zip(ticks, self.world.controls(np.array(joints_rad), np.array(openings)), strict=True))
+        stops = sorted({*ticks, end, joints_at, *looks.values()} - {begin})
+        for stop in stops:
+            if self._physics_step in controls:
+                self.world.data.ctrl[:] = controls[self._physics_step]
+            self.world.step(stop - self._physics_step)
+            self._physics_step = stop
+            if stop == joints_at:
+                self._joints.take(self._read_joints())
+            for camera in (camera for camera, at in looks.items() if at == stop):
+                self._take_picture(camera)
+        self._steps += 1
+        return self._judge()
+
+    def _tick(self, step: int) -> tuple[np.ndarray, float]:
+        """One servo period at a physics step: take up the action that is due; what the drives are told."""
+        while self._pending and self._pending[0][0] <= step:
+            due_step, action = self._pending.pop(0)
+            late_s = (step - due_step) * PHYSICS_DT_S
+            self._servo.set_target(action[: self.robot.joints], POLICY_PERIOD_S - late_s)
+            self._opening_target = float(action[-1])
+        travel = self._opening_target - self._opening
+        self._opening += min(max(travel, -self._gripper_step), self._gripper_step)
+        return self._servo.tick(), self._opening
+
+    def _action_delay_steps(self) -> int:
+        """Physics steps until an action given now takes effect; actions stay in order."""
+        jitter_s = self.world.draws["action_jitter_s"]
+        late = round(jitter_s * self._noise.random() / PHYSICS_DT_S) if jitter_s else 0
+        due = self._physics_step + self._delay_steps + late
+        return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
+
+    def _jitter_s(self) -> float:
+        """How much older than usual the next picture is."""
+        jitter_s = self.world.draws.get("observation_jitter_s", 0.0)
+        return jitter_s * self._noise.random() if jitter_s else 0.0
+
+    def _read_joints(self) -> np.ndarray:
+        """(D,) float32 as the encoders tell it now."""
+        state = self.world.state()
+        noise_rad = self.world.draws["encoder_noise_rad"]
+        if noise_rad:
+            state[:-1] += self._noise.normal(0.0, noise_rad, self.robot.joints).astype(np.float32)
+        return state
+
+    def _frame(self) -> Frame:
+        return Frame(self.world.snapshot(), self._steps, self.world.time_s)
+
+    def _take_picture(self, camera: str) -> None:
+        """What `camera` sees now; of a dropped frame the one before is seen again."""
+        dropped, sensor = self.world.draws["dropped_frames"], self._cameras[camera]
+        lost = dropped and self._noise.random() < dropped
+        sensor.take(sensor.newest if lost else self._frame())
+
+    def _judge(self) -> Feedback:
+        self._held_periods = self._held_periods + 1 if self.world.success() else 0
+        success = self._held_periods >= self.world.task.SETTLED_PERIODS
+        return Feedback(
+            reward=0.0 if success else -1.0,
+            terminated=success,
+            truncated=not success and self._steps >= self.time_limit_steps,
+            success=success,
+        )
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """What is true of the first camera's last picture."""
+        return self.world.labels(self._cameras[self.robot.cameras[0]].shown.qpos)
+
+    def facts(self) -> dict:
+        """Every drawn value, to be stored with the episode."""
+        return {f"draw/{name}": value for name, value in self.world.draws.items()}
+
+    def close(self) -> None:
+        self.world.close()
+
+
+class GymEnv(gymnasium.Env):
+    """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of pictures and state.
+
+    The instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
+    spaces, trains on it unchanged.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / POLICY_PERIOD_S)}
+
+    def __init__(self, env, image_size: tuple[int, int], render_mode: str | None = None):
+        self.env = env
+        self.render_mode = render_mode
+        robot = env.robot
+        picture = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
+        state = gymnasium.spaces.Box(robot.state_min, robot.state_max, dtype=np.float32)
+        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.cameras, picture), "state": state})
+        self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.env.reset(int(self.np_random.integers(2**31)) if seed is None else seed)
+        return self._look()
+
+    def step(self, action: np.ndarray):
+        feedback = self.env.apply(action)
+        observation, info = self._look()
+        info["is_success"] = feedback.success
+        return observation, feedback.reward, feedback.terminated, feedback.truncated, info
+
+    def _look(self) -> tuple[dict, dict]:
+        seen = self.env.observe()
+        state = np.clip(seen.state, self.env.robot.state_min, self.env.robot.state_max)
+        return {**dict(seen.images), "state": state}, {"instruction": seen.instruction}
+
+    def render(self) -> np.ndarray:
+        return self.env.observe().images[self.env.robot.cameras[0]]
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def make_fr3(task: str, render_mode: str | None = None, config: SimulationConfig | None = None) -> GymEnv:
+    """Entry point of the registered ids; `config` replaces the default world."""
+    config = config or SimulationConfig(task=task)
+    return GymEnv(SimEnv(config), (config.render.height, config.render.width), render_mode)

@@ -1,0 +1,212 @@
+"""The simulated bench: scene, task and randomization under one roof, stepped by joint commands.
+
+The simulator's environment drives it through the servo layer, the controller emulator through the
+controller's sockets. Randomness comes from the seed alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+
+from sim.core.contract import LABELS
+from sim.core.errors import UserError, nearest
+from sim.envs.sensors import Frame
+from sim.planning.kinematics import BenchKinematics, tool_down
+from sim.randomize import distractors as clutter
+from sim.randomize.apply import Randomizer, lens_of
+from sim.randomize.camera_noise import degrade, noise_rng
+from sim.randomize.ranges import RandomizeConfig, draw
+from sim.randomize.splits import SplitConfig
+from sim.render.renderer import Renderer, make_renderer
+from sim.robots.robot import FR3, Robot
+from sim.scene.build import RenderConfig, Scene, build_scene
+from sim.tasks import TASKS, Task
+
+MAX_DRAWS = 20000  # of a split that admits few episodes
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Everything that defines a world but the seed."""
+
+    task: str = "pick_place"
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise UserError(nearest(self.task, TASKS, "task"))
+
+
+class Simulation:
+    """One scene and its state."""
+
+    def __init__(self, config: SimulationConfig = SimulationConfig(), robot: Robot = FR3, task: Task | None = None):
+        """task: rather than the one that `config` names."""
+        self.config = config
+        self.robot = robot
+        self.task = task or TASKS[config.task]
+        self.scene: Scene = build_scene(robot, self.task, config.randomize.inventory)
+        self.data = mujoco.MjData(self.scene.model)
+        self._posed = mujoco.MjData(self.scene.model)  # a snapshot's, for what is asked about the past
+        self.draws: dict = {}
+        self.kinematics = BenchKinematics(robot)
+        self._randomizer = Randomizer(self.scene)
+        self._renderer: Renderer | None = None
+
+    # ---- an episode ----------------------------------------------------------------------------
+
+    def reset(self, seed: int) -> None:
+        """Draw a new episode from `seed` and set it up, the arm at rest at its start pose."""
+        self.rebuild(self.draw(seed))
+
+    def draw(self, seed: int) -> dict:
+        """Every value of the episode of `seed`: drawn until the split admits it."""
+        rng = np.random.default_rng(seed)
+        ranges, objects, targets = self.config.randomize, len(self.scene.objects), len(self.scene.targets)
+        for _ in range(MAX_DRAWS):
+            layout = self.task.draw_layout(rng, ranges)
+            layout |= clutter.draw(rng, ranges, layout)
+            draws = {**layout, **draw(rng, ranges, objects, targets), **layout}  # a task's own word stands
+            if self.config.split.admits(draws):
+                return draws
+        raise UserError(
+            f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}; "
+            "randomize=hard draws more shapes and tables"
+        )
+
+    def rebuild(self, draws: dict) -> None:
+        """Set up the episode whose drawn values are given, as stored with a recorded one."""
+        self.draws = draws
+        mujoco.mj_resetData(self.scene.model, self.data)
+        self._randomizer.apply(draws)
+        self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.cameras)}
+        self.task.apply_layout(self.scene, self.data, draws)
+        self.encoder_bias_rad = np.array(draws["encoder_bias_rad"])
+        self.kinematics.stand(
+            [*draws["base_pos_m"], -draws["table_height_m"]], draws["base_yaw_rad"], self.encoder_bias_rad
+        )
+        self._start_arm(draws)
+        mujoco.mj_forward(self.scene.model, self.data)
+
+    def _start_arm(self, draws: dict) -> None:
+        home = np.array(self.robot.home_rad)
+        pos_w, rotation_w = self.kinematics.forward(home)
+        yaw = np.arctan2(rotation_w[1, 1], rotation_w[0, 1]) + draws["start_yaw_rad"]
+        start = self.kinematics.inverse(pos_w + draws["start_xyz_m"], tool_down(yaw), home)
+        if start is None:
+            raise UserError(
+                f"the arm does not reach its start pose, {draws['start_xyz_m']} m from home, turned by "
+                f"{draws['start_yaw_rad']:.2f} rad; narrow randomize.start_xy_m, start_z_m or start_yaw_rad"
+            )
+        self.data.qpos[self.scene.arm_qpos] = start - self.encoder_bias_rad
+        self.data.qpos[self.scene.finger_qpos] = self.scene.finger_travel_m
+        self.command(start, 1.0)
+
+    def command(self, joints_rad: np.ndarray, opening: float) -> None:
+        """Position targets of the drives: (joints,) rad, gripper 0 (closed) .. 1 (open)."""
+        self.data.ctrl[:] = self.controls(joints_rad, opening)
+
+    def controls(self, joints_rad: np.ndarray, opening: np.ndarray | float) -> np.ndarray:
+        """(..., drives) MuJoCo's `ctrl` of `command`, of joints (..., joints) and openings (...) at once."""
+        rows = np.empty((*np.shape(opening), self.scene.model.nu))
+        rows[..., self.scene.arm_actuators] = joints_rad - self.encoder_bias_rad
+        rows[..., self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
+        return rows
+
+    def hold_object(self) -> None:
+        """Put the named object between the pads, its sides along the tool's. For pictures, not for physics."""
+        mujoco.mj_kinematics(self.scene.model, self.data)
+        pose = np.empty(7)
+        pose[:3] = self.data.site_xpos[self.scene.tcp_site]
+        mujoco.mju_mat2Quat(pose[3:], self.data.site_xmat[self.scene.tcp_site])
+        first = self.scene.object_qpos[0]
+        self.data.qpos[first : first + 7] = pose
+
+    def step(self, steps: int) -> None:
+        """Advance the physics by `steps` of PHYSICS_DT_S."""
+        mujoco.mj_step(self.scene.model, self.data, steps)
+
+    # ---- what can be seen and known ------------------------------------------------------------
+
+    @property
+    def instruction(self) -> str:
+        return self.draws["instruction"]
+
+    @property
+    def time_s(self) -> float:
+        return self.data.time
+
+    def state(self) -> np.ndarray:
+        """(D,) float32: measured joint angles in rad, gripper opening 0..1."""
+        left, right = self.data.qpos[self.scene.finger_qpos].tolist()
+        opening = 0.5 * (left + right) / self.scene.finger_travel_m
+        return np.array([*self.joints_rad().tolist(), min(max(opening, 0.0), 1.0)], np.float32)
+
+    def joints_rad(self) -> np.ndarray:
+        """(joints,) where the encoders say the arm is, without their noise."""
+        return self.data.qpos[self.scene.arm_qpos] + self.encoder_bias_rad
+
+    def joint_velocity_rad_s(self) -> np.ndarray:
+        return self.data.qvel[self.scene.arm_dof].copy()
+
+    def success(self) -> bool:
+        """The task's goal holds at this instant."""
+        return self.task.is_done(self.scene, self.data, self.draws)
+
+    def labels(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Privileged truth for co-training, m: where the named things are in the world and seen from the tool,
+        at present or in a `snapshot`."""
+        data = self.data
+        if qpos is not None:
+            data = self._posed
+            data.qpos[:] = qpos
+            mujoco.mj_kinematics(self.scene.model, data)
+        tool_w = data.site_xpos[self.scene.tcp_site]
+        tool_from_w = data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
+        object_w = self.task.object_pos_w(self.scene, data, self.draws)
+        target_w = self.task.target_pos_w(self.scene, data, self.draws)
+        points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
+        return {name: point.astype(np.float32) for name, point in zip(LABELS, points, strict=True)}
+
+    def snapshot(self) -> np.ndarray:
+        """The configuration as it is now, for `render` later."""
+        return self.data.qpos.copy()
+
+    def render(self, camera: str, qpos: np.ndarray | None = None) -> np.ndarray:
+        """uint8 (H, W, 3) of `camera`, of the present or of a `snapshot`. One thread only (OpenGL)."""
+        if self._renderer is None:
+            self._renderer = make_renderer(self.scene, self.config.render)
+        return self._renderer.render(camera, self.data.qpos if qpos is None else qpos)
+
+    def photograph(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
+        """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
+        picture = self.render(camera, qpos)
+        return degrade(picture, self._lenses[camera], noise_rng(self.draws["noise_seed"], camera, frame))
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class LazyImages(Mapping):
+    """The pictures of frames by camera, drawn on first access and kept."""
+
+    def __init__(self, world: Simulation, frames: Mapping[str, Frame]):
+        self._world, self._frames = world, frames
+
+    def __getitem__(self, camera: str) -> np.ndarray:
+        frame = self._frames[camera]
+        if camera not in frame.drawn:
+            frame.drawn[camera] = self._world.photograph(camera, frame.qpos, frame.number)
+        return frame.drawn[camera]
+
+    def __iter__(self):
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)

@@ -1,0 +1,56 @@
+"""Films of episodes for people: both cameras side by side, larger and with softer edges than a policy sees."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
+from sim.envs.simulation import Simulation
+from sim.episode.loop import Step
+from sim.render.renderer import make_renderer
+from sim.scene.build import RenderConfig
+
+PRETTY = RenderConfig(height=320, width=320, shadow_size=2048, samples=4, slices=28)
+
+
+class VideoRecorder:
+    """Draws every step of an episode in a world; satisfies `sim.episode.loop.Recorder`."""
+
+    def __init__(self, world: Simulation, render: RenderConfig = PRETTY):
+        self._world = world
+        self._renderer = make_renderer(world.scene, render)
+        self.frames: list[np.ndarray] = []
+
+    def add(self, step: Step) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        """One more frame: the world as it stands."""
+        qpos = self._world.snapshot()
+        self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
+
+    def save(self, path: Path) -> None:
+        """Write the film as h264 mp4 and begin anew. UserError where it cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_mp4(path, self.frames, round(1 / POLICY_PERIOD_S))
+        except (OSError, ValueError) as error:  # FFmpeg's errors are among them
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot write the film {path}: {reason}; expected a file name ending in .mp4") from error
+        self.frames = []
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+def write_mp4(path: Path, frames: list[np.ndarray], fps: int) -> None:
+    """uint8 (H, W, 3) frames as an mp4 that browsers play."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())

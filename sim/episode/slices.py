@@ -1,0 +1,95 @@
+"""Where a policy fails: success sliced by every drawn value, worst first.
+
+Numbers are cut into thirds of the episodes, names and counts are taken as they are. Slices are
+ranked by the upper end of their interval: what is at the top is bad beyond chance, not small.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.episode.results import wilson
+from sim.robots.robot import FR3
+from sim.scene.fixtures import LIGHTS
+
+PARTS = 3
+FEWEST = 10  # episodes; a smaller slice says nothing
+OF_EACH = (  # object or target; the named one's alone counts
+    "object_scale", "object_mass_kg", "object_inertia", "object_friction", "object_patterns", "object_yaw_rad",
+    "target_yaw_rad", "drawer_open_m", "drawer_friction_n", "drawer_damping_n_s_m",
+)  # fmt: skip
+XYZ, RED_GREEN_BLUE = ("x", "y", "z"), ("red", "green", "blue")
+PARTS_OF = {  # what the values of a list belong to; those of others are counted from 0
+    "object_xy_m": XYZ[:2], "target_xy_m": XYZ[:2],  # two each; the named one's alone count
+    "light_xy_m": XYZ[:2], "base_pos_m": XYZ[:2], "start_xyz_m": XYZ, "front_pos_m": XYZ, "front_lookat_m": XYZ,
+    "wrist_pos_m": XYZ, "wrist_tilt_rad": XYZ,
+    "light_tint": RED_GREEN_BLUE, "table_rgb": RED_GREEN_BLUE, "backdrop_rgb": RED_GREEN_BLUE,
+    "white_balance": [f"{camera} {colour}" for camera in FR3.cameras for colour in ("red", "blue")],
+    **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality"), FR3.cameras),
+    "camera_skew_s": FR3.cameras,
+    "fill_xy_m": [f"{light} {axis}" for light in LIGHTS[1:] for axis in "xy"],
+    **dict.fromkeys(("joint_damping", "joint_friction_nm", "encoder_bias_rad"), FR3.joint_names),
+}  # fmt: skip
+OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
+UNINTERESTING = ("noise_seed",)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The episodes with one value of an axis, or one range of it."""
+
+    axis: str
+    value: str
+    n: int
+    successes: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate."""
+        return wilson(self.successes, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.axis} {self.value}: {self.successes / self.n:.0%} of {self.n} ({low:.0%} to {high:.0%})"
+
+
+def axes(draws: Mapping) -> dict[str, float | str]:
+    """An episode's drawn values as axes: one number or name each."""
+    found: dict[str, float | str] = {}
+    for name, value in draws.items():
+        if name in UNINTERESTING:
+            continue
+        if name in OF_THE_NAMED:
+            found[OF_THE_NAMED[name]] = value.split(",")[0]
+        elif name in OF_EACH:
+            found |= {name: value[0]} if value else {}  # a task may have no objects
+        elif isinstance(value, int | float):
+            found[name] = value
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            parts = PARTS_OF.get(name, [str(i) for i in range(len(value))])
+            found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
+    return found
+
+
+def slices(draws: Iterable[Mapping], success: Sequence[bool]) -> list[Slice]:
+    """All slices of these episodes, worst first."""
+    rows = [axes(one) for one in draws]
+    names = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
+    won = np.array(success, bool)
+    found = [one for name in names for one in _cut(name, [row[name] for row in rows], won) if one.n >= FEWEST]
+    return sorted(found, key=lambda one: (one.interval[1], one.axis, one.value))
+
+
+def _cut(axis: str, values: list, won: np.ndarray) -> list[Slice]:
+    distinct = sorted(set(values))
+    if len(distinct) < 2:
+        return []
+    if isinstance(distinct[0], str | int):
+        groups = {str(value): np.array([one == value for one in values]) for value in distinct}
+    else:
+        numbers = np.array(values)
+        edges = np.quantile(numbers, np.linspace(0, 1, PARTS + 1))
+        part = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, PARTS - 1)
+        groups = {f"{edges[i]:.3g} to {edges[i + 1]:.3g}": part == i for i in range(PARTS)}
+    return [Slice(axis, value, int(inside.sum()), int(won[inside].sum())) for value, inside in groups.items()]

@@ -1,0 +1,79 @@
+"""`python -m sim.evaluate_expert [tasks=[pick_place,stack]] [episodes=300] [seed=300000] [randomize=full]`
+
+How often the scripted expert succeeds at each task, with 95 % intervals: what demonstrations can be had.
+"""
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from sim.core.config import run_program
+from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError, nearest
+from sim.envs.sim_env import SimEnv
+from sim.envs.simulation import SimulationConfig
+from sim.episode.loop import EpisodeResult, run_episode
+from sim.episode.results import wilson
+from sim.expert.imperfections import QualityConfig
+from sim.expert.scripted import Expert
+from sim.guard.clearance import guarded
+from sim.parallel.workers import WorkerConfig, map_seeds
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class ExpertTableConfig:
+    """Options of the program."""
+
+    tasks: tuple[str, ...] | None = None  # null: all
+    episodes: int = 300
+    seed: int = 300_000
+    workers: int = 2
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
+
+    def __post_init__(self) -> None:
+        for task in self.tasks or ():
+            if task not in TASKS:
+                raise UserError(nearest(task, TASKS, "task"))
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes}, expected at least 1")
+
+
+class ExpertWorker:
+    """Plays one episode per seed; nothing is drawn or recorded."""
+
+    def __init__(self, task: str, config: ExpertTableConfig):
+        self._env = SimEnv(SimulationConfig(task, config.randomize, split=config.split))
+        self._expert = Expert(self._env, config.quality)
+        self._guard = guarded(self._env.robot)
+
+    def __call__(self, seed: int) -> EpisodeResult:
+        return run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S)
+
+
+def main(config: ExpertTableConfig) -> None:
+    """Play every task and print the table."""
+    table = Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
+    seeds = range(config.seed, config.seed + config.episodes)
+    for task in config.tasks or sorted(TASKS):
+        played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, WorkerConfig(config.workers))
+        results = list(track(played, task, total=len(seeds)))
+        won = [result for result in results if result.success]
+        low, high = wilson(len(won), len(results))
+        mean_s = f"{np.mean([result.time_s for result in won]):.1f} s" if won else "-"
+        lost = [str(result.seed) for result in results if not result.success]
+        shown = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        table.add_row(task, f"{len(won) / len(results):.1%}", f"{low:.1%} to {high:.1%}", mean_s, shown or "-")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_program("expert_table", ExpertTableConfig, main, __doc__)

@@ -1,0 +1,104 @@
+"""Episodes by several processes, handed over in order: one worker function for collection, evaluation
+and rollouts, on this machine or on a Ray cluster. Each process builds its own player once and keeps it."""
+
+import functools
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from sim.core.errors import UserError
+from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker, WorkerConfig
+
+START_METHOD = "forkserver"  # of worker processes
+
+_log = logging.getLogger(__name__)
+_build: Callable[[], EpisodeWorker] | None = None  # in a worker process: its player, made on the first call and kept
+
+
+def map_seeds(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], crew: WorkerConfig) -> Iterator[Any]:
+    """`player(seed)` of each seed, in the order of the seeds, at most `crew.workers` at a time.
+
+    make_player: picklable, called once in every process. Who plays does not change what is played. An
+    episode that loses its worker is played again by another; UserError when it has lost it `ATTEMPTS`
+    times. What was yielded before is the caller's.
+    """
+    workers = min(crew.workers, len(seeds))
+    if workers == 0:
+        return
+    if crew.executor == "ray":
+        from sim.parallel.ray_cluster import RayPool  # Ray is there for those who asked for it
+
+        with RayPool(make_player, workers, crew.ray_address) as pool:
+            yield from _in_order(pool.submit, seeds, ahead=3 * workers)
+    elif workers > 1:
+        yield from _play_here(make_player, seeds, workers)
+    else:
+        player = make_player()
+        yield from (player(seed) for seed in seeds)
+
+
+def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int) -> Iterator[Any]:
+    """Results in order, with at most `ahead` of them waiting in memory."""
+    left, waiting = deque(seeds), deque[Future]()
+    while left or waiting:
+        while left and len(waiting) < ahead:
+            waiting.append(submit(left.popleft()))
+        yield waiting.popleft().result()
+
+
+# ---- processes of this machine -----------------------------------------------------------------
+
+
+def _play_here(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], workers: int) -> Iterator[Any]:
+    """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
+    that neighbours of a deadly one are not counted against, then a new pool goes on."""
+    context = multiprocessing.get_context(START_METHOD)
+    done = losses = 0
+    while done < len(seeds):
+        crew, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
+        pool = ProcessPoolExecutor(crew, context, initializer=_start, initargs=(make_player, os.getpid()))
+        try:
+            for result in _in_order(functools.partial(pool.submit, _play), batch, ahead=3 * crew):
+                yield result
+                done, losses = done + 1, 0
+        except BrokenProcessPool as error:
+            losses += 1
+            if losses == ATTEMPTS:
+                raise UserError(
+                    f"worker processes were killed {losses} times in a row while seed {seeds[done]} "
+                    "was played (out of memory?); what was finished is kept, run again to go on"
+                ) from error
+            _log.warning("a worker process was killed; from seed %d on its episodes are played again", seeds[done])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(make_player: Callable[[], EpisodeWorker], parent: int) -> None:
+    global _build  # noqa: PLW0603 - what a worker process keeps between calls
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    os.environ.update(ONE_THREAD)
+    _build = functools.cache(make_player)
+
+
+def _follow(parent: int) -> None:
+    """End this process when the parent is gone, killed or not."""
+    while True:
+        time.sleep(1.0)
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os._exit(1)
+
+
+def _play(seed: int) -> Any:
+    assert _build is not None
+    return _build()(seed)

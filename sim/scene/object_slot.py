@@ -1,0 +1,129 @@
+"""A slot: one free body that was compiled with every shape it may wear, and shows and feels one of them at a time.
+
+Changing costs no compilation. After all slots of a model are dressed, `mujoco.mj_setConst` derives what MuJoCo
+keeps of the masses; an OpenGL context that exists already must be given `worn_meshes` anew (`mjr_uploadMesh`).
+"""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+
+from sim.core.errors import UserError, nearest
+from sim.scene.bounds import Bounds
+from sim.scene.parts import Shape
+from sim.scene.shapes import SHAPES
+
+SWITCHED = ("geom_contype", "geom_conaffinity", "geom_group")
+SCALED = ("geom_pos", "geom_size", "geom_rbound", "geom_aabb")
+HIDDEN_GROUP = 5  # drawn by no renderer of ours
+# Off the origin along every axis: a body whose frame is its inertia's would be compiled to ignore a new one.
+COMPILED_COM_M = (0.0011, 0.0012, 0.0013)
+COMPILED_MASS_KG, COMPILED_INERTIA_KG_M2 = 0.08, 2e-5
+
+
+def known_shape(name: str) -> Shape:
+    """The shape of that name. UserError for one that does not exist."""
+    if name not in SHAPES:
+        raise UserError(nearest(name, SHAPES, "shape"))
+    return SHAPES[name]
+
+
+def add_slot(spec: mujoco.MjSpec, name: str, shapes: Sequence[str], pos_w: Sequence[float]) -> mujoco.MjsBody:
+    """Add a free body `name` (and its free joint of the same name) that can wear `shapes`."""
+    body = spec.worldbody.add_body(
+        name=name, pos=pos_w, mass=COMPILED_MASS_KG, ipos=COMPILED_COM_M, inertia=[COMPILED_INERTIA_KG_M2] * 3,
+        explicitinertial=True,
+    )  # fmt: skip
+    body.add_freejoint(name=name)
+    for shape in shapes:
+        known_shape(shape).add(spec, body, name)
+    return body
+
+
+class Slot:
+    """Dresses the body `name` of a compiled model in any of the `shapes` that it was built with.
+
+    `qpos` and `dof` are the first addresses of its free joint, `geoms` its geoms by shape. Made once for a model:
+    it remembers the model as compiled, before anything is dressed (ValueError otherwise).
+    """
+
+    def __init__(self, model: mujoco.MjModel, name: str, shapes: Sequence[str]):
+        self._model = model
+        self.body = model.body(name).id
+        self.qpos, self.dof = model.joint(name).qposadr[0], model.joint(name).dofadr[0]
+        self.geoms = {s: np.array([model.geom(n).id for n in known_shape(s).geom_names(name)]) for s in shapes}
+        self._all = np.concatenate(list(self.geoms.values()))
+        if (model.geom_group[self._all] == HIDDEN_GROUP).any():
+            raise ValueError(f"slot {name!r} is dressed already")
+        self.edition = 0  # grows when a mesh changes
+        self.worn_meshes: list[int] = []
+        self._compiled = {field: getattr(model, field).copy() for field in (*SWITCHED, *SCALED)}
+        self._bounds = {shape: Bounds(model, self.body, self.touched(shape)) for shape in shapes}
+        self._vertices = {mesh: self._mesh_rows(mesh).copy() for shape in shapes for mesh in self.meshes(shape)}
+
+    def meshes(self, shape: str) -> list[int]:
+        """Ids of the meshes that are drawn for `shape`."""
+        ids = self._model.geom_dataid[self._of(shape)]
+        return ids[ids >= 0].tolist()
+
+    def touched(self, shape: str) -> np.ndarray:
+        """Ids of the geoms of `shape` that take part in contacts."""
+        geoms = self._of(shape)
+        return geoms[self._compiled["geom_contype"][geoms] > 0]
+
+    def wear(self, shape: str, *, scale: float = 1.0, mass_kg: float | None = None, inertia: float = 1.0) -> None:
+        """Show and feel `shape` alone, `scale` times its nominal size.
+
+        The mass is the middle of the shape's usual range unless given; `inertia` multiplies what an even filling of
+        the scaled shape has. UserError for a shape that the slot was not built with or a scale beyond its bounds.
+        """
+        geoms, known = self._of(shape), SHAPES[shape]
+        if not 0.0 < scale <= known.max_scale:
+            raise UserError(f"scale={scale} of a {shape}: expected more than 0, at most {known.max_scale}")
+        self._hide()
+        model, compiled, ratio = self._model, self._compiled, scale / known.max_scale
+        for field in SWITCHED:
+            getattr(model, field)[geoms] = compiled[field][geoms]
+        for field in SCALED:
+            getattr(model, field)[geoms] = compiled[field][geoms] * ratio
+        self.worn_meshes = self.meshes(shape)
+        self.edition += bool(self.worn_meshes)
+        for mesh in self.worn_meshes:
+            self._mesh_rows(mesh)[:] = self._vertices[mesh] * np.float32(ratio)
+        mass = float(np.mean(known.mass_kg)) if mass_kg is None else mass_kg
+        model.body_mass[self.body] = mass
+        model.body_ipos[self.body] = known.com_m * scale
+        model.body_inertia[self.body] = known.inertia_per_kg * (mass * scale**2 * inertia)
+        model.body_gravcomp[self.body] = 0.0
+        self._bounds[shape].fit(model)
+
+    def put_away(self) -> None:
+        """Be out of the way: unseen, untouched and weightless, whatever was worn before."""
+        self.wear(next(iter(self.geoms)))
+        self._hide()
+        self.worn_meshes = []
+        self._model.body_gravcomp[self.body] = 1.0
+
+    def paint(self, shape: str, rgb: Sequence[float], material: int = -1) -> None:
+        """Give `shape` its colour and a material; parts with a colour of their own (steel, paper) keep it."""
+        own = np.array([part.rgb is not None for part in SHAPES[shape].parts])
+        self._model.geom_rgba[self._of(shape)[~own], :3] = rgb
+        self._model.geom_matid[self._of(shape)[~own]] = material
+
+    def set_friction(self, shape: str, sliding: float) -> None:
+        """Sliding friction of the parts of `shape` that touch."""
+        self._model.geom_friction[self.touched(shape), 0] = sliding
+
+    def _hide(self) -> None:
+        self._model.geom_contype[self._all] = self._model.geom_conaffinity[self._all] = 0
+        self._model.geom_group[self._all] = HIDDEN_GROUP
+
+    def _of(self, shape: str) -> np.ndarray:
+        if shape not in self.geoms:
+            raise UserError(nearest(shape, self.geoms, "shape of this slot"))
+        return self.geoms[shape]
+
+    def _mesh_rows(self, mesh: int) -> np.ndarray:
+        first = self._model.mesh_vertadr[mesh]
+        return self._model.mesh_vert[first : first + self._model.mesh_vertnum[mesh]]
