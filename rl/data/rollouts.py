@@ -121,7 +121,8 @@ def failed_seeds(rollouts: Path) -> list[int]:
 
 
 def record_corrections(
-    out: Path, world: SimulationConfig, behaviour: Behaviour, rollouts: Path, most: int, crew: WorkerConfig, trigger: TriggerConfig
+    out: Path, world: SimulationConfig, behaviour: Behaviour, rollouts: Path, most: int, crew: WorkerConfig,
+    trigger: TriggerConfig,
 ) -> Path:  # fmt: skip
     """Corrected episodes of the seeds at which these rollouts failed, at most so many."""
     failed = failed_seeds(rollouts)

@@ -56,7 +56,10 @@ class HandoverAgent:
 
 
 class AttendedEnv:
-    """Any environment with a person beside it, who ends the episode by SUCCESS or FAILURE. Satisfies `sim.episode.loop.Env`."""
+    """Any environment with a person beside it, who ends the episode by SUCCESS or FAILURE.
+
+    Satisfies `sim.episode.loop.Env`.
+    """
 
     def __init__(self, env: Env, operator: Operator):
         self._env, self._operator = env, operator

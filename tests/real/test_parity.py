@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import real.parity
 from planting import PLANTS
 
+import real.parity
 from real.calibrate.calibrate import CalibrateConfig
 from real.parity.parity import Expected, ParityConfig, compare, drawn_by, expected_of, look, parity, report
 from real.parity.pictures import correlation
