@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from sim.core.errors import UserError
+from sim.core.plugins import load_plugins, loaded_plugins
 from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker, WorkerConfig
 
 START_METHOD = "forkserver"  # of worker processes
@@ -31,6 +32,7 @@ def map_seeds(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], cr
     times. What was yielded before is the caller's.
     """
     workers = min(crew.workers, len(seeds))
+    make_player = functools.partial(_with_plugins, make_player, loaded_plugins())
     if workers == 0:
         return
     if crew.executor == "ray":
@@ -43,6 +45,11 @@ def map_seeds(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], cr
     else:
         player = make_player()
         yield from (player(seed) for seed in seeds)
+
+
+def _with_plugins(make_player: Callable[[], EpisodeWorker], plugins: Sequence[str]) -> EpisodeWorker:
+    load_plugins(plugins)
+    return make_player()
 
 
 def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int) -> Iterator[Any]:
