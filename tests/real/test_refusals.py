@@ -122,9 +122,10 @@ def test_joints_the_policy_would_not_understand_are_refused(running, tmp_path, m
 
 
 def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
-    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "runtime").mkdir(parents=True)
     (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "agent.py").write_text(OTHER_AGENT)
+    (tmp_path / "policies" / "runtime" / "__init__.py").touch()
+    (tmp_path / "policies" / "runtime" / "agent.py").write_text(OTHER_AGENT)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", f"checkpoint={tmp_path}", "robot=emulator", "robot.start=never"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},

@@ -157,9 +157,10 @@ def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
 
 def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
     words = ["robot=fr3", "robot.ip=127.0.0.1", "robot.rpc_port=1", "robot.instruction=go", f"checkpoint={tmp_path}"]
-    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "runtime").mkdir(parents=True)
     (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "agent.py").write_text(STUB_AGENT)
+    (tmp_path / "policies" / "runtime" / "__init__.py").touch()
+    (tmp_path / "policies" / "runtime" / "agent.py").write_text(STUB_AGENT)
     search = f"{tmp_path}:{ROOT}"
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", *words],
