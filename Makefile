@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := runs/demo
 
-.PHONY: demo test test-slow check setup
+.PHONY: demo test test-slow check structure setup
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -24,6 +24,9 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+structure: setup
+	$(BIN)/python tests/structure.py
 
 # Names the system libraries that are missing, with the line that installs them.
 setup: $(STAMP)

@@ -1,11 +1,13 @@
 """What holds the code together: imports point one way, numpy files stay numpy files, nothing grows too long."""
 
 import ast
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import structure
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sim", "policies", "rl", "real")
@@ -27,6 +29,41 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 """
+
+
+MODULES = structure.read_modules()
+
+
+def test_no_folder_imports_one_that_imports_it_back():
+    assert structure.mutual_pairs(structure.folder_graph(MODULES)) == []
+
+
+def test_no_file_stands_in_a_circle():
+    assert structure.circles(structure.file_graph(MODULES)) == []
+
+
+def test_only_programs_lie_loose_and_floors_are_few():
+    assert len(structure.loose_modules(MODULES)) <= 8
+    for package, bar in (("sim", 8), ("real", 6)):
+        assert max(structure.floors(structure.room_graph(MODULES, package)).values()) <= bar
+
+
+def test_functions_stay_as_short_as_they_were():
+    lengths = structure.function_lines(MODULES.values())
+    assert statistics.median(lengths) <= 5
+    assert statistics.quantiles(lengths, n=10)[-1] <= 14
+    assert lengths[-1] <= 50
+
+
+def test_the_measure_sees_circles_floors_and_long_ways_round():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"d", "f"}, "f": {"e"}}
+    assert structure.mutual_pairs(arrows) == [("e", "f")]
+    assert structure.circles(arrows) == [["a", "b", "c"], ["e", "f"]]
+    assert structure.floors({"top": {"middle", "low"}, "middle": {"low"}, "low": set()}) == {
+        "top": 3,
+        "middle": 2,
+        "low": 1,
+    }
 
 
 def test_imports_point_one_way():

@@ -215,7 +215,9 @@ def test_one_look_at_a_robot_tells_what_does_not_need_motion(running):
 
 
 def test_every_command_in_a_mend_is_understood_as_it_is_quoted():
-    checks = [path for path in Path(real.parity.__file__).parent.glob("*.py") if path.stem not in ("parity", "__main__")]
+    checks = [
+        path for path in Path(real.parity.__file__).parent.glob("*.py") if path.stem not in ("parity", "__main__")
+    ]
     sources = [ast.parse(path.read_text()) for path in checks]
     texts = [node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     command = re.compile(r'python -m real\.(\w+)((?: "[^"]*"| \w+=[^\s),]+)*)')
