@@ -27,6 +27,7 @@ from policies.vla import SmallVla, VlaConfig
 from sim.config import run_program
 from sim.dataset.reader import Dataset
 from sim.errors import UserError
+from sim.paths import find_asset
 from sim.provenance import plain, provenance
 
 
@@ -209,7 +210,7 @@ def new_model(config: TrainConfig, data: TrainingData) -> tuple[SmallVla, dict]:
     torch.manual_seed(config.optim.seed)
     model = SmallVla(config.policy)
     data.fit_normalization(model, np.random.default_rng(config.optim.seed))
-    return model, load_backbone(model, Path(config.backbone)) if config.backbone else {}
+    return model, load_backbone(model, find_asset(config.backbone)) if config.backbone else {}
 
 
 def train(config: TrainConfig) -> SmallVla:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from sim.paths import ASSETS
 
 STATE_MARGIN = 0.1  # rad; for the gripper, of its opening
 
