@@ -1,4 +1,4 @@
-"""The wheel: what it carries, and that it works outside of the repository. `make wheel-test`: in an empty environment."""
+"""The wheel: what it carries, and that it works outside of the repository; `make wheel-test` installs it for real."""
 
 import importlib.util
 import json
