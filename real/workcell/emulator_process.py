@@ -4,12 +4,11 @@ import re
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import IO
 
 from real.core.faults import RobotSilent
+from sim.core.paths import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # compiling the scene on a loaded machine
 END_S = 5.0
 PORTS = ("rpc_port", "state_port", "cnde_port", "servo_port", "camera_port", "bench_port")
@@ -32,7 +31,7 @@ class EmulatorProcess:
         arguments = [f"{name}={value}" for name, value in given.items()]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,  # Ctrl-C is for us: the arm is brought to rest first
         )  # fmt: skip
         self.host = str(options.get("host", "127.0.0.1"))

@@ -10,7 +10,6 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
@@ -21,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.core.console import tell
 from sim.core.errors import UserError, nearest
+from sim.core.paths import CONF, check_data
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 T = TypeVar("T")
 
 
@@ -70,6 +69,7 @@ def load_group(group: str, choice: str, schema: type[T]) -> T:
 
 def group_values(group: str, choice: str) -> Mapping:
     """What one file of a folder of `conf/` states, no more; UserError as `load_group`."""
+    check_data()
     choices = [path.stem for path in (CONF / group).glob("*.yaml")]
     if choice not in choices:
         raise UserError(nearest(choice, choices, f"choice for {group}"))
@@ -78,6 +78,7 @@ def group_values(group: str, choice: str) -> Mapping:
 
 
 def _compose(program: str, overrides: list[str]):
+    check_data()
     _check_keys(program, overrides)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):

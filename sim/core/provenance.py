@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.core.contract import CONTRACT_VERSION
+from sim.core.paths import CHECKOUT
 
 PACKAGES = ("mujoco", "torch", "numpy", "ruckig", "onnxruntime")
 
@@ -36,11 +37,12 @@ def plain(value: Any) -> Any:
 
 def git_commit() -> str:
     """The commit of this checkout, with "+" when files were changed; "" outside git."""
-    root = Path(__file__).resolve().parents[2]
+    if CHECKOUT is None:  # a virtual environment may lie inside somebody else's repository
+        return ""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
         dirty = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "-uno"], cwd=CHECKOUT, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from sim.core.paths import ASSETS
 
 STATE_MARGIN = 0.1  # rad; for the gripper, of its opening
 

@@ -3,11 +3,13 @@
 World frame: origin on the table under the arm, z up; the work space lies over -x.
 """
 
+import importlib.util
 from pathlib import Path
 
-import labmaze
 import mujoco
 import numpy as np
+
+from sim.core.errors import UserError
 
 CYLINDER = mujoco.mjtGeom.mjGEOM_CYLINDER
 BOX = mujoco.mjtGeom.mjGEOM_BOX
@@ -70,9 +72,17 @@ def add_table(spec: mujoco.MjSpec, textures: int) -> None:
     world.add_camera(name="front", pos=FRONT_POS_M, quat=look_at(FRONT_POS_M, FRONT_LOOKAT_M), fovy=FRONT_FOVY_DEG)
 
 
+def _pictures() -> Path:
+    """The folder of labmaze's pictures, by its place: its code is compiled, and for Python 3.13 there is none."""
+    spec = importlib.util.find_spec("labmaze")
+    if spec is None or spec.origin is None:
+        raise UserError("labmaze, whose pictures lie on the scene's table, is not installed; README says how to get it")
+    return Path(spec.origin).parent / "assets"
+
+
 def _add_picture(spec: mujoco.MjSpec, material: str, picture: str, repeat: int) -> None:
     """A material that shows one of labmaze's pictures."""
-    file = Path(labmaze.__file__).parent / "assets" / f"{picture}.png"
+    file = _pictures() / f"{picture}.png"
     spec.add_texture(name=material, type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(file))
     made = spec.add_material(name=material, texrepeat=[repeat, repeat], specular=0.1)
     made.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = material
