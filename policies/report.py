@@ -193,8 +193,8 @@ def _learning(logs: dict[str, Path], column: str, label: str, factor: float) -> 
 
 
 def _value_section(root: Path, content: dict) -> list[str]:
-    """What the value of the first round says along a few rollouts."""
-    if not content["values"]:
+    """What the value of the first round says along a few rollouts, where the algorithm has one."""
+    if not content["values"] or not content["values"][0]["report"]:
         return []
     value, dataset = content["values"][0], Dataset(root / "round_1" / "rollouts")
     labels = read_sidecar(dataset.root, f"advantages_{value['tag']}")

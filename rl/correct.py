@@ -1,17 +1,16 @@
 """`python -m rl.correct checkpoint=DIR [device=keyboard|gamepad|spacemouse] [episodes=20] [rollouts=DIR] [out=DIR]`
 
-A policy plays in simulation at life's pace while a person watches the live page, takes over where it
-goes wrong, and hands back. Episodes that were corrected and succeeded are recorded as RECAP's pool
-reads them: the person's frames flagged `intervention`, the fact source "correction"; those nobody
-touched, and failures, are left out. rollouts: play the seeds at which these recorded rollouts failed.
-A run that was ended goes on where it stopped.
+A policy plays in simulation in real time while a person watches the live page, intervenes where it
+fails, and hands back. Episodes with an intervention that succeeded are recorded for RECAP: the person's
+frames flagged `intervention`, source "intervention"; others and failures are left out. rollouts: play
+the seeds at which these recorded rollouts failed. An interrupted run goes on where it stopped.
 """
 
 import _thread
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rl.data.pool import CORRECTION
+from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
 from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S
@@ -54,7 +53,7 @@ class CorrectConfig:
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
         check_device(self.device, DEVICES)
-        self.split.check_training()  # what comes of it is learned from
+        self.split.check_training()  # these episodes are learned from
 
     @property
     def world(self) -> SimulationConfig:
@@ -66,16 +65,16 @@ class CorrectConfig:
 
     @property
     def seeds(self) -> list[int]:
-        """Which episodes to play, ascending."""
+        """The episodes to play, ascending."""
         if self.rollouts is None:
             return list(range(self.seed, self.seed + self.episodes))
         return failed_seeds(Path(self.rollouts))[: self.episodes]
 
 
 class OperatorWorker(RolloutWorker):
-    """Plays one episode per seed that a person watches and corrects; keeps what was corrected and succeeded."""
+    """Plays one episode per seed with a person; keeps those with an intervention that succeeded."""
 
-    source = CORRECTION
+    source = INTERVENTION
 
     def __init__(self, world: SimulationConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
         super().__init__(world, behaviour)
@@ -85,29 +84,29 @@ class OperatorWorker(RolloutWorker):
         self._page = page
         page.guard = self._guard
 
-    def _seen_by(self, recorder: EpisodeRecorder) -> Recorder:
+    def _observers(self, recorder: EpisodeRecorder) -> Recorder:
         return Together(recorder, self._page, RealTime(POLICY_PERIOD_S))
 
     def _facts(self) -> dict:
-        return {"takeover/reason": self._handover.reason}
+        return {"intervention/reason": self._handover.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
         return bool(self._handover.reason) and result.success
 
 
 def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
-    """The whole program; returns the dataset's directory. KeyboardInterrupt when the operator stops."""
+    """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
     out, world = Path(config.out), config.world
     schema = features(FR3, (world.render.height, world.render.width))
-    about = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
-    with DatasetWriter(out, schema, FPS, FR3.name, about) as writer, LivePage(config.page_port) as page:
-        player = OperatorWorker(world, config.behaviour, operator, page)
+    metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
+    with DatasetWriter(out, schema, FPS, FR3.name, metadata) as writer, LivePage(config.page_port) as page:
+        worker = OperatorWorker(world, config.behaviour, operator, page)
         say(f"live view: {page.url}\n{HELP}")
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         for seed in (seed for seed in config.seeds if seed > done):
             say(f"episode {seed} [Enter; x stops]")
             operator.confirm()
-            result, episode = player(seed)
+            result, episode = worker(seed)
             if episode is not None:
                 writer.commit(episode)
             how = "success" if result.success else result.guard.latched or "not done"

@@ -25,9 +25,11 @@ COLUMNS = ("observation.state", "action", "perturbed", *LABELS)
 
 @dataclass(frozen=True)
 class Source:
-    """One dataset directory, and the sidecar with a bool column `positive` that labels its frames.
+    """One dataset directory, and the sidecar that labels its frames.
 
-    Without labels every frame is POSITIVE: supervised fine-tuning, as RECAP does before its rounds.
+    Its columns: `advantage`, bool, the indicator; and optionally `weight`, how often the frame is drawn, relative to
+    others of the dataset. Without labels every frame is POSITIVE: supervised fine-tuning, as RECAP does before its
+    rounds.
     """
 
     root: Path
@@ -51,18 +53,20 @@ class EpisodeTable:
         # What left the table is nowhere to be seen: it has no place to learn.
         self.points = np.where(np.abs(points).max(-1, keepdims=True) > OUT_OF_SIGHT_M, np.nan, points)
         self.instructions = [dataset.instruction(i) for i in range(len(episodes))]
-        self.indicator = self._indicators(source)
+        self.indicator, self.weight = self._read_labels(source)
 
-    def _indicators(self, source: Source) -> np.ndarray:
+    def _read_labels(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indicator and the weight of every frame."""
         if source.labels is None:
-            return np.full(len(self.frame), int(Indicator.POSITIVE))
+            return np.full(len(self.frame), int(Indicator.POSITIVE)), np.ones(len(self.frame))
         labels = read_sidecar(source.root, source.labels)
         same = np.array_equal(labels["episode_index"], self.episode) and np.array_equal(
             labels["frame_index"], self.frame
         )
         if not same:
             raise UserError(f"labels {source.labels!r} of {source.root} are not of the frames there now; label again")
-        return np.where(labels["positive"], int(Indicator.POSITIVE), int(Indicator.NEGATIVE))
+        indicator = np.where(labels["advantage"], int(Indicator.POSITIVE), int(Indicator.NEGATIVE))
+        return indicator, np.asarray(labels.get("weight", np.ones(len(indicator))), float)
 
     def windows(self, rows: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
         """Actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance."""
@@ -97,7 +101,8 @@ class TrainingData:
                 raise UserError(f"{source.root} has cameras {dataset.features.cameras}, expected {config.cameras}")
             cache = cache_features(dataset, vision, workers, progress)
             self.tables.append(EpisodeTable(source, cache, dataset))
-        self._rows = [np.flatnonzero(~table.perturbed) for table in self.tables]
+        self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in self.tables]
+        self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(self.tables, self._rows, strict=True)]
         frames = np.array([len(rows) for rows in self._rows], float)
         self._shares = frames / frames.sum() if shares is None else np.asarray(shares, float) / np.sum(shares)
         sentences = sorted({s for table in self.tables for s in table.instructions})
@@ -112,8 +117,8 @@ class TrainingData:
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         """A random batch."""
         counts = rng.multinomial(size, self._shares)
-        drawn = zip(self.tables, self._rows, counts, strict=True)
-        return join([self.batch(table, rng.choice(rows, n)) for table, rows, n in drawn if n])
+        drawn = zip(self.tables, self._rows, self._probabilities, counts, strict=True)
+        return join([self.batch(table, rng.choice(rows, n, p=p)) for table, rows, p, n in drawn if n])
 
     def batch(self, table: EpisodeTable, rows: np.ndarray) -> Batch:
         """The samples at these rows of a table."""
@@ -140,6 +145,11 @@ class TrainingData:
         model.fit_normalization(
             as_tensor(actions), as_tensor(valid), as_tensor(table.state[rows]), as_tensor(table.points[rows])
         )
+
+
+def _probabilities(weights: np.ndarray) -> np.ndarray | None:
+    """Return the chance of each row to be drawn, None where all are equal."""
+    return None if not len(weights) or np.ptp(weights) == 0 else weights / weights.sum()
 
 
 def join(batches: list[Batch]) -> Batch:

@@ -1,6 +1,6 @@
 """n-step advantages, the per-task threshold and the indicator (RECAP, pi*-0.6, appendix F). Pure numpy.
 
-    A_t = r_t + ... + r_{t+n-1} + V(o_{t+n}) - V(o_t);   I_t = 1[A_t > epsilon], 1 on corrections that succeeded
+    A_t = r_t + ... + r_{t+n-1} + V(o_{t+n}) - V(o_t);   I_t = 1[A_t > epsilon], 1 on interventions that succeeded
 
 Departures. The paper's section V-D takes epsilon as a percentile of VALUES, which makes the bit
 constant; its appendix F, followed here, lets a fraction of ADVANTAGES be positive. A window that
@@ -16,12 +16,9 @@ import numpy as np
 
 from rl.advantage.returns import ReturnScale, returns
 
-STEPS = 20  # one second at 20 Hz
-POSITIVE_FRACTION = 0.4
-
 
 def n_step(steps: np.ndarray, values: np.ndarray, n: int, scale: ReturnScale) -> np.ndarray:
-    """(T,) advantages in value units.
+    """Return the advantages (T,) in value units.
 
     steps: (T,) rewards in steps of one episode, values: (T,) in [-1, 0] of its frames.
     """
@@ -32,8 +29,8 @@ def n_step(steps: np.ndarray, values: np.ndarray, n: int, scale: ReturnScale) ->
     return (ahead[:-n] - ahead[n:]) / scale.steps_per_unit + later - values
 
 
-def threshold(advantages: np.ndarray, positive_fraction: float = POSITIVE_FRACTION) -> float:
-    """Epsilon: strictly above it lies `positive_fraction` of these advantages (less where they tie)."""
+def threshold(advantages: np.ndarray, positive_fraction: float) -> float:
+    """Return epsilon: `positive_fraction` of these advantages lies strictly above it (less where they tie)."""
     if not 0.0 < positive_fraction < 1.0:
         raise ValueError(f"positive_fraction is {positive_fraction}, expected between 0 and 1")
     if not len(advantages):
@@ -42,16 +39,16 @@ def threshold(advantages: np.ndarray, positive_fraction: float = POSITIVE_FRACTI
 
 
 def thresholds(
-    advantages: np.ndarray, tasks: np.ndarray, pool: np.ndarray, positive_fraction: float = POSITIVE_FRACTION
+    advantages: np.ndarray, tasks: np.ndarray, pool: np.ndarray, positive_fraction: float
 ) -> dict[str, float]:
-    """Task -> its epsilon. tasks: (N,) names; pool: bool (N,), the frames the quantile is taken over."""
+    """Return task -> epsilon. tasks: (N,) names; pool: bool (N,), the frames the quantile is taken over."""
     return {str(task): threshold(advantages[pool & (tasks == task)], positive_fraction) for task in np.unique(tasks)}
 
 
 def indicate(
     advantages: np.ndarray, tasks: np.ndarray, epsilons: Mapping[str, float], forced: np.ndarray
 ) -> np.ndarray:
-    """bool (N,): above its task's epsilon, or forced (bool (N,), corrections that succeeded)."""
+    """bool (N,): above its task's epsilon, or forced (bool (N,), interventions that succeeded)."""
     epsilon = np.array([epsilons[str(task)] for task in tasks])
     return (advantages > epsilon) | forced
 
@@ -59,16 +56,3 @@ def indicate(
 def end_decile(length: int) -> np.ndarray:
     """int (T,): 9 in the first tenth of an episode, 0 in its last."""
     return (np.arange(length)[::-1] * 10) // max(length, 1)
-
-
-def positive_rates(positive: np.ndarray, groups: Mapping[str, np.ndarray]) -> list[dict]:
-    """Rows (by, group, frames, positive) for every value of every grouping (N,).
-
-    A group at 0 or 100 % never sees one of the indicators: there, asking for it means nothing.
-    """
-    rows = []
-    for by, labels in groups.items():
-        for label in np.unique(labels):
-            inside = positive[labels == label]
-            rows.append({"by": by, "group": str(label), "frames": len(inside), "positive": float(inside.mean())})
-    return rows

@@ -47,24 +47,24 @@ class ReturnScale:
 
     @property
     def steps_per_unit(self) -> float:
-        """What a return in steps is divided by."""
+        """The divisor of returns in steps."""
         return self.time_limit_steps + (self.cost if self.convention is Convention.B else 0.0)
 
 
 def rewards(length: int, scale: ReturnScale, *, success: bool) -> np.ndarray:
-    """(T,) in steps: -1, and at the end 0 or -C_fail."""
+    """Return the rewards (T,) in steps: -1, and at the end 0 or -C_fail."""
     steps = np.full(length, -1.0)
     steps[-1:] = 0.0 if success else -scale.cost
     return steps
 
 
 def returns(steps: np.ndarray) -> np.ndarray:
-    """(T,) sums of the rewards (T,) from each frame to the end, in steps."""
+    """Sum the rewards (T,) in steps from each frame to the end: (T,)."""
     return np.cumsum(steps[::-1])[::-1]
 
 
 def normalize(raw: np.ndarray, scale: ReturnScale) -> np.ndarray:
-    """Returns in steps -> values in [-1, 0]."""
+    """Convert returns in steps to values in [-1, 0]."""
     return np.clip(raw / scale.steps_per_unit, -1.0, 0.0)
 
 
@@ -76,13 +76,3 @@ def two_hot(values: np.ndarray) -> np.ndarray:
     rows, target = np.arange(len(low)), np.zeros((len(low), BINS), np.float32)
     target[rows, low], target[rows, low + 1] = 1.0 - share, share
     return target
-
-
-def nearest_bin(values: np.ndarray) -> np.ndarray:
-    """(N,) in [-1, 0] -> int (N,), the nearest bin."""
-    return np.rint((np.clip(values, -1.0, 0.0) + 1.0) * (BINS - 1)).astype(int)
-
-
-def expectation(probabilities: np.ndarray) -> np.ndarray:
-    """(N, BINS) -> (N,), the mean over the bins."""
-    return probabilities @ CENTERS

@@ -1,9 +1,9 @@
-"""The episodes of several datasets laid end to end: what the value learns from and what is labelled.
+"""The episodes of several datasets laid end to end: what the value is fitted to and what is labelled.
 
-A corrected episode ends in success as a rule, so its frames before the takeover would get good returns
-for states that led to trouble. CUT (default, not the paper's): the takeover ends the policy's episode
-as a failure, and frames under correction teach the value nothing. WHOLE (the paper): the logged
-episode as it is.
+A corrected episode ends in success as a rule, so its frames before the intervention would get good
+returns for states that led to trouble. CUT (default, not the paper's): an intervention ends the
+policy's part of the episode as a failure, and frames under intervention are left out of the value's
+data. WHOLE (the paper): the episode as recorded.
 
 Shapes: E episodes, N frames of all, T frames of one.
 """
@@ -19,11 +19,12 @@ import numpy as np
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 
-DEMONSTRATION, ROLLOUT, CORRECTION = "expert", "policy", "correction"  # the fact "source"
+DEMONSTRATION, ROLLOUT, INTERVENTION = "expert", "policy", "intervention"  # episode metadata `source`
+OLD_SOURCES = {"correction": INTERVENTION}  # in datasets recorded before
 
 
-class Corrections(enum.Enum):
-    """What the value is told of corrected episodes."""
+class Interventions(enum.Enum):
+    """How the returns of corrected episodes are computed."""
 
     CUT = "cut"
     WHOLE = "whole"
@@ -31,19 +32,19 @@ class Corrections(enum.Enum):
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames start <= t < stop of an episode that are judged by one outcome."""
+    """Frames start <= t < stop of an episode that share one outcome."""
 
     start: int
     stop: int
     success: bool
 
 
-def segments(intervention: np.ndarray, corrections: Corrections, *, success: bool) -> list[Segment]:
-    """An episode cut before every takeover; what a takeover ended has failed. intervention: bool (T,)."""
+def segments(intervention: np.ndarray, interventions: Interventions, *, success: bool) -> list[Segment]:
+    """Cut an episode before every intervention; the part before one has failed. intervention: bool (T,)."""
     ends = [len(intervention)]
-    if corrections is Corrections.CUT:
-        rises = np.flatnonzero(intervention[1:] & ~intervention[:-1]) + 1
-        ends = [*(int(rise) for rise in rises), len(intervention)]
+    if interventions is Interventions.CUT:
+        begins = np.flatnonzero(intervention[1:] & ~intervention[:-1]) + 1
+        ends = [*(int(begin) for begin in begins), len(intervention)]
     starts = [0, *ends[:-1]]
     return [Segment(a, b, success and b == ends[-1]) for a, b in zip(starts, ends, strict=True)]
 
@@ -53,18 +54,18 @@ class Pool:
     """Episodes in the order of the datasets, frames in the order of the episodes."""
 
     datasets: list[Dataset]
-    dataset: np.ndarray  # int (E,) which dataset
+    dataset: np.ndarray  # int (E,) index of the dataset
     episode: np.ndarray  # int (E,) index in its dataset
     length: np.ndarray  # int (E,)
     success: np.ndarray  # bool (E,)
-    source: np.ndarray  # str (E,)
+    source: np.ndarray  # str (E,) DEMONSTRATION, ROLLOUT or INTERVENTION
     task: np.ndarray  # str (E,)
     seed: np.ndarray  # int (E,)
     intervention: np.ndarray  # bool (N,)
 
     @cached_property
     def first(self) -> np.ndarray:
-        """int (E + 1,): the frame each episode begins at, and N."""
+        """int (E + 1,): the first frame of each episode, and N."""
         return np.concatenate([[0], np.cumsum(self.length)])
 
     @cached_property
@@ -77,46 +78,46 @@ class Pool:
         """int (N,): each frame's index in its episode."""
         return np.arange(len(self.owner)) - self.first[self.owner]
 
-    def frames(self, per_episode: np.ndarray) -> np.ndarray:
-        """(E,) -> (N,), every frame with its episode's value."""
+    def per_frame(self, per_episode: np.ndarray) -> np.ndarray:
+        """(E,) -> (N,), each episode's value at all of its frames."""
         return per_episode[self.owner]
 
     def rows(self, episode: int) -> slice:
-        """The frames of an episode."""
+        """Return the frames of an episode."""
         return slice(int(self.first[episode]), int(self.first[episode + 1]))
 
-    def segments(self, corrections: Corrections) -> Iterator[tuple[int, Segment]]:
-        """(episode, its segments in frames of the pool), all of them in order."""
+    def segments(self, interventions: Interventions) -> Iterator[tuple[int, Segment]]:
+        """Yield (episode, segment in frames of the pool), all of them in order."""
         for e, (start, success) in enumerate(zip(self.first[:-1], self.success, strict=True)):
-            for part in segments(self.intervention[self.rows(e)], corrections, success=bool(success)):
+            for part in segments(self.intervention[self.rows(e)], interventions, success=bool(success)):
                 yield e, Segment(int(start) + part.start, int(start) + part.stop, part.success)
 
     @cached_property
-    def exemplary(self) -> np.ndarray:
-        """bool (N,): a corrector's frames that are positive whatever their advantage."""
-        # On the robot an episode is kept however it ends; what a person did that failed is no example, and is
-        # left to its advantage as everybody's frames are.
-        return self.intervention & self.frames(self.success)
+    def forced_positive(self) -> np.ndarray:
+        """bool (N,): frames under intervention that are positive whatever their advantage."""
+        # On the robot an episode is kept however it ends; an intervention that failed is no example, and is
+        # left to its advantage like any other frame.
+        return self.intervention & self.per_frame(self.success)
 
-    def teaches(self, corrections: Corrections) -> np.ndarray:
+    def value_mask(self, interventions: Interventions) -> np.ndarray:
         """bool (N,): frames whose returns the value is fitted to."""
         everything = np.ones(len(self.owner), bool)
-        return everything if corrections is Corrections.WHOLE else ~self.intervention
+        return everything if interventions is Interventions.WHOLE else ~self.intervention
 
-    def of(self, roots: Sequence[Path | str]) -> np.ndarray:
-        """bool (N,): frames of the datasets at these places."""
+    def in_datasets(self, roots: Sequence[Path | str]) -> np.ndarray:
+        """bool (N,): frames of the datasets in these directories."""
         wanted = {Path(root).resolve() for root in roots}
         inside = np.array([dataset.root.resolve() in wanted for dataset in self.datasets], bool)
-        return self.frames(inside[self.dataset])
+        return self.per_frame(inside[self.dataset])
 
 
 def open_pool(roots: Sequence[Path | str]) -> Pool:
-    """The pool of these datasets, those without episodes left out. UserError for one without the needed facts."""
+    """Open the datasets, those without episodes left out. UserError when episode metadata is missing."""
     datasets = [dataset for dataset in map(Dataset, roots) if dataset.num_episodes]
     if not datasets:
         raise UserError(f"no episodes in {', '.join(map(str, roots)) or 'no dataset'}")
-    about = [_about(dataset) for dataset in datasets]
-    joined = {name: np.concatenate([part[name] for part in about]) for name in about[0]}
+    parts = [_read_arrays(dataset) for dataset in datasets]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Pool(
         datasets=datasets,
         dataset=np.repeat(np.arange(len(datasets)), [dataset.num_episodes for dataset in datasets]),
@@ -124,8 +125,8 @@ def open_pool(roots: Sequence[Path | str]) -> Pool:
     )
 
 
-def _about(dataset: Dataset) -> dict[str, np.ndarray]:
-    """One dataset's share of every array of a pool."""
+def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return one dataset's part of every array of a pool."""
     facts, episodes = dataset.facts_table(), range(dataset.num_episodes)
     for name in ("success", "source", "seed"):
         if None in facts.get(name, [None]):
@@ -138,7 +139,7 @@ def _about(dataset: Dataset) -> dict[str, np.ndarray]:
         "episode": np.arange(dataset.num_episodes),
         "length": np.array([dataset.length(e) for e in episodes]),
         "success": np.array(facts["success"], bool),
-        "source": np.array(facts["source"], dtype=str),
+        "source": np.array([OLD_SOURCES.get(source, source) for source in facts["source"]]),
         "task": np.full(dataset.num_episodes, task),
         "seed": np.array(facts["seed"], np.int64),
         "intervention": np.concatenate(flags).astype(bool),

@@ -1,13 +1,15 @@
-"""Two evaluations of the same seeds, compared in pairs: McNemar's exact test, paired bootstrap.
+"""Two evaluations of the same seeds compared in pairs: McNemar's exact test, paired bootstrap.
 
-Shapes: n episodes.
+Shapes: n episodes, R resamples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import bootstrap
+from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
 from sim.core.errors import UserError
 
@@ -24,36 +26,54 @@ class Outcomes:
 
 
 def read_outcomes(episodes: Sequence[dict]) -> Outcomes:
-    """From the episodes of a results.json, in any order."""
+    """Read the episodes of a results.json, in any order."""
     rows = sorted(episodes, key=lambda episode: episode["seed"])
     seed, success, time_s = (np.array([row[name] for row in rows]) for name in ("seed", "success", "time_s"))
     return Outcomes(seed.astype(int), success.astype(bool), time_s.astype(float))
 
 
 def paired(before: Outcomes, after: Outcomes, seed: int = 0) -> dict:
-    """What changed: episodes gained and lost, p of McNemar's test, 95 % interval of the throughput's change
-    (successes per hour of all episodes, the failed ones' time included)."""
+    """Return the episodes gained and lost, McNemar's p, and the 95 % interval of the throughput's change.
+
+    Throughput: successes per hour of all episodes, the time of failures included. UserError when the seeds differ.
+    """
     if not np.array_equal(before.seed, after.seed):
         raise UserError("the evaluations played different seeds; give both the same episodes and seed")
     gained = int((~before.success & after.success).sum())
     lost = int((before.success & ~after.success).sum())
-    picks = np.random.default_rng(seed).integers(len(before.seed), size=(RESAMPLES, len(before.seed)))
-    low, high = np.quantile(_throughput(after, picks) - _throughput(before, picks), [0.025, 0.975])
+    low, high = _throughput_change_interval(before, after, seed)
     return {
         "gained": gained,
         "lost": lost,
         "p_success": mcnemar(gained, lost),
-        "throughput_change_low": float(low),
-        "throughput_change_high": float(high),
+        "throughput_change_low": low,
+        "throughput_change_high": high,
     }
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p: the chance of such a split when a change is as likely either way."""
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    """Return the two-sided exact p that gains and losses are equally likely."""
+    result: Any = exact_mcnemar([[0, gained], [lost, 0]], exact=True)
+    return float(result.pvalue)
 
 
-def _throughput(outcomes: Outcomes, picks: np.ndarray) -> np.ndarray:
-    """(resamples,) successes per hour of the picked episodes (resamples, n)."""
-    hours = outcomes.time_s[picks].sum(1) / 3600
-    return outcomes.success[picks].sum(1) / np.maximum(hours, 1e-9)
+def _throughput_change_interval(before: Outcomes, after: Outcomes, seed: int) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval over episodes, the pairs kept together."""
+    data = (before.success, before.time_s, after.success, after.time_s)
+    if len(before.seed) < 2:  # nothing to resample
+        change = float(_throughput_change(*data, axis=-1))
+        return change, change
+    found = bootstrap(
+        data, _throughput_change, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile",
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _throughput_change(success_a, time_a, success_b, time_b, axis: int) -> np.ndarray:
+    """(..., n) episodes -> (...), successes per hour of b minus those of a."""
+    return _throughput(success_b, time_b, axis) - _throughput(success_a, time_a, axis)
+
+
+def _throughput(success: np.ndarray, time_s: np.ndarray, axis: int) -> np.ndarray:
+    return success.sum(axis) * 3600 / np.maximum(time_s.sum(axis), 1e-9)

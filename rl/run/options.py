@@ -1,13 +1,13 @@
-"""Options of `python -m rl.recap` and the seeds they stand for."""
+"""Options of `python -m rl.recap`, and which seeds they play."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from policies.models.small_vla import VlaConfig
 from policies.train import OptimConfig
-from rl.advantage.labels import LabelConfig
-from rl.data.takeover import TriggerConfig
-from rl.value.value import ValueConfig
+from rl.algorithms.base import ALGORITHMS
+from rl.data.interventions import TriggerConfig
+from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError, nearest
@@ -20,48 +20,43 @@ from sim.scene.build import RenderConfig
 RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds")  # may differ when a run is gone on with
 
 
-@dataclass(frozen=True)
-class RecapConfig:
-    """Options of the program; conf/recap.yaml says what each means."""
+@dataclass(frozen=True, kw_only=True)
+class RecapConfig(LearningConfig):
+    """Options of the program."""
 
+    algorithm: str = "recap"  # how frames are labelled and the policy improves; rl/algorithms
     task: str = "pick_place"
     out: str = "runs/recap_pick_place"
-    demos: str | None = None
-    pretrained: str | None = None
+    demos: str | None = None  # a dataset of demonstrations, collected there when missing; null: OUT/demos
+    pretrained: str | None = None  # the imitation checkpoint, trained there when missing; null: OUT/pretrained
     demo_episodes: int = 500
     demo_seed: int = 0
     rounds: int = 1
-    rollouts: int = 300
-    rollout_seed: int = 500_000
-    corrections: int = 60
+    rollouts: int = 300  # autonomous episodes a round
+    rollout_seed: int = 500_000  # of the first one
+    interventions: int = 60  # at most so many episodes a round in which the expert intervenes
     evaluation_episodes: int = 300
     evaluation_seed: int = 900_000
-    films: int = 3
-    demo_share: float = 0.4
-    guidance: float = 2.0
-    workers: int = 2
-    executor: str = "local"
-    ray_address: str | None = None
-    seed: int = 0
-    backbone: str | None = "assets/fusion"
+    films: int = 3  # of every evaluation
+    executor: str = "local"  # ray: on a cluster
+    ray_address: str | None = None  # of a running cluster: auto or HOST:PORT; null: Ray on this machine
+    backbone: str | None = "assets/fusion"  # where imitation starts from; null: from scratch
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     policy: VlaConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
-    retrain: OptimConfig = field(default_factory=lambda: OptimConfig(steps=3000, learning_rate=4e-4))
-    value: ValueConfig = field(default_factory=ValueConfig)
-    label: LabelConfig = field(default_factory=LabelConfig)
     trigger: TriggerConfig = field(default_factory=TriggerConfig)
 
     def __post_init__(self) -> None:
+        ALGORITHMS.get(self.algorithm)  # its error is an error here
         if self.task not in TASKS:
             raise UserError(nearest(self.task, TASKS, "task"))
         for name in ("demo_episodes", "rollouts", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
-        if self.rounds < 0 or self.corrections < 0 or not 0.0 <= self.demo_share < 1.0:
-            raise UserError("rounds and corrections must be at least 0, demo_share in 0..1")
+        if self.rounds < 0 or self.interventions < 0 or not 0.0 <= self.demo_share < 1.0:
+            raise UserError("rounds and interventions must be at least 0, demo_share in 0..1")
         _ = self.crew  # its errors are errors here
         self.split.check_training()
         check_apart(self.ranges)
@@ -101,7 +96,7 @@ class RecapConfig:
 
     @property
     def ranges(self) -> dict[str, range]:
-        """Who plays which seeds. A failed demonstration costs one seed more: room is left for as many again."""
+        """The seeds of each purpose. A failed demonstration costs one seed more: room is left for as many again."""
         rounds = max(self.rounds, 1)
         return {
             "demonstrations": range(self.demo_seed, self.demo_seed + 2 * self.demo_episodes),
@@ -110,13 +105,13 @@ class RecapConfig:
         }
 
     def rollout_seeds(self, k: int) -> range:
-        """Of round k = 1, 2, ..."""
+        """Return the seeds of round k = 1, 2, ..."""
         first = self.rollout_seed + (k - 1) * self.rollouts
         return range(first, first + self.rollouts)
 
 
 def check_apart(ranges: dict[str, range]) -> None:
-    """UserError when two of these share a seed: what is learned from must not be what is tested on."""
+    """Raise UserError when two of these share a seed: nothing that is learned from may be evaluated on."""
     names = list(ranges)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:

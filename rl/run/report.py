@@ -1,4 +1,4 @@
-"""What a run came to, for people (tables) and programs (recap.json)."""
+"""The result of a run, for people (tables) and programs (recap.json)."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ WIDTH = 150
 
 
 def round_rows(results: list[dict]) -> list[dict]:
-    """One row a round, from the contents of its results.json: summary and comparison with round 0."""
+    """Return one row a round from the contents of its results.json: summary and comparison with round 0."""
     base = read_outcomes(results[0]["episodes"])
     rows = []
     for k, content in enumerate(results):
@@ -27,10 +27,10 @@ def round_rows(results: list[dict]) -> list[dict]:
     return rows
 
 
-def write_report(root: Path, results: list[dict], values: list[dict], about: dict) -> None:
-    """recap.json and the table as text in `root`, and on the screen."""
+def write_report(root: Path, results: list[dict], labels: list[dict], metadata: dict) -> None:
+    """Write recap.json and the table as text in `root`, and print the table."""
     rows = round_rows(results)
-    content = {"rounds": rows, "values": [_without_provenance(value) for value in values], **about}
+    content = {"rounds": rows, "values": [_brief(one) for one in labels], **metadata}
     write_atomic(root / JSON, json.dumps(content, indent=1).encode())
     table = rounds_table(rows)
     with (root / TABLE).open("w") as file:
@@ -41,7 +41,7 @@ def write_report(root: Path, results: list[dict], values: list[dict], about: dic
 
 
 def rounds_table(rows: list[dict]) -> Table:
-    """Success, throughput, time; against round 0 on the same seeds."""
+    """Return success, throughput and time of each round, and the change against round 0 on the same seeds."""
     table = Table(title="RECAP by round (95 % intervals; change on the same seeds against round 0)")
     for name in (
         "round",
@@ -69,22 +69,28 @@ def rounds_table(rows: list[dict]) -> Table:
     return table
 
 
-def show_value(about: dict) -> None:
-    """How good a round's value is and whom it calls positive, on the screen. about: its value.json."""
-    report, console = about["report"], Console()
-    numbers = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in report.items())
-    console.print(f"value of {about['episodes']} episodes, {about['frames']} frames: {numbers}", highlight=False)
-    table = Table(title="frames called positive")
+def show_labels(labels: dict) -> None:
+    """Print how good a round's value is, which frames are positive, and every warning. labels: `OfflineRun` adds the
+    value's report and warnings to labels.json."""
+    console = Console()
+    if labels["report"]:
+        numbers = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in labels["report"].items())
+        console.print(f"value of {labels['episodes']} episodes, {labels['frames']} frames: {numbers}", highlight=False)
+    table = Table(title="positive frames")
     for name in ("by", "group", "frames", "positive"):
         table.add_column(name, justify="right" if name in ("frames", "positive") else "left")
-    for row in about["positive_rates"]:
+    for row in labels["positive_rates"]:
         table.add_row(row["by"], row["group"], str(row["frames"]), f"{row['positive']:.1%}")
     console.print(table)
+    for warning in labels["warnings"]:
+        console.print(f"[yellow]warning[/yellow]: {warning}", highlight=False)
 
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _without_provenance(value: dict) -> dict:
-    return {name: value[name] for name in ("round", "tag", "value_sha256", "epsilon", "report", "positive_rates")}
+def _brief(labels: dict) -> dict:
+    """Return what recap.json keeps of a round's labels and value."""
+    names = ("round", "algorithm", "tag", "value_sha256", "epsilon", "report", "positive_rates", "warnings")
+    return {name: labels.get(name) for name in names}

@@ -14,7 +14,7 @@ CONFIG, DONE = "config.json", "done.json"
 
 
 class Stages:
-    """Which stages of `out` are done, and with which configuration."""
+    """The stages of `out` that are done, and the configuration they were done with."""
 
     def __init__(self, out: Path, config: dict, may_differ: tuple[str, ...] = ()):
         """config: JSON values. UserError when `out` was begun with another one, `may_differ` aside."""
@@ -31,16 +31,16 @@ class Stages:
                 was, given = _brief(before.get(name)), _brief(config.get(name))
                 raise UserError(f"{self._out} was begun with {name}={was}, not {given}; name a new out=DIR")
 
-    def say(self, text: str) -> None:
-        """One line to the person at the terminal."""
+    def log(self, text: str) -> None:
+        """Print one line."""
         self._console.print(text, highlight=False)
 
     def run(self, name: str, place: Path, make: Callable[[], Any]) -> None:
-        """Make what belongs at `place`, unless it is there and noted as done."""
+        """Call `make`, which fills `place`, unless that exists and the stage is noted as done."""
         if name in self.done and place.exists():
-            self.say(f"[dim]{name}: done already, {place}[/dim]")
+            self.log(f"[dim]{name}: done already, {place}[/dim]")
             return
-        self.say(f"[bold]{name}[/bold]: {place}")
+        self.log(f"[bold]{name}[/bold]: {place}")
         make()
         self.done = [*(stage for stage in self.done if stage != name), name]
         write_atomic(self._out / DONE, json.dumps(self.done, indent=1).encode())

@@ -3,7 +3,7 @@
 The same observation and language as the policy, and no advantage. Computed once a frame, without
 gradient, and kept in memory as float16 (500 frames take under 2 MB).
 
-Shapes: N frames of a pool, B of a batch, F reading width.
+Shapes: N frames of a pool, B of a batch, F feature width.
 """
 
 import numpy as np
@@ -22,15 +22,15 @@ BATCH = 256
 
 
 @torch.no_grad()
-def read_pool(model: SmallVla, pool: Pool, vision: FrozenVision, text: FrozenText, workers: int = 1) -> Tensor:
-    """float16 (N, F), frames in the pool's order."""
+def value_features(model: SmallVla, pool: Pool, vision: FrozenVision, text: FrozenText, workers: int = 1) -> Tensor:
+    """Return float16 (N, F), frames in the pool's order."""
     model.eval()
     parts = []
     for dataset in pool.datasets:
         cache = cache_features(dataset, vision, workers)
         batches = list(_batches(dataset))
         parts += [
-            _read(model, dataset, cache, text, *batch) for batch in track(batches, f"reading {dataset.root.name}")
+            _embed(model, dataset, cache, text, *batch) for batch in track(batches, f"embedding {dataset.root.name}")
         ]
     return torch.cat(parts)
 
@@ -44,7 +44,7 @@ def _batches(dataset: Dataset):
     return zip(np.split(episodes, cuts), np.split(frames, cuts), strict=True)
 
 
-def _read(
+def _embed(
     model: SmallVla, dataset: Dataset, cache: FeatureCache, text: FrozenText, episodes: np.ndarray, frames: np.ndarray
 ) -> Tensor:
     names, place = np.unique(episodes, return_inverse=True)

@@ -76,7 +76,7 @@ def test_labels_come_from_their_sidecar_and_must_be_of_these_frames(tmp_path):
         "frame_index": np.concatenate([np.arange(6), np.arange(5)]),
     }
     positive = np.arange(11) % 2 == 0
-    write_sidecar(root, "labels", {**frames, "positive": positive}, {})
+    write_sidecar(root, "labels", {**frames, "advantage": positive}, {})
     table = training_data(Source(root, "labels")).tables[0]
     assert ((table.indicator == Indicator.POSITIVE) == positive).all()
     assert dataset.fingerprint() == Dataset(root).fingerprint()

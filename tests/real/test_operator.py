@@ -73,7 +73,7 @@ def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
     data = Dataset(tmp_path / "out")
     columns, facts = data.columns(0), data.episode_facts(0)
     assert columns["intervention"].tolist() == [4 <= k < 16 for k in range(21)]
-    assert (facts["source"], facts["takeover/reason"]) == ("correction", "operator")
+    assert (facts["source"], facts["intervention/reason"]) == ("intervention", "operator")
     assert (facts["operator/verdict"], facts["robot/fault"]) == ("success", "")
     assert open_pool([tmp_path / "out"]).intervention.sum() == 12
     for name in ("delay.observation_s", "delay.decision_s", "delay.send_s"):
@@ -102,7 +102,8 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
     rollout(config(running, tmp_path, device="drag"), swing, quiet, operator)
     data = Dataset(tmp_path / "out")
     columns, facts = data.columns(0), data.episode_facts(0)
-    assert (facts["source"], facts["takeover/reason"], facts["robot/fault"]) == ("correction", "operator by hand", "")
+    assert (facts["source"], facts["intervention/reason"]) == ("intervention", "operator by hand")
+    assert facts["robot/fault"] == ""
     assert columns["intervention"].tolist() == [2 <= k < 14 for k in range(19)]
     state, action = columns["observation.state"], columns["action"]
     np.testing.assert_array_equal(action[2:14, :6], state[3:15, :6])

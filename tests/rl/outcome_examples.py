@@ -14,10 +14,10 @@ LIMIT = {"pick_place": 100}
 def write_dataset(
     root: Path, episodes: Sequence[tuple], source: str | None = "policy", task: str = "pick_place"
 ) -> Path:
-    """episodes: (seed, length, success, first frame of a correction or None)."""
+    """episodes: (seed, length, success, first frame of an intervention or None)."""
     with DatasetWriter(root, FEATURES, 20, "arm", {"world": {"task": task}}) as writer:
-        for seed, length, success, takeover in episodes:
-            intervention = np.zeros(length, bool) if takeover is None else np.arange(length) >= takeover
+        for seed, length, success, begin in episodes:
+            intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)
             columns = {"observation.state": state, "intervention": intervention}
             facts = {"seed": seed, "success": success, "source": source}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rl.advantage.advantage import end_decile, indicate, n_step, positive_rates, threshold, thresholds
+from rl.advantage.advantage import end_decile, indicate, n_step, threshold, thresholds
+from rl.advantage.positive_rates import one_sided, positive_rates
 from rl.advantage.returns import Convention, ReturnScale, normalize, returns, rewards
 
 SCALE = ReturnScale(time_limit_steps=100)
@@ -100,7 +101,7 @@ def test_forced_frames_are_positive_whatever_their_advantage():
 
 def test_nothing_to_take_a_threshold_from():
     with pytest.raises(ValueError, match="no advantages"):
-        threshold(np.zeros(0))
+        threshold(np.zeros(0), 0.4)
     with pytest.raises(ValueError, match="between 0 and 1"):
         threshold(np.zeros(3), 1.0)
 
@@ -116,3 +117,15 @@ def test_positive_rates_by_group():
         {"by": "source", "group": "a", "frames": 2, "positive": 0.5},
         {"by": "source", "group": "b", "frames": 2, "positive": 1.0},
     ]
+
+
+def test_a_group_that_sees_one_indicator_only_is_a_warning():
+    rows = [
+        {"by": "outcome", "group": "failure", "frames": 10, "positive": 0.0},
+        {"by": "outcome", "group": "success", "frames": 90, "positive": 0.4},
+        {"by": "source", "group": "intervention frames", "frames": 5, "positive": 1.0},  # by construction
+        {"by": "task", "group": "stack", "frames": 5, "positive": 1.0},
+    ]
+    first, second = one_sided(rows)
+    assert first.startswith("outcome failure: 0% of 10 frames are positive")
+    assert second.startswith("task stack: 100% of 5 frames")

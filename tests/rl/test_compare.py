@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from scipy.stats import binomtest
 
 from rl.run.compare import Outcomes, mcnemar, paired, read_outcomes
 from sim.core.errors import UserError
@@ -15,9 +15,8 @@ def outcomes(success: list[bool], time_s: list[float] | None = None, first: int 
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(10, 2), (1, 1), (0, 5), (30, 11)])
-def test_mcnemar_is_statsmodels(gained, lost):
-    table = [[50, gained], [lost, 50]]
-    assert mcnemar(gained, lost) == pytest.approx(float(mcnemar_of_statsmodels(table, exact=True).pvalue))
+def test_mcnemar_is_the_binomial_test_of_the_changed_pairs(gained, lost):
+    assert mcnemar(gained, lost) == pytest.approx(float(binomtest(gained, gained + lost).pvalue))
 
 
 def test_nothing_changed():
@@ -53,3 +52,8 @@ def test_the_paired_interval_covers_as_often_as_it_says():
 def test_different_seeds_cannot_be_paired():
     with pytest.raises(UserError, match="different seeds"):
         paired(outcomes([True]), outcomes([True], first=1))
+
+
+def test_a_single_episode_has_no_interval():
+    found = paired(outcomes([True], [4.0]), outcomes([True], [2.0]))
+    assert found["throughput_change_low"] == found["throughput_change_high"] == pytest.approx(900.0)

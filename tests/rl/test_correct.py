@@ -9,7 +9,7 @@ from scripted import ScriptedOperator
 
 from rl import correct
 from rl.correct import CorrectConfig
-from rl.data.pool import Corrections, open_pool
+from rl.data.pool import Interventions, open_pool
 from rl.data.rollouts import Behaviour
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
@@ -17,7 +17,7 @@ from sim.randomize.ranges import nominal
 from sim.scene.build import RenderConfig
 from sim.teleop.device import TOP_SPEED_M_S, Command
 
-TAKES_OVER_AT = 6
+INTERVENES_AT = 6
 GAIN_PER_S = 3.0
 
 
@@ -38,7 +38,7 @@ class Onlooker(ScriptedOperator):
     """Takes over after a while and pushes the tool to where the task wants it, as eyes and a stick would."""
 
     def __init__(self):
-        super().__init__({TAKES_OVER_AT: [Command.TAKE_OVER]})
+        super().__init__({INTERVENES_AT: [Command.TAKE_OVER]})
         self.world, self.confirmed = None, 0
 
     def confirm(self):
@@ -84,13 +84,13 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path):
     assert kept >= 1
     assert person.confirmed == 2
     pool = open_pool([root])
-    assert set(pool.source) == {"correction"}
+    assert set(pool.source) == {"intervention"}
     assert set(pool.task) == {"reach"}
     for episode in range(kept):
         flags = pool.intervention[pool.rows(episode)]
-        assert flags.tolist() == [k >= TAKES_OVER_AT for k in range(len(flags))]
-        assert Dataset(root).episode_facts(episode)["takeover/reason"] == "operator"
-    cut = [segment for _, segment in pool.segments(Corrections.CUT)]
+        assert flags.tolist() == [k >= INTERVENES_AT for k in range(len(flags))]
+        assert Dataset(root).episode_facts(episode)["intervention/reason"] == "operator"
+    cut = [segment for _, segment in pool.segments(Interventions.CUT)]
     assert [part.success for part in cut[:2]] == [False, True]
     assert any("live view: http://127.0.0.1" in line for line in said)
     last = int(pool.seed[-1])

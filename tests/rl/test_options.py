@@ -2,7 +2,7 @@
 
 import pytest
 
-from rl.recap import batch_shares
+from rl.learning.retrain import batch_shares
 from rl.run.options import RecapConfig, check_apart
 from sim.core.config import load
 from sim.core.errors import UserError
@@ -21,7 +21,7 @@ def test_every_experiment_composes(name):
 
 def test_the_standard_run():
     config = load("recap", RecapConfig, ["+exp=pick_place"])
-    assert (config.demo_episodes, config.rollouts, config.corrections, config.rounds) == (500, 300, 60, 1)
+    assert (config.demo_episodes, config.rollouts, config.interventions, config.rounds) == (500, 300, 60, 1)
     assert config.rollout_seeds(1) == range(500000, 500300)
     assert config.rollout_seeds(2) == range(500300, 500600)
     assert config.ranges["evaluation"] == range(900000, 900300)
@@ -32,6 +32,7 @@ def test_the_standard_run():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["algorithm=recp"], "unknown algorithm 'recp'.*did you mean 'recap'"),
         (["task=stak"], "unknown task 'stak'.*did you mean 'stack'"),
         (["rollout_seed=899800"], "rollouts and evaluation would share seeds"),
         (["demo_seed=499500"], "demonstrations and rollouts would share seeds"),
@@ -59,3 +60,6 @@ def test_demonstrations_keep_their_share_of_a_batch():
     assert batch_shares([100, 300, 100], 0.4) == pytest.approx([0.4, 0.45, 0.15])
     assert batch_shares([800, 150, 50], 0.4) == pytest.approx([0.8, 0.15, 0.05])
     assert batch_shares([10], 0.4) == [1.0]
+    assert batch_shares([100, 0, 100], 0.4) == pytest.approx([0.5, 0.0, 0.5])
+    assert batch_shares([0, 50, 150], 0.4) == pytest.approx([0.0, 0.25, 0.75])
+    assert batch_shares([10, 0], 0.4) == [1.0, 0.0]

@@ -1,10 +1,10 @@
-"""Episodes of several datasets, and what a takeover does to them."""
+"""Episodes of several datasets, and what an intervention does to them."""
 
 import numpy as np
 import pytest
 from outcome_examples import write_dataset
 
-from rl.data.pool import Corrections, Segment, open_pool, segments
+from rl.data.pool import Interventions, Segment, open_pool, segments
 from sim.core.errors import UserError
 
 
@@ -13,36 +13,36 @@ def test_frames_stand_in_the_order_of_datasets_and_episodes(pool, roots):
     assert len(pool.length) == 32
     assert len(pool.owner) == pool.length.sum() == len(pool.intervention)
     assert pool.frame[pool.rows(3)].tolist() == list(range(pool.length[3]))
-    assert pool.source[[0, 12, 31]].tolist() == ["expert", "policy", "correction"]
+    assert pool.source[[0, 12, 31]].tolist() == ["expert", "policy", "intervention"]
     assert pool.task[0] == "pick_place"
     assert pool.intervention.sum() == 5 * 30
-    assert pool.of([roots["rollouts"]]).sum() == pool.length[12:27].sum()
+    assert pool.in_datasets([roots["rollouts"]]).sum() == pool.length[12:27].sum()
 
 
 def test_an_untouched_episode_is_one_segment():
-    assert segments(np.zeros(9, bool), Corrections.CUT, success=True) == [Segment(0, 9, True)]
-    assert segments(np.zeros(9, bool), Corrections.CUT, success=False) == [Segment(0, 9, False)]
+    assert segments(np.zeros(9, bool), Interventions.CUT, success=True) == [Segment(0, 9, True)]
+    assert segments(np.zeros(9, bool), Interventions.CUT, success=False) == [Segment(0, 9, False)]
 
 
-def test_a_takeover_ends_the_policys_part_as_a_failure():
+def test_an_intervention_ends_the_policys_part_as_a_failure():
     flags = np.arange(9) >= 6
-    assert segments(flags, Corrections.CUT, success=True) == [Segment(0, 6, False), Segment(6, 9, True)]
-    assert segments(flags, Corrections.WHOLE, success=True) == [Segment(0, 9, True)]
+    assert segments(flags, Interventions.CUT, success=True) == [Segment(0, 6, False), Segment(6, 9, True)]
+    assert segments(flags, Interventions.WHOLE, success=True) == [Segment(0, 9, True)]
 
 
-def test_two_takeovers_and_a_policy_that_goes_on_between():
+def test_two_interventions_and_a_policy_that_goes_on_between():
     flags = np.array([0, 0, 1, 1, 0, 0, 1], bool)
-    cut = segments(flags, Corrections.CUT, success=True)
+    cut = segments(flags, Interventions.CUT, success=True)
     assert cut == [Segment(0, 2, False), Segment(2, 6, False), Segment(6, 7, True)]
 
 
 def test_corrected_from_the_first_frame():
-    assert segments(np.ones(4, bool), Corrections.CUT, success=True) == [Segment(0, 4, True)]
+    assert segments(np.ones(4, bool), Interventions.CUT, success=True) == [Segment(0, 4, True)]
 
 
-def test_frames_under_correction_do_not_teach_unless_asked(pool):
-    assert pool.teaches(Corrections.WHOLE).all()
-    assert (pool.teaches(Corrections.CUT) == ~pool.intervention).all()
+def test_frames_under_intervention_are_left_out_of_the_values_data(pool):
+    assert pool.value_mask(Interventions.WHOLE).all()
+    assert (pool.value_mask(Interventions.CUT) == ~pool.intervention).all()
 
 
 def test_an_empty_dataset_is_left_out_and_nothing_is_an_error(tmp_path):
@@ -57,3 +57,8 @@ def test_an_episode_that_does_not_say_who_acted(tmp_path):
     root = write_dataset(tmp_path / "old", [(1, 5, True, None)], source=None)
     with pytest.raises(UserError, match="without the fact 'source'"):
         open_pool([root])
+
+
+def test_sources_recorded_before_are_read(tmp_path):
+    root = write_dataset(tmp_path / "old", [(1, 5, True, 2)], source="correction")
+    assert open_pool([root]).source.tolist() == ["intervention"]

@@ -16,10 +16,12 @@ from outcome_examples import write_dataset
 
 from policies.models import checkpoint
 from rl import recap
+from rl.advantage.labels import Labels
+from rl.algorithms.recap import Recap
 from rl.data.pool import open_pool
+from rl.learning import retrain
+from rl.run import offline_run
 from rl.run.options import RecapConfig
-from rl.value.value import ValueConfig, ValueHead
-from rl.value.value_files import read_about, save_value
 from sim.core.config import CONF
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
@@ -59,16 +61,14 @@ class Parts:
         self.note("rollouts", behaviour.checkpoint, behaviour.guidance, list(seeds))
         write_dataset(out, [(s, 40, s % 2 == 0, None) for s in seeds])
 
-    def corrections(self, out, world, behaviour, rollouts, most, workers, trigger):
-        self.note("corrections", behaviour.checkpoint, most)
-        write_dataset(out, [(s, 50, True, 20) for s in Dataset(rollouts).facts_table()["seed"][:most]], "correction")
+    def interventions(self, out, world, behaviour, rollouts, most, workers, trigger):
+        self.note("interventions", behaviour.checkpoint, most)
+        write_dataset(out, [(s, 50, True, 20) for s in Dataset(rollouts).facts_table()["seed"][:most]], "intervention")
 
-    def judge(self, out, config, k, roots, newest):
-        self.note("judge", k, [root.name for root in roots], newest)
-        report = {"spearman_held_out": 0.5}
-        about = {"tag": f"round{k}", "round": k, "value_sha256": "x", "epsilon": {}, "report": report,
-                 "positive_rates": [], "episodes": 1, "frames": 1}  # fmt: skip
-        save_value(out, [ValueHead(3, ValueConfig(hidden=4))], ValueConfig(hidden=4), about)
+    def label(self, data):
+        newest = {data.pool.datasets[d].root for d in set(data.pool.per_frame(data.pool.dataset)[data.newest])}
+        self.note("label", data.number, [root.name for root in data.datasets], *newest)
+        return Labels(np.arange(len(data.pool.owner)) % 2 == 0, np.ones(len(data.pool.owner), np.float32))
 
     def data(self, sources, config, vision, text, shares, workers):
         self.note("data", [(source.root.name, source.labels) for source in sources], shares)
@@ -81,18 +81,18 @@ class Parts:
 @pytest.fixture
 def parts(monkeypatch) -> Parts:
     parts = Parts()
-    monkeypatch.setattr(recap, "collect", parts.collect)
-    monkeypatch.setattr(recap.train, "train", parts.train)
-    monkeypatch.setattr(recap, "evaluate", parts.evaluate)
-    monkeypatch.setattr(recap, "record_rollouts", parts.rollouts)
-    monkeypatch.setattr(recap, "record_corrections", parts.corrections)
-    monkeypatch.setattr(recap, "judge", parts.judge)
-    monkeypatch.setattr(recap, "TrainingData", parts.data)
-    monkeypatch.setattr(recap, "fit", parts.fit)
-    monkeypatch.setattr(recap, "encoders", lambda threads: (None, None))
-    monkeypatch.setattr(recap, "about_training", lambda *_: None)
+    monkeypatch.setattr(offline_run, "collect", parts.collect)
+    monkeypatch.setattr(offline_run.train, "train", parts.train)
+    monkeypatch.setattr(offline_run, "evaluate", parts.evaluate)
+    monkeypatch.setattr(offline_run, "record_rollouts", parts.rollouts)
+    monkeypatch.setattr(offline_run, "record_interventions", parts.interventions)
+    monkeypatch.setattr(Recap, "label", lambda self, data: parts.label(data))
+    monkeypatch.setattr(retrain, "TrainingData", parts.data)
+    monkeypatch.setattr(retrain, "fit", parts.fit)
+    monkeypatch.setattr(retrain, "encoders", lambda threads: (None, None))
+    monkeypatch.setattr(retrain, "about_training", lambda *_: None)
     about = SimpleNamespace(task="pick_place", provenance={})
-    monkeypatch.setattr(recap.checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), config=None), about))
+    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), config=None), about))
     return parts
 
 
@@ -100,7 +100,7 @@ def settings(out: Path, **changes) -> RecapConfig:
     sizes = {
         "demo_episodes": 4,
         "rollouts": 3,
-        "corrections": 2,
+        "interventions": 2,
         "evaluation_episodes": 2,
         "rounds": 2,
         "guidance": 1.5,
@@ -111,20 +111,20 @@ def settings(out: Path, **changes) -> RecapConfig:
 def test_two_rounds_by_the_box(parts, tmp_path):
     last = recap.recap(settings(tmp_path))
     pretrained, first = str(tmp_path / "pretrained"), str(tmp_path / "round_1" / "policy")
-    names = ["demos", "rollouts", "corrections", "rollouts", "corrections"]
+    names = ["demos", "rollouts", "interventions", "rollouts", "interventions"]
     assert last == tmp_path / "round_2" / "policy"
     assert [call for call in parts.log if call[0] != "data"] == [
         ("collect", 4, 0),
         ("imitate", str(tmp_path / "demos")),
         ("evaluate", pretrained, 1.0, 900000, 2),
         ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
-        ("corrections", pretrained, 2),
-        ("judge", 1, names[:3], tmp_path / "round_1" / "rollouts"),
+        ("interventions", pretrained, 2),
+        ("label", 1, names[:3], tmp_path / "round_1" / "rollouts"),
         ("fit", pretrained, 3000),
         ("evaluate", first, 1.5, 900000, 2),
         ("rollouts", first, 1.5, [500003, 500004, 500005]),
-        ("corrections", first, 2),
-        ("judge", 2, names, tmp_path / "round_2" / "rollouts"),
+        ("interventions", first, 2),
+        ("label", 2, names, tmp_path / "round_2" / "rollouts"),
         ("fit", pretrained, 3000),  # from the pretrained checkpoint again, not from round 1's
         ("evaluate", str(last), 1.5, 900000, 2),
     ]
@@ -133,12 +133,14 @@ def test_two_rounds_by_the_box(parts, tmp_path):
 def test_all_data_is_labelled_and_demonstrations_keep_their_share(parts, tmp_path):
     recap.recap(settings(tmp_path, rounds=1))
     (_, sources, shares) = next(call for call in parts.log if call[0] == "data")
-    assert sources == [(name, "advantages_round1") for name in ("demos", "rollouts", "corrections")]
+    assert [name for name, _ in sources] == ["demos", "rollouts", "interventions"]
+    labels = json.loads((tmp_path / "round_1" / "labels.json").read_text())
+    assert {name for _, name in sources} == {f"advantages_{labels['tag']}"}
     frames = np.array([3 * 40, 2 * 50]) / (3 * 40 + 2 * 50)
     assert shares == pytest.approx([0.4, *(0.6 * frames)])  # demonstrations are 120 of 340 frames
 
 
-@pytest.mark.parametrize("stage", ["imitate", "rollouts", "corrections", "judge", "fit", "evaluate"])
+@pytest.mark.parametrize("stage", ["imitate", "rollouts", "interventions", "label", "fit", "evaluate"])
 def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     parts.fail_at = stage
     with pytest.raises(KeyboardInterrupt):
@@ -146,14 +148,14 @@ def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     parts.fail_at = ""
     recap.recap(settings(tmp_path, rounds=1))
     calls = [call[0] for call in parts.log if call[0] != "data"]
-    assert calls == ["collect", "imitate", "evaluate", "rollouts", "corrections", "judge", "fit", "evaluate"]
+    assert calls == ["collect", "imitate", "evaluate", "rollouts", "interventions", "label", "fit", "evaluate"]
 
 
 def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     recap.recap(settings(tmp_path, rounds=1))
     before = len(parts.log)
     recap.recap(settings(tmp_path, rounds=2))
-    assert [call[0] for call in parts.log[before:]] == ["rollouts", "corrections", "judge", "data", "fit", "evaluate"]
+    assert [call[0] for call in parts.log[before:]] == ["rollouts", "interventions", "label", "data", "fit", "evaluate"]
     assert len(json.loads((tmp_path / "recap.json").read_text())["rounds"]) == 3
 
 
@@ -177,8 +179,8 @@ def test_demonstrations_must_not_hold_what_is_tested_on(parts, tmp_path):
         recap.recap(settings(tmp_path / "out", demos=str(demos)))
 
 
-def test_a_policy_that_needs_no_corrections(parts, tmp_path):
-    recap.recap(settings(tmp_path, rounds=1, corrections=0))
+def test_a_policy_that_needs_no_interventions(parts, tmp_path):
+    recap.recap(settings(tmp_path, rounds=1, interventions=0))
     (_, sources, _) = next(call for call in parts.log if call[0] == "data")
     assert [name for name, _ in sources] == ["demos", "rollouts"]
 
@@ -199,12 +201,12 @@ def test_the_real_thing_killed_amid_its_rollouts(tmp_path):
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert run_smoke(out).wait() == 0
-    pool = open_pool([out / "demos", rollouts, out / "round_1" / "corrections"])
+    pool = open_pool([out / "demos", rollouts, out / "round_1" / "interventions"])
     assert Dataset(rollouts).facts_table()["seed"] == [500000, 500001, 500002]
-    about = read_about(out / "round_1" / "value")
+    tag = json.loads((out / "round_1" / "labels.json").read_text())["tag"]
     for dataset in pool.datasets:
-        labels = read_sidecar(dataset.root, f"advantages_{about['tag']}")
-        assert len(labels["positive"]) == dataset.num_frames
+        labels = read_sidecar(dataset.root, f"advantages_{tag}")
+        assert len(labels["advantage"]) == dataset.num_frames
     assert pool.intervention.any()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(before) == 3

@@ -1,20 +1,33 @@
-"""The value on planted readings: what it can learn, what it must not remember."""
+"""The value on planted features: what it can learn, what it must not remember."""
+
+import hashlib
 
 import numpy as np
 import pytest
 import torch
 from outcome_examples import LIMIT
-from scipy.stats import mannwhitneyu, spearmanr
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
 
-from rl.advantage.labels import LabelConfig, targets
 from rl.advantage.returns import BINS
-from rl.value.label_quality import auc, auc_at, spearman, value_report
-from rl.value.value import CrossFit, ValueConfig, ValueHead, assign_folds, cross_entropy, cross_fit, predict
-from rl.value.value_files import load_heads, save_value, weights_hash
+from rl.advantage.targets import LabelConfig, compute_targets
+from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
+from rl.value.value_files import METADATA, WEIGHTS, read_metadata, save_value, weights_hash
+from rl.value.value_head import ValueConfig, ValueHead, cross_entropy, predict
+from rl.value.value_quality import (
+    auc,
+    auc_at,
+    calibration_error,
+    elapsed_time_values,
+    spearman,
+    value_report,
+    value_warnings,
+)
 from sim.core.errors import UserError
 
 QUICK = ValueConfig(hidden=64, dropout=0.1, batch=128, steps_per_epoch=40, max_epochs=6, learning_rate=2e-3)
 EPISODES, LENGTH = 36, 30
+HISTORY = [{"train_loss": 1.0, "held_out_loss": 1.5}]
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +51,11 @@ def one_hot(owner: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def memorizer(episodes):
-    """Readings that name the episode: an in-sample value can be perfect, a cross-fitted one knows the place alone."""
+    """Features that name the episode: an in-sample value can be perfect, a cross-fitted one knows the place alone."""
     owner, folds, returns, place = episodes
-    readings = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
+    features = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
     torch.set_num_threads(1)
-    return cross_fit(readings, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
+    return cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
 
 
 def luck_found(values: np.ndarray, episodes) -> float:
@@ -61,44 +74,44 @@ def test_no_head_saw_the_episodes_it_labels(episodes, monkeypatch):
     """Every frame fitted to is recorded; none belongs to the fold that the head labels."""
     owner, folds, returns, _ = episodes
     seen: list[set] = []
-    import rl.value.value as value
+    import rl.value.cross_fit as value
 
     fit_head = value.fit_head
 
-    def spy(readings, targets, usable, *rest):
+    def spy(features, targets, usable, *rest):
         seen.append(set(np.flatnonzero(usable)))
-        return fit_head(readings, targets, usable, *rest)
+        return fit_head(features, targets, usable, *rest)
 
     monkeypatch.setattr(value, "fit_head", spy)
-    teaches = np.arange(len(owner)) % 5 != 0
+    mask = np.arange(len(owner)) % 5 != 0
     config = ValueConfig(hidden=8, steps_per_epoch=1, max_epochs=1, batch=8)
-    cross_fit(torch.zeros(len(owner), 3), returns, teaches, owner, folds, config)
+    cross_fit(torch.zeros(len(owner), 3), returns, mask, owner, folds, config)
     for k, frames in enumerate(seen):
-        assert frames == set(np.flatnonzero((folds[owner] != k) & teaches))
+        assert frames == set(np.flatnonzero((folds[owner] != k) & mask))
 
 
-def test_learns_what_readings_tell(episodes):
+def test_learns_what_features_tell(episodes):
     owner, folds, returns, place = episodes
     noise = np.random.default_rng(2).normal(size=(len(owner), 4))
-    readings = torch.from_numpy(np.column_stack([returns, place, noise])).float()
-    fit = cross_fit(readings, returns, np.ones(len(owner), bool), owner, folds, QUICK)
+    features = torch.from_numpy(np.column_stack([returns, place, noise])).float()
+    fit = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK)
     assert spearmanr(fit.values, returns).statistic > 0.9
     assert np.abs(fit.values - returns).mean() < 0.05
 
 
-def test_frames_that_do_not_teach_are_labelled_all_the_same(episodes):
+def test_frames_that_are_not_fitted_to_are_labelled_all_the_same(episodes):
     owner, folds, returns, place = episodes
-    teaches = np.arange(len(owner)) % LENGTH < 20
-    wrong = np.where(teaches, returns, 0.0)
-    fit = cross_fit(torch.from_numpy(np.column_stack([returns, place])).float(), wrong, teaches, owner, folds, QUICK)
-    assert (fit.values[~teaches] < 0).all()
-    assert fit.values[~teaches].std() > 0
+    mask = np.arange(len(owner)) % LENGTH < 20
+    wrong = np.where(mask, returns, 0.0)
+    fit = cross_fit(torch.from_numpy(np.column_stack([returns, place])).float(), wrong, mask, owner, folds, QUICK)
+    assert (fit.values[~mask] < 0).all()
+    assert fit.values[~mask].std() > 0
 
 
 def test_same_seed_same_values(memorizer, episodes):
     owner, folds, returns, place = episodes
-    readings = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
-    again = cross_fit(readings, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
+    features = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
+    again = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
     assert (again.values == memorizer.values).all()
 
 
@@ -116,11 +129,11 @@ def test_folds_keep_groups_together_and_spread_strata():
 
 def test_cross_entropy_is_the_definition():
     head = ValueHead(3, ValueConfig(hidden=8)).eval()
-    readings = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    probabilities = head(readings).softmax(-1).detach().numpy()
+    features = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    probabilities = head(features).softmax(-1).detach().numpy()
     # -0.5 is bin 100 itself; -0.9975 lies halfway between bins 0 and 1
     wanted = [-np.log(probabilities[0, 100]), -0.5 * np.log(probabilities[1, :2]).sum()]
-    found = cross_entropy(head, readings, np.array([-0.5, -0.9975])).item()
+    found = cross_entropy(head, features, np.array([-0.5, -0.9975])).item()
     assert found == pytest.approx(np.mean(wanted), rel=1e-4)
     assert probabilities.shape == (2, BINS)
 
@@ -129,18 +142,20 @@ def test_auc_is_the_share_of_pairs_in_the_right_order():
     rng = np.random.default_rng(4)
     scores, success = rng.integers(0, 9, 80).astype(float), rng.random(80) < 0.7
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[success] for b in scores[~success]]
-    u = mannwhitneyu(scores[success], scores[~success]).statistic
-    assert auc(scores, success) == pytest.approx(np.mean(pairs)) == pytest.approx(u / len(pairs))
+    assert auc(scores, success) == pytest.approx(np.mean(pairs))
     assert auc(scores, np.ones(80, bool)) is None
     other = rng.normal(size=80)
-    assert spearman(scores, other) == pytest.approx(spearmanr(scores, other).statistic)
+    ranks = [
+        np.array([np.mean([(x > y) + 0.5 * (x == y) for y in all_of]) for x in all_of]) for all_of in (scores, other)
+    ]
+    assert spearman(scores, other) == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert spearman(scores, -scores) == pytest.approx(-1.0)
     assert spearman(scores, np.zeros(80)) is None
 
 
 def test_report_of_a_perfect_value(pool):
-    goal = targets(pool, LIMIT, LabelConfig())
-    fit = CrossFit([], goal.values, goal.values, [{"train_loss": 1.0, "held_out_loss": 1.5}])
+    goal = compute_targets(pool, LIMIT, LabelConfig())
+    fit = CrossFit([], pool.seed % 3, goal.values, goal.values, HISTORY)
     report = value_report(pool, goal, fit)
     assert report["spearman_held_out"] == pytest.approx(1.0)
     assert report["auc_25"] == report["auc_50"] == report["auc_75"] == report["auc_2s"] == 1.0
@@ -151,16 +166,50 @@ def test_report_of_a_perfect_value(pool):
 
 def test_auc_looks_at_rollouts_alone(pool):
     """Demonstrations all succeed: a value that only tells who acts must score no better than chance."""
-    who_acts = np.where(pool.frames(pool.source) == "policy", -0.9, 0.0)
+    who_acts = np.where(pool.per_frame(pool.source) == "policy", -0.9, 0.0)
     assert auc_at(pool, who_acts, 0.5) == 0.5
 
 
-def test_saved_and_loaded_heads_agree(memorizer, episodes, tmp_path):
-    save_value(tmp_path, memorizer.heads, QUICK, {"tag": "t"})
-    heads = load_heads(tmp_path)
-    readings = torch.randn(5, EPISODES + 1, generator=torch.Generator().manual_seed(1))
-    for before, after in zip(memorizer.heads, heads, strict=True):
-        assert (predict(before, readings) == predict(after, readings)).all()
-    assert weights_hash(heads) == weights_hash(memorizer.heads)
+def test_a_saved_value_is_the_heads(memorizer, episodes, tmp_path):
+    save_value(tmp_path, memorizer.heads, QUICK, {"report": {}})
+    tensors = load_file(tmp_path / WEIGHTS)
+    features = torch.randn(5, EPISODES + 1, generator=torch.Generator().manual_seed(1))
+    for k, head in enumerate(memorizer.heads):
+        again = ValueHead(read_metadata(tmp_path)["features"], QUICK)
+        again.load_state_dict({name[2:]: value for name, value in tensors.items() if name.startswith(f"{k}.")})
+        assert (predict(head, features) == predict(again, features)).all()
+    assert weights_hash(memorizer.heads) == hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
     with pytest.raises(UserError, match="holds no value"):
-        load_heads(tmp_path / "nowhere")
+        read_metadata(tmp_path / "nowhere")
+    assert (tmp_path / METADATA).is_file()
+
+
+def test_elapsed_time_alone_is_the_mean_return_of_other_episodes_then(pool):
+    """Oracle: the definition, one frame after the other."""
+    goal, fold = compute_targets(pool, LIMIT, LabelConfig()), pool.seed % 3
+    values = elapsed_time_values(pool, goal, fold)
+    frame_fold, bins = pool.per_frame(fold), pool.frame // 10
+    for i in np.random.default_rng(0).integers(len(pool.owner), size=40):
+        others = goal.value_mask & (frame_fold != frame_fold[i]) & (bins == bins[i])
+        if others.any():
+            assert values[i] == pytest.approx(goal.values[others].mean())
+
+
+def test_a_value_that_memorizes_or_reads_the_clock_is_a_warning(pool):
+    goal, fold = compute_targets(pool, LIMIT, LabelConfig()), pool.seed % 3
+    elapsed = elapsed_time_values(pool, goal, fold)
+    good = value_report(pool, goal, CrossFit([], fold, goal.values, goal.values, HISTORY))
+    assert value_warnings(good) == []
+    clock = value_report(pool, goal, CrossFit([], fold, elapsed, elapsed, HISTORY))
+    assert clock["spearman_rollouts"] == clock["spearman_rollouts_elapsed_time"]
+    assert [line[:34] for line in value_warnings(clock)] == ["the value tells little more than t"]
+    noise = np.random.default_rng(1).uniform(-1, 0, len(elapsed))
+    memorized = value_report(pool, goal, CrossFit([], fold, 0.5 * goal.values + 0.5 * noise, goal.values, HISTORY))
+    assert any(line.startswith("the value memorizes") for line in value_warnings(memorized))
+
+
+def test_calibration_is_zero_for_the_truth_and_the_offset_for_a_shifted_value():
+    wanted = np.random.default_rng(0).uniform(-1, 0, 500)
+    assert calibration_error(wanted, wanted) == 0.0
+    assert calibration_error(wanted + 0.1, wanted) == pytest.approx(0.1)
+    assert calibration_error(wanted[:5], wanted[:5]) is None

@@ -1,9 +1,9 @@
-"""When the expert takes over, and what is flagged. No pictures: the agents here do not look."""
+"""When the expert intervenes, and what is flagged. Nothing is rendered: the agents here do not look."""
 
 import numpy as np
 import pytest
 
-from rl.data.takeover import TakeoverAgent, Trigger, TriggerConfig
+from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
 from sim.core.contract import POLICY_PERIOD_S
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import run_episode
@@ -49,7 +49,7 @@ def env():
 
 
 def play(env, policy, config=None, seed=500001):
-    agent = TakeoverAgent(policy, Expert(env, CLEAN), Trigger(env, config or TriggerConfig()))
+    agent = InterventionAgent(policy, Expert(env, CLEAN), Trigger(env, config or TriggerConfig()))
     steps = Steps()
     result = run_episode(env, agent, guarded(env.robot), seed, POLICY_PERIOD_S, steps)
     return agent, steps, result
@@ -59,9 +59,9 @@ def test_a_policy_that_stands_still_is_relieved_and_the_task_done(env):
     agent, steps, result = play(env, Holding())
     assert agent.reason == "stuck"
     assert result.success
-    takeover = steps.intervention.index(True)
-    assert takeover == 50  # 2.5 s at 20 Hz
-    assert all(steps.intervention[takeover:])
+    begin = steps.intervention.index(True)
+    assert begin == 50  # 2.5 s at 20 Hz
+    assert all(steps.intervention[begin:])
     assert not any(steps.perturbed)
 
 
@@ -95,7 +95,7 @@ def look(env, change=lambda: None) -> str:
     trigger = Trigger(env)
     trigger.reset()
     change()
-    return trigger.look(env.world.state())
+    return trigger.check(env.world.state())
 
 
 def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):

@@ -1,8 +1,7 @@
-"""Corrections in simulation: the policy plays, and where an onlooker would step in, the expert takes over.
+"""Interventions in simulation: the policy acts until it fails, then the expert finishes the episode.
 
-The analogue of human-gated DAgger: the triggers below use the simulator's truth, as a person beside
-the robot would use their eyes. After the takeover the expert finishes the episode; its frames are
-flagged `intervention`.
+The analogue of human-gated DAgger: the triggers below use ground truth, as a person beside the robot
+would use their eyes. Frames in which the expert acts are flagged `intervention`.
 """
 
 from collections import deque
@@ -18,17 +17,17 @@ from sim.expert.scripted import Expert
 
 @dataclass(frozen=True)
 class TriggerConfig:
-    """When the onlooker steps in."""
+    """When the expert intervenes."""
 
     late_share: float = 0.6  # of the time limit, without success
-    stuck_s: float = 2.5  # nothing moves for so long
+    stuck_s: float = 2.5  # the arm moves less than stuck_rad for so long
     stuck_rad: float = 0.02
     lost_m: float = 0.05  # the named object lies so far from where it was, let go, not on its target
     other_lifted_m: float = 0.03  # another object was taken up so high
 
 
 class Trigger:
-    """Watches one episode. `reason` is "" until something goes wrong."""
+    """Watches one episode. `reason` is "" until a check fails."""
 
     def __init__(self, env: SimEnv, config: TriggerConfig = TriggerConfig()):
         self._env, self._config = env, config
@@ -38,11 +37,11 @@ class Trigger:
         self._start = self._objects()
         self._last = deque(maxlen=round(self._config.stuck_s / POLICY_PERIOD_S) + 1)
 
-    def look(self, asked: np.ndarray) -> str:
-        """The reason to step in before `asked` (D,) is played, "" for none."""
+    def check(self, requested: np.ndarray) -> str:
+        """Return the reason to intervene before `requested` (D,) is executed, "" for none."""
         self._steps += 1
         self._last.append(self._env.world.state())
-        checks = {"jump": self._jumps(asked), "late": self._is_late(), "stuck": self._is_stuck(),
+        checks = {"jump": self._jumps(requested), "late": self._is_late(), "stuck": self._is_stuck(),
                   "wrong object": self._lifts_another(), "dropped": self._is_lost()}  # fmt: skip
         self.reason = next((reason for reason, found in checks.items() if found), "")
         return self.reason
@@ -52,11 +51,11 @@ class Trigger:
         world = self._env.world
         return world.data.xpos[world.scene.objects].copy()
 
-    def _jumps(self, asked: np.ndarray) -> bool:
+    def _jumps(self, requested: np.ndarray) -> bool:
         """The motion guard would latch on this action."""
         joints = slice(0, self._env.robot.joints)
-        step = np.abs(asked - self._env.world.state())[joints].max()
-        return not np.isfinite(asked).all() or bool(step > self._env.robot.max_step_rad)
+        step = np.abs(requested - self._env.world.state())[joints].max()
+        return not np.isfinite(requested).all() or bool(step > self._env.robot.max_step_rad)
 
     def _is_late(self) -> bool:
         return self._steps >= self._config.late_share * self._env.time_limit_steps
@@ -70,7 +69,7 @@ class Trigger:
         return bool((raised > self._config.other_lifted_m).any())
 
     def _is_lost(self) -> bool:
-        """Moved, lying on the table, the gripper open, and not where it was asked for."""
+        """Moved, lying on the table, the gripper open, and not on its target."""
         world = self._env.world
         moved = self._objects()[0] - self._start[0]
         lies = moved[2] < 0.01 and world.state()[-1] > 0.8
@@ -79,31 +78,31 @@ class Trigger:
         return bool(away and lies and not near_target)
 
 
-class TakeoverAgent:
-    """A policy, and an expert that finishes what the policy spoils. Satisfies `sim.episode.loop.Agent`."""
+class InterventionAgent:
+    """A policy, and an expert that finishes the episode once the trigger fires. Satisfies `sim.episode.loop.Agent`."""
 
     def __init__(self, policy: Agent, expert: Expert, trigger: Trigger):
         self._policy, self._expert, self._trigger = policy, expert, trigger
 
     @property
     def reason(self) -> str:
-        """Why the expert took over; "" while it has not."""
-        return self._trigger.reason if self._corrects else ""
+        """Why the expert intervened; "" while it has not."""
+        return self._trigger.reason if self._intervenes else ""
 
     def reset(self, observation: Observation, seed: int) -> None:
-        self._seed, self._corrects = seed, False
+        self._seed, self._intervenes = seed, False
         self._policy.reset(observation, seed)
         self._trigger.reset()
 
     def act(self, observation: Observation) -> np.ndarray:
-        if not self._corrects:
-            asked = self._policy.act(observation)
-            if not self._trigger.look(asked):
-                return asked
-            self._corrects = True
+        if not self._intervenes:
+            requested = self._policy.act(observation)
+            if not self._trigger.check(requested):
+                return requested
+            self._intervenes = True
             self._expert.reset(observation, self._seed)
         return self._expert.act(observation)
 
     def flags(self) -> dict[str, bool]:
-        now = self._expert if self._corrects else self._policy
-        return {**now.flags(), "intervention": self._corrects}
+        acting = self._expert if self._intervenes else self._policy
+        return {**acting.flags(), "intervention": self._intervenes}

@@ -1,0 +1,39 @@
+"""An offline RL algorithm: how to label recorded frames, and how to improve the policy on them.
+
+    @ALGORITHMS.register("name")
+    class Name(Algorithm):
+        def label(self, data: Round) -> Labels: ...
+
+Collection, value, evaluation, resume and report are the same for all (rl.run): a new algorithm is one
+file, here or in a plug-in, and is played by `python -m rl.recap algorithm=name`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from rl.advantage.labels import Labels
+from rl.learning.config import LearningConfig
+from rl.learning.retrain import retrain
+from rl.learning.round import Round
+from sim.core.registry import Registry
+
+
+class Algorithm(ABC):
+    """One round's learning."""
+
+    conditioned: ClassVar[bool] = False  # whether the policy learns good from bad, so that guidance has a meaning
+
+    @abstractmethod
+    def label(self, data: Round) -> Labels:
+        """Decide for every frame of `data.pool` which indicator it carries and how often it is drawn."""
+
+    def improve(self, data: Round) -> None:
+        """Train the checkpoint `data.policy` on the labels: from the pretrained one, supervised."""
+        retrain(data, self.guidance(data.config))
+
+    def guidance(self, config: LearningConfig) -> float:
+        """Return the beta that the improved policy is played with."""
+        return config.guidance if self.conditioned else 1.0
+
+
+ALGORITHMS = Registry[type[Algorithm]]("algorithm", package="rl.algorithms")

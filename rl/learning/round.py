@@ -1,0 +1,129 @@
+"""The data of one round of offline RL, and what is computed of it when an algorithm asks.
+
+Files of round k, in OUT/round_k:
+    rollouts/ interventions/    datasets recorded in this round
+    value/                      value.safetensors, value.json, when the algorithm fits a value
+    labels.json                 the tag of the label files beside every dataset, positive rates, warnings
+    policy/                     the checkpoint pi_k
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies.models import checkpoint
+from policies.train import encoders
+from rl.advantage.labels import Labels, advantages_name, write_labels
+from rl.advantage.positive_rates import one_sided, positive_table
+from rl.advantage.targets import Targets, compute_targets
+from rl.data.pool import Pool, open_pool
+from rl.learning.config import LearningConfig
+from rl.value import value_files
+from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
+from rl.value.value_features import value_features
+from rl.value.value_quality import value_report, value_warnings
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
+from sim.dataset.files import write_atomic
+
+
+class Round:
+    """Round `number` = 1, 2, ...; its data is opened, and its value fitted, at the first use."""
+
+    def __init__(
+        self, number: int, folder: Path, datasets: Sequence[Path], pretrained: Path, time_limits: Mapping[str, int],
+        config: LearningConfig,
+    ):  # fmt: skip
+        """datasets: all that was recorded so far, demonstrations first; time_limits: task -> T_max in steps."""
+        self.number, self.folder, self.datasets = number, folder, list(datasets)
+        self.pretrained, self.time_limits, self.config = pretrained, time_limits, config
+
+    @property
+    def policy(self) -> Path:
+        """The checkpoint directory that `Algorithm.improve` fills."""
+        return self.folder / "policy"
+
+    # ---- what labels are computed from -----------------------------------------------------------
+
+    @cached_property
+    def pool(self) -> Pool:
+        """All episodes."""
+        return open_pool(self.datasets)
+
+    @cached_property
+    def newest(self) -> np.ndarray:
+        """bool (N,): frames of this round's autonomous rollouts."""
+        return self.pool.in_datasets([self.folder / "rollouts"])
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Rewards and returns of every frame."""
+        return compute_targets(self.pool, self.time_limits, self.config.label)
+
+    @cached_property
+    def fit(self) -> CrossFit:
+        """The value, cross-fitted from scratch on embeddings of the pretrained policy, and saved."""
+        torch.set_num_threads(self.config.workers)
+        pool, config, targets = self.pool, self.config, self.targets
+        model, _ = checkpoint.load(self.pretrained)
+        features = value_features(model, pool, *encoders(1), config.workers)
+        strata = np.unique(np.char.add(pool.source, pool.success.astype(str)), return_inverse=True)[1]
+        fold = assign_folds(pool.seed, strata, config.value.folds, config.seed)  # a seed is a layout
+        seed = config.seed + 100 * self.number
+        fit = cross_fit(features, targets.values, targets.value_mask, pool.owner, fold, config.value, seed)
+        self._save_value(fit)
+        return fit
+
+    def _save_value(self, fit: CrossFit) -> None:
+        report = value_report(self.pool, self.targets, fit)
+        content = {
+            "round": self.number,
+            "value_sha256": value_files.weights_hash(fit.heads),
+            "report": report,
+            "warnings": value_warnings(report),
+            "history": fit.history,
+            **self._made_of(),
+        }
+        value_files.save_value(self.folder / "value", fit.heads, self.config.value, content)
+
+    def _made_of(self) -> dict:
+        facts = {"label": self.config.label, "time_limit_steps": self.time_limits}
+        data = {str(dataset.root): dataset.fingerprint() for dataset in self.pool.datasets}
+        return {**provenance(facts), "episodes": len(self.pool.length), "frames": len(self.pool.owner), "data": data}
+
+    # ---- labels ----------------------------------------------------------------------------------
+
+    def write_labels(self, labels: Labels, algorithm: str) -> None:
+        """Write the labels beside every dataset, then labels.json."""
+        value = {"value_sha256": value_files.weights_hash(self.fit.heads)} if labels.values is not None else {}
+        digest = hashlib.sha256(labels.positive.tobytes() + labels.weight.tobytes()).hexdigest()
+        tag = f"round{self.number}_{algorithm}_{digest[:8]}"
+        rates = positive_table(self.pool, labels.positive & (labels.weight > 0))
+        content = {
+            "round": self.number, "algorithm": algorithm, "tag": tag, **value, "epsilon": labels.epsilons,
+            "positive_rates": rates, "warnings": [] if labels.positive.all() else one_sided(rates), **self._made_of(),
+        }  # fmt: skip
+        write_labels(self.pool, self.targets, labels, tag, {"algorithm": algorithm, **value, **self._made_of()})
+        write_atomic(self.labels_path, json.dumps(content, indent=1).encode())
+
+    @property
+    def labels_path(self) -> Path:
+        """The file that `write_labels` writes last."""
+        return self.folder / "labels.json"
+
+    def read_labels(self) -> dict:
+        """Read labels.json. UserError when there is none."""
+        try:
+            return json.loads(self.labels_path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.labels_path} cannot be read: the round has no labels") from error
+
+    @property
+    def labels_name(self) -> str:
+        """The sidecar of every dataset that holds this round's labels."""
+        return advantages_name(self.read_labels()["tag"])

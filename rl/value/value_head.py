@@ -1,0 +1,139 @@
+"""The distributional value: which of 201 returns an observation leads to (RECAP, pi*-0.6, section IV-A).
+
+    V(o, l) = sum of bins * p(bin | o, l);  loss = cross-entropy with the two-hot logged return
+
+Departures, because episodes are few and a value that memorizes its data labels noise: a small head on
+frozen embeddings of the policy instead of a second VLM; fitted from scratch instead of from V_pre;
+stopped early on episodes held out of its training.
+
+Shapes: N frames, F feature width, B batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rl.advantage.returns import BINS, CENTERS, two_hot
+from sim.core.errors import UserError
+
+CHECK_FRAMES = 6000  # at most, for a loss without gradient
+EVALUATION_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """Sizes and training of the heads."""
+
+    hidden: int = 256
+    dropout: float = 0.3
+    folds: int = 3  # each frame is labelled by a head that was not fitted to its episode
+    batch: int = 512
+    steps_per_epoch: int = 100
+    max_epochs: int = 20
+    patience: int = 3  # epochs without a better held-out loss
+    validation_share: float = 0.12  # of a fold's training episodes
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UserError(
+                f"value.folds={self.folds}, expected at least 2: a frame must not be labelled by its own episode"
+            )
+
+
+class ValueHead(nn.Module):
+    """Features -> logits of the bins. Inputs are standardized by the training frames."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, inputs: int, config: ValueConfig):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("std", torch.ones(inputs))
+        self.net = nn.Sequential(
+            nn.Linear(inputs, config.hidden), nn.LayerNorm(config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
+        )  # fmt: skip
+        self.out = nn.Linear(config.hidden, BINS)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) of any float type -> (B, BINS)."""
+        return self.out(self.net(((features.float() - self.mean) / self.std).clamp(-8, 8)))
+
+    def prepare(self, features: Tensor, targets: np.ndarray) -> None:
+        """Standardize by these frames (N, F); begin with the returns' own distribution."""
+        self.mean.copy_(features.float().mean(0))
+        self.std.copy_(features.float().std(0).clamp(min=1e-3))
+        share = torch.from_numpy(two_hot(targets)).mean(0)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+            self.out.bias.copy_((share + 1e-4).log())
+
+
+@torch.no_grad()
+def predict(head: ValueHead, features: Tensor) -> np.ndarray:
+    """(N, F) -> float64 (N,) values in [-1, 0]."""
+    head.eval()
+    centers = torch.from_numpy(CENTERS).float()
+    parts = [head(part).softmax(-1) @ centers for part in features.split(EVALUATION_BATCH)]
+    return torch.cat(parts).double().numpy()
+
+
+def cross_entropy(head: ValueHead, features: Tensor, targets: np.ndarray) -> Tensor:
+    """Return the mean over the frames (B,)."""
+    return F.cross_entropy(head(features), torch.from_numpy(two_hot(targets)))
+
+
+def fit_head(
+    features: Tensor, targets: np.ndarray, usable: np.ndarray, owner: np.ndarray, config: ValueConfig, seed: int
+) -> tuple[ValueHead, dict]:
+    """Fit a head to the usable frames; return it at its lowest loss on episodes held out of them, and a log.
+
+    features (N, F); targets (N,) in [-1, 0]; usable bool (N,); owner int (N,), the episode of each frame.
+    """
+    rng = np.random.default_rng(seed)
+    episodes = rng.permutation(np.unique(owner[usable]))
+    held = episodes[: max(1, round(config.validation_share * len(episodes)))] if len(episodes) > 1 else episodes
+    checks = np.flatnonzero(usable & np.isin(owner, held))
+    train = np.flatnonzero(usable & ~np.isin(owner, held)) if len(episodes) > 1 else checks
+    torch.manual_seed(seed)  # initial weights and dropout
+    head = ValueHead(features.shape[1], config)
+    sample = np.sort(rng.choice(train, min(len(train), 20_000), replace=False))
+    head.prepare(features[sample], targets[sample])
+    log = _train(head, features, targets, train, checks, config, rng)
+    return head, log
+
+
+def _train(head: ValueHead, features: Tensor, targets: np.ndarray, train: np.ndarray, checks: np.ndarray,
+           config: ValueConfig, rng: np.random.Generator) -> dict:  # fmt: skip
+    optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    best, best_state, waited, epoch = np.inf, head.state_dict(), 0, 0
+    while epoch < config.max_epochs and waited < config.patience:
+        head.train()
+        for _ in range(config.steps_per_epoch):
+            frames = rng.choice(train, config.batch)
+            optimizer.zero_grad()
+            cross_entropy(head, features[frames], targets[frames]).backward()
+            optimizer.step()
+        epoch, waited = epoch + 1, waited + 1
+        loss = mean_loss(head, features, targets, checks, 0)
+        if loss < best:
+            best, waited = loss, 0
+            best_state = {name: value.clone() for name, value in head.state_dict().items()}
+    head.load_state_dict(best_state)
+    return {"epochs": epoch, "validation_loss": best, "train_loss": mean_loss(head, features, targets, train, 0)}
+
+
+@torch.no_grad()
+def mean_loss(head: ValueHead, features: Tensor, targets: np.ndarray, frames: np.ndarray, seed: int) -> float:
+    """Return the cross-entropy without dropout on at most CHECK_FRAMES of these frames; nan where there are none."""
+    if not len(frames):
+        return float("nan")
+    head.eval()
+    some = np.random.default_rng(seed).permutation(frames)[:CHECK_FRAMES]
+    return cross_entropy(head, features[some], targets[some]).item()

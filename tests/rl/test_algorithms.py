@@ -1,0 +1,80 @@
+"""Every registered algorithm labels the same data; each control takes away what its file says."""
+
+import numpy as np
+import pytest
+from outcome_examples import LIMIT
+
+from rl.algorithms.base import ALGORITHMS
+from rl.learning.config import LearningConfig
+from rl.learning.round import Round
+from rl.value.cross_fit import CrossFit
+
+CONTROLS = ("all_data", "filtered_imitation", "positives_only", "random_bit")
+
+
+@pytest.fixture(scope="module")
+def data(roots):
+    """A round whose value is the return with noise."""
+    data = Round(1, roots["rollouts"].parent, list(roots.values()), roots["demos"], LIMIT, LearningConfig())
+    values = data.targets.values + np.random.default_rng(0).normal(0, 0.05, len(data.targets.values))
+    data.fit = CrossFit([], data.pool.seed % 3, values.clip(-1, 0), values, [])
+    return data
+
+
+def label(name, data):
+    return ALGORITHMS.get(name)().label(data)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_every_algorithm_labels_every_frame_the_same_way_twice(name, data):
+    labels, again = label(name, data), label(name, data)
+    n = len(data.pool.owner)
+    assert labels.positive.shape == labels.weight.shape == (n,)
+    assert labels.positive.dtype == bool
+    assert (labels.weight >= 0).all() and labels.weight.any()
+    assert (labels.positive == again.positive).all() and (labels.weight == again.weight).all()
+
+
+def test_the_controls_of_recap_are_registered():
+    assert {"recap", *CONTROLS} <= set(ALGORITHMS.names())
+
+
+def test_only_who_knows_good_from_bad_is_guided():
+    config = LearningConfig(guidance=2.5)
+    betas = {name: ALGORITHMS.get(name)().guidance(config) for name in ("recap", *CONTROLS)}
+    assert betas == {
+        "recap": 2.5, "random_bit": 2.5, "all_data": 1.0, "filtered_imitation": 1.0, "positives_only": 1.0,
+    }  # fmt: skip
+
+
+def test_all_data_leaves_nothing_out_and_says_nothing(data):
+    labels = label("all_data", data)
+    assert labels.positive.all() and (labels.weight == 1).all()
+
+
+def test_filtered_imitation_keeps_the_fastest_successes(data):
+    pool, labels = data.pool, label("filtered_imitation", data)
+    kept = np.array([labels.weight[pool.rows(e)].all() for e in range(len(pool.length))])
+    assert (labels.weight == pool.per_frame(kept)).all()  # whole episodes
+    assert pool.success[kept].all()
+    fastest = np.sort(pool.length[pool.success])
+    assert kept.sum() == pytest.approx(0.4 * len(fastest), abs=3)
+    assert sorted(pool.length[kept]) == fastest[: kept.sum()].tolist()
+    assert labels.positive.all()
+
+
+def test_positives_only_draws_what_recap_calls_positive(data):
+    labels = label("positives_only", data)
+    assert ((labels.weight > 0) == label("recap", data).positive).all()
+    assert labels.positive.all()
+
+
+def test_the_random_bit_has_recaps_rates_and_none_of_its_information(data):
+    pool, recap, random = data.pool, label("recap", data).positive, label("random_bit", data).positive
+    dataset = pool.per_frame(pool.dataset)
+    for d in range(len(pool.datasets)):
+        assert recap[dataset == d].sum() == random[dataset == d].sum()
+    rollouts = data.newest
+    failed = ~pool.per_frame(pool.success)
+    assert recap[rollouts & failed].mean() < 0.2
+    assert random[rollouts & failed].mean() == pytest.approx(random[rollouts].mean(), abs=0.06)
