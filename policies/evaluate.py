@@ -15,9 +15,9 @@ from rich.progress import track
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig

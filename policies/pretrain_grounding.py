@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 from policies.language.minilm import FrozenText
 from policies.models.small_vla import SmallVla, VlaConfig
 from policies.vision.efficientnet import FrozenVision
-from sim.core.config import run_program, typed
 from sim.core.contract import LABELS
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
+from sim.core.structured import typed
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.planning.kinematics import tool_down
@@ -38,7 +39,7 @@ FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 
 
 @dataclass(frozen=True)
-class BackboneConfig:
+class PretrainGroundingConfig:
     """Options of the program."""
 
     scenes: int = 32000
@@ -117,7 +118,7 @@ class SceneLooker:
         mujoco.mj_forward(world.scene.model, world.data)
 
 
-def gather(config: BackboneConfig) -> list[Looks]:
+def gather(config: PretrainGroundingConfig) -> list[Looks]:
     """Looks at `config.scenes` scenes."""
     world = SimulationConfig(config.task, config.randomize, config.render, config.split)
     calls = range(round(config.scenes / SCENES_PER_CALL))
@@ -158,7 +159,7 @@ def errors_m(model: SmallVla, table: LookTable, rows: np.ndarray) -> np.ndarray:
     return (found - points)[..., :2].norm(dim=-1).numpy()
 
 
-def pretrain(config: BackboneConfig) -> Path:
+def pretrain(config: PretrainGroundingConfig) -> Path:
     """Gather looks, train the fusion on grounding, write weights and card to `config.out`."""
     out = Path(config.out)
     table = LookTable(gather(config), FrozenText())
@@ -206,7 +207,7 @@ def _summary(errors_mm: np.ndarray) -> dict[str, dict[str, float]]:
     }
 
 
-def _descend(model: SmallVla, table: LookTable, rows: np.ndarray, config: BackboneConfig) -> None:
+def _descend(model: SmallVla, table: LookTable, rows: np.ndarray, config: PretrainGroundingConfig) -> None:
     rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.fusion.parameters(), config.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.05)
@@ -237,4 +238,4 @@ def load_backbone(model: SmallVla, root: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run_program("backbone", BackboneConfig, pretrain, __doc__)
+    run_program("pretrain_grounding", PretrainGroundingConfig, pretrain, __doc__)

@@ -16,8 +16,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from sim.core.config import run_program
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.dataset.reader import Dataset, read_sidecar
 from sim.envs.video import write_mp4
 

@@ -1,7 +1,7 @@
 """`python -m policies.robustness checkpoints=[runs/policy,runs/policy_full] [episodes=200] [out=runs/transfer]`
 
 How much of a policy is left outside the world it was trained in: each checkpoint plays the same seeds
-as usual, drawn by the other renderer (Filament), with dynamics that no training reaches (twin=shifted),
+as usual, drawn by the other renderer (Filament), with dynamics that no training reaches (dynamics=shifted),
 and with both. Together they stand in for the real arm. Without Vulkan Filament's cells stay empty.
 """
 
@@ -14,18 +14,22 @@ from rich.table import Table
 
 from policies.evaluate import EvaluateConfig, evaluate
 from policies.models import checkpoint
-from sim.core.config import group_values, run_program, typed
+from sim.core.config import group_values
 from sim.core.errors import UserError
+from sim.core.program import run_program
+from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
 from sim.render.vulkan import check_vulkan
 from sim.scene.build import RenderConfig
 
-RENDERERS, TWINS = ("opengl", "filament"), ("trained", "shifted")
-CONDITIONS = {f"{renderer}, {twin}": (renderer, twin) for twin, renderer in itertools.product(TWINS, RENDERERS)}
+RENDERERS, DYNAMICS = ("opengl", "filament"), ("trained", "shifted")
+CONDITIONS = {
+    f"{renderer}, {dynamics}": (renderer, dynamics) for dynamics, renderer in itertools.product(DYNAMICS, RENDERERS)
+}
 
 
 @dataclass(frozen=True)
-class TransferConfig:
+class RobustnessConfig:
     """Options of the program."""
 
     checkpoints: tuple[str, ...] = ("runs/policy",)
@@ -55,18 +59,18 @@ class TransferConfig:
         return {name: "-".join(one[-depth:]) for name, one in zip(self.checkpoints, parts, strict=True)}
 
 
-def condition(config: TransferConfig, checkpoint: str, renderer: str, twin: str) -> EvaluateConfig:
+def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics: str) -> EvaluateConfig:
     """The evaluation of one cell of the table."""
-    moved = {**vars(config.randomize), **group_values("twin", twin)}
+    moved = {**vars(config.randomize), **group_values("dynamics", dynamics)}
     return EvaluateConfig(
         checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
-        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{twin}"), films=0,
+        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{dynamics}"), films=0,
         randomize=typed(RandomizeConfig, moved, "randomize."),
         render=RenderConfig(renderer=renderer),
     )  # fmt: skip
 
 
-def main(config: TransferConfig) -> None:
+def main(config: RobustnessConfig) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
     for one in config.checkpoints:
         checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
@@ -76,8 +80,8 @@ def main(config: TransferConfig) -> None:
     table = Table("checkpoint", *CONDITIONS, title=f"success of {config.episodes}, 95 % interval")
     for one in config.checkpoints:
         cells = []
-        for renderer, twin in CONDITIONS.values():
-            cells.append("-" if renderer in missing else _cell(evaluate(condition(config, one, renderer, twin))))
+        for renderer, dynamics in CONDITIONS.values():
+            cells.append("-" if renderer in missing else _cell(evaluate(condition(config, one, renderer, dynamics))))
         table.add_row(one, *cells)
     console.print(table)
 
@@ -96,4 +100,4 @@ def _cell(found: dict) -> str:
 
 
 if __name__ == "__main__":
-    run_program("transfer", TransferConfig, main, __doc__)
+    run_program("robustness", RobustnessConfig, main, __doc__)

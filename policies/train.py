@@ -24,9 +24,9 @@ from policies.models.small_vla import SmallVla, VlaConfig
 from policies.pretrain_grounding import load_backbone
 from policies.processing.data import Source, TrainingData
 from policies.vision.efficientnet import FrozenVision
-from sim.core.config import run_program
 from sim.core.errors import UserError
 from sim.core.paths import find_asset
+from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
 
@@ -52,7 +52,7 @@ class OptimConfig:
 class TrainConfig:
     """Options of the program."""
 
-    data: str = "runs/demos"
+    data: tuple[str, ...] = ("runs/demos",)  # datasets
     out: str = "runs/policy"
     policy: VlaConfig = field(default_factory=VlaConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -214,7 +214,7 @@ def new_model(config: TrainConfig, data: TrainingData) -> tuple[SmallVla, dict]:
 
 
 def train(config: TrainConfig) -> SmallVla:
-    out, roots = Path(config.out), [Path(root) for root in config.data.split(",")]
+    out, roots = Path(config.out), [Path(root) for root in config.data]
     if (out / checkpoint.WEIGHTS).is_file():
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
     vision, text = encoders(1)

@@ -22,9 +22,9 @@ from real.fairino.driver import SERVO_WAYS, FairinoDriver, Ports
 from real.fairino.servo_link import ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.core.errors import UserError, nearest
+from sim.core.program import run_program
 
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import FPS, EpisodeRecorder, features

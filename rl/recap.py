@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
-from sim.core.config import run_program
+from sim.core.program import run_program
 
 
 def recap(config: RecapConfig) -> Path:

@@ -17,8 +17,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rl.online.state_view import ReachState
-from sim.core.config import run_program
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
+from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FPS, EpisodeRecorder, features

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError, nearest
+from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, run_episode
@@ -28,7 +28,7 @@ from sim.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class ExpertTableConfig:
+class EvaluateExpertConfig:
     """Options of the program."""
 
     tasks: tuple[str, ...] | None = None  # null: all
@@ -50,7 +50,7 @@ class ExpertTableConfig:
 class ExpertWorker:
     """Plays one episode per seed; nothing is drawn or recorded."""
 
-    def __init__(self, task: str, config: ExpertTableConfig):
+    def __init__(self, task: str, config: EvaluateExpertConfig):
         self._env = SimEnv(SimulationConfig(task, config.randomize, split=config.split))
         self._expert = Expert(self._env, config.quality)
         self._guard = guarded(self._env.robot)
@@ -59,7 +59,7 @@ class ExpertWorker:
         return run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S)
 
 
-def main(config: ExpertTableConfig) -> None:
+def main(config: EvaluateExpertConfig) -> None:
     """Play every task and print the table."""
     table = Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
@@ -76,4 +76,4 @@ def main(config: ExpertTableConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_program("expert_table", ExpertTableConfig, main, __doc__)
+    run_program("evaluate_expert", EvaluateExpertConfig, main, __doc__)

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sim.core.config import run_program, typed
 from sim.core.contract import LABELS
 from sim.core.errors import UserError
+from sim.core.program import run_program
+from sim.core.structured import typed
 from sim.dataset.reader import Dataset, encode_video
 from sim.dataset.schema import IMAGE_PREFIX
 from sim.dataset.video import decode_video

@@ -12,9 +12,9 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from sim.core.config import run_program
 from sim.core.contract import POLICY_PERIOD_S, Observation
 from sim.core.errors import UserError, nearest
+from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from policies.models.small_vla import SmallVla, VlaConfig
-from sim.core.config import typed
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError, found_beside
 from sim.core.provenance import plain
+from sim.core.structured import typed
 
 WEIGHTS, CONFIG, TRAINING = "model.safetensors", "config.json", "training.pt"
 

@@ -9,7 +9,7 @@ the calibration board (out/board.png, printed with squares of 30 mm) flat on the
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from real.calibrate.parts import PARTS, Findings
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 class CalibrateConfig:
     """The options of the program; `conf/calibrate.yaml` says what null stands for."""
 
-    robot: RobotConfig = field(default_factory=RobotConfig)
+    robot: RobotConfig = RobotConfig(start="always")
     what: tuple[str, ...] = tuple(PARTS)
     out: str = "runs/calibration"
     mode: str | None = None

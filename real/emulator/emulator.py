@@ -6,7 +6,8 @@ two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cy
 is caught up, so that the arm does not run slow on a loaded machine.
 
 firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py), randomize=NAME
-and twin=NAME what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the table.
+and dynamics=NAME what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the
+table.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ colours of pictures, rate and delays. What is wrong is named, with its mend. Not
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ class ParityConfig:
     """Options of the program; `conf/parity.yaml` says what null stands for."""
 
     data: str | None = None
-    robot: RobotConfig = field(default_factory=RobotConfig)
+    robot: RobotConfig = RobotConfig(start="always")
     reference: str | None = "runs/demos"
     takes: int = 4
     pictures: bool = True

@@ -14,7 +14,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 class RolloutConfig:
     """The options of the program; `conf/rollout.yaml` says what null stands for."""
 
-    robot: RobotConfig = field(default_factory=RobotConfig)
+    robot: RobotConfig = RobotConfig(start="always")
     checkpoint: str | None = None
     episodes: int = 10
     seed: int = 900000

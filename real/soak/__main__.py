@@ -2,7 +2,7 @@
 
 from real.soak.soak import SoakConfig, main
 from real.soak.soak import __doc__ as usage
-from sim.core.config import run_program
+from sim.core.program import run_program
 
 if __name__ == "__main__":
     run_program("soak", SoakConfig, main, usage)

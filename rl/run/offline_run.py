@@ -79,7 +79,8 @@ class OfflineRun:
             self.stages.log(f"imitation: taking the checkpoint {out}")
         else:
             self.stages.log(f"imitation: no checkpoint in {out}, training it for {config.pretrain.steps} steps")
-            train.train(TrainConfig(str(config.demos_root), str(out), config.policy, config.pretrain, config.backbone))
+            data = (str(config.demos_root),)
+            train.train(TrainConfig(data, str(out), config.policy, config.pretrain, config.backbone))
 
     # ---- a round -------------------------------------------------------------------------------
 

@@ -1,158 +1,168 @@
-"""From the command line to a frozen dataclass: hydra composes `conf/`, every key and type is checked.
+"""From the command line to a frozen dataclass: hydra composes a program's schema, `conf/` and what was typed.
 
-`conf/<program>.yaml` is a program's root, its groups are the folders beside it and `+exp=NAME` an
-experiment that states only differences. Programs are run with `python -m`.
+A program's dataclass is registered in hydra's ConfigStore under `<program>_schema` and states every default; each
+nested dataclass that has a folder in `conf/` is the group's `base`. The YAML files state differences alone.
 """
 
-import dataclasses
+import contextlib
+import functools
 import re
-import sys
-import types
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar, cast
 
-import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sim.core.console import tell
+from sim.core.command_line import Words, as_overrides
 from sim.core.errors import UserError, nearest
+from sim.core.options import OneOf
 from sim.core.paths import CONF, check_data
+from sim.core.structured import alternatives, described, is_schema, kind_of, nested, node, typed
 
+BASE = "base"  # in every group: the defaults of its dataclass, which its files state differences to
 T = TypeVar("T")
 
 
-def run_program(program: str, schema: type[T], main: Callable[[T], Any], doc: str | None) -> None:
-    """`main(config)` of a program; a UserError is one line on stderr, one more for every note, and exit code 2."""
-    arguments = sys.argv[1:]
-    try:
-        if {"-h", "--help"} & set(arguments):
-            print(f"{(doc or '').strip()}\n\noptions and defaults:\n{_options(program)}")
-            return
-        main(load(program, schema, arguments))
-    except UserError as error:
-        _end(f"error: {error}", error, 2)
-    except KeyboardInterrupt as interrupt:
-        _end("interrupted; what was finished is kept", interrupt, 130)
-
-
-def _end(line: str, error: BaseException, code: int) -> NoReturn:
-    for text in (line, *getattr(error, "__notes__", ())):
-        tell(text, sys.stderr)
-    sys.exit(code)
-
-
-def _options(program: str) -> str:
-    """The options of `program` with their defaults as YAML: groups last, a list in one line."""
-
-    class Brief(yaml.SafeDumper):
-        pass
-
-    Brief.add_representer(list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
-    options = typing.cast(dict, OmegaConf.to_container(_compose(program, [])))
-    groups_last = dict(sorted(options.items(), key=lambda option: isinstance(option[1], dict)))
-    return yaml.dump(groups_last, Dumper=Brief, sort_keys=False, width=120)
-
-
-def load(program: str, schema: type[T], overrides: list[str]) -> T:
-    """The configuration of `program` with command-line overrides, as `schema`."""
-    return typed(schema, typing.cast(Mapping, OmegaConf.to_container(_compose(program, overrides), resolve=True)))
+def load(program: str, schema: type[T], words: Sequence[str] = ()) -> T:
+    """Return the configuration of `program` with a command line's words; UserError names what is wrong in them."""
+    return typed(schema, composed(program, schema, Words.of(words)))
 
 
 def load_group(group: str, choice: str, schema: type[T]) -> T:
-    """One file of a folder of `conf/` alone, e.g. ("randomize", "full"). UserError names the nearest choice."""
+    """Return one choice of a group alone, e.g. ("randomize", "full"). UserError names the nearest choice."""
+    _store_group(group, schema)
     return typed(schema, group_values(group, choice))
 
 
 def group_values(group: str, choice: str) -> Mapping:
-    """What one file of a folder of `conf/` states, no more; UserError as `load_group`."""
-    check_data()
-    choices = [path.stem for path in (CONF / group).glob("*.yaml")]
-    if choice not in choices:
-        raise UserError(nearest(choice, choices, f"choice for {group}"))
-    composed = typing.cast(Mapping, OmegaConf.to_container(_compose(f"{group}/{choice}", [])))
-    return next(iter(composed.values()), {})  # under its package: the group's name, or another (twin: randomize)
+    """Return what one choice of a group states, no more; UserError as `load_group`."""
+    with _hydra():
+        if choice not in (known := choices(group)):
+            raise UserError(nearest(choice, known, f"choice for {group}"))
+        whole = cast(DictConfig, compose(f"{group}/{choice}"))
+        return next(iter(whole.values()), {})  # under its package: the group's name, or another (dynamics: randomize)
 
 
-def _compose(program: str, overrides: list[str]):
-    check_data()
-    _check_keys(program, overrides)
+def composed(program: str, schema: type, words: Words) -> DictConfig:
+    """Return the typed node that hydra composes of `schema`, `conf/` and the words. Raises UserError."""
+    store(program, schema)
+    with _hydra(), _in_one_line(schema):
+        search = _search(words)
+        root = words.config_name or root_name(program)
+        overrides = as_overrides(schema, words)
+        _check_keys(schema, overrides, search)
+        return compose(root, [*search, *overrides])
+
+
+@functools.cache
+def store(program: str, schema: type) -> None:
+    """Register a program's schema and the bases of its groups in hydra's ConfigStore."""
+    ConfigStore.instance().store(name=f"{program}_schema", node=node(schema))
+    for field, kind in nested(schema):
+        for one in alternatives(kind):
+            if is_schema(one):
+                _store_group(field.name, one)
+
+
+def _store_group(group: str, schema: type) -> None:
+    if (CONF / group).is_dir():
+        ConfigStore.instance().store(group=group, name=BASE, node=node(schema))
+
+
+def root_name(program: str) -> str:
+    """Return the program's own file, or its schema where there is nothing to add to it."""
+    return program if (CONF / f"{program}.yaml").is_file() else f"{program}_schema"
+
+
+def group_choices(program: str, schema: type, words: Words) -> Mapping[str, tuple[str, list[str]]]:
+    """Return the groups of a program: the chosen file and all there are; of `exp` only those that fit it."""
+    store(program, schema)
+    with _hydra(), _in_one_line(schema):
+        search = _search(words)
+        root = words.config_name or root_name(program)
+        whole = compose(root, [*search, *as_overrides(schema, words)], return_hydra_config=True)
+        chosen = {
+            str(group): name
+            for group, name in whole.hydra.runtime.choices.items()
+            if not str(group).startswith("hydra/") and group != "exp"
+        }
+        fitting = [name for name in choices("exp", search) if _composes(root, [*search, f"+exp={name}"])]
+        return {group: (name, choices(group, search)) for group, name in chosen.items()} | {"+exp": ("NAME", fitting)}
+
+
+def _composes(root: str, overrides: Sequence[str]) -> bool:
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose(program, [_quoted(override) for override in overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_in_one_line(error)) from error
+        compose(root, list(overrides))
+    except HydraException:
+        return False
+    return True
 
 
-def _quoted(override: str) -> str:
-    """A value with blanks in it is a text: hydra's grammar would read its commas and brackets."""
-    name, _, value = override.partition("=")
-    if " " not in value or value[0] in "[{'\"":
-        return override
-    escaped = value.replace("'", "\\'")
-    return f"{name}='{escaped}'"
+def _search(words: Words) -> list[str]:
+    return [f"hydra.searchpath=[file://{words.config_dir}]"] if words.config_dir else []
 
 
-def _check_keys(program: str, overrides: list[str]) -> None:
+def choices(group: str, search: Sequence[str] = ()) -> list[str]:
+    """Return the names of a group's files, those of `--config-dir` included; within `_hydra`."""
+    loader = GlobalHydra.instance().config_loader()
+    names = loader.get_group_options(group, ObjectType.CONFIG, overrides=list(search) or None)
+    return [name for name in names if name != BASE]
+
+
+@contextlib.contextmanager
+def _hydra() -> Iterator[None]:
+    check_data()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield
+
+
+def _check_keys(schema: type, overrides: Sequence[str], search: Sequence[str]) -> None:
     """Name a misspelt option or group choice before hydra does so in several lines."""
-    if not overrides:
-        return
-    known = typing.cast(dict, OmegaConf.to_container(_compose(program, [])))
-    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     for override in overrides:
-        name, equals, choice = override.partition("=")
-        name = name.lstrip("+~")
-        if not equals:
-            raise UserError(f"{override!r} is not understood, expected key=value")
-        if name in groups:
-            choices = [path.stem for path in (CONF / name).glob("*.yaml")]
-            if choice not in choices:
-                raise UserError(nearest(choice, choices, f"choice for {name}"))
-        elif name.split(".")[0] not in known and not name.startswith("hydra"):
-            raise UserError(nearest(name, known, "option"))
-
-
-def _in_one_line(error: Exception) -> str:
-    return re.sub(r"\s*\n\s*", "; ", str(error).strip())
-
-
-def typed(schema: type[T], values: Mapping, where: str = "") -> T:
-    """`values` as an instance of the dataclass `schema`, nested ones included.
-
-    Raises UserError naming an unknown key, with the nearest known one, or a value of a wrong type.
-    """
-    kinds = typing.get_type_hints(schema)
-    known = [field.name for field in dataclasses.fields(schema)]  # type: ignore[arg-type]
-    given = {}
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(nearest(f"{where}{name}", [where + k for k in known], "option"))
-        given[name] = _value(f"{where}{name}", kinds[name], value)
-    return schema(**given)
-
-
-def _is_schema(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
-
-
-def _value(name: str, kind: Any, value: Any) -> Any:
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    for one in kinds:
-        if _is_schema(one) and isinstance(value, Mapping):
-            return typed(one, value, f"{name}.")
-        origin = typing.get_origin(one) or one
-        if origin is tuple and isinstance(value, list | tuple):
-            inner = typing.get_args(one)
-            return tuple(_value(name, inner[0], item) for item in value)
-        if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if origin is int and isinstance(value, bool):
+        if override.startswith(("hydra.", "hydra/")):
             continue
-        if isinstance(value, origin):
-            return value
-    expected = " or ".join("null" if one is types.NoneType else getattr(one, "__name__", str(one)) for one in kinds)
-    expected = expected.replace("tuple", "a list, [a,b]")
-    raise UserError(f"{name}={value!r} is of type {type(value).__name__}, expected {expected}")
+        name, _, choice = override.partition("=")
+        name = name.lstrip("+~")
+        if known := choices(name.partition("@")[0], search):
+            OneOf(known)(f"choice for {name}", tuple(choice.split(",")))
+        else:
+            _check_key(schema, name)
+
+
+def _check_key(schema: type, name: str, where: str = "") -> None:
+    head, _, rest = name.partition(".")
+    kinds = dict((field.name, kind) for field, kind in nested(schema))
+    if head not in kinds:
+        raise UserError(nearest(f"{where}{head}", [where + one for one in kinds], "option"))
+    for kind in alternatives(kinds[head]):
+        if rest and is_schema(kind):
+            _check_key(kind, rest, f"{where}{head}.")
+
+
+@contextlib.contextmanager
+def _in_one_line(schema: type) -> Iterator[None]:
+    """Turn hydra's and OmegaConf's errors into a UserError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_type_error(schema, error.__cause__) or _joined(error)) from error
+
+
+def _type_error(schema: type, cause: BaseException | None) -> str:
+    """The line for a value that could not be converted, "" for another error."""
+    found = re.match(r"Value '(.*)' of type '(\w+)' could not be converted", str(cause), re.DOTALL)
+    key = re.sub(r"\[\d+\]$", "", getattr(cause, "full_key", None) or "")
+    kind = kind_of(schema, key)
+    if not found or kind is None:
+        return ""
+    value = repr(found[1]) if found[2] == "str" else found[1]
+    return f"{key}={value} is of type {found[2]}, expected {described(kind)}"
+
+
+def _joined(error: Exception) -> str:
+    return re.sub(r"\s*\n\s*", "; ", str(error).strip())

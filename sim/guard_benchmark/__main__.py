@@ -1,6 +1,6 @@
 """Run `python -m sim.guard_benchmark`."""
 
-from sim.core.config import run_program
+from sim.core.program import run_program
 from sim.guard_benchmark.guard_benchmark import GuardBenchmarkConfig, main
 from sim.guard_benchmark.guard_benchmark import __doc__ as usage
 

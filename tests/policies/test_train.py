@@ -163,7 +163,7 @@ def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):
 
 def test_a_finished_checkpoint_is_not_written_over(saved, demos):
     with pytest.raises(UserError, match="finished checkpoint"):
-        train.train(TrainConfig(str(demos), str(saved)))
+        train.train(TrainConfig((str(demos),), str(saved)))
 
 
 def test_a_checkpoint_says_what_it_was_made_of(data, demos, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from policies import robustness as transfer
-from policies.robustness import TransferConfig
+from policies.robustness import RobustnessConfig
 from sim.core.errors import UserError
 from sim.randomize.ranges import RandomizeConfig
 
@@ -26,7 +26,7 @@ def asked(monkeypatch) -> list:
 def test_every_cell_has_a_folder_of_its_own(asked, tmp_path, capsys):
     """Two runs whose policies are in folders of one name, as RECAP writes them."""
     named = ("runs/a/round_1/policy", "runs/b/round_1/policy")
-    transfer.main(TransferConfig(named, out=str(tmp_path), randomize=RandomizeConfig(servo_gain=(0.9, 1.1))))
+    transfer.main(RobustnessConfig(named, out=str(tmp_path), randomize=RandomizeConfig(servo_gain=(0.9, 1.1))))
     assert len({config.out for config in asked}) == len(asked) == 8
     assert [config.checkpoint for config in asked] == [named[0]] * 4 + [named[1]] * 4
     assert asked[0].out == f"{tmp_path}/a-round_1-policy/opengl_trained"
@@ -38,7 +38,7 @@ def test_every_cell_has_a_folder_of_its_own(asked, tmp_path, capsys):
 
 
 def test_a_checkpoint_alone_gives_the_folder_its_name():
-    assert TransferConfig(("runs/policy",)).folders == {"runs/policy": "policy"}
+    assert RobustnessConfig(("runs/policy",)).folders == {"runs/policy": "policy"}
 
 
 def test_without_vulkan_its_cells_are_dashes(asked, monkeypatch, capsys):
@@ -46,7 +46,7 @@ def test_without_vulkan_its_cells_are_dashes(asked, monkeypatch, capsys):
         raise UserError("renderer=filament needs Vulkan: no libvulkan.so.1")
 
     monkeypatch.setattr(transfer, "check_vulkan", missing)
-    transfer.main(TransferConfig())
+    transfer.main(RobustnessConfig())
     said = capsys.readouterr().out
     assert said.count("needs Vulkan") == 1 and "success of 200" in said
     assert [config.render.renderer for config in asked] == ["opengl", "opengl"]
@@ -59,7 +59,7 @@ def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch
 
     monkeypatch.setattr(transfer.checkpoint, "load", load)
     with pytest.raises(UserError, match="b is no checkpoint"):
-        transfer.main(TransferConfig(("a", "b")))
+        transfer.main(RobustnessConfig(("a", "b")))
     assert not asked
     with pytest.raises(UserError, match=r"checkpoints=\[a,./a\]: expected each once, ./a is there twice"):
-        TransferConfig(("a", "./a"))
+        RobustnessConfig(("a", "./a"))

@@ -15,9 +15,9 @@ from real.calibrate.posterior import Estimate, randomization
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
 from real.workcell.connect import RobotConfig
-from sim.core.config import typed
 from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.core.errors import UserError
+from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
 from sim.robots.robot import FR3
 

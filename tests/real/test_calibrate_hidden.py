@@ -23,8 +23,9 @@ from real.cameras.board import BOARD_POS_W, WithBoard, base_from_board
 from real.workcell.connect import RobotConfig
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.config import load_group, typed
+from sim.core.config import load_group
 from sim.core.errors import UserError
+from sim.core.structured import typed
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.robots.robot import FR3

@@ -14,8 +14,9 @@ from real.core.faults import RobotFault, RobotSilent
 from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.workcell.connect import RobotConfig
 from real.workcell.emulator_process import EmulatorProcess
-from sim.core.config import load, typed
+from sim.core.config import load
 from sim.core.errors import UserError
+from sim.core.structured import typed
 from sim.dataset.reader import Dataset
 from sim.robots.robot import FR3
 

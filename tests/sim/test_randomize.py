@@ -61,7 +61,7 @@ def test_counts_and_probabilities_are_drawn(full, draws):
 
 
 def test_the_shifted_twin_lies_outside_what_full_trains_on(full):
-    shifted = load("collect", CollectConfig, ["twin=shifted"]).randomize
+    shifted = load("collect", CollectConfig, ["dynamics=shifted"]).randomize
     light = group("light")
     changed = [name for name in RANGES if getattr(shifted, name) != getattr(light, name)]
     assert len(changed) >= 8

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
-from sim.core.config import run_program
 from sim.core.errors import UserError
+from sim.core.program import run_program
 
 SAYS = """
 from sim.core.console import tell
@@ -26,6 +27,11 @@ def test_a_reader_that_is_gone_stops_nothing():
     assert (done.returncode, done.stderr) == (7, "")
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """No option."""
+
+
 @pytest.mark.parametrize(
     ("error", "line", "code"),
     [
@@ -39,8 +45,7 @@ def test_notes_are_told_after_the_error(monkeypatch, capsys, error, line, code):
         raise error
 
     monkeypatch.setattr(sys, "argv", ["rollout"])
-    monkeypatch.setattr("sim.core.config.load", lambda program, schema, words: None)
     with pytest.raises(SystemExit) as ended:
-        run_program("rollout", object, main, "")
+        run_program("nameless", Nothing, main, "")
     assert ended.value.code == code
     assert capsys.readouterr().err.splitlines() == [line, "the stop itself failed"]

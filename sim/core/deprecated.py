@@ -1,0 +1,54 @@
+"""Old names of options, programs, columns and tasks: accepted for one release, with a one-line notice.
+
+One table for all. What a room renames it enters here, and reads through `current` or `option`.
+"""
+
+import functools
+import logging
+import runpy
+
+from sim.core.structured import kind_of
+
+_log = logging.getLogger(__name__)
+
+OPTIONS = {  # of any program, dotted as typed; a group's name stands for all that is in it
+    "twin": "dynamics",
+    "films": "videos",
+    "film": "video",
+    "corrections": "interventions",
+    "label.corrections": "label.interventions",
+}
+COLUMNS: dict[str, str] = {}
+TASKS: dict[str, str] = {}
+
+
+def option(schema: type, name: str) -> str:
+    """Return the present name of a typed option; what the schema still knows keeps its name."""
+    if kind_of(schema, name) is not None:
+        return name
+    for end in range(len(parts := name.split(".")), 0, -1):
+        old = ".".join(parts[:end])
+        if old in OPTIONS:
+            _notice("option", old, OPTIONS[old])
+            return ".".join([OPTIONS[old], *parts[end:]])
+    return name
+
+
+def current(kind: str, name: str, table: dict[str, str]) -> str:
+    """Return the present name of what was called `name`, by one of the tables here; kind: a word for the notice."""
+    if name not in table:
+        return name
+    _notice(kind, name, table[name])
+    return table[name]
+
+
+def run_renamed(old: str, new: str) -> None:
+    """Run the program `python -m NEW` where `python -m OLD` was typed."""
+    _notice("program", old, new)
+    runpy.run_module(new, run_name="__main__", alter_sys=True)
+
+
+@functools.cache
+def _notice(kind: str, old: str, new: str) -> None:
+    """Once in a process."""
+    _log.warning("%s %s is called %s now; the old name goes with the next release", kind, old, new)

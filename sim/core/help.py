@@ -1,0 +1,60 @@
+"""The page that `--help` prints: every option with its default and its comment, every group with its choices."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from sim.core.command_line import Words
+from sim.core.config import composed, group_choices
+from sim.core.options import CHECK, COMMENT
+from sim.core.structured import is_schema
+
+COLUMN = 34  # where comments begin
+FLAGS = "flags, hydra's own: --multirun, --cfg job, --config-dir DIR, --info, --hydra-help"
+
+
+def help_page(program: str, schema: type, doc: str, words: Words) -> str:
+    """Return the page; its second half is YAML that a user's own preset may begin from."""
+    groups = [
+        _commented(f"  {group}={chosen}", ", ".join(names))
+        for group, (chosen, names) in group_choices(program, schema, words).items()
+        if names
+    ]
+    head = [doc.strip(), "", FLAGS, *(["", "groups, a file of conf/ each:", *groups] if groups else [])]
+    return "\n".join([*head, "", "options and defaults:", *_lines(composed(program, schema, words), ""), ""])
+
+
+def _lines(config: DictConfig, indent: str) -> Iterator[str]:
+    """Yield a line for each option, those of a block below it, blocks last."""
+    schema = OmegaConf.get_type(config)
+    assert is_schema(schema)
+    fields = {field.name: field for field in dataclasses.fields(schema)}
+    for name in sorted(fields, key=lambda name: _is_block(config[name])):
+        if _is_block(config[name]):
+            yield _commented(f"{indent}{name}:", _comment(fields[name]))
+            yield from _lines(config[name], indent + "  ")
+        else:
+            yield _commented(f"{indent}{name}: {_shown(config[name])}", _comment(fields[name]))
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, DictConfig) and is_schema(OmegaConf.get_type(value))
+
+
+def _comment(field: dataclasses.Field) -> str:
+    check = field.metadata.get(CHECK)
+    parts = [field.metadata.get(COMMENT, ""), check.expected if check else ""]
+    return "; ".join(part for part in parts if part)
+
+
+def _commented(text: str, comment: str) -> str:
+    return f"{text:{COLUMN}s}  # {comment}" if comment else text
+
+
+def _shown(value: Any) -> str:
+    """A value in one line of YAML."""
+    plain = OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

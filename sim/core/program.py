@@ -1,0 +1,131 @@
+"""Run a program: its configuration from the command line, its errors in one line, hydra's flags as hydra has them."""
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NoReturn, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from sim.core.command_line import Words, as_overrides
+from sim.core.config import CONF, composed, root_name, store
+from sim.core.console import tell
+from sim.core.errors import UserError
+from sim.core.help import help_page
+from sim.core.structured import typed
+
+T = TypeVar("T")
+# A job's results lie where its `out` is; hydra adds no folder and no log of its own.
+QUIET = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null", "hydra.run.dir=.")
+
+
+def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str | None) -> None:
+    """Call `main(config)` with what the command line says; a UserError is one line on stderr and exit code 2.
+
+    Every note of an error is a line more. Hydra's flags do what they do: `--multirun` sweeps, each job with an `out`
+    of its own, `--cfg` and `--info` show, `--config-dir DIR` adds a user's own groups and presets.
+    """
+    with _one_line_ends():
+        Program(name, schema, main, doc or "").run(sys.argv[1:])
+
+
+@contextlib.contextmanager
+def _one_line_ends() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        _end(f"error: {error}", error, 2)
+    except KeyboardInterrupt as interrupt:
+        _end("interrupted; what was finished is kept", interrupt, 130)
+
+
+def _end(line: str, error: BaseException, code: int) -> NoReturn:
+    for text in (line, *getattr(error, "__notes__", ())):
+        tell(text, sys.stderr)
+    sys.exit(code)
+
+
+@dataclass(frozen=True)
+class Program(Generic[T]):
+    """What a user can run: a name in `conf/`, a schema, a function."""
+
+    name: str
+    schema: type[T]
+    main: Callable[[T], Any]
+    doc: str
+
+    def run(self, arguments: Sequence[str]) -> None:
+        words = Words.of(arguments)
+        if words.help:
+            sys.stdout.write(help_page(self.name, self.schema, self.doc, words))
+        elif words.sweeps:
+            self._sweep(words)
+        elif words.flags:
+            self._hand_to_hydra(words, as_overrides(self.schema, words))
+        else:
+            self._job(composed(self.name, self.schema, words))
+
+    def _job(self, config: DictConfig) -> None:
+        self.main(typed(self.schema, config))
+
+    def _sweep(self, words: Words) -> None:
+        """Run every job of a sweep; a slip in any of them is an error before the first begins."""
+        overrides = as_overrides(self.schema, words)
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        for job in _jobs(parsed):
+            config = composed(self.name, self.schema, replace(words, overrides=tuple(job), sweeps=False))
+            typed(self.schema, config)
+        swept = {one.get_key_element() for one in parsed if one.is_sweep_override()}
+        base = None if "out" in swept else self._base(words, parsed)
+        self._hand_to_hydra(words, [*overrides, *_places(parsed, swept, base)], placed="out" not in swept)
+
+    def _base(self, words: Words, parsed: Sequence[Override]) -> str | None:
+        """The `out` that the jobs' folders lie in; None where the program has none."""
+        plain = tuple(one.input_line or "" for one in parsed if not one.is_sweep_override())
+        config = composed(self.name, self.schema, replace(words, overrides=plain, sweeps=False))
+        return config.get("out")
+
+    def _hand_to_hydra(self, words: Words, overrides: Sequence[str], *, placed: bool = False) -> None:
+        """placed: a job's `out` is the folder that hydra gives it."""
+        store(self.name, self.schema)
+        extra = ["--config-dir", words.config_dir] if words.config_dir else []
+        sys.argv = [sys.argv[0], *words.flags, *extra, *QUIET, *overrides]
+
+        def job(config: DictConfig) -> None:
+            if placed and "out" in config:
+                config.out = HydraConfig.get().runtime.output_dir
+            with _one_line_ends():
+                self._job(config)
+
+        name = words.config_name or root_name(self.name)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+
+
+def _jobs(parsed: Sequence[Override]) -> Iterator[list[str]]:
+    """Yield the overrides of every job, as hydra's sweeper combines them."""
+    values = []
+    for one in parsed:
+        key = one.get_key_element()
+        swept = one.is_sweep_override()
+        texts = one.sweep_string_iterator() if swept else (one.get_value_element_as_str(),)
+        values.append([f"{key}={text}" for text in texts])
+    yield from map(list, itertools.product(*values))
+
+
+def _places(parsed: Sequence[Override], swept: set[str], out: str | None) -> list[str]:
+    """Overrides that put the job `optim.seed=0` into OUT/optim.seed=0, where the user names no place."""
+    given = {one.key_or_group for one in parsed}
+    fixed = [one.key_or_group for one in parsed if one.get_key_element() not in swept]
+    wanted = {
+        "hydra.sweep.subdir": "${hydra.job.override_dirname}",
+        "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(fixed)}]",
+    }
+    if out:
+        wanted["hydra.sweep.dir"] = f"'{out}'"
+    return [f"{key}={value}" for key, value in wanted.items() if key not in given]

@@ -1,0 +1,53 @@
+"""Every program that is configured: its name in `conf/`, the module a user types, its dataclass."""
+
+from typing import NamedTuple
+
+from policies.evaluate import EvaluateConfig
+from policies.pretrain_grounding import PretrainGroundingConfig
+from policies.report import ReportConfig
+from policies.robustness import RobustnessConfig
+from policies.train import TrainConfig
+from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
+from real.calibrate.calibrate import CalibrateConfig
+from real.emulator.emulator import EmulatorConfig
+from real.parity.parity import ParityConfig
+from real.rollout.rollout import RolloutConfig
+from real.soak.soak import SoakConfig
+from rl.correct import CorrectConfig
+from rl.run.options import RecapConfig
+from rl.sb3 import Sb3Config
+from sim.benchmark.benchmark import BenchmarkConfig
+from sim.collect import CollectConfig
+from sim.evaluate_expert import EvaluateExpertConfig
+from sim.guard_benchmark.guard_benchmark import GuardBenchmarkConfig
+from sim.replay import ReplayConfig
+from sim.view import ViewConfig
+
+
+class Program(NamedTuple):
+    module: str
+    schema: type
+
+
+PROGRAMS = {
+    "calibrate": Program("real.calibrate", CalibrateConfig),
+    "collect": Program("sim.collect", CollectConfig),
+    "correct": Program("rl.correct", CorrectConfig),
+    "emulator": Program("real.emulator", EmulatorConfig),
+    "evaluate": Program("policies.evaluate", EvaluateConfig),
+    "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
+    "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
+    "parity": Program("real.parity", ParityConfig),
+    "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
+    "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),
+    "recap": Program("rl.recap", RecapConfig),
+    "replay": Program("sim.replay", ReplayConfig),
+    "report": Program("policies.report", ReportConfig),
+    "robustness": Program("policies.robustness", RobustnessConfig),
+    "rollout": Program("real.rollout", RolloutConfig),
+    "sb3": Program("rl.sb3", Sb3Config),
+    "sim_benchmark": Program("sim.benchmark", BenchmarkConfig),
+    "soak": Program("real.soak", SoakConfig),
+    "train": Program("policies.train", TrainConfig),
+    "view": Program("sim.view", ViewConfig),
+}
