@@ -30,7 +30,6 @@ from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.scene.build import RenderConfig
-from sim.scene.layout import grasp_half_width_m
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
 SCENES_PER_CALL = 40
@@ -109,7 +108,7 @@ class SceneLooker:
         if joints is None:
             return
         world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
-        half_m = grasp_half_width_m(world.draws, 0)
+        half_m = world.scene.slots[0].grasp_half_width_m
         held = holding and place != "cube"
         travel = half_m if held else rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
         world.data.qpos[world.scene.finger_qpos] = travel

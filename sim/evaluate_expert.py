@@ -12,7 +12,7 @@ from rich.progress import track
 from rich.table import Table
 
 from sim.core.contract import POLICY_PERIOD_S
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -24,7 +24,7 @@ from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.tasks import TASKS
+from sim.tasks.base import TASKS
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class EvaluateExpertConfig:
 
     def __post_init__(self) -> None:
         for task in self.tasks or ():
-            if task not in TASKS:
-                raise UserError(nearest(task, TASKS, "task"))
+            TASKS.get(task)
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
 
@@ -63,7 +62,7 @@ def main(config: EvaluateExpertConfig) -> None:
     """Play every task and print the table."""
     table = Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
-    for task in config.tasks or sorted(TASKS):
+    for task in config.tasks or TASKS.names():
         played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, WorkerConfig(config.workers))
         results = list(track(played, task, total=len(seeds)))
         won = [result for result in results if result.success]

@@ -4,17 +4,16 @@ A ChArUco board: a chessboard whose white squares carry markers, so that a part 
 the upper left corner, x right, y down the board, z into the table; metres.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from sim.core.errors import UserError
-from sim.scene.build import Scene
 from sim.scene.fixtures import PARKED_M
 from sim.scene.layout import put_object
-from sim.tasks import Task
+from sim.scene.state import SceneState
+from sim.tasks.base import Task
 
 SQUARES = (7, 5)  # along x and y
 SQUARE_M, MARKER_M = 0.030, 0.022
@@ -65,12 +64,12 @@ class WithBoard:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
-    def apply_layout(self, scene: Scene, data: mujoco.MjData, layout: Mapping) -> None:
+    def apply_layout(self, state: SceneState) -> None:
         """As drawn, but nothing hides the board: who lays it down clears the table."""
-        self._task.apply_layout(scene, data, layout)
-        for i in range(len(scene.objects)):
-            put_object(scene, data, i, PARKED_M + [0.1 * i, 0, 0])
-        scene.model.body_pos[scene.targets] = PARKED_M
+        self._task.apply_layout(state)
+        for i in range(len(state.scene.objects)):
+            put_object(state.scene, state.data, i, PARKED_M + [0.1 * i, 0, 0])
+        state.scene.model.body_pos[state.scene.targets] = PARKED_M
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
         """The task's targets, and the board as a rectangle that is seen and not felt."""

@@ -13,7 +13,7 @@ from collections import deque
 
 import numpy as np
 
-from sim.core.contract import SERVO_PERIOD_S
+from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.envs.simulation import Simulation
 from sim.scene.build import PHYSICS_DT_S
 
@@ -95,12 +95,14 @@ class Twin:
         task = self._world.task
         return {
             "instruction": self._world.instruction,
-            "time_limit_s": task.TIME_LIMIT_S,
-            "settled_periods": task.SETTLED_PERIODS,
+            "time_limit_s": task.time_limit_s,
+            "settled_periods": round(task.settle_s / POLICY_PERIOD_S),
         }
 
     def success(self) -> bool:
+        """Whether the goal holds; asked once in every policy period."""
         with self._physics:
+            self._world.remember()
             return bool(self._world.success())
 
     def labels(self) -> dict[str, np.ndarray]:

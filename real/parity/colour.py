@@ -10,7 +10,7 @@ import numpy as np
 
 from real.parity.numbers import Finding
 from real.parity.recording import Expected, Recording, Take
-from sim.scene.layout import COLOURS
+from sim.scene.placement import COLOURS
 
 PATCH_PX = 3  # around the tool, of pictures 96 pixels high
 HOLDS = 5  # frames in which something is held

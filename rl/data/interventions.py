@@ -22,8 +22,6 @@ class TriggerConfig:
     late_share: float = 0.6  # of the time limit, without success
     stuck_s: float = 2.5  # the arm moves less than stuck_rad for so long
     stuck_rad: float = 0.02
-    lost_m: float = 0.05  # the named object lies so far from where it was, let go, not on its target
-    other_lifted_m: float = 0.03  # another object was taken up so high
 
 
 class Trigger:
@@ -34,22 +32,17 @@ class Trigger:
 
     def reset(self) -> None:
         self._steps, self.reason = 0, ""
-        self._start = self._objects()
         self._last = deque(maxlen=round(self._config.stuck_s / POLICY_PERIOD_S) + 1)
 
     def check(self, requested: np.ndarray) -> str:
         """Return the reason to intervene before `requested` (D,) is executed, "" for none."""
         self._steps += 1
         self._last.append(self._env.world.state())
-        checks = {"jump": self._jumps(requested), "late": self._is_late(), "stuck": self._is_stuck(),
-                  "wrong object": self._lifts_another(), "dropped": self._is_lost()}  # fmt: skip
-        self.reason = next((reason for reason, found in checks.items() if found), "")
-        return self.reason
-
-    def _objects(self) -> np.ndarray:
-        """(objects, 3) positions in m, the named one first."""
+        checks = {"jump": self._jumps(requested), "late": self._is_late(), "stuck": self._is_stuck()}
         world = self._env.world
-        return world.data.xpos[world.scene.objects].copy()
+        failure = world.task.failure(world.scene_state)
+        self.reason = next((reason for reason, found in checks.items() if found), failure)
+        return self.reason
 
     def _jumps(self, requested: np.ndarray) -> bool:
         """The motion guard would latch on this action."""
@@ -63,19 +56,6 @@ class Trigger:
     def _is_stuck(self) -> bool:
         full = len(self._last) == self._last.maxlen
         return full and bool(np.ptp(np.array(self._last), axis=0).max() < self._config.stuck_rad)
-
-    def _lifts_another(self) -> bool:
-        raised = (self._objects() - self._start)[1:, 2]
-        return bool((raised > self._config.other_lifted_m).any())
-
-    def _is_lost(self) -> bool:
-        """Moved, lying on the table, the gripper open, and not on its target."""
-        world = self._env.world
-        moved = self._objects()[0] - self._start[0]
-        lies = moved[2] < 0.01 and world.state()[-1] > 0.8
-        away = np.linalg.norm(moved[:2]) > self._config.lost_m
-        near_target = np.linalg.norm((self._objects()[0] - world.labels()["grounding.target_pos_w"])[:2]) < 0.05
-        return bool(away and lies and not near_target)
 
 
 class InterventionAgent:

@@ -10,12 +10,13 @@ from rl.data.interventions import TriggerConfig
 from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import POLICY_PERIOD_S
-from sim.core.errors import UserError, nearest
-from sim.envs.simulation import TASKS, SimulationConfig
+from sim.core.errors import UserError
+from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import WorkerConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.scene.build import RenderConfig
+from sim.tasks.base import TASKS
 
 RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds")  # may differ when a run is gone on with
 
@@ -50,8 +51,7 @@ class RecapConfig(LearningConfig):
 
     def __post_init__(self) -> None:
         ALGORITHMS.get(self.algorithm)  # its error is an error here
-        if self.task not in TASKS:
-            raise UserError(nearest(self.task, TASKS, "task"))
+        TASKS.get(self.task)
         for name in ("demo_episodes", "rollouts", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
@@ -84,7 +84,7 @@ class RecapConfig(LearningConfig):
     @property
     def time_limits(self) -> dict[str, int]:
         """Task -> T_max in policy steps."""
-        return {name: round(task.TIME_LIMIT_S / POLICY_PERIOD_S) for name, task in TASKS.items()}
+        return {name: round(TASKS.get(name).time_limit_s / POLICY_PERIOD_S) for name in TASKS.names()}
 
     @property
     def collect(self) -> CollectConfig:

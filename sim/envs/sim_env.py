@@ -28,7 +28,7 @@ class SimEnv:
 
     @property
     def time_limit_steps(self) -> int:
-        return round(self.world.task.TIME_LIMIT_S / POLICY_PERIOD_S)
+        return round(self.world.task.time_limit_s / POLICY_PERIOD_S)
 
     @property
     def commanded_rad(self) -> np.ndarray:
@@ -145,8 +145,9 @@ class SimEnv:
         sensor.take(sensor.newest if lost else self._frame())
 
     def _judge(self) -> Feedback:
+        self.world.remember()
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
-        success = self._held_periods >= self.world.task.SETTLED_PERIODS
+        success = self._held_periods >= round(self.world.task.settle_s / POLICY_PERIOD_S)
         return Feedback(
             reward=0.0 if success else -1.0,
             terminated=success,

@@ -5,24 +5,26 @@ controller's sockets. Randomness comes from the seed alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mujoco
 import numpy as np
 
 from sim.core.contract import LABELS
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
 from sim.envs.sensors import Frame
 from sim.planning.kinematics import BenchKinematics, tool_down
-from sim.randomize import distractors as clutter
 from sim.randomize.apply import Randomizer, lens_of
 from sim.randomize.camera_noise import degrade, noise_rng
+from sim.randomize.distractors import with_distractors
 from sim.randomize.ranges import RandomizeConfig, draw
 from sim.randomize.splits import SplitConfig
 from sim.render.renderer import Renderer, make_renderer
 from sim.robots.robot import FR3, Robot
 from sim.scene.build import RenderConfig, Scene, build_scene
-from sim.tasks import TASKS, Task
+from sim.scene.layout import Layout
+from sim.scene.state import SceneState
+from sim.tasks.base import TASKS, Task
 
 MAX_DRAWS = 20000  # of a split that admits few episodes
 
@@ -37,8 +39,7 @@ class SimulationConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise UserError(nearest(self.task, TASKS, "task"))
+        TASKS.get(self.task)
 
 
 class Simulation:
@@ -48,12 +49,16 @@ class Simulation:
         """task: rather than the one that `config` names."""
         self.config = config
         self.robot = robot
-        self.task = task or TASKS[config.task]
+        self.task = task or TASKS.get(config.task)
         self.scene: Scene = build_scene(robot, self.task, config.randomize.inventory)
         self.data = mujoco.MjData(self.scene.model)
+        self.scene_state: SceneState  # of the episode
         self._posed = mujoco.MjData(self.scene.model)  # a snapshot's, for what is asked about the past
         self.draws: dict = {}
         self.kinematics = BenchKinematics(robot)
+        pos, rotation = self.kinematics.forward(np.array(robot.home_rad))  # of an arm that stands where it should
+        self._home_pos = np.round(pos, 4)
+        self._home_yaw_rad = float(np.round(np.arctan2(rotation[1, 1], rotation[0, 1]), 4))
         self._randomizer = Randomizer(self.scene)
         self._renderer: Renderer | None = None
 
@@ -68,9 +73,8 @@ class Simulation:
         rng = np.random.default_rng(seed)
         ranges, objects, targets = self.config.randomize, len(self.scene.objects), len(self.scene.targets)
         for _ in range(MAX_DRAWS):
-            layout = self.task.draw_layout(rng, ranges)
-            layout |= clutter.draw(rng, ranges, layout)
-            draws = {**layout, **draw(rng, ranges, objects, targets), **layout}  # a task's own word stands
+            layout = with_distractors(rng, ranges, self.task.draw_layout(rng, ranges))
+            draws = {**layout.to_record(), **draw(rng, ranges, objects, targets), **self._start_from_home(layout)}
             if self.config.split.admits(draws):
                 return draws
         raise UserError(
@@ -78,19 +82,30 @@ class Simulation:
             "randomize=hard draws more shapes and tables"
         )
 
+    def _start_from_home(self, layout: Layout) -> dict:
+        """Return where the layout has the tool begin, as randomization draws it: counted from home."""
+        found = {}
+        if layout.tool_start_w is not None:
+            found["start_xyz_m"] = (np.array(layout.tool_start_w) - self._home_pos).tolist()
+        if layout.tool_start_yaw_rad is not None:
+            found["start_yaw_rad"] = layout.tool_start_yaw_rad - self._home_yaw_rad
+        return found
+
     def rebuild(self, draws: dict) -> None:
         """Set up the episode whose drawn values are given, as stored with a recorded one."""
         self.draws = draws
+        self.scene_state = SceneState(self.scene, self.data, self.task.layout_type.from_record(draws))
         mujoco.mj_resetData(self.scene.model, self.data)
         self._randomizer.apply(draws)
         self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.cameras)}
-        self.task.apply_layout(self.scene, self.data, draws)
+        self.task.apply_layout(self.scene_state)
         self.encoder_bias_rad = np.array(draws["encoder_bias_rad"])
         self.kinematics.stand(
             [*draws["base_pos_m"], -draws["table_height_m"]], draws["base_yaw_rad"], self.encoder_bias_rad
         )
         self._start_arm(draws)
         mujoco.mj_forward(self.scene.model, self.data)
+        self.scene_state.memory = self.task.first_memory(self.scene_state)
 
     def _start_arm(self, draws: dict) -> None:
         home = np.array(self.robot.home_rad)
@@ -155,20 +170,23 @@ class Simulation:
 
     def success(self) -> bool:
         """The task's goal holds at this instant."""
-        return self.task.is_done(self.scene, self.data, self.draws)
+        return self.task.is_done(self.scene_state)
+
+    def remember(self) -> None:
+        """Let the task remember what it needs of this instant; once in every policy period."""
+        self.scene_state.memory = self.task.remember(self.scene_state)
 
     def labels(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Privileged truth for co-training, m: where the named things are in the world and seen from the tool,
         at present or in a `snapshot`."""
-        data = self.data
+        state = self.scene_state
         if qpos is not None:
-            data = self._posed
-            data.qpos[:] = qpos
-            mujoco.mj_kinematics(self.scene.model, data)
-        tool_w = data.site_xpos[self.scene.tcp_site]
-        tool_from_w = data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
-        object_w = self.task.object_pos_w(self.scene, data, self.draws)
-        target_w = self.task.target_pos_w(self.scene, data, self.draws)
+            state = replace(state, data=self._posed)
+            state.data.qpos[:] = qpos
+            mujoco.mj_kinematics(self.scene.model, state.data)
+        tool_w = state.tool_pos_w
+        tool_from_w = state.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
+        object_w, target_w = self.task.object_pos_w(state), self.task.target_pos_w(state)
         points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
         return {name: point.astype(np.float32) for name, point in zip(LABELS, points, strict=True)}
 

@@ -15,7 +15,6 @@ import numpy as np
 from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
 
 from sim.core.contract import POLICY_PERIOD_S, Observation
-from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.expert.imperfections import FLAWS, FUMBLE_M, QualityConfig
 from sim.planning.kinematics import tool_down
@@ -28,11 +27,9 @@ class Expert:
     """Plays the task in a `SimEnv` from privileged state. Satisfies `sim.episode.loop.Agent`."""
 
     def __init__(self, env: SimEnv, quality: QualityConfig = QualityConfig()):
-        if not hasattr(env.world.task, "plan"):
-            raise UserError(f"task {env.world.task.NAME} has no expert: its module offers no plan()")
         self._env = env
         self._quality = quality
-        self._free_legs = {*FREE_LEGS, *getattr(env.world.task, "FREE_LEGS", ())}
+        self._free_legs = {*FREE_LEGS, *env.world.task.free_waypoints}
         self._kinematics = env.world.kinematics
         self._otg = Ruckig(env.robot.joints, POLICY_PERIOD_S)
 
@@ -44,8 +41,7 @@ class Expert:
         self._steps = self._push_left = self._pause_left = 0
         self._fumbling = self._retrying = False
         self._openings = [float(observation.state[-1])]
-        world = self._env.world
-        self._planner = MotionPlanner(world.scene, world.data, self._kinematics, self.style)
+        self._planner = MotionPlanner(self._env.world.scene_state, self._kinematics, self.style)
         self._plan_in, self._plan_out = self._timing()
         self._replan()
 
@@ -139,9 +135,8 @@ class Expert:
         self._steps_in_leg = 0
         self._arrived = False
         joints = np.array(self._plan_in.current_position)
-        self._planner.begin(joints, self._openings[-1], self._env.world.draws)
-        world = self._env.world
-        world.task.plan(self._planner, world.draws)
+        self._planner.begin(joints, self._openings[-1])
+        self._env.world.task.plan(self._planner)
         self._legs = self._planner.waypoints or [Waypoint("wait", joints, self._openings[-1], self._planner.tool_w)]
 
     # ---- what goes wrong -------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from sim.scene.cabinet import GRASP_BELOW_BAR_M, OVER_M, PULL_M, STRADDLE, bar_w
 
 def pull_open(planner: MotionPlanner, i: int) -> None:
     """Grasp the handle of drawer `i` from above, pull it straight out, by how much varies, and let go."""
-    scene, data, style = planner.scene, planner.data, planner.style
-    now_m, body = opening_m(scene, data, i), scene.targets[i]
-    rotation = data.xmat[body].reshape(3, 3)
+    state, style = planner.state, planner.style
+    now_m, body = opening_m(state, i), state.scene.targets[i]
+    rotation = state.data.xmat[body].reshape(3, 3)
     yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0]))
     yaw += np.pi * round((planner.yaw_rad - yaw) / np.pi)  # a parallel jaw: half a turn is the same grasp
     down = [0.0, 0.0, style.grasp_height_m - GRASP_BELOW_BAR_M]
-    grasp_w, end_w = (bar_w(scene, data, i, opening) + down for opening in (now_m, PULL_M - style.release_gap_m))
+    grasp_w, end_w = (bar_w(state, i, opening) + down for opening in (now_m, PULL_M - style.release_gap_m))
     rise(planner)
     planner.go("approach", [*grasp_w[:2], OVER_M + style.hover_m - 0.06], yaw, STRADDLE)
     planner.line("descend", grasp_w, STRADDLE, speed=0.8)

@@ -1,20 +1,19 @@
 """The motions that tasks are made of: legs of the tool, grasps, placements, planned by IK from the world's truth.
 
-A task's `plan(planner, layout)` calls these in order; the legs they append are played by `sim.expert.scripted`. The
+A task's `plan(planner)` calls these in order; the legs they append are played by `sim.expert.scripted`. The
 tool always points down. Positions are in the world frame, yaws turn the direction in which the fingers open.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
 from sim.planning.kinematics import BenchKinematics, tool_down
-from sim.scene.build import Scene
-from sim.scene.layout import AREA_X_M, AREA_Y_M, half_height_m, within_reach
 from sim.scene.parts import Shape
+from sim.scene.placement import AREA_X_M, AREA_Y_M, within_reach
 from sim.scene.shapes import SHAPES
+from sim.scene.state import SceneState
 
 # How the wrist may turn when its range does not allow the yaw: to another face of a cube that is to be
 # grasped; by little when the cube is held and any yaw will do.
@@ -79,13 +78,14 @@ class MotionStyle:
 class MotionPlanner:
     """Plans legs from where the arm is now. Sees the world as it is; moves nothing."""
 
-    def __init__(self, scene: Scene, data: mujoco.MjData, kinematics: BenchKinematics, style: MotionStyle):
-        self.scene, self.data, self.style = scene, data, style
+    def __init__(self, state: SceneState, kinematics: BenchKinematics, style: MotionStyle):
+        self.state, self.style = state, style
+        self._scene, self._data = state.scene, state.data
         self._kinematics = kinematics
 
-    def begin(self, joints_rad: np.ndarray, opening: float, layout: Mapping) -> None:
-        """Plan anew from these commanded joints (joints,) and this measured opening, in this episode."""
-        self.joints_rad, self.opening, self.layout = joints_rad, opening, layout
+    def begin(self, joints_rad: np.ndarray, opening: float) -> None:
+        """Plan anew from these commanded joints (joints,) and this measured opening."""
+        self.joints_rad, self.opening = joints_rad, opening
         self.waypoints: list[Waypoint] = []
 
     # ---- what is ---------------------------------------------------------------------------------
@@ -93,11 +93,11 @@ class MotionPlanner:
     @property
     def tool_w(self) -> np.ndarray:
         """(3,) m, where the tool is now."""
-        return self.data.site_xpos[self.scene.tcp_site].copy()
+        return self.state.tool_pos_w
 
     def object_w(self, i: int) -> np.ndarray:
         """(3,) m, centre of object `i`."""
-        return self.data.xpos[self.scene.objects[i]].copy()
+        return self.state.object_pos_w(i)
 
     def holds(self, i: int) -> bool:
         """Object `i` is between the fingers."""
@@ -134,7 +134,7 @@ class MotionPlanner:
 
     def _pose(self, pos_w: Sequence[float] | np.ndarray, yaw_rad: float) -> np.ndarray | None:
         """(joints,) rad that reach it, bent the way the arm is bent at home: found from here, else from there."""
-        home = np.array(self.scene.robot.home_rad)
+        home = np.array(self._scene.robot.home_rad)
         for near in (self.joints_rad, home):
             pose = self._kinematics.inverse(pos_w, tool_down(yaw_rad), near)
             if pose is not None and np.abs(pose - home)[:-1].max() < STRAY_RAD:
@@ -194,7 +194,7 @@ class MotionPlanner:
         """Lift object `i`, carry it over `on_w`, the middle of where it is to stand, and let go there."""
         style = self.style
         grip_m = np.clip(self.end_w[2] - self.object_w(i)[2], -0.02, 0.02)  # tool above the object's centre
-        half_m = half_height_m(self.layout, i)
+        half_m = self.state.half_height_m(i)
         carry_m = max(style.carry_m, 0.08) + half_m - 0.02 if carry_m is None else carry_m
         self.lift(i, carry_m)
         how = {"turns": LEAST_TURNS} if yaw_rad is None else {"turns": FACES}
@@ -216,7 +216,7 @@ class MotionPlanner:
 
     def _free_place(self, i: int, keep_free_w: np.ndarray | None) -> np.ndarray:
         """(2,) m; of a grid over the table: the nearest to object `i` with room around it, or that with most room."""
-        taken = [self.data.xpos[np.delete(self.scene.objects, i), :2], self.data.xpos[self.scene.targets, :2]]
+        taken = [self._data.xpos[np.delete(self._scene.objects, i), :2], self._data.xpos[self._scene.targets, :2]]
         taken = np.concatenate(taken if keep_free_w is None else [*taken, keep_free_w])
         grid = [np.array([x, y]) for x in np.arange(*AREA_X_M, 0.02) for y in np.arange(*AREA_Y_M, 0.02)]
         room = {tuple(xy): np.linalg.norm(taken - xy, axis=1).min() for xy in grid if within_reach(xy)}
@@ -231,13 +231,13 @@ class MotionPlanner:
 
     def shape(self, i: int) -> Shape:
         """What object `i` is."""
-        return SHAPES[self.layout["object_shapes"].split(",")[i]]
+        return SHAPES[self._scene.slots[i].shape]
 
     def grasp_yaw(self, i: int) -> float:
         """Finger direction, rad, that grasps object `i`: the clear one that turns the wrist least."""
         now, offered = self.yaw_rad, self.shape(i).grasp_yaws_rad
         if offered:
-            rotation = self.data.xmat[self.scene.objects[i]].reshape(3, 3)
+            rotation = self.state.object_rotation_w(i)
             # The body's side that lies flattest tells its yaw: a cube may have tumbled.
             axis = rotation[:, 0] if abs(rotation[2, 0]) < 0.5 else rotation[:, 1]
             face = np.arctan2(axis[1], axis[0])
@@ -252,7 +252,7 @@ class MotionPlanner:
     def _clearance_m(self, i: int, yaw_rad: float) -> float:
         """Distance from the open fingers around object `i` to the nearest other object's centre."""
         fingers = self.object_w(i)[:2] + 0.052 * np.outer([1, -1], [np.cos(yaw_rad), np.sin(yaw_rad)])
-        others = self.data.xpos[np.delete(self.scene.objects, i), :2]
+        others = self._data.xpos[np.delete(self._scene.objects, i), :2]
         if not len(others):
             return np.inf
         return float(np.linalg.norm(fingers[:, None] - others[None], axis=-1).min())

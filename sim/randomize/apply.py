@@ -10,7 +10,8 @@ from sim.randomize.arm_dynamics import ArmDynamics
 from sim.randomize.camera_noise import Lens
 from sim.scene.build import Scene
 from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, LIGHTS, look_at
-from sim.scene.layout import COLOURS, turned
+from sim.scene.layout import turned
+from sim.scene.placement import COLOURS
 
 BEST_JPEG = 95  # what is drawn above is not compressed
 BLUR_DIRECTIONS = 16
@@ -52,10 +53,10 @@ class Randomizer:
         stat.center[:], stat.extent = center, extent
 
     def _objects(self, values: Mapping) -> None:
-        """Dress and colour the task's objects and the clutter; the other slots are put away."""
+        """Dress and colour the task's objects and the distractors; the other slots are put away."""
         scene = self._scene
         worn = dict(enumerate(_things(values, "object")))
-        worn |= enumerate(_things(values, "clutter"), len(scene.slots) - scene.inventory.distractors)
+        worn |= enumerate(_things(values, "distractor"), len(scene.slots) - scene.inventory.distractors)
         for i, slot in enumerate(scene.slots):
             if i not in worn:
                 slot.put_away()
@@ -140,7 +141,7 @@ def lens_of(values: Mapping, camera: int) -> Lens:
 
 
 def _things(values: Mapping, kind: str) -> list[tuple[str, str]]:
-    """(shape, colour) of each thing of a kind, "object" or "clutter"."""
+    """(shape, colour) of each thing of a kind, "object" or "distractor"."""
     return list(zip(_names(values[f"{kind}_shapes"]), _names(values[f"{kind}_colours"]), strict=True))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.core.errors import UserError, nearest
 from sim.scene.fixtures import TABLE_TEXTURES
-from sim.scene.layout import COLOURS
+from sim.scene.placement import COLOURS
 from sim.scene.shapes import SHAPES
 
 AXES = ("pairs", "shapes", "wordings", "textures", "places")
@@ -80,7 +80,7 @@ class SplitConfig:
         return draws["table_texture"] in self.textures
 
     def _in_places(self, draws: Mapping) -> bool:
-        """One of the task's things begins in one of the circles; clutter may stand there, nobody acts on it."""
+        """One of the task's things begins in one of the circles; distractors may stand there."""
         circles = np.reshape(self.places, (-1, 3))
         kinds = [np.reshape(draws[key], (-1, 2)) for key in ("object_xy_m", "target_xy_m")]
         begun = [xy for kind in kinds for xy in self._telling("places", [*kind])]
@@ -93,5 +93,5 @@ def _check_known(where: str, name: object, choices: Iterable) -> None:
 
 
 def _things(draws: Mapping, what: str) -> list[str]:
-    """The `what`, "colours" or "shapes", of the task's objects and then of the clutter."""
-    return [name for kind in ("object", "clutter") for name in draws[f"{kind}_{what}"].split(",") if name]
+    """The `what`, "colours" or "shapes", of the task's objects and then of the distractors."""
+    return [name for kind in ("object", "distractor") for name in draws[f"{kind}_{what}"].split(",") if name]

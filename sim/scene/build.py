@@ -5,7 +5,7 @@ recompilation. World frame: origin on the table under the arm, z up; the work sp
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import mujoco
 import numpy as np
@@ -51,15 +51,15 @@ class Inventory:
     table_textures: int = 8
 
 
-class Furnished(Protocol):
-    """What a task says of its scene."""
+class SceneContent(Protocol):
+    """What a task puts into its scene."""
 
-    OBJECTS: int  # movable things, the named one first
-    TARGETS: int  # things that stand where the episode puts them, the named one first
+    max_objects: ClassVar[int]  # movable things, the named one first
+    max_targets: ClassVar[int]  # things that stand where the episode puts them, the named one first
+    object_shapes: ClassVar[tuple[str, ...] | None]  # of the movable things; None: those of the inventory
 
-    @staticmethod
-    def add_targets(spec: mujoco.MjSpec) -> None:
-        """Bodies `target_0`.. under the world; those of their geoms whose names begin so take the episode's colours."""
+    def add_targets(self, spec: mujoco.MjSpec) -> None:
+        """Add bodies `target_0`.. to the world; geoms of theirs whose names begin so take the episode's colours."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Scene:
         return self.robot.gripper_stroke_m / 2
 
 
-def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory()) -> Scene:
+def build_scene(robot: Robot, task: SceneContent, inventory: Inventory = Inventory()) -> Scene:
     """Compile the scene of a task for one robot."""
     spec = mujoco.MjSpec.from_file(str(robot.mjcf))
     for key in list(spec.keys):
@@ -129,13 +129,13 @@ def build_scene(robot: Robot, task: Furnished, inventory: Inventory = Inventory(
     return _resolve(robot, spec.compile(), task, inventory)
 
 
-def _worn(task: Furnished, inventory: Inventory) -> list[tuple[str, ...]]:
+def _worn(task: SceneContent, inventory: Inventory) -> list[tuple[str, ...]]:
     """The shapes that each object may have, the task's first, then the distractors'."""
-    own = getattr(task, "SHAPES", inventory.shapes)  # a task may need certain ones
-    return [own] * task.OBJECTS + [inventory.distractor_shapes] * inventory.distractors
+    own = task.object_shapes or inventory.shapes
+    return [own] * task.max_objects + [inventory.distractor_shapes] * inventory.distractors
 
 
-def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: Inventory) -> Scene:
+def _resolve(robot: Robot, model: mujoco.MjModel, task: SceneContent, inventory: Inventory) -> Scene:
     def qpos(names: list[str]) -> np.ndarray:
         return np.array([model.joint(n).qposadr[0] for n in names], int)
 
@@ -154,7 +154,7 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: Furnished, inventory: In
     joints = list(robot.joint_names)
     worn = _worn(task, inventory)
     objects = [f"object_{i}" for i in range(len(worn))]
-    targets = [f"target_{i}" for i in range(task.TARGETS)]
+    targets = [f"target_{i}" for i in range(task.max_targets)]
     bodies = np.array([model.body(n).id for n in objects], int)
     pads = geoms("pad_")
     return Scene(

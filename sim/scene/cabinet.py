@@ -4,15 +4,17 @@ Frame of a cabinet (body `target_i`): origin on the table under the middle of it
 The drawer (body and slide joint `drawer_i`) slides along x; its opening is the joint's position.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import mujoco
 import numpy as np
 
-from sim.scene.build import Scene
 from sim.scene.fixtures import BOX, PARKED_M
-from sim.scene.layout import AREA_X_M, AREA_Y_M, within_reach
-from sim.scene.layout import stand as stand_things
+from sim.scene.layout import Circle, Layout, Point, apply_layout, as_points
+from sim.scene.placement import AREA_X_M, AREA_Y_M, within_reach
+from sim.scene.state import SceneState
 
 WIDTH_M, DEPTH_M, HEIGHT_M = 0.100, 0.130, 0.064  # lower than what hangs 69 mm above the tool: the wrist camera
 BOARD_M = 0.004  # of the cabinet
@@ -86,12 +88,37 @@ def _add_drawer(cabinet: mujoco.MjsBody, i: int) -> None:
 # ---- where they stand ------------------------------------------------------------------------------
 
 
-def draw_cabinets(rng: np.random.Generator, n: int) -> dict:
-    """`n` cabinets side by side, the named one at either end, within reach closed and open, seen by the camera.
+@dataclass(frozen=True, kw_only=True)
+class DrawerLayout(Layout):
+    """A layout whose targets are cabinets."""
 
-    Returns `target_xy_m` flat (2n,) and `target_yaw_rad` (n,), as `layout.stand` takes them, and what their slides
-    are like: `drawer_friction_n` and `drawer_damping_n_s_m` (n,).
-    """
+    drawer_open_m: tuple[float, ...]
+    drawer_friction_n: tuple[float, ...]  # of the slides
+    drawer_damping_n_s_m: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Cabinets:
+    """Cabinets as drawn: where they stand, m and rad in the world frame, and how their slides resist."""
+
+    xy_m: tuple[Point, ...]
+    yaw_rad: tuple[float, ...]
+    friction_n: tuple[float, ...]
+    damping_n_s_m: tuple[float, ...]
+
+    def layout_values(self) -> dict[str, Any]:
+        """Return the fields of a `DrawerLayout` that hold them."""
+        return {
+            "target_xy_m": self.xy_m,
+            "target_yaw_rad": self.yaw_rad,
+            "drawer_friction_n": self.friction_n,
+            "drawer_damping_n_s_m": self.damping_n_s_m,
+            "keep_out_m": keep_out_m(self),
+        }
+
+
+def draw_cabinets(rng: np.random.Generator, n: int) -> Cabinets:
+    """Draw `n` cabinets side by side, the named one at either end, within reach closed and open, seen by the camera."""
     while True:
         yaw = np.pi + rng.uniform(-1.3, 1.3)
         bar = np.array([rng.uniform(*AREA_X_M), rng.uniform(*AREA_Y_M)])
@@ -100,16 +127,13 @@ def draw_cabinets(rng: np.random.Generator, n: int) -> dict:
         places = bar - BAR_X_M * out + WIDTH_M * np.outer(row, side)
         if all(_is_handy(place, out, side) for place in places):
             break
-    return {
-        "target_xy_m": places.ravel().tolist(),
-        "target_yaw_rad": [float(yaw)] * n,
-        "drawer_friction_n": rng.uniform(*FRICTION_N, n).tolist(),
-        "drawer_damping_n_s_m": rng.uniform(*DAMPING_N_S_M, n).tolist(),
-    }
+    friction_n, damping_n_s_m = rng.uniform(*FRICTION_N, n).tolist(), rng.uniform(*DAMPING_N_S_M, n).tolist()
+    return Cabinets(as_points(places), (float(yaw),) * n, tuple(friction_n), tuple(damping_n_s_m))
 
 
 def _is_handy(place: np.ndarray, out: np.ndarray, side: np.ndarray) -> bool:
-    """The tool reaches the handle wherever the drawer is, the cabinet stands clear of the arm and shows its front."""
+    """Return whether the tool reaches the handle wherever the drawer is, and the cabinet stands clear of the arm and
+    shows its front."""
     reached = all(within_reach(place + x * out) for x in (BAR_X_M, BAR_X_M + PULL_M, PULL_M / 2))
     corners = [place - x * out + y * side for x in (0.0, DEPTH_M) for y in (-WIDTH_M / 2, WIDTH_M / 2)]
     to_camera = CAMERA_XY_M - place
@@ -118,10 +142,10 @@ def _is_handy(place: np.ndarray, out: np.ndarray, side: np.ndarray) -> bool:
     return bool(reached and seen and clear)
 
 
-def is_beside(xy: np.ndarray, cabinets: Mapping, gap_m: float) -> bool:
-    """Whether (2,) m is at least `gap_m` from every cabinet drawn, its drawer pulled out."""
+def is_beside(xy: np.ndarray, cabinets: Cabinets, gap_m: float) -> bool:
+    """Return whether (2,) m is at least `gap_m` from every cabinet, its drawer pulled out."""
     low, high = -DEPTH_M, BAR_X_M + TRAVEL_M
-    for place, yaw in zip(np.reshape(cabinets["target_xy_m"], (-1, 2)), cabinets["target_yaw_rad"], strict=True):
+    for place, yaw in zip(cabinets.xy_m, cabinets.yaw_rad, strict=True):
         c, s = np.cos(yaw), np.sin(yaw)
         x, y = np.array([[c, s], [-s, c]]) @ (xy - place)
         beyond = max(low - x, 0.0, x - high), max(abs(y) - WIDTH_M / 2, 0.0)
@@ -130,59 +154,59 @@ def is_beside(xy: np.ndarray, cabinets: Mapping, gap_m: float) -> bool:
     return True
 
 
-def keep_out_m(cabinets: Mapping) -> list[float]:
-    """Circles x, y, radius, flat, that cover the cabinets, their drawers pulled out, and room around."""
-    circles: list[float] = []
-    for place, yaw in zip(np.reshape(cabinets["target_xy_m"], (-1, 2)), cabinets["target_yaw_rad"], strict=True):
+def keep_out_m(cabinets: Cabinets) -> tuple[Circle, ...]:
+    """Return circles that cover the cabinets, their drawers pulled out, and room around."""
+    circles: list[Circle] = []
+    for place, yaw in zip(cabinets.xy_m, cabinets.yaw_rad, strict=True):
         for x in (-0.09, -0.02, 0.05, 0.12):
-            circles += [*(place + x * np.array([np.cos(yaw), np.sin(yaw)])).tolist(), 0.13]
-    return circles
+            cx, cy = (place + x * np.array([np.cos(yaw), np.sin(yaw)])).tolist()
+            circles.append((cx, cy, 0.13))
+    return tuple(circles)
 
 
-def stand(scene: Scene, data: mujoco.MjData, layout: Mapping) -> None:
-    """Everything as drawn, each drawer as far open as `drawer_open_m` (n,) says."""
-    stand_things(scene, data, layout)
-    used = len(layout["drawer_open_m"])
+def apply_drawer_layout(state: SceneState) -> None:
+    """Put everything where it stands, each drawer as far open as drawn."""
+    scene, data, layout = state.scene, state.data, cast(DrawerLayout, state.layout)
+    apply_layout(scene, data, layout)
+    used = len(layout.drawer_open_m)
     for i in range(len(scene.targets)):
         joint = scene.model.joint(f"drawer_{i}")
-        data.qpos[joint.qposadr[0]] = layout["drawer_open_m"][i] if i < used else 0.0
-        scene.model.dof_frictionloss[joint.dofadr[0]] = layout["drawer_friction_n"][i] if i < used else FRICTION_N[1]
-        scene.model.dof_damping[joint.dofadr[0]] = layout["drawer_damping_n_s_m"][i] if i < used else DAMPING_N_S_M[1]
+        data.qpos[joint.qposadr[0]] = layout.drawer_open_m[i] if i < used else 0.0
+        scene.model.dof_frictionloss[joint.dofadr[0]] = layout.drawer_friction_n[i] if i < used else FRICTION_N[1]
+        scene.model.dof_damping[joint.dofadr[0]] = layout.drawer_damping_n_s_m[i] if i < used else DAMPING_N_S_M[1]
 
 
 # ---- what is true of a drawer ----------------------------------------------------------------------
 
 
-def opening_m(scene: Scene, data: mujoco.MjData, i: int) -> float:
-    """How far drawer `i` is open."""
-    return float(data.qpos[scene.model.joint(f"drawer_{i}").qposadr[0]])
+def opening_m(state: SceneState, i: int) -> float:
+    """Return how far drawer `i` is open."""
+    return float(state.data.qpos[state.scene.model.joint(f"drawer_{i}").qposadr[0]])
 
 
-def speed_m_s(scene: Scene, data: mujoco.MjData, i: int) -> float:
-    """How fast drawer `i` slides, either way."""
-    return abs(float(data.qvel[scene.model.joint(f"drawer_{i}").dofadr[0]]))
+def speed_m_s(state: SceneState, i: int) -> float:
+    """Return how fast drawer `i` slides, either way."""
+    return abs(float(state.data.qvel[state.scene.model.joint(f"drawer_{i}").dofadr[0]]))
 
 
-def is_touched(scene: Scene, data: mujoco.MjData, i: int) -> bool:
-    """Any part of the arm or hand touches drawer `i`."""
-    bodies = scene.model.geom_bodyid[data.contact.geom[: data.ncon]]
-    partners = bodies[(bodies == scene.model.body(f"drawer_{i}").id).any(axis=1)]
-    return bool((scene.model.body_rootid[partners] == scene.base).any())
+def is_touched(state: SceneState, i: int) -> bool:
+    """Return whether any part of the arm or gripper touches drawer `i`."""
+    return state.is_touched_by_arm(state.scene.model.body(f"drawer_{i}").id)
 
 
-def point_w(scene: Scene, data: mujoco.MjData, i: int, pos: Sequence[float] | np.ndarray) -> np.ndarray:
+def point_w(state: SceneState, i: int, pos: Sequence[float] | np.ndarray) -> np.ndarray:
     """(3,) m, a point of cabinet `i` given in its frame."""
-    body = scene.targets[i]
-    return data.xpos[body] + data.xmat[body].reshape(3, 3) @ pos
+    body = state.scene.targets[i]
+    return state.data.xpos[body] + state.data.xmat[body].reshape(3, 3) @ pos
 
 
-def bar_w(scene: Scene, data: mujoco.MjData, i: int, opening_m: float) -> np.ndarray:
+def bar_w(state: SceneState, i: int, opening_m: float) -> np.ndarray:
     """(3,) m, the middle of the handle of drawer `i` when it is so far open."""
-    return point_w(scene, data, i, [BAR_X_M + opening_m, 0.0, BAR_Z_M])
+    return point_w(state, i, [BAR_X_M + opening_m, 0.0, BAR_Z_M])
 
 
-def in_drawer(scene: Scene, data: mujoco.MjData, i: int, pos_w: np.ndarray) -> np.ndarray:
+def in_drawer(state: SceneState, i: int, pos_w: np.ndarray) -> np.ndarray:
     """(3,) m, a point of the world as seen from drawer `i`: x from its panel's back face, z from its floor."""
-    body = scene.targets[i]
-    seen = data.xmat[body].reshape(3, 3).T @ (pos_w - data.xpos[body])
-    return seen - [opening_m(scene, data, i) + PANEL_BACK_M, 0.0, FLOOR_M]
+    body = state.scene.targets[i]
+    seen = state.data.xmat[body].reshape(3, 3).T @ (pos_w - state.data.xpos[body])
+    return seen - [opening_m(state, i) + PANEL_BACK_M, 0.0, FLOOR_M]

@@ -57,10 +57,21 @@ class Slot:
         if (model.geom_group[self._all] == HIDDEN_GROUP).any():
             raise ValueError(f"slot {name!r} is dressed already")
         self.edition = 0  # grows when a mesh changes
+        self.shape, self.scale = next(iter(self.geoms)), 1.0  # that it wears
         self.worn_meshes: list[int] = []
         self._compiled = {field: getattr(model, field).copy() for field in (*SWITCHED, *SCALED)}
         self._bounds = {shape: Bounds(model, self.body, self.touched(shape)) for shape in shapes}
         self._vertices = {mesh: self._mesh_rows(mesh).copy() for shape in shapes for mesh in self.meshes(shape)}
+
+    @property
+    def half_height_m(self) -> float:
+        """The height of its middle above what it stands on."""
+        return SHAPES[self.shape].half_height_m * self.scale
+
+    @property
+    def grasp_half_width_m(self) -> float:
+        """The travel of each finger at which it is touched."""
+        return SHAPES[self.shape].grasp_width_m / 2 * self.scale
 
     def meshes(self, shape: str) -> list[int]:
         """Ids of the meshes that are drawn for `shape`."""
@@ -82,6 +93,7 @@ class Slot:
         if not 0.0 < scale <= known.max_scale:
             raise UserError(f"scale={scale} of a {shape}: expected more than 0, at most {known.max_scale}")
         self._hide()
+        self.shape, self.scale = shape, scale
         model, compiled, ratio = self._model, self._compiled, scale / known.max_scale
         for field in SWITCHED:
             getattr(model, field)[geoms] = compiled[field][geoms]

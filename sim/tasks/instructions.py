@@ -1,4 +1,4 @@
-"""What is asked for, in words: a task's fixed sentences, and paraphrases from a small grammar.
+"""Instructions: a task's fixed sentences, and paraphrases from a small grammar.
 
 A template names things in braces: `{object}` is "red cube", `{object_too}` the same with the next word for
 it, "red block". In the grammar a word of SYNONYMS in braces stands for any of its synonyms.
@@ -33,16 +33,16 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 def thing(colour: str, kind: str, word: int = 0) -> str:
-    """ "red cube"; with `word` 1 the next word for it, "red block"."""
-    nouns = NOUNS[kind]
+    """Return "red cube"; with `word` 1 the next word for it, "red block"."""
+    nouns = NOUNS.get(kind, (kind,))
     return f"{colour} {nouns[word % len(nouns)]}"
 
 
-def say(
+def sample_instruction(
     rng: np.random.Generator, paraphrase: float, sentences: Sequence[str], grammar: Sequence[str],
     **things: tuple[str, str],
 ) -> tuple[int, str]:  # fmt: skip
-    """A sentence and its number: one of `sentences`, or with probability `paraphrase` one of the `grammar`.
+    """Draw the number of a wording and the sentence: of `sentences`, or with probability `paraphrase` of `grammar`.
 
     things: name in the templates -> (colour, kind).
     """

@@ -1,7 +1,5 @@
 """Place in a drawer: "put the red cube in the blue drawer", which may have to be opened first."""
 
-from collections.abc import Mapping
-
 import mujoco
 import numpy as np
 
@@ -10,36 +8,13 @@ from sim.planning import drawer
 from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import cabinet
-from sim.scene.build import Scene
-from sim.scene.cabinet import stand as apply_layout
-from sim.scene.layout import draw_colours, draw_places, draw_shapes, half_height_m, is_held, speed_m_s, within_reach
+from sim.scene.layout import Layout, as_points
 from sim.scene.parts import MAX_SCALE
+from sim.scene.placement import draw_colours, draw_places, draw_shapes, draw_yaws, within_reach
 from sim.scene.shapes import SHAPES as KNOWN_SHAPES
-from sim.tasks.instructions import say
-from sim.tasks.open_drawer import add_targets
+from sim.scene.state import SceneState
+from sim.tasks.base import Task, register_task
 
-NAME = "place_in_drawer"
-TIME_LIMIT_S = 25.0
-SETTLED_PERIODS = 4  # success must hold for 0.2 s
-OBJECTS, TARGETS = 2, 2
-SENTENCES = (
-    "put the {object} in the {target}",
-    "place the {object} into the {target}",
-    "pick up the {object} and put it in the {target}",
-    "store the {object_too} in the {target}",
-    "drop the {object} into the {target_too}",
-    "the {object_too} goes in the {target}",
-    "move the {object} into the {target}",
-    "I want the {object} in the {target_too}",
-)
-GRAMMAR = (
-    "{please}{put} the {object} {inside} the {target}",
-    "{please}{take} the {object} and {put} it {inside} the {target}",
-    "{please}{bring} the {object} to the {target} and {put} it in",
-    "the {object} belongs {inside} the {target}",
-    "{inside} the {target} {put} the {object}",
-    "find the {object} and {put} it {inside} the {target}",
-)
 WIDEST_M = 0.032  # radius of what goes into a drawer, the fingers around it
 OPEN_ENOUGH_M = 0.075
 OPEN_SHARE = 0.5  # of the episodes begin with the named drawer open
@@ -47,32 +22,91 @@ GAP_M, BESIDE_M = 0.092, 0.075  # between objects, from a cabinet with its drawe
 LET_GO_OVER_FLOOR_M = 0.010  # at least; the fingers then end above the drawer's sides
 
 
-def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
-    """One or two drawers, each open or closed, and one or two objects beside. Index 0 is what is named."""
-    objects, drawers = int(rng.integers(1, OBJECTS + 1)), int(rng.integers(1, TARGETS + 1))
-    cabinets, placed = _draw_places(rng, drawers, objects)
-    colours, drawer_colours = draw_colours(rng, objects), draw_colours(rng, drawers)
-    shapes = draw_shapes(rng, _fitting(ranges.shapes), objects)
-    things = {"object": (colours[0], shapes[0]), "target": (drawer_colours[0], "drawer")}
-    wording, sentence = say(rng, ranges.paraphrase, SENTENCES, GRAMMAR, **things)
-    opened = np.where(rng.random(drawers) < OPEN_SHARE, rng.uniform(0.08, cabinet.PULL_M, drawers), 0.0)
-    return {
-        "objects": objects,
-        "targets": drawers,
-        "object_shapes": ",".join(shapes),
-        "object_colours": ",".join(colours),
-        "object_xy_m": placed.ravel().tolist(),
-        "object_yaw_rad": rng.uniform(-np.pi, np.pi, objects).tolist(),
-        "target_colours": ",".join(drawer_colours),
-        **cabinets,
-        "drawer_open_m": opened.tolist(),
-        "keep_out_m": cabinet.keep_out_m(cabinets),
-        "wording": wording,
-        "instruction": sentence,
-    }
+@register_task("place_in_drawer")
+class PlaceInDrawer(Task):
+    """The named object goes into the named drawer."""
+
+    time_limit_s = 25.0
+    max_objects = 2
+    max_targets = 2
+    sentences = (
+        "put the {object} in the {target}",
+        "place the {object} into the {target}",
+        "pick up the {object} and put it in the {target}",
+        "store the {object_too} in the {target}",
+        "drop the {object} into the {target_too}",
+        "the {object_too} goes in the {target}",
+        "move the {object} into the {target}",
+        "I want the {object} in the {target_too}",
+    )
+    layout_type = cabinet.DrawerLayout
+    grammar = (
+        "{please}{put} the {object} {inside} the {target}",
+        "{please}{take} the {object} and {put} it {inside} the {target}",
+        "{please}{bring} the {object} to the {target} and {put} it in",
+        "the {object} belongs {inside} the {target}",
+        "{inside} the {target} {put} the {object}",
+        "find the {object} and {put} it {inside} the {target}",
+    )
+
+    def add_targets(self, spec: mujoco.MjSpec) -> None:
+        """Two cabinets."""
+        for i in range(self.max_targets):
+            cabinet.add_cabinet(spec, i)
+
+    def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
+        """One or two drawers, each open or closed, and one or two objects beside. Index 0 is what is named."""
+        objects, drawers = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
+        cabinets, placed = _draw_places(rng, drawers, objects)
+        colours, drawer_colours = draw_colours(rng, objects), draw_colours(rng, drawers)
+        shapes = draw_shapes(rng, _fitting(ranges.shapes), objects)
+        things = {"object": (colours[0], shapes[0]), "target": (drawer_colours[0], "drawer")}
+        wording, sentence = self.sample_instruction(rng, ranges.paraphrase, **things)
+        opened = np.where(rng.random(drawers) < OPEN_SHARE, rng.uniform(0.08, cabinet.PULL_M, drawers), 0.0)
+        return cabinet.DrawerLayout(
+            instruction=sentence, wording=wording,
+            object_shapes=shapes, object_colours=colours, object_xy_m=as_points(placed),
+            object_yaw_rad=draw_yaws(rng, objects),
+            target_colours=drawer_colours, drawer_open_m=tuple(opened.tolist()), **cabinets.layout_values(),
+        )  # fmt: skip
+
+    def apply_layout(self, state: SceneState) -> None:
+        """Put everything where it stands, the drawers as far open as drawn."""
+        cabinet.apply_drawer_layout(state)
+
+    def object_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) centre of the named object in the world frame, m."""
+        return state.object_pos_w(0)
+
+    def target_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) middle of the named drawer's floor, of as much of it as is out when an expert has opened it, m."""
+        opening_m = max(cabinet.opening_m(state, 0), OPEN_ENOUGH_M)
+        return cabinet.point_w(state, 0, [cabinet.PANEL_BACK_M + opening_m / 2, 0.0, cabinet.FLOOR_M])
+
+    def is_done(self, state: SceneState) -> bool:
+        """The named object lies in the named drawer, let go and still, and nothing of the arm touches the drawer."""
+        x, y, z = cabinet.in_drawer(state, 0, self.object_pos_w(state))
+        within = -cabinet.INSIDE_LENGTH_M < x < 0.0 and abs(y) < cabinet.INSIDE_HALF_WIDTH_M
+        lies = within and 0.0 < z <= state.half_height_m(0) + 0.008
+        still = state.speed_m_s(0) < 0.05 and cabinet.speed_m_s(state, 0) < 0.02
+        let_go = not state.is_held(0) and not cabinet.is_touched(state, 0)
+        return bool(lies and still and let_go)
+
+    def plan(self, planner: MotionPlanner) -> None:
+        """The legs that lead to the next sub-goal: the drawer open, then the object in it."""
+        state = planner.state
+        is_open = cabinet.opening_m(state, 0) >= OPEN_ENOUGH_M
+        if self.is_done(state):
+            planner.retreat()
+        elif planner.holds(0) and not is_open:
+            planner.place(0, np.array([*state.layout.object_xy_m[0], 0.0]))
+        elif not is_open:
+            drawer.pull_open(planner, 0)
+        else:
+            _put_in(planner, self.target_pos_w(state))
 
 
-def _draw_places(rng: np.random.Generator, drawers: int, objects: int) -> tuple[dict, np.ndarray]:
+def _draw_places(rng: np.random.Generator, drawers: int, objects: int) -> tuple[cabinet.Cabinets, np.ndarray]:
     """Cabinets that leave room, and (objects, 2) m places within reach beside them."""
     cabinets = cabinet.draw_cabinets(rng, drawers)
 
@@ -91,52 +125,14 @@ def _fitting(shapes: tuple[str, ...]) -> list[str]:
     return fitting
 
 
-def object_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) centre of the named object in the world frame, m."""
-    return data.xpos[scene.objects[0]].copy()
-
-
-def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) middle of the named drawer's floor, of as much of it as is out when an expert has opened it, m."""
-    opening_m = max(cabinet.opening_m(scene, data, 0), OPEN_ENOUGH_M)
-    return cabinet.point_w(scene, data, 0, [cabinet.PANEL_BACK_M + opening_m / 2, 0.0, cabinet.FLOOR_M])
-
-
-def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
-    """The named object lies in the named drawer, let go and still, and nothing of the arm touches the drawer."""
-    x, y, z = cabinet.in_drawer(scene, data, 0, object_pos_w(scene, data, layout))
-    within = -cabinet.INSIDE_LENGTH_M < x < 0.0 and abs(y) < cabinet.INSIDE_HALF_WIDTH_M
-    lies = within and 0.0 < z <= half_height_m(layout, 0) + 0.008
-    still = speed_m_s(scene, data, 0) < 0.05 and cabinet.speed_m_s(scene, data, 0) < 0.02
-    let_go = not is_held(scene, data, 0) and not cabinet.is_touched(scene, data, 0)
-    return bool(lies and still and let_go)
-
-
-def plan(planner: MotionPlanner, layout: Mapping) -> None:
-    """The legs that lead to the next sub-goal: the drawer open, then the object in it."""
-    scene, data = planner.scene, planner.data
-    is_open = cabinet.opening_m(scene, data, 0) >= OPEN_ENOUGH_M
-    if is_done(scene, data, layout):
-        planner.retreat()
-    elif planner.holds(0) and not is_open:
-        planner.place(0, np.array([*layout["object_xy_m"][:2], 0.0]))
-    elif not is_open:
-        drawer.pull_open(planner, 0)
-    else:
-        _put_in(planner, layout)
-
-
-def _put_in(planner: MotionPlanner, layout: Mapping) -> None:
+def _put_in(planner: MotionPlanner, drawer_w: np.ndarray) -> None:
     """Grasp the object unless it is in the hand, and let it go inside, the fingers opening along the panel."""
     if not planner.holds(0):
         drawer.rise(planner)
         planner.pick(0)
-    yaw = layout["target_yaw_rad"][0] + np.pi / 2
+    assert planner.state.layout.target_yaw_rad is not None
+    yaw = planner.state.layout.target_yaw_rad[0] + np.pi / 2
     yaw += np.pi * round((planner.yaw_rad - yaw) / np.pi)  # half a turn is the same to a parallel jaw
-    over_w = target_pos_w(planner.scene, planner.data, layout) + [*planner.style.place_offset_m, LET_GO_OVER_FLOOR_M]
-    carry_m = cabinet.HEIGHT_M + 2 * half_height_m(layout, 0) + planner.style.carry_m - 0.05
+    over_w = drawer_w + [*planner.style.place_offset_m, LET_GO_OVER_FLOOR_M]
+    carry_m = cabinet.HEIGHT_M + 2 * planner.state.half_height_m(0) + planner.style.carry_m - 0.05
     planner.place(0, over_w, yaw_rad=yaw, carry_m=carry_m)
-
-
-__all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
-           "draw_layout", "is_done", "object_pos_w", "plan", "target_pos_w"]  # fmt: skip

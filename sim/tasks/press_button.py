@@ -3,41 +3,17 @@
 A button is a cap on a slide joint in a housing that stands where the episode puts it.
 """
 
-from collections.abc import Mapping
-
 import mujoco
 import numpy as np
 
 from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
-from sim.scene.build import Scene
 from sim.scene.fixtures import BOX, CYLINDER, PARKED_M
-from sim.scene.layout import draw_colours, draw_places
-from sim.scene.layout import stand as apply_layout
-from sim.tasks.instructions import say
+from sim.scene.layout import Layout, as_points
+from sim.scene.placement import draw_colours, draw_places, draw_yaws
+from sim.scene.state import SceneState
+from sim.tasks.base import Task, register_task
 
-NAME = "press_button"
-TIME_LIMIT_S = 6.0
-SETTLED_PERIODS = 4  # it must stay pressed for 0.2 s
-OBJECTS, TARGETS = 0, 3
-SENTENCES = (
-    "press the {target}",
-    "press down the {target}",
-    "push the {target}",
-    "push the {target_too} down",
-    "hit the {target}",
-    "hold the {target_too} pressed",
-    "I want the {target} pressed",
-    "bring the {target_too} down",
-)
-GRAMMAR = (
-    "{please}{press} the {target}",
-    "{please}{press} down the {target}",
-    "{please}find the {target} and {press} it",
-    "{please}{bring} the hand to the {target} and {press} it",
-    "the {target} is the one to {press}",
-    "{please}hold down the {target}",
-)
 TRAVEL_M = 0.008
 PRESSED_M = 0.004  # of the travel
 CAP_TOP_M = 0.040  # above the table, not pressed
@@ -50,10 +26,79 @@ DEPTH_M = 0.007  # to which the expert presses
 DARK, RIM = (0.20, 0.21, 0.23, 1.0), (0.55, 0.56, 0.58, 1.0)
 
 
-def add_targets(spec: mujoco.MjSpec) -> None:
-    """Three buttons."""
-    for i in range(TARGETS):
-        _add_button(spec, i)
+@register_task("press_button")
+class PressButton(Task):
+    """The named button is to be pressed."""
+
+    time_limit_s = 6.0
+    max_objects = 0
+    max_targets = 3
+    sentences = (
+        "press the {target}",
+        "press down the {target}",
+        "push the {target}",
+        "push the {target_too} down",
+        "hit the {target}",
+        "hold the {target_too} pressed",
+        "I want the {target} pressed",
+        "bring the {target_too} down",
+    )
+    grammar = (
+        "{please}{press} the {target}",
+        "{please}{press} down the {target}",
+        "{please}find the {target} and {press} it",
+        "{please}{bring} the hand to the {target} and {press} it",
+        "the {target} is the one to {press}",
+        "{please}hold down the {target}",
+    )
+
+    def add_targets(self, spec: mujoco.MjSpec) -> None:
+        """Three buttons."""
+        for i in range(self.max_targets):
+            _add_button(spec, i)
+
+    def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
+        """Where the buttons stand and which is asked for. Index 0 is the named one."""
+        buttons = int(rng.integers(1, self.max_targets + 1))
+        places = draw_places(rng, np.full((buttons, buttons), APART_M))
+        colours = draw_colours(rng, buttons)
+        wording, sentence = self.sample_instruction(rng, ranges.paraphrase, target=(colours[0], "button"))
+        return Layout(
+            instruction=sentence, wording=wording, target_colours=colours, target_xy_m=as_points(places),
+            target_yaw_rad=draw_yaws(rng, buttons, np.pi / 4),
+        )  # fmt: skip
+
+    def object_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) middle of the top of the named button as it is now, in the world frame, m."""
+        return state.data.xpos[state.scene.model.body("button_0").id].copy()
+
+    def target_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) where that middle is at the end of the button's travel, in the world frame, m."""
+        return state.target_pos_w(0) + [0, 0, CAP_TOP_M - TRAVEL_M]
+
+    def is_done(self, state: SceneState) -> bool:
+        """The named button is pressed and no other is."""
+        return _is_pressed(state, 0) and not self._presses_another(state)
+
+    def failure(self, state: SceneState) -> str:
+        """Another button is pressed."""
+        return "wrong button" if self._presses_another(state) else super().failure(state)
+
+    def _presses_another(self, state: SceneState) -> bool:
+        return any(_is_pressed(state, i) for i in range(1, len(state.layout.target_colours)))
+
+    def plan(self, planner: MotionPlanner) -> None:
+        """The legs that lead from here to success: over the button with the hand closed, and down."""
+        if self.is_done(planner.state):
+            return
+        style = planner.style
+        cap_w = planner.state.target_pos_w(0) + [0, 0, CAP_TOP_M + FINGERTIPS_M]
+        over_w = cap_w + [*0.7 * style.place_offset_m, 0.0]  # not always the very middle
+        planner.rise(away_from_w=over_w)
+        planner.go("approach", over_w + [0, 0, style.hover_m - 0.04], None, 0.0, blend_rad=style.blend_rad / 2)
+        planner.grip(0.0)
+        planner.go("descend", over_w - [0, 0, DEPTH_M], None, 0.0, speed=0.6)
+        planner.grip(0.0, "hold")  # the arm comes later than its command
 
 
 def _add_button(spec: mujoco.MjSpec, i: int) -> None:
@@ -77,60 +122,10 @@ def _add_button(spec: mujoco.MjSpec, i: int) -> None:
     spec.add_exclude(bodyname1=f"target_{i}", bodyname2=f"button_{i}")
 
 
-def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
-    """Where the buttons stand and which is asked for. Index 0 is the named one."""
-    buttons = int(rng.integers(1, TARGETS + 1))
-    places = draw_places(rng, np.full((buttons, buttons), APART_M))
-    colours = draw_colours(rng, buttons)
-    wording, sentence = say(rng, ranges.paraphrase, SENTENCES, GRAMMAR, target=(colours[0], "button"))
-    return {
-        "targets": buttons,
-        "object_shapes": "",
-        "object_colours": "",
-        "target_colours": ",".join(colours),
-        "target_xy_m": places.ravel().tolist(),
-        "target_yaw_rad": rng.uniform(-np.pi / 4, np.pi / 4, buttons).tolist(),
-        "object_xy_m": [],
-        "object_yaw_rad": [],
-        "wording": wording,
-        "instruction": sentence,
-    }
+def depth_m(state: SceneState, i: int) -> float:
+    """Return how far button `i` is pressed down."""
+    return float(state.data.qpos[state.scene.model.joint(f"button_{i}").qposadr[0]])
 
 
-def depth_m(scene: Scene, data: mujoco.MjData, i: int) -> float:
-    """How far button `i` is pressed down."""
-    return float(data.qpos[scene.model.joint(f"button_{i}").qposadr[0]])
-
-
-def object_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) middle of the top of the named button as it is now, in the world frame, m."""
-    return data.xpos[scene.model.body("button_0").id].copy()
-
-
-def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) where that middle is at the end of the button's travel, in the world frame, m."""
-    return data.xpos[scene.targets[0]] + [0, 0, CAP_TOP_M - TRAVEL_M]
-
-
-def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
-    """The named button is pressed and no other is."""
-    pressed = [depth_m(scene, data, i) >= PRESSED_M for i in range(layout["targets"])]
-    return pressed[0] and not any(pressed[1:])
-
-
-def plan(planner: MotionPlanner, layout: Mapping) -> None:
-    """The legs that lead from here to success: over the button with the hand closed, and down."""
-    if is_done(planner.scene, planner.data, layout):
-        return
-    style = planner.style
-    cap_w = planner.data.xpos[planner.scene.targets[0]] + [0, 0, CAP_TOP_M + FINGERTIPS_M]
-    over_w = cap_w + [*0.7 * style.place_offset_m, 0.0]  # not always the very middle
-    planner.rise(away_from_w=over_w)
-    planner.go("approach", over_w + [0, 0, style.hover_m - 0.04], None, 0.0, blend_rad=style.blend_rad / 2)
-    planner.grip(0.0)
-    planner.go("descend", over_w - [0, 0, DEPTH_M], None, 0.0, speed=0.6)
-    planner.grip(0.0, "hold")  # the arm comes later than its command
-
-
-__all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
-           "draw_layout", "is_done", "object_pos_w", "plan", "target_pos_w"]  # fmt: skip
+def _is_pressed(state: SceneState, i: int) -> bool:
+    return depth_m(state, i) >= PRESSED_M

@@ -5,7 +5,8 @@ the block's middle towards the circle: there a block goes straight and does not 
 circle the expert goes round and pushes again.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -13,41 +14,18 @@ import numpy as np
 from sim.planning.motion_planner import HALF_TURNS, MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
-from sim.scene.build import Scene
-from sim.scene.layout import draw_colours, draw_places, half_height_m, speed_m_s, within_reach
-from sim.scene.layout import stand as apply_layout
-from sim.tasks.instructions import say
+from sim.scene.layout import Layout, as_points
+from sim.scene.placement import draw_colours, draw_places, draw_yaws, within_reach
+from sim.scene.state import SceneState
+from sim.tasks.base import Memory, Task, register_task
 
-NAME = "push"
-TIME_LIMIT_S = 15.0
-SETTLED_PERIODS = 4  # success must hold for 0.2 s
-SHAPES = ("cube",)
-OBJECTS = TARGETS = 3
-SENTENCES = (
-    "push the {object} into the {target}",
-    "slide the {object} into the {target}",
-    "push the {object_too} onto the {target_too}",
-    "slide the {object_too} over to the {target}",
-    "shove the {object} into the {target} without lifting it",
-    "the {object_too} slides into the {target}",
-    "move the {object_too} into the {target} without lifting it",
-    "I want the {object} pushed into the {target_too}",
-)
-GRAMMAR = (
-    "{please}{push} the {object} into the {target}",
-    "{please}{push} the {object} along the table into the {target}",
-    "{please}{push} the {object} over to the {target}",
-    "without lifting it {push} the {object} into the {target}",
-    "{push} the {object} until it is in the {target}",
-    "into the {target} {push} the {object}",
-)
 WAY_M = (0.08, 0.16)  # from the block to the circle
 RUN_UP_M = 0.07  # of the hand, behind the block's middle
 INSIDE_M = 0.033  # from the circle's middle; then the middle of every face is within, of the largest block too
 LIFTED_M = 0.005  # under the lowest corner; sliding and tipping leave a corner on the table
 LANE_M = 0.085  # from the way of hand and block to the middle of another block
 TOUCH_M = 0.060  # so near they may touch
-CLUTTER_M = 0.11  # to that of anything else, which may be larger
+DISTRACTOR_M = 0.11  # to that of anything else, which may be larger
 ZONES_M = 0.120  # between circles
 BLOCKS_M = 0.092
 TOOL_M = 0.018  # height of the tool point when it pushes
@@ -56,39 +34,104 @@ BACK_OFF_M = 0.03
 OFFSET_SHARE = 0.6  # of where the style would let go beside the middle of a plate
 
 
-def add_targets(spec: mujoco.MjSpec) -> None:
-    """Three circles, and a place to remember the highest that the named block was lifted."""
-    for i in range(TARGETS):
-        fixtures.add_zone(spec, i)
-    spec.nuserdata = 1  # `data.userdata[0]`, m; zero when an episode begins
+@dataclass(frozen=True)
+class PushMemory(Memory):
+    """lifted_m: the greatest height of the block's lowest corner over the table so far."""
+
+    lifted_m: float = 0.0
 
 
-def draw_layout(rng: np.random.Generator, ranges: RandomizeConfig) -> dict:
-    """Where things stand and what is asked for. The named block and circle have index 0 and room between them."""
-    blocks, zones = int(rng.integers(1, OBJECTS + 1)), int(rng.integers(1, TARGETS + 1))
-    block, zone = _draw_way(rng)
-    lane = _lane(block, zone)
-    others = np.full((blocks + zones - 2,) * 2, BLOCKS_M)
-    others[blocks - 1 :, blocks - 1 :] = ZONES_M
-    rules = [lambda xy: within_reach(xy) and _distance_m(lane, xy) >= LANE_M] * (blocks - 1)
-    rules += [lambda xy: within_reach(xy) and _distance_m(np.array([block, zone]), xy) >= ZONES_M] * (zones - 1)
-    placed = draw_places(rng, others, rules).reshape(-1, 2)
-    colours, zone_colours = draw_colours(rng, blocks), draw_colours(rng, zones)
-    things = {"object": (colours[0], "cube"), "target": (zone_colours[0], "zone")}
-    wording, sentence = say(rng, ranges.paraphrase, SENTENCES, GRAMMAR, **things)
-    return {
-        "objects": blocks,
-        "targets": zones,
-        "object_shapes": ",".join(["cube"] * blocks),
-        "object_colours": ",".join(colours),
-        "target_colours": ",".join(zone_colours),
-        "target_xy_m": np.ravel([zone, *placed[blocks - 1 :]]).tolist(),
-        "object_xy_m": np.ravel([block, *placed[: blocks - 1]]).tolist(),
-        "object_yaw_rad": rng.uniform(-np.pi, np.pi, blocks).tolist(),
-        "keep_out_m": np.ravel([[*xy, CLUTTER_M] for xy in lane]).tolist(),
-        "wording": wording,
-        "instruction": sentence,
-    }
+@register_task("push")
+class Push(Task):
+    """The named block is slid into the named circle."""
+
+    time_limit_s = 15.0
+    object_shapes = ("cube",)
+    max_objects = 3
+    max_targets = 3
+    sentences = (
+        "push the {object} into the {target}",
+        "slide the {object} into the {target}",
+        "push the {object_too} onto the {target_too}",
+        "slide the {object_too} over to the {target}",
+        "shove the {object} into the {target} without lifting it",
+        "the {object_too} slides into the {target}",
+        "move the {object_too} into the {target} without lifting it",
+        "I want the {object} pushed into the {target_too}",
+    )
+    grammar = (
+        "{please}{push} the {object} into the {target}",
+        "{please}{push} the {object} along the table into the {target}",
+        "{please}{push} the {object} over to the {target}",
+        "without lifting it {push} the {object} into the {target}",
+        "{push} the {object} until it is in the {target}",
+        "into the {target} {push} the {object}",
+    )
+
+    def add_targets(self, spec: mujoco.MjSpec) -> None:
+        """Three circles."""
+        for i in range(self.max_targets):
+            fixtures.add_zone(spec, i)
+
+    def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
+        """Where things stand and what is asked for. The named block and circle have index 0 and room between them."""
+        blocks, zones = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
+        block, zone = _draw_way(rng)
+        lane = _lane(block, zone)
+        others = np.full((blocks + zones - 2,) * 2, BLOCKS_M)
+        others[blocks - 1 :, blocks - 1 :] = ZONES_M
+        rules = [lambda xy: within_reach(xy) and _distance_m(lane, xy) >= LANE_M] * (blocks - 1)
+        rules += [lambda xy: within_reach(xy) and _distance_m(np.array([block, zone]), xy) >= ZONES_M] * (zones - 1)
+        placed = draw_places(rng, others, rules).reshape(-1, 2)
+        colours, zone_colours = draw_colours(rng, blocks), draw_colours(rng, zones)
+        things = {"object": (colours[0], "cube"), "target": (zone_colours[0], "zone")}
+        wording, sentence = self.sample_instruction(rng, ranges.paraphrase, **things)
+        return Layout(
+            instruction=sentence, wording=wording,
+            object_shapes=("cube",) * blocks, object_colours=colours,
+            object_xy_m=as_points([block, *placed[: blocks - 1]]), object_yaw_rad=draw_yaws(rng, blocks),
+            target_colours=zone_colours, target_xy_m=as_points([zone, *placed[blocks - 1 :]]),
+            keep_out_m=tuple((x, y, DISTRACTOR_M) for x, y in as_points(lane)),
+        )  # fmt: skip
+
+    def object_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) centre of the named block in the world frame, m."""
+        return state.object_pos_w(0)
+
+    def target_pos_w(self, state: SceneState) -> np.ndarray:
+        """(3,) centre of the named circle in the world frame, m."""
+        return state.target_pos_w(0)
+
+    def first_memory(self, state: SceneState) -> PushMemory:
+        """Nothing was lifted."""
+        return PushMemory(super().first_memory(state).object_start_w)
+
+    def remember(self, state: SceneState) -> PushMemory:
+        """The highest that the named block was lifted."""
+        memory = cast(PushMemory, state.memory)
+        return replace(memory, lifted_m=max(memory.lifted_m, _lifted_m(state)))
+
+    def is_done(self, state: SceneState) -> bool:
+        """The named block lies in the named circle, left alone and still, and was never seen lifted in this episode."""
+        away = self.object_pos_w(state) - self.target_pos_w(state)
+        inside = np.hypot(away[0], away[1]) <= INSIDE_M and abs(away[2] - state.half_height_m(0)) <= 0.005
+        return bool(inside and not _was_lifted(state) and state.speed_m_s(0) < 0.05 and not _is_touched(state))
+
+    def plan(self, planner: MotionPlanner) -> None:
+        """The legs of one push, whatever has happened before; after a lift nothing helps."""
+        if _was_lifted(planner.state):
+            return
+        block, zone = planner.object_w(0)[:2], self.target_pos_w(planner.state)[:2]
+        if np.linalg.norm(zone - block) <= INSIDE_M:
+            planner.retreat()
+            return
+        lane = _lane(block, zone)
+        others = range(1, len(planner.state.layout.object_shapes))
+        in_the_way = [i for i in others if _distance_m(lane, planner.object_w(i)[:2]) < TOUCH_M]
+        if in_the_way:
+            planner.put_aside(in_the_way[0], lane)
+            return
+        _push(planner, block, zone + OFFSET_SHARE * planner.style.place_offset_m, planner.state.half_height_m(0))
 
 
 def _draw_way(rng: np.random.Generator) -> np.ndarray:
@@ -110,55 +153,20 @@ def _distance_m(points: np.ndarray, xy: np.ndarray) -> float:
     return float(np.linalg.norm(points - xy, axis=1).min())
 
 
-def object_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) centre of the named block in the world frame, m."""
-    return data.xpos[scene.objects[0]].copy()
+def _lifted_m(state: SceneState) -> float:
+    """Return the height of the block's lowest corner over the table, m."""
+    leaning = np.abs(state.object_rotation_w(0)[2]).sum()
+    return float(state.object_pos_w(0)[2] - state.half_height_m(0) * leaning)
 
 
-def target_pos_w(scene: Scene, data: mujoco.MjData, layout: Mapping) -> np.ndarray:
-    """(3,) centre of the named circle in the world frame, m."""
-    return data.xpos[scene.targets[0]].copy()
+def _was_lifted(state: SceneState) -> bool:
+    """Return whether the block was seen lifted in this episode."""
+    return cast(PushMemory, state.memory).lifted_m > LIFTED_M
 
 
-def is_done(scene: Scene, data: mujoco.MjData, layout: Mapping) -> bool:
-    """The named block lies in the named circle, left alone and still, and was never seen lifted in this episode."""
-    lifted = _lifted_m(scene, data, layout) > LIFTED_M
-    away = object_pos_w(scene, data, layout) - target_pos_w(scene, data, layout)
-    inside = np.hypot(away[0], away[1]) <= INSIDE_M and abs(away[2] - half_height_m(layout, 0)) <= 0.005
-    return bool(inside and not lifted and speed_m_s(scene, data, 0) < 0.05 and not _is_touched(scene, data))
-
-
-def _lifted_m(scene: Scene, data: mujoco.MjData, layout: Mapping) -> float:
-    """Height of the block's lowest corner over the table, m: the greatest of all times that this was asked."""
-    leaning = np.abs(data.xmat[scene.objects[0]].reshape(3, 3)[2]).sum()
-    lowest_m = data.xpos[scene.objects[0], 2] - half_height_m(layout, 0) * leaning
-    data.userdata[0] = max(data.userdata[0], lowest_m)
-    return float(data.userdata[0])
-
-
-def _is_touched(scene: Scene, data: mujoco.MjData) -> bool:
+def _is_touched(state: SceneState) -> bool:
     """Some part of the arm touches the named block."""
-    roots = scene.model.body_rootid
-    pairs = data.contact.geom[: data.ncon]
-    touching = scene.model.geom_bodyid[pairs[np.isin(pairs, scene.object_geoms[0]).any(axis=1)]]
-    return bool((roots[touching] == roots[scene.base]).any())
-
-
-def plan(planner: MotionPlanner, layout: Mapping) -> None:
-    """The legs of one push, whatever has happened before; after a lift nothing helps."""
-    scene, data = planner.scene, planner.data
-    if _lifted_m(scene, data, layout) > LIFTED_M:
-        return
-    block, zone = planner.object_w(0)[:2], target_pos_w(scene, data, layout)[:2]
-    if np.linalg.norm(zone - block) <= INSIDE_M:
-        planner.retreat()
-        return
-    lane = _lane(block, zone)
-    in_the_way = [i for i in range(1, layout["objects"]) if _distance_m(lane, planner.object_w(i)[:2]) < TOUCH_M]
-    if in_the_way:
-        planner.put_aside(in_the_way[0], lane)
-        return
-    _push(planner, block, zone + OFFSET_SHARE * planner.style.place_offset_m, half_height_m(layout, 0))
+    return state.is_touched_by_arm(state.scene.objects[0])
 
 
 def _push(planner: MotionPlanner, block: np.ndarray, goal: np.ndarray, half_m: float) -> None:
@@ -180,10 +188,6 @@ def _push(planner: MotionPlanner, block: np.ndarray, goal: np.ndarray, half_m: f
 
 def _face(planner: MotionPlanner, along: np.ndarray) -> np.ndarray:
     """(2,) unit vector along which the block's face lies that looks most towards `along`."""
-    axes = planner.data.xmat[planner.scene.objects[0]].reshape(3, 3)[:2]
+    axes = planner.state.object_rotation_w(0)[:2]
     flat = [axis / np.linalg.norm(axis) for axis in axes.T if np.linalg.norm(axis) > 0.7]
     return max((sign * axis for axis in flat for sign in (1, -1)), key=lambda normal: normal @ along)
-
-
-__all__ = ["NAME", "OBJECTS", "SETTLED_PERIODS", "SHAPES", "TARGETS", "TIME_LIMIT_S", "add_targets", "apply_layout",
-           "draw_layout", "is_done", "object_pos_w", "plan", "target_pos_w"]  # fmt: skip

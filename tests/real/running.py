@@ -21,7 +21,7 @@ class FakeWorld:
     """Behaves like sim.envs.simulation.Simulation: the arm follows its targets with a lag of one servo period."""
 
     robot = FR3
-    task = types.SimpleNamespace(TIME_LIMIT_S=0.6, SETTLED_PERIODS=2)
+    task = types.SimpleNamespace(time_limit_s=0.6, settle_s=0.1)
 
     def __init__(self):
         self.draws: dict = {}

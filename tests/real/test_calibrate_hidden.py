@@ -30,7 +30,7 @@ from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
-from sim.tasks import TASKS
+from sim.tasks.base import TASKS
 
 SHARE = 0.1  # the bar: a tenth
 
@@ -69,7 +69,7 @@ def from_pictures(seed: int, **ranges) -> tuple[dict, WristCamera, HandEye]:
     pytest.importorskip("cv2")
     randomize = RandomizeConfig(**{**vars(nominal()), **ranges})
     config = SimulationConfig(task="reach", render=RenderConfig(height=480, width=640), randomize=randomize)
-    world, wrist = Simulation(config, task=WithBoard(TASKS["reach"])), WristCamera(FR3)
+    world, wrist = Simulation(config, task=WithBoard(TASKS.get("reach"))), WristCamera(FR3)
     world.reset(seed)
     views, shown_rad = board_views(world, wrist)
     world.close()

@@ -253,7 +253,7 @@ class Freezing:
 
 
 def test_a_frozen_picture_latches_the_guard_before_the_camera_is_given_up(running, monkeypatch):
-    running.world.task = types.SimpleNamespace(TIME_LIMIT_S=30.0, SETTLED_PERIODS=2)
+    running.world.task = types.SimpleNamespace(time_limit_s=30.0, settle_s=0.1)
     with running.env() as env:
         env.cameras["front"].close()
         freezing = Freezing(10**9)
@@ -272,7 +272,7 @@ def test_a_frozen_picture_latches_the_guard_before_the_camera_is_given_up(runnin
 
 
 def test_a_camera_port_that_closes_midway_stops_the_arm(running):
-    running.world.task = types.SimpleNamespace(TIME_LIMIT_S=30.0, SETTLED_PERIODS=2)
+    running.world.task = types.SimpleNamespace(time_limit_s=30.0, settle_s=0.1)
 
     class Watched(Swing):
         def act(self, observation):

@@ -91,7 +91,8 @@ def place(env, cube: int, shift) -> None:
     env.world.step(1)
 
 
-def look(env, change=lambda: None) -> str:
+def look(env, change=lambda: None, seed: int = 500001) -> str:
+    env.reset(seed)
     trigger = Trigger(env)
     trigger.reset()
     change()
@@ -99,7 +100,6 @@ def look(env, change=lambda: None) -> str:
 
 
 def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
-    env.reset(500001)
     assert look(env) == ""
     assert look(env, lambda: place(env, 0, [0.08, 0.0, 0.0])) == "dropped"
     assert look(env, lambda: place(env, 0, [0.02, 0.0, 0.0])) == ""
@@ -110,5 +110,4 @@ def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
 
 def test_another_cube_lifted(env):
     seed = next(s for s in range(500001, 500050) if (env.reset(s), env.world.draws["objects"])[1] > 1)
-    env.reset(seed)
-    assert look(env, lambda: place(env, 1, [0.0, 0.0, 0.04])) == "wrong object"
+    assert look(env, lambda: place(env, 1, [0.0, 0.0, 0.04]), seed) == "wrong object"

@@ -13,7 +13,7 @@ from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import nominal
-from sim.tasks import TASKS
+from sim.tasks.base import TASKS
 
 
 def nominal_world(task: str, seed: int) -> Simulation:
@@ -25,7 +25,7 @@ def nominal_world(task: str, seed: int) -> Simulation:
 
 def layouts(task: str, number: int = 200) -> list[Mapping]:
     """The layouts of the first seeds."""
-    return [TASKS[task].draw_layout(np.random.default_rng(seed), nominal()) for seed in range(number)]
+    return [TASKS.get(task).draw_layout(np.random.default_rng(seed), nominal()).to_record() for seed in range(number)]
 
 
 def put_tool(world: Simulation, pos_w, yaw_rad: float = 0.0, opening: float = 1.0) -> None:

@@ -89,7 +89,7 @@ def test_an_episode_ends_at_its_time_limit():
     ends = [env.apply(HOME) for _ in range(env.time_limit_steps)]
     assert not any(end.terminated or end.success for end in ends)
     assert [end.truncated for end in ends] == [False] * (len(ends) - 1) + [True]
-    assert env.time_limit_steps * POLICY_PERIOD_S == pytest.approx(env.world.task.TIME_LIMIT_S)
+    assert env.time_limit_steps * POLICY_PERIOD_S == pytest.approx(env.world.task.time_limit_s)
 
 
 class History:

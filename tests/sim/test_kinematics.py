@@ -5,7 +5,7 @@ import pytest
 
 from sim.planning.kinematics import ToolKinematics, tool_down
 from sim.robots.robot import FR3
-from sim.scene.layout import AREA_X_M, AREA_Y_M, REACH_M
+from sim.scene.placement import AREA_X_M, AREA_Y_M, REACH_M
 
 TCP_M = 0.160  # beyond the flange
 DH_M = {"d1": 0.140, "a2": -0.280, "a3": -0.240, "d4": 0.102, "d5": 0.102, "d6": 0.100}  # of the manual

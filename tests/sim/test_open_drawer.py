@@ -11,7 +11,7 @@ from sim.expert.imperfections import CLEAN, QualityConfig
 from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
-from sim.tasks import open_drawer
+from sim.tasks.base import TASKS
 
 SEED_OF_TWO = 3  # an episode with two drawers
 
@@ -25,7 +25,10 @@ def world():
 
 @pytest.fixture(scope="module")
 def layouts():
-    return [open_drawer.draw_layout(np.random.default_rng(seed), RandomizeConfig()) for seed in range(200)]
+    return [
+        TASKS.get("open_drawer").draw_layout(np.random.default_rng(seed), RandomizeConfig()).to_record()
+        for seed in range(200)
+    ]
 
 
 def slide(world: Simulation, drawer: int, opening_m: float, speed_m_s: float = 0.0) -> None:
@@ -67,17 +70,17 @@ def test_drawers_touch_nothing_and_stay_where_they_are(world):
         bodies = world.scene.model.geom_bodyid[world.data.contact.geom[: world.data.ncon]]
         drawers = [world.scene.model.body(f"drawer_{i}").id for i in range(2)]
         assert not np.isin(bodies, drawers).any()
-        assert cabinet.opening_m(world.scene, world.data, 0) == pytest.approx(opening_m, abs=1e-4)
+        assert cabinet.opening_m(world.scene_state, 0) == pytest.approx(opening_m, abs=1e-4)
 
 
 def test_the_handle_is_where_its_bar_is(world):
     world.reset(SEED_OF_TWO)
     slide(world, 0, 0.03)
     bar = np.flatnonzero(world.scene.model.geom_bodyid == world.scene.model.body("drawer_0").id)[-1]
-    assert open_drawer.object_pos_w(world.scene, world.data, world.draws) == pytest.approx(world.data.geom_xpos[bar])
+    assert world.task.object_pos_w(world.scene_state) == pytest.approx(world.data.geom_xpos[bar])
     x, y, yaw = *world.draws["target_xy_m"][:2], world.draws["target_yaw_rad"][0]
     goal_w = [x + 0.143 * np.cos(yaw), y + 0.143 * np.sin(yaw), 0.034]  # 47 mm before the cabinet, 96 mm open
-    assert open_drawer.target_pos_w(world.scene, world.data, world.draws) == pytest.approx(goal_w)
+    assert world.task.target_pos_w(world.scene_state) == pytest.approx(goal_w)
 
 
 # ---- success -----------------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ def test_open_is_the_named_drawer_six_centimetres_out_and_at_rest(world):
 def test_a_drawer_still_in_the_hand_is_not_open(world):
     world.reset(SEED_OF_TWO)
     slide(world, 0, 0.07)
-    bar_w, yaw = cabinet.bar_w(world.scene, world.data, 0, 0.07), world.draws["target_yaw_rad"][0]
+    bar_w, yaw = cabinet.bar_w(world.scene_state, 0, 0.07), world.draws["target_yaw_rad"][0]
     put_tool(world, bar_w, yaw, 0.0147)  # the fingers around the bar, clear of it
     assert world.success()
     put_tool(world, bar_w, yaw, 0.0043)  # on the bar
@@ -149,5 +152,5 @@ def test_the_expert_opens_it_whether_pushed_or_not():
     for seed, quality in ((700_000, CLEAN), (700_001, QualityConfig(pushed=1.0))):
         result = play_expert(env, seed, quality=quality)
         assert result.success and not result.guard.counts
-        assert cabinet.opening_m(env.world.scene, env.world.data, 0) > 0.075
+        assert cabinet.opening_m(env.world.scene_state, 0) > 0.075
     env.close()

@@ -12,7 +12,7 @@ from sim.expert.imperfections import CLEAN
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.scene.layout import put_object
-from sim.tasks import place_in_drawer
+from sim.tasks.base import TASKS
 
 SEED_OF_TWO = 0  # an episode with two drawers
 
@@ -26,7 +26,10 @@ def world():
 
 @pytest.fixture(scope="module")
 def layouts():
-    return [place_in_drawer.draw_layout(np.random.default_rng(seed), RandomizeConfig()) for seed in range(200)]
+    return [
+        TASKS.get("place_in_drawer").draw_layout(np.random.default_rng(seed), RandomizeConfig()).to_record()
+        for seed in range(200)
+    ]
 
 
 def put_cube(world: Simulation, drawer: int, x_m: float, y_m: float, z_m: float, speed_m_s: float = 0.0) -> None:
@@ -104,10 +107,12 @@ def test_the_sentence_names_one_object_and_one_drawer(layouts):
 
 def test_only_what_fits_is_drawn():
     ranges = RandomizeConfig(shapes=("screwdriver", "can", "book"))
-    layout = place_in_drawer.draw_layout(np.random.default_rng(0), ranges)
+    layout = TASKS.get("place_in_drawer").draw_layout(np.random.default_rng(0), ranges).to_record()
     assert set(layout["object_shapes"].split(",")) == {"can"}
     with pytest.raises(UserError, match="screwdriver.*cube"):
-        place_in_drawer.draw_layout(np.random.default_rng(0), RandomizeConfig(shapes=("screwdriver",)))
+        TASKS.get("place_in_drawer").draw_layout(
+            np.random.default_rng(0), RandomizeConfig(shapes=("screwdriver",))
+        ).to_record()
 
 
 # ---- the expert --------------------------------------------------------------------------------------
@@ -121,7 +126,7 @@ def test_the_expert_opens_the_drawer_only_when_it_is_closed():
         if closed not in began_closed:
             result = play_expert(env, seed, quality=CLEAN)
             assert result.success and not result.guard.counts
-            assert cabinet.opening_m(env.world.scene, env.world.data, 0) > 0.07
+            assert cabinet.opening_m(env.world.scene_state, 0) > 0.07
             began_closed[closed] = result.time_s
     assert began_closed[True] > began_closed[False] + 1.0
     env.close()

@@ -34,10 +34,10 @@ def test_done_is_the_named_button_pressed_and_no_other(world, depths_m, done):
 
 def test_a_spring_carries_the_cap_and_brings_it_back(world):
     world.step(200)
-    assert press_button.depth_m(world.scene, world.data, 0) == pytest.approx(0.0, abs=2e-4)
+    assert press_button.depth_m(world.scene_state, 0) == pytest.approx(0.0, abs=2e-4)
     world.data.joint("button_0").qpos[0] = 0.008
     world.step(250)
-    assert press_button.depth_m(world.scene, world.data, 0) == pytest.approx(0.0, abs=2e-4)
+    assert press_button.depth_m(world.scene_state, 0) == pytest.approx(0.0, abs=2e-4)
 
 
 def test_a_closed_hand_holds_the_button_down(world):
@@ -48,7 +48,7 @@ def test_a_closed_hand_holds_the_button_down(world):
     put_tool(world, [x, y, 0.040 + 0.010 - 0.006], opening=0.0)
     world.step(200)
     assert world.success()
-    assert press_button.depth_m(world.scene, world.data, 0) == pytest.approx(0.006, abs=0.0015)
+    assert press_button.depth_m(world.scene_state, 0) == pytest.approx(0.006, abs=0.0015)
     # The spring: 400 N/m from a preload of 5 mm.
     assert world.data.joint("button_0").qfrc_passive[0] == pytest.approx(-400 * (0.006 + 0.005), rel=0.15)
 

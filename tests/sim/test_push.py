@@ -9,7 +9,7 @@ from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig
-from sim.tasks import push
+from sim.tasks.base import TASKS
 
 HALF_M = 0.02  # of a block at scale 1
 
@@ -98,7 +98,7 @@ def test_layouts_leave_room_to_push():
     ranges = RandomizeConfig(paraphrase=0.5)
     wordings = set()
     for seed in range(200):
-        layout = push.draw_layout(np.random.default_rng(seed), ranges)
+        layout = TASKS.get("push").draw_layout(np.random.default_rng(seed), ranges).to_record()
         blocks, zones = (np.reshape(layout[key], (-1, 2)) for key in ("object_xy_m", "target_xy_m"))
         way = zones[0] - blocks[0]
         assert 0.08 <= np.linalg.norm(way) <= 0.16
@@ -111,7 +111,7 @@ def test_layouts_leave_room_to_push():
         assert f"{colours[0]} " in layout["instruction"] and f"{zone_colours[0]} " in layout["instruction"]
         assert np.reshape(layout["keep_out_m"], (-1, 3))[:, 2].min() >= 0.10
         wordings.add(layout["wording"])
-    assert wordings == set(range(len(push.SENTENCES) + len(push.GRAMMAR)))
+    assert wordings == set(range(len(TASKS.get("push").sentences) + len(TASKS.get("push").grammar)))
 
 
 class Heights:

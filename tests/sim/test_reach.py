@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from playing_tasks import expert_episode, layouts, nominal_world, put_tool
 
-from sim.tasks import reach
+from sim.tasks.base import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_layouts_name_one_plate_and_keep_plates_apart():
         assert not any(colour in layout["instruction"] for colour in colours[1:])
         apart = [np.linalg.norm(a - b) for i, a in enumerate(xy) for b in xy[:i]]
         assert min(apart, default=1.0) >= 0.115
-    assert {layout["wording"] for layout in drawn} == set(range(len(reach.SENTENCES)))
+    assert {layout["wording"] for layout in drawn} == set(range(len(TASKS.get("reach").sentences)))
 
 
 def test_the_expert_gets_there():

@@ -5,14 +5,16 @@ import pytest
 
 from sim.episode.slices import PARTS_OF, Slice, axes, slices
 from sim.randomize.ranges import RandomizeConfig, draw
-from sim.tasks.pick_place import draw_layout
+from sim.tasks.base import TASKS
 
 RANGES = RandomizeConfig()
 
 
 def draws(n: int) -> list[dict]:
     rng = np.random.default_rng(0)
-    return [{**draw_layout(rng, RANGES), **draw(rng, RANGES, 3, 3)} for _ in range(n)]
+    return [
+        {**TASKS.get("pick_place").draw_layout(rng, RANGES).to_record(), **draw(rng, RANGES, 3, 3)} for _ in range(n)
+    ]
 
 
 def test_the_axis_that_decides_is_the_worst():
@@ -45,15 +47,15 @@ def test_only_the_named_object_counts():
 def test_values_of_a_list_are_named_by_what_they_belong_to():
     """Two objects and three things nobody asked for: lengths alone would call them x, y, z or the cameras."""
     drawn = {
-        "object_xy_m": [-0.3, 0.1, -0.4, 0.2], "target_xy_m": [-0.5, 0.0], "clutter_xy_m": [1.0, 2.0, 3.0, 4.0],
-        "clutter_yaw_rad": [0.1, 0.2], "light_tint": [1.0, 0.9, 0.8], "light_strengths": [0.2, 0.3, 0.4],
+        "object_xy_m": [-0.3, 0.1, -0.4, 0.2], "target_xy_m": [-0.5, 0.0], "distractor_xy_m": [1.0, 2.0, 3.0, 4.0],
+        "distractor_yaw_rad": [0.1, 0.2], "light_tint": [1.0, 0.9, 0.8], "light_strengths": [0.2, 0.3, 0.4],
         "exposure": [1.0, 1.1], "white_balance": [1.0, 1.1, 1.2, 1.3], "joint_damping": [1.0] * 6,
     }  # fmt: skip
     found = axes(drawn)
     assert (found["object_xy_m x"], found["object_xy_m y"]) == (-0.3, 0.1)  # the named object's alone
     assert (found["target_xy_m x"], found["target_xy_m y"]) == (-0.5, 0.0)
-    assert [name for name in found if name.startswith("clutter_xy_m")] == [f"clutter_xy_m {i}" for i in range(4)]
-    assert {"clutter_yaw_rad 0", "clutter_yaw_rad 1", "light_strengths 2", "light_tint blue"} <= set(found)
+    assert [name for name in found if name.startswith("distractor_xy_m")] == [f"distractor_xy_m {i}" for i in range(4)]
+    assert {"distractor_yaw_rad 0", "distractor_yaw_rad 1", "light_strengths 2", "light_tint blue"} <= set(found)
     assert (found["exposure front"], found["exposure wrist"], found["white_balance wrist red"]) == (1.0, 1.1, 1.2)
     assert "joint_damping j6" in found and len(found) == 28  # 2 + 2 + 4 + 2 + 3 + 3 + 2 + 4 + 6
 

@@ -10,7 +10,7 @@ from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.randomize.ranges import RandomizeConfig
-from sim.tasks import sort
+from sim.tasks.base import TASKS
 
 ON_PLATE_M = 0.008 + 0.020  # middle of a cube on a plate
 
@@ -32,7 +32,7 @@ def put_on_plate(world: Simulation, cube: int, plate: int, aside_m: float = 0.0,
 
 
 def done(world: Simulation) -> int:
-    return sort.subtasks_done(world.scene, world.data, world.draws)
+    return world.task.subtasks_done(world.scene_state)
 
 
 def test_sub_tasks_count_as_they_are_done_and_the_labels_follow(world):
@@ -78,7 +78,7 @@ def test_layouts():
     ranges = RandomizeConfig(paraphrase=0.5)
     wordings = set()
     for seed in range(200):
-        layout = sort.draw_layout(np.random.default_rng(seed), ranges)
+        layout = TASKS.get("sort").draw_layout(np.random.default_rng(seed), ranges).to_record()
         colours = layout["object_colours"].split(",")
         assert len(set(colours)) == 3 and layout["target_colours"] == layout["object_colours"]
         assert layout["subtasks"].split(";") == [f"put the {c} cube on the {c} plate" for c in colours]
@@ -87,7 +87,7 @@ def test_layouts():
         assert np.linalg.norm(cubes[:, None] - plates[None], axis=-1).min() >= 0.095  # none is done from the start
         assert not set(colours) & set(layout["instruction"].split())
         wordings.add(layout["wording"])
-    assert wordings == set(range(len(sort.SENTENCES) + len(sort.GRAMMAR)))
+    assert wordings == set(range(len(TASKS.get("sort").sentences) + len(TASKS.get("sort").grammar)))
 
 
 def test_the_expert_sorts():

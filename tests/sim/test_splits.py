@@ -28,11 +28,11 @@ def drawn() -> dict[str, list[dict]]:
 
 @pytest.mark.parametrize("task", ["pick_place", "stack", "sort"])
 def test_training_shows_nothing_that_is_held_out(task):
-    clutter = 0
+    distractors = 0
     for one in worlds_draws("train", range(25), task):
         things = list(zip(one["object_colours"].split(","), one["object_shapes"].split(","), strict=True))
-        beside = list(zip(one["clutter_colours"].split(","), one["clutter_shapes"].split(","), strict=True))
-        clutter += one["clutter"]
+        beside = list(zip(one["distractor_colours"].split(","), one["distractor_shapes"].split(","), strict=True))
+        distractors += one["distractors"]
         things += beside
         assert not {"bowl", "screwdriver"} & {shape for _, shape in things}
         assert not {("yellow", "cube"), ("red", "mug"), ("green", "can"), ("blue", "bottle")} & set(things)
@@ -41,7 +41,7 @@ def test_training_shows_nothing_that_is_held_out(task):
         begun = np.reshape([*one["object_xy_m"], *one["target_xy_m"]], (-1, 1, 2))
         circles = np.array([(-0.36, 0.13), (-0.30, -0.15)])
         assert (np.linalg.norm(begun - circles, axis=-1) >= 0.045).all()
-    assert clutter > 10  # it was there to be looked at
+    assert distractors > 10  # they were there to be looked at
 
 
 @pytest.mark.parametrize("axis", AXES)

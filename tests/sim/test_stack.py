@@ -10,7 +10,7 @@ from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.randomize.ranges import RandomizeConfig
-from sim.tasks import stack
+from sim.tasks.base import TASKS
 
 HALF_M = 0.02  # of a cube at scale 1
 RNG_DRAWS = 200
@@ -74,7 +74,9 @@ def test_a_held_cube_is_not_stacked(world):
 @pytest.fixture(scope="module")
 def layouts():
     ranges = RandomizeConfig(paraphrase=0.5)
-    return [stack.draw_layout(np.random.default_rng(seed), ranges) for seed in range(RNG_DRAWS)]
+    return [
+        TASKS.get("stack").draw_layout(np.random.default_rng(seed), ranges).to_record() for seed in range(RNG_DRAWS)
+    ]
 
 
 def test_the_sentence_names_two_cubes_by_colours_that_no_other_has(layouts):
@@ -83,9 +85,13 @@ def test_the_sentence_names_two_cubes_by_colours_that_no_other_has(layouts):
         assert len(set(colours)) == len(colours) == layout["objects"]
         words = layout["instruction"].replace(",", " ").split()
         assert colours[0] in words and colours[1] in words and not set(colours[2:]) & set(words)
-        assert words.index(colours[0]) < words.index(colours[1]) or layout["wording"] >= len(stack.SENTENCES)
+        assert words.index(colours[0]) < words.index(colours[1]) or layout["wording"] >= len(
+            TASKS.get("stack").sentences
+        )
     assert {layout["objects"] for layout in layouts} == {2, 3}
-    assert {layout["wording"] for layout in layouts} == set(range(len(stack.SENTENCES) + len(stack.GRAMMAR)))
+    assert {layout["wording"] for layout in layouts} == set(
+        range(len(TASKS.get("stack").sentences) + len(TASKS.get("stack").grammar))
+    )
 
 
 def test_fingers_find_room_between_cubes_that_the_arm_reaches(layouts):

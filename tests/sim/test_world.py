@@ -14,9 +14,11 @@ from sim.envs.simulation import Simulation, SimulationConfig
 from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, draw
 from sim.scene.fixtures import PLATE_TOP_M
-from sim.scene.layout import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
-from sim.tasks.pick_place import MIN_GAP_M, SENTENCES, draw_layout
+from sim.scene.placement import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
+from sim.tasks.base import TASKS
+from sim.tasks.pick_place import MIN_GAP_M
 
+PICK_PLACE = TASKS.get("pick_place")
 CUBE_HALF_M = 0.020
 
 ALL_PICTURED = ("front", "wrist")
@@ -36,7 +38,7 @@ def draws():
     rows = []
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        rows.append({**draw_layout(rng, config), **draw(rng, config, 3, 3)})
+        rows.append({**PICK_PLACE.draw_layout(rng, config).to_record(), **draw(rng, config, 3, 3)})
     return rows
 
 
@@ -46,7 +48,7 @@ def draws():
 def put_cube(world: Simulation, offset_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
     """The named cube at rest at `offset_m` from where it stands when it is placed."""
     address = world.scene.object_qpos[0]
-    middle = world.task.target_pos_w(world.scene, world.data, world.draws) + [0, 0, CUBE_HALF_M]
+    middle = world.task.target_pos_w(world.scene_state) + [0, 0, CUBE_HALF_M]
     world.data.qpos[address : address + 3] = middle + offset_m
     world.data.qpos[address + 3 : address + 7] = [np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]
     world.data.qvel[:] = 0
@@ -80,7 +82,7 @@ def test_a_cube_that_moves_is_not_placed(world):
 
 def test_a_cube_between_the_fingers_is_not_placed(world):
     world.reset(0)
-    plate = world.task.target_pos_w(world.scene, world.data, world.draws)
+    plate = world.task.target_pos_w(world.scene_state)
     tool_w = plate + [0, 0, CUBE_HALF_M]
     joints = world.kinematics.inverse(tool_w, tool_down(0.0), np.array(world.robot.home_rad))
     assert joints is not None
@@ -94,9 +96,13 @@ def test_a_cube_between_the_fingers_is_not_placed(world):
 
 
 def test_the_wrong_cube_on_the_plate_is_no_success(world):
-    seed = next(s for s in range(50) if draw_layout(np.random.default_rng(s), RandomizeConfig())["objects"] > 1)
+    seed = next(
+        s
+        for s in range(50)
+        if len(PICK_PLACE.draw_layout(np.random.default_rng(s), RandomizeConfig()).object_shapes) > 1
+    )
     world.reset(seed)
-    middle = world.task.target_pos_w(world.scene, world.data, world.draws) + [0, 0, CUBE_HALF_M]
+    middle = world.task.target_pos_w(world.scene_state) + [0, 0, CUBE_HALF_M]
     other = world.scene.object_qpos[1]
     world.data.qpos[other : other + 3] = middle
     mujoco.mj_forward(world.scene.model, world.data)
@@ -178,7 +184,7 @@ def test_tables_are_plain_and_textured(draws):
 def test_every_colour_wording_and_number_of_objects_is_drawn(draws):
     assert {row["object_colours"].split(",")[0] for row in draws} == set(COLOURS)
     assert {row["target_colours"].split(",")[0] for row in draws} == set(COLOURS)
-    assert {row["wording"] for row in draws} == set(range(len(SENTENCES)))
+    assert {row["wording"] for row in draws} == set(range(len(PICK_PLACE.sentences)))
     assert {(row["objects"], row["targets"]) for row in draws} == set(itertools.product((1, 2, 3), repeat=2))
 
 

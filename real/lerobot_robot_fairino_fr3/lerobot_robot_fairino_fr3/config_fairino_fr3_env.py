@@ -9,9 +9,9 @@ from lerobot.envs.configs import EnvConfig  # pyright: ignore[reportMissingImpor
 from lerobot_robot_fairino_fr3.bench import PACKAGE
 from sim.core.contract import POLICY_PERIOD_S
 from sim.robots.robot import FR3
-from sim.tasks import TASKS
+from sim.tasks.base import TASKS
 
-for _task in TASKS:
+for _task in TASKS.names():
     if f"{PACKAGE}/{_task}" not in gymnasium.registry:
         gymnasium.register(f"{PACKAGE}/{_task}", entry_point=f"{PACKAGE}.bench:make_bench", kwargs={"task": _task})
 

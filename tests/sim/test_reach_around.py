@@ -1,4 +1,4 @@
-"""Fork: low over the pad with the pillar where it was; two ways, and straight ahead is none."""
+"""Reach around: low over the pad with the pillar where it was; two ways, and straight ahead is none."""
 
 import mujoco
 import numpy as np
@@ -11,16 +11,15 @@ from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import run_episode
 from sim.expert.scripted import Expert
 from sim.guard.motion_guard import MotionGuard
-from sim.planning.kinematics import ToolKinematics, tool_down
-from sim.robots.robot import FR3
-from sim.tasks import fork
+from sim.planning.kinematics import tool_down
+from sim.tasks.reach_around import pillar_stands
 
 YAW = -np.pi / 2
 
 
 @pytest.fixture
 def world():
-    return nominal_world("fork", 3)
+    return nominal_world("reach_around", 3)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +57,11 @@ def test_the_hand_begins_low_in_front_of_the_pillar_in_line_with_it(world):
         assert 0.035 < tool_w[2] < 0.065
         np.testing.assert_allclose(turn, tool_down(YAW), atol=0.09)
         world.step(100)
-        assert fork.stands(world.scene, world.data, world.draws)
-
-
-def test_home_is_where_the_arm_says():
-    np.testing.assert_allclose(ToolKinematics(FR3).forward(np.array(FR3.home_rad))[0], fork.HOME_TOOL_M, atol=1e-3)
+        assert pillar_stands(world.scene_state)
 
 
 def test_layouts_tell_pillar_from_pad_by_colour():
-    for layout in layouts("fork"):
+    for layout in layouts("reach_around"):
         assert layout["object_colours"] != layout["target_colours"]
         assert layout["object_colours"] in layout["instruction"]
         assert layout["target_colours"] in layout["instruction"]
@@ -74,7 +69,7 @@ def test_layouts_tell_pillar_from_pad_by_colour():
 
 @pytest.fixture(scope="module")
 def env():
-    return SimEnv(SimulationConfig(task="fork"))
+    return SimEnv(SimulationConfig(task="reach_around"))
 
 
 class Middle:
@@ -99,7 +94,7 @@ class Middle:
 def test_the_middle_of_both_ways_fails(env):
     result = run_episode(env, Middle(env), MotionGuard(env.robot), 5, POLICY_PERIOD_S)
     assert not result.success
-    assert not fork.stands(env.world.scene, env.world.data, env.world.draws)
+    assert not pillar_stands(env.world.scene_state)
 
 
 class Watched(Expert):

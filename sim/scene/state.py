@@ -1,0 +1,67 @@
+"""One moment of an episode, as the simulator knows it: what tasks judge and planners plan from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from sim.scene.build import Scene
+from sim.scene.layout import Layout
+
+
+@dataclass
+class SceneState:
+    """The scene, its physics and the episode's layout. Positions are in the world frame, m.
+
+    memory: what the task remembers of the episode so far (`Task.remember`).
+    """
+
+    scene: Scene
+    data: mujoco.MjData
+    layout: Layout
+    memory: Any = None
+
+    @property
+    def tool_pos_w(self) -> np.ndarray:
+        """(3,) the tool point."""
+        return self.data.site_xpos[self.scene.tcp_site].copy()
+
+    @property
+    def opening(self) -> float:
+        """How far the gripper is open, 0 to 1."""
+        left, right = self.data.qpos[self.scene.finger_qpos].tolist()
+        return min(max(0.5 * (left + right) / self.scene.finger_travel_m, 0.0), 1.0)
+
+    def object_pos_w(self, i: int) -> np.ndarray:
+        """(3,) the centre of object `i`."""
+        return self.data.xpos[self.scene.objects[i]].copy()
+
+    def object_rotation_w(self, i: int) -> np.ndarray:
+        """(3, 3) the axes of object `i`, as columns."""
+        return self.data.xmat[self.scene.objects[i]].reshape(3, 3)
+
+    def target_pos_w(self, i: int) -> np.ndarray:
+        """(3,) the origin of target `i`, on the table."""
+        return self.data.xpos[self.scene.targets[i]].copy()
+
+    def half_height_m(self, i: int) -> float:
+        """Return the height of object `i`'s centre above what it stands on."""
+        return self.scene.slots[i].half_height_m
+
+    def speed_m_s(self, i: int) -> float:
+        """Return how fast object `i` moves."""
+        first = self.scene.object_dof[i]
+        return float(np.linalg.norm(self.data.qvel[first : first + 3]))
+
+    def is_held(self, i: int) -> bool:
+        """Return whether a pad of the gripper touches object `i`."""
+        pairs = self.data.contact.geom[: self.data.ncon]
+        touched = np.isin(pairs, self.scene.object_geoms[i]).any(axis=1)
+        return bool(np.isin(pairs[touched], self.scene.pads).any())
+
+    def is_touched_by_arm(self, body: int) -> bool:
+        """Return whether any part of the arm or gripper touches a body."""
+        bodies = self.scene.model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]
+        partners = bodies[(bodies == body).any(axis=1)]
+        return bool((self.scene.model.body_rootid[partners] == self.scene.base).any())

@@ -1,0 +1,150 @@
+"""What a task is: its things, its words, when it is done or going wrong, and how an expert does it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import mujoco
+import numpy as np
+
+from sim.core.registry import Registry
+from sim.planning.motion_planner import MotionPlanner
+from sim.randomize.ranges import RandomizeConfig
+from sim.scene.layout import Layout, apply_layout
+from sim.scene.state import SceneState
+from sim.tasks.instructions import sample_instruction
+from sim.tasks.names import register_gym_id
+
+WRONG_LIFTED_M = 0.03  # an object that is not to be handled was taken up so high
+DROPPED_M = 0.05  # the named object lies so far from where it was, let go, and so far from its target
+LIES_M = 0.01  # no higher than it was
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a task remembers of an episode."""
+
+    object_start_w: np.ndarray  # (objects, 3) m
+
+
+class Task(ABC):
+    """A task. Stateless: what is remembered of an episode is `SceneState.memory`.
+
+    Points are (3,) m in the world frame.
+    """
+
+    name: ClassVar[str]  # as registered
+    time_limit_s: ClassVar[float]
+    settle_s: ClassVar[float] = 0.2  # for which the goal must hold
+    success_text: ClassVar[str]  # when it is done, for people
+    max_objects: ClassVar[int] = 0  # movable things
+    max_targets: ClassVar[int] = 0  # things that stay where the episode puts them
+    object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
+    handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
+    sentences: ClassVar[tuple[str, ...]]  # templates of `sim.tasks.instructions`
+    grammar: ClassVar[tuple[str, ...]]
+    free_waypoints: ClassVar[tuple[str, ...]] = ()  # of its own, where a bump or a pause of the expert does no harm
+    layout_type: ClassVar[type[Layout]] = Layout
+
+    # ---- the scene -------------------------------------------------------------------------------
+
+    def add_targets(self, spec: mujoco.MjSpec) -> None:  # noqa: B027 - a task may have none
+        """Add bodies `target_0`.. to the world; geoms of theirs whose names begin so take the episode's colours."""
+
+    @abstractmethod
+    def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
+        """Draw where things stand and what is asked for."""
+
+    def sample_instruction(
+        self, rng: np.random.Generator, paraphrase: float, **things: tuple[str, str]
+    ) -> tuple[int, str]:
+        """Draw the number of a wording and the sentence; things: name in the templates -> (colour, kind)."""
+        return sample_instruction(rng, paraphrase, self.sentences, self.grammar, **things)
+
+    def apply_layout(self, state: SceneState) -> None:
+        """Put everything where the episode's layout has it."""
+        apply_layout(state.scene, state.data, state.layout)
+
+    # ---- what is true ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def object_pos_w(self, state: SceneState) -> np.ndarray:
+        """Return the point to act on."""
+
+    @abstractmethod
+    def target_pos_w(self, state: SceneState) -> np.ndarray:
+        """Return where it is to go."""
+
+    def points_w(self, state: SceneState) -> dict[str, np.ndarray]:
+        """Return the grounded points by name: what a policy may learn to see."""
+        return {"object": self.object_pos_w(state), "target": self.target_pos_w(state)}
+
+    def graspable(self, state: SceneState) -> int | None:
+        """Return the object that the gripper may hold for this task now; None for none."""
+        return self.handled_objects[0] if self.max_objects and self.handled_objects else None
+
+    def first_memory(self, state: SceneState) -> Memory:
+        """Return what is remembered when an episode begins."""
+        return Memory(state.data.xpos[state.scene.objects].copy())
+
+    def remember(self, state: SceneState) -> Memory:
+        """Return `state.memory` after one more policy period."""
+        return state.memory
+
+    @abstractmethod
+    def is_done(self, state: SceneState) -> bool:
+        """Return whether the goal holds at this instant. Changes nothing."""
+
+    def failure(self, state: SceneState) -> str:
+        """Return what an onlooker would step in for while the task can still be done; "" for nothing."""
+        if self.lifts_wrong_object(state):
+            return "wrong object"
+        return "dropped" if self.has_dropped(state) else ""
+
+    def subtasks(self, layout: Layout) -> tuple[str, ...]:
+        """Return the instructions of the steps that make up the task."""
+        return layout.subtasks or (layout.instruction,)
+
+    def subtasks_done(self, state: SceneState) -> int:
+        """Return how many of the sub-tasks are done."""
+        return int(self.is_done(state))
+
+    # ---- the expert ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def plan(self, planner: MotionPlanner) -> None:
+        """Append the waypoints that lead from here to success, whatever has happened before."""
+
+    # ---- what failures have in common ------------------------------------------------------------
+
+    def lifts_wrong_object(self, state: SceneState) -> bool:
+        """Return whether an object that the task does not handle was taken up."""
+        handled = self.handled_objects if self.max_objects else ()
+        raised_m = state.data.xpos[state.scene.objects, 2] - state.memory.object_start_w[:, 2]
+        return bool((np.delete(raised_m, handled) > WRONG_LIFTED_M).any())
+
+    def has_dropped(self, state: SceneState) -> bool:
+        """Return whether the object was moved and lies on the table, the gripper open, away from its target."""
+        i = self.graspable(state)
+        if i is None or state.opening <= 0.8:
+            return False
+        moved = state.object_pos_w(i) - state.memory.object_start_w[i]
+        away = np.linalg.norm((state.object_pos_w(i) - self.target_pos_w(state))[:2])
+        return bool(np.linalg.norm(moved[:2]) > DROPPED_M and moved[2] < LIES_M and away >= DROPPED_M)
+
+
+TASKS = Registry[Task]("task", package="sim.tasks")
+T = TypeVar("T", bound=type[Task])
+
+
+def register_task(name: str) -> Callable[[T], T]:
+    """Return a decorator that registers a task, with its gymnasium id."""
+
+    def add(cls: T) -> T:
+        cls.name = name
+        TASKS.register(name)(cls())
+        register_gym_id(name)
+        return cls
+
+    return add
