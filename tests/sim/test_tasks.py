@@ -4,6 +4,7 @@ import functools
 import json
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from playing import SMALL, play_expert
@@ -93,6 +94,24 @@ def test_nothing_is_done_at_the_start_and_nothing_moves_of_itself(envs, task):
             assert not env.apply(still).success
         assert np.abs(env.world.snapshot() - before).max() < 4e-3
         assert all(np.isfinite(point).all() for point in env.labels().values())
+
+
+@each_task
+def test_judging_changes_nothing(envs, task):
+    """Neither the physics nor what is remembered, in a state that no episode begins with."""
+    world = envs[task].world
+    world.reset(SEEN)
+    world.data.qpos[world.scene.object_qpos + 2] += 0.05
+    mujoco.mj_forward(world.scene.model, world.data)
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    before, after = (np.empty(mujoco.mj_stateSize(world.scene.model, kind)) for _ in range(2))
+    mujoco.mj_getState(world.scene.model, world.data, before, kind)
+    memory, results = world.scene_state.memory, []
+    for _ in range(2):
+        state = world.scene_state
+        results.append((world.task.is_done(state), world.task.failure(state), world.task.subtasks_done(state)))
+    mujoco.mj_getState(world.scene.model, world.data, after, kind)
+    assert np.array_equal(before, after) and world.scene_state.memory is memory and results[0] == results[1]
 
 
 @each_task
