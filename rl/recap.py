@@ -31,11 +31,13 @@ def recap(config: RecapConfig) -> Path:
     run.collect_demonstrations()
     run.imitate()
     run.evaluate(0)
+    run.evaluate_expert()
     for k in range(1, config.rounds + 1):
         run.collect(k)
         run.label(k)
         run.improve(k)
         run.evaluate(k)
+        run.check_indicator(k)
     run.report()
     return run.policy(config.rounds)
 

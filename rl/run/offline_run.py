@@ -3,8 +3,9 @@
 Each stage is done once: a killed run goes on where it stopped.
 """
 
+import functools
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from policies import train
@@ -12,9 +13,11 @@ from policies.evaluate import EvaluateConfig, evaluate
 from policies.models import checkpoint
 from policies.train import TrainConfig
 from rl.algorithms.base import ALGORITHMS
+from rl.data.expert import record_expert
 from rl.data.pool import open_pool
 from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
 from rl.learning.round import Round
+from rl.run.checks import headroom_warning, indicator_check, indicator_line
 from rl.run.options import RUN_KNOBS, RecapConfig
 from rl.run.report import show_labels, write_report
 from rl.run.stages import Stages
@@ -116,23 +119,62 @@ class OfflineRun:
 
     def evaluate(self, k: int) -> None:
         """Evaluate pi_k on seeds that nothing is learned from, the same in every round."""
-        config, out, how = self.config, self.folder(k) / "evaluation", self.behaviour(k)
-        settings = EvaluateConfig(
-            checkpoint=how.checkpoint, task=config.task, episodes=config.evaluation_episodes,
-            seed=config.evaluation_seed, out=str(out), workers=config.workers, films=config.films,
-            indicator=how.indicator, guidance=how.guidance, randomize=config.randomize, split=config.split,
-            render=config.render, executor=config.executor, ray_address=config.ray_address,
-        )  # fmt: skip
+        config, out = self.config, self.folder(k) / "evaluation"
+        settings = self._evaluation(out, self.behaviour(k), config.evaluation_episodes, config.films)
         self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings))
+
+    def _evaluation(self, out: Path, how: Behaviour, episodes: int, films: int = 0) -> EvaluateConfig:
+        config = self.config
+        return EvaluateConfig(
+            checkpoint=how.checkpoint, task=config.task, episodes=episodes, seed=config.evaluation_seed, out=str(out),
+            workers=config.workers, films=films, indicator=how.indicator, guidance=how.guidance,
+            randomize=config.randomize, split=config.split, render=config.render, executor=config.executor,
+            ray_address=config.ray_address,
+        )  # fmt: skip
+
+    # ---- checks --------------------------------------------------------------------------------
+
+    def evaluate_expert(self) -> None:
+        """Play the clean expert on the seeds of the evaluation, and warn where imitation is about as good."""
+        config, out = self.config, self.folder(0) / "expert"
+        seeds = config.ranges["evaluation"]
+        self.stages.run("clean expert", out, lambda: record_expert(out, config.world, seeds, config.crew))
+        if warning := headroom_warning(self._results(0, "evaluation"), self._results(0, "expert")):
+            self.stages.log(f"[yellow]warning[/yellow]: {warning}")
+
+    def check_indicator(self, k: int) -> None:
+        """Compare success of pi_k under POSITIVE, no and NEGATIVE indicator on the first seeds of the evaluation."""
+        n, how = self.config.check_episodes, self.behaviour(k)
+        if not n or not self.algorithm.conditioned:
+            return
+        for name, played in (("none", replace(how, indicator="unknown", guidance=1.0)),
+                             ("negative", replace(how, indicator="negative"))):  # fmt: skip
+            out = self.folder(k) / f"evaluation_{name}"
+            settings = self._evaluation(out, played, n)
+            self.stages.run(
+                f"round {k}, check with indicator {name}", out, lambda settings=settings: evaluate(settings)
+            )
+        self.stages.log(indicator_line(self._check(k)))
+
+    def _check(self, k: int) -> dict:
+        episodes = {name: self._results(k, f"evaluation_{name}")["episodes"] for name in ("none", "negative")}
+        seeds = {one["seed"] for one in episodes["none"]}
+        positive = [one for one in self._results(k, "evaluation")["episodes"] if one["seed"] in seeds]
+        return indicator_check({"positive": positive, **episodes})
 
     # ---- at the end ----------------------------------------------------------------------------
 
     def report(self) -> None:
         """Write recap.json and the table."""
         rounds = range(self.config.rounds + 1)
-        results = [json.loads((self.folder(k) / "evaluation" / RESULTS).read_text()) for k in rounds]
+        results = [self._results(k, "evaluation") for k in rounds]
         labels = [self._labels(k) for k in rounds[1:]]
-        write_report(self.config.root, results, labels, provenance({"config": self.config}))
+        checks = [self._check(k) for k in rounds[1:] if (self.folder(k) / "evaluation_negative").exists()]
+        metadata = {"checks": checks, **provenance({"config": self.config})}
+        write_report(self.config.root, results, self._results(0, "expert"), labels, metadata)
+
+    def _results(self, k: int, name: str) -> dict:
+        return json.loads((self.folder(k) / name / RESULTS).read_text())
 
     def _labels(self, k: int) -> dict:
         """Return what labels.json of round k holds, with the report and warnings of the value it came from."""

@@ -38,6 +38,7 @@ class RecapConfig(LearningConfig):
     interventions: int = 60  # at most so many episodes a round in which the expert intervenes
     evaluation_episodes: int = 300
     evaluation_seed: int = 900_000
+    check_episodes: int = 100  # of these, played with no and with the negative indicator too, every round; 0: none
     films: int = 3  # of every evaluation
     executor: str = "local"  # ray: on a cluster
     ray_address: str | None = None  # of a running cluster: auto or HOST:PORT; null: Ray on this machine
@@ -55,9 +56,13 @@ class RecapConfig(LearningConfig):
         for name in ("demo_episodes", "rollouts", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
-        if self.rounds < 0 or self.interventions < 0 or not 0.0 <= self.demo_share < 1.0:
+        if min(self.rounds, self.interventions) < 0 or not 0.0 <= self.demo_share < 1.0:
             raise UserError("rounds and interventions must be at least 0, demo_share in 0..1")
         _ = self.crew  # its errors are errors here
+        if not 0 <= self.check_episodes <= self.evaluation_episodes:
+            raise UserError(
+                f"check_episodes={self.check_episodes}, expected 0 to evaluation_episodes={self.evaluation_episodes}"
+            )
         self.split.check_training()
         check_apart(self.ranges)
 

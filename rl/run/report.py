@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rl.run.checks import gap_share
 from rl.run.compare import paired, read_outcomes
 from sim.dataset.files import write_atomic
 
@@ -17,20 +18,26 @@ SUMMARY = (
 WIDTH = 150
 
 
-def round_rows(results: list[dict]) -> list[dict]:
-    """Return one row a round from the contents of its results.json: summary and comparison with round 0."""
+def round_rows(results: list[dict], expert: dict) -> list[dict]:
+    """Return one row a round from the contents of its results.json.
+
+    Summary, comparison with round 0, and the share closed of the gap to the clean expert on the same seeds.
+    """
     base = read_outcomes(results[0]["episodes"])
     rows = []
     for k, content in enumerate(results):
         change = paired(base, read_outcomes(content["episodes"])) if k else {}
+        if k:
+            change["gap_share"] = gap_share(results[0], content, expert)
         rows.append({"round": k, **{name: content[name] for name in SUMMARY}, **change})
     return rows
 
 
-def write_report(root: Path, results: list[dict], labels: list[dict], metadata: dict) -> None:
+def write_report(root: Path, results: list[dict], expert: dict, labels: list[dict], metadata: dict) -> None:
     """Write recap.json and the table as text in `root`, and print the table."""
-    rows = round_rows(results)
-    content = {"rounds": rows, "values": [_brief(one) for one in labels], **metadata}
+    rows = round_rows(results, expert)
+    values = [_brief(one) for one in labels]
+    content = {"rounds": rows, "expert": {name: expert[name] for name in SUMMARY}, "values": values, **metadata}
     write_atomic(root / JSON, json.dumps(content, indent=1).encode())
     table = rounds_table(rows)
     with (root / TABLE).open("w") as file:
@@ -52,6 +59,7 @@ def rounds_table(rows: list[dict]) -> Table:
         "gained / lost",
         "p",
         "change an hour",
+        "of the gap",
     ):
         table.add_column(name, justify="right")
     for row in rows:
@@ -65,6 +73,7 @@ def rounds_table(rows: list[dict]) -> Table:
             f"{row['gained']} / {row['lost']}" if changed else "",
             f"{row['p_success']:.3f}" if changed else "",
             f"{row['throughput_change_low']:+.0f} to {row['throughput_change_high']:+.0f}" if changed else "",
+            "-" if row.get("gap_share") is None else f"{row['gap_share']:.0%}",
         )
     return table
 

@@ -32,7 +32,7 @@ def write_run(root: Path, robot: bool = True) -> Path:
         write_demos(root / "robot", lengths=(40, 50))
         rows = [_row(900000 + i, success=bool(i)) for i in range(2)]
         results.write(root / "robot", {**results.summary(rows), "episodes": rows})
-    write_report(root, evaluations, [VALUE], provenance({"config": RecapConfig(out=str(root))}))
+    write_report(root, evaluations, evaluations[1], [VALUE], provenance({"config": RecapConfig(out=str(root))}))
     return root
 
 

@@ -57,6 +57,11 @@ class Parts:
         rows = [{"seed": config.seed + i, "success": i % 2 == 0, "time_s": 5.0} for i in range(config.episodes)]
         write(Path(config.out), {**summary(rows), "episodes": rows})
 
+    def expert(self, out, world, seeds, workers):
+        self.note("expert", list(seeds))
+        rows = [{"seed": seed, "success": True, "time_s": 4.0} for seed in seeds]
+        write(out, {**summary(rows), "episodes": rows})
+
     def rollouts(self, out, world, behaviour, seeds, workers):
         self.note("rollouts", behaviour.checkpoint, behaviour.guidance, list(seeds))
         write_dataset(out, [(s, 40, s % 2 == 0, None) for s in seeds])
@@ -84,6 +89,7 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(offline_run, "collect", parts.collect)
     monkeypatch.setattr(offline_run.train, "train", parts.train)
     monkeypatch.setattr(offline_run, "evaluate", parts.evaluate)
+    monkeypatch.setattr(offline_run, "record_expert", parts.expert)
     monkeypatch.setattr(offline_run, "record_rollouts", parts.rollouts)
     monkeypatch.setattr(offline_run, "record_interventions", parts.interventions)
     monkeypatch.setattr(Recap, "label", lambda self, data: parts.label(data))
@@ -104,6 +110,7 @@ def settings(out: Path, **changes) -> RecapConfig:
         "evaluation_episodes": 2,
         "rounds": 2,
         "guidance": 1.5,
+        "check_episodes": 0,
     }
     return RecapConfig(out=str(out), **{**sizes, **changes})
 
@@ -117,6 +124,7 @@ def test_two_rounds_by_the_box(parts, tmp_path):
         ("collect", 4, 0),
         ("imitate", str(tmp_path / "demos")),
         ("evaluate", pretrained, 1.0, 900000, 2),
+        ("expert", [900000, 900001]),
         ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
         ("interventions", pretrained, 2),
         ("label", 1, names[:3], tmp_path / "round_1" / "rollouts"),
@@ -140,7 +148,7 @@ def test_all_data_is_labelled_and_demonstrations_keep_their_share(parts, tmp_pat
     assert shares == pytest.approx([0.4, *(0.6 * frames)])  # demonstrations are 120 of 340 frames
 
 
-@pytest.mark.parametrize("stage", ["imitate", "rollouts", "interventions", "label", "fit", "evaluate"])
+@pytest.mark.parametrize("stage", ["imitate", "expert", "rollouts", "interventions", "label", "fit", "evaluate"])
 def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     parts.fail_at = stage
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +156,17 @@ def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     parts.fail_at = ""
     recap.recap(settings(tmp_path, rounds=1))
     calls = [call[0] for call in parts.log if call[0] != "data"]
-    assert calls == ["collect", "imitate", "evaluate", "rollouts", "interventions", "label", "fit", "evaluate"]
+    assert calls == [
+        "collect",
+        "imitate",
+        "evaluate",
+        "expert",
+        "rollouts",
+        "interventions",
+        "label",
+        "fit",
+        "evaluate",
+    ]
 
 
 def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
@@ -157,6 +175,16 @@ def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     recap.recap(settings(tmp_path, rounds=2))
     assert [call[0] for call in parts.log[before:]] == ["rollouts", "interventions", "label", "data", "fit", "evaluate"]
     assert len(json.loads((tmp_path / "recap.json").read_text())["rounds"]) == 3
+
+
+def test_the_indicator_is_checked_on_the_evaluations_seeds(parts, tmp_path, capsys):
+    recap.recap(settings(tmp_path, rounds=1, check_episodes=2))
+    policy = str(tmp_path / "round_1" / "policy")
+    evaluated = [call[1:] for call in parts.log if call[0] == "evaluate" and call[1] == policy]
+    assert evaluated == [(policy, 1.5, 900000, 2), (policy, 1.0, 900000, 2), (policy, 1.5, 900000, 2)]
+    assert "NOT in the expected order" in capsys.readouterr().out.replace("\n", " ")  # the stand-ins are all alike
+    (check,) = json.loads((tmp_path / "recap.json").read_text())["checks"]
+    assert check["positive"] == check["none"] == check["negative"] == 0.5
 
 
 def test_a_collection_killed_at_its_very_start(parts, tmp_path):
@@ -170,7 +198,10 @@ def test_what_is_there_is_taken(parts, tmp_path):
     demos = write_dataset(tmp_path / "mine", [(i, 30, True, None) for i in range(9)], "expert")
     parts.weights(tmp_path / "trained")
     recap.recap(settings(tmp_path / "out", demos=str(demos), pretrained=str(tmp_path / "trained"), rounds=0))
-    assert [call[:2] for call in parts.log] == [("evaluate", str(tmp_path / "trained"))]
+    assert [call[:2] for call in parts.log] == [
+        ("evaluate", str(tmp_path / "trained")),
+        ("expert", list(range(900000, 900002))),
+    ]
 
 
 def test_demonstrations_must_not_hold_what_is_tested_on(parts, tmp_path):
