@@ -3,7 +3,6 @@
 Each stage is done once: a killed run goes on where it stopped.
 """
 
-import functools
 import json
 from dataclasses import fields, replace
 from pathlib import Path
