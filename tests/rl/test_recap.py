@@ -45,7 +45,7 @@ class Parts:
         write_dataset(Path(config.out), [(i, 30, True, None) for i in range(config.episodes)], "expert")
 
     def train(self, config):
-        self.note("imitate", config.data)
+        self.note("imitate", *config.data)
         self.weights(Path(config.out))
 
     def weights(self, out):
