@@ -1,6 +1,6 @@
 """`python -m rl.sb3 +exp=reach_ppo`: stable-baselines3's PPO learns the task `reach` from state.
 
-An example for those who bring their own learner: success before and after, the model in `out`.
+An example of another learner on this environment: prints success before and after, saves the model in `out`.
 """
 
 import time
@@ -74,7 +74,7 @@ class Sb3Config:
 
 
 class Progress(BaseCallback):
-    """A line now and then: steps, time, success among the last episodes."""
+    """Print steps, time and the success of the last 100 episodes at regular intervals."""
 
     def __init__(self, every: int):
         super().__init__()
@@ -85,13 +85,14 @@ class Progress(BaseCallback):
             if done:
                 self._ended.append(info["is_success"])
         if self.num_timesteps % self._every < self.training_env.num_envs and self._ended:
-            share, passed_s = sum(self._ended) / len(self._ended), time.monotonic() - self._begun_s
-            print(f"{self.num_timesteps:8d} steps {passed_s:6.0f} s  success {100 * share:3.0f} % lately", flush=True)
+            passed_s, share = time.monotonic() - self._begun_s, sum(self._ended) / len(self._ended)
+            success = f"success {100 * share:3.0f} % of the last {len(self._ended)} episodes"
+            print(f"{self.num_timesteps:8d} steps {passed_s:6.0f} s  {success}", flush=True)
         return True
 
 
 def make_envs(config: Sb3Config) -> VecEnv:
-    """`envs` environments, in processes of their own where there are several."""
+    """Return `envs` environments, each in a process of its own where there are several."""
     makers = [partial(_monitored, config.world) for _ in range(config.envs)]
     envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
     envs.seed(config.seed)
@@ -104,7 +105,7 @@ def _monitored(world: SimulationConfig) -> gymnasium.Env:
 
 
 def evaluate(model: PPO, config: Sb3Config) -> dict:
-    """Success of the mean action on the seeds of the evaluation, with its 95 % Wilson interval."""
+    """Return the success of the mean action on the evaluation seeds, with its 95 % Wilson interval."""
     env = ReachState(config.world)
     first = config.evaluation_seed
     successes = sum(_succeeds(model, env, seed) for seed in range(first, first + config.evaluation_episodes))
@@ -130,7 +131,7 @@ def main(config: Sb3Config) -> None:
     shape = {"net_arch": list(ppo.pop("hidden")), "log_std_init": ppo.pop("log_std_init")}
     model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
     before = evaluate(model, config)
-    print(f"before: {_said(before)}", flush=True)
+    print(f"before: {_describe(before)}", flush=True)
     begun_s = time.monotonic()
     model.learn(config.steps, callback=Progress(every=max(config.steps // 20, 1)))
     learned_s = time.monotonic() - begun_s
@@ -141,10 +142,10 @@ def main(config: Sb3Config) -> None:
     model.save(out / MODEL)
     about = provenance({"config": config, "before": before, "after": after, "learned_s": round(learned_s, 1)})
     results.write(out, about)
-    print(f"after {model.num_timesteps} steps in {learned_s / 60:.1f} min: {_said(after)}; {out / MODEL}")
+    print(f"after {model.num_timesteps} steps in {learned_s / 60:.1f} min: {_describe(after)}; {out / MODEL}")
 
 
-def _said(result: dict) -> str:
+def _describe(result: dict) -> str:
     rate, low, high = (100 * result[name] for name in ("success_rate", "ci_low", "ci_high"))
     return f"success {rate:.0f} % [{low:.0f}, {high:.0f}] of {result['n']} episodes"
 

@@ -55,7 +55,7 @@ def play(env, policy, config=None, seed=500001):
     return agent, steps, result
 
 
-def test_a_policy_that_stands_still_is_relieved_and_the_task_done(env):
+def test_the_expert_intervenes_when_the_policy_does_not_move_and_completes_the_task(env):
     agent, steps, result = play(env, Holding())
     assert agent.reason == "stuck"
     assert result.success
@@ -66,7 +66,7 @@ def test_a_policy_that_stands_still_is_relieved_and_the_task_done(env):
 
 
 @pytest.mark.parametrize("jump", [1.0, np.nan])
-def test_before_the_guard_would_latch_the_expert_takes_over(env, jump):
+def test_the_expert_intervenes_before_the_guard_would_latch(env, jump):
     agent, steps, result = play(env, Holding(jumps_at=4, jump=jump))
     assert (agent.reason, steps.intervention.index(True)) == ("jump", 4)
     assert result.success
@@ -78,7 +78,7 @@ def test_late(env):
     assert (agent.reason, steps.intervention.index(True)) == ("late", 29)
 
 
-def test_who_is_never_in_trouble_is_left_alone(env):
+def test_an_agent_that_succeeds_is_never_interrupted(env):
     agent, steps, result = play(env, Expert(env, CLEAN))
     assert result.success
     assert agent.reason == ""

@@ -1,4 +1,4 @@
-"""The example for stable-baselines3: the state view is right, the program learns a little and leaves its results."""
+"""The example for stable-baselines3: the state is right, the program learns, evaluates and saves."""
 
 import json
 
@@ -22,11 +22,11 @@ def env():
     return ReachState(SimulationConfig("reach", nominal()))
 
 
-def test_gymnasium_finds_nothing_to_say(env):
+def test_it_passes_gymnasiums_checks(env):
     check_env(env, skip_render_check=True)
 
 
-def test_what_is_seen_is_where_the_plate_is(env):
+def test_the_observation_is_where_the_plate_is(env):
     """Oracle: forward kinematics of the joints seen, the plate's drawn place."""
     seen, info = env.reset(seed=4)
     joints, opening, near, ahead = np.split(seen, [6, 7, 10])
@@ -48,8 +48,8 @@ def test_an_action_moves_the_joints_by_it(env):
     np.testing.assert_allclose(moved[:6] - seen[:6], 4 * MAX_DELTA_RAD * action, atol=0.02)
 
 
-def test_the_reward_is_what_comes_nearer_and_a_bonus_at_the_end(env):
-    """Driven there by inverse kinematics; the sum of rewards is the way, the time and the bonus."""
+def test_the_reward_is_the_distance_gained_and_a_bonus_at_the_end(env):
+    """Driven there by inverse kinematics; the sum of rewards is the distance, the time and the bonus."""
     env.reset(seed=4)
     world = env._env.world
     aim_w = np.array([*world.draws["target_xy_m"][:2], 0.038])

@@ -1,4 +1,4 @@
-"""Stages are made once; a run that was killed makes only what is missing."""
+"""Stages are done once; a run that was killed does only what is missing."""
 
 import pytest
 
@@ -21,14 +21,14 @@ def run(out, log, *names, config=None):
     return stages
 
 
-def test_a_stage_is_made_once(tmp_path):
+def test_a_stage_is_done_once(tmp_path):
     log = []
     run(tmp_path, log, "demos", "policy")
     run(tmp_path, log, "demos", "policy", "evaluation")
     assert log == ["demos", "policy", "evaluation"]
 
 
-def test_a_killed_stage_is_made_again(tmp_path):
+def test_a_killed_stage_is_done_again(tmp_path):
     log = []
     run(tmp_path, log, "demos")
     stages = Stages(tmp_path, {"seed": 0, "workers": 1}, ("workers",))
@@ -38,7 +38,7 @@ def test_a_killed_stage_is_made_again(tmp_path):
     assert log == ["demos", "policy"]
 
 
-def test_what_was_removed_is_made_again(tmp_path):
+def test_a_stage_whose_result_was_removed_is_done_again(tmp_path):
     log = []
     run(tmp_path, log, "demos")
     (tmp_path / "demos").rmdir()
