@@ -26,7 +26,7 @@ from rl.learning.config import LearningConfig
 from rl.value import value_files
 from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
 from rl.value.value_features import value_features
-from rl.value.value_quality import value_report, value_warnings
+from rl.value.value_quality import check_outcomes, value_report, value_warnings
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
 from sim.dataset.files import write_atomic
@@ -70,6 +70,7 @@ class Round:
         """The value, cross-fitted from scratch on embeddings of the pretrained policy, and saved."""
         torch.set_num_threads(self.config.workers)
         pool, config, targets = self.pool, self.config, self.targets
+        check_outcomes(pool)  # before the work begins
         model, _ = checkpoint.load(self.pretrained)
         features = value_features(model, pool, *encoders(1), config.workers)
         strata = np.unique(np.char.add(pool.source, pool.success.astype(str)), return_inverse=True)[1]
@@ -85,7 +86,7 @@ class Round:
             "round": self.number,
             "value_sha256": value_files.weights_hash(fit.heads),
             "report": report,
-            "warnings": value_warnings(report),
+            "warnings": [*check_outcomes(self.pool), *value_warnings(report)],
             "history": fit.history,
             **self._made_of(),
         }

@@ -10,6 +10,7 @@ from rl.advantage.targets import Targets
 from rl.data.pool import DEMONSTRATION, ROLLOUT, Pool
 from rl.value.cross_fit import CrossFit
 from sim.core.contract import POLICY_PERIOD_S
+from sim.core.errors import UserError
 
 MOMENTS = (0.25, 0.5, 0.75)  # of an episode
 CLOCK_S = (2.0, 4.0)
@@ -56,6 +57,20 @@ def value_warnings(report: dict) -> list[str]:
             f"{elapsed:.2f} from elapsed time alone"
         )
     return found
+
+
+def check_outcomes(pool: Pool) -> list[str]:
+    """Return warnings about data in which outcomes hardly differ. UserError when no episode succeeded."""
+    if not pool.success.any():
+        raise UserError(
+            f"none of the {len(pool.success)} episodes succeeded: there is nothing to tell good from bad by"
+        )
+    rollouts = pool.success[pool.source == ROLLOUT]
+    if len(rollouts) and rollouts.all():
+        return [f"all {len(rollouts)} rollouts succeeded: the value learns speed, not what leads to failure"]
+    if len(rollouts) and not rollouts.any():
+        return [f"all {len(rollouts)} rollouts failed: the value may learn who acts, not how well"]
+    return []
 
 
 def elapsed_time_values(pool: Pool, targets: Targets, fold: np.ndarray) -> np.ndarray:

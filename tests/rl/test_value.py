@@ -5,12 +5,13 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from outcome_examples import LIMIT
+from outcome_examples import LIMIT, write_dataset
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from rl.advantage.returns import BINS
 from rl.advantage.targets import LabelConfig, compute_targets
+from rl.data.pool import open_pool
 from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
 from rl.value.value_files import METADATA, WEIGHTS, read_metadata, save_value, weights_hash
 from rl.value.value_head import ValueConfig, ValueHead, cross_entropy, predict
@@ -18,6 +19,7 @@ from rl.value.value_quality import (
     auc,
     auc_at,
     calibration_error,
+    check_outcomes,
     elapsed_time_values,
     spearman,
     value_report,
@@ -213,3 +215,16 @@ def test_calibration_is_zero_for_the_truth_and_the_offset_for_a_shifted_value():
     assert calibration_error(wanted, wanted) == 0.0
     assert calibration_error(wanted + 0.1, wanted) == pytest.approx(0.1)
     assert calibration_error(wanted[:5], wanted[:5]) is None
+
+
+def test_data_without_a_success_is_refused_and_without_a_failure_a_warning(pool, tmp_path):
+    assert check_outcomes(pool) == []
+    failed = open_pool([write_dataset(tmp_path / "failed", [(i, 20, False, None) for i in range(3)])])
+    with pytest.raises(UserError, match="none of the 3 episodes succeeded"):
+        check_outcomes(failed)
+    good = [(i, 20, True, None) for i in range(4)]
+    won = open_pool([write_dataset(tmp_path / "won", good)])
+    assert check_outcomes(won) == ["all 4 rollouts succeeded: the value learns speed, not what leads to failure"]
+    demos = write_dataset(tmp_path / "demos", good, "expert")
+    lost = open_pool([demos, write_dataset(tmp_path / "lost", [(9, 20, False, None)])])
+    assert "all 1 rollouts failed" in check_outcomes(lost)[0]
