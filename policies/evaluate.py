@@ -15,7 +15,6 @@ from rich.progress import track
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import provenance
@@ -29,6 +28,7 @@ from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 
 WORST = 5  # slices to name
@@ -51,6 +51,7 @@ class EvaluateConfig:
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
+    robot: RobotConfig = field(default_factory=RobotConfig)
     executor: str = "local"
     ray_address: str | None = None
 
@@ -76,7 +77,7 @@ class PolicyWorker:
         self._agent = load_agent(config.checkpoint, config.indicator, config.guidance, config.lead_s)
         height, width = self._agent.image_size
         render = replace(config.render, height=height, width=width)
-        self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split))
+        self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split, config.robot))
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
@@ -85,7 +86,7 @@ class PolicyWorker:
         film = (
             VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
         )
-        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, film)
+        result = run_episode(self._env, self._agent, self._guard, seed, film)
         if film:
             outcome = "success" if result.success else "failure"
             film.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
@@ -97,6 +98,8 @@ def evaluate(config: EvaluateConfig) -> dict:
     """Play all episodes; returns what results.json holds."""
     _, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     SimulationConfig(config.task)
+    robot = config.robot.load()
+    robot.check_same(about.robot, about.control_hz, config.checkpoint)
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
@@ -105,7 +108,7 @@ def evaluate(config: EvaluateConfig) -> dict:
     for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
         episodes.append({**results.row(result), "draws": drawn})
         decisions += decision_s
-    worst = slices([one["draws"] for one in episodes], [one["success"] for one in episodes])[:WORST]
+    worst = slices([one["draws"] for one in episodes], [one["success"] for one in episodes], robot)[:WORST]
     content = {
         **results.summary(episodes),
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),

@@ -83,11 +83,11 @@ class SceneLooker:
         for i in range(SCENES_PER_CALL):
             self._world.reset(FIRST_SEED + SCENES_PER_CALL * seed + i)
             self._pose(rng)
-            seen.append([self._world.render(camera) for camera in self._world.robot.cameras])
+            seen.append([self._world.render(camera) for camera in self._world.robot.camera_names])
             states.append(self._world.state())
             points.append(np.stack(list(self._world.labels().values())))
             instructions.append(self._world.instruction)
-        images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.cameras)}
+        images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.camera_names)}
         maps = {c: self._vision.encode(pictures, np.float16) for c, pictures in images.items()}
         return Looks(maps, np.stack(states), np.stack(points), instructions)
 

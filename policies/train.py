@@ -189,6 +189,7 @@ def about_training(
         task=first.provenance.get("world", {}).get("task", ""),
         provenance=provenance({"data": made_of, "seeds": _distinct(seeds), "splits": _distinct(splits), **facts}),
         guidance=guidance,
+        control_hz=first.fps,
     )
 
 

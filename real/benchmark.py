@@ -22,9 +22,9 @@ from real.fairino.driver import SERVO_WAYS, FairinoDriver, Ports
 from real.fairino.servo_link import ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.core.errors import UserError, nearest
 from sim.core.program import run_program
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)
@@ -103,7 +103,7 @@ def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, l
     stream.ticker.late_s = late_s = []
     stream.start()
     home = stream.commanded_rad
-    clock, begin_s = Ticker(POLICY_PERIOD_S), time.monotonic()
+    clock, begin_s = Ticker(driver.robot.control_period_s), time.monotonic()
     while (t := time.monotonic() - begin_s) < 60 * minutes and stream.running:
         stream.set_target(home + SWING_RAD * np.sin(2 * np.pi * SWING_HZ * t))
         clock.wait()

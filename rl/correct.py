@@ -12,17 +12,16 @@ from pathlib import Path
 
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
-from sim.dataset.recorder import FPS, EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, Recorder
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.robots.robot import FR3
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.handover import AttendedEnv, HandoverAgent
@@ -47,6 +46,7 @@ class CorrectConfig:
     guidance: float | None = None
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class CorrectConfig:
 
     @property
     def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split)
+        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -85,7 +85,7 @@ class OperatorWorker(RolloutWorker):
         page.guard = self._guard
 
     def _observers(self, recorder: EpisodeRecorder) -> Recorder:
-        return Together(recorder, self._page, RealTime(POLICY_PERIOD_S))
+        return Together(recorder, self._page, RealTime(self._env.robot.control_period_s))
 
     def _facts(self) -> dict:
         return {"intervention/reason": self._handover.reason}
@@ -96,10 +96,13 @@ class OperatorWorker(RolloutWorker):
 
 def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
-    out, world = Path(config.out), config.world
-    schema = features(FR3, (world.render.height, world.render.width))
+    out, world, robot = Path(config.out), config.world, config.robot.load()
+    schema = features(robot, (world.render.height, world.render.width))
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
-    with DatasetWriter(out, schema, FPS, FR3.name, metadata) as writer, LivePage(config.page_port) as page:
+    with (
+        DatasetWriter(out, schema, robot.control_hz, robot.name, metadata) as writer,
+        LivePage(config.page_port) as page,
+    ):
         worker = OperatorWorker(world, config.behaviour, operator, page)
         say(f"live view: {page.url}\n{HELP}")
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1

@@ -24,6 +24,7 @@ from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 
 MODEL = "model.zip"
 
@@ -55,6 +56,7 @@ class Sb3Config:
     evaluation_seed: int = 900_000
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class Sb3Config:
 
     @property
     def world(self) -> SimulationConfig:
-        return SimulationConfig("reach", self.randomize, split=self.split)
+        return SimulationConfig("reach", self.randomize, split=self.split, robot=self.robot)
 
 
 class Progress(BaseCallback):

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
-from sim.dataset.recorder import FPS, EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, run_episode
@@ -26,7 +25,7 @@ from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.robots.robot import FR3
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 
 
@@ -45,6 +44,7 @@ class CollectConfig:
     executor: str = "local"  # or "ray"
     ray_address: str | None = None  # of a running cluster; null: Ray on this machine
     quality: QualityConfig = field(default_factory=QualityConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -58,7 +58,7 @@ class CollectConfig:
 
     @property
     def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split)
+        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
 
 class ExpertWorker:
@@ -70,8 +70,8 @@ class ExpertWorker:
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
-        recorder = EpisodeRecorder()
-        result = run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S, recorder)
+        recorder = EpisodeRecorder(self._env.robot)
+        result = run_episode(self._env, self._expert, self._guard, seed, recorder)
         facts = {**self._env.facts(), **self._expert.facts()}
         return result, recorder.episode(result, "expert", facts) if result.success else None
 
@@ -81,8 +81,8 @@ def collect(config: CollectConfig) -> Path:
     image_size = (config.world.render.height, config.world.render.width)
     # How many, by how many and where do not change what an episode is: they may differ on resuming.
     about = provenance({"world": config.world, "seed": config.seed, "quality": config.quality})
-    root = Path(config.out)
-    with DatasetWriter(root, features(FR3, image_size), FPS, FR3.name, about) as writer:
+    root, robot = Path(config.out), config.robot.load()
+    with DatasetWriter(root, features(robot, image_size), robot.control_hz, robot.name, about) as writer:
         begun, before = time.monotonic(), writer.num_episodes
         failed = _fill(writer, config, root)
         took = time.monotonic() - begun

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
@@ -24,6 +23,7 @@ from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 from sim.tasks.base import TASKS
 
 
@@ -38,6 +38,7 @@ class EvaluateExpertConfig:
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
         for task in self.tasks or ():
@@ -50,12 +51,12 @@ class ExpertWorker:
     """Plays one episode per seed; nothing is drawn or recorded."""
 
     def __init__(self, task: str, config: EvaluateExpertConfig):
-        self._env = SimEnv(SimulationConfig(task, config.randomize, split=config.split))
+        self._env = SimEnv(SimulationConfig(task, config.randomize, split=config.split, robot=config.robot))
         self._expert = Expert(self._env, config.quality)
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> EpisodeResult:
-        return run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S)
+        return run_episode(self._env, self._expert, self._guard, seed)
 
 
 def main(config: EvaluateExpertConfig) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.core.errors import UserError, nearest
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
@@ -23,6 +23,7 @@ from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 
 ACTS = ("expert", "nothing")
@@ -40,6 +41,7 @@ class ViewConfig:
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     render: RenderConfig = PRETTY
+    robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
         if self.act not in ACTS:
@@ -66,10 +68,11 @@ class Window:
         from mujoco import viewer  # opens a window system, which a headless machine lacks
 
         self._viewer = viewer.launch_passive(env.world.scene.model, env.world.data)
+        self._period_s = env.robot.control_period_s
         self._due_s = time.monotonic()
 
     def add(self, step: Step) -> None:
-        self._due_s = max(self._due_s + POLICY_PERIOD_S, time.monotonic() - 0.5)
+        self._due_s = max(self._due_s + self._period_s, time.monotonic() - 0.5)
         self._viewer.sync()
         time.sleep(max(0.0, self._due_s - time.monotonic()))
 
@@ -102,11 +105,11 @@ def contact_sheet(frames: np.ndarray) -> np.ndarray:
 
 def main(config: ViewConfig) -> None:
     """Show or draw the episode."""
-    env = SimEnv(SimulationConfig(config.task, config.randomize, config.render, config.split))
+    env = SimEnv(SimulationConfig(config.task, config.randomize, config.render, config.split, config.robot))
     agent = Expert(env) if config.act == "expert" else Idle()
     reason = no_window()
     shown = VideoRecorder(env.world, config.render) if reason else Window(env)
-    result = run_episode(env, agent, guarded(env.robot), config.seed, POLICY_PERIOD_S, shown)
+    result = run_episode(env, agent, guarded(env.robot), config.seed, shown)
     print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
           f"{result.time_s:.1f} s")  # fmt: skip
     if isinstance(shown, Window):

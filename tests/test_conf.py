@@ -27,6 +27,7 @@ GROUPS = {
     "quality": ("collect", "evaluate_expert"),
     "robot": ("parity", "rollout", "calibrate"),
 }  # fmt: skip
+SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
 EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
 NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 
@@ -87,11 +88,24 @@ def test_a_choice_means_the_same_in_every_program():
     assert loaded("collect", "randomize=none").randomize == nominal()
 
 
+@pytest.mark.parametrize("program", SIMULATED)
+def test_a_robot_and_its_rate_are_lines_of_the_command(program):
+    schema = PROGRAMS[program][1]
+    assert load(program, schema, ["robot=fairino_fr3"]) == load(program, schema, [])
+    with pytest.raises(UserError, match="robot=emulator is not for this program, which has no option robot.start"):
+        load(program, schema, ["robot=emulator"])
+    assert load(program, schema, ["robot.control_hz=50"]).robot.load().control_period_s == 0.02
+    with pytest.raises(UserError, match="robot.control_hz=126: expected 1 to 125 of fairino_fr3"):
+        load(program, schema, ["robot.control_hz=126"])
+    with pytest.raises(UserError, match="unknown robot 'fairino_fr4'.*did you mean 'fairino_fr3'"):
+        load(program, schema, ["robot.name=fairino_fr4"])
+
+
 @pytest.mark.parametrize(("choice", "program"), EXPERIMENTS.items())
 def test_an_experiment_composes_for_its_program_and_is_refused_by_another(choice, program):
     loaded(program, f"+exp={choice}")
     other = "recap" if program == "sb3" else "sb3"
-    with pytest.raises(UserError, match="unknown option|not in"):
+    with pytest.raises(UserError, match="unknown option|has no option"):
         loaded(other, f"+exp={choice}")
 
 

@@ -34,6 +34,7 @@ class CheckpointMetadata:
     task: str
     provenance: dict
     guidance: float = 1.0  # beta that it is played with where nobody says otherwise
+    control_hz: int = 20  # actions a second
 
 
 def save(out: Path, model: SmallVla, about: CheckpointMetadata) -> None:

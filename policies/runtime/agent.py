@@ -10,7 +10,7 @@ from policies.heads.advantage_conditioning import Indicator
 from policies.language.minilm import FrozenText
 from policies.models import checkpoint
 from policies.vision.efficientnet import FrozenVision
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.core.errors import UserError, nearest
 
 
@@ -39,8 +39,8 @@ class PolicyAgent:
                     f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}"
                 )
         self.indicator, self.guidance = indicator, self.about.guidance if guidance is None else guidance
-        self._lead = round(lead_s / POLICY_PERIOD_S)
-        most_s = (self.model.config.chunk - self.model.config.execute) * POLICY_PERIOD_S
+        self._lead = round(lead_s * self.about.control_hz)
+        most_s = (self.model.config.chunk - self.model.config.execute) / self.about.control_hz
         if not 0.0 <= lead_s <= most_s:
             raise UserError(
                 f"lead_s={lead_s:g}: expected 0 to {most_s:g}, what the policy's chunks reach beyond what is played"

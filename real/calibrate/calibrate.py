@@ -18,7 +18,7 @@ from real.calibrate.sight import write_board
 from real.core.priority import raise_priority
 from real.core.shutdown import Ending
 from real.parity.first_look import refuse_unfit, report, robot_checks
-from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.connect import RobotConnection, open_robot
 from sim.core.console import tell
 from sim.core.errors import UserError, nearest
 from sim.core.provenance import provenance
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 class CalibrateConfig:
     """The options of the program; `conf/calibrate.yaml` says what null stands for."""
 
-    robot: RobotConfig = RobotConfig(start="always")
+    robot: RobotConnection = RobotConnection(start="always")
     what: tuple[str, ...] = tuple(PARTS)
     out: str = "runs/calibration"
     mode: str | None = None
@@ -71,7 +71,7 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
         if mode == "confirm":
             _ask(ask)
         env.driver.switch_on(config.robot.speed_percent)
-        findings = Findings(out, config.seed, config.motion_s, say)
+        findings = Findings(out, env.robot, config.seed, config.motion_s, say)
         with env.mover() as arm:
             for part in config.what:
                 say(f"{part}: {PARTS[part].what}")

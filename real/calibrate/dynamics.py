@@ -25,8 +25,8 @@ from real.calibrate.bare_arm import BareArm
 from real.calibrate.log import CycleLog
 from real.calibrate.posterior import Estimate
 from real.calibrate.residuals import clustered_covariance, without_outliers
-from sim.core.contract import SERVO_PERIOD_S
 from sim.core.errors import UserError
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 

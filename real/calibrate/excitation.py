@@ -6,7 +6,6 @@ No two joints share a frequency, so that what one does to another can be told ap
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.robots.robot import Robot
 
 # Amplitude in rad and lowest and highest frequency in Hz of each sine; speeds add up to 0.65 rad/s at most.
@@ -15,9 +14,10 @@ RAMP_S = 1.0
 
 
 def multisine(robot: Robot, centre_rad: np.ndarray, length_s: float, seed: int) -> np.ndarray:
-    """Targets (T, joints) rad, T = length_s / POLICY_PERIOD_S, that begin and end at rest at `centre_rad`."""
+    """Targets (T, joints) rad, a target a control period, that begin and end at rest at `centre_rad`."""
     rng = np.random.default_rng(seed)
-    at_s = np.arange(1, round(length_s / POLICY_PERIOD_S) + 1) * POLICY_PERIOD_S
+    period_s = robot.control_period_s
+    at_s = np.arange(1, round(length_s / period_s) + 1) * period_s
     ramp = np.clip(np.minimum(at_s, length_s - at_s) / RAMP_S, 0.0, 1.0)
     swell = ramp * ramp * (3 - 2 * ramp)
     swing = np.zeros((len(at_s), robot.joints))
@@ -26,11 +26,3 @@ def multisine(robot: Robot, centre_rad: np.ndarray, length_s: float, seed: int) 
         phase = rng.uniform(0, 2 * np.pi, robot.joints)
         swing += amplitude_rad * np.sin(2 * np.pi * hz * at_s[:, None] + phase)
     return centre_rad + swell[:, None] * swing
-
-
-def square_wave(centre_rad: np.ndarray, joint: int, step_rad: float, steps: int, hold_s: float) -> np.ndarray:
-    """Targets (T, joints): one joint goes `step_rad` to and fro, with a rest of `hold_s` after every step."""
-    rest = round(hold_s / POLICY_PERIOD_S)
-    targets = np.tile(centre_rad, (steps * rest, 1))
-    targets[:, joint] += step_rad * (np.arange(steps * rest) // rest % 2 == 0)
-    return targets

@@ -14,8 +14,8 @@ import numpy as np
 from real.fairino.controller_state import ControllerState
 from real.fairino.driver import FairinoDriver
 from real.fairino.servo_link import ServoLink
-from sim.core.contract import SERVO_PERIOD_S
 from sim.core.errors import UserError
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 UNCOUNTED = -1
 RECOVERY_CYCLES = 25  # 0.2 s: delay and settling of the drives

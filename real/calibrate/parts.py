@@ -17,7 +17,7 @@ from real.cameras.board import load_opencv
 from real.cameras.camera import Camera, Frame
 from real.control.guarded_motion import GuardedArm
 from real.workcell.env import RobotEnv
-from sim.core.contract import POLICY_PERIOD_S
+from sim.robots.robot import Robot
 
 MOTION_S = 20.0  # a log is so long: short enough that two clocks stay together
 # Where the excitation swings about, beside the home pose, rad: weight pulls differently at each.
@@ -32,6 +32,7 @@ class Findings:
     """What the parts have found so far, and where it is kept. `fit` runs when the arm is at rest."""
 
     out: Path
+    robot: Robot
     seed: int
     motion_s: float
     say: Callable[[str], None]
@@ -43,10 +44,9 @@ class Findings:
         """The dynamics of what was logged; takes minutes, the arm need not wait for it."""
         if self.motions:
             from real.calibrate.dynamics import fit_dynamics
-            from sim.robots.robot import FR3
 
             self.say(f"fitting {sum(len(log.command_rad) for log in self.motions)} cycles of motion")
-            self.estimates |= fit_dynamics(self.motions, FR3)
+            self.estimates |= fit_dynamics(self.motions, self.robot)
 
 
 class Pictures:
@@ -91,7 +91,8 @@ def measure_delays(env: RobotEnv, arm: GuardedArm, findings: Findings) -> None:
     """J1 swings before the cameras."""
     home = np.array(env.robot.home_rad)
     arm.go(home)
-    at_s = np.arange(1, round(SWING_S / POLICY_PERIOD_S) + 1) * POLICY_PERIOD_S
+    period_s = env.robot.control_period_s
+    at_s = np.arange(1, round(SWING_S / period_s) + 1) * period_s
     targets = np.tile(home, (len(at_s), 1))
     swell = np.clip(np.minimum(at_s, SWING_S - at_s), 0.0, 1.0)
     targets[:, SWING_JOINT] += SWING_RAD * swell * np.sin(2 * np.pi * SWING_HZ * at_s)

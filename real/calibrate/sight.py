@@ -46,7 +46,8 @@ def calibrate_cameras(
     front_lens = calibrate_lens([front], *size["front"])
     say(f"front camera: {len(front.seen_px)} corners within {front_lens.rms_px:.2f} px")
     base_from_camera = found.base_from_board @ np.linalg.inv(board_pose(front, front_lens))
-    estimates |= front_terms(base_from_camera, front_lens, _front_std_m(found, base_from_camera, front_lens))
+    std_m = _front_std_m(found, base_from_camera, front_lens)
+    estimates |= front_terms(base_from_camera, front_lens, std_m, env.robot.fixed_cameras[0])
     return estimates, cameras | {"front": _plain(front_lens, base_from_camera, "base_from_camera")}
 
 

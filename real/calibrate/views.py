@@ -7,8 +7,7 @@ from scipy.spatial.transform import Rotation
 from real.calibrate.camera import OPENCV_FROM_MUJOCO, HandEye, Lens
 from real.calibrate.posterior import Estimate
 from sim.planning.kinematics import ToolKinematics
-from sim.robots.robot import Robot
-from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M
+from sim.robots.robot import FixedCamera, Robot
 
 DISTANCES_M = (0.23, 0.30)  # from the wrist camera to the board
 TILTS_RAD = (0.0, 0.25, 0.4)
@@ -27,7 +26,7 @@ class WristCamera:
         data = mujoco.MjData(model)
         mujoco.mj_kinematics(model, data)
         mujoco.mj_camlight(model, data)
-        camera, tool = model.camera("wrist").id, model.site("tcp").id
+        camera, tool = model.camera(robot.wrist_cameras[0].name).id, model.site("tcp").id
         self.fovy_deg = float(model.cam_fovy[camera])
         tool_rotation = data.site_xmat[tool].reshape(3, 3)
         self.tool_from_camera = np.eye(4)
@@ -77,14 +76,16 @@ class WristCamera:
         }
 
 
-def front_terms(base_from_camera: np.ndarray, lens: Lens, pos_std_m: np.ndarray) -> dict[str, Estimate]:
+def front_terms(
+    base_from_camera: np.ndarray, lens: Lens, pos_std_m: np.ndarray, designed: FixedCamera
+) -> dict[str, Estimate]:
     """The front camera's deviation from its design, as `conf/randomize` counts it."""
     pos, ahead = base_from_camera[:3, 3], base_from_camera[:3, 2]
-    share = np.dot(FRONT_LOOKAT_M - pos, ahead)
+    share = np.dot(designed.lookat_m - pos, ahead)
     return {
-        "front_pos_m": Estimate(pos - FRONT_POS_M, pos_std_m),
-        "front_lookat_m": Estimate(pos + share * ahead - FRONT_LOOKAT_M, pos_std_m),
-        "front_fovy_deg": Estimate(lens.fovy_deg - FRONT_FOVY_DEG, lens.fovy_std_deg),
+        "front_pos_m": Estimate(pos - designed.pos_m, pos_std_m),
+        "front_lookat_m": Estimate(pos + share * ahead - designed.lookat_m, pos_std_m),
+        "front_fovy_deg": Estimate(lens.fovy_deg - designed.fovy_deg, lens.fovy_std_deg),
     }
 
 

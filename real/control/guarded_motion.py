@@ -10,7 +10,7 @@ from real.control.servo_stream import ServoStream
 from real.core.clock import Ticker
 from real.core.faults import RobotFault
 from real.fairino.driver import FairinoDriver
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import Distances, MotionGuard
 
@@ -67,7 +67,8 @@ class GuardedArm:
         """Slowly in a straight joint line to `to_rad` (joints,), to rest; `each` as in `play`. RobotFault when it is
         not reached."""
         start = self.commanded_rad
-        steps = int(np.ceil(np.abs(to_rad - start).max() / (self.robot.homing_speed_rad_s * POLICY_PERIOD_S)))
+        step_rad = self.robot.homing_speed_rad_s * self.robot.control_period_s
+        steps = int(np.ceil(np.abs(to_rad - start).max() / step_rad))
         share = np.clip(np.arange(1, steps + SETTLE_PERIODS + 1) / max(steps, 1), 0.0, 1.0)
         self.play(start + share[:, None] * (to_rad - start), each)
         away = float(np.abs(self._state()[0][:-1] - to_rad).max())
@@ -77,7 +78,7 @@ class GuardedArm:
 
     def hold(self, length_s: float) -> None:
         """Stand still."""
-        self.play(np.tile(self.commanded_rad, (round(length_s / POLICY_PERIOD_S), 1)))
+        self.play(np.tile(self.commanded_rad, (round(length_s / self.robot.control_period_s), 1)))
 
     def play(self, targets_rad: np.ndarray, each: Callable[[int], None] | None = None) -> None:
         """One target (T, joints) a policy period; `each` is told the number of every period. The gripper is sent to

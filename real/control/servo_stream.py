@@ -14,10 +14,9 @@ from real.core.clock import Ticker
 from real.core.faults import RobotFault, RobotSilent
 from real.fairino.driver import FairinoDriver
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.core.errors import UserError
 
-SILENT_POLICY_S = 2 * POLICY_PERIOD_S
+SILENT_PERIODS = 2  # of a policy without a target
 COME_TO_REST_S = 1.0
 STILL_RAD_S = 1e-6
 
@@ -31,6 +30,7 @@ class ServoStream:
     def __init__(self, driver: FairinoDriver):
         self._driver = driver
         self._servo = Servo(driver.robot)
+        self._silent_s = SILENT_PERIODS * driver.robot.control_period_s
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
@@ -38,7 +38,7 @@ class ServoStream:
         self.error: Exception | None = None
         self.unstopped = ""
         # A stop that is due ends the wait for the next tick.
-        self.ticker = Ticker(SERVO_PERIOD_S, sleep=self.watchdog.tripped.wait)
+        self.ticker = Ticker(driver.robot.servo_period_s, sleep=self.watchdog.tripped.wait)
         self.sent = 0
         self.slowest_call_s = 0.0
         self.send_delay_s = self._sent_for_s = 0.0  # from the newest target to its first ServoJ; whose target that was
@@ -114,7 +114,7 @@ class ServoStream:
             raise self.watchdog.reason
         with self._lock:
             target_at_s = self._target_at_s
-            silent = time.monotonic() - target_at_s > SILENT_POLICY_S
+            silent = time.monotonic() - target_at_s > self._silent_s
             if silent and not self._is_still():
                 self._servo.stop()
             command = self._servo.tick()

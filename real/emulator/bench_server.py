@@ -29,13 +29,13 @@ class CameraRoom:
         self._wanted: queue.Queue[tuple[str, Future] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
         self._thread.start()
-        for camera in twin.robot.cameras:  # the context takes half a second: before anyone is served
+        for camera in twin.robot.camera_names:  # the context takes half a second: before anyone is served
             self.handle({"camera": camera})
 
     def handle(self, request: dict) -> Answer:
         camera = request["camera"]
-        if camera not in self._twin.robot.cameras:
-            raise UserError(nearest(camera, self._twin.robot.cameras, "camera"))
+        if camera not in self._twin.robot.camera_names:
+            raise UserError(nearest(camera, self._twin.robot.camera_names, "camera"))
         drawn: Future = Future()
         self._wanted.put((camera, drawn))
         try:

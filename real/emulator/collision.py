@@ -7,7 +7,7 @@ back falls behind. Levels as on the controller: 1 the most sensitive, 10 the lea
 
 import numpy as np
 
-from sim.core.contract import SERVO_PERIOD_S
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 OK, BAD_VALUE, LEVEL_TOO_LOW = 0, 4, 187
 LAG_S = 0.02  # of the twin's drives

@@ -18,8 +18,8 @@ from real.emulator.speed_monitor import Witness
 from real.emulator.tooling import Tooling
 from real.emulator.twin import Twin
 from real.fairino.state_frame import parse_version
-from sim.core.contract import SERVO_PERIOD_S
 from sim.core.errors import UserError
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 OK, BAD_COUNT, BAD_VALUE, FAILED, OVER_STEP, BEYOND_LIMIT = 0, 3, 4, 14, 29, 32
 SAFETY_STOP, NOT_ENABLED, OUTSIDE_AT_START, GRIPPER_FAULT = 99, 101, 171, 73

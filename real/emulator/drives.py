@@ -6,7 +6,7 @@ No cycle exceeds the joints' speed, whatever was asked.
 
 import numpy as np
 
-from sim.core.contract import SERVO_PERIOD_S
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 # 180 deg/s over the 27 deg of the data sheet's emergency stop (J1, manual 3.1).
 BRAKE_DEG_S2 = 600.0

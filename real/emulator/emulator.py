@@ -36,10 +36,10 @@ from real.emulator.udp_server import UdpServer
 from real.fairino import cnde
 from real.fairino.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
 from real.fairino.state_frame import frame_bytes
-from sim.core.contract import SERVO_PERIOD_S
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS, Task
 

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sim.control import dh
-from sim.robots.robot import FR3
+from sim.robots.fairino_fr3 import fairino_fr3
 
-DH = tuple((1000 * a, 1000 * d, alpha) for a, d, alpha in FR3.dh_m)  # mm
+DH = tuple((1000 * a, 1000 * d, alpha) for a, d, alpha in fairino_fr3().dh_m)  # mm
 TOLERANCE = 1e-6  # mm / 100 and rad
 STEPS = 60
 DAMPING = 1e-4

@@ -6,7 +6,7 @@ import numpy as np
 from ruckig import InputParameter, Ruckig, Trajectory
 from scipy.spatial.transform import Rotation, Slerp
 
-from sim.core.contract import SERVO_PERIOD_S
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 JOINT_ACCEL_DEG_S2 = 400.0  # our choice; the manual gives none
 TCP_SPEED_MM_S, TCP_ACCEL_MM_S2 = 1000.0, 2250.0  # data sheet; the vendor's MoveIt limits

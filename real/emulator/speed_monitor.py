@@ -5,7 +5,7 @@ Knows the limits from the robot's description alone and shares no code with serv
 
 import numpy as np
 
-from sim.core.contract import SERVO_PERIOD_S
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.robots.robot import Robot
 
 TOLERANCE_DEG = 0.01

@@ -13,8 +13,8 @@ from collections import deque
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.envs.simulation import Simulation
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.scene.build import PHYSICS_DT_S
 
 STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
@@ -36,7 +36,7 @@ class Twin:
             draws = self._world.draws
             self.gripper_speed = float(draws.get("gripper_speed", 1.0))  # factor
             delay_s, skews_s = draws.get("observation_delay_s", 0.0), draws.get("camera_skew_s", [0.0, 0.0])
-            self._picture_delay_s = {c: delay_s + s for c, s in zip(self.robot.cameras, skews_s, strict=True)}
+            self._picture_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
             self._jitter_s = float(draws.get("observation_jitter_s", 0.0))
             self._noise = np.random.default_rng(draws.get("noise_seed", 0))
             self._late_steps = round(draws.get("action_delay_s", 0.0) / PHYSICS_DT_S)
@@ -96,7 +96,7 @@ class Twin:
         return {
             "instruction": self._world.instruction,
             "time_limit_s": task.time_limit_s,
-            "settled_periods": round(task.settle_s / POLICY_PERIOD_S),
+            "settled_periods": round(task.settle_s / self.robot.control_period_s),
         }
 
     def success(self) -> bool:

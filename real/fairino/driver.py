@@ -22,9 +22,9 @@ from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
 from real.fairino.xmlrpc import RpcLink
-from sim.core.contract import SERVO_PERIOD_S
 from sim.core.errors import UserError, nearest
-from sim.robots.robot import FR3, Robot
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S, fairino_fr3
+from sim.robots.robot import Robot
 
 RPC_PORT = 20003
 CONNECT_S = 3.0
@@ -63,11 +63,11 @@ class FairinoDriver:
 
     def __init__(
         self, ip: str, ports: Ports = Ports(), *,
-        robot: Robot = FR3, deadline_s: float = 1.0, gripper_index: int = 1, servo: str = "auto",
+        robot: Robot | None = None, deadline_s: float = 1.0, gripper_index: int = 1, servo: str = "auto",
     ):  # fmt: skip
         if servo not in SERVO_WAYS:
             raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
-        self.robot = robot
+        self.robot = robot = robot or fairino_fr3()
         rpc = (ip, ports.rpc)
         # A connection an owner: whoever has to stop the arm waits for nobody's answer.
         self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))

@@ -11,7 +11,7 @@ from real.core.faults import RobotSilent
 from real.fairino import text_frames
 from real.fairino.fault_codes import ControllerFault
 from real.fairino.xmlrpc import RpcLink
-from sim.core.contract import SERVO_PERIOD_S
+from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 UDP_PORT = 20007
 ID_SINCE, UDP_SINCE = (3, 8, 3), (3, 9, 4)

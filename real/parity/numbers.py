@@ -55,7 +55,7 @@ def keys(recording: Recording, expected: Expected) -> Iterator[Finding]:
                 name, f"{column}: {', '.join(got)}", f"{column} holds {list(got)}, expected {list(wanted)}",
                 f"bring the values of {column} into the order {', '.join(wanted)}",
             )  # fmt: skip
-    missing = [camera for camera in robot.cameras if camera not in recording.cameras]
+    missing = [camera for camera in robot.camera_names if camera not in recording.cameras]
     if missing:
         yield Finding(
             name, f"cameras {', '.join(recording.cameras)}", f"there are no pictures of camera {', '.join(missing)}",

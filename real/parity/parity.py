@@ -19,10 +19,10 @@ from real.parity import colour, follow, numbers
 from real.parity.numbers import Finding
 from real.parity.recording import LAGS, Expected, Recording, Take, read_recording, read_takes
 from real.parity.still import LOOKING, held_against, look
-from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.connect import RobotConnection, open_robot
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.robots.robot import FR3
+from sim.robots.robot import Robot
 
 if TYPE_CHECKING:
     from real.parity.view import ModelView
@@ -37,7 +37,7 @@ class ParityConfig:
     """Options of the program; `conf/parity.yaml` says what null stands for."""
 
     data: str | None = None
-    robot: RobotConfig = RobotConfig(start="always")
+    robot: RobotConnection = RobotConnection(start="always")
     reference: str | None = "runs/demos"
     takes: int = 4
     pictures: bool = True
@@ -47,22 +47,22 @@ class ParityConfig:
             raise UserError(f"takes={self.takes}, expected at least 1")
 
 
-def expected_from(root: str) -> Expected:
+def expected_from(root: str, robot: Robot) -> Expected:
     """What a dataset's episodes are like: the reference. UserError when it is missing or empty."""
     dataset = Dataset(root)
     if not dataset.num_episodes:
         raise UserError(f"reference {root} has no episodes")
     spread = np.unique(np.linspace(0, dataset.num_episodes - 1, REFERENCE_TAKES).astype(int))
-    return expected_of(read_takes(dataset, spread.tolist()), float(dataset.fps))
+    return expected_of(read_takes(dataset, spread.tolist()), robot, float(dataset.fps))
 
 
-def expected_of(takes: Sequence[Take], fps: float) -> Expected:
+def expected_of(takes: Sequence[Take], robot: Robot, fps: float) -> Expected:
     """What these takes are like."""
     starts = np.array([take.state[0] for take in takes], float)
     height, width = next(iter(takes[0].images.values())).shape[1:3]
     pictures = {camera: _range([follow.picture_lag((take,), camera) for take in takes]) for camera in takes[0].images}
     return dataclasses.replace(
-        Expected.by_contract(FR3, (height, width)),
+        Expected.by_contract(robot, (height, width)),
         fps=fps,
         start_low=starts.min(axis=0) - MARGIN_RAD,
         start_high=starts.max(axis=0) + MARGIN_RAD,
@@ -126,10 +126,10 @@ def report(findings: Sequence[Finding]) -> str:
 def parity(config: ParityConfig, say: Callable[[str], None] = print) -> list[Finding]:
     """The whole program."""
     if config.reference and Path(config.reference).is_dir():
-        expected = expected_from(config.reference)
+        expected = expected_from(config.reference, config.robot.load())
     else:
         say(f"no reference at {config.reference}: only the contract is compared with")
-        expected = Expected.by_contract()
+        expected = Expected.by_contract(config.robot.load())
     if config.data:
         recording = read_recording(config.data, config.takes)
     else:

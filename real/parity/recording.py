@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
-from sim.robots.robot import FR3, Robot
+from sim.robots.robot import Robot
 
 STATE, ACTION = "observation.state", "action"
 START_SPREAD_RAD = 0.6  # how far from home an episode may begin: the widest start pose of the randomization
@@ -56,13 +55,13 @@ class Expected:
     picture_lags: dict[str, tuple[float, float]]  # from state to pictures
 
     @classmethod
-    def by_contract(cls, robot: Robot = FR3, image_size: tuple[int, int] | None = None) -> "Expected":
+    def by_contract(cls, robot: Robot, image_size: tuple[int, int] | None = None) -> "Expected":
         """What the contract says of every recording, without one to compare with."""
         home = np.array([*robot.home_rad, STARTS_OPEN])
         reach = np.array([START_SPREAD_RAD] * robot.joints + [0.0])
         high = home + reach
         high[-1] = 1.0
-        return cls(robot, 1 / POLICY_PERIOD_S, image_size, home - reach, high, LAGS, {})
+        return cls(robot, robot.control_hz, image_size, home - reach, high, LAGS, {})
 
     def anywhere(self) -> "Expected":
         """The same of an arm that may stand anywhere inside its limits."""

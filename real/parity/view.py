@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from sim.render.gl import check_gl
 from sim.robots.robot import Robot
-from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, look_at
+from sim.scene.fixtures import add_cameras
 
 GRAZING = 0.05  # m a ray must descend per metre to be said to meet the table
 
@@ -22,9 +22,7 @@ class ModelView:
     def __init__(self, robot: Robot, image_size: tuple[int, int]):
         check_gl()
         spec = mujoco.MjSpec.from_file(str(robot.mjcf))
-        spec.worldbody.add_camera(
-            name="front", pos=FRONT_POS_M, quat=look_at(FRONT_POS_M, FRONT_LOOKAT_M), fovy=FRONT_FOVY_DEG
-        )
+        add_cameras(spec, robot)
         self.robot, self.image_size = robot, image_size
         self._model = spec.compile()
         self._model.vis.quality.offsamples, self._model.vis.quality.shadowsize = 0, 0

@@ -6,7 +6,6 @@ The dataset is the one truth, so that a run that was killed goes on with the rig
 import json
 from pathlib import Path
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.episode import results
@@ -24,7 +23,7 @@ def _row(dataset: Dataset, episode: int) -> dict:
         "seed": int(facts["seed"]),
         "success": bool(facts["success"]),
         "steps": steps,
-        "time_s": round(steps * POLICY_PERIOD_S, 3),
+        "time_s": round(steps / dataset.fps, 3),
         "guard": {"latched": facts["guard/latched"], "counts": json.loads(facts["guard/counts"])},
         "fault": facts["robot/fault"],
     }

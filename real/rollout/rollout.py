@@ -24,7 +24,7 @@ from real.core.priority import raise_priority
 from real.core.shutdown import Ending
 from real.parity.first_look import parity_checks, refuse_unfit, report, robot_checks
 from real.rollout import outcomes
-from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import AskBefore, EpisodeWorker
 from real.workcell.recording import robot_features
@@ -32,9 +32,7 @@ from sim.core.console import tell
 from sim.core.errors import UserError, nearest
 from sim.core.provenance import provenance
 from sim.dataset.reader import DatasetWriter
-from sim.dataset.recorder import FPS
 from sim.episode.loop import Agent
-from sim.robots.robot import FR3
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
 from sim.teleop.page import LivePage
@@ -50,7 +48,7 @@ Say = Callable[[str], None]
 class RolloutConfig:
     """The options of the program; `conf/rollout.yaml` says what null stands for."""
 
-    robot: RobotConfig = RobotConfig(start="always")
+    robot: RobotConnection = RobotConnection(start="always")
     checkpoint: str | None = None
     episodes: int = 10
     seed: int = 900000
@@ -114,7 +112,7 @@ def rollout(
         about = provenance({"config": config, **facts})
         schema = robot_features(env.robot, agent.image_size)
         with (
-            DatasetWriter(out, schema, FPS, env.robot.name, about) as writer,
+            DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):
             player = EpisodeWorker(env, agent, page, ending, lambda: env.driver.switch_on(config.robot.speed_percent))
@@ -196,8 +194,7 @@ def main(config: RolloutConfig) -> None:
 
     def load(checkpoint: Path) -> SeeingAgent:
         agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
-        if agent.about.robot != FR3.name:
-            raise UserError(f"{checkpoint} was trained for {agent.about.robot}, this robot is {FR3.name}")
+        config.robot.load().check_same(agent.about.robot, agent.about.control_hz, str(checkpoint))
         return agent
 
     with contextlib.ExitStack() as opened:

@@ -20,8 +20,7 @@ from real.workcell.recording import robot_features
 from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, DatasetWriter
-from sim.dataset.recorder import FPS
-from sim.robots.robot import FR3
+from sim.robots.fairino_fr3 import fairino_fr3
 from sim.teleop.page import LivePage
 
 RELEASE = "3.9.6"  # older ones move no gripper in servo mode, and an episode moves it
@@ -75,8 +74,9 @@ def soak_records(
     """One episode of every kind on one emulator whose pictures are image_size (height, width)."""
     tally = RecordTally()
     with tempfile.TemporaryDirectory() as out:
-        schema = robot_features(FR3, image_size)
-        with DatasetWriter(out, schema, FPS, FR3.name, {}) as writer, LivePage(0) as page:
+        robot = fairino_fr3()
+        schema = robot_features(robot, image_size)
+        with DatasetWriter(out, schema, robot.control_hz, robot.name, {}) as writer, LivePage(0) as page:
             for seed, kind in enumerate(kinds):
                 tally.played[kind] = _play(host, ports, kind, seed, writer, page)
         data = Dataset(out)
@@ -92,7 +92,7 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
     bench = EmulatedBench((host, ports["bench_port"]), 10.0)
     for accident in MEND:
         bench.cause(accident)
-    cameras = {name: EmulatorCamera(name, (host, ports["camera_port"])) for name in FR3.cameras}
+    cameras = {name: EmulatorCamera(name, (host, ports["camera_port"])) for name in fairino_fr3().camera_names}
     env = _BreakingEnv(_ready(host, ports), cameras, bench)
     with env:
         env.cause = lambda: bench.cause(kind)

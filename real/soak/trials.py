@@ -10,7 +10,6 @@ from real.control.servo_stream import ServoStream
 from real.core.clock import Ticker
 from real.fairino.driver import FairinoDriver, Ports
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 
 RELEASES = ("3.8.2", "3.8.5", "3.9.6")  # legacy frames and 7 arguments; 8 arguments; CNDE and UDP
@@ -127,7 +126,7 @@ class Soak:
 
     def _swing(self, periods: int) -> None:
         """A row a policy period, whatever happens: what is recorded never waits for the arm."""
-        home, clock = self._stream.commanded_rad, Ticker(POLICY_PERIOD_S)
+        home, clock = self._stream.commanded_rad, Ticker(self._driver.robot.control_period_s)
         reach, phase = self._rng.uniform(0.02, 0.12, len(home)), self._rng.uniform(0.5, 3.0)
         for k in range(periods):
             self._stream.set_target(home + reach * np.sin(phase * k * 0.3))

@@ -18,7 +18,7 @@ from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
 from sim.core.errors import UserError, nearest
 from sim.guard.workspace import Workspace
-from sim.robots.robot import FR3
+from sim.robots.robot import RobotConfig
 
 KINDS = ("emulator", "fr3")
 STARTS = ("if_absent", "always", "never")
@@ -27,7 +27,7 @@ PROBE_S = 1.0
 
 
 @dataclass(frozen=True)
-class RobotConfig:
+class RobotConnection(RobotConfig):
     """One robot; `conf/robot/` holds the choices. Camera and bench ports and the firmware to emulate
     are the emulator's, the last four fields the hardware's."""
 
@@ -39,7 +39,7 @@ class RobotConfig:
     servo_port: int = UDP_PORT
     camera_port: int = 20100
     bench_port: int = 20101
-    start: str = "if_absent"
+    start: str = "never"  # an emulator of our own: never, if_absent or always
     firmware: str = "3.9.6"
     servo: str = "auto"  # how ServoJ is sent: rpc, udp, or auto: udp from V3.9.4 on
     deadline_s: float = 2.0  # of each call to the controller
@@ -58,6 +58,7 @@ class RobotConfig:
         if not 1 <= self.speed_percent <= 100:
             raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
         check_ports(self, where="robot.")
+        super().__post_init__()
 
 
 def ask_at_terminal(text: str) -> None:
@@ -69,7 +70,7 @@ def ask_at_terminal(text: str) -> None:
 
 @contextlib.contextmanager
 def open_robot(
-    config: RobotConfig,
+    config: RobotConnection,
     image_size: tuple[int, int],
     say: Callable[[str], None],
     ask: Callable[[str], None] = ask_at_terminal,
@@ -82,7 +83,8 @@ def open_robot(
     """
     from sim.guard.clearance import Clearance  # MuJoCo, only where an arm is to move
 
-    clearance = Clearance(FR3, config.workspace)  # takes a while: before anybody sends states
+    robot = config.load()
+    clearance = Clearance(robot, config.workspace)  # takes a while: before anybody sends states
     with contextlib.ExitStack() as opened:
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
@@ -93,7 +95,7 @@ def open_robot(
             FairinoDriver(
                 config.ip,
                 ports,
-                robot=FR3.slowed(config.speed_percent),
+                robot=robot.slowed(config.speed_percent),
                 deadline_s=config.deadline_s,
                 gripper_index=config.gripper_index,
                 servo=config.servo,
@@ -129,7 +131,7 @@ def told_unless_stopped(env: RobotEnv) -> Iterator[None]:
         raise RobotFault(why)
 
 
-def _why_start(config: RobotConfig) -> str:
+def _why_start(config: RobotConnection) -> str:
     """Why an emulator has to be started; empty when one is to be used that is there."""
     if config.start == "always":
         return "no robot is configured"
@@ -142,18 +144,19 @@ def _why_start(config: RobotConfig) -> str:
     return ""
 
 
-def _emulated_cameras(config: RobotConfig) -> dict[str, Camera]:
-    return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in FR3.cameras}
+def _emulated_cameras(config: RobotConnection) -> dict[str, Camera]:
+    return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in config.load().camera_names}
 
 
-def _cameras(config: RobotConfig, image_size: tuple[int, int]) -> dict[str, Camera]:
-    missing = set(FR3.cameras) - set(config.cameras)
+def _cameras(config: RobotConnection, image_size: tuple[int, int]) -> dict[str, Camera]:
+    names = config.load().camera_names
+    missing = set(names) - set(config.cameras)
     if missing:
         name = min(missing)
         raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
     cameras: dict[str, Camera] = {}
     try:
-        for name in FR3.cameras:
+        for name in names:
             cameras[name] = _camera(name, config.cameras[name], image_size, config.exposure)
     except UserError:
         for camera in cameras.values():

@@ -19,7 +19,7 @@ from real.core.clock import Ticker
 from real.core.faults import RobotFault, in_full
 from real.fairino.driver import FairinoDriver
 from real.workcell.episode_setup import Bench, Task
-from sim.core.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import Distances
 
@@ -33,15 +33,15 @@ class RobotEnv:
     def __init__(
         self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench, clearance: Distances | None = None
     ):
-        missing = set(driver.robot.cameras) - set(cameras)
+        missing = set(driver.robot.camera_names) - set(cameras)
         if missing:
             raise UserError(f"no camera is configured for {', '.join(sorted(missing))}")
         self.robot = driver.robot
         self.driver, self.bench, self.clearance = driver, bench, clearance
-        self.cameras = {name: cameras[name] for name in self.robot.cameras}
+        self.cameras = {name: cameras[name] for name in self.robot.camera_names}
         self.stream = ServoStream(driver)
         self.guiding = HandGuiding(driver, self.stream)
-        self.ticker = Ticker(POLICY_PERIOD_S)
+        self.ticker = Ticker(self.robot.control_period_s)
         self.fault: UserError | None = None
         self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.workcell.recording`
         self._halted: RobotFault | None = None
@@ -177,7 +177,7 @@ class RobotEnv:
         outcome = self.bench.outcome()
         self._held = self._held + 1 if outcome.success else 0
         success = self._held >= self._task.settled_periods
-        out_of_time = self._steps * POLICY_PERIOD_S >= self._task.time_limit_s
+        out_of_time = self._steps * self.robot.control_period_s >= self._task.time_limit_s
         return Feedback(
             reward=0.0 if success else -1.0,
             terminated=success,

@@ -8,7 +8,6 @@ from real.control.drag_teach import DragCorrector
 from real.core.shutdown import Ending
 from real.workcell.env import RobotEnv
 from real.workcell.recording import RobotRecorder
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
 from sim.episode.loop import Agent, Env, EpisodeResult, run_episode
@@ -64,7 +63,7 @@ class EpisodeWorker:
         seen = Together(recorder, self._page)
         with self._ending.deferred(self._robot.halt):
             try:
-                result = run_episode(self._env, self._agent, self.guard, seed, POLICY_PERIOD_S, seen)
+                result = run_episode(self._env, self._agent, self.guard, seed, seen)
             except BaseException as cause:
                 self._robot.rest()  # the arm first
                 if recorder.steps:

@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 
 from real.workcell.env import RobotEnv
-from sim.core.contract import POLICY_PERIOD_S
 from sim.dataset.reader import Column, Episode, Features
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.episode.loop import EpisodeResult, Step
@@ -32,7 +31,7 @@ class RobotRecorder(EpisodeRecorder):
     """The steps of one episode on the robot; satisfies `sim.episode.loop.Recorder`."""
 
     def __init__(self, env: RobotEnv):
-        super().__init__()
+        super().__init__(env.robot)
         self._env = env
         self._led: list[bool] = []
 
@@ -48,7 +47,8 @@ class RobotRecorder(EpisodeRecorder):
 
     def broken_off(self, seed: int, report: GuardReport) -> EpisodeResult:
         """The result of an episode that an exception ended."""
-        return EpisodeResult(seed, success=False, steps=self.steps, time_s=self.steps * POLICY_PERIOD_S, guard=report)
+        time_s = self.steps * self._env.robot.control_period_s
+        return EpisodeResult(seed, success=False, steps=self.steps, time_s=time_s, guard=report)
 
     def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:
         """The finished episode. Where a hand led the arm, the action is where the arm then was."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.progress import track
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.provenance import provenance
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -27,7 +26,7 @@ class CleanExpertWorker:
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> EpisodeResult:
-        return run_episode(self._env, self._expert, self._guard, seed, POLICY_PERIOD_S)
+        return run_episode(self._env, self._expert, self._guard, seed)
 
 
 def record_expert(out: Path, world: SimulationConfig, seeds: Sequence[int], workers: WorkerConfig) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import Agent
 from sim.expert.scripted import Expert
@@ -32,7 +32,7 @@ class Trigger:
 
     def reset(self) -> None:
         self._steps, self.reason = 0, ""
-        self._last = deque(maxlen=round(self._config.stuck_s / POLICY_PERIOD_S) + 1)
+        self._last = deque(maxlen=round(self._config.stuck_s / self._env.robot.control_period_s) + 1)
 
     def check(self, requested: np.ndarray) -> str:
         """Return the reason to intervene before `requested` (D,) is executed, "" for none."""

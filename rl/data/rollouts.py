@@ -15,10 +15,9 @@ from rich.progress import track
 from policies.runtime.agent import load_agent
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
 from rl.data.pool import INTERVENTION, ROLLOUT
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
-from sim.dataset.recorder import FPS, EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import Agent, Env, EpisodeResult, Recorder, run_episode
@@ -26,7 +25,6 @@ from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
-from sim.robots.robot import FR3
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class RolloutWorker:
         self._agent: Agent = behaviour.agent()
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
-        recorder = EpisodeRecorder()
-        result = run_episode(self._env, self._agent, self._guard, seed, POLICY_PERIOD_S, self._observers(recorder))
+        recorder = EpisodeRecorder(self._env.robot)
+        result = run_episode(self._env, self._agent, self._guard, seed, self._observers(recorder))
         facts = {**self._env.facts(), **self._facts()}
         return result, recorder.episode(result, self.source, facts) if self._keep(result) else None
 
@@ -90,8 +88,9 @@ class InterventionWorker(RolloutWorker):
 def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, metadata: dict, title: str) -> Path:
     """Play the seeds (ascending) after the last recorded one and commit the episodes that the worker keeps."""
     world: SimulationConfig = metadata["world"]
-    schema = features(FR3, (world.render.height, world.render.width))
-    with DatasetWriter(out, schema, FPS, FR3.name, provenance(metadata)) as writer:
+    robot = world.robot.load()
+    schema = features(robot, (world.render.height, world.render.width))
+    with DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer:
         done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]
         for episode in _play(make_worker, left, workers, f"{title}, {len(left)} of {len(seeds)}"):

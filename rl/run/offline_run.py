@@ -67,6 +67,8 @@ class OfflineRun:
         else:
             self.stages.log(f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting")
             collect(self.config.collect)
+        recorded = Dataset(root)
+        self.config.robot.load().check_same(recorded.info["robot_type"], recorded.fps, str(root))
         evaluated = self.config.ranges["evaluation"]
         if overlap := [seed for seed in open_pool([root]).seed if seed in evaluated]:
             raise UserError(f"{root} holds seed {overlap[0]}, which is evaluated on; change evaluation_seed")
@@ -75,8 +77,9 @@ class OfflineRun:
         """Train pi_0, supervised, every frame POSITIVE, unless the checkpoint is there."""
         config, out = self.config, self.config.pretrained_root
         if (out / checkpoint.WEIGHTS).is_file():
-            task = checkpoint.load(out)[1].task
-            if task not in ("", config.task):
+            before = checkpoint.load(out)[1]
+            config.robot.load().check_same(before.robot, before.control_hz, f"checkpoint {out}")
+            if (task := before.task) not in ("", config.task):
                 raise UserError(f"checkpoint {out} is for task {task!r}, not {config.task!r}; give pretrained=DIR")
             self.stages.log(f"imitation: taking the checkpoint {out}")
         else:
@@ -127,8 +130,8 @@ class OfflineRun:
         return EvaluateConfig(
             checkpoint=how.checkpoint, task=config.task, episodes=episodes, seed=config.evaluation_seed, out=str(out),
             workers=config.workers, films=films, indicator=how.indicator, guidance=how.guidance,
-            randomize=config.randomize, split=config.split, render=config.render, executor=config.executor,
-            ray_address=config.ray_address,
+            randomize=config.randomize, split=config.split, render=config.render, robot=config.robot,
+            executor=config.executor, ray_address=config.ray_address,
         )  # fmt: skip
 
     # ---- checks --------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from rl.algorithms.base import ALGORITHMS
 from rl.data.interventions import TriggerConfig
 from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import WorkerConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
@@ -45,6 +45,7 @@ class RecapConfig(LearningConfig):
     backbone: str | None = "assets/fusion"  # where imitation starts from; null: from scratch
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     policy: VlaConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
@@ -72,7 +73,7 @@ class RecapConfig(LearningConfig):
 
     @property
     def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split)
+        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
     @property
     def root(self) -> Path:
@@ -89,12 +90,14 @@ class RecapConfig(LearningConfig):
     @property
     def time_limits(self) -> dict[str, int]:
         """Task -> T_max in policy steps."""
-        return {name: round(TASKS.get(name).time_limit_s / POLICY_PERIOD_S) for name in TASKS.names()}
+        period_s = self.robot.load().control_period_s
+        return {name: round(TASKS.get(name).time_limit_s / period_s) for name in TASKS.names()}
 
     @property
     def collect(self) -> CollectConfig:
         return CollectConfig(
-            task=self.task, randomize=self.randomize, render=self.render, split=self.split, episodes=self.demo_episodes,
+            task=self.task, randomize=self.randomize, render=self.render, split=self.split, robot=self.robot,
+            episodes=self.demo_episodes,
             seed=self.demo_seed, out=str(self.demos_root), workers=self.workers,
             executor=self.executor, ray_address=self.ray_address,
         )  # fmt: skip

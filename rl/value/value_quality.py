@@ -9,7 +9,6 @@ from scipy.stats import mannwhitneyu, spearmanr
 from rl.advantage.targets import Targets
 from rl.data.pool import DEMONSTRATION, ROLLOUT, Pool
 from rl.value.cross_fit import CrossFit
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 
 MOMENTS = (0.25, 0.5, 0.75)  # of an episode
@@ -123,7 +122,7 @@ def auc_at(pool: Pool, values: np.ndarray, moment: float) -> float | None:
 
 def auc_after(pool: Pool, values: np.ndarray, clock_s: float) -> float | None:
     """Return the success AUC so many seconds into the rollouts that still run: the time elapsed is the same for all."""
-    step = round(clock_s / POLICY_PERIOD_S)
+    step = round(clock_s * pool.datasets[0].fps)
     running = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > step))
     return auc(values[pool.first[running] + step], pool.success[running])
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.core.errors import UserError
-from sim.envs.sim_env import STEPS_PER_ACTION, SimEnv
+from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import ONE_THREAD, START_METHOD, WorkerConfig, map_seeds
 from sim.scene.build import RenderConfig
@@ -62,7 +62,7 @@ class EnvPlayer:
         """everybody: where the players of one measurement wait until all are ready."""
         self._actions, self._everybody = actions, everybody
         self._env = SimEnv(_world(setting))
-        self._cameras = self._env.robot.cameras[: setting.cameras]
+        self._cameras = self._env.robot.camera_names[: setting.cameras]
 
     def __call__(self, seed: int) -> tuple[float, float]:
         """When the actions began and ended, s."""
@@ -91,7 +91,7 @@ class BarePlayer(EnvPlayer):
     def _act(self, target: np.ndarray) -> None:
         world = self._env.world
         world.data.ctrl[world.scene.arm_actuators] = target[:-1]
-        mujoco.mj_step(world.scene.model, world.data, STEPS_PER_ACTION)
+        mujoco.mj_step(world.scene.model, world.data, self._env.steps_per_action)
 
     def _draw(self) -> None:
         for camera in self._cameras:
@@ -165,12 +165,13 @@ def main(config: BenchmarkConfig) -> None:
     os.environ.update(ONE_THREAD)
     table = Table("picture, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
     rates: dict[tuple[int, int, int], float] = {}
+    hz = SimulationConfig().robot.load().control_hz
     for size_px, cameras, workers in SETTINGS:
         ours, bare = measure(Setting(size_px, cameras, workers), config)
         rates[size_px, cameras, workers] = ours
         gain = f" (x{ours / rates[size_px, cameras, 1]:.2f})" if workers > 1 else ""
         size = str(size_px) if cameras else "-"
-        cells = (f"{ours:.0f}{gain}", f"{bare:.0f}", f"{ours / bare:.2f}", f"{ours / 20:.0f}")
+        cells = (f"{ours:.0f}{gain}", f"{bare:.0f}", f"{ours / bare:.2f}", f"{ours / hz:.0f}")
         table.add_row(size, str(cameras), str(workers), *cells)
     console = Console()
     console.print(table)

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def frames(dh: Sequence[Sequence[float]], joints_rad: np.ndarray) -> np.ndarray:
-    """(joints + 1, 4, 4): the base and each link's frame in the base frame; the last is the flange."""
-    poses = [np.eye(4)]
+def frames(dh: Sequence[Sequence[float]], joints_rad: np.ndarray, mount: np.ndarray | None = None) -> np.ndarray:
+    """Return (joints + 1, 4, 4), in the base frame: the table's first frame and each link's, the flange last.
+
+    mount: (4, 4) pose of the first frame in the base frame; None: they are one.
+    """
+    poses = [np.eye(4) if mount is None else mount]
     for angle, (a, d, alpha) in zip(joints_rad, dh, strict=True):
         c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
         link = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0, sa, ca, d], [0, 0, 0, 1]]

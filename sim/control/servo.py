@@ -1,4 +1,4 @@
-"""The 125 Hz servo layer between policy targets and the arm: one code for simulation and robot.
+"""The servo layer between policy targets and the arm: one code for simulation and robot.
 
 Every policy period a target arrives. Ruckig plans from the present commanded state to it, so that
 it is reached at the period's end with the speed of travel, within speed, acceleration and jerk
@@ -22,7 +22,6 @@ from ruckig import (
     Trajectory,
 )
 
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.robots.robot import Robot
 
 # Nearer to a limit than this the stop is computed; at full policy speed it takes 0.085 rad.
@@ -33,13 +32,13 @@ LIMIT_TOLERANCE_RAD = 1e-6
 class Servo:
     """Jerk-limited interpolation of joint targets. All arrays (joints,), rad, rad/s, rad/s^2."""
 
-    def __init__(self, robot: Robot, period_s: float = SERVO_PERIOD_S):
+    def __init__(self, robot: Robot):
         n = robot.joints
-        self.period_s = period_s
+        self.period_s, self._control_period_s = robot.servo_period_s, robot.control_period_s
         self._speed = robot.policy_speed_rad_s
         self._low = [float(low) for low in robot.position_min_rad]  # lists: numpy is slower on six numbers
         self._high = [float(high) for high in robot.position_max_rad]
-        self._otg, self._otg_brake = Ruckig(n, period_s), Ruckig(n, period_s)
+        self._otg, self._otg_brake = Ruckig(n, self.period_s), Ruckig(n, self.period_s)
         self._plan = InputParameter(n)
         self._out = OutputParameter(n)
         self._brake, self._brake_path = InputParameter(n), Trajectory(n)
@@ -80,12 +79,8 @@ class Servo:
     def velocity_rad_s(self) -> np.ndarray:
         return np.array(self._plan.current_velocity)
 
-    @property
-    def acceleration_rad_s2(self) -> np.ndarray:
-        return np.array(self._plan.current_acceleration)
-
-    def set_target(self, position_rad: np.ndarray, duration_s: float = POLICY_PERIOD_S) -> None:
-        """Reach `position_rad` in `duration_s`, or as soon after as the limits allow.
+    def set_target(self, position_rad: np.ndarray, duration_s: float | None = None) -> None:
+        """Reach `position_rad` in `duration_s` (None: one control period), or as soon after as the limits allow.
 
         The arm arrives with the speed of travel, so that a stream of targets is one motion. That
         speed is extrapolated from the last two steps: a backward difference alone lags by half a
@@ -94,7 +89,7 @@ class Servo:
         fastest = 0.98 * self._speed
         joints = zip(np.asarray(position_rad, float).tolist(), self._low, self._high, strict=True)
         target = [min(max(position, low), high) for position, low, high in joints]
-        travel = [(new - old) / POLICY_PERIOD_S for new, old in zip(target, self._last_target, strict=True)]
+        travel = [(new - old) / self._control_period_s for new, old in zip(target, self._last_target, strict=True)]
         change = zip(travel, self._last_travel, strict=True)
         arrival = [min(max(1.5 * now - 0.5 * before, -fastest), fastest) for now, before in change]
         # At a joint limit the arm must arrive at rest, or it would leave the range.
@@ -106,7 +101,7 @@ class Servo:
         self._plan.synchronization = Synchronization.Time
         self._plan.target_position = target
         self._plan.target_velocity = arrival
-        self._plan.minimum_duration = duration_s
+        self._plan.minimum_duration = self._control_period_s if duration_s is None else duration_s
         self._moving = True
 
     def stop(self, *, keep_path: bool = True) -> None:

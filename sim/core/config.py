@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.core.command_line import Words, as_overrides
@@ -59,10 +59,12 @@ def composed(program: str, schema: type, words: Words) -> DictConfig:
         return compose(root, [*search, *overrides])
 
 
-@functools.cache
 def store(program: str, schema: type) -> None:
-    """Register a program's schema and the bases of its groups in hydra's ConfigStore."""
-    ConfigStore.instance().store(name=f"{program}_schema", node=node(schema))
+    """Register a program's schema and the bases of its groups in hydra's ConfigStore.
+
+    Two programs may have different dataclasses for one group: the one that is composed next counts.
+    """
+    ConfigStore.instance().store(name=f"{program}_schema", node=_node(schema))
     for field, kind in nested(schema):
         for one in alternatives(kind):
             if is_schema(one):
@@ -70,8 +72,14 @@ def store(program: str, schema: type) -> None:
 
 
 def _store_group(group: str, schema: type) -> None:
+    """Register the base of a group, and the choices that a dataclass has by its class method `choices`."""
     if (CONF / group).is_dir():
-        ConfigStore.instance().store(group=group, name=BASE, node=node(schema))
+        ConfigStore.instance().store(group=group, name=BASE, node=_node(schema))
+        for name, values in getattr(schema, "choices", dict)().items():
+            ConfigStore.instance().store(group=group, name=name, node=OmegaConf.create(dict(values)))
+
+
+_node = functools.cache(node)
 
 
 def root_name(program: str) -> str:
@@ -150,7 +158,7 @@ def _in_one_line(schema: type) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_type_error(schema, error.__cause__) or _joined(error)) from error
+        raise UserError(_type_error(schema, error.__cause__) or _foreign_choice(error) or _joined(error)) from error
 
 
 def _type_error(schema: type, cause: BaseException | None) -> str:
@@ -162,6 +170,12 @@ def _type_error(schema: type, cause: BaseException | None) -> str:
         return ""
     value = repr(found[1]) if found[2] == "str" else found[1]
     return f"{key}={value} is of type {found[2]}, expected {described(kind)}"
+
+
+def _foreign_choice(error: Exception) -> str:
+    """The line for a group's file that states options of another program's dataclass, "" for another error."""
+    found = re.search(r"In '(.*?)/(.*?)':.*full_key: (\S+)", str(error), re.DOTALL)
+    return f"{found[1]}={found[2]} is not for this program, which has no option {found[3]}" if found else ""
 
 
 def _joined(error: Exception) -> str:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 CONTRACT_VERSION = "1"
-POLICY_PERIOD_S = 0.05  # 20 Hz
-SERVO_PERIOD_S = 0.008  # 125 Hz, the controller's ServoJ period
 # (3,) m each: the named object and its target in the world frame, then seen from the tool; nan where nobody knows.
 LABELS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 
-from sim.core.contract import LABELS, POLICY_PERIOD_S
+from sim.core.contract import LABELS
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
 from sim.episode.loop import EpisodeResult, Step
 from sim.robots.robot import Robot
 
-FPS = round(1 / POLICY_PERIOD_S)
 FLAGS = (
     "intervention",  # a corrector acted, not the policy
     "perturbed",  # the action is a disturbance, not what anybody wants imitated
@@ -32,13 +31,14 @@ def features(robot: Robot, image_size: tuple[int, int]) -> Features:
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in LABELS},
     }
-    return Features(robot.cameras, image_size, columns)
+    return Features(robot.camera_names, image_size, columns)
 
 
 class EpisodeRecorder:
     """The steps of one episode; satisfies `sim.episode.loop.Recorder`."""
 
-    def __init__(self):
+    def __init__(self, robot: Robot):
+        self._fps = robot.control_hz
         self._rows: list[dict] = []
         self._images: dict[str, list[np.ndarray]] = {}
         self._instruction = ""
@@ -65,7 +65,7 @@ class EpisodeRecorder:
         """The finished episode, its videos encoded. source: who acted, "expert", "policy" or "intervention"."""
         columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
         videos: dict[str, np.ndarray | Video] = {
-            camera: encode_video(np.array(frames), FPS) for camera, frames in self._images.items()
+            camera: encode_video(np.array(frames), self._fps) for camera, frames in self._images.items()
         }
         about = {
             "seed": result.seed,

@@ -43,7 +43,7 @@ class DmEnv(dm_env.Environment):
 
     def observation_spec(self) -> dict:
         robot = self._env.robot
-        picture = {c: specs.BoundedArray((*self._image_size, 3), np.uint8, 0, 255, c) for c in robot.cameras}
+        picture = {c: specs.BoundedArray((*self._image_size, 3), np.uint8, 0, 255, c) for c in robot.camera_names}
         state = specs.BoundedArray((robot.action_dim,), np.float32, robot.state_min, robot.state_max, "state")
         return {**picture, "state": state, "instruction": specs.StringArray((), name="instruction")}
 

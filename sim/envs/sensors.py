@@ -6,10 +6,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.scene.build import PHYSICS_DT_S
 
-STEPS_PER_ACTION = round(POLICY_PERIOD_S / PHYSICS_DT_S)
 Reading = TypeVar("Reading")
 
 
@@ -24,15 +22,19 @@ class Frame:
 
 
 class DelayedSensor(Generic[Reading]):
-    """One sensor, `delay_s` late: takes a reading in every policy period and shows that of so long ago."""
+    """One sensor, `delay_s` late: takes a reading in every policy period and shows that of so long ago.
 
-    def __init__(self, delay_s: float, first: Reading):
-        periods, self._steps_back = divmod(round(delay_s / PHYSICS_DT_S), STEPS_PER_ACTION)
+    steps_per_action: physics steps in a policy period.
+    """
+
+    def __init__(self, delay_s: float, first: Reading, steps_per_action: int):
+        self._steps_per_action = steps_per_action
+        periods, self._steps_back = divmod(round(delay_s / PHYSICS_DT_S), steps_per_action)
         self._taken = deque([first] * (periods + 1), maxlen=periods + 1)
 
     def step_to_take(self, jitter_s: float = 0.0) -> int:
         """In which of a period's physics steps, 1 to the last, the reading is to be taken; `jitter_s` earlier."""
-        return max(STEPS_PER_ACTION - self._steps_back - round(jitter_s / PHYSICS_DT_S), 1)
+        return max(self._steps_per_action - self._steps_back - round(jitter_s / PHYSICS_DT_S), 1)
 
     def take(self, reading: Reading) -> None:
         self._taken.append(reading)

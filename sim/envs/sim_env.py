@@ -1,6 +1,6 @@
-"""The simulated FR3 as an environment: gymnasium's `FR3PickPlace-v0`, and the loop's `Env`.
+"""The simulated arm as an environment: gymnasium's `FR3PickPlace-v0`, and the loop's `Env`.
 
-20 Hz actions pass through the same 125 Hz servo layer that streams to the arm. Action and
+Actions pass through the same servo layer that streams to the arm. Action and
 observation delays are physical times: a command takes effect, and a picture is taken, at the
 substep nearest to them.
 """
@@ -9,26 +9,27 @@ import gymnasium
 import numpy as np
 
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Feedback, Observation
-from sim.envs.sensors import STEPS_PER_ACTION, DelayedSensor, Frame
+from sim.core.contract import Feedback, Observation
+from sim.core.errors import UserError
+from sim.envs.sensors import DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
-from sim.robots.robot import FR3, Robot
+from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
-
-STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
 
 
 class SimEnv:
     """A world behind servo and delays. Satisfies `sim.episode.loop.Env`."""
 
-    def __init__(self, config: SimulationConfig = SimulationConfig(), robot: Robot = FR3):
-        self.robot = robot
-        self.world = Simulation(config, robot)
-        self._servo = Servo(robot)
+    def __init__(self, config: SimulationConfig | None = None):
+        self.world = Simulation(config)
+        self.robot: Robot = self.world.robot
+        self._servo = Servo(self.robot)
+        self.steps_per_action = _physics_steps(self.robot.control_period_s, f"robot.control_hz={self.robot.control_hz}")
+        self._steps_per_tick = _physics_steps(self.robot.servo_period_s, f"the servo period of {self.robot.name}")
 
     @property
     def time_limit_steps(self) -> int:
-        return round(self.world.task.time_limit_s / POLICY_PERIOD_S)
+        return round(self.world.task.time_limit_s / self.robot.control_period_s)
 
     @property
     def commanded_rad(self) -> np.ndarray:
@@ -54,7 +55,7 @@ class SimEnv:
         start = world.state()
         self._servo.reset(world.joints_rad())
         self._opening = self._opening_target = float(start[-1])
-        self._gripper_step = self.robot.gripper_speed_per_s * SERVO_PERIOD_S * world.draws["gripper_speed"]
+        self._gripper_step = self.robot.gripper_speed_per_s * self.robot.servo_period_s * world.draws["gripper_speed"]
         self._noise = np.random.default_rng(world.draws["noise_seed"])
         self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
         self._physics_step = 0
@@ -63,10 +64,11 @@ class SimEnv:
         self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
         delay_s = world.draws["observation_delay_s"]
         skews_s = world.draws.get("camera_skew_s", [0.0] * len(self.robot.cameras))  # not in older recordings
-        self._joints = DelayedSensor(max(delay_s - world.draws["state_lead_s"], 0.0), self._read_joints())
+        steps, joints_delay_s = self.steps_per_action, max(delay_s - world.draws["state_lead_s"], 0.0)
+        self._joints = DelayedSensor(joints_delay_s, self._read_joints(), steps)
         self._cameras = {
-            camera: DelayedSensor(delay_s + skew_s, self._frame())
-            for camera, skew_s in zip(self.robot.cameras, skews_s, strict=True)
+            camera: DelayedSensor(delay_s + skew_s, self._frame(), steps)
+            for camera, skew_s in zip(self.robot.camera_names, skews_s, strict=True)
         }
 
     def observe(self) -> Observation:
@@ -83,12 +85,12 @@ class SimEnv:
     def apply(self, action: np.ndarray) -> Feedback:
         """Play one policy period."""
         self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
-        begin, end = self._physics_step, self._physics_step + STEPS_PER_ACTION
+        begin, end = self._physics_step, self._physics_step + self.steps_per_action
         looks = {camera: begin + sensor.step_to_take(self._jitter_s()) for camera, sensor in self._cameras.items()}
         joints_at = begin + self._joints.step_to_take()
         # The servo knows nothing of the physics: all its ticks at once, while its code is in the cache.
-        first_tick = -(-begin // STEPS_PER_TICK) * STEPS_PER_TICK
-        ticks = range(first_tick, end, STEPS_PER_TICK)
+        first_tick = -(-begin // self._steps_per_tick) * self._steps_per_tick
+        ticks = range(first_tick, end, self._steps_per_tick)
         joints_rad, openings = zip(*[self._tick(step) for step in ticks], strict=True)
         controls = dict(zip(ticks, self.world.controls(np.array(joints_rad), np.array(openings)), strict=True))
         stops = sorted({*ticks, end, joints_at, *looks.values()} - {begin})
@@ -109,7 +111,7 @@ class SimEnv:
         while self._pending and self._pending[0][0] <= step:
             due_step, action = self._pending.pop(0)
             late_s = (step - due_step) * PHYSICS_DT_S
-            self._servo.set_target(action[: self.robot.joints], POLICY_PERIOD_S - late_s)
+            self._servo.set_target(action[: self.robot.joints], self.robot.control_period_s - late_s)
             self._opening_target = float(action[-1])
         travel = self._opening_target - self._opening
         self._opening += min(max(travel, -self._gripper_step), self._gripper_step)
@@ -147,7 +149,7 @@ class SimEnv:
     def _judge(self) -> Feedback:
         self.world.remember()
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
-        success = self._held_periods >= round(self.world.task.settle_s / POLICY_PERIOD_S)
+        success = self._held_periods >= round(self.world.task.settle_s / self.robot.control_period_s)
         return Feedback(
             reward=0.0 if success else -1.0,
             terminated=success,
@@ -157,7 +159,7 @@ class SimEnv:
 
     def labels(self) -> dict[str, np.ndarray]:
         """What is true of the first camera's last picture."""
-        return self.world.labels(self._cameras[self.robot.cameras[0]].shown.qpos)
+        return self.world.labels(self._cameras[self.robot.camera_names[0]].shown.qpos)
 
     def facts(self) -> dict:
         """Every drawn value, to be stored with the episode."""
@@ -167,6 +169,14 @@ class SimEnv:
         self.world.close()
 
 
+def _physics_steps(time_s: float, what: str) -> int:
+    """Physics steps of a period. UserError when it is no whole number of them."""
+    steps = round(time_s / PHYSICS_DT_S)
+    if abs(steps * PHYSICS_DT_S - time_s) > 1e-9:
+        raise UserError(f"{what}: {time_s * 1e3:g} ms is no whole number of physics steps of {PHYSICS_DT_S * 1e3:g} ms")
+    return steps
+
+
 class GymEnv(gymnasium.Env):
     """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of pictures and state.
 
@@ -174,15 +184,16 @@ class GymEnv(gymnasium.Env):
     spaces, trains on it unchanged.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / POLICY_PERIOD_S)}
+    metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, env, image_size: tuple[int, int], render_mode: str | None = None):
         self.env = env
         self.render_mode = render_mode
         robot = env.robot
+        self.metadata = {**self.metadata, "render_fps": robot.control_hz}
         picture = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
         state = gymnasium.spaces.Box(robot.state_min, robot.state_max, dtype=np.float32)
-        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.cameras, picture), "state": state})
+        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.camera_names, picture), "state": state})
         self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -202,7 +213,7 @@ class GymEnv(gymnasium.Env):
         return {**dict(seen.images), "state": state}, {"instruction": seen.instruction}
 
     def render(self) -> np.ndarray:
-        return self.env.observe().images[self.env.robot.cameras[0]]
+        return self.env.observe().images[self.env.robot.camera_names[0]]
 
     def close(self) -> None:
         self.env.close()

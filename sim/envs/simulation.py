@@ -20,7 +20,7 @@ from sim.randomize.distractors import with_distractors
 from sim.randomize.ranges import RandomizeConfig, draw
 from sim.randomize.splits import SplitConfig
 from sim.render.renderer import Renderer, make_renderer
-from sim.robots.robot import FR3, Robot
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig, Scene, build_scene
 from sim.scene.layout import Layout
 from sim.scene.state import SceneState
@@ -37,6 +37,7 @@ class SimulationConfig:
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
         TASKS.get(self.task)
@@ -45,10 +46,10 @@ class SimulationConfig:
 class Simulation:
     """One scene and its state."""
 
-    def __init__(self, config: SimulationConfig = SimulationConfig(), robot: Robot = FR3, task: Task | None = None):
+    def __init__(self, config: SimulationConfig | None = None, task: Task | None = None):
         """task: rather than the one that `config` names."""
-        self.config = config
-        self.robot = robot
+        self.config = config = config or SimulationConfig()
+        self.robot = robot = config.robot.load()
         self.task = task or TASKS.get(config.task)
         self.scene: Scene = build_scene(robot, self.task, config.randomize.inventory)
         self.data = mujoco.MjData(self.scene.model)
@@ -74,7 +75,11 @@ class Simulation:
         ranges, objects, targets = self.config.randomize, len(self.scene.objects), len(self.scene.targets)
         for _ in range(MAX_DRAWS):
             layout = with_distractors(rng, ranges, self.task.draw_layout(rng, ranges))
-            draws = {**layout.to_record(), **draw(rng, ranges, objects, targets), **self._start_from_home(layout)}
+            draws = {
+                **layout.to_record(),
+                **draw(rng, ranges, self.robot, objects, targets),
+                **self._start_from_home(layout),
+            }
             if self.config.split.admits(draws):
                 return draws
         raise UserError(
@@ -97,7 +102,7 @@ class Simulation:
         self.scene_state = SceneState(self.scene, self.data, self.task.layout_type.from_record(draws))
         mujoco.mj_resetData(self.scene.model, self.data)
         self._randomizer.apply(draws)
-        self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.cameras)}
+        self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.camera_names)}
         self.task.apply_layout(self.scene_state)
         self.encoder_bias_rad = np.array(draws["encoder_bias_rad"])
         self.kinematics.stand(

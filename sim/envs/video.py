@@ -5,7 +5,6 @@ from pathlib import Path
 import av
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation
 from sim.episode.loop import Step
@@ -29,13 +28,13 @@ class VideoRecorder:
     def draw(self) -> None:
         """One more frame: the world as it stands."""
         qpos = self._world.snapshot()
-        self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.cameras]))
+        self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.camera_names]))
 
     def save(self, path: Path) -> None:
         """Write the film as h264 mp4 and begin anew. UserError where it cannot be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_mp4(path, self.frames, round(1 / POLICY_PERIOD_S))
+            write_mp4(path, self.frames, self._world.robot.control_hz)
         except (OSError, ValueError) as error:  # FFmpeg's errors are among them
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot write the film {path}: {reason}; expected a file name ending in .mp4") from error

@@ -63,7 +63,7 @@ class EpisodeResult:
 
 
 def run_episode(
-    env: Env, agent: Agent, guard: MotionGuard, seed: int, period_s: float, recorder: Recorder | None = None
+    env: Env, agent: Agent, guard: MotionGuard, seed: int, recorder: Recorder | None = None
 ) -> EpisodeResult:
     """Play one episode to its end. The guard's verdict is what is sent and what is recorded."""
     env.reset(seed)
@@ -81,4 +81,4 @@ def run_episode(
         if recorder:
             recorder.add(Step(observation, asked, sent, feedback, flags, labels))
         observation = env.observe()
-    return EpisodeResult(seed, feedback.success, steps, steps * period_s, guard.report)
+    return EpisodeResult(seed, feedback.success, steps, steps * env.robot.control_period_s, guard.report)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.episode.results import wilson
-from sim.robots.robot import FR3
+from sim.robots.robot import Robot
 from sim.scene.fixtures import LIGHTS
 
 PARTS = 3
@@ -25,11 +25,7 @@ PARTS_OF = {  # what the values of a list belong to; those of others are counted
     "light_xy_m": XYZ[:2], "base_pos_m": XYZ[:2], "start_xyz_m": XYZ, "front_pos_m": XYZ, "front_lookat_m": XYZ,
     "wrist_pos_m": XYZ, "wrist_tilt_rad": XYZ,
     "light_tint": RED_GREEN_BLUE, "table_rgb": RED_GREEN_BLUE, "backdrop_rgb": RED_GREEN_BLUE,
-    "white_balance": [f"{camera} {colour}" for camera in FR3.cameras for colour in ("red", "blue")],
-    **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality"), FR3.cameras),
-    "camera_skew_s": FR3.cameras,
     "fill_xy_m": [f"{light} {axis}" for light in LIGHTS[1:] for axis in "xy"],
-    **dict.fromkeys(("joint_damping", "joint_friction_nm", "encoder_bias_rad"), FR3.joint_names),
 }  # fmt: skip
 OF_THE_NAMED = {"object_colours": "object_colour", "object_shapes": "object_shape", "target_colours": "target_colour"}
 UNINTERESTING = ("noise_seed",)
@@ -54,8 +50,21 @@ class Slice:
         return f"{self.axis} {self.value}: {self.successes / self.n:.0%} of {self.n} ({low:.0%} to {high:.0%})"
 
 
-def axes(draws: Mapping) -> dict[str, float | str]:
+def parts_of(robot: Robot) -> dict[str, Sequence[str]]:
+    """What the values of a list belong to, by the name of the list; those of others are counted from 0."""
+    cameras, joints = robot.camera_names, robot.joint_names
+    return {
+        **PARTS_OF,
+        "white_balance": [f"{camera} {colour}" for camera in cameras for colour in ("red", "blue")],
+        **dict.fromkeys(("exposure", "gamma", "image_noise", "motion_blur_px", "jpeg_quality"), cameras),
+        "camera_skew_s": cameras,
+        **dict.fromkeys(("joint_damping", "joint_friction_nm", "encoder_bias_rad"), joints),
+    }
+
+
+def axes(draws: Mapping, robot: Robot) -> dict[str, float | str]:
     """An episode's drawn values as axes: one number or name each."""
+    known = parts_of(robot)
     found: dict[str, float | str] = {}
     for name, value in draws.items():
         if name in UNINTERESTING:
@@ -67,14 +76,14 @@ def axes(draws: Mapping) -> dict[str, float | str]:
         elif isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            parts = PARTS_OF.get(name, [str(i) for i in range(len(value))])
+            parts = known.get(name, [str(i) for i in range(len(value))])
             found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
 
 
-def slices(draws: Iterable[Mapping], success: Sequence[bool]) -> list[Slice]:
+def slices(draws: Iterable[Mapping], success: Sequence[bool], robot: Robot) -> list[Slice]:
     """All slices of these episodes, worst first."""
-    rows = [axes(one) for one in draws]
+    rows = [axes(one, robot) for one in draws]
     names = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
     won = np.array(success, bool)
     found = [one for name in names for one in _cut(name, [row[name] for row in rows], won) if one.n >= FEWEST]

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
 
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.envs.sim_env import SimEnv
 from sim.expert.imperfections import FLAWS, FUMBLE_M, QualityConfig
 from sim.planning.kinematics import tool_down
@@ -31,7 +31,7 @@ class Expert:
         self._quality = quality
         self._free_legs = {*FREE_LEGS, *env.world.task.free_waypoints}
         self._kinematics = env.world.kinematics
-        self._otg = Ruckig(env.robot.joints, POLICY_PERIOD_S)
+        self._otg = Ruckig(env.robot.joints, env.robot.control_period_s)
 
     def reset(self, observation: Observation, seed: int) -> None:
         """Plan from the present state of the world, whatever it is."""

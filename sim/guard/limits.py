@@ -3,7 +3,7 @@
 Of every stream that is asked for, the nearest is made whose first and second differences stay within
 the limits and from whose every target the arm can still brake before the end of a joint's range.
 A stream that keeps the limits passes bit for bit. The third difference needs no rule of its own: two
-accelerations within a differ by at most 2a in a period, which must be below the jerk limit.
+accelerations within a differ by at most 2a in a period, and `Robot.stream_accel_rad_s2` is small enough for that.
 """
 
 import numpy as np
@@ -17,12 +17,11 @@ ROUNDING = 1e-3
 class MotionLimits:
     """The state of one stream: where it is and its last step. Arrays (joints,), rad and rad a period."""
 
-    def __init__(self, robot: Robot, period_s: float):
-        if 2 * robot.policy_accel_rad_s2 / period_s > robot.policy_jerk_rad_s3:
-            raise ValueError(f"policy_jerk_rad_s3={robot.policy_jerk_rad_s3} needs a rule of its own below 2a/T")
+    def __init__(self, robot: Robot):
+        period_s = robot.control_period_s
         self._low, self._high = np.array(robot.position_min_rad), np.array(robot.position_max_rad)
         self._top = robot.policy_speed_rad_s * period_s * (1 - ROUNDING)
-        self._change = robot.policy_accel_rad_s2 * period_s**2 * (1 - ROUNDING)
+        self._change = robot.stream_accel_rad_s2 * period_s**2 * (1 - ROUNDING)
         self._brake = self._change * (1 - ROUNDING)  # planned with, so that what is needed is always allowed
         self.reset(np.zeros(robot.joints))
 

@@ -18,12 +18,12 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S, Observation, check_action
+from sim.core.contract import Observation, check_action
 from sim.guard.limits import MotionLimits
 from sim.guard.stopping import stopping_ways
 from sim.robots.robot import Robot
 
-MAX_AGE_S = 0.25  # five policy periods without news
+MAX_AGE_S = 0.25  # without news: five periods of a policy at 20 Hz
 FOLLOW_S = 0.25  # what delays and drives may take beyond the age of the news
 # Farther from everything commanded lately, the arm does not follow. Pressing on an object it yields 0.2 rad.
 DISAGREEMENT_RAD = 0.3
@@ -50,19 +50,13 @@ class GuardReport:
 class MotionGuard:
     """The limits of one arm. Without `clearance` it knows nothing of table, arm and obstacles."""
 
-    def __init__(
-        self,
-        robot: Robot,
-        clearance: Distances | None = None,
-        period_s: float = POLICY_PERIOD_S,
-        max_age_s: float = MAX_AGE_S,
-    ):
+    def __init__(self, robot: Robot, clearance: Distances | None = None, max_age_s: float = MAX_AGE_S):
         self._robot, self._clearance = robot, clearance
         self._low, self._high = robot.action_min, robot.action_max
         self._joints = robot.joints
-        self._limits = MotionLimits(robot, period_s)
+        self._limits = MotionLimits(robot)
         self._max_age_s = max_age_s
-        self._lately = np.zeros((round((max_age_s + FOLLOW_S) / period_s), robot.joints))
+        self._lately = np.zeros((round((max_age_s + FOLLOW_S) / robot.control_period_s), robot.joints))
         self.reset(np.zeros(robot.action_dim))
 
     def reset(self, state: np.ndarray) -> None:

@@ -7,7 +7,6 @@ brakes by itself. Both are given the longer of the servo's distance and the data
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.robots.robot import Robot
 
 EMERGENCY_POINTS = 4  # of the bent way of an emergency stop
@@ -22,7 +21,7 @@ def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
     """
     speed, a, j = np.abs(speed_rad_s), robot.policy_accel_rad_s2, robot.policy_jerk_rad_s3
     braking = np.where(speed > a * a / j, speed * speed / (2 * a) + speed * a / (2 * j), speed * np.sqrt(speed / j))
-    return braking + speed * SERVO_PERIOD_S
+    return braking + speed * robot.servo_period_s
 
 
 def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
@@ -35,8 +34,8 @@ def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
 
 
 def stopping_ways(robot: Robot, position_rad: np.ndarray, step_rad: np.ndarray) -> list[np.ndarray]:
-    """Ways (n, joints) that begin at `position_rad`, reached with `step_rad` a policy period, and end at rest."""
-    speed = step_rad / POLICY_PERIOD_S
+    """Ways (n, joints) that begin at `position_rad`, reached with `step_rad` a control period, and end at rest."""
+    speed = step_rad / robot.control_period_s
     fastest = np.abs(speed).max()
     if fastest < 1e-9:
         return []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.guard.motion_guard import MotionGuard
 from sim.robots.robot import Robot
 
@@ -66,10 +66,11 @@ def play(robot: Robot, rng: np.random.Generator, *, through_servo: bool) -> Tall
                 ticks += [servo.tick() for _ in range(rng.choice(TICKS))]
     tally = Tally((len(path) - 1) // CHUNK, len(path) - 1, len(ticks), bool(guard.report.latched))
     tally.counts = Counter(guard.report.counts)
-    tally.guard, tally.beyond = _shares(np.array(path, float)[:, : robot.joints], robot, POLICY_PERIOD_S, 0.0, 0.0)
+    targets = np.array(path, float)[:, : robot.joints]
+    tally.guard, tally.beyond = _shares(targets, robot, robot.control_period_s, 0.0, 0.0)
     if ticks:
         commands = np.vstack([start[: robot.joints], *ticks])
-        tally.servo, beyond = _shares(commands, robot, SERVO_PERIOD_S, SERVO_TOLERANCE, SERVO_TOLERANCE_RAD)
+        tally.servo, beyond = _shares(commands, robot, robot.servo_period_s, SERVO_TOLERANCE, SERVO_TOLERANCE_RAD)
         tally.beyond += beyond
     return tally
 
@@ -124,7 +125,8 @@ def _step(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarra
 
 def _ramp(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
     """As fast as is allowed or faster, with a sudden end or turn."""
-    pace = rng.choice([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5], len(sent)) * robot.policy_speed_rad_s * POLICY_PERIOD_S
+    fastest = robot.policy_speed_rad_s * robot.control_period_s
+    pace = rng.choice([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5], len(sent)) * fastest
     paces = np.tile(pace, (CHUNK, 1))
     paces[rng.integers(CHUNK) :] *= rng.choice([-1.0, 0.0, 1.0])
     return sent + np.cumsum(paces, axis=0)

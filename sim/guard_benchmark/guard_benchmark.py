@@ -20,7 +20,7 @@ from sim.guard.clearance import MARGIN_M
 from sim.guard_benchmark.fuzz import Tally, play
 from sim.guard_benchmark.scenes import Outcome, draw, judge
 from sim.parallel.workers import WorkerConfig, map_seeds
-from sim.robots.robot import FR3
+from sim.robots.robot import RobotConfig
 
 PIECE = 1000  # chunks, a piece of work
 SERVO_EVERY = 20  # episodes
@@ -45,7 +45,7 @@ def fuzz(seed: int, piece: int) -> Tally:
     """At least PIECE arbitrary chunks."""
     rng, tally, episode = np.random.default_rng([seed, piece]), Tally(), 0
     while tally.chunks < PIECE:
-        tally.add(play(FR3, rng, through_servo=episode % SERVO_EVERY == 0))
+        tally.add(play(RobotConfig().load(), rng, through_servo=episode % SERVO_EVERY == 0))
         episode += 1
     return tally
 
@@ -53,8 +53,9 @@ def fuzz(seed: int, piece: int) -> Tally:
 def judge_scene(seed: int, number: int) -> Outcome:
     """One motion in clutter; the guard knows 0 to LONGEST_CHUNK targets ahead."""
     rng = np.random.default_rng([seed, number])
-    scene, truth = draw(FR3, rng)
-    return judge(FR3, scene, truth, int(rng.integers(LONGEST_CHUNK + 1)))
+    robot = RobotConfig().load()
+    scene, truth = draw(robot, rng)
+    return judge(robot, scene, truth, int(rng.integers(LONGEST_CHUNK + 1)))
 
 
 def _maker(task: Callable[[int, int], Any], seed: int) -> Callable[[int], Any]:

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.guard.clearance import MARGIN_M, Clearance
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import KeepOut, Workspace
@@ -120,7 +120,7 @@ def _box(rng: np.random.Generator, bare: Truth, start: np.ndarray, goal: np.ndar
 
 def _stream(robot: Robot, rng: np.random.Generator, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """(n, D) targets on the straight way at a drawn speed, which end abruptly: the policy falls silent."""
-    step = rng.uniform(0.2, 1.0) * robot.policy_speed_rad_s * POLICY_PERIOD_S
+    step = rng.uniform(0.2, 1.0) * robot.policy_speed_rad_s * robot.control_period_s
     n = max(int(np.abs(goal - start).max() / step), 1)
     n = min(n, int(rng.integers(1, 2 * n + 1)))
     shares = np.arange(1, n + 1)[:, None] / max(np.abs(goal - start).max() / step, 1.0)
@@ -148,7 +148,7 @@ def _play(robot: Robot, guard: MotionGuard, scene: Scene, truth: Truth, upcoming
         ahead = scene.asked[k + 1 : k + 1 + upcoming]
         sent = guard.check(Observation({}, sent, "", 0.0), asked, ahead)
         servo.set_target(sent[: robot.joints])
-        while (ticks + 1) * SERVO_PERIOD_S <= (k + 1) * POLICY_PERIOD_S + 1e-9:
+        while (ticks + 1) * robot.servo_period_s <= (k + 1) * robot.control_period_s + 1e-9:
             way.append(servo.tick())
             ticks += 1
         nearest = min(nearest, truth.along_m(_emergency(robot, servo.position_rad, servo.velocity_rad_s)))

@@ -9,7 +9,7 @@ import numpy as np
 from sim.randomize.arm_dynamics import ArmDynamics
 from sim.randomize.camera_noise import Lens
 from sim.scene.build import Scene
-from sim.scene.fixtures import FRONT_FOVY_DEG, FRONT_LOOKAT_M, FRONT_POS_M, LIGHTS, look_at
+from sim.scene.fixtures import LIGHTS, look_at
 from sim.scene.layout import turned
 from sim.scene.placement import COLOURS
 
@@ -26,9 +26,9 @@ class Randomizer:
         self._scene, self._model = scene, model
         self._scratch = mujoco.MjData(model)
         self._light_pos = model.light_pos[scene.lights].copy()
-        wrist = scene.cameras["wrist"]
-        self._wrist_pos, self._wrist_quat = model.cam_pos[wrist].copy(), model.cam_quat[wrist].copy()
-        self._wrist_fovy = float(model.cam_fovy[wrist])
+        self._wrist = [scene.cameras[camera.name] for camera in scene.robot.wrist_cameras]
+        self._wrist_pos, self._wrist_quat = model.cam_pos[self._wrist], model.cam_quat[self._wrist]
+        self._wrist_fovy = model.cam_fovy[self._wrist]
         self._dynamics = ArmDynamics(model, scene.robot)
         self._grip_force = model.actuator_forcerange[scene.gripper_actuator].copy()
 
@@ -105,16 +105,20 @@ class Randomizer:
         model.light_dir[key] = aim / np.linalg.norm(aim)
 
     def _cameras(self, values: Mapping) -> None:
-        model, scene = self._model, self._scene
-        front, wrist = scene.cameras["front"], scene.cameras["wrist"]
-        pos = FRONT_POS_M + values["front_pos_m"]
-        model.cam_pos[front] = pos
-        model.cam_quat[front] = look_at(pos, FRONT_LOOKAT_M + values["front_lookat_m"])
-        model.cam_fovy[front] = FRONT_FOVY_DEG + values["front_fovy_deg"]
-        model.cam_pos[wrist] = self._wrist_pos + values["wrist_pos_m"]
-        model.cam_fovy[wrist] = self._wrist_fovy + values["wrist_fovy_deg"]
-        model.cam_quat[wrist] = self._wrist_quat
-        mujoco.mju_quatIntegrate(model.cam_quat[wrist], np.array(values["wrist_tilt_rad"]), 1.0)
+        """Cameras of one kind follow each other in the values, as in the robot's description."""
+        model = self._model
+        moved = (np.reshape(values["front_pos_m"], (-1, 3)), np.reshape(values["front_lookat_m"], (-1, 3)),
+                 np.ravel(values["front_fovy_deg"]))  # fmt: skip
+        for camera, pos_m, lookat_m, fovy_deg in zip(self._scene.robot.fixed_cameras, *moved, strict=True):
+            number, pos = self._scene.cameras[camera.name], camera.pos_m + pos_m
+            model.cam_pos[number] = pos
+            model.cam_quat[number] = look_at(pos, camera.lookat_m + lookat_m)
+            model.cam_fovy[number] = camera.fovy_deg + fovy_deg
+        model.cam_pos[self._wrist] = self._wrist_pos + np.reshape(values["wrist_pos_m"], (-1, 3))
+        model.cam_fovy[self._wrist] = self._wrist_fovy + np.ravel(values["wrist_fovy_deg"])
+        model.cam_quat[self._wrist] = self._wrist_quat
+        for number, tilt_rad in zip(self._wrist, np.reshape(values["wrist_tilt_rad"], (-1, 3)), strict=True):
+            mujoco.mju_quatIntegrate(model.cam_quat[number], tilt_rad, 1.0)
 
     def _arm(self, values: Mapping) -> None:
         model, scene = self._model, self._scene

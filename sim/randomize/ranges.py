@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from sim.core.errors import UserError, nearest
+from sim.robots.robot import Robot
 from sim.scene.build import Inventory
 from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
 from sim.scene.parts import MAX_SCALE
 from sim.scene.shapes import SHAPES
 
-CAMERAS = 2  # front and wrist: what is drawn for each
 Range = tuple[float, float]
 Count = tuple[int, int]
 
@@ -170,15 +170,20 @@ def nominal() -> RandomizeConfig:
     return RandomizeConfig(**values)
 
 
-def draw(rng: np.random.Generator, config: RandomizeConfig, objects: int, targets: int) -> dict:
+def draw(rng: np.random.Generator, config: RandomizeConfig, robot: Robot, objects: int, targets: int) -> dict:
     """Every value of one episode, by name; scalars, names and flat lists only.
 
     objects, targets: how many the scene holds. New terms go to the end: a seed stays the episode it was.
     """
+    fixed, wrist = len(robot.fixed_cameras), len(robot.wrist_cameras)
 
     def uniform(bounds: Range, n: int | None = None) -> float | list[float]:
         value = rng.uniform(*bounds, n)
         return float(value) if n is None else value.tolist()
+
+    def one_each(bounds: Range, n: int) -> float | list[float]:
+        """A number where there is one camera of the kind."""
+        return uniform(bounds, None if n == 1 else n)
 
     textured = rng.random() < config.table_textured
     texture = 1 + int(rng.integers(config.table_textures))
@@ -193,33 +198,37 @@ def draw(rng: np.random.Generator, config: RandomizeConfig, objects: int, target
         "light_xy_m": uniform(config.light_pos_m, 2),
         "light_strength": uniform(config.light_strength),
         "ambient": uniform(config.ambient),
-        "front_pos_m": uniform(config.front_pos_m, 3),
-        "front_lookat_m": uniform(config.front_lookat_m, 3),
-        "front_fovy_deg": uniform(config.front_fovy_deg),
-        "wrist_pos_m": uniform(config.wrist_pos_m, 3),
-        "wrist_fovy_deg": uniform(config.wrist_fovy_deg),
-        "joint_damping": uniform(config.joint_damping, 6),
+        "front_pos_m": uniform(config.front_pos_m, 3 * fixed),
+        "front_lookat_m": uniform(config.front_lookat_m, 3 * fixed),
+        "front_fovy_deg": one_each(config.front_fovy_deg, fixed),
+        "wrist_pos_m": uniform(config.wrist_pos_m, 3 * wrist),
+        "wrist_fovy_deg": one_each(config.wrist_fovy_deg, wrist),
+        "joint_damping": uniform(config.joint_damping, robot.joints),
         "servo_gain": uniform(config.servo_gain),
         "start_xyz_m": [*rng.uniform(*config.start_xy_m, 2).tolist(), uniform(config.start_z_m)],
         "start_yaw_rad": uniform(config.start_yaw_rad),
         "action_delay_s": uniform(config.action_delay_s),
         "observation_delay_s": uniform(config.observation_delay_s),
     }
-    drawn |= {name: uniform(getattr(config, name), n) for name, n in LATER.items()}
-    return drawn | _choices(rng, config, objects)
+    drawn |= {name: uniform(getattr(config, name), n) for name, n in _later(robot).items()}
+    return drawn | _choices(rng, config, robot, objects)
 
 
-# Terms drawn after those above, with how many values each takes; None: one number.
-LATER: dict[str, int | None] = {
-    "table_friction": None, "table_height_m": None, "light_tint": 3, "wrist_tilt_rad": 3,
-    "exposure": 2, "gamma": 2, "white_balance": 4, "image_noise": 2, "motion_blur_px": 2, "jpeg_quality": 2,
-    "dropped_frames": None, "joint_friction_nm": 6, "joint_armature": None, "payload_kg": None, "base_pos_m": 2,
-    "base_yaw_rad": None, "encoder_bias_rad": 6, "encoder_noise_rad": None, "gripper_speed": None,
-    "gripper_force": None, "pad_friction": None, "action_jitter_s": None, "state_lead_s": None,
-}  # fmt: skip
+def _later(robot: Robot) -> dict[str, int | None]:
+    """Terms drawn after those of `draw`, with how many values each takes; None: one number."""
+    cameras, joints = len(robot.cameras), robot.joints
+    return {
+        "table_friction": None, "table_height_m": None, "light_tint": 3, "wrist_tilt_rad": 3 * len(robot.wrist_cameras),
+        "exposure": cameras, "gamma": cameras, "white_balance": 2 * cameras, "image_noise": cameras,
+        "motion_blur_px": cameras, "jpeg_quality": cameras,
+        "dropped_frames": None, "joint_friction_nm": joints, "joint_armature": None, "payload_kg": None,
+        "base_pos_m": 2, "base_yaw_rad": None, "encoder_bias_rad": joints, "encoder_noise_rad": None,
+        "gripper_speed": None, "gripper_force": None, "pad_friction": None, "action_jitter_s": None,
+        "state_lead_s": None,
+    }  # fmt: skip
 
 
-def _choices(rng: np.random.Generator, config: RandomizeConfig, objects: int) -> dict:
+def _choices(rng: np.random.Generator, config: RandomizeConfig, robot: Robot, objects: int) -> dict:
     """What is drawn from a list, and the seed of everything that changes within the episode."""
     wall = 1 + int(rng.integers(len(BACKDROP_TEXTURES)))
     return {
@@ -233,7 +242,7 @@ def _choices(rng: np.random.Generator, config: RandomizeConfig, objects: int) ->
             1 + int(rng.integers(PATTERNS)) if rng.random() < config.object_textured else 0 for _ in range(objects)
         ],
         "noise_seed": int(rng.integers(2**31)),
-        "camera_skew_s": rng.uniform(*config.camera_skew_s, CAMERAS).tolist(),
+        "camera_skew_s": rng.uniform(*config.camera_skew_s, len(robot.cameras)).tolist(),
         "observation_jitter_s": float(rng.uniform(*config.observation_jitter_s)),
         "fill_xy_m": rng.uniform(*config.light_pos_m, 2 * (len(LIGHTS) - 1)).tolist(),
     }

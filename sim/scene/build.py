@@ -119,6 +119,7 @@ def build_scene(robot: Robot, task: SceneContent, inventory: Inventory = Invento
     spec.option.impratio = 5
     fixtures.set_view(spec)
     fixtures.add_table(spec, inventory.table_textures)
+    fixtures.add_cameras(spec, robot)
     fixtures.add_patterns(spec)
     fixtures.add_lights(spec, inventory.lights)
     if inventory.backdrop:
@@ -182,6 +183,6 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: SceneContent, inventory:
         table_materials=materials("table", inventory.table_textures),
         backdrop_geom=model.geom("backdrop").id if inventory.backdrop else -1,
         backdrop_materials=materials("backdrop", fixtures.BACKDROPS) if inventory.backdrop else np.empty(0, int),
-        cameras={name: model.camera(name).id for name in robot.cameras},
+        cameras={name: model.camera(name).id for name in robot.camera_names},
         lights=np.array([model.light(name).id for name in fixtures.LIGHTS[: inventory.lights]]),
     )  # fmt: skip

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from sim.core.errors import UserError
+from sim.robots.robot import Robot
 
 CYLINDER = mujoco.mjtGeom.mjGEOM_CYLINDER
 BOX = mujoco.mjtGeom.mjGEOM_BOX
@@ -21,9 +22,6 @@ PARKED_M = np.array([-3.0, 0.0, -0.73])  # on the floor far behind the front cam
 TABLE_CENTER_M = (-0.28, 0.0)
 TABLE_FRICTION = 0.8
 FLOOR_Z_M = -0.75
-FRONT_POS_M = np.array([-0.86, 0.0, 0.50])
-FRONT_LOOKAT_M = np.array([-0.29, 0.0, 0.03])
-FRONT_FOVY_DEG = 42.0
 TABLE_TEXTURES = (
     "style_01/floor_orange_d", "style_02/floor_green_d", "style_03/floor_blue_d", "style_04/floor_blue_d",
     "style_05/floor_blue_d", "style_01/wall_purple_d", "style_03/wall_gray_d", "style_05/wall_red_d",
@@ -52,7 +50,7 @@ def set_view(spec: mujoco.MjSpec) -> None:
 
 
 def add_table(spec: mujoco.MjSpec, textures: int) -> None:
-    """Sky, table with its textures, the floor on which unused things are parked, and the front camera."""
+    """Sky, table with its textures, the floor on which unused things are parked."""
     spec.add_texture(
         name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
         rgb1=[0.75, 0.78, 0.82], rgb2=[0.45, 0.48, 0.52], width=64, height=64,
@@ -69,7 +67,13 @@ def add_table(spec: mujoco.MjSpec, textures: int) -> None:
         name="table", type=BOX, size=[0.45, 0.5, 0.02], pos=[*TABLE_CENTER_M, -0.02],
         rgba=[0.6, 0.55, 0.5, 1], material="table_plain", friction=[TABLE_FRICTION, 0.005, 0.0001],
     )  # fmt: skip
-    world.add_camera(name="front", pos=FRONT_POS_M, quat=look_at(FRONT_POS_M, FRONT_LOOKAT_M), fovy=FRONT_FOVY_DEG)
+
+
+def add_cameras(spec: mujoco.MjSpec, robot: Robot) -> None:
+    """Add the robot's cameras that stand on the bench."""
+    for camera in robot.fixed_cameras:
+        pos, lookat = np.array(camera.pos_m), np.array(camera.lookat_m)
+        spec.worldbody.add_camera(name=camera.name, pos=pos, quat=look_at(pos, lookat), fovy=camera.fovy_deg)
 
 
 def _pictures() -> Path:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from sim.control.dh import frames, jacobian
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.guard.motion_guard import MotionGuard
 from sim.robots.robot import Robot
 from sim.teleop.device import Command
@@ -36,7 +36,7 @@ class ToolStep:
     """How the joints must move for the tool to move."""
 
     def __init__(self, robot: Robot):
-        self._dh, self._tcp = robot.dh_m, np.array([*robot.tcp_from_flange_m, 1.0])
+        self._dh, self._mount, self._tcp = robot.dh_m, robot.mount, np.array([*robot.tcp_from_flange_m, 1.0])
 
     def joints(self, joints_rad: np.ndarray, shift_w: np.ndarray) -> np.ndarray:
         """(joints,) rad that move the tool by `shift_w` (6,): m, then rad about the axes of the base frame.
@@ -48,7 +48,7 @@ class ToolStep:
         return self._solve(joints_rad + half, shift_w)
 
     def _solve(self, joints_rad: np.ndarray, shift_w: np.ndarray) -> np.ndarray:
-        links = frames(self._dh, joints_rad)
+        links = frames(self._dh, joints_rad, self._mount)
         u, sizes, vt = np.linalg.svd(jacobian(links, (links[-1] @ self._tcp)[:3]), full_matrices=False)
         lack = np.maximum(1 - (sizes / SINGULAR_M) ** 2, 0.0)
         return vt.T @ (sizes / (sizes**2 + lack * DAMPING_M**2) * (u.T @ shift_w))
@@ -59,12 +59,12 @@ class TwistCorrector:
 
     reason = "operator"
 
-    def __init__(self, robot: Robot, operator: Operator, guard: MotionGuard, period_s: float = POLICY_PERIOD_S):
+    def __init__(self, robot: Robot, operator: Operator, guard: MotionGuard):
         self._operator, self._guard, self._tool = operator, guard, ToolStep(robot)
-        self._joints, self._period_s = robot.joints, period_s
+        self._joints, self._period_s = robot.joints, robot.control_period_s
         self._low, self._high = robot.action_min[: robot.joints], robot.action_max[: robot.joints]
-        self._top = PACE_SHARE * robot.policy_speed_rad_s * period_s
-        self._change = CHANGE_SHARE * robot.policy_accel_rad_s2 * period_s**2
+        self._top = PACE_SHARE * robot.policy_speed_rad_s * self._period_s
+        self._change = CHANGE_SHARE * robot.stream_accel_rad_s2 * self._period_s**2
 
     def begin(self, observation: Observation) -> None:
         self._operator.take(Command.GRIPPER)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fr3 import FPS, FR3
 
 from policies.fusion.keypoint_fusion import TEXT_WIDTH, FusionConfig
 from policies.heads.flow import FlowConfig
@@ -13,8 +14,7 @@ from policies.processing.data import Source, TrainingData
 from policies.train import OptimConfig
 from sim.core.contract import LABELS
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
-from sim.dataset.recorder import FLAGS, FPS, features
-from sim.robots.robot import FR3
+from sim.dataset.recorder import FLAGS, features
 
 SIZE = (32, 32)
 TINY = VlaConfig(
@@ -87,7 +87,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
     images = np.broadcast_to(shade, (2, length, *SIZE, 3)).astype(np.uint8)
     sentence = ("put the red cube on the blue plate", "move the green cube to the white plate")[number % 2]
     facts = {"seed": number, "success": True, "source": "expert"}
-    return Episode(columns, sentence, dict(zip(FR3.cameras, images, strict=True)), facts)
+    return Episode(columns, sentence, dict(zip(FR3.camera_names, images, strict=True)), facts)
 
 
 def training_data(*sources: Source, **options) -> TrainingData:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 
 from policies.heads.advantage_conditioning import Indicator
@@ -14,7 +15,6 @@ from policies.runtime.agent import PolicyAgent, load_agent, parse_indicator
 from policies.vision.efficientnet import FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
-from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ class CountedImages(dict):
 
 def look(seed: int = 0, instruction: str = "put the red cube on the blue plate", size=SIZE) -> Observation:
     rng = np.random.default_rng(seed)
-    images = CountedImages({c: rng.integers(0, 255, (*size, 3), dtype=np.uint8) for c in FR3.cameras})
+    images = CountedImages({c: rng.integers(0, 255, (*size, 3), dtype=np.uint8) for c in FR3.camera_names})
     state = np.array([*FR3.home_rad, 1.0], np.float32)
     return Observation(images, state, instruction, 0.0)
 

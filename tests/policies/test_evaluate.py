@@ -2,6 +2,7 @@
 
 import json
 
+from fr3 import FR3
 from learning import about
 
 from policies import evaluate
@@ -30,6 +31,6 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
     written = json.loads((tmp_path / "results.json").read_text())
     dark = [one["success"] for one in written["episodes"] if one["draws"]["light_strength"] < 20 / 60]
     assert dark == [False] * 20 and written["n"] == 60
-    every = slices([one["draws"] for one in written["episodes"]], [one["success"] for one in written["episodes"]])
+    every = slices([one["draws"] for one in written["episodes"]], [one["success"] for one in written["episodes"]], FR3)
     assert len(every) == 15 and [str(one) for one in every[:WORST]] == written["worst_slices"]
     assert capsys.readouterr().out.count("light_strength") == 3 - sum("light" in str(one) for one in every[WORST:])

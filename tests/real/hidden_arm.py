@@ -1,13 +1,13 @@
 """Logs of motion from the emulated controller without sockets, as fast as physics goes: an arm with known secrets."""
 
 import numpy as np
+from fr3 import CONTROL_PERIOD_S, SERVO_PERIOD_S
 
 from real.calibrate.excitation import multisine
 from real.calibrate.log import MotionLog
 from real.emulator.controller import Controller
 from real.emulator.twin import Twin
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 
@@ -29,8 +29,8 @@ def recorded(controller: Controller, seconds: float, seed: int, rng: np.random.G
     targets, noted, states = multisine(robot, start, seconds, seed), [], []
     for cycle in range(round(seconds / SERVO_PERIOD_S)):
         now_s = cycle * SERVO_PERIOD_S
-        if cycle == 0 or int(now_s / POLICY_PERIOD_S) > int((now_s - SERVO_PERIOD_S) / POLICY_PERIOD_S):
-            servo.set_target(targets[min(int(now_s / POLICY_PERIOD_S), len(targets) - 1)])
+        if cycle == 0 or int(now_s / CONTROL_PERIOD_S) > int((now_s - SERVO_PERIOD_S) / CONTROL_PERIOD_S):
+            servo.set_target(targets[min(int(now_s / CONTROL_PERIOD_S), len(targets) - 1)])
         command = servo.tick()
         noted.append((now_s - rng.uniform(0.003, 0.005), command))
         assert controller.servo_j(np.rad2deg(command).tolist(), SERVO_PERIOD_S) == 0

@@ -4,6 +4,7 @@ import threading
 import types
 
 import numpy as np
+from fr3 import FR3
 
 from real.cameras.camera import EmulatorCamera
 from real.emulator.emulator import Emulator, EmulatorConfig
@@ -12,7 +13,6 @@ from real.workcell.emulator_process import PORTS
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.contract import Observation
-from sim.robots.robot import FR3
 
 HOST = "127.0.0.1"
 
@@ -122,5 +122,5 @@ class Running:
         driver = self.driver()
         driver.power_on()
         driver.gripper.activate()
-        cameras = {name: EmulatorCamera(name, self.address("camera_port"), 5.0) for name in FR3.cameras}
+        cameras = {name: EmulatorCamera(name, self.address("camera_port"), 5.0) for name in FR3.camera_names}
         return RobotEnv(driver, cameras, bench or EmulatedBench(self.address("bench_port")))

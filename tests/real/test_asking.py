@@ -10,7 +10,7 @@ from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.rollout.rollout import RolloutConfig, rollout
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from real.workcell.episode_runner import AskBefore
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
@@ -29,8 +29,8 @@ def attending() -> Operator:
     return operator
 
 
-def robot_at(running: Running, **changes) -> RobotConfig:
-    return RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
+def robot_at(running: Running, **changes) -> RobotConnection:
+    return RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
 
 
 def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import yaml
+from fr3 import CONTROL_PERIOD_S, FR3, SERVO_PERIOD_S
 from running import HOST
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
@@ -14,12 +15,10 @@ from real.calibrate.log import UNCOUNTED, MotionLog, on_cycles
 from real.calibrate.posterior import Estimate, randomization
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
-from real.workcell.connect import RobotConfig
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
+from real.workcell.connect import RobotConnection
 from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
-from sim.robots.robot import FR3
 
 CYCLES = 600
 
@@ -151,7 +150,7 @@ def test_the_excitation_begins_and_ends_at_rest_and_keeps_to_the_policys_speed()
     targets = multisine(FR3, home, 20.0, 1)
     assert targets.shape == (400, 6)
     np.testing.assert_allclose(targets[-1], home, atol=1e-12)
-    speed = np.diff(targets, axis=0) / POLICY_PERIOD_S
+    speed = np.diff(targets, axis=0) / CONTROL_PERIOD_S
     assert np.abs(speed).max() < 0.65 < FR3.policy_speed_rad_s
     assert np.abs(speed[[0, -1]]).max() < 0.1
     together = np.corrcoef(targets.T) - np.eye(6)
@@ -172,7 +171,7 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
         raise EOFError
 
     before = running.controller.measured_deg()
-    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=8, width=10)
     with pytest.raises(UserError, match="mode=confirm asks a person"):
         calibrate(config, lambda text: None, nobody)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
+from fr3 import FR3
 from hidden_arm import hidden_log, hidden_world
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
@@ -20,7 +21,7 @@ from real.calibrate.camera import (
 from real.calibrate.log import on_cycles
 from real.calibrate.views import WristCamera
 from real.cameras.board import BOARD_POS_W, WithBoard, base_from_board
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.config import load_group
@@ -28,7 +29,6 @@ from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
-from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
@@ -132,7 +132,7 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     pytest.importorskip("plotly", reason="needs mujoco[sysid]")
     pytest.importorskip("cv2")
     with EmulatorProcess((480, 640), seed=41, randomize="full", task="reach", board=True) as emulator:
-        robot = RobotConfig(ip=emulator.host, start="never", **emulator.ports)
+        robot = RobotConnection(ip=emulator.host, start="never", **emulator.ports)
         content = calibrate(CalibrateConfig(robot, out=str(tmp_path), motion_s=40.0))
         hidden = EmulatedBench((emulator.host, emulator.ports["bench_port"])).facts()
     found = {name: np.array(estimate["mean"]) for name, estimate in content["estimates"].items()}
@@ -144,7 +144,7 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     assert found["controller_delay_s"] == pytest.approx(hidden["draw/action_delay_s"], rel=SHARE)
     assert abs(found["action_delay_s"] - hidden["draw/action_delay_s"]) < 0.009
     # Not to a tenth: two programs that share a machine stamp pictures and states; when it is busy, that costs ms.
-    for camera, skew_s in zip(FR3.cameras, hidden["draw/camera_skew_s"], strict=True):
+    for camera, skew_s in zip(FR3.camera_names, hidden["draw/camera_skew_s"], strict=True):
         delay_s = hidden["draw/observation_delay_s"] + skew_s + hidden["draw/observation_jitter_s"] / 2
         assert found[f"{camera}_delay_s"] == pytest.approx(delay_s, abs=0.004)
     np.testing.assert_allclose(found["wrist_pos_m"], hidden["draw/wrist_pos_m"], atol=1e-3)

@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import Swing
 from waiting import wait_for
 
@@ -20,11 +21,10 @@ from real.cameras.camera import Frame, GrabbedCamera, taken_s
 from real.cameras.realsense import RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotSilent
-from real.workcell.connect import RobotConfig, _cameras
+from real.workcell.connect import RobotConnection, _cameras
 from sim.core.errors import UserError
 from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.robots.robot import FR3
 
 
 class Capture:
@@ -105,12 +105,12 @@ def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refuse
 
 
 def test_a_camera_that_is_not_there_closes_the_others(cv2):
-    config = RobotConfig(kind="fr3", cameras={"front": 0, "wrist": 99})
+    config = RobotConnection(kind="fr3", cameras={"front": 0, "wrist": 99})
     with pytest.raises(RobotSilent, match=r"camera wrist \(device 99\) cannot be opened"):
         _cameras(config, (96, 96))
     assert cv2.opened[0].released
     with pytest.raises(UserError, match=r"robot.cameras.wrist=NUMBER, or realsense:SERIAL"):
-        _cameras(RobotConfig(kind="fr3", cameras={"front": 0}), (96, 96))
+        _cameras(RobotConnection(kind="fr3", cameras={"front": 0}), (96, 96))
 
 
 def test_a_device_that_still_blocks_is_not_released_under_its_reader(monkeypatch):
@@ -212,7 +212,7 @@ def realsense(monkeypatch):
 def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.3)
     both = {"front": "realsense:0123", "wrist": "realsense"}
-    cameras = _cameras(RobotConfig(kind="fr3", cameras=both), (96, 96))
+    cameras = _cameras(RobotConnection(kind="fr3", cameras=both), (96, 96))
     assert realsense["serial"] == "0123"
     assert realsense["stream"] == ("color", 640, 480, "rgb8", 30)
     assert realsense["options"] == {
@@ -266,7 +266,7 @@ def test_a_frozen_picture_latches_the_guard_before_the_camera_is_given_up(runnin
                     freezing.left = 0
                 return super().act(observation)
 
-        result = run_episode(env, Watched(), guard, 0, 0.05)
+        result = run_episode(env, Watched(), guard, 0)
         assert result.guard.latched == "stale observation"
         wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)
 
@@ -285,7 +285,7 @@ def test_a_camera_port_that_closes_midway_stops_the_arm(running):
             return super().act(observation)
 
     with running.env() as env:
-        result = run_episode(env, Watched(), MotionGuard(FR3, max_age_s=5.0), 0, 0.05)
+        result = run_episode(env, Watched(), MotionGuard(FR3, max_age_s=5.0), 0)
         assert result.steps == 6
         assert "camera front" in str(env.fault)
         assert not running.controller.in_servo

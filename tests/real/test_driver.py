@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST, Running
 from waiting import wait_for
 
@@ -15,7 +16,6 @@ from real.fairino.state_frame import encode
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import LegacyPort
 from real.fairino.xmlrpc import RpcLink
-from sim.robots.robot import FR3
 
 
 def home_deg() -> list[float]:

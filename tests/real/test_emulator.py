@@ -7,6 +7,7 @@ import xmlrpc.client
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST, Running
 from waiting import wait_for
 
@@ -15,10 +16,9 @@ from real.emulator import kinematics
 from real.emulator.accidents import Planned, read_script
 from real.emulator.emulator import Emulator, EmulatorConfig
 from real.fairino.xmlrpc import RpcLink
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import PORTS
 from sim.core.errors import UserError
-from sim.robots.robot import FR3
 
 HOME = np.rad2deg(FR3.home_rad)
 ZEROS = [0.0] * 6
@@ -261,7 +261,7 @@ def test_ports_that_are_taken_are_one_error():
         taken.stop()
 
 
-@pytest.mark.parametrize("kind", [EmulatorConfig, RobotConfig])
+@pytest.mark.parametrize("kind", [EmulatorConfig, RobotConnection])
 def test_a_port_that_no_machine_has_is_one_error(kind):
     with pytest.raises(UserError, match="rpc_port=99999: expected 0 to 65535"):
         kind(rpc_port=99999)

@@ -6,6 +6,7 @@ import time
 import gymnasium
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST, Running, Swing
 
 from real.cameras.camera import EmulatorCamera, fit
@@ -17,7 +18,6 @@ from sim.core.errors import UserError
 from sim.envs.sim_env import GymEnv
 from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.robots.robot import FR3
 
 
 class Notes:
@@ -46,12 +46,14 @@ def env(running):
 
 def test_an_episode_runs_in_the_common_loop_and_everything_reaches_the_recorder(env, running):
     notes = Notes()
-    result = run_episode(env, Swing(), MotionGuard(FR3, max_age_s=5.0), seed=3, period_s=0.05, recorder=notes)
+    result = run_episode(env, Swing(), MotionGuard(FR3, max_age_s=5.0), seed=3, recorder=notes)
     assert result.steps == 12  # the time limit of the bench: 0.6 s
     assert not result.success
     observation, _, sent, _, _, labels = notes.steps[0]
     assert observation.instruction == "task 3"
-    assert {name: image.shape for name, image in observation.images.items()} == dict.fromkeys(FR3.cameras, (8, 10, 3))
+    assert {name: image.shape for name, image in observation.images.items()} == dict.fromkeys(
+        FR3.camera_names, (8, 10, 3)
+    )
     assert observation.images["wrist"].mean() == 20
     np.testing.assert_allclose(observation.state[:6], np.array(FR3.home_rad) + 0.03, atol=1e-6)
     np.testing.assert_array_equal(labels["grounding.object_pos_w"], [1, 2, 3])

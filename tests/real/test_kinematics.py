@@ -3,9 +3,9 @@
 import mujoco
 import numpy as np
 import pytest
+from fr3 import FR3
 
 from real.emulator import kinematics
-from sim.robots.robot import FR3
 
 LOW, HIGH = np.rad2deg(FR3.position_min_rad), np.rad2deg(FR3.position_max_rad)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST
 
 from real.core.faults import RobotFault
@@ -22,7 +23,6 @@ from real.workcell.connect import _emulated_cameras
 from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import Workspace
-from sim.robots.robot import FR3
 
 DISTRIBUTION = Path(__file__).resolve().parents[2] / "real" / "lerobot_robot_fairino_fr3"
 NAME = "lerobot_robot_fairino_fr3"
@@ -140,7 +140,7 @@ def test_the_robot_sees_and_moves_as_its_features_say(running, plugin):
     try:
         seen = robot.get_observation()
         assert set(seen) == set(robot.observation_features) == {*VALUES, "front", "wrist"}
-        for camera in FR3.cameras:
+        for camera in FR3.camera_names:
             assert seen[camera].shape == robot.observation_features[camera] == (8, 10, 3)
         np.testing.assert_allclose([seen[name] for name in VALUES[:6]], FR3.home_rad, atol=1e-3)
         asked = {name: seen[name] for name in VALUES} | {"j1.pos": seen["j1.pos"] + 0.02, "gripper.pos": 0.5}

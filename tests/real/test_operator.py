@@ -21,7 +21,7 @@ from waiting import wait_for
 from real.core.json_lines import LineClient
 from real.core.shutdown import Ending
 from real.rollout.rollout import RolloutConfig, rollout
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from rl.data.pool import open_pool
 from sim.core.errors import UserError
@@ -42,7 +42,7 @@ real.fairino.driver.MAX_STATE_AGE_S = real.control.watchdog.MAX_BEAT_AGE_S = rea
 real.workcell.episode_runner.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
 def load_agent(root, indicator, guidance, lead_s):
     agent = Swing(({height}, {width}))
-    agent.about = types.SimpleNamespace(robot="fairino_fr3")
+    agent.about = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
     return agent
 """
 
@@ -56,7 +56,7 @@ def swing(checkpoint: Path) -> Swing:
 
 
 def config(running: Running, tmp_path: Path, **options) -> RolloutConfig:
-    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     return RolloutConfig(robot, str(tmp_path), seed=3, out=str(tmp_path / "out"), **{"episodes": 1, **options})
 
 
@@ -149,7 +149,7 @@ def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
 def test_nobody_at_the_keyboard_and_nothing_moves(running, tmp_path):
     with pytest.raises(UserError, match="nobody is at the keyboard"):
         rollout(config(running, tmp_path, mode="confirm"), swing, quiet)
-    robot = RobotConfig(kind="fr3", ip=HOST, instruction="go", **running.ports)
+    robot = RobotConnection(kind="fr3", ip=HOST, instruction="go", **running.ports)
     with pytest.raises(UserError, match="nobody is at the keyboard"):
         rollout(RolloutConfig(robot, str(tmp_path), mode="auto"), swing, quiet)
     assert not running.controller.enabled

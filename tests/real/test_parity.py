@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fr3 import CONTROL_PERIOD_S, FPS, FR3
 from planting import PLANTS
 
 import real.parity
@@ -17,16 +18,14 @@ from real.parity.pictures import correlation
 from real.parity.recording import ACTION, STATE, Recording, Take, read_recording
 from real.parity.view import ModelView
 from sim.core.config import load
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
-from sim.dataset.recorder import FPS, EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import run_episode
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.robots.robot import FR3
 
 NAMES = (*FR3.joint_names, "gripper")
 SIZE = (96, 96)
@@ -41,14 +40,14 @@ class Notes:
         self.rows = []
 
     def add(self, step) -> None:
-        images = {camera: step.observation.images[camera] for camera in FR3.cameras}
+        images = {camera: step.observation.images[camera] for camera in FR3.camera_names}
         self.rows.append(
             (step.observation.state, np.asarray(step.sent, np.float32), images, step.observation.instruction)
         )
 
     def take(self) -> Take:
         states, actions, images, instructions = zip(*self.rows, strict=True)
-        pictures = {camera: np.stack([image[camera] for image in images]) for camera in FR3.cameras}
+        pictures = {camera: np.stack([image[camera] for image in images]) for camera in FR3.camera_names}
         return Take(np.stack(states), np.stack(actions), pictures, instructions[0])
 
 
@@ -61,7 +60,7 @@ def demonstrations(number: int) -> tuple[Take, ...]:
         if env.world.draw(seed)["instruction"].split()[2] not in ("red", "blue", "yellow"):
             continue  # green looks the same with red and blue exchanged
         notes = Notes()
-        run_episode(env, expert, guard, seed, POLICY_PERIOD_S, notes)
+        run_episode(env, expert, guard, seed, notes)
         takes.append(notes.take())
     env.close()
     return tuple(takes)
@@ -74,12 +73,12 @@ def takes() -> tuple[Take, ...]:
 
 @pytest.fixture(scope="module")
 def expected(takes) -> Expected:
-    return expected_of(takes[:2], 20.0)
+    return expected_of(takes[:2], FR3, 20.0)
 
 
 @pytest.fixture(scope="module")
 def recording(takes) -> Recording:
-    return Recording(FR3.name, 20.0, {STATE: NAMES, ACTION: NAMES}, FR3.cameras, takes[2:])
+    return Recording(FR3.name, 20.0, {STATE: NAMES, ACTION: NAMES}, FR3.camera_names, takes[2:])
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +119,7 @@ def test_mirrored_pictures_are_named_also_without_the_slow_tests(recording, expe
 
 
 def test_without_a_reference_the_contract_still_tells(recording):
-    contract = Expected.by_contract()
+    contract = Expected.by_contract(FR3)
     assert not [f.cause for f in compare(recording, contract, pictures=False) if f.cause]
     (plant,) = (plant for plant in PLANTS if plant.name == "degrees everywhere")
     causes = [f.cause for f in compare(plant.change(recording), contract, pictures=False) if f.cause]
@@ -176,7 +175,7 @@ def test_correlation_knows_one_minus_one_and_too_little():
 
 
 def test_a_recorded_dataset_is_read_and_judged(takes, tmp_path):
-    recorder = EpisodeRecorder()
+    recorder = EpisodeRecorder(FR3)
     with DatasetWriter(tmp_path / "data", features(FR3, SIZE), FPS, "so101", {}) as writer:
         writer.commit(_episode(recorder, takes[2]))
     recording = read_recording(str(tmp_path / "data"), 4)
@@ -197,7 +196,7 @@ def _episode(recorder: EpisodeRecorder, take: Take):
 
     for k in range(len(take.state)):
         images = {camera: frames[k] for camera, frames in take.images.items()}
-        seen = Observation(images, take.state[k], take.instruction, k * POLICY_PERIOD_S)
+        seen = Observation(images, take.state[k], take.instruction, k * CONTROL_PERIOD_S)
         feedback = Feedback(-1.0, False, False, False)
         recorder.add(Step(seen, take.action[k], take.action[k], feedback, {}, {}))
     return recorder.episode(EpisodeResult(0, True, len(take.state), 1.0), "policy", {})

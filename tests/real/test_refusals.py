@@ -13,7 +13,7 @@ from running import HOST, Running, Swing
 from real.core.faults import RobotSilent
 from real.fairino.driver import FairinoDriver
 from real.rollout.rollout import RolloutConfig, rollout
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from sim.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
     """
     before = running.controller.measured_deg()
     ports = {**running.ports, **changes}
-    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **ports)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **ports)
     config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
     with pytest.raises(UserError) as refused:
         rollout(config, lambda root: Swing(size), lambda text: None)
@@ -43,7 +43,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
 
 
 def test_a_wrong_address_names_it(tmp_path):
-    config = RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path))
+    config = RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path))
     with pytest.raises(RobotSilent, match=r"127\.0\.0\.1:1"):
         rollout(config, lambda root: Swing((8, 10)), lambda text: None)
 

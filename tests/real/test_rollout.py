@@ -8,28 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST, Running, Swing
 
 from real.core.faults import RobotFault, RobotSilent
 from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
-from real.workcell.connect import RobotConfig
+from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from sim.core.config import load
 from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.dataset.reader import Dataset
-from sim.robots.robot import FR3
 
 STUB_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="fairino_fr3"))
+    return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="fairino_fr3", control_hz=20))
 """
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def robot_at(running: Running, **changes) -> RobotConfig:
-    return RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
+def robot_at(running: Running, **changes) -> RobotConnection:
+    return RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports, **changes)
 
 
 def swing(checkpoint: Path) -> Swing:
@@ -94,7 +94,7 @@ def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
 
 def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
     with pytest.raises(RobotSilent, match="does not answer"):
-        rollout(RolloutConfig(RobotConfig(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
+        rollout(RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):
@@ -130,13 +130,16 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: typed(RobotConfig, {"ipp": "x"}, "robot."), "did you mean 'robot.ip'"),
-        (lambda: typed(RobotConfig, {"rpc_port": "x"}, "robot."), "robot.rpc_port='x' is of type str, expected int"),
-        (lambda: typed(RolloutConfig, {"robot": RobotConfig(), "episodes": True}), "episodes=True"),
-        (lambda: RobotConfig(kind="fr33"), "did you mean 'fr3'"),
-        (lambda: RolloutConfig(RobotConfig(kind="fr3")), "robot.instruction is missing"),
-        (lambda: RolloutConfig(RobotConfig(), mode="go"), "unknown mode"),
-        (lambda: RolloutConfig(RobotConfig(), episodes=0), "episodes=0"),
+        (lambda: typed(RobotConnection, {"ipp": "x"}, "robot."), "did you mean 'robot.ip'"),
+        (
+            lambda: typed(RobotConnection, {"rpc_port": "x"}, "robot."),
+            "robot.rpc_port='x' is of type str, expected int",
+        ),
+        (lambda: typed(RolloutConfig, {"robot": RobotConnection(), "episodes": True}), "episodes=True"),
+        (lambda: RobotConnection(kind="fr33"), "did you mean 'fr3'"),
+        (lambda: RolloutConfig(RobotConnection(kind="fr3")), "robot.instruction is missing"),
+        (lambda: RolloutConfig(RobotConnection(), mode="go"), "unknown mode"),
+        (lambda: RolloutConfig(RobotConnection(), episodes=0), "episodes=0"),
     ],
 )
 def test_a_wrong_option_is_named(make, message):
@@ -146,7 +149,7 @@ def test_a_wrong_option_is_named(make, message):
 
 def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
     with EmulatorProcess((32, 48)) as process:
-        robot = RobotConfig(ip=HOST, start="never", deadline_s=10.0, **process.ports)
+        robot = RobotConnection(ip=HOST, start="never", deadline_s=10.0, **process.ports)
         config = RolloutConfig(robot, str(tmp_path), mode="dry")
         said = []
         rollout(config, lambda checkpoint: Swing((32, 48)), said.append)

@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST
 
-from real.workcell.connect import RobotConfig, open_robot
+from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
-from sim.robots.robot import FR3
 
 TENTH_DEG_S = 7.0  # of the 70 deg/s that a policy may go, see HARDWARE.md
 ROUNDING_DEG_S = 0.1
@@ -20,7 +20,7 @@ ROUNDING_DEG_S = 0.1
 @contextlib.contextmanager
 def opened(running, percent: int):
     """The arm at `percent`, powered on, as a program opens it."""
-    config = RobotConfig(ip=HOST, start="never", deadline_s=5.0, speed_percent=percent, **running.ports)
+    config = RobotConnection(ip=HOST, start="never", deadline_s=5.0, speed_percent=percent, **running.ports)
     with open_robot(config, (8, 10), lambda text: None) as env:
         env.driver.power_on(percent)
         env.driver.gripper.activate()
@@ -58,4 +58,4 @@ def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch)
 @pytest.mark.parametrize("percent", [0, 101])
 def test_a_speed_that_is_no_percentage_is_refused(percent):
     with pytest.raises(UserError, match=f"robot.speed_percent={percent}: expected a whole number from 1 to 100"):
-        RobotConfig(speed_percent=percent)
+        RobotConnection(speed_percent=percent)

@@ -1,15 +1,15 @@
 """An arm that did not acknowledge its last stop: the end of the run says so, and does not count as success."""
 
 import pytest
+from fr3 import FR3
 from running import HOST, Swing
 
 from real.core.faults import RobotFault, in_full
 from real.rollout.rollout import RolloutConfig, rollout
-from real.workcell.connect import RobotConfig, told_unless_stopped
+from real.workcell.connect import RobotConnection, told_unless_stopped
 from sim.dataset.reader import Dataset
 from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
-from sim.robots.robot import FR3
 
 
 def quiet(text: str) -> None:
@@ -22,7 +22,7 @@ def refuse_stops(running) -> None:
 
 def test_a_normal_end_without_a_stop_is_an_error(running, tmp_path):
     refuse_stops(running)
-    robot = RobotConfig(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
     with pytest.raises(
         RobotFault, match=r"may still move: its last stop failed \(StopMotion refused: code 77.*red button"
@@ -69,6 +69,6 @@ def test_a_fault_is_recorded_with_the_stop_that_failed(running):
             return super().act(observation)
 
     with running.env() as env:
-        run_episode(env, Careless(), MotionGuard(FR3, max_age_s=5.0), 0, 0.05)
+        run_episode(env, Careless(), MotionGuard(FR3, max_age_s=5.0), 0)
         recorded = env.facts()["robot/fault"]
     assert recorded.startswith("the operator's stop key; and the stop itself failed: StopMotion refused: code 77")

@@ -12,11 +12,11 @@ import xmlrpc.client
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from running import HOST, Running
 from waiting import wait_for
 
 from real.fairino import cnde
-from sim.robots.robot import FR3
 
 STRUCT_BYTES = {"3.8.2": 952, "3.8.5": 958, "3.9.0": 1236}  # of SDK 2.1.2, 2.1.5, 2.2.0
 JOINTS_AT = 16

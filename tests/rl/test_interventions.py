@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
-from sim.core.contract import POLICY_PERIOD_S
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import run_episode
 from sim.expert.imperfections import CLEAN
@@ -51,7 +50,7 @@ def env():
 def play(env, policy, config=None, seed=500001):
     agent = InterventionAgent(policy, Expert(env, CLEAN), Trigger(env, config or TriggerConfig()))
     steps = Steps()
-    result = run_episode(env, agent, guarded(env.robot), seed, POLICY_PERIOD_S, steps)
+    result = run_episode(env, agent, guarded(env.robot), seed, steps)
     return agent, steps, result
 
 

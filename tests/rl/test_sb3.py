@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
@@ -14,7 +15,6 @@ from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
 from sim.planning.kinematics import ToolKinematics
 from sim.randomize.ranges import nominal
-from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")

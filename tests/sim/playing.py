@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, run_episode
@@ -23,7 +22,7 @@ def calm(**changes) -> SimulationConfig:
 
 
 def play_expert(env: SimEnv, seed: int, recorder=None, quality: QualityConfig = QualityConfig()) -> EpisodeResult:
-    return run_episode(env, Expert(env, quality), guarded(env.robot), seed, POLICY_PERIOD_S, recorder)
+    return run_episode(env, Expert(env, quality), guarded(env.robot), seed, recorder)
 
 
 class CommandLog:

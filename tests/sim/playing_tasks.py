@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.episode.loop import EpisodeResult, run_episode
@@ -41,6 +40,4 @@ def put_tool(world: Simulation, pos_w, yaw_rad: float = 0.0, opening: float = 1.
 def expert_episode(task: str, seed: int) -> EpisodeResult:
     """One episode of the expert under the default randomization."""
     env = SimEnv(SimulationConfig(task=task))
-    return run_episode(
-        env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed, POLICY_PERIOD_S
-    )
+    return run_episode(env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed)

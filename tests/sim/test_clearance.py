@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
+from fr3 import FR3
 
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -10,7 +11,6 @@ from sim.guard.clearance import MARGIN_M, TOUCH_M, Clearance, guarded
 from sim.guard.workspace import KeepOut, Workspace
 from sim.guard_benchmark.scenes import Truth, draw, judge
 from sim.planning.kinematics import ToolKinematics, tool_down
-from sim.robots.robot import FR3
 
 HOME = np.array(FR3.home_rad)
 LOW, HIGH = np.array(FR3.position_min_rad), np.array(FR3.position_max_rad)

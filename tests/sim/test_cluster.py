@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fr3 import FR3
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all nodes on loopback; read when ray is imported
 
@@ -21,7 +22,6 @@ from sim.dataset.reader import Dataset
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.ray_cluster import RayPool
 from sim.parallel.workers import WorkerConfig, map_seeds
-from sim.robots.robot import FR3
 from sim.scene.build import RenderConfig
 
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason='needs Ray: pip install -e ".[cluster]"')

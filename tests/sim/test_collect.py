@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fr3 import FR3
 
 from sim.dataset.reader import Dataset
 from sim.dataset.rows import count_episodes
-from sim.robots.robot import FR3
 
 REPOSITORY = FR3.mjcf.parents[2]
 EPISODES = 4

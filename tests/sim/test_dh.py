@@ -3,9 +3,9 @@
 import mujoco
 import numpy as np
 import pytest
+from fr3 import FR3
 
 from sim.control.dh import frames, jacobian
-from sim.robots.robot import FR3
 
 
 @pytest.fixture(scope="module")

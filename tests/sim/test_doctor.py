@@ -7,11 +7,11 @@ import sys
 from importlib import metadata
 
 import pytest
+from fr3 import FR3
 
 from sim import doctor
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation
-from sim.robots.robot import FR3
 
 ROOT = FR3.mjcf.parents[2]
 

@@ -3,16 +3,15 @@
 import gymnasium
 import numpy as np
 import pytest
+from fr3 import CONTROL_PERIOD_S, FR3
 from gymnasium.utils.env_checker import check_env
 from playing import SMALL, calm
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import sim
-from sim.core.contract import POLICY_PERIOD_S
-from sim.envs.sim_env import STEPS_PER_ACTION, SimEnv
+from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
-from sim.robots.robot import FR3
 from sim.scene.build import PHYSICS_DT_S
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
@@ -89,7 +88,7 @@ def test_an_episode_ends_at_its_time_limit():
     ends = [env.apply(HOME) for _ in range(env.time_limit_steps)]
     assert not any(end.terminated or end.success for end in ends)
     assert [end.truncated for end in ends] == [False] * (len(ends) - 1) + [True]
-    assert env.time_limit_steps * POLICY_PERIOD_S == pytest.approx(env.world.task.time_limit_s)
+    assert env.time_limit_steps * CONTROL_PERIOD_S == pytest.approx(env.world.task.time_limit_s)
 
 
 class History:
@@ -115,10 +114,10 @@ def test_an_observation_delay_shows_what_was_so_many_physics_steps_before(delay_
     history = History(env)
     for step in range(5):
         env.apply(swing(5 * step))
-        seen, then = env.observe(), max((step + 1) * STEPS_PER_ACTION - delay_steps, 0)
+        seen, then = env.observe(), max((step + 1) * env.steps_per_action - delay_steps, 0)
         assert np.array_equal(seen.state, history.states[then])
         assert np.array_equal(seen.images["front"], env.world.render("front", history.qpos[then]))
-        assert seen.age_s == pytest.approx(min(delay_s, (step + 1) * POLICY_PERIOD_S))
+        assert seen.age_s == pytest.approx(min(delay_s, (step + 1) * CONTROL_PERIOD_S))
     assert not np.array_equal(history.states[then], history.states[then - 1])  # or nothing was tested
     env.close()
 
@@ -130,7 +129,7 @@ def test_each_camera_is_late_by_itself():
     history = History(env)
     for step in range(3):
         env.apply(swing(5 * step))
-    seen, now = env.observe(), 3 * STEPS_PER_ACTION
+    seen, now = env.observe(), 3 * env.steps_per_action
     assert np.array_equal(seen.state, history.states[now])
     assert np.array_equal(seen.images["front"], env.world.render("front", history.qpos[now]))
     assert np.array_equal(seen.images["wrist"], env.world.render("wrist", history.qpos[now - 9]))
@@ -174,7 +173,7 @@ def commands(action_delay_s: float) -> np.ndarray:
 
 
 def test_an_action_delay_of_whole_periods_shifts_what_is_commanded():
-    now, late = commands(0.0), commands(2 * POLICY_PERIOD_S)
+    now, late = commands(0.0), commands(2 * CONTROL_PERIOD_S)
     assert np.abs(late[2:] - now[:-2]).max() < 0.02  # servo ticks do not divide a period: not to the bit
     assert np.abs(late[:2] - late[0]).max() < 1e-9  # it has not moved before
     assert np.abs(now[1:] - now[:-1]).max() > 0.02

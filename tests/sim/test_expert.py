@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from fr3 import FR3, SERVO_PERIOD_S
 from playing import PUSHED, CommandLog, play_expert
 
-from sim.core.contract import SERVO_PERIOD_S
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.sim_env import SimEnv
 from sim.expert.imperfections import CLEAN
-from sim.robots.robot import FR3
 
 UNSEEN = 700_000
 
@@ -100,7 +99,7 @@ def test_no_two_experts_move_alike(env):
 
 def test_a_recorded_episode_says_what_it_is():
     env = SimEnv()
-    recorder = EpisodeRecorder()
+    recorder = EpisodeRecorder(FR3)
     result = play_expert(env, UNSEEN + 3, recorder)
     episode = recorder.episode(result, "expert", env.facts())
     steps = len(episode.columns["action"])

@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
+from fr3 import CONTROL_PERIOD_S, FR3
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sim.core.contract import POLICY_PERIOD_S, Observation
+from sim.core.contract import Observation
 from sim.guard import limits
 from sim.guard.motion_guard import DISAGREEMENT_RAD, MotionGuard
 from sim.guard_benchmark.fuzz import Tally, play
-from sim.robots.robot import FR3
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
-STEP_RAD = FR3.policy_speed_rad_s * POLICY_PERIOD_S  # 0.0611, the largest step
-CHANGE_RAD = FR3.policy_accel_rad_s2 * POLICY_PERIOD_S**2  # 0.025, by which two steps may differ
+STEP_RAD = FR3.policy_speed_rad_s * CONTROL_PERIOD_S  # 0.0611, the largest step
+CHANGE_RAD = FR3.policy_accel_rad_s2 * CONTROL_PERIOD_S**2  # 0.025, by which two steps may differ
 D = FR3.action_dim
 
 

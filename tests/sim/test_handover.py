@@ -6,16 +6,16 @@ import urllib.request
 
 import numpy as np
 import pytest
+from fr3 import CONTROL_PERIOD_S, FR3
 from scripted import ScriptedOperator
 
-from sim.core.contract import POLICY_PERIOD_S, Feedback, Observation
+from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import Step, run_episode
 from sim.guard.clearance import guarded
 from sim.guard.motion_guard import MotionGuard
 from sim.planning.kinematics import ToolKinematics
-from sim.robots.robot import FR3
 from sim.teleop.corrector import ToolStep, TwistCorrector
 from sim.teleop.device import TOP_SPEED_M_S, Command
 from sim.teleop.handover import AttendedEnv, HandoverAgent
@@ -37,7 +37,7 @@ class Sweeping:
     def act(self, observation):
         self._steps += 1
         action = self.begun_at[-1].copy()
-        action[0] += 0.5 * POLICY_PERIOD_S * self._steps
+        action[0] += 0.5 * CONTROL_PERIOD_S * self._steps
         return action
 
     @property
@@ -71,7 +71,7 @@ def env():
 def play(env, operator, seed=500001):
     policy, guard, notes = Sweeping(), guarded(FR3), Notes()
     agent = HandoverAgent(policy, TwistCorrector(FR3, operator, guard), operator)
-    result = run_episode(AttendedEnv(env, operator), agent, guard, seed, POLICY_PERIOD_S, notes)
+    result = run_episode(AttendedEnv(env, operator), agent, guard, seed, notes)
     return policy, agent, notes, result
 
 
@@ -85,13 +85,13 @@ def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
     sent = np.array(notes.sent)[:, :6]
     # What the person asks for is sent as it is: the guard had nothing to change.
     np.testing.assert_array_equal(np.array(notes.asked)[10:30, :6], sent[10:30])
-    assert np.abs(np.diff(sent, n=2, axis=0)).max() <= FR3.policy_accel_rad_s2 * POLICY_PERIOD_S**2
+    assert np.abs(np.diff(sent, n=2, axis=0)).max() <= FR3.policy_accel_rad_s2 * CONTROL_PERIOD_S**2
     # The sweep is braked within two periods, held, then the tool rises.
     assert sent[13:15, 0] == pytest.approx(sent[12, 0], abs=1e-6)
     tool = ToolKinematics(FR3)
     before, after = tool.forward(sent[14]), tool.forward(sent[27])
     rise = after[0] - before[0]
-    assert rise[2] == pytest.approx(TOP_SPEED_M_S * 10 * POLICY_PERIOD_S, abs=1e-3)
+    assert rise[2] == pytest.approx(TOP_SPEED_M_S * 10 * CONTROL_PERIOD_S, abs=1e-3)
     assert np.abs(rise[:2]).max() < 1e-3
     np.testing.assert_allclose(after[1], before[1], atol=2e-3)  # it did not turn
     # Handed back, the policy begins anew from what is seen then.
@@ -133,7 +133,7 @@ def test_pushed_into_the_table_nothing_winds_up(env):
 
 def test_near_a_singular_pose_the_joints_stay_slow():
     stretched = np.array([0.0, 0.0, 0.0, -np.pi / 2, -np.pi / 2, 0.0])  # the elbow straight
-    push = np.array([-TOP_SPEED_M_S * POLICY_PERIOD_S, 0, 0, 0, 0, 0])
+    push = np.array([-TOP_SPEED_M_S * CONTROL_PERIOD_S, 0, 0, 0, 0, 0])
     step = ToolStep(FR3).joints(stretched, push)
     assert np.isfinite(step).all()
     assert np.abs(step).max() < 0.15

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from fr3 import FR3
 
 from sim.planning.kinematics import ToolKinematics, tool_down
-from sim.robots.robot import FR3
 from sim.scene.placement import AREA_X_M, AREA_Y_M, REACH_M
 
 TCP_M = 0.160  # beyond the flange

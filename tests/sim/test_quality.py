@@ -8,7 +8,6 @@ from playing import play_expert
 
 from sim.collect import CollectConfig
 from sim.core.config import CONF, load
-from sim.core.contract import POLICY_PERIOD_S
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -65,7 +64,7 @@ def test_flaws_on_record_are_those_that_happened():
     recorded = set()
     for seed in range(SEED, SEED + 4):
         flags, expert = Flags(), Expert(env, quality)
-        assert run_episode(env, expert, guarded(env.robot), seed, POLICY_PERIOD_S, flags).success
+        assert run_episode(env, expert, guarded(env.robot), seed, flags).success
         shown = [flaw for flaw in ("fumbled", "hesitated", "noisy") if flags.count(FLAGGED[flaw])]
         assert expert.facts()["expert/flaws"] == ",".join(shown)
         recorded |= set(shown)

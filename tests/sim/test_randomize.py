@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from playing import SMALL
 
 from sim.collect import CollectConfig
@@ -40,7 +41,7 @@ def full() -> RandomizeConfig:
 @pytest.fixture(scope="module")
 def draws(full) -> list[dict]:
     """400 episodes' draws."""
-    return [draw(np.random.default_rng(seed), full, OBJECTS, TARGETS) for seed in range(400)]
+    return [draw(np.random.default_rng(seed), full, FR3, OBJECTS, TARGETS) for seed in range(400)]
 
 
 @pytest.mark.parametrize("name", RANGES)

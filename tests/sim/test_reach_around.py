@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from playing_tasks import layouts, nominal_world, put_tool
 
-from sim.core.contract import POLICY_PERIOD_S
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import run_episode
@@ -92,7 +91,7 @@ class Middle:
 
 
 def test_the_middle_of_both_ways_fails(env):
-    result = run_episode(env, Middle(env), MotionGuard(env.robot), 5, POLICY_PERIOD_S)
+    result = run_episode(env, Middle(env), MotionGuard(env.robot), 5)
     assert not result.success
     assert not pillar_stands(env.world.scene_state)
 
@@ -112,7 +111,7 @@ def test_the_expert_takes_either_way_and_gets_there(env):
     sides = []
     for seed in range(300_000, 300_008):
         agent = Watched(env)
-        result = run_episode(env, agent, MotionGuard(env.robot), seed, POLICY_PERIOD_S)
+        result = run_episode(env, agent, MotionGuard(env.robot), seed)
         assert result.success and not result.guard.latched
         assert agent.side == (1.0 if agent.style.other_way else -1.0)
         sides.append(agent.side)

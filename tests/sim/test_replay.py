@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fr3 import FPS, FR3
 from playing import PUSHED, SMALL, play_expert
 
 from sim import replay
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
-from sim.dataset.recorder import FPS, EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
-from sim.robots.robot import FR3
 
 WORLD = SimulationConfig(render=SMALL)
 SEEDS = (41, 42)
@@ -26,7 +26,7 @@ def record(root: Path, facts=lambda env: env.facts()) -> Path:
         root, features(FR3, (SMALL.height, SMALL.width)), FPS, FR3.name, provenance({"world": WORLD})
     ) as w:
         for seed in SEEDS:
-            recorder = EpisodeRecorder()
+            recorder = EpisodeRecorder(FR3)
             result = play_expert(env, seed, recorder, quality=PUSHED)
             w.commit(recorder.episode(result, "expert", facts(env)))
     return root

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from fr3 import CONTROL_PERIOD_S, FR3, SERVO_PERIOD_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.control.servo import Servo
-from sim.core.contract import POLICY_PERIOD_S, SERVO_PERIOD_S
 from sim.guard.stopping import servo_stop_rad
 from sim.planning.kinematics import ToolKinematics
-from sim.robots.robot import FR3
 
 LOW, HIGH = np.array(FR3.position_min_rad), np.array(FR3.position_max_rad)
 HOME = np.array(FR3.home_rad)
@@ -84,7 +83,7 @@ def test_a_target_beyond_the_range_is_clipped_to_it():
 
 
 def test_a_feasible_stream_is_followed_on_time():
-    servo, period = servo_at(HOME), POLICY_PERIOD_S
+    servo, period = servo_at(HOME), CONTROL_PERIOD_S
     worst = 0.0
     clock = 0.0
     for k in range(1, 81):
@@ -112,10 +111,10 @@ def fall_silent(
     """Last target, path (ticks, joints) from it to rest, largest joint speed: a stream that ends at a steady speed."""
     servo, ticks, target, fastest = servo_at(start), 0, start, 0.0
     for k in range(1, 15):  # 0.3 s to full speed
-        travelled_s = k * POLICY_PERIOD_S - 0.15 if k > 6 else (k * POLICY_PERIOD_S) ** 2 / 0.6
+        travelled_s = k * CONTROL_PERIOD_S - 0.15 if k > 6 else (k * CONTROL_PERIOD_S) ** 2 / 0.6
         target = start + speed_rad_s * travelled_s * np.array(direction)
         servo.set_target(target)
-        while (ticks + 1) * SERVO_PERIOD_S <= k * POLICY_PERIOD_S + 1e-9:
+        while (ticks + 1) * SERVO_PERIOD_S <= k * CONTROL_PERIOD_S + 1e-9:
             servo.tick()
             ticks += 1
             fastest = max(fastest, float(np.abs(servo.velocity_rad_s).max()))

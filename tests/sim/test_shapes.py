@@ -5,10 +5,10 @@ import dataclasses
 import mujoco
 import numpy as np
 import pytest
+from fr3 import FR3
 
 from sim.core.errors import UserError
 from sim.planning.kinematics import ToolKinematics, tool_down
-from sim.robots.robot import FR3
 from sim.scene.meshing import bent_rod, lathe, mass_properties
 from sim.scene.object_slot import HIDDEN_GROUP, Slot, add_slot
 from sim.scene.parts import Shape

@@ -22,7 +22,7 @@ class LeRobotView(gymnasium.ObservationWrapper):
         spaces = env.observation_space.spaces
         state = spaces["state"]
         assert isinstance(state, gymnasium.spaces.Box)
-        pixels = {camera: spaces[camera] for camera in bench.robot.cameras}
+        pixels = {camera: spaces[camera] for camera in bench.robot.camera_names}
         self.observation_space = gymnasium.spaces.Dict(
             {
                 "pixels": gymnasium.spaces.Dict(pixels),
@@ -38,7 +38,7 @@ class LeRobotView(gymnasium.ObservationWrapper):
         return self._bench.world.instruction
 
     def observation(self, observation: dict) -> dict:
-        pixels = {camera: observation[camera] for camera in self._bench.robot.cameras}
+        pixels = {camera: observation[camera] for camera in self._bench.robot.camera_names}
         return {"pixels": pixels, "agent_pos": observation["state"].astype(np.float64)}
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from lerobot.robots import RobotConfig  # pyright: ignore[reportMissingImports]
 
-from real.workcell.connect import RobotConfig as Session
+from real.workcell.connect import RobotConnection as Session
 from sim.guard.workspace import Workspace
 
 

@@ -7,9 +7,10 @@ from lerobot.configs import FeatureType, PolicyFeature  # pyright: ignore[report
 from lerobot.envs.configs import EnvConfig  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.bench import PACKAGE
-from sim.core.contract import POLICY_PERIOD_S
-from sim.robots.robot import FR3
+from sim.robots.fairino_fr3 import fairino_fr3
 from sim.tasks.base import TASKS
+
+ROBOT = fairino_fr3()
 
 for _task in TASKS.names():
     if f"{PACKAGE}/{_task}" not in gymnasium.registry:
@@ -22,7 +23,7 @@ class FairinoFR3Env(EnvConfig):
     """task: one of sim.tasks; episodes are randomized as the project's own are."""
 
     task: str | None = "pick_place"
-    fps: int = round(1 / POLICY_PERIOD_S)
+    fps: int = ROBOT.control_hz
     image_height: int = 96
     image_width: int = 96
     features: dict = field(default_factory=dict)
@@ -31,14 +32,14 @@ class FairinoFR3Env(EnvConfig):
     def __post_init__(self) -> None:
         picture = PolicyFeature(type=FeatureType.VISUAL, shape=(self.image_height, self.image_width, 3))
         self.features = {
-            "action": PolicyFeature(type=FeatureType.ACTION, shape=(FR3.action_dim,)),
-            "agent_pos": PolicyFeature(type=FeatureType.STATE, shape=(FR3.action_dim,)),
-            **{f"pixels/{camera}": picture for camera in FR3.cameras},
+            "action": PolicyFeature(type=FeatureType.ACTION, shape=(ROBOT.action_dim,)),
+            "agent_pos": PolicyFeature(type=FeatureType.STATE, shape=(ROBOT.action_dim,)),
+            **{f"pixels/{camera}": picture for camera in ROBOT.camera_names},
         }
         self.features_map = {
             "action": "action",
             "agent_pos": "observation.state",
-            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in FR3.cameras},
+            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in ROBOT.camera_names},
         }
 
     @property

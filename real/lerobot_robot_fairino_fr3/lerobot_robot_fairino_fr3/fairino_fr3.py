@@ -16,9 +16,12 @@ from real.workcell.env import RobotEnv
 from sim.core.contract import Observation, check_action
 from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
-from sim.robots.robot import FR3
+from sim.robots.fairino_fr3 import fairino_fr3
 
 logger = logging.getLogger(__name__)
+
+
+ROBOT = fairino_fr3()
 
 
 class FairinoFR3(Robot):
@@ -37,17 +40,17 @@ class FairinoFR3(Robot):
 
     @cached_property
     def _values(self) -> tuple[str, ...]:
-        return tuple(f"{name}.pos" for name in (*FR3.joint_names, "gripper"))
+        return tuple(f"{name}.pos" for name in (*ROBOT.joint_names, "gripper"))
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """LeRobot counts them."""
-        return FR3.cameras
+        return ROBOT.camera_names
 
     @property
     def observation_features(self) -> dict:
         picture = (self.config.image_height, self.config.image_width, 3)
-        return {**self.action_features, **dict.fromkeys(FR3.cameras, picture)}
+        return {**self.action_features, **dict.fromkeys(ROBOT.camera_names, picture)}
 
     @property
     def action_features(self) -> dict:
@@ -105,7 +108,7 @@ class FairinoFR3(Robot):
         if missing := set(self._values) - set(action):
             raise UserError(f"the action lacks {', '.join(sorted(missing))}")
         assert self._guard is not None and self._seen is not None  # as long as it is connected
-        asked = check_action(np.array([action[name] for name in self._values]), FR3.action_dim)
+        asked = check_action(np.array([action[name] for name in self._values]), ROBOT.action_dim)
         aged = dataclasses.replace(self._seen, age_s=time.monotonic() - self._seen.stamp_s)
         sent = self._guard.check(aged, asked)
         if self._guard.report.latched:
@@ -113,7 +116,7 @@ class FairinoFR3(Robot):
             raise UserError(
                 f"the motion guard stopped the arm: {self._guard.report.latched}; disconnect and begin anew"
             )
-        env.stream.set_target(sent[: FR3.joints])
+        env.stream.set_target(sent[: ROBOT.joints])
         env.driver.gripper.move(float(sent[-1]))
         return dict(zip(self._values, (float(value) for value in sent), strict=True))
 
