@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from policies.language.minilm import FrozenText
 from policies.models.small_vla import SmallVla, VlaConfig
 from policies.vision.efficientnet import FrozenVision
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
@@ -85,7 +85,7 @@ class SceneLooker:
             self._pose(rng)
             seen.append([self._world.render(camera) for camera in self._world.robot.camera_names])
             states.append(self._world.state())
-            points.append(np.stack(list(self._world.labels().values())))
+            points.append(np.stack(list(self._world.ground_truth().values())))
             instructions.append(self._world.instruction)
         images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.camera_names)}
         maps = {c: self._vision.encode(pictures, np.float16) for c, pictures in images.items()}
@@ -94,7 +94,7 @@ class SceneLooker:
     def _pose(self, rng: np.random.Generator) -> None:
         """Move the tool near the cube, near the plate with or without the cube, or anywhere."""
         world = self._world
-        cube, plate, *_ = world.labels().values()
+        cube, plate, *_ = world.ground_truth().values()
         place, holding = rng.choice(["cube", "plate", "anywhere"]), rng.random() < 0.5
         center = {
             "cube": cube,
@@ -191,10 +191,10 @@ def _near(points: np.ndarray) -> np.ndarray:
     """points (rows, G, 3) -> (rows, G) bool: the thing lies near the tool."""
     distance = {
         name.removesuffix("_t"): np.linalg.norm(points[:, i], axis=-1) < NEAR_M
-        for i, name in enumerate(LABELS)
+        for i, name in enumerate(GROUNDING_COLUMNS)
         if name.endswith("_t")
     }
-    return np.stack([distance[name[:-2]] for name in LABELS], 1)
+    return np.stack([distance[name[:-2]] for name in GROUNDING_COLUMNS], 1)
 
 
 def _summary(errors_mm: np.ndarray) -> dict[str, dict[str, float]]:
@@ -202,7 +202,7 @@ def _summary(errors_mm: np.ndarray) -> dict[str, dict[str, float]]:
     percents = {"median": 50, "p90": 90}
     return {
         name: {of: round(float(np.nanpercentile(errors_mm[:, i], percent)), 1) for of, percent in percents.items()}
-        for i, name in enumerate(LABELS)
+        for i, name in enumerate(GROUNDING_COLUMNS)
     }
 
 

@@ -215,7 +215,7 @@ def _value_section(root: Path, content: dict) -> list[str]:
 
 
 def _some_of_each(dataset: Dataset, n: int) -> list[tuple[int, bool]]:
-    success = dataset.facts_table()["success"]
+    success = dataset.metadata_table()["success"]
     good = [(i, True) for i, s in enumerate(success) if s][:n]
     return good + [(i, False) for i, s in enumerate(success) if not s][:n]
 
@@ -249,7 +249,7 @@ def _robot_films(root: Path, most: int) -> list[str]:
         frames = np.concatenate(views, 2).repeat(3, 1).repeat(3, 2)
         path = root / f"film-{episode}.mp4"
         write_mp4(path, list(frames), dataset.fps)
-        films.append(_film(path, dataset.instruction(episode), bool(dataset.episode_facts(episode)["success"])))
+        films.append(_film(path, dataset.instruction(episode), bool(dataset.episode_metadata(episode)["success"])))
     return films
 
 

@@ -168,7 +168,7 @@ def encoders(threads: int) -> tuple[FrozenVision, FrozenText]:
 
 
 def about_training(
-    vision: FrozenVision, text: FrozenText, roots: Sequence[Path], facts: dict, start: Mapping, guidance: float = 1.0
+    vision: FrozenVision, text: FrozenText, roots: Sequence[Path], metadata: dict, start: Mapping, guidance: float = 1.0
 ) -> CheckpointMetadata:
     """What the checkpoint says of itself; all datasets must be of one robot and picture size.
 
@@ -187,7 +187,7 @@ def about_training(
         vision=vision.fingerprint,
         text=text.fingerprint,
         task=first.provenance.get("world", {}).get("task", ""),
-        provenance=provenance({"data": made_of, "seeds": _distinct(seeds), "splits": _distinct(splits), **facts}),
+        provenance=provenance({"data": made_of, "seeds": _distinct(seeds), "splits": _distinct(splits), **metadata}),
         guidance=guidance,
         control_hz=first.fps,
     )
@@ -199,7 +199,7 @@ def _distinct(items: list) -> list:
 
 def _seeds(dataset: Dataset) -> list[int]:
     """First and last seed of the episodes: evaluation keeps away from them."""
-    seeds = [int(dataset.episode_facts(i)["seed"]) for i in range(dataset.num_episodes)]
+    seeds = [int(dataset.episode_metadata(i)["seed"]) for i in range(dataset.num_episodes)]
     return [min(seeds), max(seeds)]
 
 

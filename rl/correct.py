@@ -87,7 +87,7 @@ class OperatorWorker(RolloutWorker):
     def _observers(self, recorder: EpisodeRecorder) -> Recorder:
         return Together(recorder, self._page, RealTime(self._env.robot.control_period_s))
 
-    def _facts(self) -> dict:
+    def _metadata(self) -> dict:
         return {"intervention/reason": self._handover.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
@@ -105,7 +105,7 @@ def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
     ):
         worker = OperatorWorker(world, config.behaviour, operator, page)
         say(f"live view: {page.url}\n{HELP}")
-        done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
+        done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         for seed in (seed for seed in config.seeds if seed > done):
             say(f"episode {seed} [Enter; x stops]")
             operator.confirm()

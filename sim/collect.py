@@ -72,8 +72,8 @@ class ExpertWorker:
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder(self._env.robot)
         result = run_episode(self._env, self._expert, self._guard, seed, recorder)
-        facts = {**self._env.facts(), **self._expert.facts()}
-        return result, recorder.episode(result, "expert", facts) if result.success else None
+        metadata = {**self._env.metadata(), **self._expert.metadata()}
+        return result, recorder.episode(result, "expert", metadata) if result.success else None
 
 
 def collect(config: CollectConfig) -> Path:
@@ -124,7 +124,7 @@ def progress_bar() -> Progress:
 
 def _next_seed(root: Path, episodes: int, first_seed: int) -> int:
     """The seed after the last committed episode's."""
-    return int(Dataset(root).episode_facts(episodes - 1)["seed"]) + 1 if episodes else first_seed
+    return int(Dataset(root).episode_metadata(episodes - 1)["seed"]) + 1 if episodes else first_seed
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.structured import typed
@@ -26,7 +26,7 @@ from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
 from sim.scene.build import RenderConfig
 
-COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *LABELS)
+COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *GROUNDING_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def replay(
     replayed: dict[str, list] = {name: [] for name in COLUMNS}
     drawn: dict[str, list] = {camera: [] for camera in cameras}
     for action in recorded["action"]:
-        seen, labels = env.observe(), env.labels()
+        seen, ground_truth = env.observe(), env.ground_truth()
         for camera in cameras:
             drawn[camera].append(seen.images[camera])
         feedback = env.apply(action)
         after = (feedback.reward, feedback.terminated or feedback.truncated, feedback.success)
-        values = (seen.state, *after, *(labels[name] for name in LABELS))
+        values = (seen.state, *after, *(ground_truth[name] for name in GROUNDING_COLUMNS))
         for name, value in zip(COLUMNS, values, strict=True):
             replayed[name].append(value)
         if film:
@@ -109,8 +109,8 @@ def picture_difference(camera: str, recorded: np.ndarray, replayed: np.ndarray) 
 
 def stored_draws(dataset: Dataset, episode: int) -> dict:
     """Every value drawn for an episode, by name."""
-    facts = dataset.episode_facts(episode)
-    draws = {name.removeprefix("draw/"): value for name, value in facts.items() if name.startswith("draw/")}
+    metadata = dataset.episode_metadata(episode)
+    draws = {name.removeprefix("draw/"): value for name, value in metadata.items() if name.startswith("draw/")}
     if not draws or "world" not in dataset.provenance:
         raise UserError(
             f"episode {episode} of {dataset.root} was not recorded in simulation: no draws to rebuild it from"
@@ -137,7 +137,7 @@ def main(config: ReplayConfig) -> None:
             film.close()
         equal += not different
         for difference in different:
-            print(f"episode {episode}, seed {dataset.episode_facts(episode)['seed']}: {difference}")
+            print(f"episode {episode}, seed {dataset.episode_metadata(episode)['seed']}: {difference}")
     compared = "equal in every bit" + (", pictures too" if config.pictures else "")
     print(f"{equal} of {len(asked)} episodes {compared}{f'; {config.film}' if config.film else ''}")
     if equal < len(asked):

@@ -206,7 +206,7 @@ def test_blanks_in_a_list_of_numbers():
 
 def test_old_names_of_options_are_understood(caplog):
     assert loaded("collect", "twin=shifted") == loaded("collect", "dynamics=shifted")
-    assert caplog.messages == ["option twin is called dynamics now; the old name goes with the next release"]
+    assert caplog.messages == ["renamed option: twin is now dynamics; the old name goes with the next release"]
 
 
 def run(module: str, *options: str, cwd: Path = CONF.parent) -> subprocess.CompletedProcess:

@@ -15,12 +15,12 @@ from policies.language.minilm import FrozenText
 from policies.models.small_vla import Batch, VlaConfig
 from policies.processing.features import FeatureCache, Progress, cache_features
 from policies.vision.efficientnet import FrozenVision
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
 OUT_OF_SIGHT_M = 1.0
-COLUMNS = ("observation.state", "action", "perturbed", *LABELS)
+COLUMNS = ("observation.state", "action", "perturbed", *GROUNDING_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class EpisodeTable:
         self.state = np.concatenate([e["observation.state"] for e in episodes])
         self.action = np.concatenate([e["action"] for e in episodes])
         self.perturbed = np.concatenate([e["perturbed"] for e in episodes])
-        points = np.stack([np.concatenate([e[name] for e in episodes]) for name in LABELS], 1)
+        points = np.stack([np.concatenate([e[name] for e in episodes]) for name in GROUNDING_COLUMNS], 1)
         # What left the table is nowhere to be seen: it has no place to learn.
         self.points = np.where(np.abs(points).max(-1, keepdims=True) > OUT_OF_SIGHT_M, np.nan, points)
         self.instructions = [dataset.instruction(i) for i in range(len(episodes))]

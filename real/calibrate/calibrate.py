@@ -76,7 +76,7 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
             for part in config.what:
                 say(f"{part}: {PARTS[part].what}")
                 PARTS[part].measure(env, arm, findings)
-            findings.facts["guard"] = arm.changed
+            findings.metadata["guard"] = arm.changed
     findings.fit()
     return _write(out, config, findings, say)
 
@@ -103,7 +103,7 @@ def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> 
     estimates: Mapping = findings.estimates
     content = {
         "estimates": {name: estimate.plain() for name, estimate in estimates.items()},
-        **findings.facts,
+        **findings.metadata,
         "provenance": provenance({"config": config}),
     }
     (out / "calibration.json").write_text(json.dumps(content, indent=1))

@@ -37,7 +37,7 @@ class Findings:
     motion_s: float
     say: Callable[[str], None]
     estimates: dict[str, Estimate] = field(default_factory=dict)
-    facts: dict = field(default_factory=dict)
+    metadata: dict = field(default_factory=dict)
     motions: list[CycleLog] = field(default_factory=list)
 
     def fit(self) -> None:
@@ -102,7 +102,7 @@ def measure_delays(env: RobotEnv, arm: GuardedArm, findings: Findings) -> None:
         log = recorder.log()
     log.save(findings.out / "swing.npz")
     found = findings.estimates
-    findings.facts["tracking_delay_s"] = tracking_delay_s(log, SWING_JOINT)
+    findings.metadata["tracking_delay_s"] = tracking_delay_s(log, SWING_JOINT)
     rng = np.random.default_rng(findings.seed)
     before = {name: camera_delay(frames, log, SWING_JOINT, rng) for name, frames in pictures.frames.items()}
     found |= {f"{name}_delay_s": delay for name, delay in before.items()}
@@ -111,7 +111,7 @@ def measure_delays(env: RobotEnv, arm: GuardedArm, findings: Findings) -> None:
     found["state_lead_s"] = lead
     spread_s = float(np.hypot(lead.std, np.percentile(ages_s, 84) - np.median(ages_s)))
     found["observation_delay_s"] = Estimate(float(lead.mean + np.median(ages_s)), spread_s)
-    findings.facts["pictures"] = {name: len(frames) for name, frames in pictures.frames.items()}
+    findings.metadata["pictures"] = {name: len(frames) for name, frames in pictures.frames.items()}
 
 
 def measure_gripper(env: RobotEnv, arm: GuardedArm, findings: Findings) -> None:
@@ -146,7 +146,7 @@ def measure_cameras(env: RobotEnv, arm: GuardedArm, findings: Findings) -> None:
     """The arm looks at the board from all sides."""
     estimates, cameras = calibrate_cameras(env, arm, findings.say)
     findings.estimates |= estimates
-    findings.facts["cameras"] = cameras
+    findings.metadata["cameras"] = cameras
 
 
 def _check_sysid() -> None:

@@ -67,7 +67,7 @@ class Bench:
         self._commands = {
             "reset": self._reset,
             "success": lambda request: {"success": self._twin.success()},
-            "labels": lambda request: {name: value.tolist() for name, value in self._twin.labels().items()},
+            "ground_truth": lambda request: {name: value.tolist() for name, value in self._twin.ground_truth().items()},
             "draws": lambda request: {"draws": self._twin.draws()},
             "accident": self._accident,
             "lead": self._lead,

@@ -105,9 +105,9 @@ class Twin:
             self._world.remember()
             return bool(self._world.success())
 
-    def labels(self) -> dict[str, np.ndarray]:
+    def ground_truth(self) -> dict[str, np.ndarray]:
         with self._physics:
-            return self._world.labels()
+            return self._world.ground_truth()
 
     def draws(self) -> dict:
         return dict(self._world.draws)

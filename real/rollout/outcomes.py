@@ -18,35 +18,35 @@ def recorded(root: Path) -> list[dict]:
 
 
 def _row(dataset: Dataset, episode: int) -> dict:
-    facts, steps = dataset.episode_facts(episode), dataset.length(episode)
+    metadata, steps = dataset.episode_metadata(episode), dataset.length(episode)
     return {
-        "seed": int(facts["seed"]),
-        "success": bool(facts["success"]),
+        "seed": int(metadata["seed"]),
+        "success": bool(metadata["success"]),
         "steps": steps,
         "time_s": round(steps / dataset.fps, 3),
-        "guard": {"latched": facts["guard/latched"], "counts": json.loads(facts["guard/counts"])},
-        "fault": facts["robot/fault"],
+        "guard": {"latched": metadata["guard/latched"], "counts": json.loads(metadata["guard/counts"])},
+        "fault": metadata["robot/fault"],
     }
 
 
-def check_same_run(out: Path, facts: dict) -> None:
-    """UserError when `out` holds results of another run than `facts` describe."""
+def check_same_run(out: Path, metadata: dict) -> None:
+    """UserError when `out` holds results of another run than `metadata` describe."""
     path = out / results.FILE
     if not path.exists():
         return
     try:
         before = json.loads(path.read_text())
-        differing = [name for name, value in facts.items() if before[name] != value]
+        differing = [name for name, value in metadata.items() if before[name] != value]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not the results of a rollout; name a new out=DIR") from error
     if differing:
         name = differing[0]
-        raise UserError(f"{path} was made with {name}={before[name]}, not {facts[name]}; name a new out=DIR")
+        raise UserError(f"{path} was made with {name}={before[name]}, not {metadata[name]}; name a new out=DIR")
 
 
-def write(out: Path, facts: dict) -> dict:
+def write(out: Path, metadata: dict) -> dict:
     """results.json of the dataset in `out`; returns its content."""
     episodes = recorded(out)
-    content = {**results.summary(episodes), **facts, "episodes": episodes}
+    content = {**results.summary(episodes), **metadata, "episodes": episodes}
     results.write(out, content)
     return content

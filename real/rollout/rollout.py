@@ -100,8 +100,8 @@ def rollout(
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
     agent = load_agent(checkpoint)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    facts = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
-    outcomes.check_same_run(out, facts)
+    metadata = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
+    outcomes.check_same_run(out, metadata)
     with open_robot(config.robot, agent.image_size, say, no_question) as env:
         checks = [*robot_checks(env), *parity_checks(env, agent.image_size)]
         say(report(checks))
@@ -109,7 +109,7 @@ def rollout(
             say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        about = provenance({"config": config, **facts})
+        about = provenance({"config": config, **metadata})
         schema = robot_features(env.robot, agent.image_size)
         with (
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
@@ -122,7 +122,7 @@ def rollout(
             try:
                 play(env, config, writer, player, say)
             finally:
-                content = outcomes.write(out, facts)
+                content = outcomes.write(out, metadata)
                 say(_last_words(content, env, out))
     return content
 

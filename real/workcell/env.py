@@ -45,7 +45,7 @@ class RobotEnv:
         self.fault: UserError | None = None
         self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.workcell.recording`
         self._halted: RobotFault | None = None
-        self._bench_facts: dict = {}
+        self._bench_metadata: dict = {}
         self._seen: Observation | None = None
         self._task = Task("", 0.0)
 
@@ -62,7 +62,7 @@ class RobotEnv:
         self.guiding.release()  # what `_end_stream` could not: an arm that gives way is not fit to move
         self.driver.gripper.forget()
         self._task = self.bench.prepare(seed)
-        self._bench_facts = self.bench.facts()  # now: when the episode is over it may not answer any more
+        self._bench_metadata = self.bench.metadata()  # now: when the episode is over it may not answer any more
         self.driver.settle()
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
@@ -100,13 +100,13 @@ class RobotEnv:
             return Feedback(-1.0, terminated=False, truncated=True, success=False)
         return feedback
 
-    def labels(self) -> dict[str, np.ndarray]:
-        return self.bench.labels()
+    def ground_truth(self) -> dict[str, np.ndarray]:
+        return self.bench.ground_truth()
 
-    def facts(self) -> dict:
-        """What is known of the episode: the bench's facts, and how the stream ran."""
+    def metadata(self) -> dict:
+        """What is known of the episode: the bench's metadata, and how the stream ran."""
         return {
-            **self._bench_facts,
+            **self._bench_metadata,
             "robot/firmware": self.driver.firmware,
             "robot/fault": in_full(self.fault) if self.fault else "",
             "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,

@@ -20,7 +20,7 @@ from sim.teleop.page import LivePage, Together
 
 LAY_OUT_S = 5.0  # for hands to leave, where nobody has to confirm
 LOOK_S = 0.02
-POLICY, INTERVENTION = "policy", "intervention"  # the fact "source", as RECAP's pool reads it
+POLICY, INTERVENTION = "policy", "intervention"  # the metadata "source", as RECAP's pool reads it
 
 
 class EpisodeWorker:
@@ -75,8 +75,8 @@ class EpisodeWorker:
 
     def _commit(self, recorder: RobotRecorder, result: EpisodeResult, writer: DatasetWriter) -> None:
         reason = self._handover.reason if self._handover else ""
-        facts = {**self._env.facts(), "intervention/reason": reason}
-        writer.commit(recorder.episode(result, INTERVENTION if reason else POLICY, facts))
+        metadata = {**self._env.metadata(), "intervention/reason": reason}
+        writer.commit(recorder.episode(result, INTERVENTION if reason else POLICY, metadata))
 
 
 class AskBefore:

@@ -35,8 +35,8 @@ class Bench(Protocol):
 
     def prepare(self, seed: int) -> Task: ...
     def outcome(self) -> Outcome: ...
-    def labels(self) -> dict[str, np.ndarray]: ...
-    def facts(self) -> dict: ...
+    def ground_truth(self) -> dict[str, np.ndarray]: ...
+    def metadata(self) -> dict: ...
     def close(self) -> None: ...
 
 
@@ -55,12 +55,12 @@ class EmulatedBench:
     def outcome(self) -> Outcome:
         return Outcome(self._client.ask({"do": "success"})[0]["success"])
 
-    def labels(self) -> dict[str, np.ndarray]:
-        """Privileged truth, as the simulator's `Simulation.labels`."""
-        answer, _ = self._client.ask({"do": "labels"})
+    def ground_truth(self) -> dict[str, np.ndarray]:
+        """Privileged truth, as the simulator's `Simulation.ground_truth`."""
+        answer, _ = self._client.ask({"do": "ground_truth"})
         return {name: np.array(value, np.float32) for name, value in answer.items() if name != "bytes"}
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """Every drawn value, named as the simulator's environment names them."""
         draws = self._client.ask({"do": "draws"})[0]["draws"]
         return {f"draw/{name}": value for name, value in draws.items()}
@@ -95,10 +95,10 @@ class OperatorBench:
         """Nothing here can see."""
         return Outcome(success=False)
 
-    def labels(self) -> dict[str, np.ndarray]:
+    def ground_truth(self) -> dict[str, np.ndarray]:
         return {}  # nobody measures where things stand
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         return {}
 
     def close(self) -> None:

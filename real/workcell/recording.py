@@ -50,9 +50,9 @@ class RobotRecorder(EpisodeRecorder):
         time_s = self.steps * self._env.robot.control_period_s
         return EpisodeResult(seed, success=False, steps=self.steps, time_s=time_s, guard=report)
 
-    def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:
+    def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
         """The finished episode. Where a hand led the arm, the action is where the arm then was."""
         for row, after, led in zip(self._rows, self._rows[1:], self._led, strict=False):
             if led:
                 row["action"] = np.array([*after["observation.state"][:-1], row["action"][-1]], np.float32)
-        return super().episode(result, source, facts)
+        return super().episode(result, source, metadata)

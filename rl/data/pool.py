@@ -127,20 +127,20 @@ def open_pool(roots: Sequence[Path | str]) -> Pool:
 
 def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
     """Return one dataset's part of every array of a pool."""
-    facts, episodes = dataset.facts_table(), range(dataset.num_episodes)
+    metadata, episodes = dataset.metadata_table(), range(dataset.num_episodes)
     for name in ("success", "source", "seed"):
-        if None in facts.get(name, [None]):
+        if None in metadata.get(name, [None]):
             raise UserError(
-                f"dataset {dataset.root} has an episode without the fact {name!r}; record it with this project"
+                f"dataset {dataset.root} has an episode without the metadata {name!r}; record it with this project"
             )
     task = dataset.provenance.get("world", {}).get("task", "")
     flags = [dataset.columns(e, ["intervention"])["intervention"] for e in episodes]
     return {
         "episode": np.arange(dataset.num_episodes),
         "length": np.array([dataset.length(e) for e in episodes]),
-        "success": np.array(facts["success"], bool),
-        "source": np.array([OLD_SOURCES.get(source, source) for source in facts["source"]]),
+        "success": np.array(metadata["success"], bool),
+        "source": np.array([OLD_SOURCES.get(source, source) for source in metadata["source"]]),
         "task": np.full(dataset.num_episodes, task),
-        "seed": np.array(facts["seed"], np.int64),
+        "seed": np.array(metadata["seed"], np.int64),
         "intervention": np.concatenate(flags).astype(bool),
     }

@@ -54,14 +54,14 @@ class RolloutWorker:
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder(self._env.robot)
         result = run_episode(self._env, self._agent, self._guard, seed, self._observers(recorder))
-        facts = {**self._env.facts(), **self._facts()}
-        return result, recorder.episode(result, self.source, facts) if self._keep(result) else None
+        metadata = {**self._env.metadata(), **self._metadata()}
+        return result, recorder.episode(result, self.source, metadata) if self._keep(result) else None
 
     def _observers(self, recorder: EpisodeRecorder) -> Recorder:
         """Return what takes the steps of the episode, the recorder among them."""
         return recorder
 
-    def _facts(self) -> dict:
+    def _metadata(self) -> dict:
         return {}
 
     def _keep(self, result: EpisodeResult) -> bool:
@@ -78,7 +78,7 @@ class InterventionWorker(RolloutWorker):
         expert = Expert(self._sim, CLEAN)
         self._agent = self._intervention = InterventionAgent(self._agent, expert, Trigger(self._sim, trigger))
 
-    def _facts(self) -> dict:
+    def _metadata(self) -> dict:
         return {"intervention/reason": self._intervention.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
@@ -91,7 +91,7 @@ def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, 
     robot = world.robot.load()
     schema = features(robot, (world.render.height, world.render.width))
     with DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer:
-        done = int(Dataset(out).episode_facts(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
+        done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]
         for episode in _play(make_worker, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
             writer.commit(episode)
@@ -115,8 +115,8 @@ def record_rollouts(
 
 def failed_seeds(rollouts: Path) -> list[int]:
     """Return the seeds at which recorded rollouts failed, ascending."""
-    facts = Dataset(rollouts).facts_table()
-    return sorted(int(seed) for seed, success in zip(facts["seed"], facts["success"], strict=True) if not success)
+    metadata = Dataset(rollouts).metadata_table()
+    return sorted(int(seed) for seed, success in zip(metadata["seed"], metadata["success"], strict=True) if not success)
 
 
 def record_interventions(

@@ -23,8 +23,8 @@ def retrain(data: Round, guidance: float) -> None:
     model, before = checkpoint.load(data.pretrained)
     vision, text = encoders(1)
     samples = TrainingData(sources, model.config, vision, text, shares, config.workers)
-    facts = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
-    about = about_training(vision, text, data.datasets, facts, before.provenance, guidance)
+    metadata = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
+    about = about_training(vision, text, data.datasets, metadata, before.provenance, guidance)
     fit(model, samples, config.retrain, data.policy, about)
 
 

@@ -93,9 +93,9 @@ class Round:
         value_files.save_value(self.folder / "value", fit.heads, self.config.value, content)
 
     def _made_of(self) -> dict:
-        facts = {"label": self.config.label, "time_limit_steps": self.time_limits}
+        metadata = {"label": self.config.label, "time_limit_steps": self.time_limits}
         data = {str(dataset.root): dataset.fingerprint() for dataset in self.pool.datasets}
-        return {**provenance(facts), "episodes": len(self.pool.length), "frames": len(self.pool.owner), "data": data}
+        return {**provenance(metadata), "episodes": len(self.pool.length), "frames": len(self.pool.owner), "data": data}
 
     # ---- labels ----------------------------------------------------------------------------------
 

@@ -48,13 +48,13 @@ class ReachState(gymnasium.Env):
 
     def _distance_to_aim_m(self) -> float:
         """Return the distance of the tool point from where the reward leads it."""
-        labels = self._env.labels()
-        offset = labels["grounding.target_pos_w"] - labels["grounding.object_pos_w"]  # in `reach` the tool point itself
+        truth = self._env.ground_truth()
+        offset = truth["grounding.target_pos_w"] - truth["grounding.object_pos_w"]  # in `reach` the tool point itself
         return float(np.linalg.norm(offset + [0.0, 0.0, AIM_M]))
 
     def _observation(self) -> np.ndarray:
         state = self._env.observe().state
-        near, ahead = NEAR * self._env.labels()["grounding.target_pos_t"], AHEAD * (self._target - state[:-1])
+        near, ahead = NEAR * self._env.ground_truth()["grounding.target_pos_t"], AHEAD * (self._target - state[:-1])
         return np.concatenate([state[:-1] - self._robot.home_rad, state[-1:], near, ahead]).astype(np.float32)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 CONTRACT_VERSION = "1"
 # (3,) m each: the named object and its target in the world frame, then seen from the tool; nan where nobody knows.
-LABELS = (
+GROUNDING_COLUMNS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ One table for all. What a room renames it enters here, and reads through `curren
 import functools
 import logging
 import runpy
+from collections.abc import Iterable
 
 from sim.core.structured import kind_of
 
@@ -18,8 +19,15 @@ OPTIONS = {  # of any program, dotted as typed; a group's name stands for all th
     "corrections": "interventions",
     "label.corrections": "label.interventions",
 }
-COLUMNS: dict[str, str] = {}
-TASKS: dict[str, str] = {}
+COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
+    "asked_action": "requested_action",
+    "draw/clutter": "draw/distractors",
+    "draw/clutter_shapes": "draw/distractor_shapes",
+    "draw/clutter_colours": "draw/distractor_colours",
+    "draw/clutter_xy_m": "draw/distractor_xy_m",
+    "draw/clutter_yaw_rad": "draw/distractor_yaw_rad",
+}
+TASKS = {"fork": "reach_around"}
 
 
 def option(schema: type, name: str) -> str:
@@ -42,6 +50,15 @@ def current(kind: str, name: str, table: dict[str, str]) -> str:
     return table[name]
 
 
+def columns(names: Iterable[str]) -> dict[str, str]:
+    """Return the present name of each column -> the name it is stored by, with one notice for all old ones."""
+    stored = {COLUMNS.get(name, name): name for name in names}
+    old = {name: present for present, name in stored.items() if present != name}
+    if old:
+        _notice("dataset columns", ", ".join(old), ", ".join(old.values()))
+    return stored
+
+
 def run_renamed(old: str, new: str) -> None:
     """Run the program `python -m NEW` where `python -m OLD` was typed."""
     _notice("program", old, new)
@@ -51,4 +68,4 @@ def run_renamed(old: str, new: str) -> None:
 @functools.cache
 def _notice(kind: str, old: str, new: str) -> None:
     """Once in a process."""
-    _log.warning("%s %s is called %s now; the old name goes with the next release", kind, old, new)
+    _log.warning("renamed %s: %s is now %s; the old name goes with the next release", kind, old, new)

@@ -13,10 +13,10 @@ from sim.core.paths import CHECKOUT
 PACKAGES = ("mujoco", "torch", "numpy", "ruckig", "onnxruntime")
 
 
-def provenance(facts: dict) -> dict:
-    """`facts` (dataclasses allowed) with the contract version, git commit and package versions."""
+def provenance(values: dict) -> dict:
+    """`values` (dataclasses allowed) with the contract version, git commit and package versions."""
     return {
-        **{name: plain(value) for name, value in facts.items()},
+        **{name: plain(value) for name, value in values.items()},
         "contract": CONTRACT_VERSION,
         "git": git_commit(),
         "python": platform.python_version(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from sim.dataset.rows import as_column, fact_type, is_fact, plain
+from sim.dataset.rows import as_column, is_metadata, metadata_type, plain
 from sim.dataset.schema import Features
 from sim.dataset.video import Video, encode_video
 
@@ -26,31 +26,33 @@ class Episode:
     instruction: what the operator asked for.
     images: camera -> uint8 (T, H, W, 3) or an encoded `Video`; None when a worker has written
         the videos already with `encode_episode_videos`.
-    facts: bool, int, float, str, or a list of them, by name: seed, success, whatever was drawn.
+    metadata: bool, int, float, str, or a list of them, by name: seed, success, whatever was drawn.
     """
 
     columns: Mapping[str, np.ndarray]
     instruction: str
     images: Mapping[str, np.ndarray | Video] | None = None
-    facts: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
-def check_facts(facts: Mapping[str, object], known: Mapping[str, pa.DataType]) -> tuple[dict, dict[str, pa.DataType]]:
-    """The facts as plain values, without those that are None, and their column types.
+def check_metadata(
+    metadata: Mapping[str, object], known: Mapping[str, pa.DataType]
+) -> tuple[dict, dict[str, pa.DataType]]:
+    """The metadata as plain values, without those that are None, and their column types.
 
     known: the types earlier episodes gave. A whole number is taken for a float where those are;
     any other change of type raises ValueError, as a column could not keep both exactly.
     """
-    values = {key: plain(value) for key, value in facts.items()}
+    values = {key: plain(value) for key, value in metadata.items()}
     values = {key: value for key, value in values.items() if value is not None}
     types = {}
     for key, value in values.items():
-        if not is_fact(key):
-            raise ValueError(f"fact {key!r} has a name that the format uses itself")
-        found = fact_type(key, value)
+        if not is_metadata(key):
+            raise ValueError(f"metadata {key!r} has a name that the format uses itself")
+        found = metadata_type(key, value)
         types[key] = known.get(key, found)
         if found != types[key] and (found, types[key]) not in WIDENED:
-            raise ValueError(f"fact {key!r} is {found}, but {types[key]} in earlier episodes")
+            raise ValueError(f"metadata {key!r} is {found}, but {types[key]} in earlier episodes")
     return values, types
 
 
@@ -84,9 +86,9 @@ def check_videos(
     return videos
 
 
-def digest(columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, facts: dict) -> str:
-    """What an episode holds, as a hash: any change to a value, a pixel or a fact changes it."""
-    found = hashlib.sha256(json.dumps([instruction, facts], sort_keys=True).encode())
+def digest(columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, metadata: dict) -> str:
+    """What an episode holds, as a hash: any change to a value, a pixel or the metadata changes it."""
+    found = hashlib.sha256(json.dumps([instruction, metadata], sort_keys=True).encode())
     for key in sorted(columns):
         found.update(key.encode())
         found.update(np.ascontiguousarray(columns[key]).tobytes())

@@ -1,7 +1,7 @@
 """The dataset on disk: LeRobotDataset v3.0, written and read without LeRobot.
 
     with DatasetWriter(root, features, fps=20, robot_type="fr3") as writer:
-        writer.commit(Episode(columns, "put the red cube on the plate", images, facts))
+        writer.commit(Episode(columns, "put the red cube on the plate", images, metadata))
     dataset = Dataset(root)
     states = dataset.columns(0)["observation.state"]  # (T, 7)
 
@@ -12,12 +12,14 @@ Labels made later (returns, values, advantages) are sidecars: raw episodes are n
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sim.core import deprecated
 from sim.core.errors import UserError, nearest
 from sim.dataset import rows
 from sim.dataset.episode import Episode
@@ -60,7 +62,9 @@ class Dataset:
         self.root = Path(root)
         self.info = read_info(self.root)
         self.fps: int = self.info["fps"]
-        self.features = Features.from_json(self.info["features"])
+        stored = Features.from_json(self.info["features"])
+        self._stored_names = deprecated.columns(stored.columns)
+        self.features = replace(stored, columns={new: stored.columns[old] for new, old in self._stored_names.items()})
         differences = features.differences(self.features) if features else []
         if differences:
             found = "; ".join(differences)
@@ -74,7 +78,7 @@ class Dataset:
             if not path.is_file():
                 raise UserError(f"dataset {self.root} is broken: {path} is missing")
         (row,) = rows.read_row(self.root, episode).to_pylist()
-        return row
+        return {new: row[old] for new, old in deprecated.columns(row).items()}
 
     @property
     def num_episodes(self) -> int:
@@ -99,14 +103,14 @@ class Dataset:
         """What the operator asked for in an episode."""
         return self._rows[episode]["tasks"][0]
 
-    def episode_facts(self, episode: int) -> dict:
-        """The facts stored with an episode, exactly; only those it has."""
+    def episode_metadata(self, episode: int) -> dict:
+        """The metadata stored with an episode, exactly; only those it has."""
         row = self._rows[episode]
-        return {k: v for k, v in row.items() if rows.is_fact(k) and v is not None}
+        return {k: v for k, v in row.items() if rows.is_metadata(k) and v is not None}
 
-    def facts_table(self) -> dict[str, list]:
-        """Fact -> its values, one an episode; None where an episode does not have it."""
-        keys = dict.fromkeys(key for row in self._rows for key in row if rows.is_fact(key))
+    def metadata_table(self) -> dict[str, list]:
+        """Name -> its values, one an episode; None where an episode does not have it."""
+        keys = dict.fromkeys(key for row in self._rows for key in row if rows.is_metadata(key))
         return {key: [row.get(key) for row in self._rows] for key in keys}
 
     def columns(self, episode: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -123,12 +127,12 @@ class Dataset:
         path = data_path(self.root, self._checked(episode))
         try:
             with pq.ParquetFile(path) as file:
-                table = file.read(names, use_threads=False)
+                table = file.read([self._stored_names.get(name, name) for name in names], use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"cannot read {path}: {error}") from error
         if len(table) != self.length(episode):
             raise UserError(f"{path} has {len(table)} frames, expected {self.length(episode)}")
-        return {name: rows.to_numpy(table[name]) for name in names}
+        return {name: rows.to_numpy(table[self._stored_names.get(name, name)]) for name in names}
 
     def images(self, episode: int, camera: str, frames: Sequence[int] | None = None) -> np.ndarray:
         """uint8 RGB (T, H, W, 3): all frames of an episode, or only those with these indices.

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
 from sim.episode.loop import EpisodeResult, Step
 from sim.robots.robot import Robot
@@ -24,12 +24,12 @@ def features(robot: Robot, image_size: tuple[int, int]) -> Features:
     columns = {
         "observation.state": vector,
         "action": vector,  # as sent to the arm
-        "asked_action": vector,  # before the motion guard
+        "requested_action": vector,  # before the motion guard
         "next.reward": Column("float32"),
         "next.done": Column("bool"),
         "next.success": Column("bool"),
         **{name: Column("bool") for name in FLAGS},
-        **{name: Column("float32", (3,), ("x", "y", "z")) for name in LABELS},
+        **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
     }
     return Features(robot.camera_names, image_size, columns)
 
@@ -48,20 +48,20 @@ class EpisodeRecorder:
         self._rows.append(
             {
                 "observation.state": step.observation.state,
-                "action": np.asarray(step.sent, np.float32),
-                "asked_action": np.asarray(step.asked, np.float32),
+                "action": np.asarray(step.executed, np.float32),
+                "requested_action": np.asarray(step.requested, np.float32),
                 "next.reward": np.float32(step.feedback.reward),
                 "next.done": step.feedback.terminated or step.feedback.truncated,
                 "next.success": step.feedback.success,
                 **{name: bool(step.flags.get(name, False)) for name in FLAGS},
-                **{name: step.labels.get(name, unknown) for name in LABELS},
+                **{name: step.ground_truth.get(name, unknown) for name in GROUNDING_COLUMNS},
             }
         )
         self._instruction = step.observation.instruction
         for camera, image in step.observation.images.items():
             self._images.setdefault(camera, []).append(image)
 
-    def episode(self, result: EpisodeResult, source: str, facts: dict) -> Episode:
+    def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
         """The finished episode, its videos encoded. source: who acted, "expert", "policy" or "intervention"."""
         columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
         videos: dict[str, np.ndarray | Video] = {
@@ -74,4 +74,4 @@ class EpisodeRecorder:
             "guard/latched": result.guard.latched,
             "guard/counts": json.dumps(result.guard.counts),
         }
-        return Episode(columns, self._instruction, videos, {**about, **facts})
+        return Episode(columns, self._instruction, videos, {**about, **metadata})

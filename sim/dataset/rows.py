@@ -1,4 +1,4 @@
-"""One episode's two tables: its frames, and its row of facts and statistics."""
+"""One episode's two tables: its frames, and its row of metadata and statistics."""
 
 import json
 import re
@@ -32,22 +32,22 @@ OWN_KEYS = (
 OWN_PREFIXES = ("data/", "videos/", "meta/", "stats/")
 
 
-def is_fact(key: str) -> bool:
-    """Whether a column of the episodes table is a caller's fact, not the format's own."""
+def is_metadata(key: str) -> bool:
+    """Whether a column of the episodes table is a caller's metadata, not the format's own."""
     return key not in OWN_KEYS and not key.startswith(OWN_PREFIXES)
 
 
 def plain(value):
-    """A fact as plain Python: numpy scalars and arrays unpacked without a change of value."""
+    """A value of the metadata as plain Python: numpy scalars and arrays unpacked without a change of value."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value
 
 
-def fact_type(key: str, value) -> pa.DataType:
-    """The column type that keeps a fact exactly. Raises ValueError for what no column can hold."""
+def metadata_type(key: str, value) -> pa.DataType:
+    """The column type that keeps a value exactly. Raises ValueError for what no column can hold."""
     if isinstance(value, list):
-        kinds = {fact_type(key, item) for item in value} or {pa.float64()}
+        kinds = {metadata_type(key, item) for item in value} or {pa.float64()}
         if kinds == {pa.int64(), pa.float64()}:
             kinds = {pa.float64()}
         if len(kinds) == 1:
@@ -60,9 +60,9 @@ def fact_type(key: str, value) -> pa.DataType:
     ):
         if isinstance(value, python_type):
             if arrow_type == pa.int64() and not -(2**63) <= value < 2**63:
-                raise ValueError(f"fact {key!r} is {value}, expected 64 bits; store it as a str")
+                raise ValueError(f"metadata {key!r} is {value}, expected 64 bits; store it as a str")
             return arrow_type
-    raise ValueError(f"fact {key!r} is {value!r}, expected a bool, int, float, str or list of one")
+    raise ValueError(f"metadata {key!r} is {value!r}, expected a bool, int, float, str or list of one")
 
 
 def as_column(key: str, values, column: Column, length: int) -> np.ndarray:
@@ -145,10 +145,10 @@ def episode_row(episode: int, task: str, length: int, first: int, fps: int, came
     return row | {f"meta/episodes/{key}": value for key, value in where.items()}
 
 
-def row_table(row: dict, fact_types: dict[str, pa.DataType], stats: dict) -> pa.Table:
-    """One row: the format's own part, the facts (null where absent), statistics by feature."""
-    arrays = {key: pa.array([value]) for key, value in row.items() if key not in fact_types}
-    for key, kind in fact_types.items():
+def row_table(row: dict, metadata_types: dict[str, pa.DataType], stats: dict) -> pa.Table:
+    """One row: the format's own part, the metadata (null where absent), statistics by feature."""
+    arrays = {key: pa.array([value]) for key, value in row.items() if key not in metadata_types}
+    for key, kind in metadata_types.items():
         arrays[key] = pa.array([row.get(key)], kind)
     for feature, values in stats.items():
         for name, value in values.items():
@@ -179,7 +179,7 @@ def read_stats(root: Path, episode: int) -> dict[str, dict[str, np.ndarray]]:
     return stats
 
 
-def add_fact_columns(root: Path, fact_types: dict[str, pa.DataType]) -> None:
+def add_metadata_columns(root: Path, metadata_types: dict[str, pa.DataType]) -> None:
     """Give the first episode's row these columns, null where it has none.
 
     LeRobot takes the schema of all rows from the first file and refuses a later one with more.
@@ -187,7 +187,7 @@ def add_fact_columns(root: Path, fact_types: dict[str, pa.DataType]) -> None:
     path = meta_path(root, 0)
     with pq.ParquetFile(path) as file:
         table = file.read(use_threads=False)
-    for key, kind in fact_types.items():
+    for key, kind in metadata_types.items():
         if key not in table.column_names:
             table = table.append_column(key, pa.nulls(1, kind))
     write_atomic(path, row_bytes(table))

@@ -146,7 +146,7 @@ def data_path(root: Path, episode_index: int) -> Path:
 
 
 def meta_path(root: Path, episode_index: int) -> Path:
-    """Where an episode's row of facts and statistics stands; the file is its commit mark."""
+    """Where an episode's row of metadata and statistics stands; the file is its commit mark."""
     return root / META_PATH.format(**file_indices(episode_index))
 
 

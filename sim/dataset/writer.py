@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sim.core.errors import UserError
 from sim.dataset import rows
-from sim.dataset.episode import Episode, check_columns, check_facts, check_videos, digest
+from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
 from sim.dataset.files import is_untouched, lock, remove_temporary, write_atomic
 from sim.dataset.info import check_agrees, make_info, read_info, write_info
 from sim.dataset.schema import (
@@ -63,14 +63,14 @@ class DatasetWriter:
         self._episodes = rows.count_episodes(self.root)
         self._frames = 0
         self._tasks: list[str] = []
-        self._fact_types: dict[str, pa.DataType] = {}
+        self._metadata_types: dict[str, pa.DataType] = {}
         for episode in range(self._episodes):
             table = rows.read_row(self.root, episode)
             self._frames += table["length"][0].as_py()
             self._tasks = _with(self._tasks, table["tasks"][0].as_py()[0])
             for kind in table.schema:
-                if rows.is_fact(kind.name):
-                    self._fact_types.setdefault(kind.name, kind.type)
+                if rows.is_metadata(kind.name):
+                    self._metadata_types.setdefault(kind.name, kind.type)
 
     def _remove_uncommitted(self) -> None:
         remove_temporary(self.root)
@@ -95,27 +95,27 @@ class DatasetWriter:
     def commit(self, episode: Episode) -> int:
         """Add an episode and return its index; when this returns, a crash cannot lose it.
 
-        Raises ValueError for columns, images or facts that do not fit, UserError when the disk is
+        Raises ValueError for columns, images or metadata that do not fit, UserError when the disk is
         full. Either way the dataset stays at the last committed episode.
         """
         index = self._episodes
-        facts, fact_types = check_facts(episode.facts, self._fact_types)
+        metadata, metadata_types = check_metadata(episode.metadata, self._metadata_types)
         columns, length = check_columns(episode.columns, self.features)
         images = self._videos_of(index) if episode.images is None else episode.images
         videos = check_videos(images, self.features, self.fps, length)
         tasks = _with(self._tasks, episode.instruction)
-        facts["content_sha256"] = digest(columns, videos, episode.instruction, facts)
+        metadata["content_sha256"] = digest(columns, videos, episode.instruction, metadata)
         columns |= rows.standard_columns(length, self.fps, index, self._frames, tasks.index(episode.instruction))
         try:
             self._write_frames(index, columns, videos)
-            self._prepare_commit(tasks, fact_types)
-            self._write_row(index, episode.instruction, columns, videos, facts, fact_types)
+            self._prepare_commit(tasks, metadata_types)
+            self._write_row(index, episode.instruction, columns, videos, metadata, metadata_types)
         except BaseException:
             for path in self._files(index):
                 path.unlink(missing_ok=True)
             raise
         self._episodes, self._frames, self._tasks = index + 1, self._frames + length, tasks
-        self._fact_types |= fact_types
+        self._metadata_types |= metadata_types
         self._save_info()
         return index
 
@@ -129,19 +129,19 @@ class DatasetWriter:
         table = rows.frames_table(columns, self.features)
         write_atomic(data_path(self.root, index), rows.parquet_bytes(table))
 
-    def _prepare_commit(self, tasks: list[str], fact_types: dict[str, pa.DataType]) -> None:
+    def _prepare_commit(self, tasks: list[str], metadata_types: dict[str, pa.DataType]) -> None:
         """What must be there before a row that refers to it; harmless without that row."""
         if tasks != self._tasks:
             rows.write_tasks(self.root, tasks)
-        if self._episodes and not fact_types.keys() <= self._fact_types.keys():
-            rows.add_fact_columns(self.root, fact_types)
+        if self._episodes and not metadata_types.keys() <= self._metadata_types.keys():
+            rows.add_metadata_columns(self.root, metadata_types)
 
-    def _write_row(self, index, instruction, columns, videos, facts, fact_types) -> None:
+    def _write_row(self, index, instruction, columns, videos, metadata, metadata_types) -> None:
         length = len(columns["index"])
         row = rows.episode_row(index, instruction, length, self._frames, self.fps, self.features.cameras)
         stats = {IMAGE_PREFIX + camera: video.stats for camera, video in videos.items()}
         stats |= {key: column_stats(values) for key, values in columns.items()}
-        table = rows.row_table(row | facts, self._fact_types | fact_types, stats)
+        table = rows.row_table(row | metadata, self._metadata_types | metadata_types, stats)
         write_atomic(meta_path(self.root, index), rows.row_bytes(table))
 
     def _save_info(self) -> None:

@@ -157,11 +157,11 @@ class SimEnv:
             success=success,
         )
 
-    def labels(self) -> dict[str, np.ndarray]:
+    def ground_truth(self) -> dict[str, np.ndarray]:
         """What is true of the first camera's last picture."""
-        return self.world.labels(self._cameras[self.robot.camera_names[0]].shown.qpos)
+        return self.world.ground_truth(self._cameras[self.robot.camera_names[0]].shown.qpos)
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """Every drawn value, to be stored with the episode."""
         return {f"draw/{name}": value for name, value in self.world.draws.items()}
 

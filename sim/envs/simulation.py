@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import mujoco
 import numpy as np
 
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.envs.sensors import Frame
 from sim.planning.kinematics import BenchKinematics, tool_down
@@ -181,7 +181,7 @@ class Simulation:
         """Let the task remember what it needs of this instant; once in every policy period."""
         self.scene_state.memory = self.task.remember(self.scene_state)
 
-    def labels(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def ground_truth(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Privileged truth for co-training, m: where the named things are in the world and seen from the tool,
         at present or in a `snapshot`."""
         state = self.scene_state
@@ -193,7 +193,7 @@ class Simulation:
         tool_from_w = state.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
         object_w, target_w = self.task.object_pos_w(state), self.task.target_pos_w(state)
         points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
-        return {name: point.astype(np.float32) for name, point in zip(LABELS, points, strict=True)}
+        return {name: point.astype(np.float32) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)}
 
     def snapshot(self) -> np.ndarray:
         """The configuration as it is now, for `render` later."""

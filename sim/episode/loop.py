@@ -18,14 +18,14 @@ class Env(Protocol):
     def reset(self, seed: int) -> None: ...
     def observe(self) -> Observation: ...
     def apply(self, action: np.ndarray) -> Feedback: ...
-    def labels(self) -> dict[str, np.ndarray]: ...
-    def facts(self) -> dict: ...
+    def ground_truth(self) -> dict[str, np.ndarray]: ...
+    def metadata(self) -> dict: ...
 
 
 class Agent(Protocol):
     """Anything that acts: a policy, the scripted expert, a person.
 
-    One that plays chunks may also have `upcoming`: (n, D), what it will ask for after its last action.
+    One that plays chunks may also have `upcoming`: (n, D), the actions that it will request next.
     """
 
     def reset(self, observation: Observation, seed: int) -> None: ...
@@ -35,14 +35,14 @@ class Agent(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One policy period: what was seen, asked for, sent and came of it."""
+    """One policy period: what was observed, requested and executed, and what came of it."""
 
     observation: Observation
-    asked: np.ndarray  # (D,)
-    sent: np.ndarray  # (D,) what the guard made of it
+    requested: np.ndarray  # (D,) action of the agent
+    executed: np.ndarray  # (D,) what the guard made of it
     feedback: Feedback
     flags: dict[str, bool]
-    labels: dict[str, np.ndarray]
+    ground_truth: dict[str, np.ndarray]
 
 
 class Recorder(Protocol):
@@ -65,20 +65,20 @@ class EpisodeResult:
 def run_episode(
     env: Env, agent: Agent, guard: MotionGuard, seed: int, recorder: Recorder | None = None
 ) -> EpisodeResult:
-    """Play one episode to its end. The guard's verdict is what is sent and what is recorded."""
+    """Play one episode to its end. What the guard makes of an action is executed and recorded."""
     env.reset(seed)
     observation = env.observe()
     agent.reset(observation, seed)
     guard.reset(observation.state)
     steps, feedback = 0, Feedback(0.0, False, False, False)
     while not (feedback.terminated or feedback.truncated or guard.report.latched):
-        labels = env.labels() if recorder else {}
-        asked = agent.act(observation)
-        sent = guard.check(observation, asked, getattr(agent, "upcoming", None))
+        ground_truth = env.ground_truth() if recorder else {}
+        requested = agent.act(observation)
+        executed = guard.check(observation, requested, getattr(agent, "upcoming", None))
         flags = agent.flags()
-        feedback = env.apply(sent)
+        feedback = env.apply(executed)
         steps += 1
         if recorder:
-            recorder.add(Step(observation, asked, sent, feedback, flags, labels))
+            recorder.add(Step(observation, requested, executed, feedback, flags, ground_truth))
         observation = env.observe()
     return EpisodeResult(seed, feedback.success, steps, steps * env.robot.control_period_s, guard.report)

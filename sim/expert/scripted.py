@@ -67,7 +67,7 @@ class Expert:
             "retrying": self._retrying,
         }
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """What kind of demonstration this is, to be stored with the episode; of its flaws those that happened."""
         shown = (name for name in FLAWS if name in self._shown)
         return {"expert/speed": self.style.speed, "expert/flaws": ",".join(shown)}

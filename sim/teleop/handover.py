@@ -82,9 +82,9 @@ class AttendedEnv:
             return Feedback(0.0 if success else -1.0, terminated=success, truncated=not success, success=success)
         return feedback
 
-    def labels(self) -> dict[str, np.ndarray]:
-        return self._env.labels()
+    def ground_truth(self) -> dict[str, np.ndarray]:
+        return self._env.ground_truth()
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """The environment's, and what the person said, "" where nobody did."""
-        return {**self._env.facts(), "operator/verdict": self._verdict}
+        return {**self._env.metadata(), "operator/verdict": self._verdict}

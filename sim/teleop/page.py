@@ -23,13 +23,13 @@ PICTURE_S = 0.05
 QUALITY = 80
 HTML = """<!doctype html><meta charset="utf-8"><title>FR3</title>
 <style>body{font:16px sans-serif;margin:1em;background:#181818;color:#ddd}img{width:45%;image-rendering:pixelated}
-pre{font-size:16px}</style><h2 id="said"></h2><div id="eyes"></div><pre id="facts"></pre><script>
+pre{font-size:16px}</style><h2 id="said"></h2><div id="eyes"></div><pre id="metadata"></pre><script>
 let cameras = "";
 async function look() {
   try {
     const now = await (await fetch("/now")).json();
     document.getElementById("said").textContent = now.instruction;
-    document.getElementById("facts").textContent = JSON.stringify(now, null, 1);
+    document.getElementById("metadata").textContent = JSON.stringify(now, null, 1);
     if (cameras !== now.cameras.join()) {
       cameras = now.cameras.join();
       document.getElementById("eyes").innerHTML = now.cameras.map(name => `<img src="/picture/${name}"> `).join("");
@@ -63,7 +63,7 @@ class LivePage:
     def add(self, step: Step) -> None:
         observation = step.observation
         self._pictures = dict(observation.images.items())  # drawn here, where the renderer lives
-        change_deg = np.nan_to_num(np.rad2deg(step.asked - step.sent)[:-1])  # JSON knows no nan
+        change_deg = np.nan_to_num(np.rad2deg(step.requested - step.executed)[:-1])  # JSON knows no nan
         report = self.guard.report if self.guard else None
         self._now = {
             "instruction": observation.instruction,

@@ -12,7 +12,7 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.models.small_vla import Batch, SmallVla, VlaConfig
 from policies.processing.data import Source, TrainingData
 from policies.train import OptimConfig
-from sim.core.contract import LABELS
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, features
 
@@ -69,25 +69,25 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
     rng, steps = np.random.default_rng(number), np.arange(length)
     joints = np.array(FR3.home_rad) + 0.05 * np.outer(steps, rng.normal(size=6))
     state = np.column_stack([joints, steps < length // 2]).astype(np.float32)
-    points = rng.normal(-0.3, 0.1, (len(LABELS), 3)).astype(np.float32)
+    points = rng.normal(-0.3, 0.1, (len(GROUNDING_COLUMNS), 3)).astype(np.float32)
     flags = np.zeros(length, bool)
     flags[perturbed[0] : perturbed[1]] = True
     columns = {
         "observation.state": state,
         "action": np.roll(state, -1, 0),
-        "asked_action": np.roll(state, -1, 0),
+        "requested_action": np.roll(state, -1, 0),
         "next.reward": np.full(length, -1, np.float32),
         "next.done": steps == length - 1,
         "next.success": steps == length - 1,
         **{name: np.zeros(length, bool) for name in FLAGS},
         "perturbed": flags,
-        **{name: np.tile(point, (length, 1)) for name, point in zip(LABELS, points, strict=True)},
+        **{name: np.tile(point, (length, 1)) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)},
     }
     shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]
     images = np.broadcast_to(shade, (2, length, *SIZE, 3)).astype(np.uint8)
     sentence = ("put the red cube on the blue plate", "move the green cube to the white plate")[number % 2]
-    facts = {"seed": number, "success": True, "source": "expert"}
-    return Episode(columns, sentence, dict(zip(FR3.camera_names, images, strict=True)), facts)
+    metadata = {"seed": number, "success": True, "source": "expert"}
+    return Episode(columns, sentence, dict(zip(FR3.camera_names, images, strict=True)), metadata)
 
 
 def training_data(*sources: Source, **options) -> TrainingData:
@@ -117,7 +117,7 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
         actions=normal(size, TINY.chunk, 7),
         valid=torch.ones(size, TINY.chunk, dtype=torch.bool),
         indicator=torch.full((size,), 2),
-        points=normal(size, len(LABELS), 3),
+        points=normal(size, len(GROUNDING_COLUMNS), 3),
     )
 
 

@@ -64,7 +64,10 @@ class FakeWorld:
     def success(self) -> bool:
         return self.goal
 
-    def labels(self) -> dict[str, np.ndarray]:
+    def remember(self) -> None:
+        pass
+
+    def ground_truth(self) -> dict[str, np.ndarray]:
         return {"grounding.object_pos_w": np.array([1, 2, 3], np.float32)}
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
     with contextlib.suppress(KeyboardInterrupt):
         rollout(config, lambda checkpoint: Confused((8, 10)), say, operator)
-    assert Dataset(tmp_path / "out").episode_facts(0)["guard/latched"] == "not finite"
+    assert Dataset(tmp_path / "out").episode_metadata(0)["guard/latched"] == "not finite"
     return asked
 
 

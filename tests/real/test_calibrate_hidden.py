@@ -134,7 +134,7 @@ def test_the_whole_program_finds_what_the_emulator_hides(tmp_path):
     with EmulatorProcess((480, 640), seed=41, randomize="full", task="reach", board=True) as emulator:
         robot = RobotConnection(ip=emulator.host, start="never", **emulator.ports)
         content = calibrate(CalibrateConfig(robot, out=str(tmp_path), motion_s=40.0))
-        hidden = EmulatedBench((emulator.host, emulator.ports["bench_port"])).facts()
+        hidden = EmulatedBench((emulator.host, emulator.ports["bench_port"])).metadata()
     found = {name: np.array(estimate["mean"]) for name, estimate in content["estimates"].items()}
     for name in ("joint_damping", "joint_friction_nm", "joint_armature", "servo_gain", "gripper_speed"):
         np.testing.assert_allclose(found[name], hidden[f"draw/{name}"], rtol=SHARE, err_msg=name)

@@ -27,7 +27,9 @@ class Notes:
         self.steps = []
 
     def add(self, step) -> None:
-        self.steps.append((step.observation, step.asked, step.sent, step.feedback, step.flags, step.labels))
+        self.steps.append(
+            (step.observation, step.requested, step.executed, step.feedback, step.flags, step.ground_truth)
+        )
 
 
 @pytest.fixture
@@ -49,17 +51,17 @@ def test_an_episode_runs_in_the_common_loop_and_everything_reaches_the_recorder(
     result = run_episode(env, Swing(), MotionGuard(FR3, max_age_s=5.0), seed=3, recorder=notes)
     assert result.steps == 12  # the time limit of the bench: 0.6 s
     assert not result.success
-    observation, _, sent, _, _, labels = notes.steps[0]
+    observation, _, executed, _, _, ground_truth = notes.steps[0]
     assert observation.instruction == "task 3"
     assert {name: image.shape for name, image in observation.images.items()} == dict.fromkeys(
         FR3.camera_names, (8, 10, 3)
     )
     assert observation.images["wrist"].mean() == 20
     np.testing.assert_allclose(observation.state[:6], np.array(FR3.home_rad) + 0.03, atol=1e-6)
-    np.testing.assert_array_equal(labels["grounding.object_pos_w"], [1, 2, 3])
+    np.testing.assert_array_equal(ground_truth["grounding.object_pos_w"], [1, 2, 3])
     assert 0 <= observation.age_s < 5.0
-    assert env.facts()["draw/seed_seen"] == 3
-    assert env.facts()["robot/fault"] == ""
+    assert env.metadata()["draw/seed_seen"] == 3
+    assert env.metadata()["robot/fault"] == ""
     moved = max(abs(step[0].state[0] - observation.state[0]) for step in notes.steps)
     assert moved > 0.01
     assert notes.steps[-1][0].state[-1] == pytest.approx(0.5, abs=0.02)
@@ -97,7 +99,7 @@ def test_a_fault_truncates_the_episode_and_the_next_reset_raises_it(env, running
     assert feedback.truncated
     assert not feedback.success
     assert env.observe().images
-    assert env.facts()["robot/fault"]
+    assert env.metadata()["robot/fault"]
     with pytest.raises(RobotFault):
         env.reset(1)
 
@@ -109,7 +111,7 @@ def test_a_camera_that_falls_silent_truncates(env, running):
     env.cameras["front"]._client.address = (HOST, 1)
     feedback = env.apply(env.observe().state)
     assert feedback.truncated
-    assert "camera front" in env.facts()["robot/fault"]
+    assert "camera front" in env.metadata()["robot/fault"]
 
 
 def test_close_ends_servo_mode_and_may_come_twice(running):

@@ -71,10 +71,10 @@ def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
     content = rollout(config(running, tmp_path), swing, quiet, operator)
     assert content["success_rate"] == 1.0
     data = Dataset(tmp_path / "out")
-    columns, facts = data.columns(0), data.episode_facts(0)
+    columns, metadata = data.columns(0), data.episode_metadata(0)
     assert columns["intervention"].tolist() == [4 <= k < 16 for k in range(21)]
-    assert (facts["source"], facts["intervention/reason"]) == ("intervention", "operator")
-    assert (facts["operator/verdict"], facts["robot/fault"]) == ("success", "")
+    assert (metadata["source"], metadata["intervention/reason"]) == ("intervention", "operator")
+    assert (metadata["operator/verdict"], metadata["robot/fault"]) == ("success", "")
     assert open_pool([tmp_path / "out"]).intervention.sum() == 12
     for name in ("delay.observation_s", "delay.decision_s", "delay.send_s"):
         assert ((columns[name] >= 0) & (columns[name] < 3)).all(), name
@@ -101,9 +101,9 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
     operator = Leading({2: [Command.TAKE_OVER], 14: [Command.HAND_BACK], 18: [Command.FAILURE]})
     rollout(config(running, tmp_path, device="drag"), swing, quiet, operator)
     data = Dataset(tmp_path / "out")
-    columns, facts = data.columns(0), data.episode_facts(0)
-    assert (facts["source"], facts["intervention/reason"]) == ("intervention", "operator by hand")
-    assert facts["robot/fault"] == ""
+    columns, metadata = data.columns(0), data.episode_metadata(0)
+    assert (metadata["source"], metadata["intervention/reason"]) == ("intervention", "operator by hand")
+    assert metadata["robot/fault"] == ""
     assert columns["intervention"].tolist() == [2 <= k < 14 for k in range(19)]
     state, action = columns["observation.state"], columns["action"]
     np.testing.assert_array_equal(action[2:14, :6], state[3:15, :6])
@@ -168,7 +168,7 @@ def test_a_policy_that_breaks_leaves_its_episode_and_an_arm_at_rest(running, tmp
         rollout(config(running, tmp_path), lambda checkpoint: Broken((8, 10)), quiet)
     assert not running.controller.in_servo
     data = Dataset(tmp_path / "out")
-    assert (data.length(0), data.episode_facts(0)["robot/fault"]) == (6, "ZeroDivisionError: weights")
+    assert (data.length(0), data.episode_metadata(0)["robot/fault"]) == (6, "ZeroDivisionError: weights")
 
 
 def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(running, tmp_path):
@@ -190,7 +190,7 @@ def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(ru
     assert stopped_s[0] < 1.0
     data = Dataset(tmp_path / "out")
     assert data.num_episodes == 1
-    assert data.episode_facts(0)["robot/fault"] == "the operator's stop key"
+    assert data.episode_metadata(0)["robot/fault"] == "the operator's stop key"
 
 
 def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path):
@@ -259,7 +259,7 @@ def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how,
     assert not running.controller.in_servo
     wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)
     assert frames_recorded(tmp_path) >= 1
-    assert fault in Dataset(tmp_path / "out").episode_facts(0)["robot/fault"]
+    assert fault in Dataset(tmp_path / "out").episode_metadata(0)["robot/fault"]
     os.close(keys)
     os.close(terminal)
 
@@ -279,4 +279,4 @@ def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
         output, _ = process.communicate(timeout=PROGRAM_S)
     assert process.returncode == 2, output
     assert frames_recorded(tmp_path) >= 1
-    assert Dataset(tmp_path / "out").episode_facts(0)["robot/fault"]
+    assert Dataset(tmp_path / "out").episode_metadata(0)["robot/fault"]

@@ -42,7 +42,7 @@ class Notes:
     def add(self, step) -> None:
         images = {camera: step.observation.images[camera] for camera in FR3.camera_names}
         self.rows.append(
-            (step.observation.state, np.asarray(step.sent, np.float32), images, step.observation.instruction)
+            (step.observation.state, np.asarray(step.executed, np.float32), images, step.observation.instruction)
         )
 
     def take(self) -> Take:

@@ -70,5 +70,5 @@ def test_a_fault_is_recorded_with_the_stop_that_failed(running):
 
     with running.env() as env:
         run_episode(env, Careless(), MotionGuard(FR3, max_age_s=5.0), 0)
-        recorded = env.facts()["robot/fault"]
+        recorded = env.metadata()["robot/fault"]
     assert recorded.startswith("the operator's stop key; and the stop itself failed: StopMotion refused: code 77")

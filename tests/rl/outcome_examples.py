@@ -20,6 +20,6 @@ def write_dataset(
             intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)
             columns = {"observation.state": state, "intervention": intervention}
-            facts = {"seed": seed, "success": success, "source": source}
-            writer.commit(Episode(columns, "put it there", {}, facts))
+            metadata = {"seed": seed, "success": success, "source": source}
+            writer.commit(Episode(columns, "put it there", {}, metadata))
     return root

@@ -46,7 +46,7 @@ class Onlooker(ScriptedOperator):
         self._period = 0
 
     def twist_w(self):
-        labels = self.world.labels()
+        labels = self.world.ground_truth()
         away = labels["grounding.target_pos_w"] + [0, 0, 0.03] - labels["grounding.object_pos_w"]
         return np.array([*np.clip(GAIN_PER_S * away, -TOP_SPEED_M_S, TOP_SPEED_M_S), 0, 0, 0])
 
@@ -89,7 +89,7 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path):
     for episode in range(kept):
         flags = pool.intervention[pool.rows(episode)]
         assert flags.tolist() == [k >= INTERVENES_AT for k in range(len(flags))]
-        assert Dataset(root).episode_facts(episode)["intervention/reason"] == "operator"
+        assert Dataset(root).episode_metadata(episode)["intervention/reason"] == "operator"
     cut = [segment for _, segment in pool.segments(Interventions.CUT)]
     assert [part.success for part in cut[:2]] == [False, True]
     assert any("live view: http://127.0.0.1" in line for line in said)

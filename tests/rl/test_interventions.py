@@ -102,8 +102,8 @@ def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
     assert look(env) == ""
     assert look(env, lambda: place(env, 0, [0.08, 0.0, 0.0])) == "dropped"
     assert look(env, lambda: place(env, 0, [0.02, 0.0, 0.0])) == ""
-    target = env.world.labels()["grounding.target_pos_w"]
-    shift = target - env.world.labels()["grounding.object_pos_w"]
+    target = env.world.ground_truth()["grounding.target_pos_w"]
+    shift = target - env.world.ground_truth()["grounding.object_pos_w"]
     assert look(env, lambda: place(env, 0, [*shift[:2], 0.008])) == ""
 
 

@@ -55,7 +55,7 @@ def test_an_empty_dataset_is_left_out_and_nothing_is_an_error(tmp_path):
 
 def test_an_episode_that_does_not_say_who_acted(tmp_path):
     root = write_dataset(tmp_path / "old", [(1, 5, True, None)], source=None)
-    with pytest.raises(UserError, match="without the fact 'source'"):
+    with pytest.raises(UserError, match="without the metadata 'source'"):
         open_pool([root])
 
 

@@ -68,7 +68,9 @@ class Parts:
 
     def interventions(self, out, world, behaviour, rollouts, most, workers, trigger):
         self.note("interventions", behaviour.checkpoint, most)
-        write_dataset(out, [(s, 50, True, 20) for s in Dataset(rollouts).facts_table()["seed"][:most]], "intervention")
+        write_dataset(
+            out, [(s, 50, True, 20) for s in Dataset(rollouts).metadata_table()["seed"][:most]], "intervention"
+        )
 
     def label(self, data):
         newest = {data.pool.datasets[d].root for d in set(data.pool.per_frame(data.pool.dataset)[data.newest])}
@@ -233,7 +235,7 @@ def test_the_real_thing_killed_amid_its_rollouts(tmp_path):
     run.wait()
     assert run_smoke(out).wait() == 0
     pool = open_pool([out / "demos", rollouts, out / "round_1" / "interventions"])
-    assert Dataset(rollouts).facts_table()["seed"] == [500000, 500001, 500002]
+    assert Dataset(rollouts).metadata_table()["seed"] == [500000, 500001, 500002]
     tag = json.loads((out / "round_1" / "labels.json").read_text())["tag"]
     for dataset in pool.datasets:
         labels = read_sidecar(dataset.root, f"advantages_{tag}")

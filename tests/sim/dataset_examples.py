@@ -43,7 +43,7 @@ def numbers_of(frames: np.ndarray) -> list[int]:
     return [int(sum(1 << bit for bit in range(8) if row[bit])) for row in blocks]
 
 
-def make_episode(number: int, length: int | None = None, **facts) -> Episode:
+def make_episode(number: int, length: int | None = None, **metadata) -> Episode:
     rng = np.random.default_rng(number)
     length = length or 5 + number % 4
     columns = {
@@ -57,7 +57,7 @@ def make_episode(number: int, length: int | None = None, **facts) -> Episode:
         "wrist": coded_frames(length, 10 * number + 128),
     }
     instruction = ("stack the cubes", "put the cube on the plate")[number % 2]
-    return Episode(columns, instruction, images, {"seed": number, "success": True, **facts})
+    return Episode(columns, instruction, images, {"seed": number, "success": True, **metadata})
 
 
 def open_writer(root: Path, **changes) -> DatasetWriter:
@@ -65,16 +65,16 @@ def open_writer(root: Path, **changes) -> DatasetWriter:
     return DatasetWriter(root, **(settings | changes))
 
 
-def write(root: Path, numbers, **facts) -> None:
+def write(root: Path, numbers, **metadata) -> None:
     with open_writer(root) as writer:
         for number in numbers:
-            writer.commit(make_episode(number, **facts))
+            writer.commit(make_episode(number, **metadata))
 
 
 def check_holds(root: Path, numbers: list[int]) -> None:
     """The dataset holds exactly these episodes, in order, whole, with a contiguous index."""
     dataset = Dataset(root)
-    assert [dataset.episode_facts(i)["seed"] for i in range(dataset.num_episodes)] == numbers
+    assert [dataset.episode_metadata(i)["seed"] for i in range(dataset.num_episodes)] == numbers
     first = 0
     for i, number in enumerate(numbers):
         episode = make_episode(number)

@@ -104,7 +104,7 @@ def plain(played) -> list:
         dict(episode.columns),
         videos,
         episode.instruction,
-        episode.facts,
+        episode.metadata,
     ]
 
 

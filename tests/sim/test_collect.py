@@ -28,7 +28,7 @@ def collect(out: Path, *options: str) -> subprocess.CompletedProcess:
 
 def seeds(root: Path) -> list[int]:
     dataset = Dataset(root)
-    return [dataset.episode_facts(i)["seed"] for i in range(dataset.num_episodes)]
+    return [dataset.episode_metadata(i)["seed"] for i in range(dataset.num_episodes)]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def collected(tmp_path_factory) -> Path:
 def test_every_episode_is_a_success_of_its_own_seed(collected):
     dataset = Dataset(collected)
     assert seeds(collected) == [40, 41, 42, 43]
-    assert all(dataset.episode_facts(i)["success"] for i in range(EPISODES))
-    assert {dataset.episode_facts(i)["source"] for i in range(EPISODES)} == {"expert"}
+    assert all(dataset.episode_metadata(i)["success"] for i in range(EPISODES))
+    assert {dataset.episode_metadata(i)["source"] for i in range(EPISODES)} == {"expert"}
     assert dataset.images(0, "wrist").shape == (dataset.length(0), 32, 48, 3)
     assert dataset.provenance["world"]["task"] == "pick_place"
     assert dataset.provenance["versions"]["mujoco"]

@@ -53,7 +53,7 @@ def test_not_known_values_stay_nan_and_out_of_the_statistics(tmp_path):
 
 
 def test_facts_keep_their_type_and_value_and_may_differ(tmp_path):
-    facts = {
+    metadata = {
         "seed": 2**62 + 1,
         "success": False,
         "source": "expert",
@@ -64,16 +64,16 @@ def test_facts_keep_their_type_and_value_and_may_differ(tmp_path):
     with open_writer(tmp_path / "d") as writer:
         writer.commit(make_episode(0))
     with open_writer(tmp_path / "d") as writer:
-        writer.commit(Episode(**(vars(make_episode(1)) | {"facts": facts})))
+        writer.commit(Episode(**(vars(make_episode(1)) | {"metadata": metadata})))
     with open_writer(tmp_path / "d") as writer:
         later = {"draw/rgb": np.array([1, 2]), "draw/mass_kg": np.float32(0.1), "draw/count": 7}
         writer.commit(make_episode(2, **later))
     dataset = Dataset(tmp_path / "d")
-    assert dataset.episode_facts(1) == {k: v for k, v in facts.items() if v is not None}
-    assert {k: type(v) for k, v in dataset.episode_facts(1).items()} == {
-        k: type(v) for k, v in facts.items() if v is not None
+    assert dataset.episode_metadata(1) == {k: v for k, v in metadata.items() if v is not None}
+    assert {k: type(v) for k, v in dataset.episode_metadata(1).items()} == {
+        k: type(v) for k, v in metadata.items() if v is not None
     }
-    table = dataset.facts_table()
+    table = dataset.metadata_table()
     assert table["draw/count"] == [None, None, 7]
     assert table["draw/mass_kg"] == [None, 0.1 + 0.2, float(np.float32(0.1))]
     assert table["draw/rgb"] == [None, [0.1, 1.0, 0.5], [1.0, 2.0]]
@@ -83,7 +83,7 @@ def test_facts_keep_their_type_and_value_and_may_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("metadata", "message"),
     [
         ({"seed": 0.5}, "int64 in earlier"),
         ({"seed": 2**64}, "store it as a str"),
@@ -93,11 +93,11 @@ def test_facts_keep_their_type_and_value_and_may_differ(tmp_path):
         ({"mixed": [1, "a"]}, "expected a bool"),
     ],
 )
-def test_facts_that_do_not_fit_are_refused(tmp_path, facts, message):
+def test_facts_that_do_not_fit_are_refused(tmp_path, metadata, message):
     with open_writer(tmp_path / "d") as writer:
         writer.commit(make_episode(0))
         with pytest.raises(ValueError, match=message):
-            writer.commit(make_episode(1, **facts))
+            writer.commit(make_episode(1, **metadata))
         writer.commit(make_episode(2))
     check_holds(tmp_path / "d", [0, 2])
 

@@ -50,7 +50,7 @@ def test_a_kill_at_any_file_loses_only_the_episode_in_flight(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         kill_at(patch, stage, before)
         with pytest.raises(Killed):
-            writer.commit(make_episode(1, extra="a new fact and a new task"))
+            writer.commit(make_episode(1, extra="new metadata and a new task"))
     committed = meta_path(root, 2).exists()
     assert committed == (stage == 7 or (stage == 6 and not before))
     assert Dataset(root).num_episodes == 2 + committed  # readable before anyone repairs it

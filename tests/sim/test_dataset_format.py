@@ -138,7 +138,7 @@ data = LeRobotDataset("local/d", root=sys.argv[1], delta_timestamps={"action": [
 item = data[8]
 print(json.dumps({
     "frames": data.num_frames, "task": item["task"], "action": item["action"].tolist(),
-    "image": item["observation.images.front"].tolist(), "facts": list(data.meta.episodes["late"]),
+    "image": item["observation.images.front"].tolist(), "metadata": list(data.meta.episodes["late"]),
 }))
 """
 
@@ -156,7 +156,7 @@ def test_lerobot_itself_loads_it(tmp_path):
     found, dataset = json.loads(done.stdout.splitlines()[-1]), Dataset(root)
     frame = 8 - dataset.length(0)
     assert found["frames"] == dataset.num_frames and found["task"] == dataset.instruction(1)
-    assert found["facts"] == [None, 1.5]
+    assert found["metadata"] == [None, 1.5]
     expected = dataset.columns(1)["action"][frame : frame + 2]
     assert np.allclose(found["action"], expected)
     image = dataset.images(1, "front", [frame])[0].transpose(2, 0, 1) / 255

@@ -101,12 +101,12 @@ def test_a_recorded_episode_says_what_it_is():
     env = SimEnv()
     recorder = EpisodeRecorder(FR3)
     result = play_expert(env, UNSEEN + 3, recorder)
-    episode = recorder.episode(result, "expert", env.facts())
+    episode = recorder.episode(result, "expert", env.metadata())
     steps = len(episode.columns["action"])
-    assert result.steps == steps and episode.facts["seed"] == UNSEEN + 3 and episode.facts["success"] is True
+    assert result.steps == steps and episode.metadata["seed"] == UNSEEN + 3 and episode.metadata["success"] is True
     assert episode.columns["next.success"].tolist() == [False] * (steps - 1) + [True]
     assert episode.columns["next.reward"].tolist() == [-1.0] * (steps - 1) + [0.0]
-    assert {"draw/object_xy_m", "draw/action_delay_s", "draw/light_strength"} <= set(episode.facts)
+    assert {"draw/object_xy_m", "draw/action_delay_s", "draw/light_strength"} <= set(episode.metadata)
     moved = np.linalg.norm(np.diff(episode.columns["grounding.object_pos_w"], axis=0), axis=1).sum()
     assert moved > 0.1  # the cube was carried
     env.close()

@@ -55,8 +55,8 @@ class Notes:
         self.asked, self.sent, self.flags, self.states = [], [], [], []
 
     def add(self, step):
-        self.asked.append(step.asked)
-        self.sent.append(step.sent)
+        self.asked.append(step.requested)
+        self.sent.append(step.executed)
         self.flags.append(step.flags)
         self.states.append(step.observation.state)
 

@@ -66,7 +66,7 @@ def test_flaws_on_record_are_those_that_happened():
         flags, expert = Flags(), Expert(env, quality)
         assert run_episode(env, expert, guarded(env.robot), seed, flags).success
         shown = [flaw for flaw in ("fumbled", "hesitated", "noisy") if flags.count(FLAGGED[flaw])]
-        assert expert.facts()["expert/flaws"] == ",".join(shown)
+        assert expert.metadata()["expert/flaws"] == ",".join(shown)
         recorded |= set(shown)
     assert recorded == {"hesitated", "noisy"}
 
@@ -82,7 +82,7 @@ def test_a_fumbled_grasp_is_tried_again(env):
 def test_a_pause_stands_still(env):
     class Speeds(Flags):
         def add(self, step) -> None:
-            super().add(replace(step, flags={**step.flags, "sent": step.sent}))
+            super().add(replace(step, flags={**step.flags, "sent": step.executed}))
 
     flags = Speeds()
     play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, hesitated=1.0))

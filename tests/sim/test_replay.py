@@ -20,7 +20,7 @@ WORLD = SimulationConfig(render=SMALL)
 SEEDS = (41, 42)
 
 
-def record(root: Path, facts=lambda env: env.facts()) -> Path:
+def record(root: Path, metadata=lambda env: env.metadata()) -> Path:
     env = SimEnv(WORLD)
     with DatasetWriter(
         root, features(FR3, (SMALL.height, SMALL.width)), FPS, FR3.name, provenance({"world": WORLD})
@@ -28,7 +28,7 @@ def record(root: Path, facts=lambda env: env.facts()) -> Path:
         for seed in SEEDS:
             recorder = EpisodeRecorder(FR3)
             result = play_expert(env, seed, recorder, quality=PUSHED)
-            w.commit(recorder.episode(result, "expert", facts(env)))
+            w.commit(recorder.episode(result, "expert", metadata(env)))
     return root
 
 
@@ -97,6 +97,6 @@ def test_an_episode_that_is_not_there_is_refused(root):
 
 
 def test_what_was_not_simulated_cannot_be_replayed(tmp_path):
-    real = record(tmp_path / "real", facts=lambda env: {})
+    real = record(tmp_path / "real", metadata=lambda env: {})
     with pytest.raises(UserError, match="was not recorded in simulation"):
         replay.main(dataclasses.replace(replay.ReplayConfig(str(real))))

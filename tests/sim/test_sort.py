@@ -39,10 +39,10 @@ def test_sub_tasks_count_as_they_are_done_and_the_labels_follow(world):
     """The label of the object and that of the target are those of the first cube that is left."""
     for cube in range(3):
         assert done(world) == cube and not world.success()
-        labels = world.labels()
-        assert np.allclose(labels["grounding.object_pos_w"], world.data.xpos[world.scene.objects[cube]], atol=1e-6)
+        truth = world.ground_truth()
+        assert np.allclose(truth["grounding.object_pos_w"], world.data.xpos[world.scene.objects[cube]], atol=1e-6)
         plate_w = np.array(world.draws["target_xy_m"][2 * cube : 2 * cube + 2])
-        assert np.allclose(labels["grounding.target_pos_w"], [*plate_w, 0.008], atol=1e-6)
+        assert np.allclose(truth["grounding.target_pos_w"], [*plate_w, 0.008], atol=1e-6)
         put_on_plate(world, cube, cube)
     assert done(world) == 3 and world.success()
 
@@ -50,7 +50,9 @@ def test_sub_tasks_count_as_they_are_done_and_the_labels_follow(world):
 def test_another_order_counts_too(world):
     put_on_plate(world, 2, 2)
     assert done(world) == 1
-    assert np.allclose(world.labels()["grounding.object_pos_w"], world.data.xpos[world.scene.objects[0]], atol=1e-6)
+    assert np.allclose(
+        world.ground_truth()["grounding.object_pos_w"], world.data.xpos[world.scene.objects[0]], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

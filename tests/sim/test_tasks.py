@@ -93,7 +93,7 @@ def test_nothing_is_done_at_the_start_and_nothing_moves_of_itself(envs, task):
         for _ in range(10):
             assert not env.apply(still).success
         assert np.abs(env.world.snapshot() - before).max() < 4e-3
-        assert all(np.isfinite(point).all() for point in env.labels().values())
+        assert all(np.isfinite(point).all() for point in env.ground_truth().values())
 
 
 @each_task

@@ -213,21 +213,21 @@ def test_things_keep_their_distance_and_are_within_reach(draws):
 
 def test_labels_say_where_the_named_things_are(world):
     world.reset(4)
-    labels = world.labels()
-    assert np.allclose(labels["grounding.object_pos_w"][:2], world.draws["object_xy_m"][:2], atol=1e-6)
-    assert np.allclose(labels["grounding.target_pos_w"][:2], world.draws["target_xy_m"][:2], atol=1e-6)
-    assert labels["grounding.target_pos_w"][2] == pytest.approx(PLATE_TOP_M)
+    truth = world.ground_truth()
+    assert np.allclose(truth["grounding.object_pos_w"][:2], world.draws["object_xy_m"][:2], atol=1e-6)
+    assert np.allclose(truth["grounding.target_pos_w"][:2], world.draws["target_xy_m"][:2], atol=1e-6)
+    assert truth["grounding.target_pos_w"][2] == pytest.approx(PLATE_TOP_M)
 
 
 def test_labels_say_where_the_tool_sees_them(world):
     world.reset(4)
     world.hold_object()
     mujoco.mj_forward(world.scene.model, world.data)
-    labels, tool_w = world.labels(), world.data.site_xpos[world.scene.tcp_site]
-    assert np.allclose(labels["grounding.object_pos_t"], 0, atol=1e-6)
-    seen = labels["grounding.target_pos_t"]
+    truth, tool_w = world.ground_truth(), world.data.site_xpos[world.scene.tcp_site]
+    assert np.allclose(truth["grounding.object_pos_t"], 0, atol=1e-6)
+    seen = truth["grounding.target_pos_t"]
     assert seen[2] == pytest.approx(tool_w[2] - PLATE_TOP_M, abs=1e-3)  # the tool looks straight down
-    across = np.linalg.norm(labels["grounding.target_pos_w"] - tool_w)
+    across = np.linalg.norm(truth["grounding.target_pos_w"] - tool_w)
     assert np.linalg.norm(seen) == pytest.approx(across, abs=1e-6)
 
 
