@@ -16,14 +16,17 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "fr3_mjcf"))
 import make_meshes as solids  # noqa: E402 - found through the line above
-from make_meshes import Mesh, X, Y, Z, box, extrude, turn  # noqa: E402
+from make_meshes import Mesh, X, Y, Z, box, extrude, fillet, turn  # noqa: E402
 
 solids.FOLDER = HERE / "meshes"
 PALETTE = {
     "housing": (0.930, 0.936, 0.940), "lid": (0.800, 0.812, 0.822), "seam": (0.145, 0.150, 0.160),
     "metal": (0.640, 0.655, 0.670), "stand": (0.300, 0.312, 0.325),
 }  # fmt: skip
-CELL_M = 0.0125  # of the surface nets
+CELL_M = 0.015  # of the surface nets
+SIDES = 24  # of what is turned
+ORIGIN = np.zeros(3)
+R = 0.056  # of joints 1 to 4, m
 GAP_M = 0.0015  # a link keeps so far from its neighbour's half of a joint
 Field = Callable[[np.ndarray], np.ndarray]  # (n, 3) points -> (n,) signed distances, negative inside
 
@@ -110,17 +113,13 @@ def shell(mesh: Mesh, field: Field, low, high, cell: float = CELL_M) -> None:
     base = len(mesh.vertices)
     mesh.vertices.extend(points)
     mesh.normals.extend(normals)
-    for axis in range(3):
-        for quad in _quads(inside, number, axis):
-            p = points[quad]
-            # The shorter diagonal, and never one whose triangles face away from the surface.
-            cut = (0, 2) if np.linalg.norm(p[0] - p[2]) <= np.linalg.norm(p[1] - p[3]) else (1, 3)
-            a, b = cut
-            for corner in ((a, a + 1, b), (b, (b + 1) % 4, a)):
-                tri = quad[list(corner)]
-                q = points[tri]
-                if np.linalg.norm(np.cross(q[1] - q[0], q[2] - q[0])) > 1e-9:
-                    mesh.face(*(base + tri).tolist())
+    for quad in (quad for axis in range(3) for quad in _quads(inside, number, axis)):
+        p = points[quad]
+        a, b = (0, 2) if np.linalg.norm(p[0] - p[2]) <= np.linalg.norm(p[1] - p[3]) else (1, 3)  # the shorter diagonal
+        for corner in ([a, a + 1, b], [b, (b + 1) % 4, a]):
+            one, two, three = points[quad[corner]]
+            if np.linalg.norm(np.cross(two - one, three - one)) > 1e-9:
+                mesh.face(*(base + quad[corner]).tolist())
 
 
 def _quads(inside: np.ndarray, number: np.ndarray, axis: int):
@@ -158,96 +157,135 @@ def _onto(field: Field, points: np.ndarray, cell: float) -> np.ndarray:
 
 
 def lid(mesh: Mesh, origin, axis, s: float, r: float) -> None:
-    """The lid on the far end of a joint: a dark gap and a flat disc."""
-    turn(mesh.painted("seam"), origin, axis, [(s - 0.0072, r + 0.0010), (s - 0.0042, r + 0.0010)], 28)
-    turn(mesh.painted("lid"), origin, axis, [
-        (s - 0.004, r - 0.0072), (s + 0.0010, r - 0.0080), (s + 0.0024, r - 0.0110), (s + 0.0024, 0.0),
-    ], 28)  # fmt: skip
+    """The cap on the far end of a joint, behind a dark gap; it hides the end of the net."""
+    turn(mesh.painted("seam"), origin, axis, [(s - 0.0180, r + 0.0012), (s - 0.0158, r + 0.0012)], SIDES)
+    face = s + 0.0030
+    side = [(s - 0.0158, r + 0.0016), *fillet(face, r + 0.0016, 0.009), (face, r - 0.014)]
+    turn(mesh.painted("housing"), origin, axis, side, SIDES)
+    turn(
+        mesh.painted("lid"), origin, axis, [(face, r - 0.014), (face - 0.0008, r - 0.015), (face - 0.0008, 0.0)], SIDES
+    )
 
 
 def ring(mesh: Mesh, origin, axis, s: float, r: float) -> None:
-    """The dark gap where a link turns against its parent."""
-    turn(mesh.painted("seam"), origin, axis, [(s - 0.0026, r), (s + 0.0026, r)], 28)
+    """The dark gap where a link turns against its neighbour."""
+    turn(mesh.painted("seam"), origin, axis, [(s - 0.0026, r), (s + 0.0026, r)], SIDES)
+
+
+def collar(mesh: Mesh, origin, axis, s: float, r: float) -> None:
+    """The turned end of a tube of radius `r`; it hides the end of the net."""
+    turn(mesh.painted("housing"), origin, axis, [
+        (s - 0.0170, r - 0.001), (s - 0.0165, r + 0.0008), (s - 0.0012, r + 0.0008), (s, r - 0.0004), (s, r - 0.006),
+    ], SIDES)  # fmt: skip
 
 
 def links() -> dict[str, Mesh]:
     """The meshes by body."""
     m = {name: Mesh(PALETTE, "housing") for name in ("stand", *(f"link{i}" for i in range(8)))}
-    o = np.zeros(3)
+    _stand(m["stand"].painted("stand"))
+    _foot(m["link0"])
+    for name, along, side, bottom in (("link1", -Z, -Y, 0.1905), ("link2", -Y, Z, 0.1240)):
+        _shoulder(m[name], along, side, bottom)
+    ring(m["link2"], ORIGIN, -Y, 0.1258, 0.0545)
+    ring(m["link1"], ORIGIN, Y, 0.0, 0.0530)
+    _upper_arm(m["link3"])
+    _elbow(m["link4"])
+    _forearm(m["link5"])
+    _wrist(m["link6"])
+    _flange(m["link7"])
+    return m
 
-    # Stand: a plate at the table's back edge on a column of its own, frame of link0.
-    extrude(m["stand"].painted("stand"), (-0.085, 0, 0), (0.110, 0.125), 0.012, [(-0.020, 0), (-0.0005, 0)])
-    extrude(m["stand"].painted("stand"), (-0.085, 0, 0), (0.055, 0.055), 0.012, [(-0.74, 0), (-0.02, 0)])
 
-    foot = blend(
+def _stand(mesh: Mesh) -> None:
+    """A plate at the table's back edge on a column of its own, in the frame of link0."""
+    extrude(mesh, (-0.085, 0, 0), (0.110, 0.125), 0.012, [(-0.020, 0), (-0.0005, 0)])
+    extrude(mesh, (-0.085, 0, 0), (0.055, 0.055), 0.012, [(-0.74, 0), (-0.02, 0)])
+
+
+def _foot(mesh: Mesh) -> None:
+    body = blend(
         brick((-0.032, 0, 0.016), (0.103, 0.092, 0.030), 0.026),
         brick((-0.085, 0, 0.045), (0.047, 0.055, 0.045), 0.030),
-        barrel((0, 0, 0.0), (0, 0, 0.1385), 0.058, 0.006),
+        barrel(ORIGIN, 0.1385 * Z, 0.058, 0.006),
         over=0.050,
     )
-    shell(m["link0"], without(foot, brick((0, 0, -0.05), (1, 1, 0.05), 0.0), 0.004), (-0.16, -0.11, -0.02), (0.11, 0.11, 0.16))
-    ring(m["link0"], o, Z, 0.1405, 0.0545)
-    box(m["link0"].painted("seam"), (-0.1325, 0, 0.045), (0.003, 0.026, 0.016))  # connectors
+    body = without(body, brick((0, 0, -0.05), (1, 1, 0.05), 0.0), 0.004)
+    shell(mesh, body, (-0.16, -0.11, -0.02), (0.11, 0.11, 0.16))
+    collar(mesh, ORIGIN, Z, 0.1385, 0.058)
+    ring(mesh, ORIGIN, Z, 0.1405, 0.0545)
+    box(mesh.painted("seam"), (-0.1325, 0, 0.045), (0.003, 0.026, 0.016))  # connectors
 
-    r = 0.056  # of joints 1 to 4
-    for name, along, side, bottom in (("link1", -Z, -Y, 0.1905), ("link2", -Y, Z, 0.1240)):
-        # A tube about one axis bent into one half of the joint about the next.
-        body = blend(barrel(0.040 * along, bottom * along, r), barrel(0.0010 * side, 0.066 * side, r), over=0.045)
-        shell(m[name], without(body, barrel(-GAP_M * side, -0.2 * side, r + 0.003, 0.001)), (-0.09, -0.22, -0.22), (0.09, 0.1, 0.1))  # fmt: skip
-        lid(m[name], o, side, 0.066, r)
-    ring(m["link2"], o, -Y, 0.1258, 0.0545)
-    ring(m["link1"], o, Y, 0.0, 0.0530)
 
-    elbow = 0.0825 * X
+def _shoulder(mesh: Mesh, along: np.ndarray, side: np.ndarray, bottom: float) -> None:
+    """A tube about one axis bent into one half of the joint about the next."""
+    body = blend(barrel(0.040 * along, bottom * along, R), barrel(0.0010 * side, 0.066 * side, R))
+    body = without(body, barrel(-GAP_M * side, -0.2 * side, R + 0.003, 0.001))
+    shell(mesh, body, (-0.09, -0.22, -0.22), (0.09, 0.1, 0.1))
+    lid(mesh, ORIGIN, side, 0.066, R)
+    collar(mesh, ORIGIN, along, bottom, R)
+
+
+def _upper_arm(mesh: Mesh) -> None:
+    joint = 0.0825 * X
     body = blend(
-        barrel((0, 0, -0.1885), (0, 0, -0.085), r),
-        cone((0.010, 0, -0.075), (0.070, -0.026, -0.012), 0.050, 0.034),
-        barrel(elbow - 0.001 * Y, elbow - 0.060 * Y, 0.052),
+        barrel(-0.1885 * Z, -0.085 * Z, R),
+        cone((0.010, 0, -0.075), (0.070, -0.022, -0.012), 0.050, 0.032),
+        barrel(joint - 0.001 * Y, joint - 0.060 * Y, 0.052),
         over=0.050,
     )
-    shell(m["link3"], without(body, barrel(elbow + GAP_M * Y, elbow + 0.2 * Y, 0.055, 0.001)), (-0.09, -0.1, -0.22), (0.18, 0.1, 0.1))  # fmt: skip
-    lid(m["link3"], elbow, -Y, 0.060, 0.052)
-    ring(m["link3"], elbow, Y, 0.0, 0.0490)
+    body = without(body, barrel(joint + GAP_M * Y, joint + 0.2 * Y, 0.055, 0.001))
+    shell(mesh, body, (-0.09, -0.1, -0.22), (0.18, 0.1, 0.1))
+    lid(mesh, joint, -Y, 0.060, 0.052)
+    collar(mesh, ORIGIN, -Z, 0.1885, R)
+    ring(mesh, joint, Y, 0.0, 0.0490)
 
+
+def _elbow(mesh: Mesh) -> None:
     back = -0.0825 * X
     body = blend(
         barrel(-0.001 * Z, -0.060 * Z, 0.052),
-        cone((-0.012, 0.012, -0.026), (-0.072, 0.072, 0), 0.034, 0.050),
-        barrel(back + 0.070 * Y, back + 0.1240 * Y, r - 0.001),
+        cone((-0.012, 0.012, -0.022), (-0.072, 0.072, 0), 0.032, 0.050),
+        barrel(back + 0.070 * Y, back + 0.1240 * Y, R - 0.001),
         over=0.050,
     )
-    shell(m["link4"], without(body, barrel(GAP_M * Z, 0.2 * Z, 0.055, 0.001)), (-0.18, -0.09, -0.1), (0.09, 0.16, 0.1))
-    lid(m["link4"], o, -Z, 0.060, 0.052)
-    ring(m["link4"], back, Y, 0.1258, 0.0535)
+    body = without(body, barrel(GAP_M * Z, 0.2 * Z, 0.055, 0.001))
+    shell(mesh, body, (-0.18, -0.09, -0.1), (0.09, 0.16, 0.1))
+    lid(mesh, ORIGIN, -Z, 0.060, 0.052)
+    collar(mesh, back, Y, 0.1240, R - 0.001)
+    ring(mesh, back, Y, 0.1258, 0.0535)
 
+
+def _forearm(mesh: Mesh) -> None:
     body = blend(
-        barrel((0, 0, -0.2565), (0, 0, -0.200), r - 0.001),
+        barrel(-0.2565 * Z, -0.200 * Z, R - 0.001),
         cone((0, 0.004, -0.200), (0, 0.056, -0.075), 0.050, 0.033),
         cone((0, 0.056, -0.075), (0, 0.074, -0.020), 0.033, 0.030),
         barrel(0.0525 * Y, 0.100 * Y, 0.046),
         over=0.035,
     )
-    shell(m["link5"], without(body, barrel(0.0510 * Y, -0.2 * Y, 0.056, 0.001)), (-0.09, -0.09, -0.29), (0.09, 0.13, 0.08))
-    lid(m["link5"], o, Y, 0.100, 0.046)
-    ring(m["link5"], o, Y, 0.0510, 0.0440)
+    body = without(body, barrel(0.0510 * Y, -0.2 * Y, 0.056, 0.001))
+    shell(mesh, body, (-0.09, -0.09, -0.29), (0.09, 0.13, 0.08))
+    lid(mesh, ORIGIN, Y, 0.100, 0.046)
+    collar(mesh, ORIGIN, -Z, 0.2565, R - 0.001)
+    ring(mesh, ORIGIN, Y, 0.0510, 0.0440)
 
+
+def _wrist(mesh: Mesh) -> None:
     hand = 0.088 * X
-    body = blend(
-        barrel(-0.0495 * Z, 0.050 * Z, 0.049),
-        barrel(hand + 0.052 * Y, hand - 0.0510 * Y, 0.045),
-        over=0.045,
-    )
-    shell(m["link6"], body, (-0.07, -0.09, -0.08), (0.16, 0.09, 0.08))
-    lid(m["link6"], o, Z, 0.050, 0.049)
-    lid(m["link6"], hand, Y, 0.052, 0.045)
-    ring(m["link6"], hand, -Y, 0.0528, 0.0435)
+    body = blend(barrel(-0.0495 * Z, 0.050 * Z, 0.049), barrel(hand + 0.052 * Y, hand - 0.0510 * Y, 0.045))
+    shell(mesh, body, (-0.07, -0.09, -0.08), (0.16, 0.09, 0.08))
+    lid(mesh, ORIGIN, Z, 0.050, 0.049)
+    lid(mesh, hand, Y, 0.052, 0.045)
+    collar(mesh, hand, -Y, 0.0510, 0.045)
+    ring(mesh, hand, -Y, 0.0528, 0.0435)
 
-    turn(m["link7"], o, Z, [(0.0546, 0.0445), (0.085, 0.0445), (0.0905, 0.0425), (0.093, 0.0375), (0.093, 0.031)], 28)
-    extrude(m["link7"], (0.040, 0, 0), (0.016, 0.020), 0.008, [(0.0600, 0.003), (0.063, 0), (0.082, 0), (0.085, 0.003)])
-    flange, dark = m["link7"].painted("metal"), m["link7"].painted("seam")
-    turn(flange, o, Z, [(0.093, 0.0315), (0.1064, 0.0315), (0.107, 0.0309), (0.107, 0.0)], 28)
-    turn(dark, o, Z, [(0.1071, 0.01575), (0.1071, 0)])  # the bore
-    return m
+
+def _flange(mesh: Mesh) -> None:
+    side = [(0.0546, 0.0445), (0.085, 0.0445), (0.0905, 0.0425), (0.093, 0.0375), (0.093, 0.031)]
+    turn(mesh, ORIGIN, Z, side, SIDES)
+    extrude(mesh, (0.040, 0, 0), (0.016, 0.020), 0.008, [(0.0600, 0.003), (0.063, 0), (0.082, 0), (0.085, 0.003)])
+    turn(mesh.painted("metal"), ORIGIN, Z, [(0.093, 0.0315), (0.1064, 0.0315), (0.107, 0.0309), (0.107, 0.0)], SIDES)
+    turn(mesh.painted("seam"), ORIGIN, Z, [(0.1071, 0.01575), (0.1071, 0)])  # the bore
 
 
 if __name__ == "__main__":
