@@ -94,6 +94,7 @@ def test_a_robot_and_its_rate_are_lines_of_the_command(program):
     assert load(program, schema, ["robot=fairino_fr3"]) == load(program, schema, [])
     with pytest.raises(UserError, match="robot=emulator is not for this program, which has no option robot.start"):
         load(program, schema, ["robot=emulator"])
+    assert load(program, schema, ["robot=franka"]).robot.load().joints == 7
     assert load(program, schema, ["robot.control_hz=50"]).robot.load().control_period_s == 0.02
     with pytest.raises(UserError, match="robot.control_hz=126: expected 1 to 125 of fairino_fr3"):
         load(program, schema, ["robot.control_hz=126"])

@@ -134,15 +134,16 @@ class Servo:
                 break
         else:
             return True  # 30 times cheaper than the braking path of every tick
-        self._brake.current_position = self._out.new_position
+        # Counted from where each joint is: the extrema that ruckig gives of a stop always include 0.
+        self._brake.current_position = [0.0] * len(self._out.new_position)
         self._brake.current_velocity = self._out.new_velocity
         self._brake.current_acceleration = self._out.new_acceleration
         if self._otg_brake.calculate(self._brake, self._brake_path) < 0:
             return False
-        reach = self._brake_path.position_extrema
+        travel = zip(self._out.new_position, self._brake_path.position_extrema, strict=True)
         return all(
-            low <= bound.min and bound.max <= high
-            for bound, low, high in zip(reach, self._stop_low, self._stop_high, strict=True)
+            low <= position + bound.min and position + bound.max <= high
+            for (position, bound), low, high in zip(travel, self._stop_low, self._stop_high, strict=True)
         )
 
     def _after_target(self) -> None:

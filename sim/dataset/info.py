@@ -68,10 +68,10 @@ def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
 
     Raises UserError naming every difference of kind, or the first one of the world.
     """
+    robots = [f"{info.get('robot_type')} at {info['fps']} Hz" for info in (found, wanted)]
+    if robots[0] != robots[1]:
+        raise UserError(f"dataset {root} was recorded with {robots[0]}, not {robots[1]}; name a new out=DIR")
     differences = Features.from_json(found["features"]).differences(Features.from_json(wanted["features"]))
-    for key in ("fps", "robot_type"):
-        if found.get(key) != wanted[key]:
-            differences.append(f"{key} {found.get(key)!r} and {wanted[key]!r}")
     if differences:
         raise UserError(
             f"cannot resume dataset {root}, it differs (it has, you want): "

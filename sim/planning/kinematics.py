@@ -10,6 +10,9 @@ from sim.robots.robot import Robot
 
 POSITION_TOLERANCE_M = 2e-4
 ROTATION_TOLERANCE_RAD = 2e-3
+POSE_DIMENSION = 6  # an arm with more joints is redundant
+POSTURE_COST = 0.1  # of a redundant arm's joints away from home, beside 1 a metre of the tool
+CONVERGED_RAD = 2e-3  # a step smaller than this ends the search for the posture
 
 
 def tool_down(yaw_rad: float) -> np.ndarray:
@@ -29,6 +32,7 @@ class ToolKinematics:
         self._qpos = np.array([self._model.joint(n).qposadr[0] for n in robot.joint_names])
         self._task = mink.FrameTask("tcp", "site", position_cost=1.0, orientation_cost=0.5, lm_damping=1e-3)
         self._limits = [mink.ConfigurationLimit(self._model)]
+        self._posture = _home_posture(self._model, robot) if robot.joints > POSE_DIMENSION else None
 
     def forward(self, joints_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position (3,) in m and rotation (3, 3) of the tool."""
@@ -41,18 +45,40 @@ class ToolKinematics:
         self._set(near_rad)
         rotation = mink.SO3.from_matrix(rotation_w)
         self._task.set_target(mink.SE3.from_rotation_and_translation(rotation, np.asarray(pos_w, float)))
+        if self._posture is not None:
+            self._approach(self._posture)
         for _ in range(60):
             error = self._task.compute_error(self._configuration)
             if np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE_RAD:
                 return self._configuration.q[self._qpos].copy()
-            step = mink.solve_ik(self._configuration, [self._task], 1.0, "daqp", limits=self._limits)
-            self._configuration.integrate_inplace(step, 1.0)
+            self._step([self._task])
         return None
+
+    def _approach(self, posture: mink.PostureTask) -> None:
+        """Come near the pose in the posture closest to home; without it, a redundant arm drifts from pose to pose."""
+        for _ in range(40):
+            if np.abs(self._step([self._task, posture])).max() < CONVERGED_RAD:
+                return
+
+    def _step(self, tasks: list) -> np.ndarray:
+        step = mink.solve_ik(self._configuration, tasks, 1.0, "daqp", limits=self._limits)
+        self._configuration.integrate_inplace(step, 1.0)
+        return step
 
     def _set(self, joints_rad: np.ndarray) -> None:
         q = self._configuration.q.copy()
         q[self._qpos] = joints_rad
         self._configuration.update(q)
+
+
+def _home_posture(model: mujoco.MjModel, robot: Robot) -> mink.PostureTask:
+    """Return the task of keeping every joint but the last at home; the last turns the wrist, which the pose decides."""
+    cost, target = np.zeros(model.nv), mink.Configuration(model).q.copy()
+    cost[[model.joint(name).dofadr[0] for name in robot.joint_names[:-1]]] = POSTURE_COST
+    target[[model.joint(name).qposadr[0] for name in robot.joint_names]] = robot.home_rad
+    posture = mink.PostureTask(model, cost)
+    posture.set_target(target)
+    return posture
 
 
 class BenchKinematics:

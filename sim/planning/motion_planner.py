@@ -21,7 +21,6 @@ FACES = (0.0, np.pi / 2, -np.pi / 2, np.pi)
 HALF_TURNS = (0.0, np.pi, -np.pi)  # of a parallel jaw: the same grasp
 LEAST_TURNS = (0.0, np.pi / 6, -np.pi / 6, np.pi / 3, -np.pi / 3, np.pi / 2, -np.pi / 2)
 LOWEST_TOOL_M = 0.014  # the fingers end 10 mm below the tool point
-STRAY_RAD = np.pi / 2  # of all joints but the last from home: beyond, another elbow or shoulder
 LINE_STEP_M = 0.02  # between the way-points of a straight line
 ROOM_M = 0.10  # between the middles of what stands on the table, so that the fingers find room
 
@@ -137,7 +136,7 @@ class MotionPlanner:
         home = np.array(self._scene.robot.home_rad)
         for near in (self.joints_rad, home):
             pose = self._kinematics.inverse(pos_w, tool_down(yaw_rad), near)
-            if pose is not None and np.abs(pose - home)[:-1].max() < STRAY_RAD:
+            if pose is not None and np.abs(pose - home)[:-1].max() < self._scene.robot.posture_rad:
                 return pose
         return None
 

@@ -73,6 +73,7 @@ class Robot:
     control_hz: int = 20  # actions of a policy per second
     mount_m: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of the DH table's first frame, in the base frame
     mount_yaw_rad: float = 0.0
+    posture_rad: float = float(np.pi / 2)  # of any joint but the last from home: beyond, another elbow or shoulder
 
     def __post_init__(self) -> None:
         if not 1 <= self.control_hz <= MAX_CONTROL_HZ or self.control_period_s < self.servo_period_s:
