@@ -124,7 +124,7 @@ def test_two_rounds_by_the_box(parts, tmp_path):
     assert last == tmp_path / "round_2" / "policy"
     assert [call for call in parts.log if call[0] != "data"] == [
         ("collect", 4, 0),
-        ("imitate", str(tmp_path / "demos")),
+        ("imitate", (str(tmp_path / "demos"),)),
         ("evaluate", pretrained, 1.0, 900000, 2),
         ("expert", [900000, 900001]),
         ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
