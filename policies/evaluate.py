@@ -6,15 +6,16 @@ drawn values) and a few films.
 """
 
 import functools
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
+from sim.core.console import event, track
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import provenance
@@ -30,6 +31,8 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 WORST = 5  # slices to name
 
@@ -117,9 +120,10 @@ def evaluate(config: EvaluateConfig) -> dict:
         "episodes": episodes,
     }
     results.write(config.directory, content)
-    print(report(content, config.directory))
+    summary = {name: value for name, value in content.items() if isinstance(value, int | float)}
+    _log.info(report(content, config.directory), extra=event("evaluated", **summary))
     if worst:
-        print("worst slices:", *worst, sep="\n  ")
+        _log.info("\n  ".join(["worst slices:", *map(str, worst)]))
     return content
 
 

@@ -7,18 +7,19 @@ named cube and the named plate are; no action is seen.
 
 import functools
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import mujoco
 import numpy as np
 import torch
-from rich.progress import track
 from safetensors.torch import load_file, save_file
 
 from policies.language.minilm import FrozenText
 from policies.models.small_vla import SmallVla, VlaConfig
 from policies.vision.efficientnet import FrozenVision
+from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.program import run_program
@@ -30,6 +31,8 @@ from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
 SCENES_PER_CALL = 40
@@ -182,8 +185,8 @@ def pretrain(config: PretrainGroundingConfig) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     save_file({**model.fusion.state_dict(), "point_center": model.point_center}, out / WEIGHTS)
     (out / CARD).write_text(json.dumps(card, indent=1) + "\n")
-    print(f"held-out error, mm: {card['horizontal_error_mm']}")
-    print(f"within {NEAR_M} m of the tool: {card['horizontal_error_near_mm']}; {out}")
+    _log.info("held-out error, mm: %s", card["horizontal_error_mm"])
+    _log.info("within %g m of the tool: %s; %s", NEAR_M, card["horizontal_error_near_mm"], out)
     return out
 
 

@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from sim.envs.video import write_mp4
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
+
+_log = logging.getLogger(__name__)
 
 STYLE = """
 body{font:16px/1.55 system-ui,"Segoe UI",sans-serif;color:#1d2733;background:#fff;max-width:1080px;margin:44px auto;
@@ -85,7 +88,7 @@ def write_report(config: ReportConfig) -> Path:
     head = f"<meta charset=utf-8>{VIEWPORT}<title>FR3 report</title><style>{STYLE}</style>"
     page = f"<!doctype html><html lang=en>{head}{''.join(parts)}"
     out.write_text(page)
-    print(f"report: {out}")
+    _log.info("report: %s", out)
     return out
 
 

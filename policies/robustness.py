@@ -6,23 +6,27 @@ and with both. Together they stand in for the real arm. Without Vulkan Filament'
 """
 
 import itertools
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from policies.evaluate import EvaluateConfig, evaluate
 from policies.models import checkpoint
 from sim.core.config import group_values
-from sim.core.errors import UserError
+from sim.core.console import table as as_table
+from sim.core.errors import UserError, keeps
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
 from sim.render.vulkan import check_vulkan
 from sim.scene.build import RenderConfig
 
+_log = logging.getLogger(__name__)
+
 RENDERERS, DYNAMICS = ("opengl", "filament"), ("trained", "shifted")
+RATES = ("success_rate", "ci_low", "ci_high", "n")  # of an evaluation
 CONDITIONS = {
     f"{renderer}, {dynamics}": (renderer, dynamics) for dynamics, renderer in itertools.product(DYNAMICS, RENDERERS)
 }
@@ -74,16 +78,21 @@ def main(config: RobustnessConfig) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
     for one in config.checkpoints:
         checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
-    console, missing = Console(), _missing_renderers()
+    missing = _missing_renderers()
     for reason in missing.values():
-        console.print(f"skipped, a dash in the table: {reason}", soft_wrap=True)
+        _log.info("skipped, a dash in the table: %s", reason)
+    rates: list[dict] = []
     table = Table("checkpoint", *CONDITIONS, title=f"success of {config.episodes}, 95 % interval")
+    with keeps(lambda: f"{len(rates)} evaluations are kept in {config.out}"):
+        for one, name in itertools.product(config.checkpoints, CONDITIONS):
+            renderer, dynamics = CONDITIONS[name]
+            if renderer not in missing:
+                found = evaluate(condition(config, one, renderer, dynamics))
+                rates.append({"checkpoint": one, "condition": name, **{key: found[key] for key in RATES}})
     for one in config.checkpoints:
-        cells = []
-        for renderer, dynamics in CONDITIONS.values():
-            cells.append("-" if renderer in missing else _cell(evaluate(condition(config, one, renderer, dynamics))))
-        table.add_row(one, *cells)
-    console.print(table)
+        cells = {rate["condition"]: _cell(rate) for rate in rates if rate["checkpoint"] == one}
+        table.add_row(one, *(cells.get(name, "-") for name in CONDITIONS))
+    _log.info("success under other conditions", extra=as_table("robustness", table, rates=rates))
 
 
 def _missing_renderers() -> dict[str, str]:

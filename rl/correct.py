@@ -7,12 +7,13 @@ the seeds at which these recorded rollouts failed. An interrupted run goes on wh
 """
 
 import _thread
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
-from sim.core.errors import UserError
+from sim.core.errors import UserError, keeps
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
@@ -28,6 +29,8 @@ from sim.teleop.handover import AttendedEnv, HandoverAgent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
 from sim.teleop.page import LivePage, RealTime, Together
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class OperatorWorker(RolloutWorker):
         return bool(self._handover.reason) and result.success
 
 
-def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
+def correct(config: CorrectConfig, operator: Operator) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
     out, world, robot = Path(config.out), config.world, config.robot.load()
     schema = features(robot, (world.render.height, world.render.width))
@@ -104,18 +107,23 @@ def correct(config: CorrectConfig, operator: Operator, say=print) -> Path:
         LivePage(config.page_port) as page,
     ):
         worker = OperatorWorker(world, config.behaviour, operator, page)
-        say(f"live view: {page.url}\n{HELP}")
+        _log.info("live view: %s\n%s", page.url, HELP)
         done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
-        for seed in (seed for seed in config.seeds if seed > done):
-            say(f"episode {seed} [Enter; x stops]")
-            operator.confirm()
-            result, episode = worker(seed)
-            if episode is not None:
-                writer.commit(episode)
-            how = "success" if result.success else result.guard.latched or "not done"
-            say(f"episode {seed}: {how} after {result.time_s:.1f} s, {'kept' if episode else 'left out'}")
-        say(f"{writer.num_episodes} corrected episodes in {out}")
+        with keeps(lambda: f"{writer.num_episodes} corrected episodes are kept in {out}; run again to go on"):
+            for seed in (seed for seed in config.seeds if seed > done):
+                _play(worker, writer, operator, seed)
+        _log.info("%d corrected episodes in %s", writer.num_episodes, out)
     return out
+
+
+def _play(worker: OperatorWorker, writer: DatasetWriter, operator: Operator, seed: int) -> None:
+    _log.info("episode %d [Enter; x stops]", seed)
+    operator.confirm()
+    result, episode = worker(seed)
+    if episode is not None:
+        writer.commit(episode)
+    how = "success" if result.success else result.guard.latched or "not done"
+    _log.info("episode %d: %s after %.1f s, %s", seed, how, result.time_s, "kept" if episode else "left out")
 
 
 def main(config: CorrectConfig) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
+from sim.core.errors import keeps
 from sim.core.program import run_program
 
 
@@ -42,5 +43,10 @@ def recap(config: RecapConfig) -> Path:
     return run.policy(config.rounds)
 
 
+def main(config: RecapConfig) -> None:
+    with keeps(lambda: f"what is finished in {config.root} is kept; run again to go on"):
+        recap(config)
+
+
 if __name__ == "__main__":
-    run_program("recap", RecapConfig, recap, __doc__)
+    run_program("recap", RecapConfig, main, __doc__)

@@ -3,6 +3,7 @@
 An example of another learner on this environment: prints success before and after, saves the model in `out`.
 """
 
+import logging
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rl.online.state_view import ReachState
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.core.provenance import provenance
@@ -25,6 +27,8 @@ from sim.episode import results
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
+
+_log = logging.getLogger(__name__)
 
 MODEL = "model.zip"
 
@@ -89,7 +93,7 @@ class Progress(BaseCallback):
         if self.num_timesteps % self._every < self.training_env.num_envs and self._ended:
             passed_s, share = time.monotonic() - self._begun_s, sum(self._ended) / len(self._ended)
             success = f"success {100 * share:3.0f} % of the last {len(self._ended)} episodes"
-            print(f"{self.num_timesteps:8d} steps {passed_s:6.0f} s  {success}", flush=True)
+            _log.info("%8d steps %6.0f s  %s", self.num_timesteps, passed_s, success)
         return True
 
 
@@ -133,7 +137,7 @@ def main(config: Sb3Config) -> None:
     shape = {"net_arch": list(ppo.pop("hidden")), "log_std_init": ppo.pop("log_std_init")}
     model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
     before = evaluate(model, config)
-    print(f"before: {_describe(before)}", flush=True)
+    _log.info("before: %s", _describe(before))
     begun_s = time.monotonic()
     model.learn(config.steps, callback=Progress(every=max(config.steps // 20, 1)))
     learned_s = time.monotonic() - begun_s
@@ -144,7 +148,10 @@ def main(config: Sb3Config) -> None:
     model.save(out / MODEL)
     about = provenance({"config": config, "before": before, "after": after, "learned_s": round(learned_s, 1)})
     results.write(out, about)
-    print(f"after {model.num_timesteps} steps in {learned_s / 60:.1f} min: {_describe(after)}; {out / MODEL}")
+    _log.info(
+        "after %d steps in %.1f min: %s; %s", model.num_timesteps, learned_s / 60, _describe(after), out / MODEL,
+        extra=event("trained", before=before, after=after),
+    )  # fmt: skip
 
 
 def _describe(result: dict) -> str:

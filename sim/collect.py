@@ -5,13 +5,13 @@ episodes are left out, the next seed takes their place. A killed run goes on whe
 """
 
 import functools
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from sim.core.errors import UserError
+from sim.core.console import event, progress
+from sim.core.errors import UserError, keeps
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
@@ -27,6 +27,8 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,18 @@ def collect(config: CollectConfig) -> Path:
     root, robot = Path(config.out), config.robot.load()
     with DatasetWriter(root, features(robot, image_size), robot.control_hz, robot.name, about) as writer:
         begun, before = time.monotonic(), writer.num_episodes
-        failed = _fill(writer, config, root)
+        with keeps(lambda: f"{writer.num_episodes} episodes are kept in {root}; run again to go on"):
+            failed = _fill(writer, config, root)
         took = time.monotonic() - begun
     new = writer.num_episodes - before
     if new:
         share = new / (new + failed)
-        print(f"{new} episodes in {took:.0f} s ({new / took:.1f}/s), expert success {share:.1%}; {root}")
+        _log.info(
+            "%d episodes in %.0f s (%.1f/s), expert success %.1f%%; %s", new, took, new / took, 100 * share, root,
+            extra=event("collected", episodes=new, seconds=took, expert_success=share, out=str(root)),
+        )  # fmt: skip
     else:
-        print(f"{root} holds {writer.num_episodes} episodes already")
+        _log.info("%s holds %d episodes already", root, writer.num_episodes)
     return root
 
 
@@ -99,7 +105,7 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; returns how many attempts failed."""
     make_player = functools.partial(ExpertWorker, config.world, config.quality)
     failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
-    with progress_bar() as bar:
+    with progress() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
@@ -114,12 +120,6 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
 def _keep(writer: DatasetWriter, episode: Episode | None) -> None:
     if episode is not None:
         writer.commit(episode)
-
-
-def progress_bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )
 
 
 def _next_seed(root: Path, episodes: int, first_seed: int) -> int:

@@ -1,8 +1,9 @@
-"""`python -m sim.doctor`: what this machine has for the project, what is missing, and the line that mends it.
+"""`python -m sim.doctor`: what this machine has for the project, what is missing, and the line that installs it.
 
 Exit code 1 when something that is needed is missing.
 """
 
+import logging
 import os
 import platform
 import shutil
@@ -16,10 +17,13 @@ from sim.core.errors import UserError, leave_without_environment
 from sim.render.gl import INSTALL_EGL
 from sim.render.vulkan import check_vulkan
 
+_log = logging.getLogger(__name__)
+
 try:
     from packaging.requirements import Requirement
-    from rich.console import Console
     from rich.table import Table
+
+    from sim.core import console  # which needs rich too
 except ModuleNotFoundError as _error:
     leave_without_environment(_error.name)
 
@@ -119,15 +123,16 @@ def examine() -> list[Finding]:
 def main() -> None:
     """Print the findings; with --help what this program is for."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        Console().print((__doc__ or "").strip(), highlight=False, markup=False, soft_wrap=True)
+        sys.stdout.write(f"{(__doc__ or '').strip()}\n")
         return
     findings = examine()
-    table = Table("", "found", "what mends it")
+    table = Table("", "found", "what to do")
     for finding in findings:
         table.add_row(finding.name, finding.found, finding.mend or "-")
-    Console().print(table)
+    console.set_up()
+    _log.info("what was found", extra=console.table("found", table, findings=[vars(one) for one in findings]))
     wrong = [finding.name for finding in findings if finding.mend]
-    Console().print(f"to be mended: {', '.join(wrong)}" if wrong else "everything is there")
+    _log.info("%s", f"missing: {', '.join(wrong)}" if wrong else "everything is there")
     sys.exit(1 if wrong else 0)
 
 

@@ -4,13 +4,14 @@ How often the scripted expert succeeds at each task, with 95 % intervals: what d
 """
 
 import functools
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from sim.core.console import table as as_table
+from sim.core.console import track
 from sim.core.errors import UserError
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
@@ -25,6 +26,8 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.tasks.base import TASKS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ExpertWorker:
 
 def main(config: EvaluateExpertConfig) -> None:
     """Play every task and print the table."""
-    table = Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
+    rows, table = [], Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
     for task in config.tasks or TASKS.names():
         played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, WorkerConfig(config.workers))
@@ -71,8 +74,9 @@ def main(config: EvaluateExpertConfig) -> None:
         mean_s = f"{np.mean([result.time_s for result in won]):.1f} s" if won else "-"
         lost = [str(result.seed) for result in results if not result.success]
         shown = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        rows.append({"task": task, "n": len(results), "success": len(won), "ci_low": low, "ci_high": high})
         table.add_row(task, f"{len(won) / len(results):.1%}", f"{low:.1%} to {high:.1%}", mean_s, shown or "-")
-    Console().print(table)
+    _log.info("success of the expert", extra=as_table("expert", table, tasks=rows))
 
 
 if __name__ == "__main__":

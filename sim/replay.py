@@ -7,13 +7,14 @@ camera differs, and from which frame on, where it does not. A film shows the fir
 like to see it.
 """
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
+from sim.core.console import event, track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.program import run_program
@@ -25,6 +26,8 @@ from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *GROUNDING_COLUMNS)
 
@@ -137,9 +140,13 @@ def main(config: ReplayConfig) -> None:
             film.close()
         equal += not different
         for difference in different:
-            print(f"episode {episode}, seed {dataset.episode_metadata(episode)['seed']}: {difference}")
+            _log.info("episode %d, seed %s: %s", episode, dataset.episode_metadata(episode)["seed"], difference)
     compared = "equal in every bit" + (", pictures too" if config.pictures else "")
-    print(f"{equal} of {len(asked)} episodes {compared}{f'; {config.film}' if config.film else ''}")
+    made = f"; {config.film}" if config.film else ""
+    _log.info(
+        "%d of %d episodes %s%s", equal, len(asked), compared, made,
+        extra=event("replayed", equal=equal, episodes=len(asked)),
+    )  # fmt: skip
     if equal < len(asked):
         sys.exit(1)
 

@@ -4,6 +4,7 @@ The scene of a seed: in MuJoCo's interactive viewer where there is a display, el
 contact sheet in `out`. `act=expert` lets the expert play it.
 """
 
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 ACTS = ("expert", "nothing")
 COLUMNS, ROWS = 3, 4  # of the contact sheet
@@ -110,8 +113,8 @@ def main(config: ViewConfig) -> None:
     reason = no_window()
     shown = VideoRecorder(env.world, config.render) if reason else Window(env)
     result = run_episode(env, agent, guarded(env.robot), config.seed, shown)
-    print(f'seed {config.seed}, "{env.world.instruction}": {"success" if result.success else "failure"} after '
-          f"{result.time_s:.1f} s")  # fmt: skip
+    outcome = "success" if result.success else "failure"
+    _log.info('seed %d, "%s": %s after %.1f s', config.seed, env.world.instruction, outcome, result.time_s)
     if isinstance(shown, Window):
         shown.wait()
         return
@@ -120,7 +123,7 @@ def main(config: ViewConfig) -> None:
     shown.save(out / f"seed-{config.seed}.mp4")
     imageio.imwrite(out / f"seed-{config.seed}.png", sheet)
     shown.close()
-    print(f"{reason}: film and contact sheet seed-{config.seed}.mp4, .png in {out}")
+    _log.info("%s: video and contact sheet seed-%d.mp4, .png in %s", reason, config.seed, out)
 
 
 if __name__ == "__main__":

@@ -8,4 +8,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
+import pytest  # noqa: E402
+
 import sim  # noqa: E402, F401 - a test file that imports MuJoCo first would fix another back-end
+from sim.core import console  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _records_on_the_terminal():
+    """What programs log appears on the standard streams, as `run_program` has it."""
+    console.set_up()

@@ -10,7 +10,7 @@ import yaml
 from programs import PROGRAMS
 
 from sim.collect import CollectConfig
-from sim.core.config import BASE, CONF, load
+from sim.core.config import BASE, COMMON, CONF, ProgramOptions, load
 from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.randomize.ranges import nominal
@@ -222,13 +222,15 @@ def test_help_shows_the_options_and_their_defaults():
     assert "python -m sim.collect" in done.stdout
     assert "randomize=light" in done.stdout and "full, hard, light, none" in done.stdout
     shown = yaml.safe_load(done.stdout.partition("defaults:\n")[2])
+    assert typed(ProgramOptions, {name: shown.pop(name) for name in COMMON}) == ProgramOptions()
     assert typed(CollectConfig, shown) == CollectConfig()
 
 
 def test_cfg_shows_what_would_be_run():
     done = run("policies.train", "--cfg", "job", "optim.steps=7")
     assert done.returncode == 0, done.stderr
-    assert typed(PROGRAMS["train"].schema, yaml.safe_load(done.stdout)) == loaded("train", "optim.steps=7")
+    shown = {name: value for name, value in yaml.safe_load(done.stdout).items() if name not in COMMON}
+    assert typed(PROGRAMS["train"].schema, shown) == loaded("train", "optim.steps=7")
 
 
 def test_a_sweep_runs_every_job_in_a_place_of_its_own(tmp_path):

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import track
-
 from policies.runtime.agent import load_agent
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
 from rl.data.pool import INTERVENTION, ROLLOUT
+from sim.core.console import track
+from sim.core.errors import keeps
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import EpisodeRecorder, features
@@ -93,8 +93,9 @@ def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, 
     with DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer:
         done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]
-        for episode in _play(make_worker, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
-            writer.commit(episode)
+        with keeps(lambda: f"{writer.num_episodes} episodes are kept in {out}; run again to go on"):
+            for episode in _play(make_worker, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
+                writer.commit(episode)
     return out
 
 

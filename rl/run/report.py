@@ -1,6 +1,7 @@
 """The result of a run, for people (tables) and programs (recap.json)."""
 
 import json
+import logging
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +9,10 @@ from rich.table import Table
 
 from rl.run.checks import gap_share
 from rl.run.compare import paired, read_outcomes
+from sim.core.console import table as as_table
 from sim.dataset.files import write_atomic
+
+_log = logging.getLogger(__name__)
 
 JSON, TABLE = "recap.json", "recap.txt"
 SUMMARY = (
@@ -42,9 +46,8 @@ def write_report(root: Path, results: list[dict], expert: dict, labels: list[dic
     table = rounds_table(rows)
     with (root / TABLE).open("w") as file:
         Console(file=file, width=WIDTH).print(table)
-    console = Console()
-    console.print(table)
-    console.print(f"{root / JSON}", highlight=False)
+    _log.info("rounds", extra=as_table("rounds", table, rounds=rows))
+    _log.info("%s", root / JSON)
 
 
 def rounds_table(rows: list[dict]) -> Table:
@@ -81,18 +84,17 @@ def rounds_table(rows: list[dict]) -> Table:
 def show_labels(labels: dict) -> None:
     """Print how good a round's value is, which frames are positive, and every warning. labels: `OfflineRun` adds the
     value's report and warnings to labels.json."""
-    console = Console()
     if labels["report"]:
         numbers = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in labels["report"].items())
-        console.print(f"value of {labels['episodes']} episodes, {labels['frames']} frames: {numbers}", highlight=False)
+        _log.info("value of %d episodes, %d frames: %s", labels["episodes"], labels["frames"], numbers)
     table = Table(title="positive frames")
     for name in ("by", "group", "frames", "positive"):
         table.add_column(name, justify="right" if name in ("frames", "positive") else "left")
     for row in labels["positive_rates"]:
         table.add_row(row["by"], row["group"], str(row["frames"]), f"{row['positive']:.1%}")
-    console.print(table)
+    _log.info("positive frames", extra=as_table("positive_frames", table, rates=labels["positive_rates"]))
     for warning in labels["warnings"]:
-        console.print(f"[yellow]warning[/yellow]: {warning}", highlight=False)
+        _log.warning(warning)
 
 
 def _number(value: float | None) -> str:

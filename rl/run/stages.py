@@ -1,14 +1,15 @@
 """The stages of a run in one directory: each is done once, and a killed run goes on where it stopped."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from sim.core.errors import UserError
 from sim.dataset.files import write_atomic
+
+_log = logging.getLogger(__name__)
 
 CONFIG, DONE = "config.json", "done.json"
 
@@ -19,7 +20,6 @@ class Stages:
     def __init__(self, out: Path, config: dict, may_differ: tuple[str, ...] = ()):
         """config: JSON values. UserError when `out` was begun with another one, `may_differ` aside."""
         self._out = out
-        self._console = Console()
         if (out / CONFIG).is_file():
             self._check(_read(out / CONFIG), config, may_differ)
         write_atomic(out / CONFIG, json.dumps(config, indent=1).encode())
@@ -32,15 +32,15 @@ class Stages:
                 raise UserError(f"{self._out} was begun with {name}={was}, not {given}; name a new out=DIR")
 
     def log(self, text: str) -> None:
-        """Print one line."""
-        self._console.print(text, highlight=False)
+        """Log one line."""
+        _log.info(text)
 
     def run(self, name: str, place: Path, make: Callable[[], Any]) -> None:
         """Call `make`, which fills `place`, unless that exists and the stage is noted as done."""
         if name in self.done and place.exists():
-            self.log(f"[dim]{name}: done already, {place}[/dim]")
+            self.log(f"{name}: done already, {place}")
             return
-        self.log(f"[bold]{name}[/bold]: {place}")
+        self.log(f"{name}: {place}")
         make()
         self.done = [*(stage for stage in self.done if stage != name), name]
         write_atomic(self._out / DONE, json.dumps(self.done, indent=1).encode())

@@ -8,10 +8,10 @@ Shapes: N frames, E episodes, F feature width, K folds.
 from dataclasses import dataclass
 
 import numpy as np
-from rich.progress import track
 from torch import Tensor
 
 from rl.value.value_head import ValueConfig, ValueHead, fit_head, mean_loss, predict
+from sim.core.console import track
 from sim.core.errors import UserError
 
 

@@ -8,7 +8,6 @@ Shapes: N frames of a pool, B of a batch, F feature width.
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from policies.language.minilm import FrozenText
@@ -16,6 +15,7 @@ from policies.models.small_vla import SmallVla
 from policies.processing.features import FeatureCache, cache_features
 from policies.vision.efficientnet import FrozenVision
 from rl.data.pool import Pool
+from sim.core.console import track
 from sim.dataset.reader import Dataset
 
 BATCH = 256

@@ -6,6 +6,7 @@ cannot share an environment with our MuJoCo; where one has it, its rate is measu
 """
 
 import functools
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -17,14 +18,16 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from sim.core.console import table as as_table
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import ONE_THREAD, START_METHOD, WorkerConfig, map_seeds
 from sim.scene.build import RenderConfig
+
+_log = logging.getLogger(__name__)
 
 SIZES_PX, CAMERAS, WORKERS = (96, 224), (0, 1, 2), (1, 2)
 SETTINGS = [(s, c, w) for s in SIZES_PX for c in CAMERAS for w in WORKERS if c or s == SIZES_PX[0]]
@@ -173,13 +176,15 @@ def main(config: BenchmarkConfig) -> None:
         size = str(size_px) if cameras else "-"
         cells = (f"{ours:.0f}{gain}", f"{bare:.0f}", f"{ours / bare:.2f}", f"{ours / hz:.0f}")
         table.add_row(size, str(cameras), str(workers), *cells)
-    console = Console()
-    console.print(table)
-    console.print(f"reset, median of {RESETS}: {reset_ms():.1f} ms")
+    rows = [{"px": px, "cameras": n, "workers": w, "actions_per_s": rate} for (px, n, w), rate in rates.items()]
+    _log.info("actions a second", extra=as_table("rates", table, rates=rows))
+    _log.info("reset, median of %d: %.1f ms", RESETS, reset_ms())
     for size_px in SIZES_PX:
         if config.robosuite is None:
             break
         theirs = float(np.median([robosuite_rate(config.robosuite, size_px) for _ in range(config.repeats)]))
         one, two = (rates[size_px, 2, workers] / theirs for workers in WORKERS)
-        console.print(f"robosuite, PickPlaceCan, two cameras of {size_px} px, one process: {theirs:.1f} actions/s; "
-                      f"one worker of ours x{one:.0f}, two x{two:.0f}")  # fmt: skip
+        _log.info(
+            "robosuite, PickPlaceCan, two cameras of %d px, one process: %.1f actions/s; one worker of ours x%.0f, "
+            "two x%.0f", size_px, theirs, one, two,
+        )  # fmt: skip

@@ -23,7 +23,7 @@ def main(actions: int, size_px: int) -> None:
     begun = time.perf_counter()
     for _ in range(actions):
         env.step(np.zeros(env.action_dim))
-    print("rate", actions / (time.perf_counter() - begun))
+    sys.stdout.write(f"rate {actions / (time.perf_counter() - begun)}\n")
 
 
 if __name__ == "__main__":

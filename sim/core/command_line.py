@@ -113,18 +113,18 @@ def _single(value: str, kind: Any) -> str:
 
 def _item(value: str, kind: Any) -> str:
     """An item of a list, where a bracket can only be a text's."""
-    return _quoted(value) if kind is str and value[:1] in "[{" else _text(value, kind)
+    return quoted(value) if kind is str and value[:1] in "[{" else _text(value, kind)
 
 
 def _text(value: str, kind: Any) -> str:
     """Quote what can only be a text."""
     if str not in alternatives(kind) or int in alternatives(kind) or GRAMMAR.match(value):
-        return value if " " not in value or GRAMMAR.match(value) else _quoted(value)
-    return _quoted(value)
+        return value if " " not in value or GRAMMAR.match(value) else quoted(value)
+    return quoted(value)
 
 
-def _quoted(value: str) -> str:
-    """In hydra's quotes, where a backslash counts as one unless a quote follows."""
+def quoted(value: str) -> str:
+    """Return a text in hydra's quotes, where a backslash counts as one unless a quote follows."""
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
 
 

@@ -5,6 +5,7 @@ nested dataclass that has a folder in `conf/` is the group's `base`. The YAML fi
 """
 
 import contextlib
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,23 +15,58 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sim.core.command_line import Words, as_overrides
+from sim.core import console
+from sim.core.command_line import Words, as_overrides, quoted
 from sim.core.errors import UserError, nearest
-from sim.core.options import OneOf
+from sim.core.options import OneOf, option
 from sim.core.paths import CONF, check_data
+from sim.core.plugins import load_entry_points, load_plugins
 from sim.core.structured import alternatives, described, is_schema, kind_of, nested, node, typed
 
 BASE = "base"  # in every group: the defaults of its dataclass, which its files state differences to
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True)
+class ProgramOptions:
+    """What every program takes beside its own options."""
+
+    plugins: tuple[str, ...] = option((), "your own modules to import: they register tasks, robots, parts, algorithms")
+    log_level: str = option("info", "", OneOf(console.LEVELS))
+    log_format: str = option("text", "text: for people; json: an event a line", OneOf(console.FORMATS))
+
+
+COMMON = tuple(field.name for field in dataclasses.fields(ProgramOptions))
+
+
+@functools.cache
+def extended(schema: type) -> type:
+    """Return `schema` with the options that every program takes, as hydra composes it."""
+    common = [
+        (field.name, field.type, dataclasses.field(default=field.default, metadata=field.metadata, kw_only=True))
+        for field in dataclasses.fields(ProgramOptions)
+    ]
+    return dataclasses.make_dataclass(schema.__name__, common, bases=(schema,), frozen=True)
+
+
 def load(program: str, schema: type[T], words: Sequence[str] = ()) -> T:
     """Return the configuration of `program` with a command line's words; UserError names what is wrong in them."""
-    return typed(schema, composed(program, schema, Words.of(words)))
+    return as_config(schema, composed(program, schema, Words.of(words)))
+
+
+def as_config(schema: type[T], config: DictConfig) -> T:
+    """Return a program's own part of what was composed, every value checked."""
+    return typed(schema, {str(name): value for name, value in config.items() if name not in COMMON})
+
+
+def program_options(config: DictConfig) -> ProgramOptions:
+    """Return the part that every program has."""
+    return typed(ProgramOptions, {name: config[name] for name in COMMON})
 
 
 def load_group(group: str, choice: str, schema: type[T]) -> T:
@@ -49,14 +85,30 @@ def group_values(group: str, choice: str) -> Mapping:
 
 
 def composed(program: str, schema: type, words: Words) -> DictConfig:
-    """Return the typed node that hydra composes of `schema`, `conf/` and the words. Raises UserError."""
+    """Return the typed node that hydra composes of `schema`, `conf/` and the words. Raises UserError.
+
+    Plug-ins are imported before: what they register can be chosen.
+    """
     store(program, schema)
+    overrides = overrides_of(schema, words)
     with _hydra(), _in_one_line(schema):
         search = _search(words)
-        root = words.config_name or root_name(program)
-        overrides = as_overrides(schema, words)
-        _check_keys(schema, overrides, search)
-        return compose(root, [*search, *overrides])
+        _check_keys(extended(schema), overrides, search)
+        config = compose(words.config_name or root_name(program), [*search, *overrides])
+    load_plugins(program_options(config).plugins)  # those that a preset names
+    return config
+
+
+def overrides_of(schema: type, words: Words) -> list[str]:
+    """Return the words as hydra's overrides; plug-ins that they name are imported. Raises UserError."""
+    overrides = as_overrides(extended(schema), words)
+    load_entry_points()
+    for one in overrides:
+        if one.lstrip("+").startswith("plugins="):
+            with _in_one_line(schema):
+                named = OverridesParser.create().parse_override(one).value()
+            load_plugins([str(name) for name in named] if isinstance(named, list) else [])
+    return overrides
 
 
 def store(program: str, schema: type) -> None:
@@ -64,7 +116,7 @@ def store(program: str, schema: type) -> None:
 
     Two programs may have different dataclasses for one group: the one that is composed next counts.
     """
-    ConfigStore.instance().store(name=f"{program}_schema", node=_node(schema))
+    ConfigStore.instance().store(name=f"{program}_schema", node=_node(extended(schema)))
     for field, kind in nested(schema):
         for one in alternatives(kind):
             if is_schema(one):
@@ -90,10 +142,11 @@ def root_name(program: str) -> str:
 def group_choices(program: str, schema: type, words: Words) -> Mapping[str, tuple[str, list[str]]]:
     """Return the groups of a program: the chosen file and all there are; of `exp` only those that fit it."""
     store(program, schema)
+    overrides = overrides_of(schema, words)
     with _hydra(), _in_one_line(schema):
         search = _search(words)
         root = words.config_name or root_name(program)
-        whole = compose(root, [*search, *as_overrides(schema, words)], return_hydra_config=True)
+        whole = compose(root, [*search, *overrides], return_hydra_config=True)
         chosen = {
             str(group): name
             for group, name in whole.hydra.runtime.choices.items()
@@ -112,7 +165,7 @@ def _composes(root: str, overrides: Sequence[str]) -> bool:
 
 
 def _search(words: Words) -> list[str]:
-    return [f"hydra.searchpath=[file://{words.config_dir}]"] if words.config_dir else []
+    return [f"hydra.searchpath=[{quoted(f'file://{words.config_dir}')}]"] if words.config_dir else []
 
 
 def choices(group: str, search: Sequence[str] = ()) -> list[str]:

@@ -1,14 +1,27 @@
 """What a user can put right: command lines print it in one line and exit with 2."""
 
+import contextlib
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
+
+KEPT = "kept"  # attribute of a KeyboardInterrupt: what `keeps` noted
 
 
 class UserError(Exception):
     """Something the user asked for, or a file given, is wrong; the message says what to try."""
+
+
+@contextlib.contextmanager
+def keeps(what: Callable[[], str]) -> Iterator[None]:
+    """Note on a KeyboardInterrupt what is kept of the work inside, for the program's last line."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        setattr(interrupt, KEPT, what())
+        raise
 
 
 def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,16 +14,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from sim.core.command_line import Words, as_overrides
-from sim.core.config import CONF, composed, root_name, store
-from sim.core.console import tell
-from sim.core.errors import UserError
+from sim.core import console
+from sim.core.command_line import Words
+from sim.core.config import CONF, as_config, composed, overrides_of, program_options, root_name, store
+from sim.core.errors import KEPT, UserError
 from sim.core.help import help_page
-from sim.core.structured import typed
 
 T = TypeVar("T")
 # A job's results lie where its `out` is; hydra adds no folder and no log of its own.
 QUIET = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null", "hydra.run.dir=.")
+
+_log = logging.getLogger(__name__)
 
 
 def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str | None) -> None:
@@ -31,6 +33,7 @@ def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str |
     Every note of an error is a line more. Hydra's flags do what they do: `--multirun` sweeps, each job with an `out`
     of its own, `--cfg` and `--info` show, `--config-dir DIR` adds a user's own groups and presets.
     """
+    console.set_up()
     with _one_line_ends():
         Program(name, schema, main, doc or "").run(sys.argv[1:])
 
@@ -40,14 +43,13 @@ def _one_line_ends() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _end(f"error: {error}", error, 2)
+        _end(logging.ERROR, str(error), error, 2)
     except KeyboardInterrupt as interrupt:
-        _end("interrupted; what was finished is kept", interrupt, 130)
+        _end(logging.WARNING, f"interrupted; {getattr(interrupt, KEPT, 'nothing is kept')}", interrupt, 130)
 
 
-def _end(line: str, error: BaseException, code: int) -> NoReturn:
-    for text in (line, *getattr(error, "__notes__", ())):
-        tell(text, sys.stderr)
+def _end(level: int, line: str, error: BaseException, code: int) -> NoReturn:
+    _log.log(level, "\n".join([line, *getattr(error, "__notes__", ())]), extra=console.event("end", exit_code=code))
     sys.exit(code)
 
 
@@ -67,20 +69,22 @@ class Program(Generic[T]):
         elif words.sweeps:
             self._sweep(words)
         elif words.flags:
-            self._hand_to_hydra(words, as_overrides(self.schema, words))
+            self._hand_to_hydra(words, overrides_of(self.schema, words))
         else:
             self._job(composed(self.name, self.schema, words))
 
     def _job(self, config: DictConfig) -> None:
-        self.main(typed(self.schema, config))
+        options = program_options(config)
+        console.set_up(options.log_level, options.log_format, options.plugins)
+        self.main(as_config(self.schema, config))
 
     def _sweep(self, words: Words) -> None:
         """Run every job of a sweep; a slip in any of them is an error before the first begins."""
-        overrides = as_overrides(self.schema, words)
+        overrides = overrides_of(self.schema, words)
         parsed = OverridesParser.create().parse_overrides(overrides)
         for job in _jobs(parsed):
             config = composed(self.name, self.schema, replace(words, overrides=tuple(job), sweeps=False))
-            typed(self.schema, config)
+            as_config(self.schema, config)
         swept = {one.get_key_element() for one in parsed if one.is_sweep_override()}
         base = None if "out" in swept else self._base(words, parsed)
         self._hand_to_hydra(words, [*overrides, *_places(parsed, swept, base)], placed="out" not in swept)

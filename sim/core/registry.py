@@ -11,7 +11,7 @@ when they are imported, which happens at the first look-up: a new part is one ne
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from sim.core.errors import UserError, nearest
@@ -54,6 +54,12 @@ class Registry(Generic[T]):
         """Return every registered name, sorted."""
         self._import_parts()
         return tuple(sorted(self._found))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()

@@ -6,14 +6,15 @@ ended in a collision, stopping distance included, the guard prevented it, and ho
 """
 
 import functools
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
+from sim.core.console import track
 from sim.core.errors import UserError
 from sim.episode.results import wilson
 from sim.guard.clearance import MARGIN_M
@@ -21,6 +22,8 @@ from sim.guard_benchmark.fuzz import Tally, play
 from sim.guard_benchmark.scenes import Outcome, draw, judge
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.robots.robot import RobotConfig
+
+_log = logging.getLogger(__name__)
 
 PIECE = 1000  # chunks, a piece of work
 SERVO_EVERY = 20  # episodes
@@ -110,6 +113,5 @@ def _share(flags: list[bool]) -> str:
 
 
 def main(config: GuardBenchmarkConfig) -> None:
-    lines = outcome_lines(judge_all(config))
-    print(*lines, sep="\n")
-    print(*tally_lines(fuzz_all(config)), sep="\n")
+    _log.info("\n".join(outcome_lines(judge_all(config))))
+    _log.info("\n".join(tally_lines(fuzz_all(config))))

@@ -73,10 +73,7 @@ class RayPool:
             except exceptions.RayError as error:
                 lost = type(error).__name__
                 _log.warning("seed %d lost its worker (%s), attempt %d of %d", seed, lost, attempt + 1, ATTEMPTS)
-        raise UserError(
-            f"seed {seed} lost its Ray worker {ATTEMPTS} times, the last to {lost}; what was finished is kept, "
-            "run again to go on"
-        )
+        raise UserError(f"seed {seed} lost its Ray worker {ATTEMPTS} times, the last to {lost}; run again")
 
     def _wait(self, reference: Any) -> bytes:
         while not self._ray.wait([reference], timeout=POLL_S)[0]:

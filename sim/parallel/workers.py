@@ -81,7 +81,7 @@ def _play_here(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], w
             if losses == ATTEMPTS:
                 raise UserError(
                     f"worker processes were killed {losses} times in a row while seed {seeds[done]} "
-                    "was played (out of memory?); what was finished is kept, run again to go on"
+                    "was played (out of memory?); run again"
                 ) from error
             _log.warning("a worker process was killed; from seed %d on its episodes are played again", seeds[done])
         finally:

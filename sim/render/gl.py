@@ -41,5 +41,5 @@ def main() -> None:
             reason = str(error).splitlines()[0]
             raise UserError(f"cannot draw ({reason}); install what is missing with: {INSTALL_EGL}") from error
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -77,7 +77,7 @@ def test_something_to_mend_is_exit_code_one(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("GL", "none", "install it")])
     with pytest.raises(SystemExit) as stopped:
         doctor.main()
-    assert stopped.value.code == 1 and "to be mended: GL" in capsys.readouterr().out
+    assert stopped.value.code == 1 and "missing: GL" in capsys.readouterr().out
 
 
 def test_mujoco_imported_before_sim_is_told():
