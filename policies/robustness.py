@@ -26,7 +26,7 @@ from sim.scene.build import RenderConfig
 _log = logging.getLogger(__name__)
 
 RENDERERS, DYNAMICS = ("opengl", "filament"), ("trained", "shifted")
-RATES = ("success_rate", "ci_low", "ci_high", "n")  # of an evaluation
+RATES = ("success_rate", "ci_low", "ci_high")  # of an evaluation
 CONDITIONS = {
     f"{renderer}, {dynamics}": (renderer, dynamics) for dynamics, renderer in itertools.product(DYNAMICS, RENDERERS)
 }

@@ -77,9 +77,8 @@ def config(tmp_path, **options) -> CorrectConfig:
     return CorrectConfig(task="reach", **{**given, **options})
 
 
-def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path):
-    said = []
-    root = correct.correct(config(tmp_path), person, said.append)
+def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path, caplog):
+    root = correct.correct(config(tmp_path), person)
     kept = Dataset(root).num_episodes
     assert kept >= 1
     assert person.confirmed == 2
@@ -92,15 +91,15 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path):
         assert Dataset(root).episode_metadata(episode)["intervention/reason"] == "operator"
     cut = [segment for _, segment in pool.segments(Interventions.CUT)]
     assert [part.success for part in cut[:2]] == [False, True]
-    assert any("live view: http://127.0.0.1" in line for line in said)
+    assert any("live view: http://127.0.0.1" in line for line in caplog.messages)
     last = int(pool.seed[-1])
-    correct.correct(config(tmp_path, episodes=last - 500000 + 1), person, said.append)
+    correct.correct(config(tmp_path, episodes=last - 500000 + 1), person)
     assert Dataset(root).num_episodes == kept
 
 
 def test_an_episode_nobody_touched_is_left_out(person, tmp_path):
     person._script = {4: [Command.FAILURE]}
-    root = correct.correct(config(tmp_path, episodes=1), person, lambda text: None)
+    root = correct.correct(config(tmp_path, episodes=1), person)
     assert Dataset(root).num_episodes == 0
 
 

@@ -20,7 +20,7 @@ def test_without_a_display_it_writes_film_and_sheet(tmp_path):
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DISPLAY": ":99"}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert "DISPLAY=:99 cannot be opened: film and contact sheet" in done.stdout
+    assert "DISPLAY=:99 cannot be opened: video and contact sheet" in done.stdout
     assert 'seed 3, "' in done.stdout and "success after" in done.stdout
     sheet = imageio.imread(tmp_path / "seed-3.png")
     assert sheet.shape == (view.ROWS * 320, view.COLUMNS * 640, 3) and sheet.std() > 10
