@@ -77,7 +77,9 @@ class PolicyWorker:
 
     def __init__(self, config: EvaluateConfig):
         self._config = config
-        self._agent = load_agent(config.checkpoint, config.indicator, config.guidance, config.lead_s)
+        self._agent = load_agent(
+            config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth()
+        )
         height, width = self._agent.image_size
         render = replace(config.render, height=height, width=width)
         self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split, config.robot))
@@ -99,10 +101,10 @@ class PolicyWorker:
 
 def evaluate(config: EvaluateConfig) -> dict:
     """Play all episodes; returns what results.json holds."""
-    _, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
+    policy, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     SimulationConfig(config.task)
     robot = config.robot.load()
-    robot.check_same(about.robot, about.control_hz, config.checkpoint)
+    robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)

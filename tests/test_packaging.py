@@ -87,7 +87,7 @@ def test_demonstrations_are_collected_outside_of_the_repository(target, elsewher
     assert info["provenance"]["git"] == ""  # of no checkout, wherever the environment lies
 
 
-def test_the_shipped_backbone_is_found_from_another_folder(elsewhere, monkeypatch):
+def test_the_shipped_fusion_is_found_from_another_folder(elsewhere, monkeypatch):
     monkeypatch.chdir(elsewhere)
     assert paths.find_asset("assets/fusion") == ROOT / "assets" / "fusion"
     assert paths.find_asset("assets/my_own") == ROOT / "assets" / "my_own"  # named in the error

@@ -1,47 +1,62 @@
-"""The trained eye of the small policy: frozen maps and words in, prefix tokens out.
+"""Frozen maps and words in, prefix tokens and grounded points out.
 
 Each camera's maps are modulated by the instruction (FiLM, Perez et al. 2018), turned into keypoints
 by a spatial softmax (Levine et al. 2016) with the features found there, and gathered into a few
-tokens. A grounding head reads from the same tokens where the named things are: the simulator's
-free labels keep the eye on what the words mean.
+tokens. A grounding head reads from the same keypoints where the named things are: the simulator's
+free ground truth keeps the network on what the words mean.
 
-Shapes: B batch, L words, C channels, K keypoints a camera, P prefix tokens, W token width.
+Shapes: B batch, L words, C channels, K keypoints a camera, G grounded points, P prefix tokens, W token width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TEXT_WIDTH = 384
-MAP_CHANNELS = (136, 112)  # fine at stride 8, coarse at stride 16
+from policies.core.inputs import Inputs
+from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.registry import FUSIONS
+from policies.core.spec import Needs, PolicySpec
+from policies.fusion.pretrained_fusion import read_fusion
+from sim.core.errors import UserError
 
 
+@FUSIONS.register("keypoints")
 @dataclass(frozen=True)
-class FusionConfig:
+class KeypointFusionConfig(FusionConfig):
     """Sizes of the fusion."""
 
+    name: str = "keypoints"
     channels: int = 96
     keypoints: int = 32
     keypoint_features: int = 8
     text_queries: int = 4
     camera_tokens: int = 4
     width: int = 128
-    grounding_points: int = 4  # object and target, in the world and seen from the tool
+
+    def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "KeypointFusion":
+        if vision is None or language is None or len(vision.channels) != 2:
+            raise UserError(
+                f"fusion {self.name!r} needs a language part and a vision part with maps at two strides; "
+                "choose policy.vision and policy.language"
+            )
+        return KeypointFusion(self, spec, vision.channels, language.width)
 
 
 class TextPooler(nn.Module):
-    """A few learned queries that read the instruction's token states."""
+    """A few learned queries over the instruction's token states."""
 
-    def __init__(self, queries: int, width: int):
+    def __init__(self, text_width: int, queries: int, width: int):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
-        self.key = nn.Linear(TEXT_WIDTH, width)
-        self.value = nn.Linear(TEXT_WIDTH, width)
+        self.key = nn.Linear(text_width, width)
+        self.value = nn.Linear(text_width, width)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """words (B, L, 384), mask (B, L) True where there is a word -> (B, queries, W)."""
+        """words (B, L, text_width), mask (B, L) True where there is a word -> (B, queries, W)."""
         logits = torch.einsum("qw,blw->bql", self.queries, self.key(words)) * self.queries.shape[-1] ** -0.5 * 4
         weights = logits.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
         return torch.einsum("bql,blw->bqw", weights, self.value(words))
@@ -50,8 +65,8 @@ class TextPooler(nn.Module):
 class FilmBlock(nn.Module):
     """A linear map at every place, norm, modulation by the instruction, nonlinearity.
 
-    No convolution: the frozen maps already look around (receptive fields of 40 px and more), and
-    matrix products are what a CPU does best.
+    No convolution: the frozen maps have receptive fields of 40 px and more, and a CPU is fastest at
+    matrix products.
     """
 
     def __init__(self, inputs: int, channels: int, text_width: int):
@@ -70,18 +85,18 @@ class FilmBlock(nn.Module):
 class KeypointEncoder(nn.Module):
     """One camera's maps -> keypoints with features."""
 
-    def __init__(self, config: FusionConfig):
+    def __init__(self, config: KeypointFusionConfig, map_channels: Sequence[int]):
         super().__init__()
         c, text_width = config.channels, config.text_queries * config.width
-        self.mix = FilmBlock(sum(MAP_CHANNELS), c, text_width)
+        self.mix = FilmBlock(sum(map_channels), c, text_width)
         self.look = FilmBlock(c, c, text_width)
         self.points = nn.Linear(c, config.keypoints)
         self.features = nn.Linear(c, config.keypoint_features)
 
     def forward(self, fine: Tensor, coarse: Tensor, text: Tensor) -> Tensor:
-        """fine (B, 136, h, w), coarse (B, 112, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
+        """fine (B, C8, h, w), coarse (B, C16, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
         coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
-        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, 248)
+        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, C8 + C16)
         x = self.mix(x, text)
         x = x + self.look(x, text)
         logits = self.points(x).transpose(1, 2)  # (B, K, h*w)
@@ -98,39 +113,49 @@ def _grid(maps: Tensor) -> Tensor:
     return torch.stack([xs, ys], -1).flatten(0, 1).to(maps)[None].expand(len(maps), -1, -1)
 
 
-class Fusion(nn.Module):
-    """Pictures, words and state -> prefix tokens and the grounded points."""
+class KeypointFusion(Fusion):
+    """Images, words and state to prefix tokens and grounded points."""
 
-    def __init__(self, config: FusionConfig, cameras: tuple[str, ...], state_dim: int):
+    needs = Needs(images=True, instruction=True)
+    gives = frozenset({"tokens", "points"})
+    point_center: Tensor
+
+    def __init__(self, config: KeypointFusionConfig, spec: PolicySpec, map_channels: Sequence[int], text_width: int):
         super().__init__()
-        self.config = config
-        self.words = TextPooler(config.text_queries, config.width)
-        self.eyes = nn.ModuleDict({camera: KeypointEncoder(config) for camera in cameras})
-        seen = config.keypoints * (3 + config.keypoint_features)
-        self.tokens = nn.ModuleDict({c: nn.Linear(seen, config.camera_tokens * config.width) for c in cameras})
-        text_width = config.text_queries * config.width
+        self.config, self.width = config, config.width
+        self.text = TextPooler(text_width, config.text_queries, config.width)
+        self.encoders = nn.ModuleDict({camera: KeypointEncoder(config, map_channels) for camera in spec.cameras})
+        found = config.keypoints * (3 + config.keypoint_features)
+        self.tokens = nn.ModuleDict({c: nn.Linear(found, config.camera_tokens * config.width) for c in spec.cameras})
+        pooled, points = config.text_queries * config.width, len(spec.points)
         self.grounding = nn.Sequential(
-            nn.Linear(len(cameras) * seen + 3 * state_dim + text_width, 256), nn.SiLU(),
-            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 3 * config.grounding_points),
+            nn.Linear(len(spec.cameras) * found + 3 * spec.state_dim + pooled, 256), nn.SiLU(),
+            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 3 * points),
         )  # fmt: skip
-        self.point_token = nn.Linear(3 * config.grounding_points, config.width)
+        self.point_token = nn.Linear(3 * points, config.width)
+        self.register_buffer("point_center", torch.zeros(points, 3))  # m
+        self.prefix_tokens = len(spec.cameras) * config.camera_tokens + config.text_queries + 1
 
-    @property
-    def prefix_tokens(self) -> int:
-        return len(self.eyes) * self.config.camera_tokens + self.config.text_queries + 1
-
-    def forward(self, maps: dict[str, tuple[Tensor, Tensor]], words: Tensor, mask: Tensor, state: Tensor):
-        """-> prefix (B, P, W), points (B, grounding_points, 3) in normalized metres.
-
-        maps: camera -> (fine, coarse); state (B, D) as measured: rad, gripper 0..1.
-        """
-        read = self.words(words, mask)
-        text = read.flatten(1)
-        seen = {camera: eye(*maps[camera], text).flatten(1) for camera, eye in self.eyes.items()}
-        pose = torch.cat([state, state.sin(), state.cos()], -1)
-        points = self.grounding(torch.cat([*seen.values(), pose, text], -1))
+    def forward(self, inputs: Inputs) -> Prefix:
+        assert inputs.words is not None and inputs.word_mask is not None
+        words = self.text(inputs.words, inputs.word_mask)
+        text = words.flatten(1)
+        found = {c: encoder(*inputs.maps[c], text).flatten(1) for c, encoder in self.encoders.items()}
+        points = self.grounding(torch.cat([*found.values(), inputs.pose, text], -1))
         tokens = [
-            head(seen[camera]).unflatten(1, (self.config.camera_tokens, -1)) for camera, head in self.tokens.items()
+            head(found[camera]).unflatten(1, (self.config.camera_tokens, -1)) for camera, head in self.tokens.items()
         ]
-        prefix = torch.cat([*tokens, read, self.point_token(points.detach())[:, None]], 1)
-        return prefix, points.unflatten(1, (self.config.grounding_points, 3))
+        # Actions must not train the grounding head: it learns from ground truth alone.
+        prefix = torch.cat([*tokens, words, self.point_token(points.detach())[:, None]], 1)
+        return Prefix(prefix, points.unflatten(1, (-1, 3)) * POINT_SCALE_M + self.point_center)
+
+    def fit_points(self, points: Tensor) -> None:
+        self.point_center.copy_(points.nanmean(0).nan_to_num())
+
+    def load_pretrained(self, root: Path) -> dict:
+        weights, card = read_fusion(root, self.config)
+        self.load_state_dict(weights)
+        return card
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        return [*self.encoders.parameters(), *self.text.parameters()]

@@ -1,4 +1,4 @@
-"""The action expert: flow matching over action chunks (pi-0, Black et al. 2024).
+"""The flow head: flow matching over action chunks (pi-0, Black et al. 2024).
 
 Departures: optimal-transport paths run from noise at time 0 to actions at time 1, as in Lipman et
 al. 2023 (pi-0 prints the same, pi*-0.6 the reverse), and the time is drawn from Beta(1, 1.5) towards
@@ -13,15 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policies.core.parts import Head, HeadConfig, HeadShape
+from policies.core.registry import HEADS
 
+
+@HEADS.register("flow")
 @dataclass(frozen=True)
-class FlowConfig:
-    """Sizes of the action expert."""
+class FlowConfig(HeadConfig):
+    """Sizes of the head."""
 
+    name: str = "flow"
     hidden: int = 384
     blocks: int = 4
     euler_steps: int = 8
     noise_samples: int = 4  # (time, noise) pairs a training sample is used with
+
+    def build(self, shape: HeadShape) -> "FlowHead":
+        return FlowHead(self, shape)
 
 
 class ResidualBlock(nn.Module):
@@ -39,59 +47,65 @@ class ResidualBlock(nn.Module):
         return x + self.down(F.silu(self.up(self.norm(x)) + condition))
 
 
-class FlowExpert(nn.Module):
+class FlowHead(Head):
     """Velocity field of a noisy chunk given context tokens, its training loss and its sampler.
 
     The field is a residual network on the whole chunk, as Octo's diffusion head, where pi-0 has a
     transformer: on two CPU cores that is a tenth of the time at chunks this short.
     """
 
-    def __init__(self, config: FlowConfig, chunk: int, action_dim: int, context_tokens: int, width: int):
+    def __init__(self, config: FlowConfig, shape: HeadShape):
         super().__init__()
-        self.config = config
-        self.embed = nn.Linear(chunk * action_dim, config.hidden)
+        self.config, self.shape = config, shape
+        values = shape.chunk * shape.action_dim
+        self.embed = nn.Linear(values, config.hidden)
         self.time = nn.Sequential(nn.Linear(64, config.hidden), nn.SiLU(), nn.Linear(config.hidden, config.hidden))
         self.condition = nn.Linear(config.hidden, 2 * config.hidden)
         self.context = nn.Sequential(
-            nn.Linear(context_tokens * width, config.hidden), nn.SiLU(), nn.Linear(config.hidden, config.hidden)
+            nn.Linear(shape.context_tokens * shape.width, config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, config.hidden),
         )
         self.blocks = nn.ModuleList(ResidualBlock(config.hidden) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hidden)
-        self.out = nn.Linear(config.hidden, chunk * action_dim)
+        self.out = nn.Linear(config.hidden, values)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def read(self, context: Tensor) -> Tensor:
+    def encode(self, context: Tensor) -> Tensor:
         """context (B, N, W) -> (B, hidden), computed once a chunk."""
         return self.context(context.flatten(1))
 
-    def velocity(self, noisy: Tensor, time: Tensor, read: Tensor) -> Tensor:
-        """noisy (B, T, D), time (B,) in 0..1, read (B, hidden) -> (B, T, D)."""
-        condition = self.condition(F.silu(read + self.time(_fourier(time))))
-        x = self.embed(noisy.flatten(1)) + read
+    def velocity(self, noisy: Tensor, time: Tensor, encoded: Tensor) -> Tensor:
+        """noisy (B, T, D), time (B,) in 0..1, encoded context (B, hidden) -> (B, T, D)."""
+        condition = self.condition(F.silu(encoded + self.time(_fourier(time))))
+        x = self.embed(noisy.flatten(1)) + encoded
         for block in self.blocks:
             x = block(x, condition)
         return self.out(self.norm(x)).unflatten(1, noisy.shape[1:])
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        """(B,) flow-matching loss of each sample.
-
-        actions (B, T, D) normalized, valid (B, T) False where a step must not be imitated.
-        """
         n = self.config.noise_samples
-        actions, valid, read = (x.repeat_interleave(n, 0) for x in (actions, valid, self.read(context)))
-        noise = torch.randn(actions.shape, generator=generator)
-        time = 1 - torch.rand(len(actions), generator=generator) ** (1 / 1.5)  # Beta(1, 1.5)
+        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (actions, valid, self.encode(context)))
+        noise = torch.randn(actions.shape, generator=generator).to(actions)
+        time = 1 - torch.rand(len(actions), generator=generator).to(actions) ** (1 / 1.5)  # Beta(1, 1.5)
         noisy = noise + time[:, None, None] * (actions - noise)
-        error = (self.velocity(noisy, time, read) - (actions - noise)).square().mean(-1)
+        error = (self.velocity(noisy, time, encoded) - (actions - noise)).square().mean(-1)
         per_sample = (error * valid).sum(1) / valid.sum(1).clamp(min=1)
         return per_sample.unflatten(0, (-1, n)).mean(1)
 
-    @torch.no_grad()
     def sample(
+        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0
+    ) -> Tensor:
+        shape = (len(context), self.shape.chunk, self.shape.action_dim)
+        noise = torch.randn(shape, generator=generator).to(context)
+        return self.integrate(context, noise, unconditional, guidance)
+
+    @torch.no_grad()
+    def integrate(
         self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0
     ) -> Tensor:
-        """noise (B, T, D) -> chunk (B, T, D), by Euler steps along the velocity field.
+        """Return the chunk (B, T, D) that noise (B, T, D) flows to, by Euler steps along the velocity field.
 
         With guidance beta != 1 the velocity is v_u + beta (v_c - v_u), v_u from `unconditional`
         context (classifier-free guidance; beta = 0 is the unconditional policy).
@@ -99,10 +113,10 @@ class FlowExpert(nn.Module):
         x, step = noise, 1.0 / self.config.euler_steps
         # Both in one pass: a small network's time is that of reading its weights.
         contexts = [context] if unconditional is None or guidance == 1.0 else [context, unconditional]
-        read = self.read(torch.cat(contexts))
+        encoded = self.encode(torch.cat(contexts))
         for i in range(self.config.euler_steps):
-            time = torch.full((len(read),), i * step)
-            v, *v_u = self.velocity(torch.cat([x] * len(contexts)), time, read).chunk(len(contexts))
+            time = torch.full((len(encoded),), i * step, device=x.device)
+            v, *v_u = self.velocity(torch.cat([x] * len(contexts)), time, encoded).chunk(len(contexts))
             if v_u:
                 v = v_u[0] + guidance * (v - v_u[0])
             x = x + step * v
@@ -111,6 +125,6 @@ class FlowExpert(nn.Module):
 
 def _fourier(time: Tensor) -> Tensor:
     """(B,) -> (B, 64) sines and cosines of the flow time."""
-    frequencies = torch.exp(torch.linspace(0.0, 6.0, 32)) * torch.pi / 2
-    angles = time[:, None] * frequencies.to(time)
+    frequencies = torch.exp(torch.linspace(0.0, 6.0, 32, device=time.device)) * torch.pi / 2
+    angles = time[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1)

@@ -11,6 +11,7 @@ Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WI
 
 import hashlib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
+from policies.core.parts import LanguageConfig
+from policies.core.registry import LANGUAGE
 from policies.pretrained.weights import WeightsError, checked_file
 from sim.core.errors import UserError
 
@@ -116,7 +119,7 @@ def load_minilm(path: Path) -> MiniLM:
 def find_files(source: str) -> tuple[Path, Path]:
     """Checked paths of weights and tokenizer.
 
-    Raises ValueError for an unknown source, WeightsError for a missing or different file.
+    Raises UserError for an unknown source, WeightsError for a missing or different file.
     """
     if source == "package":
         spec = importlib.util.find_spec(PACKAGE)
@@ -131,11 +134,28 @@ def find_files(source: str) -> tuple[Path, Path]:
             Path(hf_hub_download(HUB_MODEL, name)) for name in ("model.safetensors", "tokenizer.json")
         )
     else:
-        raise ValueError(f"text source is {source!r}, expected 'package' or 'hub'")
+        raise UserError(f"text source is {source!r}, expected 'package' or 'hub'")
     return (
         checked_file(weights, WEIGHTS_SHA256, PACKAGE_HELP),
         checked_file(tokenizer, TOKENIZER_SHA256, PACKAGE_HELP),
     )
+
+
+@LANGUAGE.register("minilm")
+@dataclass(frozen=True)
+class MiniLmConfig(LanguageConfig):
+    """Token states of MiniLM-L6."""
+
+    name: str = "minilm"
+    source: str = "package"  # or hub
+    max_tokens: int = 24  # of an instruction, the two that frame it counted
+
+    @property
+    def width(self) -> int:
+        return WIDTH
+
+    def build(self) -> "FrozenText":
+        return FrozenText(self.source, self.max_tokens)
 
 
 class FrozenText:
@@ -149,7 +169,7 @@ class FrozenText:
         max_tokens: L, which counts the two tokens that frame a sentence.
         """
         if not 3 <= max_tokens <= MAX_POSITIONS:
-            raise ValueError(f"max_tokens is {max_tokens}, expected 3 to {MAX_POSITIONS}")
+            raise UserError(f"max_tokens is {max_tokens}, expected 3 to {MAX_POSITIONS}")
         weights, tokenizer = find_files(source)
         self.max_tokens = max_tokens
         self._network = load_minilm(weights)

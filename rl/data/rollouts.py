@@ -35,9 +35,9 @@ class Behaviour:
     guidance: float | None = None
     indicator: str = "positive"
 
-    def agent(self) -> Agent:
-        """Load the checkpoint."""
-        return load_agent(self.checkpoint, self.indicator, self.guidance)
+    def agent(self, env: Env) -> Agent:
+        """Load the checkpoint, to act in a simulated environment."""
+        return load_agent(self.checkpoint, self.indicator, self.guidance, ground_truth=env.ground_truth)
 
 
 class RolloutWorker:
@@ -49,7 +49,7 @@ class RolloutWorker:
         self._sim = SimEnv(world)
         self._env: Env = self._sim
         self._guard = guarded(self._sim.robot)
-        self._agent: Agent = behaviour.agent()
+        self._agent: Agent = behaviour.agent(self._sim)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
         recorder = EpisodeRecorder(self._env.robot)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from policies.train import OptimConfig
+from policies.training.optim import OptimConfig
 from rl.advantage.targets import LabelConfig
 from rl.value.value_head import ValueConfig
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from policies.models import checkpoint
-from policies.processing.data import Source, TrainingData
-from policies.train import about_training, encoders, fit
+from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.observation import ObservationProcessor
+from policies.training.fit import describe_training, fit
 from rl.learning.round import Round
-from sim.dataset.reader import read_sidecar
+from sim.dataset.reader import Dataset, read_sidecar
 
 
 def retrain(data: Round, guidance: float) -> None:
@@ -18,14 +19,16 @@ def retrain(data: Round, guidance: float) -> None:
     config, name = data.config, data.labels_name
     weights = [float(read_sidecar(root, name)["weight"].sum()) for root in data.datasets]
     shares = batch_shares(weights, config.demo_share)
-    sources = [Source(root, name) for root, share in zip(data.datasets, shares, strict=True) if share]
-    shares = [share for share in shares if share]
-    model, before = checkpoint.load(data.pretrained)
-    vision, text = encoders(1)
-    samples = TrainingData(sources, model.config, vision, text, shares, config.workers)
-    metadata = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
-    about = about_training(vision, text, data.datasets, metadata, before.provenance, guidance)
-    fit(model, samples, config.retrain, data.policy, about)
+    used = [
+        (EpisodeTable(Source(root, name)), share) for root, share in zip(data.datasets, shares, strict=True) if share
+    ]
+    policy, before = checkpoint.load(data.pretrained)
+    processor = ObservationProcessor(policy)
+    samples = TrainingData([table for table, _ in used], processor, [share for _, share in used], config.workers)
+    made_of = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
+    datasets = [Dataset(root) for root in data.datasets]
+    metadata = describe_training(processor, datasets, made_of, before.provenance, guidance)
+    fit(policy, samples, config.retrain, data.policy, metadata)
 
 
 def batch_shares(weights: Sequence[float], demo_share: float) -> list[float]:

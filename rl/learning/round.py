@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from policies.models import checkpoint
-from policies.train import encoders
+from policies.processing.observation import ObservationProcessor
 from rl.advantage.labels import Labels, advantages_name, write_labels
 from rl.advantage.positive_rates import one_sided, positive_table
 from rl.advantage.targets import Targets, compute_targets
@@ -71,8 +71,8 @@ class Round:
         torch.set_num_threads(self.config.workers)
         pool, config, targets = self.pool, self.config, self.targets
         check_outcomes(pool)  # before the work begins
-        model, _ = checkpoint.load(self.pretrained)
-        features = value_features(model, pool, *encoders(1), config.workers)
+        policy, _ = checkpoint.load(self.pretrained)
+        features = value_features(ObservationProcessor(policy), pool, config.workers)
         strata = np.unique(np.char.add(pool.source, pool.success.astype(str)), return_inverse=True)[1]
         fold = assign_folds(pool.seed, strata, config.value.folds, config.seed)  # a seed is a layout
         seed = config.seed + 100 * self.number

@@ -77,15 +77,15 @@ class OfflineRun:
         """Train pi_0, supervised, every frame POSITIVE, unless the checkpoint is there."""
         config, out = self.config, self.config.pretrained_root
         if (out / checkpoint.WEIGHTS).is_file():
-            before = checkpoint.load(out)[1]
-            config.robot.load().check_same(before.robot, before.control_hz, f"checkpoint {out}")
+            policy, before = checkpoint.load(out)
+            config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, f"checkpoint {out}")
             if (task := before.task) not in ("", config.task):
                 raise UserError(f"checkpoint {out} is for task {task!r}, not {config.task!r}; give pretrained=DIR")
             self.stages.log(f"imitation: taking the checkpoint {out}")
         else:
             self.stages.log(f"imitation: no checkpoint in {out}, training it for {config.pretrain.steps} steps")
             data = (str(config.demos_root),)
-            train.train(TrainConfig(data, str(out), config.policy, config.pretrain, config.backbone))
+            train.train(TrainConfig(data, str(out), config.policy, config.pretrain, config.init_fusion))
 
     # ---- a round -------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policies.models.small_vla import VlaConfig
-from policies.train import OptimConfig
+from policies.core.interface import PolicyConfig
+from policies.models.vla import VlaConfig
+from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.data.interventions import TriggerConfig
 from rl.learning.config import LearningConfig
@@ -42,12 +43,12 @@ class RecapConfig(LearningConfig):
     films: int = 3  # of every evaluation
     executor: str = "local"  # ray: on a cluster
     ray_address: str | None = None  # of a running cluster: auto or HOST:PORT; null: Ray on this machine
-    backbone: str | None = "assets/fusion"  # where imitation starts from; null: from scratch
+    init_fusion: str | None = "assets/fusion"  # where imitation starts from; null: from scratch
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
-    policy: VlaConfig = field(default_factory=VlaConfig)
+    policy: PolicyConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
     trigger: TriggerConfig = field(default_factory=TriggerConfig)
 

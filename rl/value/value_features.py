@@ -1,4 +1,4 @@
-"""What the value sees of a frame: the pretrained policy's frozen fusion, its points, the state.
+"""What the value sees of a frame: the pretrained policy's embedding, everything its actions depend on.
 
 The same observation and language as the policy, and no advantage. Computed once a frame, without
 gradient, and kept in memory as float16 (500 frames take under 2 MB).
@@ -10,51 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policies.language.minilm import FrozenText
-from policies.models.small_vla import SmallVla
-from policies.processing.features import FeatureCache, cache_features
-from policies.vision.efficientnet import FrozenVision
+from policies.processing.data import EpisodeTable, FrameInputs, Source
+from policies.processing.observation import ObservationProcessor
 from rl.data.pool import Pool
 from sim.core.console import track
-from sim.dataset.reader import Dataset
 
 BATCH = 256
+LARGEST = 60000.0  # float16 ends at 65504
 
 
 @torch.no_grad()
-def value_features(model: SmallVla, pool: Pool, vision: FrozenVision, text: FrozenText, workers: int = 1) -> Tensor:
+def value_features(processor: ObservationProcessor, pool: Pool, workers: int = 1) -> Tensor:
     """Return float16 (N, F), frames in the pool's order."""
-    model.eval()
-    parts = []
+    policy, parts = processor.policy.eval(), []
     for dataset in pool.datasets:
-        cache = cache_features(dataset, vision, workers)
-        batches = list(_batches(dataset))
+        table = EpisodeTable(Source(dataset.root))
+        inputs = FrameInputs(table, processor, workers)
+        rows = np.arange(len(table.frame))
+        batches = np.split(rows, range(BATCH, len(rows), BATCH))
         parts += [
-            _embed(model, dataset, cache, text, *batch) for batch in track(batches, f"embedding {dataset.root.name}")
+            policy.embedding(inputs(batch)).clamp(-LARGEST, LARGEST).half()
+            for batch in track(batches, f"embedding {dataset.root.name}")
         ]
     return torch.cat(parts)
-
-
-def _batches(dataset: Dataset):
-    """(episode indices, frame indices), each (B,), over all frames in order."""
-    lengths = [dataset.length(e) for e in range(dataset.num_episodes)]
-    episodes = np.repeat(np.arange(len(lengths)), lengths)
-    frames = np.concatenate([np.arange(length) for length in lengths])
-    cuts = range(BATCH, len(frames), BATCH)
-    return zip(np.split(episodes, cuts), np.split(frames, cuts), strict=True)
-
-
-def _embed(
-    model: SmallVla, dataset: Dataset, cache: FeatureCache, text: FrozenText, episodes: np.ndarray, frames: np.ndarray
-) -> Tensor:
-    names, place = np.unique(episodes, return_inverse=True)
-    states = [dataset.columns(int(e), ["observation.state"])["observation.state"] for e in names]
-    state = torch.from_numpy(np.stack([states[p][t] for p, t in zip(place, frames, strict=True)]))
-    words, mask = text.encode([dataset.instruction(int(e)) for e in names])
-    maps = {
-        camera: (torch.from_numpy(fine).float(), torch.from_numpy(coarse).float())
-        for camera, (fine, coarse) in cache.gather(episodes, frames).items()
-    }
-    prefix, points = model.fusion(maps, torch.from_numpy(words[place]), torch.from_numpy(mask[place]), state)
-    pose = [state, state.sin(), state.cos()]
-    return torch.cat([prefix.flatten(1), points.flatten(1), *pose], 1).clamp(-60000, 60000).half()

@@ -26,7 +26,7 @@ from sim.core.errors import UserError, nearest
 from sim.core.options import OneOf, option
 from sim.core.paths import CONF, check_data
 from sim.core.plugins import load_entry_points, load_plugins
-from sim.core.structured import alternatives, described, is_schema, kind_of, nested, node, typed
+from sim.core.structured import alternatives, described, is_choice, is_schema, kind_of, nested, node, typed
 
 BASE = "base"  # in every group: the defaults of its dataclass, which its files state differences to
 T = TypeVar("T")
@@ -119,7 +119,7 @@ def store(program: str, schema: type) -> None:
     ConfigStore.instance().store(name=f"{program}_schema", node=_node(extended(schema)))
     for field, kind in nested(schema):
         for one in alternatives(kind):
-            if is_schema(one):
+            if is_schema(one) and not is_choice(one):
                 _store_group(field.name, one)
 
 
@@ -201,7 +201,7 @@ def _check_key(schema: type, name: str, where: str = "") -> None:
     if head not in kinds:
         raise UserError(nearest(f"{where}{head}", [where + one for one in kinds], "option"))
     for kind in alternatives(kinds[head]):
-        if rest and is_schema(kind):
+        if rest and is_schema(kind) and not is_choice(kind):  # what a choice takes, only `typed` knows
             _check_key(kind, rest, f"{where}{head}.")
 
 

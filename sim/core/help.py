@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from sim.core.command_line import Words
 from sim.core.config import composed, group_choices
 from sim.core.options import CHECK, COMMENT
-from sim.core.structured import is_schema
+from sim.core.structured import expanded, is_schema
 
 COLUMN = 34  # where comments begin
 FLAGS = "flags, hydra's own: --multirun, --cfg job, --config-dir DIR, --info, --hydra-help"
@@ -32,12 +32,13 @@ def _lines(config: DictConfig, indent: str) -> Iterator[str]:
     schema = OmegaConf.get_type(config)
     assert is_schema(schema)
     fields = {field.name: field for field in dataclasses.fields(schema)}
-    for name in sorted(fields, key=lambda name: _is_block(config[name])):
-        if _is_block(config[name]):
+    values = expanded(config)
+    for name in sorted(fields, key=lambda name: _is_block(values[name])):
+        if _is_block(values[name]):
             yield _commented(f"{indent}{name}:", _comment(fields[name]))
-            yield from _lines(config[name], indent + "  ")
+            yield from _lines(values[name], indent + "  ")
         else:
-            yield _commented(f"{indent}{name}: {_shown(config[name])}", _comment(fields[name]))
+            yield _commented(f"{indent}{name}: {_shown(values[name])}", _comment(fields[name]))
 
 
 def _is_block(value: Any) -> bool:

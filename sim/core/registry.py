@@ -12,7 +12,7 @@ when they are imported, which happens at the first look-up: a new part is one ne
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sim.core.errors import UserError, nearest
 from sim.core.plugins import load_entry_points
@@ -73,6 +73,16 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
         load_entry_points()
+
+
+class Choice:
+    """Base of configurations, frozen dataclasses, of which the field `name` chooses one registered class.
+
+    `sim.core.structured.typed` takes `{name: X, ...}` for a field of such a type and returns an instance of X's class.
+    """
+
+    registry: ClassVar[Registry[type]]
+    name: str
 
 
 def _origin(item: Any) -> str:

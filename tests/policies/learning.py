@@ -1,45 +1,46 @@
 """What the tests of learning share: a tiny policy, encoders that only mix numbers, a small dataset."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from fr3 import FPS, FR3
 
-from policies.fusion.keypoint_fusion import TEXT_WIDTH, FusionConfig
+from policies.core.inputs import Batch, Inputs
+from policies.core.parts import LanguageConfig, VisionConfig
+from policies.core.registry import LANGUAGE, VISION
+from policies.core.spec import PolicySpec
+from policies.fusion.keypoint_fusion import KeypointFusionConfig
 from policies.heads.flow import FlowConfig
 from policies.models.checkpoint import CheckpointMetadata
-from policies.models.small_vla import Batch, SmallVla, VlaConfig
-from policies.processing.data import Source, TrainingData
-from policies.train import OptimConfig
+from policies.models.vla import Vla, VlaConfig
+from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.observation import ObservationProcessor
+from policies.training.optim import OptimConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, features
 
 SIZE = (32, 32)
-TINY = VlaConfig(
-    chunk=4,
-    execute=2,
-    fusion=FusionConfig(channels=16, keypoints=4, keypoint_features=2, text_queries=2, camera_tokens=2, width=16),
-    flow=FlowConfig(hidden=32, blocks=1, euler_steps=4, noise_samples=2),
-)
-QUICK = OptimConfig(steps=12, batch=8, learning_rate=3e-3, warmup_steps=2, threads=1, save_every=4)
+SPEC = PolicySpec(FR3.name, FR3.camera_names, SIZE, FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
+TEXT_WIDTH = 384
 
 
 class FakeVision:
     """Maps that are fixed random mixtures of the pixels around each place."""
 
-    fingerprint, channels = "fake-vision", (136, 112)
+    fingerprint = "fake-vision"
 
-    def encode(self, images: np.ndarray, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
-        return self._maps(images, 8, 136).astype(dtype), self._maps(images, 16, 112).astype(dtype)
+    def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._maps(images, 8, 136), self._maps(images, 16, 112)
 
     @staticmethod
     def _maps(images: np.ndarray, stride: int, channels: int) -> np.ndarray:
         n, height, width, _ = images.shape
         blocks = images.reshape(n, height // stride, stride, width // stride, stride, 3).mean((2, 4)) / 255
         mix = np.random.default_rng(stride).normal(size=(3, channels))
-        return np.tanh(blocks @ mix).transpose(0, 3, 1, 2)
+        return np.tanh(blocks @ mix).transpose(0, 3, 1, 2).astype(np.float32)
 
 
 class FakeText:
@@ -54,6 +55,39 @@ class FakeText:
                 words[i, j] = np.random.default_rng(list(word.encode())).normal(size=TEXT_WIDTH)
                 mask[i, j] = True
         return words, mask
+
+
+@VISION.register("fake")
+@dataclass(frozen=True)
+class FakeVisionConfig(VisionConfig):
+    name: str = "fake"
+    channels = (136, 112)
+
+    def build(self, threads: int = 1) -> FakeVision:
+        return FakeVision()
+
+
+@LANGUAGE.register("fake")
+@dataclass(frozen=True)
+class FakeTextConfig(LanguageConfig):
+    name: str = "fake"
+    width = TEXT_WIDTH
+
+    def build(self) -> FakeText:
+        return FakeText()
+
+
+TINY = VlaConfig(
+    chunk=4,
+    execute=2,
+    vision=FakeVisionConfig(),
+    language=FakeTextConfig(),
+    fusion=KeypointFusionConfig(
+        channels=16, keypoints=4, keypoint_features=2, text_queries=2, camera_tokens=2, width=16
+    ),
+    head=FlowConfig(hidden=32, blocks=1, euler_steps=4, noise_samples=2),
+)
+QUICK = OptimConfig(steps=12, batch=8, learning_rate=3e-3, warmup_steps=2, threads=1, save_every=4)
 
 
 def write_demos(root: Path, lengths=(9, 14, 11), perturbed: dict[int, tuple[int, int]] | None = None) -> Path:
@@ -90,16 +124,17 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
     return Episode(columns, sentence, dict(zip(FR3.camera_names, images, strict=True)), metadata)
 
 
-def training_data(*sources: Source, **options) -> TrainingData:
-    return TrainingData(sources, TINY, FakeVision(), FakeText(), **options)
+def training_data(*sources: Source, policy: Vla | None = None, **options) -> TrainingData:
+    processor = ObservationProcessor(policy or TINY.build(SPEC))
+    return TrainingData([EpisodeTable(source) for source in sources], processor, **options)
 
 
-def tiny_model(seed: int = 0) -> SmallVla:
-    """Random weights, the flow's last layer too (it begins at zero, which hides everything)."""
+def tiny_model(seed: int = 0, config: VlaConfig = TINY) -> Vla:
+    """Random weights, the head's last layer too (it begins at zero, which hides everything)."""
     torch.manual_seed(seed)
-    model = SmallVla(TINY)
-    torch.nn.init.normal_(model.expert.out.weight, std=0.1)
-    torch.nn.init.normal_(model.expert.blocks[0].down.weight, std=0.1)
+    model = config.build(SPEC)
+    torch.nn.init.normal_(model.head.out.weight, std=0.1)
+    torch.nn.init.normal_(model.head.blocks[0].down.weight, std=0.1)
     return model
 
 
@@ -109,11 +144,14 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=g)
 
-    return Batch(
-        maps={camera: (normal(size, 136, 4, 4), normal(size, 112, 2, 2)) for camera in TINY.cameras},
+    inputs = Inputs(
+        maps={camera: (normal(size, 136, 4, 4), normal(size, 112, 2, 2)) for camera in SPEC.cameras},
         words=normal(size, 5, TEXT_WIDTH),
         word_mask=torch.arange(5).expand(size, 5) < 3,
         state=normal(size, 7),
+    )
+    return Batch(
+        inputs,
         actions=normal(size, TINY.chunk, 7),
         valid=torch.ones(size, TINY.chunk, dtype=torch.bool),
         indicator=torch.full((size,), 2),
@@ -123,5 +161,5 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
 
 def about(root: Path | None = None, **changes) -> CheckpointMetadata:
     made_of = {str(root): Dataset(root).fingerprint()} if root else {}
-    values = {"robot": FR3.name, "image_size": SIZE, "vision": "fake-vision", "text": "fake-text", "task": "pick_place"}
+    values = {"vision": "fake-vision", "text": "fake-text", "task": "pick_place"}
     return CheckpointMetadata(**(values | {"provenance": {"data": made_of}} | changes))

@@ -8,20 +8,24 @@ import pytest
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 
-from policies.heads.advantage_conditioning import Indicator
-from policies.language.minilm import FrozenText
+from policies.core.advantage_conditioning import Indicator, parse_indicator
+from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
-from policies.runtime.agent import PolicyAgent, load_agent, parse_indicator
-from policies.vision.efficientnet import FrozenVision
+from policies.runtime.agent import PolicyAgent, load_agent
+from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+
+REAL = dataclasses.replace(TINY, vision=EfficientNetConfig(), language=MiniLmConfig())
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """A policy for the real frozen encoders."""
     out = tmp_path_factory.mktemp("agent") / "policy"
-    checkpoint.save(out, tiny_model(), about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint))
+    checkpoint.save(
+        out, tiny_model(config=REAL), about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint)
+    )
     return out
 
 
@@ -93,10 +97,11 @@ def test_the_instruction_matters(agent):
     assert not np.array_equal(one, agent.act(look(instruction="move the green cube to the white plate")))
 
 
-def test_an_instruction_is_read_once(root, monkeypatch):
+def test_an_instruction_is_encoded_once(root, monkeypatch):
     agent, read = load_agent(root), []
-    encode = agent.text.encode
-    monkeypatch.setattr(agent.text, "encode", lambda sentences: read.extend(sentences) or encode(sentences))
+    language = agent.processor.language
+    compute = language._compute
+    monkeypatch.setattr(language, "_compute", lambda sentence: read.append(sentence) or compute(sentence))
     play(agent, 0, steps=3 * TINY.execute)
     assert read == [look().instruction]
 
@@ -110,10 +115,10 @@ def test_the_indicator_and_guidance_matter(root):
 
 def test_a_checkpoint_is_played_with_its_own_guidance_where_nobody_says_otherwise(root, tmp_path):
     model, about = checkpoint.load(root)
-    assert load_agent(root).guidance == 1.0
+    assert load_agent(root).config.guidance == 1.0
     checkpoint.save(tmp_path, model, dataclasses.replace(about, guidance=2.5))
     assert np.array_equal(play(load_agent(tmp_path), 0), play(load_agent(root, guidance=2.5), 0))
-    assert load_agent(tmp_path, guidance=1.0).guidance == 1.0
+    assert load_agent(tmp_path, guidance=1.0).config.guidance == 1.0
 
 
 def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
@@ -130,7 +135,7 @@ def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
 
 def test_pictures_of_another_size_are_refused(agent):
     agent.reset(look(), 0)
-    with pytest.raises(UserError, match=r"pictures are \(48, 32\), the policy was trained on \(32, 32\)"):
+    with pytest.raises(UserError, match=r"images are \(48, 32\), the policy was trained on \(32, 32\)"):
         agent.act(look(size=(48, 32)))
 
 

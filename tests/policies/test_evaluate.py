@@ -3,7 +3,7 @@
 import json
 
 from fr3 import FR3
-from learning import about
+from learning import about, tiny_model
 
 from policies import evaluate
 from policies.evaluate import WORST, EvaluateConfig
@@ -26,7 +26,7 @@ class DarkFails:
 
 def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
-    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (None, about()))
+    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about()))
     evaluate.evaluate(EvaluateConfig(checkpoint="x", out=str(tmp_path), episodes=60, workers=1))
     written = json.loads((tmp_path / "results.json").read_text())
     dark = [one["success"] for one in written["episodes"] if one["draws"]["light_strength"] < 20 / 60]

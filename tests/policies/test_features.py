@@ -7,14 +7,26 @@ import shutil
 import numpy as np
 import pytest
 
+from policies.core.spec import PolicySpec
+from policies.models.vla import VlaConfig
 from policies.processing import features
 from policies.processing.features import FeatureCache, cache_features
+from policies.processing.observation import ObservationProcessor
 from policies.vision.efficientnet import FrozenVision
 from sim.core.errors import UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features
 
 CAMERAS = ("front", "wrist")
 LENGTHS = (3, 5, 2)
+
+
+@pytest.fixture(scope="module")
+def processor() -> ObservationProcessor:
+    return make_processor()
+
+
+def make_processor(size=(32, 48)) -> ObservationProcessor:
+    return ObservationProcessor(VlaConfig().build(PolicySpec("fr3", CAMERAS, size, 2, 2, ())))
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +37,12 @@ def vision() -> FrozenVision:
 def write(root, lengths, seed=0, size=(32, 48)):
     """A dataset of smooth random pictures; existing ones are continued."""
     rng = np.random.default_rng(seed)
-    schema = Features(CAMERAS, size, {"action": Column("float32", (2,), ("a", "b"))})
+    schema = Features(CAMERAS, size, {"observation.state": Column("float32", (2,), ("a", "b"))})
     with DatasetWriter(root, schema, fps=20, robot_type="fr3") as writer:
         for length in lengths:
             coarse = rng.integers(0, 256, (2, length, 4, 4, 3), dtype=np.uint8)
             images = coarse.repeat(size[0] // 4, axis=2).repeat(size[1] // 4, axis=3)
-            columns = {"action": np.zeros((length, 2), np.float32)}
+            columns = {"observation.state": np.zeros((length, 2), np.float32)}
             pictures = dict(zip(CAMERAS, images, strict=True))
             writer.commit(Episode(columns, "wave", pictures))
     return Dataset(root)
@@ -42,17 +54,24 @@ def dataset(tmp_path) -> Dataset:
 
 
 class CountingVision:
-    """An encoder that counts the episodes it sees and can be told to fail."""
+    """An encoder that counts the videos it sees and can be told to fail."""
 
     def __init__(self, vision, fail_at=None):
         self.vision, self.fail_at, self.calls = vision, fail_at, 0
-        self.fingerprint, self.channels = vision.fingerprint, vision.channels
+        self.fingerprint = vision.fingerprint
 
-    def encode(self, images, dtype):
-        self.calls += 1
+    def encode(self, images):
+        if len(images) > 1:  # one is the sample that tells the arrays' shapes
+            self.calls += 1
         if self.calls == self.fail_at:
             raise KeyboardInterrupt
-        return self.vision.encode(images, dtype)
+        return self.vision.encode(images)
+
+
+def counting(fail_at=None) -> ObservationProcessor:
+    processor = make_processor()
+    processor.vision = CountingVision(processor.vision, fail_at)
+    return processor
 
 
 def assert_equals_direct_encoding(cache, dataset, vision):
@@ -60,112 +79,112 @@ def assert_equals_direct_encoding(cache, dataset, vision):
     np.random.default_rng(1).shuffle(pairs)
     episodes, frames = np.array(pairs).T
     found = cache.gather(episodes, frames)
-    assert tuple(found) == CAMERAS
+    assert tuple(found) == ("front.0", "front.1", "wrist.0", "wrist.1")
     for camera in CAMERAS:
         images = np.stack([dataset.images(e, camera)[f] for e, f in pairs])
-        for maps, expected in zip(found[camera], vision.encode(images), strict=True):
+        for i, expected in enumerate(vision.encode(images)):
+            maps = found[f"{camera}.{i}"]
             assert maps.dtype == np.float16
             assert maps.shape == expected.shape
             np.testing.assert_allclose(maps, expected, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_gather_equals_direct_encoding(dataset, vision, workers):
+def test_gather_equals_direct_encoding(dataset, processor, vision, workers):
     steps = []
-    cache = cache_features(dataset, vision, workers, lambda done, total: steps.append((done, total)))
+    cache = cache_features(dataset, processor, workers, lambda done, total: steps.append((done, total)))
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert cache.num_frames == dataset.num_frames == 10
     assert_equals_direct_encoding(cache, dataset, vision)
 
 
-def test_stands_beside_the_raw_data_under_its_fingerprint(dataset, vision):
+def test_stands_beside_the_raw_data_under_its_fingerprint(dataset, processor, vision):
     before = dataset.fingerprint()
-    cache = cache_features(dataset, vision)
-    assert cache.folder == dataset.root / "cache" / vision.fingerprint
+    cache = cache_features(dataset, processor)
+    assert cache.folder == dataset.root / "cache" / processor.fingerprint
     for camera in CAMERAS:
-        bytes_per_frame = 2 * (136 * 4 * 6 + 112 * 2 * 3)
-        assert (cache.folder / f"{camera}.f16").stat().st_size == 10 * bytes_per_frame
+        for i, values in enumerate((136 * 4 * 6, 112 * 2 * 3)):
+            assert (cache.folder / f"{camera}.{i}.rows").stat().st_size == 10 * 2 * values
     assert Dataset(dataset.root).fingerprint() == before
 
 
-def test_second_call_computes_nothing(dataset, vision):
-    cache_features(dataset, vision)
-    counting = CountingVision(vision)
-    cache_features(dataset, counting)
-    assert counting.calls == 0
+def test_second_call_computes_nothing(dataset, processor, vision):
+    cache_features(dataset, processor)
+    again = counting()
+    cache_features(dataset, again)
+    assert again.vision.calls == 0
 
 
-def test_resumes_after_an_interruption(dataset, vision):
+def test_resumes_after_an_interruption(dataset, processor, vision):
     with pytest.raises(KeyboardInterrupt):
-        cache_features(dataset, CountingVision(vision, fail_at=4))  # in the second episode
-    folder = dataset.root / "cache" / vision.fingerprint
+        cache_features(dataset, counting(fail_at=4))  # in the second episode
+    folder = dataset.root / "cache" / processor.fingerprint
     with pytest.raises(UserError, match="holds no complete cache"):
         FeatureCache(folder)
-    counting = CountingVision(vision)
-    cache = cache_features(dataset, counting)
-    assert counting.calls == 4  # two cameras of the two episodes left
+    again = counting()
+    cache = cache_features(dataset, again)
+    assert again.vision.calls == 4  # two cameras of the two episodes left
     assert_equals_direct_encoding(cache, dataset, vision)
 
 
-def test_grows_with_the_dataset(dataset, vision):
-    cache_features(dataset, vision)
+def test_grows_with_the_dataset(dataset, processor, vision):
+    cache_features(dataset, processor)
     grown = write(dataset.root, (4,), seed=5)
-    counting = CountingVision(vision)
-    cache = cache_features(grown, counting)
-    assert counting.calls == 2
+    again = counting()
+    cache = cache_features(grown, again)
+    assert again.vision.calls == 2
     assert cache.num_frames == 14
     assert_equals_direct_encoding(cache, grown, vision)
 
 
-def test_dataset_recorded_anew_is_computed_anew(dataset, vision):
-    cache_features(dataset, vision)
+def test_dataset_recorded_anew_is_computed_anew(dataset, processor, vision):
+    cache_features(dataset, processor)
     for name in ("data", "meta", "videos"):
         shutil.rmtree(dataset.root / name)
     shutil.move(dataset.root / "cache", dataset.root.parent / "cache")
     shutil.rmtree(dataset.root)
     other = write(dataset.root, (3, 6), seed=9)
     shutil.move(dataset.root.parent / "cache", dataset.root / "cache")
-    cache = cache_features(other, vision)
+    cache = cache_features(other, processor)
     assert cache.num_frames == 9
     assert_equals_direct_encoding(cache, other, vision)
 
 
-def test_other_folder_for_a_read_only_dataset(dataset, vision, tmp_path):
-    cache = cache_features(dataset, vision, folder=tmp_path / "elsewhere")
-    assert cache.folder == tmp_path / "elsewhere" / vision.fingerprint
+def test_other_folder_for_a_read_only_dataset(dataset, processor, vision, tmp_path):
+    cache = cache_features(dataset, processor, folder=tmp_path / "elsewhere")
+    assert cache.folder == tmp_path / "elsewhere" / processor.fingerprint
     assert not (dataset.root / "cache").exists()
 
 
-def test_index_of_another_format_is_ignored(dataset, vision):
-    cache = cache_features(dataset, vision)
+def test_index_of_another_format_is_ignored(dataset, processor, vision):
+    cache = cache_features(dataset, processor)
     path = cache.folder / "index.json"
     for broken in (
         "{",
         json.dumps({"format": 99}),
-        path.read_text().replace('"format": 1', '"format": 2'),
+        path.read_text().replace('"format": 2', '"format": 1'),
     ):
         path.write_text(broken)
-        counting = CountingVision(vision)
-        cache_features(dataset, counting)
-        assert counting.calls == 6
+        again = counting()
+        cache_features(dataset, again)
+        assert again.vision.calls == 6
 
 
-def test_pickles_small_and_reads_the_same(dataset, vision):
-    cache = cache_features(dataset, vision)
+def test_pickles_small_and_reads_the_same(dataset, processor, vision):
+    cache = cache_features(dataset, processor)
     data = pickle.dumps(cache)
     assert len(data) < 1000
     again = pickle.loads(data).gather([2, 0], [1, 2])
-    for camera, maps in cache.gather([2, 0], [1, 2]).items():
-        for expected, found in zip(maps, again[camera], strict=True):
-            np.testing.assert_array_equal(found, expected)
+    for name, expected in cache.gather([2, 0], [1, 2]).items():
+        np.testing.assert_array_equal(again[name], expected)
 
 
-def test_gathered_maps_may_be_written_to(dataset, vision):
-    cache = cache_features(dataset, vision)
-    first = cache.gather([0], [0])["front"][0]
+def test_gathered_maps_may_be_written_to(dataset, processor, vision):
+    cache = cache_features(dataset, processor)
+    first = cache.gather([0], [0])["front.0"]
     kept = first.copy()
     first[:] = 0
-    np.testing.assert_array_equal(cache.gather([0], [0])["front"][0], kept)
+    np.testing.assert_array_equal(cache.gather([0], [0])["front.0"], kept)
 
 
 @pytest.mark.parametrize(
@@ -178,31 +197,33 @@ def test_gathered_maps_may_be_written_to(dataset, vision):
         ([0, 1], [0], ValueError, r"shapes \(2,\), \(1,\)"),
     ],
 )
-def test_wrong_indices_are_named(dataset, vision, episodes, frames, error, complaint):
-    cache = cache_features(dataset, vision)
+def test_wrong_indices_are_named(dataset, processor, vision, episodes, frames, error, complaint):
+    cache = cache_features(dataset, processor)
     with pytest.raises(error, match=complaint):
         cache.gather(episodes, frames)
 
 
-def test_values_beyond_float16_are_refused(dataset, vision):
+def test_values_beyond_float16_are_refused(dataset):
     class Huge(CountingVision):
-        def encode(self, images, dtype):
-            return tuple(np.full_like(part, np.inf) for part in super().encode(images, dtype))
+        def encode(self, images):
+            return tuple(np.full_like(part, 1e5) for part in super().encode(images))
 
-    with pytest.raises(UserError, match="episode 0, front, do not fit float16"):
-        cache_features(dataset, Huge(vision))
+    processor = make_processor()
+    processor.vision = Huge(processor.vision)
+    with pytest.raises(UserError, match=r"episode 0, front\.0, do not fit float16"):
+        cache_features(dataset, processor)
 
 
-def test_odd_image_size_and_empty_dataset_are_refused(tmp_path, vision):
-    with pytest.raises(UserError, match="40x48 pixels, expected multiples of 16"):
-        cache_features(write(tmp_path / "odd", (2,), size=(40, 48)), vision)
+def test_odd_image_size_and_empty_dataset_are_refused(tmp_path, processor):
+    with pytest.raises(UserError, match="40x48 pixels, expected .* multiples of 16"):
+        cache_features(write(tmp_path / "odd", (2,), size=(40, 48)), make_processor((40, 48)))
     with pytest.raises(UserError, match="no episodes"):
-        cache_features(write(tmp_path / "empty", ()), vision)
+        cache_features(write(tmp_path / "empty", ()), processor)
 
 
-def test_truncated_file_is_reported(dataset, vision):
-    cache = cache_features(dataset, vision)
-    path = features.camera_path(cache.folder, "wrist")
+def test_truncated_file_is_reported(dataset, processor, vision):
+    cache = cache_features(dataset, processor)
+    path = features.array_path(cache.folder, "wrist.1")
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="cannot read .*wrist.f16.*remove"):
+    with pytest.raises(UserError, match="cannot read .*wrist.1.rows.*remove"):
         FeatureCache(cache.folder)

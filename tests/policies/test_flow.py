@@ -3,14 +3,16 @@
 import pytest
 import torch
 
-from policies.heads.flow import FlowConfig, FlowExpert
+from policies.core.parts import HeadShape
+from policies.heads.flow import FlowConfig, FlowHead
 
 T, D, TOKENS, WIDTH = 3, 2, 4, 8
+SHAPE = HeadShape(T, D, TOKENS, WIDTH)
 
 
-def expert(**config) -> FlowExpert:
+def expert(**config) -> FlowHead:
     torch.manual_seed(0)
-    made = FlowExpert(FlowConfig(hidden=16, blocks=2, **config), T, D, TOKENS, WIDTH)
+    made = FlowHead(FlowConfig(hidden=16, blocks=2, **config), SHAPE)
     torch.nn.init.normal_(made.out.weight, std=0.3)  # it begins at zero
     return made
 
@@ -19,68 +21,68 @@ def draw(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-class Field(FlowExpert):
+class Field(FlowHead):
     """An expert whose velocity is a given function of chunk, time and context."""
 
     def __init__(self, function, euler_steps: int):
-        super().__init__(FlowConfig(hidden=16, blocks=1, euler_steps=euler_steps), T, D, TOKENS, WIDTH)
+        super().__init__(FlowConfig(hidden=16, blocks=1, euler_steps=euler_steps), SHAPE)
         self._function = function
 
-    def read(self, context: torch.Tensor) -> torch.Tensor:
+    def encode(self, context: torch.Tensor) -> torch.Tensor:
         return context.mean((1, 2))[:, None, None]
 
-    def velocity(self, noisy, time, read):
-        return self._function(noisy, time[:, None, None], read)
+    def velocity(self, noisy, time, encoded):
+        return self._function(noisy, time[:, None, None], encoded)
 
 
 def test_a_straight_path_is_integrated_exactly():
     noise, target = draw(5, T, D), draw(5, T, D, seed=2)
     for steps in (1, 3, 8):
-        sampled = Field(lambda x, t, c: target - noise, steps).sample(draw(5, TOKENS, WIDTH), noise)
+        sampled = Field(lambda x, t, c: target - noise, steps).integrate(draw(5, TOKENS, WIDTH), noise)
         assert torch.allclose(sampled, target, atol=1e-6)
 
 
 def test_the_optimal_field_towards_one_point_arrives_there():
     """v = (a - x) / (1 - t): every Euler step stays on the straight path, the last one ends on it."""
     noise, target = draw(5, T, D), draw(1, T, D, seed=2)
-    sampled = Field(lambda x, t, c: (target - x) / (1 - t), 8).sample(draw(5, TOKENS, WIDTH), noise)
+    sampled = Field(lambda x, t, c: (target - x) / (1 - t), 8).integrate(draw(5, TOKENS, WIDTH), noise)
     assert torch.allclose(sampled, target.expand(5, T, D), atol=1e-5)
 
 
 def test_a_linear_field_is_eulers_product():
     noise = draw(2, T, D)
-    sampled = Field(lambda x, t, c: 0.5 * x, 8).sample(draw(2, TOKENS, WIDTH), noise)
+    sampled = Field(lambda x, t, c: 0.5 * x, 8).integrate(draw(2, TOKENS, WIDTH), noise)
     assert torch.allclose(sampled, noise * (1 + 0.5 / 8) ** 8, atol=1e-6)
 
 
 def test_time_runs_from_noise_to_actions():
     field = Field(lambda x, t, c: 2 * t * torch.ones_like(x), 100)
-    sampled = field.sample(draw(1, TOKENS, WIDTH), torch.zeros(1, T, D))
+    sampled = field.integrate(draw(1, TOKENS, WIDTH), torch.zeros(1, T, D))
     assert torch.allclose(sampled, torch.full((1, T, D), 0.99), atol=1e-5)  # Euler's sum of 2t from 0 to 1
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 2.5])
 def test_guidance_goes_from_unconditional_through_conditional_and_beyond(beta):
     noise, told, untold = draw(2, T, D), torch.ones(2, TOKENS, WIDTH), torch.zeros(2, TOKENS, WIDTH)
-    sampled = Field(lambda x, t, c: c.expand_as(x), 8).sample(told, noise, untold, beta)
+    sampled = Field(lambda x, t, c: c.expand_as(x), 8).integrate(told, noise, untold, beta)
     assert torch.allclose(sampled, noise + beta, atol=1e-5)
 
 
 def test_guidance_one_is_the_conditional_and_zero_the_unconditional_policy():
     model, noise = expert(), draw(4, T, D)
     told, untold = draw(4, TOKENS, WIDTH, seed=3), draw(4, TOKENS, WIDTH, seed=4)
-    assert torch.equal(model.sample(told, noise, untold, 1.0), model.sample(told, noise))
-    assert torch.allclose(model.sample(told, noise, untold, 0.0), model.sample(untold, noise), atol=1e-6)
-    assert not torch.equal(model.sample(told, noise), model.sample(untold, noise))
+    assert torch.equal(model.integrate(told, noise, untold, 1.0), model.integrate(told, noise))
+    assert torch.allclose(model.integrate(told, noise, untold, 0.0), model.integrate(untold, noise), atol=1e-6)
+    assert not torch.equal(model.integrate(told, noise), model.integrate(untold, noise))
 
 
 def test_an_expert_that_knows_nothing_returns_the_noise():
-    fresh = FlowExpert(FlowConfig(hidden=16, blocks=1), T, D, TOKENS, WIDTH)
+    fresh = FlowHead(FlowConfig(hidden=16, blocks=1), SHAPE)
     noise = draw(2, T, D)
-    assert torch.equal(fresh.sample(draw(2, TOKENS, WIDTH), noise), noise)
+    assert torch.equal(fresh.integrate(draw(2, TOKENS, WIDTH), noise), noise)
 
 
-def loss_of(model: FlowExpert, actions: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def loss_of(model: FlowHead, actions: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return model.loss(actions, valid, draw(len(actions), TOKENS, WIDTH, seed=9), torch.Generator().manual_seed(5))
 
 
@@ -127,4 +129,4 @@ def test_learning_finds_the_actions_of_each_context():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert (model.sample(contexts, draw(2, T, D)) - actions).abs().max() < 0.25
+    assert (model.integrate(contexts, draw(2, T, D)) - actions).abs().max() < 0.25

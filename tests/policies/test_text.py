@@ -10,6 +10,7 @@ from torch import nn
 from policies.language import minilm as text
 from policies.language.minilm import FrozenText, InstructionError, find_files
 from policies.pretrained.weights import WeightsError
+from sim.core.errors import UserError
 
 ANCHOR = "put the red cube on the green plate"
 
@@ -176,9 +177,9 @@ def test_empty_instruction_is_refused(encoder, empty):
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ValueError, match="max_tokens is 2"):
+    with pytest.raises(UserError, match="max_tokens is 2"):
         FrozenText(max_tokens=2)
-    with pytest.raises(ValueError, match="'word2vec', expected 'package' or 'hub'"):
+    with pytest.raises(UserError, match="'word2vec', expected 'package' or 'hub'"):
         FrozenText(source="word2vec")
 
 

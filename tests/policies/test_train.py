@@ -7,14 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning import QUICK, SIZE, TINY, about, random_batch, tiny_model, training_data, write_demos
+from learning import (
+    QUICK,
+    SIZE,
+    SPEC,
+    TINY,
+    FakeText,
+    FakeVision,
+    about,
+    random_batch,
+    tiny_model,
+    training_data,
+    write_demos,
+)  # fmt: skip
 from safetensors.torch import load_file, save_file
 
 from policies import train
-from policies.heads.advantage_conditioning import Indicator
+from policies.core.advantage_conditioning import Indicator
+from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
 from policies.processing.data import Source
-from policies.train import TrainConfig, Trainer, fit, learning_rate
+from policies.processing.observation import ObservationProcessor
+from policies.train import TrainConfig
+from policies.training import loop
+from policies.training.fit import describe_training, fit, new_policy
+from policies.training.optim import schedule
+from policies.training.trainer import Trainer
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
@@ -59,7 +77,7 @@ def test_a_chunk_ends_with_its_episode_and_before_a_disturbance(data):
 def test_disturbed_frames_are_never_drawn(data, demos):
     table = data.tables[0]
     assert data.num_frames == Dataset(demos).num_frames - 3
-    states = data.sample(np.random.default_rng(0), 500).state.numpy()
+    states = data.sample(np.random.default_rng(0), 500).inputs.state.numpy()
     disturbed = table.state[table.perturbed]
     assert not (states[:, None] == disturbed[None]).all(-1).any()
 
@@ -88,37 +106,38 @@ def test_labels_come_from_their_sidecar_and_must_be_of_these_frames(tmp_path):
 def test_every_source_gets_its_share(demos, tmp_path):
     other = write_demos(tmp_path / "other", lengths=(40,))
     data = training_data(Source(demos), Source(other), shares=[3, 1])
-    sampled = data.sample(np.random.default_rng(0), 4000).state
+    sampled = data.sample(np.random.default_rng(0), 4000).inputs.state
     of_first = (sampled[:, None] == torch.from_numpy(data.tables[0].state)[None]).all(-1).any(1)
     # Both datasets begin with the same episode number: its shared frames count for the first.
     assert of_first.float().mean() >= 0.72
-    assert data.sample(np.random.default_rng(0), 64).state.shape == (64, 7)
+    assert data.sample(np.random.default_rng(0), 64).inputs.state.shape == (64, 7)
 
 
 def test_a_batch_depends_on_its_generator_alone(data):
     first, again = (data.sample(np.random.default_rng([1, 2]), 16) for _ in range(2))
-    assert torch.equal(first.actions, again.actions) and torch.equal(first.maps["front"][0], again.maps["front"][0])
+    assert torch.equal(first.actions, again.actions)
+    assert torch.equal(first.inputs.maps["front"][0], again.inputs.maps["front"][0])
 
 
 # ---- training ----------------------------------------------------------------------------------
 
 
 def test_the_learning_rate_warms_up_and_falls():
-    config = dataclasses.replace(QUICK, steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(step, config) for step in range(101)]
+    config = dataclasses.replace(QUICK, steps=100, warmup_steps=10)
+    rates = [schedule(step, config) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.01) and (np.diff(rates[10:]) < 0).all()
 
 
 def fresh(data, config=QUICK):
-    return train.new_model(TrainConfig(policy=TINY, optim=config, backbone=None), data)[0]
+    return new_policy(TINY, data.tables[0], config.seed, init_fusion=None)[0]
 
 
 def test_training_lowers_both_losses(data, tmp_path):
-    config = dataclasses.replace(QUICK, steps=150)
+    config = dataclasses.replace(QUICK, steps=300)
     fit(fresh(data), data, config, tmp_path, about())
     rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [50, 100, 150]
+    assert [row["step"] for row in rows] == [50, 100, 150, 200, 250, 300]
     assert rows[-1]["flow"] < 0.8 * rows[0]["flow"] and rows[-1]["grounding"] < 0.8 * rows[0]["grounding"]
 
 
@@ -130,10 +149,10 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path, mon
     whole = fit(fresh(data), data, QUICK, tmp_path / "whole", about()).state_dict()
     update = Trainer.update
 
-    def die_at_6(trainer, data):
+    def die_at_6(trainer, batch):
         if trainer.step == 6:
             raise Killed
-        return update(trainer, data)
+        return update(trainer, batch)
 
     monkeypatch.setattr(Trainer, "update", die_at_6)
     with pytest.raises(Killed):
@@ -143,15 +162,23 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path, mon
     resumed = fit(tiny_model(seed=77), data, QUICK, tmp_path / "resumed", about()).state_dict()  # its start is replaced
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert not (tmp_path / "resumed" / checkpoint.TRAINING).exists()
+    assert not (tmp_path / "resumed" / loop.STATE).exists()
 
 
 def test_resuming_with_other_settings_is_refused(data, tmp_path):
-    trainer = Trainer(fresh(data), QUICK)
-    checkpoint.save_training(tmp_path, {**trainer.state(), "config": dataclasses.asdict(QUICK)})
+    policy = fresh(data)
+    loop.save_state(Trainer(policy, policy.loss, QUICK, policy.pretrained_parameters()), tmp_path)
     with pytest.raises(UserError, match="begun with optim.batch=8, not 9"):
         fit(fresh(data), data, dataclasses.replace(QUICK, batch=9), tmp_path, about())
     fit(fresh(data), data, dataclasses.replace(QUICK, threads=2), tmp_path, about())  # threads may differ
+
+
+def test_resuming_with_another_network_is_refused(data, tmp_path):
+    policy = fresh(data)
+    loop.save_state(Trainer(policy, policy.loss, QUICK, policy.pretrained_parameters()), tmp_path)
+    other = dataclasses.replace(TINY, head=FlowConfig(hidden=16, blocks=1))
+    with pytest.raises(UserError, match="begun with another network; name a new out=DIR"):
+        fit(new_policy(other, data.tables[0], 0, None)[0], data, QUICK, tmp_path, about())
 
 
 def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):
@@ -166,9 +193,10 @@ def test_a_finished_checkpoint_is_not_written_over(saved, demos):
         train.train(TrainConfig((str(demos),), str(saved)))
 
 
-def test_a_checkpoint_says_what_it_was_made_of(data, demos, tmp_path):
-    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {"note": 1}, {})
-    assert (made.robot, made.image_size, made.task) == ("fairino_fr3", SIZE, "pick_place")
+def test_a_checkpoint_says_what_it_was_made_of(demos):
+    made = describe(demos, {"note": 1}, {})
+    assert made.task == "pick_place"
+    assert (made.vision, made.text) == (FakeVision.fingerprint, FakeText.fingerprint)
     assert made.provenance["data"] == {str(demos): Dataset(demos).fingerprint()}
     assert made.provenance["note"] == 1 and "git" in made.provenance
     assert made.provenance["splits"] == [Dataset(demos).provenance["world"].get("split")]
@@ -176,15 +204,14 @@ def test_a_checkpoint_says_what_it_was_made_of(data, demos, tmp_path):
 
 def test_a_checkpoint_inherits_what_its_start_was_made_of(demos):
     begun = {"seeds": [[7, 9]], "splits": [{"part": "any"}]}
-    made = train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {}, begun)
+    made = describe(demos, {}, begun)
     assert [7, 9] in made.provenance["seeds"] and {"part": "any"} in made.provenance["splits"]
-    card = {"config": {"split": None}, "fusion": {}}  # a backbone of a time before splits
-    assert None in train.about_training(FakeEncoder("v"), FakeEncoder("t"), [demos], {}, card).provenance["splits"]
+    card = {"config": {"split": None}, "fusion": {}}  # a fusion of a time before splits
+    assert None in describe(demos, {}, card).provenance["splits"]
 
 
-@dataclasses.dataclass
-class FakeEncoder:
-    fingerprint: str
+def describe(root, metadata: dict, start: dict):
+    return describe_training(ObservationProcessor(TINY.build(SPEC)), [Dataset(root)], metadata, start)
 
 
 # ---- checkpoints -------------------------------------------------------------------------------
@@ -196,9 +223,9 @@ def test_what_is_saved_is_what_is_loaded(saved, demos):
     assert model.config == TINY and found == about(demos)
     assert not model.training
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in expected.state_dict().items())
-    batch, noise = random_batch(), torch.zeros(6, TINY.chunk, 7)
-    inputs = (batch.maps, batch.words, batch.word_mask, batch.state, noise, Indicator.POSITIVE)
-    assert torch.equal(model.act(*inputs)[0], expected.eval().act(*inputs)[0])
+    inputs = random_batch().inputs
+    chunks = [one.act(inputs, torch.Generator().manual_seed(0)).chunk for one in (model, expected.eval())]
+    assert model.spec == SPEC and torch.equal(*chunks)
 
 
 def edit_config(root, **changes) -> None:
@@ -220,14 +247,14 @@ def test_a_tampered_checkpoint_is_refused_in_one_line(saved, damage):
         case "cut":
             weights.write_bytes(weights.read_bytes()[:-100])
         case "missing weight":
-            tensors.pop("action_mean")
+            tensors.pop("normalizer.mean")
             save_file(tensors, weights)
         case "other shape":
-            save_file(tensors | {"action_mean": torch.zeros(1)}, weights)
+            save_file(tensors | {"normalizer.mean": torch.zeros(1)}, weights)
         case "no json":
             (saved / checkpoint.CONFIG).write_text("{")
         case "unknown key":
-            edit_config(saved, policy={"chunks": 3})
+            edit_config(saved, policy={"name": "vla", "chunks": 3})
     with pytest.raises(UserError) as caught:
         checkpoint.load(saved)
     assert "\n" not in str(caught.value)
@@ -243,20 +270,23 @@ def test_a_training_state_is_loaded_without_running_what_it_holds(tmp_path):
         def __reduce__(self):
             return (print, ("run",))
 
-    torch.save({"step": Evil()}, tmp_path / checkpoint.TRAINING)
+    torch.save({"step": Evil()}, tmp_path / loop.STATE)
     with pytest.raises(Exception, match="[Ww]eights.only"):
-        checkpoint.load_training(tmp_path)
+        loop.resume(Trainer(torch.nn.Linear(1, 1), lambda batch, generator: (batch, {}), QUICK), tmp_path)
 
 
 # ---- datasets that do not fit ------------------------------------------------------------------
 
 
 def test_other_cameras_are_refused(tmp_path):
-    schema = Features(("front",), SIZE, {"action": Column("float32", (7,))})
-    with DatasetWriter(tmp_path / "d", schema, 20, "arm") as writer:
-        images = {"front": np.zeros((2, *SIZE, 3), np.uint8)}
-        writer.commit(Episode({"action": np.zeros((2, 7), np.float32)}, "x", images))
-    with pytest.raises(UserError, match=r"has cameras .*front.*, expected .*wrist"):
+    columns = {name: Column("float32", (7,)) for name in ("observation.state", "action")}
+    columns |= {name: Column("float32", (3,)) for name in SPEC.points}
+    schema = Features(("front",), SIZE, columns | {"perturbed": Column("bool")})
+    with DatasetWriter(tmp_path / "d", schema, 20, SPEC.robot) as writer:
+        rows = {name: np.zeros((2, *column.shape), np.float32) for name, column in columns.items()}
+        rows["perturbed"] = np.zeros(2, bool)
+        writer.commit(Episode(rows, "x", {"front": np.zeros((2, *SIZE, 3), np.uint8)}))
+    with pytest.raises(UserError, match=r"has cameras \('front',\), expected .*wrist"):
         training_data(Source(tmp_path / "d"))
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from learning import TINY, random_batch, tiny_model
 
-from policies.heads.advantage_conditioning import DROPOUT, Indicator, drop, from_positive
-from policies.models.small_vla import POINT_SCALE_M, SmallVla, VlaConfig
-from policies.processing.data import join
+from policies.core.advantage_conditioning import DROPOUT, Indicator, drop
+from policies.core.inputs import Batch, Inputs
+from policies.core.parts import POINT_SCALE_M, grounding_loss
+from policies.core.spec import PolicySpec
+from policies.models.vla import Vla
 
 
 @pytest.fixture
@@ -22,16 +24,18 @@ def batch():
     return random_batch()
 
 
-def fitted(batch) -> SmallVla:
+def fitted(batch) -> Vla:
     model = tiny_model()
-    model.fit_normalization(batch.actions, batch.valid, batch.state, batch.points)
+    model.fit_normalization(batch.actions, batch.valid, batch.inputs.state, batch.points)
     return model
 
 
-def act(model, batch, indicator=Indicator.POSITIVE, guidance=1.0, state=None):
-    noise = torch.randn(len(batch.state), TINY.chunk, 7, generator=torch.Generator().manual_seed(3))
-    state = batch.state if state is None else state
-    return model.act(batch.maps, batch.words, batch.word_mask, state, noise, indicator, guidance)
+def generator(seed: int = 3) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def act(model, inputs, indicator=Indicator.POSITIVE, guidance=1.0):
+    return model.act(inputs, generator(), indicator, guidance)
 
 
 # ---- normalization -----------------------------------------------------------------------------
@@ -39,13 +43,13 @@ def act(model, batch, indicator=Indicator.POSITIVE, guidance=1.0, state=None):
 
 def test_denormalize_inverts_normalize(batch):
     model = fitted(batch)
-    there = model.normalize(batch.actions, batch.state)
-    assert torch.allclose(model.denormalize(there, batch.state), batch.actions, atol=1e-5)
+    there = model.normalizer.normalize(batch.actions, batch.inputs.state)
+    assert torch.allclose(model.normalizer.denormalize(there, batch.inputs.state), batch.actions, atol=1e-5)
 
 
 def test_normalized_actions_have_mean_zero_and_deviation_one_per_step_and_joint():
     batch = random_batch(4000)
-    normalized = fitted(batch).normalize(batch.actions, batch.state)
+    normalized = fitted(batch).normalizer.normalize(batch.actions, batch.inputs.state)
     assert normalized.mean(0).abs().max() < 1e-4
     assert (normalized.std(0) - 1).abs().max() < 1e-2
 
@@ -56,27 +60,33 @@ def test_masked_steps_do_not_enter_the_normalization(batch):
     clean = fitted(spoilt)
     spoilt.actions[0, 1:] = 1e6
     again = fitted(spoilt)
-    assert torch.equal(clean.action_mean, again.action_mean) and torch.equal(clean.action_std, again.action_std)
+    assert torch.equal(clean.normalizer.mean, again.normalizer.mean)
+    assert torch.equal(clean.normalizer.std, again.normalizer.std)
 
 
 def test_joints_are_relative_to_the_measured_ones_and_the_gripper_is_absolute(model, batch):
     shift = torch.tensor([0.1, -0.2, 0.3, 0.1, 0.2, -0.1, 0.5])
-    moved = model.normalize(batch.actions + shift, batch.state + shift) - model.normalize(batch.actions, batch.state)
+    normalize, state = model.normalizer.normalize, batch.inputs.state
+    moved = normalize(batch.actions + shift, state + shift) - normalize(batch.actions, state)
     assert torch.allclose(moved[..., :6], torch.zeros(()), atol=1e-6)
     assert torch.allclose(moved[..., 6], torch.full((), 0.5), atol=1e-6)
 
 
-def test_points_are_learned_around_their_centre(batch):
+def test_points_are_learned_around_their_centre_in_decimetres(batch):
     model = fitted(batch)
-    assert torch.allclose(model.point_center, batch.points.mean(0))
-    assert torch.allclose(model.points_m(torch.ones(1, 4, 3)), model.point_center + POINT_SCALE_M)
+    assert torch.allclose(model.fusion.point_center, batch.points.mean(0))
+    last = model.fusion.grounding[-1]
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.ones_(last.bias)
+    found = model.fusion(batch.inputs).points
+    assert torch.allclose(found, (model.fusion.point_center + POINT_SCALE_M).expand_as(found))
 
 
 # ---- the indicator -----------------------------------------------------------------------------
 
 
 def test_the_indicator_is_dropped_as_often_as_said_and_never_flipped():
-    told = from_positive(torch.arange(20000) % 3 > 0)
+    told = torch.where(torch.arange(20000) % 3 > 0, int(Indicator.POSITIVE), int(Indicator.NEGATIVE))
     kept = drop(told, torch.Generator().manual_seed(0))
     dropped = kept == Indicator.UNKNOWN
     assert dropped.float().mean() == pytest.approx(DROPOUT, abs=0.01)
@@ -86,16 +96,15 @@ def test_the_indicator_is_dropped_as_often_as_said_and_never_flipped():
 
 
 def test_the_indicator_changes_actions_and_nothing_before_them(model, batch):
-    positive, points = act(model, batch)
-    negative, same_points = act(model, batch, Indicator.NEGATIVE)
-    assert not torch.equal(positive, negative)
-    assert torch.equal(points, same_points)
+    positive, negative = act(model, batch.inputs), act(model, batch.inputs, Indicator.NEGATIVE)
+    assert not torch.equal(positive.chunk, negative.chunk)
+    assert torch.equal(positive.points, negative.points)
 
 
 def test_the_indicator_is_the_last_token(model, batch):
     def context(indicator: Indicator) -> torch.Tensor:
-        told = torch.full((len(batch.state),), int(indicator))
-        return model.context(batch.maps, batch.words, batch.word_mask, batch.state, told)[0]
+        told = torch.full((len(batch.inputs),), int(indicator))
+        return model.context(model.fusion(batch.inputs).tokens, batch.inputs, told)
 
     positive, negative = context(Indicator.POSITIVE), context(Indicator.NEGATIVE)
     assert torch.equal(positive[:, :-1], negative[:, :-1]) and not torch.equal(positive[:, -1], negative[:, -1])
@@ -103,42 +112,46 @@ def test_the_indicator_is_the_last_token(model, batch):
 
 
 def test_guidance_one_is_the_told_policy_and_zero_the_untold(model, batch):
-    assert torch.equal(act(model, batch, guidance=1.0)[0], act(model, batch)[0])
-    assert torch.allclose(act(model, batch, guidance=0.0)[0], act(model, batch, Indicator.UNKNOWN)[0], atol=1e-6)
+    told, untold = act(model, batch.inputs).chunk, act(model, batch.inputs, Indicator.UNKNOWN).chunk
+    assert torch.equal(act(model, batch.inputs, guidance=1.0).chunk, told)
+    assert torch.allclose(act(model, batch.inputs, guidance=0.0).chunk, untold, atol=1e-6)
 
 
 # ---- what it sees ------------------------------------------------------------------------------
 
 
 def test_words_beyond_the_mask_do_not_matter(model, batch):
-    spoilt = batch.words.clone()
-    spoilt[~batch.word_mask] = 1e4
-    changed = dataclasses.replace(batch, words=spoilt)
-    assert torch.equal(act(model, batch)[0], act(model, changed)[0])
+    spoilt = batch.inputs.words.clone()
+    spoilt[~batch.inputs.word_mask] = 1e4
+    changed = dataclasses.replace(batch.inputs, words=spoilt)
+    assert torch.equal(act(model, batch.inputs).chunk, act(model, changed).chunk)
 
 
 @pytest.mark.parametrize("what", ["words", "state", "front", "wrist"])
 def test_everything_it_is_shown_reaches_the_actions(model, batch, what):
-    if what in batch.maps:
-        fine, coarse = batch.maps[what]
-        changed = dataclasses.replace(batch, maps={**batch.maps, what: (fine.flip(-1), coarse.flip(-1))})
+    inputs = batch.inputs
+    if what in inputs.maps:
+        fine, coarse = inputs.maps[what]
+        changed = dataclasses.replace(inputs, maps={**inputs.maps, what: (fine.flip(-1), coarse.flip(-1))})
     else:
-        changed = dataclasses.replace(batch, **{what: getattr(batch, what) * 0.5})
-    first, _ = act(model, batch)
-    second, _ = act(model, changed, state=batch.state if what != "state" else changed.state)
-    relative = [chunk - state[:, None] for chunk, state in ((first, batch.state), (second, changed.state))]
+        changed = dataclasses.replace(inputs, **{what: getattr(inputs, what) * 0.5})
+    relative = [act(model, one).chunk - one.state[:, None] for one in (inputs, changed)]
     assert not torch.allclose(relative[0][..., :6], relative[1][..., :6])
+    assert not torch.allclose(model.embedding(inputs), model.embedding(changed))
 
 
 def test_a_sample_does_not_see_its_neighbours(model, batch):
-    whole, _ = act(model, batch)
-    part = dataclasses.replace(
-        batch, maps={c: (a[:2], b[:2]) for c, (a, b) in batch.maps.items()}, words=batch.words[:2],
-        word_mask=batch.word_mask[:2], state=batch.state[:2],
-    )  # fmt: skip
-    noise = torch.randn(6, TINY.chunk, 7, generator=torch.Generator().manual_seed(3))[:2]
-    alone, _ = model.act(part.maps, part.words, part.word_mask, part.state, noise, Indicator.POSITIVE)
-    assert torch.allclose(whole[:2], alone, atol=1e-5)
+    alone = part(batch.inputs, slice(0, 2))
+    shown = model.context(model.fusion(batch.inputs).tokens, batch.inputs, batch.indicator)
+    context = model.context(model.fusion(alone).tokens, alone, batch.indicator[:2])
+    assert torch.allclose(shown[:2], context, atol=1e-5)
+    noise = torch.randn(6, TINY.chunk, 7, generator=generator())
+    assert torch.allclose(model.head.integrate(shown, noise)[:2], model.head.integrate(context, noise[:2]), atol=1e-5)
+
+
+def part(inputs: Inputs, rows: slice) -> Inputs:
+    maps = {camera: tuple(maps[rows] for maps in pair) for camera, pair in inputs.maps.items()}
+    return Inputs(inputs.state[rows], maps, inputs.words[rows], inputs.word_mask[rows])
 
 
 # ---- losses ------------------------------------------------------------------------------------
@@ -146,56 +159,55 @@ def test_a_sample_does_not_see_its_neighbours(model, batch):
 
 def test_actions_do_not_train_the_grounding_head(batch):
     model = tiny_model()
-    told = torch.full((len(batch.state),), 2)
-    context, _ = model.context(batch.maps, batch.words, batch.word_mask, batch.state, told)
+    context = model.context(model.fusion(batch.inputs).tokens, batch.inputs, batch.indicator)
     context.square().sum().backward()
     assert all(weight.grad is None for weight in model.fusion.grounding.parameters())
 
 
-def test_unknown_points_cost_nothing_and_give_no_gradient(model):
+def test_unknown_points_cost_nothing_and_give_no_gradient():
     points = torch.zeros(3, 4, 3, requires_grad=True)
     labels = torch.full((3, 4, 3), torch.nan)
     labels[0, 0] = 0.2
-    loss = model.grounding_loss(points, labels)
+    loss = grounding_loss(points, labels)
     loss.backward()
     assert loss.item() == pytest.approx(0.2 / POINT_SCALE_M)
-    assert (points.grad[0, 0] != 0).all() and points.grad.abs().sum() == pytest.approx(1.0)
-    assert model.grounding_loss(points, torch.full((3, 4, 3), torch.nan)) == 0
+    assert (points.grad[0, 0] != 0).all() and points.grad.abs().sum() == pytest.approx(1 / POINT_SCALE_M)
+    assert grounding_loss(points, torch.full((3, 4, 3), torch.nan)) == 0
 
 
 def test_the_loss_is_flow_plus_weighted_grounding(batch):
     total, parts = tiny_model().loss(batch, torch.Generator().manual_seed(0))
-    assert total.item() == pytest.approx(parts["flow"] + TINY.grounding_weight * parts["grounding"], rel=1e-5)
+    assert total.item() == pytest.approx((parts["flow"] + TINY.grounding_weight * parts["grounding"]).item(), rel=1e-5)
 
 
 def test_it_overfits_one_batch():
     batch, model = random_batch(4), tiny_model()
-    model.fit_normalization(batch.actions, batch.valid, batch.state, batch.points)
-    optimizer, generator = torch.optim.Adam(model.parameters(), 3e-3), torch.Generator().manual_seed(0)
+    model.fit_normalization(batch.actions, batch.valid, batch.inputs.state, batch.points)
+    optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), generator(0)
     seen = []
     for _ in range(300):
-        loss, parts = model.loss(batch, generator)
+        loss, parts = model.loss(batch, noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seen.append([parts["flow"], parts["grounding"]])
+        seen.append([parts["flow"].item(), parts["grounding"].item()])
     first, last = np.mean(seen[:10], 0), np.mean(seen[-20:], 0)
     assert (last < 0.3 * first).all(), (first, last)
 
 
-def test_nothing_in_it_knows_how_many_joints_there_are():
-    config = VlaConfig(
-        cameras=("head",), state_dim=9, action_dim=9, chunk=3, execute=1, fusion=TINY.fusion, flow=TINY.flow
-    )
-    model = SmallVla(config)
+def test_nothing_in_it_knows_how_many_joints_cameras_or_points_there_are():
+    spec = PolicySpec("other", ("head",), (32, 32), 9, 9, ("grounding.cup",))
+    model = dataclasses.replace(TINY, chunk=3, execute=1).build(spec)
     maps = {"head": (torch.zeros(1, 136, 4, 4), torch.zeros(1, 112, 2, 2))}
     words, mask = torch.zeros(1, 2, 384), torch.ones(1, 2, dtype=torch.bool)
-    chunk, points = model.act(maps, words, mask, torch.zeros(1, 9), torch.zeros(1, 3, 9), Indicator.POSITIVE)
-    assert chunk.shape == (1, 3, 9) and points.shape == (1, 4, 3)
+    decision = act(model, Inputs(torch.zeros(1, 9), maps, words, mask))
+    assert decision.chunk.shape == (1, 3, 9) and decision.points.shape == (1, 1, 3)
 
 
 def test_batches_are_joined_in_order():
     one, other = random_batch(2, seed=1), random_batch(3, seed=2)
-    both = join([one, other])
+    both = Batch.concatenate([one, other])
     assert torch.equal(both.actions, torch.cat([one.actions, other.actions]))
-    assert torch.equal(both.maps["wrist"][1], torch.cat([one.maps["wrist"][1], other.maps["wrist"][1]]))
+    coarse = [batch.inputs.maps["wrist"][1] for batch in (one, other, both)]
+    assert torch.equal(coarse[2], torch.cat(coarse[:2]))
+    assert both.inputs.points is None and len(both.inputs) == 5

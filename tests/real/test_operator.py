@@ -42,7 +42,7 @@ real.fairino.driver.MAX_STATE_AGE_S = real.control.watchdog.MAX_BEAT_AGE_S = rea
 real.workcell.episode_runner.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
 def load_agent(root, indicator, guidance, lead_s):
     agent = Swing(({height}, {width}))
-    agent.about = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
+    agent.spec = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
     return agent
 """
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="so101"))
+    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="so101"))
 """
 
 

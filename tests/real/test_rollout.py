@@ -23,7 +23,7 @@ from sim.dataset.reader import Dataset
 STUB_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), about=types.SimpleNamespace(robot="fairino_fr3", control_hz=20))
+    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="fairino_fr3", control_hz=20))
 """
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -77,7 +77,7 @@ class Parts:
         self.note("label", data.number, [root.name for root in data.datasets], *newest)
         return Labels(np.arange(len(data.pool.owner)) % 2 == 0, np.ones(len(data.pool.owner), np.float32))
 
-    def data(self, sources, config, vision, text, shares, workers):
+    def data(self, sources, processor, shares, workers):
         self.note("data", [(source.root.name, source.labels) for source in sources], shares)
 
     def fit(self, model, data, optim, out, about):
@@ -97,8 +97,10 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(Recap, "label", lambda self, data: parts.label(data))
     monkeypatch.setattr(retrain, "TrainingData", parts.data)
     monkeypatch.setattr(retrain, "fit", parts.fit)
-    monkeypatch.setattr(retrain, "encoders", lambda threads: (None, None))
-    monkeypatch.setattr(retrain, "about_training", lambda *_: None)
+    monkeypatch.setattr(retrain, "ObservationProcessor", lambda policy: None)
+    monkeypatch.setattr(retrain, "EpisodeTable", lambda source: source)
+    monkeypatch.setattr(retrain, "Dataset", lambda root: None)
+    monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
     about = SimpleNamespace(task="pick_place", provenance={})
     monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), config=None), about))
     return parts

@@ -1,0 +1,107 @@
+"""The interface of every policy, whatever its network: loss, actions, an embedding for the value.
+
+Training, acting, RECAP and the robot know a policy by this alone. Its configuration is registered in
+`policies.core.registry.POLICIES` and builds it.
+
+Shapes: B batch, D state and action dimension, T chunk, F embedding width, G grounded points.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from policies.core.advantage_conditioning import Indicator
+from policies.core.inputs import Batch, Inputs
+from policies.core.parts import LanguageConfig, VisionConfig
+from policies.core.registry import POLICIES
+from policies.core.spec import Needs, PolicySpec
+from sim.core.errors import UserError
+from sim.core.registry import Choice
+
+
+@dataclass
+class Decision:
+    """What a policy decides on one look."""
+
+    chunk: Tensor  # (B, T, D) absolute targets: rad, gripper opening 0..1
+    points: Tensor | None = None  # (B, G, 3) m: where it found the named things
+
+
+@dataclass(frozen=True)
+class PolicyConfig(Choice):
+    """Chooses a policy; subclasses add their parts and sizes."""
+
+    registry = POLICIES
+    name: str = ""
+    chunk: int = 16  # steps predicted
+    execute: int = 8  # steps played before looking again
+    vision: VisionConfig | None = None
+    language: LanguageConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.execute <= self.chunk:
+            raise UserError(f"policy.execute={self.execute}, expected 1 to policy.chunk, which is {self.chunk}")
+
+    def build(self, spec: PolicySpec) -> "Policy":
+        """Build the policy with random weights. UserError when parts do not fit."""
+        raise NotImplementedError
+
+
+class Policy(nn.Module):
+    """A policy's network with its normalization constants as buffers."""
+
+    def __init__(self, config: PolicyConfig, spec: PolicySpec):
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    @property
+    def needs(self) -> Needs:
+        """What it looks at besides the state."""
+        raise NotImplementedError
+
+    @property
+    def condenses(self) -> bool:
+        """Whether `condense` leaves neither maps nor words, so that training needs only its small result."""
+        return False
+
+    def condense(self, inputs: Inputs) -> Inputs:
+        """Return the inputs of the trained network: what no training changes is computed once a frame."""
+        return inputs
+
+    def frozen_weights(self) -> dict[str, Tensor]:
+        """Return what the result of `condense` depends on, by name."""
+        return {}
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, averaged over the batch, and its parts by name, detached."""
+        raise NotImplementedError
+
+    def act(
+        self, inputs: Inputs, generator: torch.Generator, indicator: Indicator = Indicator.POSITIVE,
+        guidance: float = 1.0,
+    ) -> Decision:  # fmt: skip
+        """Return a chunk for each observation; the generator draws its noise, guidance is RECAP's beta."""
+        raise NotImplementedError
+
+    def embedding(self, inputs: Inputs) -> Tensor:
+        """Return (B, F), what the value sees: everything the actions depend on but the indicator."""
+        raise NotImplementedError
+
+    @property
+    def requires_pretrained(self) -> bool:
+        """Whether it is useless without the weights of `load_pretrained`."""
+        return False
+
+    def load_pretrained(self, root: Path) -> dict:
+        """Load weights of grounding pretraining; return their card, {} where this policy has none to load."""
+        return {}
+
+    def fit_normalization(self, actions: Tensor, valid: Tensor, state: Tensor, points: Tensor) -> None:
+        """Set normalization constants from N samples, shaped as in `Batch`."""
+        raise NotImplementedError
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that learn at a reduced rate, `optim.pretrained_rate`."""
+        return []

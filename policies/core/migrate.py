@@ -1,0 +1,57 @@
+"""Checkpoints and pretrained fusions made before version 0.2: their keys and names as they are now.
+
+Then a checkpoint had one kind of network, stated its dimensions among the options, and its weights
+were named otherwise. Nothing else in the project knows those names.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+POINTS = (
+    "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
+)  # fmt: skip
+WEIGHTS = {  # prefix of a weight's name, then and now
+    "point_center": "fusion.point_center",
+    "action_mean": "normalizer.mean",
+    "action_std": "normalizer.std",
+    "expert.": "head.",
+    "fusion.words.": "fusion.text.",
+    "fusion.eyes.": "fusion.encoders.",
+}
+
+
+def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Return a checkpoint's config.json and weights as they are written now."""
+    if "spec" in content:
+        return dict(content), dict(weights)
+    policy = dict(content["policy"])
+    dimensions = {name: policy.pop(name) for name in ("cameras", "state_dim", "action_dim")}
+    policy["fusion"] = _fusion_config(policy["fusion"])
+    policy["head"] = {"name": "flow", **policy.pop("flow")}
+    parts = {"vision": {"name": "efficientnet"}, "language": {"name": "minilm"}}
+    moved = {name: content[name] for name in ("robot", "image_size")}
+    rest = {name: value for name, value in content.items() if name not in moved}
+    spec = {**dimensions, **moved, "points": POINTS}
+    now = {**rest, "policy": {"name": "vla", **parts, **policy}, "spec": spec}
+    return now, {_renamed(name): value for name, value in weights.items()}
+
+
+def migrate_fusion(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Return the configuration and weights of a pretrained fusion as they are written now."""
+    if "name" in config:
+        return dict(config), dict(weights)
+    renamed = {_renamed(f"fusion.{name}").removeprefix("fusion."): value for name, value in weights.items()}
+    return _fusion_config(config), renamed
+
+
+def _fusion_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": "keypoints", **{name: value for name, value in values.items() if name != "grounding_points"}}
+
+
+def _renamed(name: str) -> str:
+    for then, now in WEIGHTS.items():
+        if name.startswith(then):
+            return now + name.removeprefix(then)
+    return name

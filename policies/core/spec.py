@@ -1,0 +1,25 @@
+"""What a policy is made for, from a dataset or a robot description, and what it looks at."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """The robot, names and dimensions that a policy is made for."""
+
+    robot: str
+    cameras: tuple[str, ...]
+    image_size: tuple[int, int]  # height and width, px
+    state_dim: int
+    action_dim: int
+    points: tuple[str, ...]  # columns of grounded points, ground truth in m
+    control_hz: int = 20  # actions a second
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a policy looks at besides the state."""
+
+    images: bool = False
+    instruction: bool = False
+    ground_truth: bool = False  # the simulator's grounded points: there is none on hardware

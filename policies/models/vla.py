@@ -1,0 +1,137 @@
+"""A vision-language-action policy made of parts: a fusion's prefix, state and advantage indicator into an action head.
+
+    maps, words -> Fusion -> prefix | state | indicator -> Head -> action chunk
+
+Joint targets are predicted relative to the joints measured at the chunk's start (`ActionNormalizer`).
+Nothing here knows how many joints, cameras or grounded points there are.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from policies.core.advantage_conditioning import DROPOUT, Indicator, drop
+from policies.core.inputs import Batch, Inputs
+from policies.core.interface import Decision, Policy, PolicyConfig
+from policies.core.parts import (
+    FusionConfig,
+    HeadConfig,
+    HeadShape,
+    LanguageConfig,
+    VisionConfig,
+    check_head_fits,
+    grounding_loss,
+)  # fmt: skip
+from policies.core.registry import POLICIES
+from policies.core.spec import Needs, PolicySpec
+from policies.fusion.keypoint_fusion import KeypointFusionConfig
+from policies.heads.flow import FlowConfig
+from policies.language.minilm import MiniLmConfig
+from policies.models.normalization import ActionNormalizer
+from policies.vision.efficientnet import EfficientNetConfig
+
+
+@POLICIES.register("vla")
+@dataclass(frozen=True)
+class VlaConfig(PolicyConfig):
+    """The parts of the network and how it is trained."""
+
+    name: str = "vla"
+    vision: VisionConfig | None = field(default_factory=EfficientNetConfig)
+    language: LanguageConfig | None = field(default_factory=MiniLmConfig)
+    fusion: FusionConfig = field(default_factory=KeypointFusionConfig)
+    head: HeadConfig = field(default_factory=FlowConfig)
+    indicator_dropout: float = DROPOUT
+    grounding_weight: float = 0.5
+
+    def build(self, spec: PolicySpec) -> "Vla":
+        return Vla(self, spec)
+
+
+class Vla(Policy):
+    """Fusion and head with the state and indicator tokens between them."""
+
+    config: VlaConfig
+
+    def __init__(self, config: VlaConfig, spec: PolicySpec):
+        super().__init__(config, spec)
+        self.fusion = config.fusion.build(spec, config.vision, config.language)
+        width, tokens = self.fusion.width, self.fusion.prefix_tokens + 2  # and the state, and the indicator
+        self.head = config.head.build(HeadShape(config.chunk, spec.action_dim, tokens, width))
+        check_head_fits(config.head, self.head.needs, config.fusion, self.fusion.gives)
+        self.state_token = nn.Linear(3 * spec.state_dim, width)
+        self.indicator_token = nn.Embedding(len(Indicator), width)
+        self.normalizer = ActionNormalizer(config.chunk, spec.action_dim)
+
+    @property
+    def needs(self) -> Needs:
+        return self.fusion.needs
+
+    @property
+    def condenses(self) -> bool:
+        return self.fusion.condenses
+
+    def condense(self, inputs: Inputs) -> Inputs:
+        return self.fusion.condense(inputs)
+
+    def frozen_weights(self) -> dict[str, Tensor]:
+        return self.fusion.frozen_weights()
+
+    # ---- training ------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the head's loss plus grounding of the points that the fusion learns to find."""
+        inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
+        prefix = self.fusion(inputs)
+        context = self.context(prefix.tokens, inputs, indicator)
+        actions = self.normalizer.normalize(batch.actions, inputs.state)
+        total = self.head.loss(actions, batch.valid, context, generator).mean()
+        parts = {self.config.head.name: total.detach()}
+        if prefix.points is not None:
+            grounding = grounding_loss(prefix.points, batch.points)
+            parts["grounding"] = grounding.detach()
+            total = total + self.config.grounding_weight * grounding
+        return total, parts
+
+    def fit_normalization(self, actions: Tensor, valid: Tensor, state: Tensor, points: Tensor) -> None:
+        self.normalizer.fit(actions, valid, state)
+        self.fusion.fit_points(points)
+
+    @property
+    def requires_pretrained(self) -> bool:
+        return self.fusion.requires_pretrained
+
+    def load_pretrained(self, root: Path) -> dict:
+        return self.fusion.load_pretrained(root)
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        return self.fusion.pretrained_parameters()
+
+    # ---- acting --------------------------------------------------------------------------------
+
+    def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:
+        """Return everything the actions depend on, (B, N, W): prefix (B, P, W), state, indicator (B,)."""
+        tokens = [prefix, self.state_token(inputs.pose)[:, None], self.indicator_token(indicator)[:, None]]
+        return torch.cat(tokens, 1)
+
+    @torch.no_grad()
+    def act(
+        self, inputs: Inputs, generator: torch.Generator, indicator: Indicator = Indicator.POSITIVE,
+        guidance: float = 1.0,
+    ) -> Decision:  # fmt: skip
+        prefix = self.fusion(inputs)
+        asked = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
+        context = self.context(prefix.tokens, inputs, asked)
+        unconditional = None
+        if guidance != 1.0:
+            unconditional = context.clone()
+            unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
+        chunk = self.head.sample(context, generator, unconditional, guidance)
+        return Decision(self.normalizer.denormalize(chunk, inputs.state), prefix.points)
+
+    def embedding(self, inputs: Inputs) -> Tensor:
+        prefix = self.fusion(inputs)
+        points = [] if prefix.points is None else [prefix.points.flatten(1)]
+        return torch.cat([prefix.tokens.flatten(1), *points, inputs.pose], 1)

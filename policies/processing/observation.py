@@ -1,0 +1,92 @@
+"""Observations to the inputs of a policy: the one place where images, state and instruction become tensors.
+
+Training goes through it when it fills the feature cache, acting for every look, the value and
+grounding pretraining for theirs. A policy that looks at no image, or reads no instruction, costs
+neither.
+
+Shapes: B observations, H and W pixels, D state dimension, G grounded points.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from policies.core.inputs import Inputs
+from policies.core.interface import Policy
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+
+
+class ObservationProcessor:
+    """A policy's frozen encoders, and its own frozen part."""
+
+    def __init__(self, policy: Policy, threads: int = 1):
+        """Load the encoders that `policy` needs. UserError when their weights are missing."""
+        config, needs = policy.config, policy.needs
+        self.policy, self.spec = policy, policy.spec
+        self.vision = config.vision.build(threads) if config.vision and needs.images else None
+        self.language = config.language.build() if config.language and needs.instruction else None
+
+    # ---- what it is ----------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Cameras whose images are needed."""
+        return self.spec.cameras if self.vision else ()
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Fingerprints of the encoders, "" where there is none."""
+        return {
+            "vision": self.vision.fingerprint if self.vision else "",
+            "text": self.language.fingerprint if self.language else "",
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits; equal ones mean equal inputs of equal frames."""
+        if not self.policy.condenses:
+            return self.encoders["vision"]
+        digest = hashlib.sha256(" ".join(self.encoders.values()).encode())
+        for name, value in sorted(self.policy.frozen_weights().items()):
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    # ---- what it does --------------------------------------------------------------------------
+
+    def inputs(
+        self, images: Mapping[str, np.ndarray], state: np.ndarray, instructions: Sequence[str],
+        points: np.ndarray | None = None,
+    ) -> Inputs:  # fmt: skip
+        """Return the inputs of B frames.
+
+        images: camera -> uint8 RGB (B, H, W, 3). state: (B, D) as measured. points: (B, G, 3) m, ground
+        truth, for a policy that needs it. UserError for images of another size or an empty instruction.
+        """
+        raw = Inputs(torch.tensor(state), {camera: self._maps(images[camera]) for camera in self.cameras})
+        if self.language:
+            raw.words, raw.word_mask = self.words(instructions)
+        if self.policy.needs.ground_truth:
+            assert points is not None
+            raw.points = torch.tensor(points)
+        return self.policy.condense(raw)
+
+    def observe(self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None) -> Inputs:
+        """Return the inputs, B = 1, of one observation. truth: column -> (3,) m."""
+        images = {camera: observation.images[camera][None] for camera in self.cameras}
+        points = None if truth is None else np.stack([truth[name] for name in self.spec.points])[None]
+        return self.inputs(images, observation.state[None], [observation.instruction], points)
+
+    def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token states (B, L, W) and mask (B, L)."""
+        assert self.language
+        words, mask = self.language.encode(list(instructions))
+        return torch.from_numpy(words), torch.from_numpy(mask)
+
+    def _maps(self, images: np.ndarray) -> tuple[torch.Tensor, ...]:
+        assert self.vision
+        if images.shape[1:3] != tuple(self.spec.image_size):
+            raise UserError(f"images are {images.shape[1:3]}, the policy was trained on {tuple(self.spec.image_size)}")
+        return tuple(torch.from_numpy(maps) for maps in self.vision.encode(images))

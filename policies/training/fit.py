@@ -1,0 +1,88 @@
+"""Training of a policy on recorded episodes, for imitation and for RECAP: from a policy and data to a checkpoint."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from policies.core.interface import Policy, PolicyConfig
+from policies.evaluation.leakage import splits_of
+from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
+from policies.processing.data import EpisodeTable, TrainingData, fit_normalization
+from policies.processing.observation import ObservationProcessor
+from policies.training.loop import STATE, Tracker, train
+from policies.training.optim import OptimConfig
+from policies.training.trainer import Trainer
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
+from sim.dataset.reader import Dataset
+
+_log = logging.getLogger(__name__)
+
+
+def fit(
+    policy: Policy, data: TrainingData, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
+    tracker: Tracker | None = None,
+) -> Policy:  # fmt: skip
+    """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed."""
+    trainer, begun = Trainer(policy, policy.loss, config, policy.pretrained_parameters()), time.monotonic()
+    train(trainer, data.sample, out, tracker)
+    averaged = cast(Policy, trainer.averaged())
+    checkpoint.save(out, averaged, metadata)
+    (out / STATE).unlink(missing_ok=True)
+    _log.info("%d steps in %.1f min; %s", trainer.step, (time.monotonic() - begun) / 60, out)
+    return averaged
+
+
+def new_policy(config: PolicyConfig, table: EpisodeTable, seed: int, init_fusion: Path | None) -> tuple[Policy, dict]:
+    """Return a policy for the robot of a dataset, normalized by it, and the provenance of what it starts from.
+
+    init_fusion: a fusion from grounding pretraining; None: random weights. UserError when it is missing, was
+    made for other sizes, or the policy is useless without.
+    """
+    torch.manual_seed(seed)
+    policy = config.build(table.spec)
+    fit_normalization(policy, table, np.random.default_rng(seed))
+    if init_fusion is None and policy.requires_pretrained:
+        raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
+    return policy, policy.load_pretrained(init_fusion) if init_fusion else {}
+
+
+def describe_training(
+    processor: ObservationProcessor, datasets: Sequence[Dataset], metadata: dict, start: Mapping, guidance: float = 1.0
+) -> CheckpointMetadata:
+    """Return the metadata of a policy trained on these datasets.
+
+    metadata: what else its provenance holds. start: the provenance of the weights that training began
+    from, empty for random ones.
+    """
+    seeds = [*start.get("seeds", []), *map(_seeds, datasets)]
+    splits = [
+        split for one in (start, *(dataset.provenance for dataset in datasets)) if one for split in splits_of(one)
+    ]
+    made_of = {
+        "data": {str(dataset.root): dataset.fingerprint() for dataset in datasets},
+        "seeds": _distinct(seeds),
+        "splits": _distinct(splits),
+    }
+    return CheckpointMetadata(
+        task=datasets[0].provenance.get("world", {}).get("task", ""),
+        provenance=provenance({**made_of, **metadata}),
+        guidance=guidance,
+        **processor.encoders,
+    )
+
+
+def _distinct(items: list) -> list:
+    return [item for i, item in enumerate(items) if item not in items[:i]]
+
+
+def _seeds(dataset: Dataset) -> list[int]:
+    """Return first and last seed of the episodes: evaluation keeps away from them."""
+    seeds = [int(dataset.episode_metadata(i)["seed"]) for i in range(dataset.num_episodes)]
+    return [min(seeds), max(seeds)]

@@ -1,0 +1,137 @@
+"""The training loop: batches by seed and step, a log, states saved for resume, one clear end."""
+
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from policies.training.optim import OptimConfig
+from policies.training.trainer import NotFinite, Trainer
+from sim.core.console import progress
+from sim.core.errors import UserError, keeps
+from sim.core.provenance import plain
+from sim.dataset.files import write_atomic
+
+STATE, LOG = "training.pt", "train.jsonl"
+LOG_EVERY = 50  # steps
+FREE = ("threads", "save_every", "device")  # options that may differ when a run is resumed
+_log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Takes the numbers of a run: TensorBoard, wandb or nothing."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+
+class NoTracker:
+    """Drops what it is given."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        del step, metrics
+
+
+class JsonLines:
+    """Appends a line of JSON a call: the step, the metrics, the seconds since it was opened."""
+
+    def __init__(self, path: Path):
+        self._path, self._begun = path, time.monotonic()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        row = {"step": step, **metrics, "s": round(time.monotonic() - self._begun, 1)}
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def train(
+    trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path, tracker: Tracker | None = None
+) -> None:
+    """Train to `config.steps`, or go on to there from the state that a killed run left in `out`.
+
+    sample: (rng, size) -> a batch; each depends on the seed and the step alone. Losses are averaged over 50
+    steps and go to `out`/train.jsonl and to the tracker. NotFinite, with the state of before in `out`,
+    when a loss is no number; UserError when `out` holds the state of other options.
+    """
+    config = trainer.config
+    torch.set_num_threads(config.threads)
+    resume(trainer, out)
+    losses = _RunningLosses((JsonLines(out / LOG), tracker or NoTracker()))
+    with keeps(lambda: kept(trainer, out)), progress() as bar:
+        task = bar.add_task("training", total=config.steps, completed=trainer.step)
+        while trainer.step < config.steps:
+            losses.add(trainer, _step(trainer, sample, out))
+            bar.update(task, completed=trainer.step, description=losses.description)
+            if trainer.step % config.save_every == 0 and trainer.step < config.steps:
+                save_state(trainer, out)
+
+
+def kept(trainer: Trainer, out: Path) -> str:
+    """Return what an interrupted run leaves behind."""
+    saved = trainer.step - trainer.step % trainer.config.save_every
+    return f"the state of step {saved} is kept in {out}" if saved else "nothing is kept"
+
+
+def _step(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path) -> dict[str, torch.Tensor]:
+    config = trainer.config
+    batch = sample(np.random.default_rng([config.seed, trainer.step]), config.batch)
+    try:
+        return trainer.update(batch)
+    except NotFinite as error:
+        save_state(trainer, out)
+        raise NotFinite(f"training stopped: {error}; the state of step {trainer.step} is kept in {out}") from error
+
+
+class _RunningLosses:
+    """Averages the losses of LOG_EVERY steps and gives them to the trackers."""
+
+    def __init__(self, trackers: Sequence[Tracker]):
+        self._trackers = trackers
+        self._recent: list[dict[str, torch.Tensor]] = []
+        self.description = "training"
+
+    def add(self, trainer: Trainer, parts: dict[str, torch.Tensor]) -> None:
+        self._recent.append(parts)
+        if trainer.step % LOG_EVERY:
+            return
+        means = {name: float(torch.stack([one[name] for one in self._recent]).mean()) for name in parts}
+        self.description = f"training, {', '.join(f'{name} {value:.3f}' for name, value in means.items())}"
+        self._recent.clear()
+        for tracker in self._trackers:
+            tracker.log(trainer.step, means | {"learning_rate": float(trainer.schedule.get_last_lr()[0])})
+
+
+# ---- resume ------------------------------------------------------------------------------------
+
+
+def save_state(trainer: Trainer, out: Path) -> None:
+    """Write what an exact resume needs to `out`, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save({**trainer.state(), "config": plain(trainer.config)}, buffer)
+    write_atomic(out / STATE, buffer.getvalue())
+
+
+def resume(trainer: Trainer, out: Path) -> None:
+    """Restore the state in `out`, if any. UserError when it was begun with other options or another network."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / STATE).is_file():
+        return
+    state = torch.load(out / STATE, weights_only=True)
+    check_options(state.pop("config"), trainer.config, out)
+    shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
+    if shapes != {name: value.shape for name, value in state["model"].items()}:
+        raise UserError(f"{out} was begun with another network; name a new out=DIR")
+    trainer.restore(state)
+    _log.info("going on at step %d", trainer.step)
+
+
+def check_options(before: Mapping[str, Any], config: OptimConfig, out: Path) -> None:
+    """UserError names an option that a run in `out` was begun with and that is another now."""
+    for name, value in plain(config).items():
+        if name not in FREE and before.get(name) != value:
+            raise UserError(f"{out} was begun with optim.{name}={before.get(name)}, not {value}; name a new out=DIR")
