@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := runs/demo
 
-.PHONY: demo test test-slow check structure setup wheel wheel-test constraints
+.PHONY: demo test test-slow check structure test-sdk setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -27,6 +27,10 @@ check: setup
 
 structure: setup
 	$(BIN)/python tests/structure.py
+
+# The emulator under the vendor's own SDK: SDK=DIR holds its package `fairino`, of any release.
+test-sdk: setup
+	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK)
 
 wheel: setup
 	rm -rf dist

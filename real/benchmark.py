@@ -1,9 +1,9 @@
-"""`python -m real.benchmark [minutes=10] [stops=200] [firmware=3.9.6] [servo=auto|rpc|udp]`: the stream's timing.
+"""`python -m real.benchmark [minutes=10] [stops=200] [firmware=3.9.6] [servo=auto|rpc|udp]`: time the servo stream.
 
-Streams ServoJ to an emulator in its own process and prints how late the servo thread woke and how
-far the sends were from 8 ms apart, beside a bare loop that sleeps to the same deadlines in a
-process of its own at the same time: what is beyond that is ours, what is not is the machine's. Then
-how long a StopMotion takes to the wire after it is due, for faults in the state and for halts.
+Streams ServoJ to an emulator in its own process and prints the wake-up latency of the servo thread and
+the deviation of the send intervals from 8 ms, next to a reference loop that sleeps to the same deadlines in a
+process of its own at the same time: the difference is due to this program, the rest to the machine. Then
+the time from a due StopMotion until it is sent, for faults in the state and for halts.
 """
 
 import contextlib
@@ -22,34 +22,28 @@ from real.fairino.driver import SERVO_WAYS, FairinoDriver, Ports
 from real.fairino.servo_link import ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.errors import UserError, nearest
+from sim.core.options import above, at_least, one_of, option, seed
 from sim.core.program import run_program
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """minutes of streaming, then `stops` stops."""
+    """Options of the program."""
 
-    minutes: float = 10.0
-    stops: int = 200
-    firmware: str = "3.9.6"
-    servo: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.minutes <= 0 or self.stops < 0:
-            raise UserError(f"minutes={self.minutes:g} stops={self.stops}: expected more than 0, and at least 0")
-        if self.servo not in SERVO_WAYS:
-            raise UserError(nearest(self.servo, SERVO_WAYS, "servo"))
+    minutes: float = option(10.0, "of streaming", above(0.0))
+    stops: int = option(200, "stops afterwards", at_least(0))
+    firmware: str = option("3.9.6", "the release to emulate")
+    servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
+    seed: int = option(0, "of the random choices", seed())
 
 
 class SendTimes:
-    """A servo link that notes when each ServoJ leaves."""
+    """A servo link that records when each ServoJ is sent."""
 
     def __init__(self, link: ServoLink):
         self.link, self.name = link, link.name
@@ -66,8 +60,8 @@ class SendTimes:
         self.link.close()
 
 
-def bare_loop(pipe: Connection) -> None:
-    """Sleep to deadlines until told to end; answer with every wake's lateness, s."""
+def reference_loop(pipe: Connection) -> None:
+    """Sleep to deadlines until a message arrives; send the lateness and time of every wake-up, s."""
     raise_priority()
     ticker = Ticker(SERVO_PERIOD_S)
     ticker.late_s = []
@@ -81,11 +75,11 @@ def bare_loop(pipe: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _floor(results: dict):
-    """The bare loop beside what happens inside; `results` gets its lateness and intervals."""
+def _reference(results: dict):
+    """Run the reference loop during the block; `results` gets its lateness and times."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=bare_loop, args=(theirs,), daemon=True)
+    process = spawn.Process(target=reference_loop, args=(theirs,), daemon=True)
     process.start()
     ours.recv()
     try:
@@ -93,11 +87,11 @@ def _floor(results: dict):
         ours.send("end")
         results["late"], results["times"] = ours.recv()
     finally:
-        process.join(PATIENCE_S)
+        process.join(TIMEOUT_S)
 
 
 def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, list[float], list[float]]:
-    """Swing for `minutes`; the stream, every wake's lateness and every send's time, s."""
+    """Swing for `minutes`; returns the stream, the lateness of every wake-up and the time of every send, s."""
     times = driver.servo_link = SendTimes(driver.servo_link)
     stream = ServoStream(driver)
     stream.ticker.late_s = late_s = []
@@ -115,9 +109,9 @@ def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, l
 
 
 def stop_times(driver: FairinoDriver, bench: EmulatedBench, count: int, seed: int) -> dict[str, list[float]]:
-    """s from when a stop was due until StopMotion had left, for faults that the state tells and for halts."""
+    """s from when a stop was due until StopMotion was sent, for faults in the state and for halts."""
     rng = np.random.default_rng(seed)
-    taken: dict[str, list[float]] = {"fault in the state": [], "halt": []}
+    delays: dict[str, list[float]] = {"fault in the state": [], "halt": []}
     for k in range(count):
         stream = ServoStream(driver)
         driver.settle()
@@ -131,50 +125,51 @@ def stop_times(driver: FairinoDriver, bench: EmulatedBench, count: int, seed: in
         else:
             bench.cause("emergency_stop")
         _wait(lambda: not stream.running)  # noqa: B023
-        taken[kind].append(driver.stop_sent_s - stream.watchdog.due_s)
+        delays[kind].append(driver.stop_sent_s - stream.watchdog.due_s)
         if kind != "halt":
             bench.cause("release")
             bench.cause("reset_errors")
             _wait(lambda: not driver.controller_state().must_stop)
             driver.power_on()
-    return taken
+    return delays
 
 
 def _wait(condition) -> None:
-    ends_s = time.monotonic() + PATIENCE_S
+    ends_s = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > ends_s:
-            raise RobotSilent(f"the benchmark waited {PATIENCE_S:g} s for something that did not happen")
+            raise RobotSilent(f"the benchmark timed out after {TIMEOUT_S:g} s; is the machine too busy?")
         time.sleep(0.002)
 
 
 def row(name: str, seconds: list[float] | np.ndarray) -> str:
-    """One line: median, 99 %, 99.9 %, worst in ms, and how many."""
+    """One line: median, 99 %, 99.9 % and maximum in ms, and the number of samples."""
     ms = 1e3 * np.asarray(seconds)
     p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
     return f"  {name:34s} p50 {p50:7.3f}  p99 {p99:7.3f}  p99.9 {p999:7.3f}  max {ms.max():8.3f} ms  n {len(ms)}"
 
 
 def _spread(times_s: list[float]) -> np.ndarray:
-    """How far from one period apart consecutive times are, s."""
+    """Deviation of consecutive times from one period, s."""
     return np.abs(np.diff(times_s) - SERVO_PERIOD_S)
 
 
-def report(stream: ServoStream, late_s: list[float], times_s: list[float], floor: dict) -> str:
-    missed, floor_missed = (int((np.asarray(late) > SERVO_PERIOD_S).sum()) for late in (late_s, floor["late"]))
+def report(stream: ServoStream, late_s: list[float], times_s: list[float], reference: dict) -> str:
+    missed, reference_missed = (int((np.asarray(late) > SERVO_PERIOD_S).sum()) for late in (late_s, reference["late"]))
     lines = [
-        f"ServoJ calls {stream.sent}; deadlines missed by more than one period {missed} (bare loop {floor_missed}); "
+        f"ServoJ calls {stream.sent}; deadlines missed by more than one period {missed} "
+        f"(reference loop {reference_missed}); "
         f"slowest call {1e3 * stream.slowest_call_s:.2f} ms",
-        row("servo thread awake after deadline", late_s),
-        row("  bare loop", floor["late"]),
-        row("sends away from 8 ms apart", _spread(times_s)),
-        row("  bare loop", _spread(floor["times"])),
+        row("servo thread wake-up latency", late_s),
+        row("  reference loop", reference["late"]),
+        row("deviation of sends from 8 ms", _spread(times_s)),
+        row("  reference loop", _spread(reference["times"])),
     ]
     return "\n".join(lines)
 
 
 def main(config: BenchmarkConfig) -> None:
-    """The whole program."""
+    """Run the whole program."""
     granted = raise_priority()
     print(f"real-time priority {'granted' if granted else 'not granted'}")
     with EmulatorProcess((32, 32), firmware=config.firmware) as process:
@@ -182,14 +177,16 @@ def main(config: BenchmarkConfig) -> None:
         with FairinoDriver(process.host, Ports.of(process.ports), servo=config.servo) as driver:
             print(f"{driver.firmware}: state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}")
             driver.power_on()
-            floor: dict = {}
-            with _floor(floor):
+            reference: dict = {}
+            with _reference(reference):
                 timed = stream_timing(driver, config.minutes)
-            print(report(*timed, floor), flush=True)
+            print(report(*timed, reference), flush=True)
             for kind, seconds in stop_times(driver, bench, config.stops, config.seed).items():
-                print(row(f"StopMotion out after {kind}", seconds), flush=True)
-            witness = bench.ask("witness")
-            print(f"beyond a limit: {witness['beyond']} of {witness['targets']} targets {witness['violations']}")
+                print(row(f"StopMotion sent after {kind}", seconds), flush=True)
+            monitor = bench.ask("monitor")
+            print(
+                f"limits exceeded: {monitor['violation_count']} of {monitor['targets']} targets {monitor['violations']}"
+            )
         bench.close()
 
 

@@ -1,4 +1,4 @@
-"""The arm without gripper motion, contacts and bench: what the dynamics are fitted with."""
+"""The arm alone, without contacts and bench: the model that the dynamics are fitted with."""
 
 import copy
 
@@ -10,7 +10,7 @@ from sim.scene.build import PHYSICS_DT_S
 
 
 class BareArm:
-    """The arm alone, gripper open and rigid: nothing to touch, six degrees of freedom, the simulator's options."""
+    """The arm with a rigid open gripper: no contacts, one degree of freedom per joint, the simulator's options."""
 
     def __init__(self, robot: Robot):
         spec = mujoco.MjSpec.from_file(str(robot.mjcf))
@@ -30,15 +30,15 @@ class BareArm:
             )
         self.spec = spec
         self._model = spec.compile()
-        # MuJoCo derives velocity gains from inertia (dampratio), where fingers that slide count otherwise than rigid
-        # ones: 1e-3 of J2's gain, which is 4 % of its damping.
+        # MuJoCo derives velocity gains from inertia (dampratio), to which sliding fingers contribute differently than
+        # rigid ones: 1e-3 of J2's gain, which is 4 % of its damping.
         for joint in robot.joint_names:
             self._model.actuator(joint).biasprm = whole.actuator(joint).biasprm
         self._dynamics = ArmDynamics(self._model, robot)
         self._scratch = mujoco.MjData(self._model)
 
     def model_with(self, values: dict) -> mujoco.MjModel:
-        """A model of its own with the given dynamics."""
+        """A copy of the model with the given dynamics."""
         model = copy.copy(self._model)
         self._dynamics.apply(model, values)
         mujoco.mj_setConst(model, self._scratch)

@@ -1,84 +1,90 @@
-"""`python -m real.calibrate [what=[delays,gripper,dynamics,camera]] [mode=dry|confirm|auto] [out=DIR]`
+"""`python -m real.calibrate [parts=[delays,gripper,dynamics,camera]] [mode=dry|confirm|auto] [out=DIR]`
 
-Measures a robot: its delays, its gripper, the dynamics of its joints, its cameras' lenses and places. `out` gets what
-was logged, `calibration.json` with mean and standard deviation of everything, and `randomize.yaml`: copied to
-`conf/randomize/calibrated.yaml` it lets the simulator draw arms like this one (randomize=calibrated). `camera` wants
-the calibration board (out/board.png, printed with squares of 30 mm) flat on the table below the gripper's home.
+Measure a robot: its delays, its gripper, the dynamics of its joints, its cameras' intrinsics and poses. Writes to `out`
+the logs, `calibration.json` with mean and standard deviation of every estimate, and `randomize.yaml`: copied to
+`conf/randomize/calibrated.yaml` it makes the simulator draw arms like this one (randomize=calibrated). Each part's
+estimates are written as soon as it has ended. `camera` needs the calibration board (out/board.png, printed with squares
+of 30 mm) flat on the table below the gripper's home.
 """
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from real.calibrate.parts import PARTS, Findings
-from real.calibrate.posterior import randomization
-from real.calibrate.sight import write_board
+from real.calibrate.board_views import write_board_image
+from real.calibrate.estimates import randomization
+from real.calibrate.measurements import MEASUREMENTS, Results
 from real.core.priority import raise_priority
 from real.core.shutdown import Ending
-from real.parity.first_look import refuse_unfit, report, robot_checks
+from real.parity.preflight import refuse_unfit, report, robot_checks
 from real.workcell.connect import RobotConnection, open_robot
+from real.workcell.env import RobotEnv
 from sim.core.console import tell
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+from sim.core.options import OneOf, at_least, between, one_of, option, seed
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
+CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class CalibrateConfig:
-    """The options of the program; `conf/calibrate.yaml` says what null stands for."""
+    """Options of the program."""
 
     robot: RobotConnection = RobotConnection(start="always")
-    what: tuple[str, ...] = tuple(PARTS)
-    out: str = "runs/calibration"
-    mode: str | None = None
-    motion_s: float = 120.0  # of excitation for the dynamics
-    seed: int = 0  # of the excitation
-    height: int = 480  # of the pictures, where the robot's cameras take them for us
-    width: int = 640
+    parts: tuple[str, ...] = option(tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS))
+    out: str = option("runs/calibration", "folder of the logs and results")
+    mode: str | None = option(
+        None,
+        "dry: check and stop before motion; confirm: move after Enter; auto: move. "
+        "null: auto on the emulator, dry on hardware",
+        one_of(*MODES),
+    )
+    motion_s: float = option(120.0, "of excitation for the dynamics", between(20.0, 1800.0))
+    seed: int = option(0, "of the excitation", seed())
+    height: int = option(480, "of the images", at_least(16))
+    width: int = option(640, "of the images", at_least(16))
 
     def __post_init__(self) -> None:
-        for part in self.what:
-            if part not in PARTS:
-                raise UserError(nearest(part, PARTS, "part in what"))
-        if not self.what:
-            raise UserError(f"what=[]: expected at least one of {', '.join(PARTS)}")
-        if self.mode is not None and self.mode not in MODES:
-            raise UserError(nearest(self.mode, MODES, "mode"))
-        if not 20.0 <= self.motion_s <= 1800.0:
-            raise UserError(f"motion_s={self.motion_s:g}: expected 20 to 1800 s")
+        if not self.parts:
+            raise UserError(f"parts=[], expected at least one of {', '.join(MEASUREMENTS)}")
 
 
 def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:
-    """The whole program; what calibration.json holds, nothing after a dry run."""
+    """Run the whole program; returns the content of calibration.json, nothing after a dry run."""
     mode = config.mode or DEFAULT_MODE[config.robot.kind]
-    for part in config.what:
-        PARTS[part].check()  # libraries that are missing are told before anything moves
+    for part in config.parts:
+        MEASUREMENTS[part].check()  # missing libraries are reported before anything moves
     out = _writable(Path(config.out))
-    if "camera" in config.what:
-        write_board(out / "board.png")
-    with open_robot(config.robot, (config.height, config.width), say) as env:
+    if "camera" in config.parts:
+        write_board_image(out / "board.png")
+    size = (config.height, config.width)
+    with open_robot(config.robot, size, say, board="camera" in config.parts) as env:
         checks = robot_checks(env)
         say(report(checks))
         if mode == "dry":
-            say("dry run: nothing was moved; mode=confirm moves the arm once you say so")
+            say("dry run: nothing was moved; mode=confirm moves the arm after a confirmation")
             return {}
         refuse_unfit(checks)
         if mode == "confirm":
-            _ask(ask)
+            _confirm(ask)
         env.driver.switch_on(config.robot.speed_percent)
-        findings = Findings(out, env.robot, config.seed, config.motion_s, say)
-        with env.mover() as arm:
-            for part in config.what:
-                say(f"{part}: {PARTS[part].what}")
-                PARTS[part].measure(env, arm, findings)
-            findings.metadata["guard"] = arm.changed
-    findings.fit()
-    return _write(out, config, findings, say)
+        results = Results(out, env.robot, config.seed, config.motion_s, say)
+        try:
+            _measure(env, config, results)
+        except UserError:  # keep what the parts before it have measured
+            _fit_and_write(config, results)
+            raise
+    content = _fit_and_write(config, results)
+    for name, estimate in results.estimates.items():
+        say(f"  {name:22s} {estimate}")
+    say(f"{out / RANDOMIZE_FILE}: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated")
+    return content
 
 
 def _writable(out: Path) -> Path:
@@ -87,30 +93,42 @@ def _writable(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise UserError(f"out={out}: no directory that can be written ({error.strerror}); name another") from error
+        raise UserError(f"out={out}: cannot be written ({error.strerror}); name another directory") from error
     return out
 
 
-def _ask(ask: Callable[[str], str]) -> None:
-    """Return once a person has let the arm move. UserError without a person."""
+def _confirm(ask: Callable[[str], str]) -> None:
+    """Return once a person has confirmed. UserError without a person."""
     try:
         ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end ")
     except (EOFError, OSError):  # OSError: a terminal that is gone
-        raise UserError("mode=confirm asks a person, and there is no terminal; expected one, or mode=auto") from None
+        raise UserError("mode=confirm needs a terminal to ask for a confirmation; use one, or mode=auto") from None
 
 
-def _write(out: Path, config: CalibrateConfig, findings: Findings, say: Say) -> dict:
-    estimates: Mapping = findings.estimates
+def _measure(env: RobotEnv, config: CalibrateConfig, results: Results) -> None:
+    """Run every part, and write the estimates after each."""
+    with env.mover() as arm:
+        for part in config.parts:
+            results.say(f"{part}: {MEASUREMENTS[part].description}")
+            MEASUREMENTS[part].measure(env, arm, results)
+            results.metadata["guard"] = arm.changed
+            _write(config, results)
+
+
+def _fit_and_write(config: CalibrateConfig, results: Results) -> dict:
+    results.fit()
+    return _write(config, results)
+
+
+def _write(config: CalibrateConfig, results: Results) -> dict:
+    """Write the estimates so far; returns the content of calibration.json."""
     content = {
-        "estimates": {name: estimate.plain() for name, estimate in estimates.items()},
-        **findings.metadata,
+        "estimates": {name: estimate.plain() for name, estimate in results.estimates.items()},
+        **results.metadata,
         "provenance": provenance({"config": config}),
     }
-    (out / "calibration.json").write_text(json.dumps(content, indent=1))
-    (out / "randomize.yaml").write_text(randomization(estimates))
-    for name, estimate in estimates.items():
-        say(f"  {name:22s} {estimate}")
-    say(f"{out / 'randomize.yaml'}: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated")
+    (results.out / CALIBRATION_FILE).write_text(json.dumps(content, indent=1))
+    (results.out / RANDOMIZE_FILE).write_text(randomization(results.estimates))
     return content
 
 

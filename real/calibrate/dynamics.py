@@ -1,16 +1,16 @@
 """Joint friction, damping, armature, servo gain, payload and delay, fitted to logged motion with `mujoco.sysid`.
 
 The log is cut into short segments. Each is simulated from its first measured state with the commands that the
-controller held, on the bare arm, with the numbers that the simulator randomizes; least squares on the joint angles.
-The covariance lets residuals within a segment depend on one another (sandwich, clustered by segment): neighbouring
-samples of an arm are far from independent, and counting them as such would make the estimate look surer than it is.
+controller held, on the arm alone, with the parameters that the simulator randomizes; least squares on the joint angles.
+The covariance allows for dependent residuals within a segment (sandwich, clustered by segment): neighbouring
+samples of an arm are far from independent, and treating them as such would underestimate the uncertainty.
 
-What makes the numbers identifiable: in joints, a servo of stiffness g kp shows damping d, friction f and inertia
+What makes the parameters identifiable: in joints, a servo of stiffness g kp shows damping d, friction f and inertia
 M + a as (g kv + d) / (g kp) of time behind its command, f / (g kp) of hysteresis and (M + a) / (g kp) of overshoot.
-Motion alone tells all of them but for one common factor. The rulers are the links' masses in M, which are held to be
-known, and the time kv / kp that the drive takes by itself. The delay, common to all joints, looks like damping except
-in how it grows with frequency: the fastest sines of the excitation tell the two apart. On a drive whose kv / kp is not
-the model's, `joint_damping` holds the difference: damping and velocity gain act alike.
+Motion alone determines all of them up to one common factor. It is fixed by the links' masses in M, which are taken as
+known, and by the time kv / kp of the drive itself. The delay, common to all joints, acts like damping except
+in its growth with frequency: the fastest sines of the excitation separate the two. On a drive whose kv / kp is not
+the model's, `joint_damping` absorbs the difference: damping and velocity gain act alike.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ import mujoco
 import numpy as np
 
 from real.calibrate.bare_arm import BareArm
-from real.calibrate.log import CycleLog
-from real.calibrate.posterior import Estimate
+from real.calibrate.estimates import Estimate
+from real.calibrate.motion_log import CycleLog
 from real.calibrate.residuals import clustered_covariance, without_outliers
 from sim.core.errors import UserError
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
@@ -31,7 +31,7 @@ from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 
 SEGMENT_CYCLES = 200  # 1.6 s
-SETTLE_CYCLES = 50  # not compared: until the first state no longer matters, and the longest delay
+SETTLE_CYCLES = 50  # not compared: until the first state has no influence, and the longest delay
 TRUSTED = 0.3  # of a segment's cycles, at least
 MAX_DELAY_S = 0.2
 RESIDUAL_UNIT_RAD = 1e-3
@@ -40,14 +40,14 @@ MAX_ITERATIONS = 25
 CLEANINGS = 2  # fits again without outliers
 STEPS = round(SERVO_PERIOD_S / PHYSICS_DT_S)
 FIRST_LAGS_MS = np.arange(-16.0, 1e3 * MAX_DELAY_S, 4.0)
-FIRST_SEGMENTS = 6  # tell the lag well enough to begin with
+FIRST_SEGMENTS = 6  # enough for a first estimate of the lag
 
 
 def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = None) -> dict[str, Estimate]:
-    """Estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one a joint.
+    """Estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one per joint.
 
-    action_delay_s is counted from sending a command, controller_delay_s from the cycle in which the controller is said
-    to take it up (exact where it counts commands). UserError without mujoco[sysid] or with too short a log.
+    action_delay_s counts from sending a command, controller_delay_s from the controller cycle to which the log assigns
+    it (exact where the controller counts commands). UserError without mujoco[sysid] or with too short a log.
     """
     sysid = load_sysid()
     arm = BareArm(robot)
@@ -83,7 +83,7 @@ def _residual(sysid: Any, arm: BareArm, segments: list[CycleLog], threads: int |
 
 def _optimize(sysid: Any, parameters: Any, residual: Any) -> tuple[Any, Any, np.ndarray]:
     """(best parameters, sysid's result, residuals (samples * joints, segments)) from `parameters` on."""
-    with contextlib.redirect_stdout(io.StringIO()):  # sysid tells every iteration, whatever `verbose` says
+    with contextlib.redirect_stdout(io.StringIO()):  # sysid prints every iteration, whatever `verbose` is
         best, result = sysid.optimize(
             parameters, residual, optimizer="mujoco", verbose=False, max_iters=MAX_ITERATIONS, eps=STEP, x_scale="jac",
             xtol=1e-5,
@@ -92,8 +92,8 @@ def _optimize(sysid: Any, parameters: Any, residual: Any) -> tuple[Any, Any, np.
 
 
 def _first_lag_ms(residual: Any, parameters: Any) -> float:
-    """The best of FIRST_LAGS_MS, all else as guessed. A search that begins far from it takes the lag for inertia and
-    damping, and ends at the bounds of both.
+    """The best of FIRST_LAGS_MS with all else at its start values. A search that starts far from it attributes the lag
+    to inertia and damping, and ends at the bounds of both.
     """
 
     def cost(lag_ms: float) -> float:
@@ -113,7 +113,7 @@ def load_sysid() -> Any:
 
 
 def _parameters(sysid: Any, joints: int) -> Any:
-    """Where the search begins and what it may find; lag_ms in ms, so that all are of one size."""
+    """Start values and bounds of the search; lag_ms in ms, so that all have one order of magnitude."""
     each = np.ones(joints)
     found = sysid.ParameterDict()
     found.add(sysid.Parameter("joint_damping", each, 0.05 * each, 20 * each))
@@ -132,7 +132,7 @@ def _values(parameters: Any) -> dict:
 
 
 def _segments(log: CycleLog) -> list[CycleLog]:
-    """Pieces of SEGMENT_CYCLES that begin with a measured state and that can be trusted in parts."""
+    """Pieces of SEGMENT_CYCLES that begin with a measured state and of which at least TRUSTED is trusted."""
     present = np.isfinite(log.joints_rad[:, 0])
     pieces, begin = [], 0
     while begin + SEGMENT_CYCLES <= len(present):
@@ -148,7 +148,7 @@ def _segments(log: CycleLog) -> list[CycleLog]:
 
 
 def _sequences(sysid: Any, arm: BareArm, segments: list[CycleLog]) -> Any:
-    """The segments as sysid wants them: a first state, commands at every physics step, measurements every cycle."""
+    """The segments in sysid's form: a first state, commands at every physics step, measurements every cycle."""
     model = arm.spec.compile()
     joints = {name: (sysid.SignalType.MjSensor, np.array([i])) for i, name in enumerate(_sensor_names(model))}
     starts, controls, measured = [], [], []
@@ -170,7 +170,7 @@ def _sensor_names(model: mujoco.MjModel) -> list[str]:
 
 
 def _compare(parameters: Any, predicted: Any, measured: Any, model: mujoco.MjModel, *_, state: np.ndarray):
-    """Predicted minus measured joints (T, joints), the prediction late by the lag; nothing where there are doubts."""
+    """Predicted minus measured joints (T, joints), the prediction delayed by the lag; 0 in cycles not trusted."""
     del predicted
     path_rad = state[:, 1 : 1 + model.nq]  # after the time; row i at the end of physics step i + 1
     at = np.arange(SETTLE_CYCLES, SEGMENT_CYCLES - 4)

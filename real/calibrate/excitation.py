@@ -1,7 +1,7 @@
-"""Motions that show what an arm is made of, as joint targets at the policy's rate, made for the motion guard.
+"""Excitation that identifies the arm's dynamics: joint targets at the policy's rate, within the motion guard's limits.
 
-Every joint swings as a sum of three sines: slow and wide for friction and weight, fast and small for inertia and gain.
-No two joints share a frequency, so that what one does to another can be told apart.
+Every joint moves as a sum of three sines: slow and wide for friction and weight, fast and small for inertia and gain.
+No two joints share a frequency, so that the effects of one on another can be separated.
 """
 
 import numpy as np

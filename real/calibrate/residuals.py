@@ -1,22 +1,22 @@
-"""What the residuals of a fit tell: where a command was not what the log says, and how sure the estimate is."""
+"""Residuals of a fit: cycles in which the logged command is wrong, and the covariance of the estimate."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from real.calibrate.log import CycleLog
+from real.calibrate.motion_log import CycleLog
 
 OUTLIER = 8.0  # robust standard deviations
 MAD_OF_NORMAL = 0.6745  # median of |x| in standard deviations of x
 
 
 def without_outliers(segments: Sequence[CycleLog], residual: np.ndarray, first: int) -> list[CycleLog]:
-    """`segments` with trust withdrawn from cycles where a joint is OUTLIER times further away than it mostly is.
+    """`segments`, no longer trusting cycles in which a joint's residual exceeds OUTLIER robust standard deviations.
 
     residual: (cycles, joints, segments), 0 where nothing is compared; its cycle 0 is cycle `first` of a segment.
-    A command that arrives in the very moment in which the controller looks for one is counted a cycle too early: some
-    of a thousand do, and without this they would weigh more than all friction.
+    A command that arrives just as the controller reads its input is assigned a cycle too early: a few per
+    thousand are, and without this they would outweigh friction.
     """
     compared = residual.any(axis=1)  # (cycles, segments)
     spread = [np.median(np.abs(residual[:, joint][compared])) / MAD_OF_NORMAL for joint in range(residual.shape[1])]

@@ -1,1 +1,1 @@
-"""Cameras of the bench: what gives the newest picture."""
+"""Cameras of the bench, each providing its newest image."""

@@ -1,8 +1,8 @@
-"""Cameras: the newest picture and when it was taken.
+"""Cameras: the newest image and its time stamp.
 
-A camera that is missing, silent or shows the wrong size raises RobotSilent or UserError; a run
-never goes on without eyes: the motion guard latches on a picture older than it allows, and the
-episode ends when the camera itself says that it is lost.
+A camera that is missing, silent or gives the wrong size raises RobotSilent or UserError. A run
+never continues without cameras: the motion guard latches on an image older than it allows, and the
+episode ends when the camera itself reports its loss.
 """
 
 import threading
@@ -18,28 +18,28 @@ from real.core.json_lines import LineClient
 
 SILENCE_S = 1.0
 FIRST_FRAME_S = 5.0
-SETTLE_S = 1.0  # for automatic exposure to find the light, before it is fixed
+SETTLE_S = 1.0  # for automatic exposure to settle before it is fixed
 RETRY_S = 0.05
-MAX_TRANSFER_S = 0.5  # a stamp that says a picture took longer to come is of another clock
+MAX_TRANSFER_S = 0.5  # a stamp that implies a longer transfer is of another clock
 
 
 @dataclass(frozen=True)
 class Frame:
-    """uint8 (H, W, 3) RGB, taken at stamp_s on this machine's monotonic clock."""
+    """uint8 (H, W, 3) RGB, captured at stamp_s on this machine's monotonic clock."""
 
     image: np.ndarray
     stamp_s: float
 
 
 class Camera(Protocol):
-    """Anything that has a newest picture."""
+    """Anything that provides a newest image."""
 
     def latest(self) -> Frame: ...
     def close(self) -> None: ...
 
 
 class EmulatorCamera:
-    """One camera of `real.emulator.emulator`, drawn when asked for."""
+    """One camera of `real.emulator`, rendered on request."""
 
     def __init__(self, name: str, address: tuple[str, int], deadline_s: float = 2.0):
         self._name = name
@@ -47,7 +47,7 @@ class EmulatorCamera:
 
     def latest(self) -> Frame:
         head, body = self._client.ask({"camera": self._name})
-        # Ages, not stamps, cross the wire: the emulator may run on another machine.
+        # The wire carries ages, not stamps: the emulator may run on another machine.
         stamp_s = time.monotonic() - head["age_s"]
         return Frame(np.frombuffer(body, np.uint8).reshape(head["shape"]), stamp_s)
 
@@ -56,10 +56,10 @@ class EmulatorCamera:
 
 
 class GrabbedCamera:
-    """A camera read in a thread of its own, so that `latest` is fresh and never waits for a picture.
+    """A camera read in a thread of its own, so that `latest` is fresh and never waits for an image.
 
-    grab: blocks for the next picture at most RETRY_S or a few periods; None when none came. release: called by that
-    thread at its end, so never while a `grab` still blocks.
+    grab: blocks for the next image at most RETRY_S or a few periods; None when none came. release: called by that
+    thread at its end, hence never while a `grab` still blocks.
     """
 
     def __init__(self, name: str, grab: Callable[[], Frame | None], release: Callable[[], None]):
@@ -72,27 +72,27 @@ class GrabbedCamera:
     def latest(self) -> Frame:
         """RobotSilent when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
         if not self._arrived.wait(FIRST_FRAME_S):
-            raise RobotSilent(f"camera {self._name} gave no picture within {FIRST_FRAME_S:g} s")
+            raise RobotSilent(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s")
         frame = self._frame
-        assert frame is not None  # `_arrived` says so
+        assert frame is not None  # `_arrived` is set
         age_s = time.monotonic() - frame.stamp_s
         if age_s > SILENCE_S:
-            raise RobotSilent(f"camera {self._name} fell silent: its last picture is {age_s:.1f} s old")
+            raise RobotSilent(f"camera {self._name} has stopped: its last image is {age_s:.1f} s old")
         return frame
 
     def close(self) -> None:
-        """End; waits SILENCE_S at most, a device that blocks longer is released when it does not any more."""
+        """End; waits SILENCE_S at most, a device that blocks longer is released once it returns."""
         self._ending.set()
         self._thread.join(SILENCE_S)
 
     def _run(self) -> None:
         try:
             while not self._ending.is_set():
-                self._take()
+                self._grab_one()
         finally:
             self._release()
 
-    def _take(self) -> None:
+    def _grab_one(self) -> None:
         frame = self._grab()
         if frame is None:
             self._ending.wait(RETRY_S)
@@ -101,13 +101,13 @@ class GrabbedCamera:
         self._arrived.set()
 
 
-def taken_s(stamp_s: float, now_s: float) -> float:
-    """When a picture was taken: its own stamp where that is of the clock of `now_s`, else now, when it arrived."""
+def capture_time_s(stamp_s: float, now_s: float) -> float:
+    """The time of an image: its own stamp where that is of the clock of `now_s`, else now, when it arrived."""
     return stamp_s if 0.0 <= now_s - stamp_s < MAX_TRANSFER_S else now_s
 
 
 def fit(image: np.ndarray, height: int, width: int, resize) -> np.ndarray:
-    """The centre of `image` with the wanted aspect, resized; `resize(image, (width, height))`."""
+    """Crop `image` around its centre to the aspect ratio, then resize it by `resize(image, (width, height))`."""
     rows, columns = image.shape[:2]
     scale = min(rows / height, columns / width)
     h, w = round(height * scale), round(width * scale)

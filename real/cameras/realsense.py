@@ -1,11 +1,11 @@
-"""The colour picture of an Intel RealSense camera through the maker's library."""
+"""Colour images of an Intel RealSense camera through the vendor's library."""
 
 import time
 
 import numpy as np
 from PIL import Image
 
-from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
+from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, fit
 from real.core.faults import RobotSilent
 from sim.core.errors import UserError
 
@@ -17,7 +17,7 @@ WAIT_MS = 200
 class RealsenseCamera(GrabbedCamera):
     """One camera by serial number ("" for the only one), its exposure and white balance fixed.
 
-    exposure: us; None keeps what the automatic found in its first second.
+    exposure: us; None keeps the value that automatic exposure found in its first second.
     """
 
     def __init__(self, name: str, serial: str, height: int, width: int, exposure: float | None = None):
@@ -32,24 +32,26 @@ class RealsenseCamera(GrabbedCamera):
         except RuntimeError as error:
             raise RobotSilent(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
         try:
-            self._fix_light(profile.get_device().first_color_sensor(), exposure)
+            self._fix_exposure(profile.get_device().first_color_sensor(), exposure)
         except RuntimeError as error:
             self._pipeline.stop()
-            raise UserError(f"camera {name} does not let its light be fixed ({error}); try another exposure") from error
+            raise UserError(
+                f"camera {name}: exposure and white balance cannot be fixed ({error}); try another robot.exposure"
+            ) from error
         super().__init__(name, self._read, self._pipeline.stop)
 
-    def _fix_light(self, sensor, exposure: float | None) -> None:
+    def _fix_exposure(self, sensor, exposure: float | None) -> None:
         option = self._rs.option
         sensor.set_option(option.global_time_enabled, 1)  # stamps on this machine's clock
         if exposure is None:
-            exposure = self._found_exposure()
+            exposure = self._settled_exposure()
         sensor.set_option(option.enable_auto_exposure, 0)
         sensor.set_option(option.enable_auto_white_balance, 0)
         if exposure is not None:
             sensor.set_option(option.exposure, exposure)
 
-    def _found_exposure(self) -> float | None:
-        """What the automatic settles on; None when the pictures do not tell, then the sensor keeps its own."""
+    def _settled_exposure(self) -> float | None:
+        """The value that automatic exposure settles on; None when the frames do not carry it."""
         meta, found = self._rs.frame_metadata_value.actual_exposure, None
         ends_s = time.monotonic() + SETTLE_S
         while time.monotonic() < ends_s:
@@ -71,7 +73,7 @@ class RealsenseCamera(GrabbedCamera):
         now_s = time.monotonic()
         stamp_s = now_s
         if frame.get_frame_timestamp_domain() != self._rs.timestamp_domain.hardware_clock:
-            stamp_s = taken_s(now_s - (time.time() - frame.get_timestamp() / 1000), now_s)
+            stamp_s = capture_time_s(now_s - (time.time() - frame.get_timestamp() / 1000), now_s)
         return Frame(fit(np.asanyarray(frame.get_data()), *self._size, _resize), stamp_s)
 
 

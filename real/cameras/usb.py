@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, fit, taken_s
+from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, fit
 from real.core.faults import RobotSilent
 from sim.core.errors import UserError
 
@@ -12,10 +12,10 @@ MANUAL, NO_CONTROL = 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
 
 
 class UvcCamera(GrabbedCamera):
-    """One USB camera, its exposure, white balance and focus fixed: a policy must not see the light drift.
+    """One USB camera with fixed exposure, white balance and focus: its images must not drift under a policy.
 
-    device: number or path for OpenCV. exposure: in the driver's unit (V4L2: 100 us); None keeps what the
-    automatic found in its first second. UserError when it cannot be fixed.
+    device: number or path for OpenCV. exposure: in the driver's unit (V4L2: 100 us); None keeps the value that
+    automatic exposure found in its first second. UserError when it cannot be fixed.
     """
 
     def __init__(self, name: str, device: int | str, height: int, width: int, exposure: float | None = None):
@@ -26,13 +26,13 @@ class UvcCamera(GrabbedCamera):
             raise RobotSilent(f"camera {name} (device {device!r}) cannot be opened; is it plugged in and free?")
         self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)
         try:
-            self._fix_light(name, exposure)
+            self._fix_exposure(name, exposure)
         except UserError:
             self._capture.release()
             raise
         super().__init__(name, self._read, self._capture.release)
 
-    def _fix_light(self, name: str, exposure: float | None) -> None:
+    def _fix_exposure(self, name: str, exposure: float | None) -> None:
         cv2, capture = self._cv2, self._capture
         if exposure is None:
             ends_s = time.monotonic() + SETTLE_S
@@ -40,20 +40,20 @@ class UvcCamera(GrabbedCamera):
                 pass
             exposure = capture.get(cv2.CAP_PROP_EXPOSURE)
         for automatic in (cv2.CAP_PROP_AUTO_WB, cv2.CAP_PROP_AUTOFOCUS):
-            capture.set(automatic, 0)  # where there is such a thing
+            capture.set(automatic, 0)  # ignored by cameras without it
         capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL)
         capture.set(cv2.CAP_PROP_EXPOSURE, exposure)
         if capture.get(cv2.CAP_PROP_AUTO_EXPOSURE) not in (MANUAL, NO_CONTROL):
-            raise UserError(f"camera {name} does not let its exposure be fixed; try v4l2-ctl, or another camera")
+            raise UserError(f"camera {name}: its exposure cannot be fixed; try v4l2-ctl, or another camera")
 
     def _read(self) -> Frame | None:
-        good, picture = self._capture.read()
+        good, image = self._capture.read()
         if not good:
             return None
         now_s = time.monotonic()
-        # V4L2 stamps the buffer, on the monotonic clock, when the picture began to come in.
-        stamp_s = taken_s(self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000, now_s)
-        rgb = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
+        # V4L2 stamps the buffer, on the monotonic clock, when the image began to arrive.
+        stamp_s = capture_time_s(self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000, now_s)
+        rgb = self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB)
         return Frame(fit(rgb, *self._size, self._resize), stamp_s)
 
     def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What goes wrong with a robot. Both end a run; neither is ever cleared by this project."""
+"""Errors of a robot. Both end a run; neither is ever cleared by this project."""
 
 from sim.core.errors import UserError
 
@@ -16,5 +16,5 @@ class RobotSilent(UserError):
 
 
 def in_full(error: BaseException) -> str:
-    """The error and all that was noted beside it, in one line."""
+    """The error and its notes, in one line."""
     return "; ".join([str(error), *getattr(error, "__notes__", ())])

@@ -1,7 +1,7 @@
-"""One JSON line asked, one JSON line answered (with raw bytes after it where the line says so).
+"""A request-response protocol: one JSON line each, the response followed by as many raw bytes as it states.
 
-Our own small protocol for the two things a real controller does not serve: camera frames and, on
-the emulator only, the bench. Answers: {"error": text} or whatever the handler returns; a handler
+It serves what a real controller does not: the emulator's camera images and its bench.
+A response is {"error": text} or what the handler returns; a handler
 may return (dict, bytes), the dict then gets "bytes": length.
 """
 
@@ -21,7 +21,7 @@ Answer = dict | tuple[dict, bytes]
 
 
 def check_ports(config: object, *, where: str = "") -> None:
-    """UserError for a field of `config` named ..._port that no machine has; 0 stands for a free or absent one."""
+    """UserError for a field of `config` named ..._port outside 0 to MAX_PORT; 0 stands for a free or absent port."""
     for name, value in vars(config).items():
         if name.endswith("_port") and not 0 <= value <= MAX_PORT:
             raise UserError(f"{where}{name}={value}: expected 0 to {MAX_PORT}")
@@ -42,7 +42,7 @@ class LineServer(ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     def handle_error(self, request, client_address) -> None:
-        """A client that hung up is no news."""
+        """Ignore a client that hung up."""
 
 
 class _LineHandler(StreamRequestHandler):
@@ -55,17 +55,21 @@ class _LineHandler(StreamRequestHandler):
 
     def _answer(self, line: bytes) -> tuple[dict, bytes]:
         try:
-            answer = cast(LineServer, self.server).handle(json.loads(line))
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise UserError(f"{str(request)[:40]!r} is not a request; expected a JSON object")
+            answer = cast(LineServer, self.server).handle(request)
         except UserError as error:
             return {"error": str(error)}, b""
-        except (KeyError, ValueError, RuntimeError) as error:
+        # RuntimeError is also RecursionError, of JSON nested too deeply.
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}, b""
         head, body = answer if isinstance(answer, tuple) else (answer, b"")
         return {**head, "bytes": len(body)}, body
 
 
 class LineClient:
-    """One connection, opened when first needed and again after an error; one thread at a time."""
+    """One connection, opened on first use and again after an error; serves one thread at a time."""
 
     def __init__(self, name: str, address: tuple[str, int], deadline_s: float):
         self.name, self.address, self.deadline_s = name, address, deadline_s
@@ -73,7 +77,7 @@ class LineClient:
         self._file = None
 
     def ask(self, request: dict) -> tuple[dict, bytes]:
-        """The answer's line and bytes. RobotSilent when none comes in time, UserError when it is an error."""
+        """The response's line and bytes. RobotSilent when none comes in time, UserError when it is an error."""
         with self._lock:
             try:
                 head, body = self._exchange(json.dumps(request).encode() + b"\n")
@@ -104,7 +108,7 @@ class LineClient:
 
     def _drop(self) -> None:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # it flushes what could not be sent
+            with contextlib.suppress(OSError):  # closing flushes what could not be sent
                 self._file.close()
             self._file = None
 

@@ -1,17 +1,17 @@
-"""Real-time priority where the machine grants it, so that a busy machine does not make the arm stutter."""
+"""Real-time priority where the system grants it, so that a busy machine does not disturb the servo stream."""
 
 import os
 import sys
 
-RT_PRIORITY = 10  # of 99: above every ordinary program, below what the kernel needs
-SWITCH_S = 0.0005  # Python's own 5 ms would keep an 8 ms cycle waiting for another thread
+RT_PRIORITY = 10  # of 99: above ordinary programs, below the kernel's threads
+SWITCH_S = 0.0005  # with Python's default of 5 ms an 8 ms cycle would wait for other threads
 
 
 def raise_priority() -> bool:
-    """Ask for round-robin scheduling, for this thread and those it will start. False when not allowed.
+    """Request round-robin scheduling for this thread and those it will start. False when not permitted.
 
-    Call it before other threads exist. Linux keeps 5 % of the time for the rest of the machine.
-    Threads of this program take turns more often from now on, granted or not.
+    To be called before other threads exist. Linux reserves 5 % of the time for other programs.
+    The interval at which this program's threads switch is shortened in any case.
     """
     sys.setswitchinterval(SWITCH_S)
     try:

@@ -1,8 +1,8 @@
-"""The emulated controller's mind: modes, faults and servo semantics, without sockets.
+"""The emulated controller: modes, enabling, faults, servo mode, drag teaching and gripper; no sockets.
 
 Where the vendor documents nothing (what StopMotion and a lost stream do, main and sub codes of most
 faults) the choice is ours: hold the last target; main_code = the error code, which means nothing to
-who reads it. A soft limit is main 1 sub 22, as seen on hardware.
+a client. A soft limit is main 1 sub 22, as seen on hardware.
 """
 
 import math
@@ -11,43 +11,43 @@ import time
 
 import numpy as np
 
-from real.emulator import kinematics
-from real.emulator.collision import CollisionWatch
+from real.emulator.collision import CollisionDetector
 from real.emulator.drives import Drives
-from real.emulator.speed_monitor import Witness
-from real.emulator.tooling import Tooling
+from real.emulator.gripper import Gripper
+from real.emulator.inputs_outputs import InputsOutputs
+from real.emulator.limit_monitor import LimitMonitor
+from real.emulator.tool_frames import ToolFrames
 from real.emulator.twin import Twin
+from real.fairino.fault_codes import Code
+from real.fairino.protocol import OLDEST_RELEASE
 from real.fairino.state_frame import parse_version
 from sim.core.errors import UserError
-from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
-OK, BAD_COUNT, BAD_VALUE, FAILED, OVER_STEP, BEYOND_LIMIT = 0, 3, 4, 14, 29, 32
-SAFETY_STOP, NOT_ENABLED, OUTSIDE_AT_START, GRIPPER_FAULT = 99, 101, 171, 73
-STOPPED_BY_EMERGENCY = 186
-IN_DRAG, NOT_MANUAL = 123, 128
+AUTOMATIC, MANUAL = 0, 1
 CMD_PERIOD_S = (0.001, 0.016)
 STEP_TOLERANCE_DEG = 1e-3
-OLDEST = (3, 7, 6)
+LIMIT_TOLERANCE_DEG = 0.01
+NEWEST_RELEASE = (3, 9, 7)  # the newest whose differences are known
 # Older releases refuse MoveGripper in servo mode, V3.9.7 with ServoJ by UDP does not; since when is not known.
 GRIPPER_IN_SERVO = (3, 9, 4)
 SERVOJ_WITHOUT_START_S = 20.0  # seen on hardware: the call blocks about so long, then fails
 
 
 class Controller:
-    """State of one controller around a twin of the arm. Every method may be called by any thread."""
+    """State of one controller around a twin of the arm. Every method may be called by any thread.
+
+    What clients call returns 0 or an error code of `Code`.
+    """
 
     def __init__(self, twin: Twin, firmware: str = "3.9.6"):
         self.twin = twin
-        self.version = parse_version(firmware)
-        if self.version < OLDEST:
-            raise UserError(f"firmware={firmware} is older than {'.'.join(map(str, OLDEST))}, the first with this wire")
-        self.firmware = firmware if firmware.startswith("V") else f"V{firmware}"
-        self.block_s = SERVOJ_WITHOUT_START_S
-        self.robot_mode, self.enabled, self.in_servo = 1, False, False
+        self.version = _release(firmware)
+        self.firmware = f"V{firmware.lstrip('vV')}"
+        self.servo_j_block_s = SERVOJ_WITHOUT_START_S
+        self.robot_mode, self.enabled = MANUAL, False
+        self.in_servo = self.drag_teach_active = False
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
-        self.gripper_active, self.dragged = 0, False
-        self.gripper_fault = 0  # as the gripper itself reports
         self.servo_calls = 0
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
@@ -55,22 +55,23 @@ class Controller:
         self.top_speed_deg_s = np.rad2deg(twin.robot.max_speed_rad_s)
         present = self.measured_deg()
         self.drives = Drives(present, self.top_speed_deg_s)
-        self.tooling = Tooling()
-        self.collision = CollisionWatch(present)
-        self.witness = Witness(twin.robot)
+        self.gripper = Gripper(twin.robot.gripper_speed_per_s, 1.0)
+        self.outputs = InputsOutputs()
+        self.frames = ToolFrames()
+        self.collision = CollisionDetector(present)
+        self.monitor = LimitMonitor(twin.robot)
         self.lock = threading.RLock()
         # Held for a whole cycle, so that a ServoJ does not wait for the physics but a reset does.
         self._cycle = threading.Lock()
-        self._settle()
+        self._hold_present()
 
-    def _settle(self) -> None:
+    def _hold_present(self) -> None:
         """Command what is measured."""
         state = self.twin.state()
         self.drives.reset(np.rad2deg(state[:-1].astype(float)))
         self.collision.reset(self.drives.target_deg)
-        self.witness.forget()
-        self._opening = self._opening_target = float(state[-1])
-        self._opening_speed = self.twin.robot.gripper_speed_per_s
+        self.monitor.reset()
+        self.gripper.reset(float(state[-1]))
 
     def measured_deg(self) -> np.ndarray:
         """(6,) as the encoders read."""
@@ -83,100 +84,72 @@ class Controller:
         for _ in range(periods):
             with self._cycle:
                 with self.lock:
-                    step = self._opening_speed * self.twin.gripper_speed * SERVO_PERIOD_S
-                    self._opening += float(np.clip(self._opening_target - self._opening, -step, step))
-                    target_deg, opening = self.drives.advance(), self._opening
-                    self.witness.saw_command(target_deg)
+                    opening = self.gripper.advance(self.twin.gripper_speed)
+                    target_deg = self.drives.advance()
+                    self.monitor.record_command(target_deg)
                 self.twin.tick(np.deg2rad(target_deg), opening)
-                if self.collision.sees(target_deg, self.measured_deg()):
+                if self.collision.update(target_deg, self.measured_deg()):
                     self.collide()
-
-    def readings(self) -> dict:
-        """The state as both state ports tell it; names of `state_frame.FRAME` and of CNDE where that has more."""
-        with self.lock:
-            state, moving = self.twin.state(), self.gripper_moving()
-            # Short numbers: the vendor's SDK compares the whole byte sum with 16 bits, and loses a
-            # frame of many long ones.
-            joint_deg = np.rad2deg(state[:-1])
-            flange = kinematics.forward(joint_deg)
-            return {
-                "program_state": 1, "robot_state": 2 if self.in_motion() else 1, "robot_mode": self.robot_mode,
-                "main_code": self.main_code, "sub_code": self.sub_code,
-                "joint_deg": joint_deg, "joint_deg_s": np.rad2deg(self.twin.speed_rad_s()).astype(np.float32),
-                "tcp_pose": np.array(kinematics.pose_of(flange @ self.tooling.tool_from_flange()), np.float32),
-                "flange_pose": np.array(kinematics.pose_of(flange), np.float32),
-                "tool": self.tooling.tool, "user": self.tooling.user,
-                "emergency_stop": self.emergency_stop, "safety_stop_0": self.safety_stop, "collision": self.collided,
-                "motion_done": not self.in_motion(), "queue_length": int(self.drives.path_cycles > 0),
-                "gripper_motion_done": not moving, "gripper_active": self.gripper_active,
-                "gripper_fault": self.gripper_fault,
-                "gripper_position": round(100 * float(state[-1])), "enabled": self.enabled,
-                "servo_target_deg": self.drives.goal_deg.astype(np.float32), "servo_count": self.servo_calls,
-                "tool_coord": self.tooling.tools[self.tooling.tool],
-                "wobj_coord": self.tooling.users[self.tooling.user], "payload": self.tooling.load_kg,
-                "pay_cog": self.tooling.load_mm, "collision_level": np.round(self.collision.levels),
-            }  # fmt: skip
 
     def in_motion(self) -> bool:
         return self.in_servo or self.drives.path_cycles > 0
 
-    def gripper_moving(self) -> bool:
-        return abs(self._opening - self._opening_target) > 1e-6
-
-    # ---- what clients call: 0 or an error code -------------------------------------------------
+    # ---- commands of clients -------------------------------------------------------------------
 
     def set_mode(self, mode: int) -> int:
-        if mode not in (0, 1):
-            return BAD_VALUE
+        if mode not in (AUTOMATIC, MANUAL):
+            return Code.WRONG_VALUE
         with self.lock:
-            if self.dragged:
-                return IN_DRAG
+            if self.drag_teach_active:
+                return Code.IN_DRAG_MODE
             if mode != self.robot_mode:
                 self._stop()
-            self.robot_mode = mode
-        return OK
+            self.robot_mode = int(mode)
+        return Code.OK
 
     def set_enabled(self, enabled: int) -> int:
         if enabled not in (0, 1):
-            return BAD_VALUE
+            return Code.WRONG_VALUE
         with self.lock:
             if enabled and (self.emergency_stop or self.main_code):
-                return FAILED
+                return Code.FAILED
             if not enabled:
                 self._stop()
             self.enabled = bool(enabled)
-        return OK
+        return Code.OK
 
-    def refusal(self) -> int:
-        """Why no motion is possible now, or OK."""
+    def refusal(self, *, automatic: bool = True) -> int:
+        """Why no motion is possible now, or OK. automatic: of a motion that needs automatic mode."""
         if self.emergency_stop:
-            return STOPPED_BY_EMERGENCY
+            return Code.EMERGENCY_STOP
         if self.main_code:
-            return FAILED
+            return Code.FAILED
         if not self.enabled:
-            return NOT_ENABLED
-        return SAFETY_STOP if self.safety_stop or self.robot_mode != 0 else OK
+            return Code.NOT_ENABLED
+        if self.drag_teach_active:
+            return Code.IN_DRAG_MODE
+        return Code.SAFETY_STOP if self.safety_stop or (automatic and self.robot_mode != AUTOMATIC) else Code.OK
 
     def servo_start(self) -> int:
         with self.lock:
             if code := self.refusal():
                 return code
             if self.outside(self.measured_deg()):
-                return OUTSIDE_AT_START
+                return Code.OUTSIDE_AT_START
             if self.drives.path_cycles:
-                return FAILED
+                return Code.FAILED
             if not self.in_servo:
                 # An arm that presses on something stands beside its command: the stream begins where it is.
                 self.drives.servo(self.measured_deg())
-                self.witness.begins()
+                self.monitor.start_stream()
             self.in_servo = True
-        return OK
+        return Code.OK
 
     def servo_end(self) -> int:
         """Leave servo mode; the last target is still reached."""
         with self.lock:
             self.in_servo = False
-        return OK
+        return Code.OK
 
     def servo_j(self, joint_deg: list, cmd_period_s: float, number: int | None = None, *, waits: bool = True) -> int:
         """A target; `number` as the client counts. Outside servo mode the call blocks (`waits`) and fails."""
@@ -186,81 +159,88 @@ class Controller:
             if self.in_servo:
                 return self._servo_target(joint_deg, cmd_period_s, number)
         if waits:
-            time.sleep(self.block_s)
-        return FAILED
+            time.sleep(self.servo_j_block_s)
+        return Code.FAILED
 
     def _servo_target(self, joint_deg: list, cmd_period_s: float, number: int | None) -> int:
         if len(joint_deg) != len(self.low_deg):
-            return BAD_COUNT
+            return Code.WRONG_COUNT
         if not all(map(math.isfinite, joint_deg)) or not CMD_PERIOD_S[0] <= cmd_period_s <= CMD_PERIOD_S[1]:
-            return BAD_VALUE
+            return Code.WRONG_VALUE
         target = np.array(joint_deg, float)
         if self.outside(target):
-            return self._latch(BEYOND_LIMIT, main=1, sub=22)
+            return self._latch(Code.BEYOND_LIMIT, main=1, sub=22)
         if (np.abs(target - self.drives.goal_deg) > self.top_speed_deg_s * cmd_period_s + STEP_TOLERANCE_DEG).any():
-            return self._latch(OVER_STEP)
+            return self._latch(Code.SERVOJ_OVERRUN)
         self.drives.servo(target)
         self.servo_calls += 1
-        self.witness.saw_target(self.servo_calls if number is None else number, target)
-        return OK
+        self.monitor.record_target(self.servo_calls if number is None else number, target)
+        return Code.OK
 
-    def drag_teach(self, switch: int) -> int:
-        """1: the arm gives way to a hand (`lead`), in manual mode only; 0: it holds where it is."""
+    def set_drag_teach(self, switch: int) -> int:
+        """1: the arm follows a hand (`guide`), in manual mode only; 0: it holds where it is."""
         with self.lock:
-            if switch and self.robot_mode != 1:
-                return NOT_MANUAL
+            if switch and self.robot_mode != MANUAL:
+                return Code.NOT_MANUAL_OR_MOVING
             if self.main_code or not self.enabled:
-                return FAILED if self.main_code else NOT_ENABLED
-            self.dragged = bool(switch)
+                return Code.FAILED if self.main_code else Code.NOT_ENABLED
+            self.drag_teach_active = bool(switch)
             self.drives.brake()
-        return OK
+        return Code.OK
 
-    def lead(self, joint_deg: list) -> None:
-        """A hand pulls the arm there. RuntimeError when it does not give way."""
+    def guide(self, joint_deg: list) -> None:
+        """A hand leads the arm there. UserError when drag teaching is off or the angles are none."""
+        target = np.array(joint_deg, float)
+        if target.shape != self.low_deg.shape or not np.isfinite(target).all():
+            raise UserError(f"joint_deg={joint_deg}: expected {len(self.low_deg)} angles in deg")
         with self.lock:
-            if not self.dragged:
-                raise RuntimeError("the arm does not give way: DragTeachSwitch is off")
-            self.drives.servo(np.clip(np.array(joint_deg, float), self.low_deg, self.high_deg))
+            if not self.drag_teach_active:
+                raise UserError("the arm does not follow a hand: DragTeachSwitch is off")
+            self.drives.servo(np.clip(target, self.low_deg, self.high_deg))
 
     def stop_motion(self) -> int:
-        """Brake, and forget what was planned; servo mode stays."""
+        """Brake and drop what was planned; servo mode stays."""
         with self.lock:
             self.drives.brake()
-            self._opening_target = self._opening
-        return OK
+            self.gripper.stop()
+        return Code.OK
 
-    def activate_gripper(self, index: int, action: int) -> int:
-        """action 0 resets, 1 activates."""
-        self.gripper_active = (action == 1) << index  # a bit a gripper
-        return OK
-
-    def move_gripper(self, percent: int, speed_percent: int) -> int:
-        if not (0 <= percent <= 100 and 0 < speed_percent <= 100):
-            return BAD_VALUE
+    def move_gripper(self, index: int, percent: int, speed_percent: int) -> int:
         with self.lock:
             if self.emergency_stop or self.main_code:
-                return FAILED
-            if not self.gripper_active or (self.in_servo and self.version < GRIPPER_IN_SERVO):
-                return GRIPPER_FAULT
-            self._opening_target = percent / 100
-            self._opening_speed = self.twin.robot.gripper_speed_per_s * speed_percent / 100
-        return OK
+                return Code.FAILED
+            if not self.gripper.is_active(index) or (self.in_servo and self.version < GRIPPER_IN_SERVO):
+                return Code.GRIPPER_FAULT
+            return self.gripper.move(percent, speed_percent)
+
+    def set_limit(self, limit_deg: list, *, positive: bool) -> int:
+        """Soft limits, inside those of the data sheet."""
+        wanted, robot = np.array(limit_deg, float), self.twin.robot
+        low, high = np.rad2deg(robot.position_min_rad), np.rad2deg(robot.position_max_rad)
+        if wanted.shape != low.shape or not ((low - LIMIT_TOLERANCE_DEG <= wanted) & (wanted <= high + 0.01)).all():
+            return Code.WRONG_VALUE
+        with self.lock:
+            if positive:
+                self.high_deg = wanted
+            else:
+                self.low_deg = wanted
+        return Code.OK
 
     def reset_errors(self) -> int:
         with self.lock:
             if self.emergency_stop:
-                return FAILED
+                return Code.FAILED
             self.main_code = self.sub_code = 0
             self.collided = False
             self.collision.reset(self.drives.target_deg)
-        return OK
+        return Code.OK
 
-    # ---- what happens to it --------------------------------------------------------------------
+    # ---- events --------------------------------------------------------------------------------
 
     def press_emergency_stop(self) -> None:
         with self.lock:
             self.emergency_stop, self.enabled = True, False
-            self._latch(STOPPED_BY_EMERGENCY)
+            self._latch(Code.EMERGENCY_STOP)
 
     def release_emergency_stop(self) -> None:
         """The fault stays latched until ResetAllError."""
@@ -274,36 +254,51 @@ class Controller:
                 self._stop()
 
     def collide(self) -> None:
-        """A protective stop for a collision, seen or rehearsed."""
+        """A protective stop for a collision, detected or injected."""
         with self.lock:
             self.collided = True
-            self._latch(FAILED)
+            self._latch(Code.FAILED)
 
     def power_off(self) -> None:
-        """The box goes dark: the brakes fall, and nothing is enabled when it comes back."""
+        """The control box loses power: the brakes engage, and nothing is enabled when it comes back."""
         with self.lock:
             self._stop()
-            self.enabled, self.robot_mode = False, 1
+            self.enabled, self.robot_mode = False, MANUAL
             self.main_code = self.sub_code = 0
-            self.collided, self.gripper_active = False, 0
+            self.collided = False
+            self.gripper.power_off()
 
     def place(self, seed: int) -> None:
-        """The bench is set up anew and the arm stands at its start pose. RuntimeError in servo mode."""
+        """Set the bench up for episode `seed`, the arm at its start pose. UserError in servo mode."""
         with self._cycle, self.lock:
             if self.in_servo:
-                raise RuntimeError("the bench cannot be reset while the arm is in servo mode")
+                raise UserError("the bench cannot be reset while the arm is in servo mode")
             self.twin.reset(seed)
-            self._settle()
+            self._hold_present()
 
     def outside(self, joint_deg: np.ndarray) -> bool:
         """Whether a joint is beyond its soft limit."""
-        return bool(((joint_deg < self.low_deg - 0.01) | (joint_deg > self.high_deg + 0.01)).any())
+        return bool(
+            ((joint_deg < self.low_deg - LIMIT_TOLERANCE_DEG) | (joint_deg > self.high_deg + LIMIT_TOLERANCE_DEG)).any()
+        )
 
-    def _latch(self, code: int, main: int = 0, sub: int = 0) -> int:
-        self.main_code, self.sub_code = main or code, sub
+    def _latch(self, code: Code, main: int = 0, sub: int = 0) -> Code:
+        self.main_code, self.sub_code = main or int(code), sub
         self._stop()
         return code
 
     def _stop(self) -> None:
-        self.in_servo = self.dragged = False
+        self.in_servo = self.drag_teach_active = False
         self.drives.brake()
+
+
+def _release(firmware: str) -> tuple[int, int, int]:
+    """The release that the option `firmware` names. UserError for one that is not emulated."""
+    try:
+        release = parse_version(firmware)
+    except UserError:
+        release = (0, 0, 0)
+    if not OLDEST_RELEASE <= release <= NEWEST_RELEASE:
+        known = " to ".join(".".join(map(str, end)) for end in (OLDEST_RELEASE, NEWEST_RELEASE))
+        raise UserError(f"firmware={firmware}: expected a release from {known}, e.g. 3.8.2, 3.8.5 or 3.9.6")
+    return release

@@ -1,48 +1,53 @@
-"""`python -m real.emulator [key=value ...]`: the FR3's controller on this machine, around a MuJoCo twin.
+"""`python -m real.emulator [key=value ...]`: emulate the FR3's controller on this machine, around a MuJoCo twin.
 
 Serves what the controller of a release serves: XML-RPC on 20003, state on 20004 and, since V3.9.5,
-by CNDE on 20005, ServoJ by UDP on 20007 since V3.9.4; beside that camera pictures and the bench on
-two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cycle that was missed
+by CNDE on 20005, ServoJ by UDP on 20007 since V3.9.4, text commands on 8080; beside that camera images and the bench
+on two ports of our own. Real time: 125 cycles a second by absolute deadlines; a cycle that was missed
 is caught up, so that the arm does not run slow on a loaded machine.
 
-firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of accidents (accidents.py), randomize=NAME
+firmware=3.8.2|3.8.5|3.9.6 chooses the release, faults=FILE a script of faults (fault_injection.py), randomize=NAME
 and dynamics=NAME what dynamics, delays and looks the seed is drawn from, board=true lays a calibration board on the
 table.
 """
 
 import contextlib
 import functools
+import ipaddress
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from real.cameras.board import WithBoard
 from real.core.clock import Ticker
 from real.core.json_lines import LineServer, check_ports
 from real.core.priority import raise_priority
-from real.emulator.accidents import Accidents, read_script
-from real.emulator.bench_server import Bench, CameraRoom
+from real.emulator.bench_server import BenchCommands, CameraRenderer
+from real.emulator.board_scene import WithBoard
 from real.emulator.controller import Controller
-from real.emulator.methods import Methods
+from real.emulator.fault_injection import FaultInjector, read_script
+from real.emulator.rpc_methods import rpc_methods
 from real.emulator.rpc_server import RpcServer
 from real.emulator.state_server import CndeClient, StateClient, StateServer
+from real.emulator.state_values import state_values
+from real.emulator.text_server import TextServer
 from real.emulator.twin import Twin
 from real.emulator.udp_server import UdpServer
-from real.fairino import cnde
-from real.fairino.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
+from real.fairino.protocol import CNDE_PORT, CNDE_SINCE, LEGACY_PORT, RPC_PORT, TEXT_PORT, UDP_PORT, UDP_SINCE
 from real.fairino.state_frame import frame_bytes
 from sim.core.errors import UserError
+from sim.core.options import option, port, seed
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS, Task
 
+Server = TypeVar("Server")
 CAMERA_PORT, BENCH_PORT = 20100, 20101
 MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not replayed
 
@@ -51,24 +56,39 @@ MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not re
 class EmulatorConfig:
     """Options of the program. Port 0 takes a free one."""
 
-    host: str = "127.0.0.1"  # loopback: nothing of this is meant for a network
-    rpc_port: int = RPC_PORT
-    state_port: int = LEGACY_PORT
-    cnde_port: int = CNDE_PORT
-    servo_port: int = UDP_PORT
-    camera_port: int = CAMERA_PORT
-    bench_port: int = BENCH_PORT
-    firmware: str = "3.9.6"
-    faults: str | None = None
-    task: str = "pick_place"
+    host: str = option("127.0.0.1", "an address of this machine's loopback")
+    rpc_port: int = option(RPC_PORT, "commands by XML-RPC", port())
+    state_port: int = option(LEGACY_PORT, "state frames", port())
+    cnde_port: int = option(CNDE_PORT, "configurable state frames, since V3.9.5", port())
+    servo_port: int = option(UDP_PORT, "ServoJ by UDP, since V3.9.4", port())
+    text_port: int = option(TEXT_PORT, "text commands: pause and resume", port())
+    camera_port: int = option(CAMERA_PORT, "camera images", port())
+    bench_port: int = option(BENCH_PORT, "set-up of the bench, ground truth, fault injection", port())
+    firmware: str = option("3.9.6", "the controller's release, from 3.7.6 to 3.9.7; 3.8.2, 3.8.5 and 3.9.6 are tested")
+    faults: str | None = option(None, "a script of faults; null: none")
+    task: str = option("pick_place", "the scene on the bench")
     randomize: RandomizeConfig = RandomizeConfig()
     render: RenderConfig = RenderConfig()
-    board: bool = False  # a calibration board lies on the table
-    seed: int = 0
-    end_with_stdin: bool = False  # end when standard input closes, that is, with the parent process
+    board: bool = option(False, "a calibration board lies on the table")
+    seed: int = option(0, "of the first episode", seed())
+    end_with_stdin: bool = option(False, "end when standard input closes, that is, with the parent process")
 
     def __post_init__(self) -> None:
         check_ports(self)
+        check_loopback(self.host)
+
+
+def check_loopback(host: str) -> None:
+    """UserError for a host that other machines reach: any client of the ports may move the arm and inject faults."""
+    try:
+        address = ipaddress.ip_address(socket.gethostbyname(host) if host else "0.0.0.0")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"host={host}: cannot be resolved ({error}); expected 127.0.0.1 or another 127.*") from error
+    if not address.is_loopback:
+        raise UserError(
+            f"host={host}: other machines would reach the emulator, whose ports ask for no password; "
+            "expected 127.0.0.1 or another 127.* (from another machine: ssh -L)"
+        )
 
 
 class Emulator:
@@ -79,38 +99,45 @@ class Emulator:
         self.controller = Controller(Twin(world, config.seed), config.firmware)
         self.ending = threading.Event()
         self.ticker = Ticker(SERVO_PERIOD_S)
-        self.accidents = Accidents(self._once(), script)
+        self.injector = FaultInjector(self._faults_at_once(), script)
         self.states: list[StateServer] = []
         self.udp: UdpServer | None = None
-        self._dark = False
+        self._powered_off = False
         with contextlib.ExitStack() as opened:
             self._serve_state(config, opened)
-            methods = Methods(self.controller, config.host, self.states[0]).table()
-            self.rpc = RpcServer((config.host, config.rpc_port), methods, self.accidents)
+            methods = rpc_methods(self.controller, config.host, self.states[0])
+            self.rpc = _bind(config, "rpc_port", lambda at: RpcServer(at, methods, self.injector))
             opened.callback(self.rpc.server_close)
             if self.controller.version >= UDP_SINCE:
-                self.udp = UdpServer((config.host, config.servo_port), self.controller, self.accidents)
+                self.udp = _bind(config, "servo_port", lambda at: UdpServer(at, self.controller, self.injector))
                 opened.callback(self.udp.close)
-            self._room = CameraRoom(self.controller.twin)
-            opened.callback(self._room.close)
-            self._cameras = LineServer((config.host, config.camera_port), self._room.handle)
+            self.text = _bind(config, "text_port", lambda at: TextServer(at, self.controller))
+            opened.callback(self.text.server_close)
+            self._renderer = CameraRenderer(self.controller.twin)
+            opened.callback(self._renderer.close)
+            self._cameras = _bind(config, "camera_port", lambda at: LineServer(at, self._renderer.handle))
             opened.callback(self._cameras.server_close)
-            bench = Bench(self.controller, self.accidents, self.tally)
-            self._bench = LineServer((config.host, config.bench_port), bench.handle)
+            commands = BenchCommands(self.controller, self.injector, self.fault_counts)
+            self._bench = _bind(config, "bench_port", lambda at: LineServer(at, commands.handle))
             opened.callback(self._bench.server_close)
             self._opened = opened.pop_all()
 
     def _serve_state(self, config: EmulatorConfig, opened: contextlib.ExitStack) -> None:
         size = frame_bytes(self.controller.version)
-        offers = [(config.state_port, lambda connection, noise: StateClient(connection, noise, size))]
-        if self.controller.version >= cnde.SINCE:
-            offers.append((config.cnde_port, CndeClient))
-        for port, new_client in offers:
-            server = StateServer((config.host, port), SERVO_PERIOD_S, self.accidents, new_client, port)
+        offers = {"state_port": lambda connection, line: StateClient(connection, line, size)}
+        if self.controller.version >= CNDE_SINCE:
+            offers["cnde_port"] = CndeClient
+        for name, new_client in offers.items():
+            seed = getattr(config, name)
+            server = _bind(
+                config,
+                name,
+                lambda at: StateServer(at, SERVO_PERIOD_S, self.injector, new_client, seed),  # noqa: B023
+            )
             opened.callback(server.close)
             self.states.append(server)
 
-    def _once(self) -> dict[str, Callable[[], object]]:
+    def _faults_at_once(self) -> dict[str, Callable[[], object]]:
         c = self.controller
         return {
             "emergency_stop": c.press_emergency_stop,
@@ -131,54 +158,53 @@ class Emulator:
             "state_port": self.states[0].address[1],
             "cnde_port": self.states[1].address[1] if len(self.states) > 1 else 0,
             "servo_port": self.udp.address[1] if self.udp else 0,
+            "text_port": self.text.server_address[1],
             "camera_port": self._cameras.server_address[1],
             "bench_port": self._bench.server_address[1],
         }
 
-    def tally(self) -> dict:
-        """What was injected so far, and how many state frames left undamaged."""
+    def fault_counts(self) -> dict:
+        """What was injected so far, and how many state frames were sent undamaged."""
         lines = [line for server in self.states for line in server.lines]
         injected: dict[str, int] = {}
-        for chance in (self.rpc.chance, *(line.chance for line in lines), *([self.udp.chance] if self.udp else [])):
-            for kind, count in list(chance.injected.items()):
+        for faults in (self.rpc.faults, *(line.faults for line in lines), *([self.udp.faults] if self.udp else [])):
+            for kind, count in list(faults.injected.items()):
                 injected[kind] = injected.get(kind, 0) + count
         return {"injected": injected, "whole_frames": sum(line.whole for line in lines)}
 
     def run(self) -> None:
         """Serve until `ending` is set."""
         threading.Thread(target=self.rpc.serve_forever, args=(0.1,), daemon=True).start()
-        self._cameras.start()
-        self._bench.start()
-        if self.udp:
-            self.udp.start()
+        for server in (self.text, self._cameras, self._bench, *([self.udp] if self.udp else [])):
+            server.start()
         self.ticker.restart()
         periods = 1
         try:
             while not self.ending.is_set():
                 self._cycle(min(periods, MAX_CATCH_UP))
-                self.ticker.period_s = SERVO_PERIOD_S * (1 + 1e-6 * self.accidents.amount("drift"))
+                self.ticker.period_s = SERVO_PERIOD_S * (1 + 1e-6 * self.injector.amount("drift"))
                 periods = self.ticker.wait()
         finally:
-            for server in (self.rpc, self._cameras, self._bench):
+            for server in (self.rpc, self.text, self._cameras, self._bench):
                 server.shutdown()
             self._opened.close()
 
     def _cycle(self, periods: int) -> None:
-        self.accidents.play_script()
-        dark = bool(self.accidents.amount("power_loss"))
-        if dark != self._dark:
-            self._switch_power(dark=dark)
+        self.injector.run_script()
+        powered_off = bool(self.injector.amount("power_loss"))
+        if powered_off != self._powered_off:
+            self._switch_power(off=powered_off)
         self.controller.tick(periods)
-        read_values = functools.cache(self.controller.readings)  # once a cycle, if anyone listens
+        read_values = functools.cache(lambda: state_values(self.controller))  # once a cycle, for all clients
         for server in self.states:
             server.push(read_values)
 
-    def _switch_power(self, *, dark: bool) -> None:
-        self._dark = dark
-        if dark:
+    def _switch_power(self, *, off: bool) -> None:
+        self._powered_off = off
+        if off:
             self.controller.power_off()
             return
-        for server in self.states:  # nobody remembers the old connections
+        for server in self.states:  # connections do not survive a loss of power
             server.drop_clients()
 
 
@@ -189,22 +215,27 @@ def _watch_stdin(ending: threading.Event) -> None:
 
 
 def build_world(config: EmulatorConfig) -> Simulation:
-    """The simulated bench that the arm stands on. UserError for an unknown task."""
+    """The simulated bench around the arm. UserError for an unknown task."""
     world = SimulationConfig(task=config.task, randomize=config.randomize, render=config.render)
     return Simulation(world, task=cast(Task, WithBoard(TASKS.get(config.task))) if config.board else None)
 
 
-def _open(config: EmulatorConfig) -> Emulator:
+def _bind(config: EmulatorConfig, name: str, make: Callable[[tuple[str, int]], Server]) -> Server:
+    """A server on the port of the option `name`. UserError when it is not free."""
+    port = getattr(config, name)
     try:
-        return Emulator(config, build_world(config))
+        return make((config.host, port))
     except OSError as error:
-        raise UserError(f"cannot serve on {config.host}: {error}; is another emulator running?") from error
+        raise UserError(
+            f"{name}={port}: cannot be served on {config.host} ({error.strerror or error}); "
+            f"is another emulator running? {name}=0 takes a free port"
+        ) from error
 
 
 def main(config: EmulatorConfig) -> None:
-    """Serve until a signal, or the end of standard input where that is asked for."""
+    """Serve until a signal, or the end of standard input with end_with_stdin=true."""
     raise_priority()
-    emulator = _open(config)
+    emulator = Emulator(config, build_world(config))
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: emulator.ending.set())
     if config.end_with_stdin:

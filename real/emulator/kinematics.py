@@ -1,7 +1,7 @@
 """The emulated controller's own kinematics: the arm's DH table in mm and degrees, as on its wire.
 
-A pose is [x, y, z mm, rx, ry, rz deg] with R = Rz(rz) Ry(ry) Rx(rx). Kept apart from the simulator's
-kinematics: those are MuJoCo's, of the tool in the scene, and each can be tested against the other.
+A pose is [x, y, z mm, rx, ry, rz deg] with R = Rz(rz) Ry(ry) Rx(rx). Independent of the simulator's
+kinematics, which are MuJoCo's, of the tool in the scene: each is tested against the other.
 """
 
 import numpy as np

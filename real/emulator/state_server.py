@@ -1,4 +1,4 @@
-"""The emulator's state ports: 20004 pushes to everyone who connects, 20005 (CNDE) to who asks."""
+"""The emulator's state ports: 20004 pushes to every client that connects, 20005 (CNDE) to those that ask for it."""
 
 import contextlib
 import itertools
@@ -8,38 +8,38 @@ from collections.abc import Callable
 
 import numpy as np
 
-from real.emulator.accidents import Accidents, Chance
-from real.emulator.noise import FrameNoise
+from real.emulator.fault_injection import FaultInjector, RandomFaults
+from real.emulator.lossy_line import LossyLine
 from real.fairino import cnde, state_frame
 from sim.core.errors import UserError
 
 HALF_CYCLE_S = 0.004  # a frame leaves half a cycle early rather than a whole one late
-DARK = ("mute_state", "power_loss")
+SILENT = ("mute_state", "power_loss")
 
 
 class StateClient:
     """One connection of port 20004; nothing is expected from the other side."""
 
-    def __init__(self, connection: socket.socket, noise: FrameNoise, frame_bytes: int):
-        self.connection, self.noise = connection, noise
+    def __init__(self, connection: socket.socket, line: LossyLine, frame_bytes: int):
+        self.connection, self.line = connection, line
         self.period_s: float | None = None  # None: as the port's
         self.due_s = 0.0
         self._frame_bytes = frame_bytes
         self._count = itertools.count()
 
-    def hear(self) -> None:
-        """Read what the client says. OSError when it has gone."""
+    def receive(self) -> None:
+        """Read what the client sent. OSError when it has gone."""
         with contextlib.suppress(BlockingIOError):
             data = self.connection.recv(65536)
             if not data:
                 raise ConnectionResetError("closed")
-            self.heard(data)
+            self.on_data(data)
 
-    def heard(self, data: bytes) -> None:
-        """Nothing that comes in here matters."""
+    def on_data(self, data: bytes) -> None:
+        """Ignore it: this port takes no requests."""
 
     def frame(self, values: dict) -> bytes:
-        """A frame with the controller's present `values`; empty while none is wanted."""
+        """A frame with the controller's present `values`; empty before the client has started the stream."""
         known = {name: values[name] for name in values if name in (state_frame.FRAME.names or ())}
         return state_frame.encode(known, next(self._count), self._frame_bytes)
 
@@ -47,22 +47,22 @@ class StateClient:
 class CndeClient(StateClient):
     """One connection of port 20005: configured, started and stopped by the client."""
 
-    def __init__(self, connection: socket.socket, noise: FrameNoise):
-        super().__init__(connection, noise, 0)
+    def __init__(self, connection: socket.socket, line: LossyLine):
+        super().__init__(connection, line, 0)
         self._cutter = cnde.CndeStream()
         self._fields = cnde.layout(cnde.DEFAULT_RECIPE)
         self._started = False
 
-    def heard(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         for frame in self._cutter.feed(data):
-            self._answer(*self._act(cnde.kind_of(frame), cnde.data_of(frame)))
+            self._acknowledge(*self._serve(cnde.kind_of(frame), cnde.data_of(frame)))
 
     def frame(self, values: dict) -> bytes:
         if not self._started:
             return b""
         return cnde.frame(cnde.OUTPUT_DATA, cnde.encode(values, self._fields), next(self._count))
 
-    def _act(self, kind: int, data: bytes) -> tuple[int, str]:
+    def _serve(self, kind: int, data: bytes) -> tuple[int, str]:
         if kind == cnde.OUTPUT_CONFIG:
             return self._configure(data)
         if kind in (cnde.START, cnde.STOP):
@@ -85,7 +85,7 @@ class CndeClient(StateClient):
         self._fields, self.period_s = fields, period_ms / 1000
         return cnde.ACK_OK, ",".join(cnde.TYPES[name] for name in names)
 
-    def _answer(self, code: int, text: str) -> None:
+    def _acknowledge(self, code: int, text: str) -> None:
         self.connection.send(cnde.frame(cnde.MESSAGE, bytes((code,)) + text.encode(), next(self._count)))
 
 
@@ -93,12 +93,12 @@ class StateServer:
     """Sends from the emulator's own cycle; a client that does not read is dropped, never waited for."""
 
     def __init__(
-        self, address: tuple[str, int], period_s: float, accidents: Accidents,
-        new_client: Callable[[socket.socket, FrameNoise], StateClient], seed: int = 0,
+        self, address: tuple[str, int], period_s: float, injector: FaultInjector,
+        new_client: Callable[[socket.socket, LossyLine], StateClient], seed: int = 0,
     ):  # fmt: skip
         self.period_s = period_s
-        self.lines: list[FrameNoise] = []  # of every connection there ever was
-        self._accidents, self._new_client = accidents, new_client
+        self.lines: list[LossyLine] = []  # of every connection so far
+        self._injector, self._new_client = injector, new_client
         self._rng = np.random.default_rng(seed)
         self._clients: list[StateClient] = []
         self._listener = socket.create_server(address)
@@ -106,8 +106,8 @@ class StateServer:
         self.address = self._listener.getsockname()
 
     def push(self, read_values: Callable[[], dict]) -> None:
-        """Accept who waits, hear them, and send to each what is due."""
-        if any(map(self._accidents.amount, DARK)):
+        """Accept new clients, read their requests and send to each what is due."""
+        if any(map(self._injector.amount, SILENT)):
             return
         self._accept()
         for client in list(self._clients):
@@ -117,31 +117,35 @@ class StateServer:
                 self._drop(client)
 
     def _serve(self, client: StateClient, read_values: Callable[[], dict]) -> None:
-        client.hear()
-        now = time.monotonic()
-        if now >= client.due_s - HALF_CYCLE_S and (frame := client.frame(read_values())):
-            client.due_s = max(client.due_s + (client.period_s or self.period_s), now)
-            client.noise.send(frame, now)
-        for piece in client.noise.due(now):
+        client.receive()
+        now, line = time.monotonic(), client.line
+        if now >= client.due_s - HALF_CYCLE_S:
+            values = read_values()
+            if self._injector.amount("zeros") and line.faults.occurs("zeros"):
+                values = {**values, "joint_deg": np.zeros_like(values["joint_deg"])}
+            if frame := client.frame(values):
+                client.due_s = max(client.due_s + (client.period_s or self.period_s), now)
+                line.send(frame, now)
+        for piece in line.due(now):
             if client.connection.send(piece.data) != len(piece.data):
                 raise ConnectionError("the client does not read")
-            client.noise.whole += piece.ends
+            line.whole += piece.ends
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(0.0)
-            noise = FrameNoise(Chance(self._accidents.amount, self._rng.spawn(1)[0]))
-            self.lines.append(noise)
-            self._clients.append(self._new_client(connection, noise))
+            line = LossyLine(RandomFaults(self._injector.amount, self._rng.spawn(1)[0]))
+            self.lines.append(line)
+            self._clients.append(self._new_client(connection, line))
 
     def _drop(self, client: StateClient) -> None:
         self._clients.remove(client)
         client.connection.close()
 
     def drop_clients(self) -> None:
-        """Hang up on everyone; they may come again."""
+        """Close every connection; clients may connect again."""
         for client in list(self._clients):
             self._drop(client)
 

@@ -1,10 +1,10 @@
-"""The arm and its bench as MuJoCo sees them, shared by the threads of the emulator.
+"""The arm and its bench in MuJoCo, shared by the threads of the emulator.
 
-What the episode draws for the time between command and motion and between light and picture, and for the
-gripper's speed, holds here: the controller's own delays and the network's come on top.
+The episode's delays from command to motion and from exposure to image, and its gripper's speed, are applied here: the
+controller's own delays and the network's are added to them.
 
-Two locks: physics (stepped 125 times a second, held for a millisecond) and model (held while a
-picture is drawn or the bench is set up anew), so that drawing does not hold up the cycle.
+Two locks: physics (stepped 125 times a second, held for a millisecond) and model (held while an
+image is rendered or the bench is set up), so that rendering does not delay the cycle.
 """
 
 import threading
@@ -18,11 +18,11 @@ from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 from sim.scene.build import PHYSICS_DT_S
 
 STEPS_PER_TICK = round(SERVO_PERIOD_S / PHYSICS_DT_S)
-KEPT_TICKS = 40  # of the past, for pictures: longer than any observation delay
+KEPT_TICKS = 40  # of the past, for images: longer than any observation delay
 
 
 class Twin:
-    """A `sim.envs.simulation.Simulation` behind locks. `render` belongs to one thread (OpenGL)."""
+    """A `sim.envs.simulation.Simulation` behind locks. `render` must be called from one thread (OpenGL)."""
 
     def __init__(self, world: Simulation, seed: int):
         self.robot = world.robot
@@ -36,11 +36,11 @@ class Twin:
             draws = self._world.draws
             self.gripper_speed = float(draws.get("gripper_speed", 1.0))  # factor
             delay_s, skews_s = draws.get("observation_delay_s", 0.0), draws.get("camera_skew_s", [0.0, 0.0])
-            self._picture_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
+            self._image_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
             self._jitter_s = float(draws.get("observation_jitter_s", 0.0))
             self._noise = np.random.default_rng(draws.get("noise_seed", 0))
             self._late_steps = round(draws.get("action_delay_s", 0.0) / PHYSICS_DT_S)
-            self._commands: deque[tuple[np.ndarray, float]] = deque()  # given and not yet in effect
+            self._commands: deque[tuple[np.ndarray, float]] = deque()  # not yet in effect
             self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
 
     def tick(self, joints_rad: np.ndarray, opening: float) -> None:
@@ -53,7 +53,7 @@ class Twin:
             if len(self._commands) > ticks:
                 self._world.command(*self._commands.popleft())
             self._world.step(STEPS_PER_TICK - steps)
-            if any(self._picture_delay_s.values()) or self._jitter_s:
+            if any(self._image_delay_s.values()) or self._jitter_s:
                 self._past.append((time.monotonic(), self._world.snapshot()))
 
     def state(self) -> np.ndarray:
@@ -66,18 +66,18 @@ class Twin:
             return self._world.joint_velocity_rad_s()
 
     def render(self, camera: str) -> tuple[np.ndarray, float]:
-        """uint8 (H, W, 3) and its stamp, monotonic: like a camera's, when it says the picture was taken; what it shows
-        is older by the episode's delay and skew of the camera. KeyError: no such camera.
+        """uint8 (H, W, 3) and its time stamp, monotonic. As from a real camera, the scene shown is older than the
+        stamp, by the episode's delay and skew of the camera. KeyError: no such camera.
         """
         with self._model:
             with self._physics:
                 qpos, stamp_s = self._world.snapshot(), time.monotonic()
-                late_s = self._picture_delay_s.get(camera, 0.0) + self._jitter_s * self._noise.random()
-                qpos = self._seen_at(stamp_s - late_s, qpos)
+                late_s = self._image_delay_s.get(camera, 0.0) + self._jitter_s * self._noise.random()
+                qpos = self._positions_at(stamp_s - late_s, qpos)
             return self._world.render(camera, qpos), stamp_s
 
-    def _seen_at(self, time_s: float, now: np.ndarray) -> np.ndarray:
-        """Positions at a time of the past, between ticks in proportion; `now` where nothing so old is kept."""
+    def _positions_at(self, time_s: float, now: np.ndarray) -> np.ndarray:
+        """Positions at a time of the past, interpolated between ticks; `now` where nothing that old is kept."""
         path = list(self._past)
         later = next((i for i, (at_s, _) in enumerate(path) if at_s > time_s), 0)
         if not later:
@@ -87,11 +87,11 @@ class Twin:
         return before + share * (after - before)
 
     def close(self) -> None:
-        """Give the OpenGL context back, from the thread that used it."""
+        """Release the OpenGL context, from the thread that used it."""
         self._world.close()
 
     def episode(self) -> dict:
-        """What an operator knows of the task that stands on the bench."""
+        """What an operator knows of the task on the bench."""
         task = self._world.task
         return {
             "instruction": self._world.instruction,

@@ -19,7 +19,6 @@ OUTPUT_CONFIG, START, STOP, OUTPUT_DATA, MESSAGE = 1, 2, 3, 4, 6
 LAST_KIND = 8
 ACK_OK, ACK_ERROR = 0, 3
 MIN_PERIOD_MS, MAX_PERIOD_MS = 1, 1000
-SINCE = (3, 9, 5)
 
 # (name on the wire, type, our name); the first 76 are the vendor's default recipe, in its order.
 _FIELDS = (
@@ -57,6 +56,21 @@ _FIELDS = (
     ("speed_scaling_man", "<f8", ""), ("speed_scaling_auto", "<f8", ""), ("abnormal_stop", "u1", ""),
     ("alarm_reboot_robot", "u1", ""), ("motion_alarm", "u1", ""), ("udp_cmd_state", "<i4", ""),
     ("strange_pos_flag", "u1", ""), ("cmd_point_error", "u1", ""), ("out_sflimit_err", "u1", ""),
+    ("frame_head", "<u2", ""), ("frame_cnt", "u1", ""), ("data_len", "<u2", ""),
+    ("target_joint_current", "<6f8", ""), ("actual_joint_current", "<6f8", ""), ("actual_TCP_force", "<6f8", ""),
+    ("line_number", "<i4", ""), ("cur_lua_file_name", "256u1", ""), ("prog_total_line", "u1", ""),
+    ("safety_box_signal", "6u1", ""), ("welding_voltage", "<f8", ""), ("welding_current", "<f8", ""),
+    ("welding_track_speed", "<f8", ""), ("tpd_exception", "u1", ""), ("modbus_master_connect", "u1", ""),
+    ("modbus_slave_connect", "u1", ""), ("btn_box_stop_signal", "u1", ""), ("drag_alarm", "u1", ""),
+    ("safety_door_alarm", "u1", ""), ("safety_plane_alarm", "u1", ""), ("interfere_alarm", "u1", ""),
+    ("weld_ready_state", "u1", ""), ("alarm_check_emerg_stop_btn", "u1", ""), ("ts_tm_cmd_com_error", "u1", ""),
+    ("ts_tm_state_com_error", "u1", ""), ("ctrl_box_error", "<i4", ""), ("safety_data_state", "u1", ""),
+    ("force_sensor_err_state", "u1", ""), ("ctrl_open_lua_errcode", "4u1", ""), ("alarm", "u1", ""),
+    ("dr_alarm", "u1", ""), ("socket_conn_timeout", "u1", ""), ("socket_read_timeout", "u1", ""),
+    ("ts_web_state_com_err", "u1", ""), ("alive_slave_num_error", "u1", ""), ("slave_com_error", "8u1", ""),
+    ("IO_error", "u1", ""), ("gripper_error", "u1", ""), ("file_error", "u1", ""), ("para_error", "u1", ""),
+    ("exaxis_out_slimit_error", "u1", ""), ("dr_com_err", "6u1", ""), ("dr_err", "u1", ""),
+    ("axle_gen_com_data", "130u1", ""), ("exaxis_coord_id", "u1", ""),
 )  # fmt: skip
 TYPES = {name: kind for name, kind, _ in _FIELDS}
 OUR_NAMES = {name: ours or name for name, _, ours in _FIELDS}

@@ -17,16 +17,16 @@ from real.core.faults import RobotFault, RobotSilent
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import ControllerFault, fault_in
 from real.fairino.gripper import GripperWorker
-from real.fairino.servo_link import UDP_PORT, UDP_SINCE, RpcServo, ServoLink, UdpServo
+from real.fairino.protocol import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
+from real.fairino.servo_link import RpcServo, ServoLink, UdpServo
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
-from real.fairino.state_ports import CNDE_PORT, LEGACY_PORT, CndePort, LegacyPort
+from real.fairino.state_ports import CndePort, LegacyPort
 from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError, nearest
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S, fairino_fr3
 from sim.robots.robot import Robot
 
-RPC_PORT = 20003
 CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
 READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
@@ -80,7 +80,7 @@ class FairinoDriver:
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
             self.states.wait_newer(0.0, CONNECT_S)
-            self.model, self.firmware = self._read_version()
+            self.model, self.firmware, self.core = self._read_version()
             self.version = parse_version(self.firmware)
             self.servo_link = self._choose_servo(servo, (ip, ports.servo))
         except UserError:
@@ -99,14 +99,14 @@ class FairinoDriver:
         state = self.states.latest()
         return state.servo_count if state else None
 
-    def _read_version(self) -> tuple[str, str]:
-        """Model and controller release. While faulted the getters answer 14: then the fault itself is raised."""
+    def _read_version(self) -> tuple[str, str, str]:
+        """Model, release and the core's own number. While faulted queries answer 14: then the fault is raised."""
         try:
-            model, _, firmware = self._query.query("GetSoftwareVersion")[:3]
+            model, release, core = self._query.query("GetSoftwareVersion")[:3]
         except RobotFault:
             self._raise_controller_fault()
             raise
-        return str(model), str(firmware)
+        return str(model), str(release), str(core)
 
     # ---- reading -------------------------------------------------------------------------------
 

@@ -1,8 +1,37 @@
-"""The controller's codes in words: what its calls return, and what its state tells of a fault."""
+"""The controller's error codes and their meaning: of return values, and of the faults in its state."""
+
+from enum import IntEnum
 
 from real.core.faults import RobotFault
 from real.fairino.controller_state import ControllerState
 
+
+class Code(IntEnum):
+    """The return values that this project sends, compares or emulates; `ERRORS` explains these and others."""
+
+    OK = 0
+    WRONG_COUNT = 3
+    WRONG_VALUE = 4
+    FAILED = 14
+    SERVOJ_OVERRUN = 29
+    BEYOND_LIMIT = 32
+    WRONG_WORK_OBJECT = 34
+    WRONG_TOOL = 37
+    SINGULAR = 38
+    WRONG_SPEED = 40
+    GRIPPER_FAULT = 73
+    WAIT_TIMEOUT = 76
+    SAFETY_STOP = 99
+    NOT_ENABLED = 101
+    UNREACHABLE = 112
+    IN_DRAG_MODE = 123
+    NOT_MANUAL_OR_MOVING = 128
+    OUTSIDE_AT_START = 171
+    EMERGENCY_STOP = 186
+    COLLISION_LEVEL = 187
+
+
+UNKNOWN_METHOD, WRONG_ARITY = -506, -502  # XML-RPC faults
 ERRORS = {
     3: "wrong number of parameters", 4: "a parameter's value is not allowed", 14: "execution failed",
     18: "a program is running", 25: "computation failed", 28: "inverse kinematics failed",

@@ -10,11 +10,10 @@ from typing import Protocol
 from real.core.faults import RobotSilent
 from real.fairino import text_frames
 from real.fairino.fault_codes import ControllerFault
+from real.fairino.protocol import SERVOJ_ID_SINCE
 from real.fairino.xmlrpc import RpcLink
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
-UDP_PORT = 20007
-ID_SINCE, UDP_SINCE = (3, 8, 3), (3, 9, 4)
 TAKEN_S = 0.25  # the controller's counter follows within this
 
 
@@ -35,7 +34,7 @@ class RpcServo:
 
     def __init__(self, link: RpcLink, version: tuple[int, int, int]):
         self._link = link
-        self._has_id = version >= ID_SINCE
+        self._has_id = version >= SERVOJ_ID_SINCE
         self._number = 0
 
     def begin(self, joint_deg: list[float]) -> None:

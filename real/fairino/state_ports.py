@@ -9,11 +9,11 @@ from typing import Protocol
 from real.fairino import cnde, state_frame
 from real.fairino.controller_state import ControllerState
 from real.fairino.framing import FrameCutter
+from real.fairino.protocol import CNDE_PORT, LEGACY_PORT
 
 CONNECT_S = 0.5
 PERIOD_MS = 8
 ANSWER_S = 0.5
-LEGACY_PORT, CNDE_PORT = 20004, 20005
 
 
 @dataclass

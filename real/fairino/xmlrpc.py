@@ -14,9 +14,7 @@ from typing import cast
 from xml.parsers.expat import ExpatError
 
 from real.core.faults import RobotSilent
-from real.fairino.fault_codes import ControllerFault
-
-UNKNOWN_METHOD, WRONG_ARITY = -506, -502
+from real.fairino.fault_codes import UNKNOWN_METHOD, WRONG_ARITY, ControllerFault
 
 
 class _DeadlineSocket(socket.socket):
@@ -166,4 +164,4 @@ class RpcLink:
             UNKNOWN_METHOD: f"{method} does not exist on this controller's release",
             WRONG_ARITY: f"{method} does not take {given} arguments on this controller's release",
         }
-        return f"{known.get(fault.faultCode, f'{method} failed: {fault.faultString}')} ({fault.faultCode})"
+        return f"{known.get(fault.faultCode, f'{method} failed')} ({fault.faultCode}: {fault.faultString})"

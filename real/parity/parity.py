@@ -1,9 +1,9 @@
-"""`python -m real.parity data=DIR [reference=runs/demos] [takes=4]`, or `robot=emulator|fr3` instead of data
+"""`python -m real.parity data=DIR [reference=runs/demos] [episodes=4]`, or `robot=emulator|fr3` instead of data
 
-Does the robot look to its policy as the simulator did? A recording of `real.rollout.rollout`, or without
-data one look at the robot as it stands, is held against the simulator and the demonstrations the
-policy learned from: keys, units, senses and zeros of joints and gripper, size, crop, turn and
-colours of pictures, rate and delays. What is wrong is named, with its mend. Nothing is moved.
+Compare a robot with the simulator that its policy was trained in. A recording of `real.rollout`, or without
+data one observation of the robot at rest, is compared with the simulator and with the demonstrations that the
+policy was trained on: names, units, signs and zeros of joints and gripper, size, crop, rotation and
+colour channels of images, rate and delays. Prints what is wrong and how to put it right. Nothing is moved.
 """
 
 import dataclasses
@@ -15,59 +15,61 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from real.parity import colour, follow, numbers
-from real.parity.numbers import Finding
-from real.parity.recording import LAGS, Expected, Recording, Take, read_recording, read_takes
-from real.parity.still import LOOKING, held_against, look
+from real.parity import tracking
+from real.parity.channel_order import channel_order
+from real.parity.findings import Finding
+from real.parity.lags import median_lag
+from real.parity.recording import LAGS, Expected, Recording, Trajectory, read_recording, read_trajectories
+from real.parity.static_checks import STATIC_CHECKS, capture, run_checks
 from real.workcell.connect import RobotConnection, open_robot
 from sim.core.errors import UserError
+from sim.core.options import at_least, option
 from sim.dataset.reader import Dataset
 from sim.robots.robot import Robot
 
 if TYPE_CHECKING:
-    from real.parity.view import ModelView
+    from real.parity.arm_renderer import ArmRenderer
 
 REFERENCE_TAKES = 12  # spread over the dataset
-MOVING = (follow.rate, follow.actions, follow.joints_follow, follow.gripper)
+MOTION_CHECKS = (tracking.rate, tracking.actions, tracking.joint_tracking, tracking.gripper)
 MARGIN_RAD = 0.1  # around where the reference's episodes begin
 
 
 @dataclass(frozen=True)
 class ParityConfig:
-    """Options of the program; `conf/parity.yaml` says what null stands for."""
+    """Options of the program."""
 
-    data: str | None = None
+    data: str | None = option(None, "a recording of real.rollout; null: one observation of the robot at rest")
     robot: RobotConnection = RobotConnection(start="always")
-    reference: str | None = "runs/demos"
-    takes: int = 4
-    pictures: bool = True
-
-    def __post_init__(self) -> None:
-        if self.takes < 1:
-            raise UserError(f"takes={self.takes}, expected at least 1")
+    reference: str | None = option("runs/demos", "what the policy was trained on; null or missing: only the contract")
+    episodes: int = option(4, "of the recording, the last ones", at_least(1))
+    images: bool = option(True, "render the arm and compare; takes some seconds")
 
 
-def expected_from(root: str, robot: Robot) -> Expected:
-    """What a dataset's episodes are like: the reference. UserError when it is missing or empty."""
+def expected_from_dataset(root: str, robot: Robot) -> Expected:
+    """The reference that a dataset's episodes are. UserError when it is missing or empty."""
     dataset = Dataset(root)
     if not dataset.num_episodes:
         raise UserError(f"reference {root} has no episodes")
     spread = np.unique(np.linspace(0, dataset.num_episodes - 1, REFERENCE_TAKES).astype(int))
-    return expected_of(read_takes(dataset, spread.tolist()), robot, float(dataset.fps))
+    return expected_from_trajectories(read_trajectories(dataset, spread.tolist()), robot, float(dataset.fps))
 
 
-def expected_of(takes: Sequence[Take], robot: Robot, fps: float) -> Expected:
-    """What these takes are like."""
-    starts = np.array([take.state[0] for take in takes], float)
-    height, width = next(iter(takes[0].images.values())).shape[1:3]
-    pictures = {camera: _range([follow.picture_lag((take,), camera) for take in takes]) for camera in takes[0].images}
+def expected_from_trajectories(trajectories: Sequence[Trajectory], robot: Robot, fps: float) -> Expected:
+    """The reference that these trajectories are."""
+    starts = np.array([trajectory.state[0] for trajectory in trajectories], float)
+    height, width = next(iter(trajectories[0].images.values())).shape[1:3]
+    image_lags = {
+        camera: _range([tracking.image_lag((trajectory,), camera) for trajectory in trajectories])
+        for camera in trajectories[0].images
+    }
     return dataclasses.replace(
-        Expected.by_contract(robot, (height, width)),
+        Expected.from_contract(robot, (height, width)),
         fps=fps,
         start_low=starts.min(axis=0) - MARGIN_RAD,
         start_high=starts.max(axis=0) + MARGIN_RAD,
-        lags=_range([numbers.median_lag((take,)) for take in takes]) or LAGS,
-        picture_lags={camera: lags for camera, lags in pictures.items() if lags},
+        lags=_range([median_lag((trajectory,)) for trajectory in trajectories]) or LAGS,
+        image_lags={camera: lags for camera, lags in image_lags.items() if lags},
     )
 
 
@@ -76,67 +78,67 @@ def _range(values: Sequence[float]) -> tuple[float, float] | None:
     return (float(np.quantile(known, 0.1)), float(np.quantile(known, 0.9))) if len(known) else None
 
 
-def compare(recording: Recording, expected: Expected, *, pictures: bool = True) -> list[Finding]:
-    """Everything that is looked at, in order; after something wrong, what rests on it is left out."""
-    findings = held_against(recording, expected, LOOKING + (MOVING if recording.moves else ()))
+def compare(recording: Recording, expected: Expected, *, images: bool = True) -> list[Finding]:
+    """All checks in order, up to the first that finds something wrong: the later ones presuppose it."""
+    findings = run_checks(recording, expected, STATIC_CHECKS + (MOTION_CHECKS if recording.moves else ()))
     if any(finding.cause for finding in findings):
         return findings
     if recording.moves:
-        findings += follow.delays(recording, expected)
-    return findings + (drawn(recording, expected) if pictures else [])
+        findings += tracking.delays(recording, expected)
+    return findings + (check_rendering(recording, expected) if images else [])
 
 
-def drawn(recording: Recording, expected: Expected) -> list[Finding]:
-    """Whether the pictures show the arm where its joints say it is, in its colours; draws with MuJoCo, some seconds."""
-    from real.parity.view import ModelView
+def check_rendering(recording: Recording, expected: Expected) -> list[Finding]:
+    """Whether the images show the arm where its joints place it, and its colours; renders with MuJoCo, some seconds."""
+    from real.parity.arm_renderer import ArmRenderer
 
-    height, width = recording.takes[0].images[recording.cameras[0]].shape[1:3]
-    view = ModelView(expected.robot, (height, width))
+    height, width = recording.trajectories[0].images[recording.cameras[0]].shape[1:3]
+    renderer = ArmRenderer(expected.robot, (height, width))
     try:
-        return drawn_by(view, recording, expected)
+        return check_with_renderer(renderer, recording, expected)
     finally:
-        view.close()
+        renderer.close()
 
 
-def drawn_by(view: "ModelView", recording: Recording, expected: Expected) -> list[Finding]:
-    """`drawn` by a view that is there: what it has drawn once it does not draw again."""
-    from real.parity.pictures import PictureTest
+def check_with_renderer(renderer: "ArmRenderer", recording: Recording, expected: Expected) -> list[Finding]:
+    """`check_rendering` with a renderer that the caller keeps: it caches what it has rendered."""
+    from real.parity.image_alignment import AlignmentTest
 
-    findings = list(colour.colours(recording, expected, view.tool_px("wrist")))
-    verdict = PictureTest(view, recording.cameras, recording.takes).verdict()
-    name, reading = "pictures and joints", f"they agree to {verdict.upright:.2f}"
-    if not verdict.telling:
-        return [*findings, Finding(name, f"{reading}, too little to tell: let the arm move in good light")]
-    if verdict.guess.cause:
-        reading += f", to {verdict.score:.2f} if {verdict.guess.cause}"
-    return [*findings, Finding(name, reading, verdict.guess.cause, verdict.guess.mend)]
+    findings = list(channel_order(recording, expected, renderer.tool_px("wrist")))
+    verdict = AlignmentTest(renderer, recording.cameras, recording.trajectories).verdict()
+    name, reading = "images and joints", f"agreement {verdict.baseline:.2f}"
+    if not verdict.conclusive:
+        return [*findings, Finding(name, f"{reading}, inconclusive: record a motion in good light")]
+    if verdict.hypothesis.cause:
+        reading += f", {verdict.score:.2f} if {verdict.hypothesis.cause}"
+    return [*findings, Finding(name, reading, verdict.hypothesis.cause, verdict.hypothesis.remedy)]
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Two lines a finding that is wrong, one for the others."""
+    """Two lines for a finding that is wrong, one for the others."""
     lines = []
     for finding in findings:
         mark = "WRONG" if finding.cause else "ok"
         lines.append(f"  {finding.name:20s} {mark:6s} {finding.reading}")
         if finding.cause:
-            lines.append(f"  {'':20s} {'':6s} {finding.cause}; {finding.mend}")
+            lines.append(f"  {'':20s} {'':6s} {finding.cause}; {finding.remedy}")
     return "\n".join(lines)
 
 
 def parity(config: ParityConfig, say: Callable[[str], None] = print) -> list[Finding]:
     """The whole program."""
     if config.reference and Path(config.reference).is_dir():
-        expected = expected_from(config.reference, config.robot.load())
+        expected = expected_from_dataset(config.reference, config.robot.load())
     else:
-        say(f"no reference at {config.reference}: only the contract is compared with")
-        expected = Expected.by_contract(config.robot.load())
+        say(f"no reference at {config.reference}: comparing with the contract alone")
+        expected = Expected.from_contract(config.robot.load())
     if config.data:
-        recording = read_recording(config.data, config.takes)
+        recording = read_recording(config.data, config.episodes)
     else:
         size = expected.image_size or (96, 96)
         with open_robot(config.robot, size, say) as env:
-            recording = look(env)
-    findings = compare(recording, expected, pictures=config.pictures)
+            recording = capture(env)
+    findings = compare(recording, expected, images=config.images)
     say(report(findings))
     return findings
 
@@ -144,5 +146,5 @@ def parity(config: ParityConfig, say: Callable[[str], None] = print) -> list[Fin
 def main(config: ParityConfig) -> None:
     wrong = sum(bool(finding.cause) for finding in parity(config))
     if wrong:
-        print(f"{wrong} of what was looked at is wrong; mend it before the policy moves the arm", file=sys.stderr)
+        print(f"{wrong} checks failed; put them right before the policy moves the arm", file=sys.stderr)
         sys.exit(1)

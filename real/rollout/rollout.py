@@ -22,7 +22,7 @@ from typing import Protocol
 from real.core.faults import in_full
 from real.core.priority import raise_priority
 from real.core.shutdown import Ending
-from real.parity.first_look import parity_checks, refuse_unfit, report, robot_checks
+from real.parity.preflight import parity_checks, refuse_unfit, report, robot_checks
 from real.rollout import outcomes
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv

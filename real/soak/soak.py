@@ -1,11 +1,11 @@
-"""`python -m real.soak [faults=5000] [seed=0]`: injected faults against the driver and the servo stream.
+"""`python -m real.soak [faults=5000] [seed=0]`: inject faults into the controller's connections.
 
-Half the faults go straight into the frame reassembler, half through the sockets of an emulator of
-each release while a target swings. After every trial the arm must stand still outside servo mode, by
-the first stop wherever a stop can reach the controller; no call may have outlived its deadline, every
-state frame that left undamaged must be accounted for and the emulator's witness must have seen
-nothing beyond a limit. Some more faults break episodes that are recorded: every period that was played
-must be in the dataset. Exit code 1 when any of it fails.
+Half the faults go directly into the frame parsers, half through the sockets of an emulator of
+each release while a target moves. After every trial the arm must be at rest and out of servo mode, by
+the first stop wherever a stop can reach the controller; no call may have exceeded its deadline, every
+state frame sent undamaged must be accounted for and the emulator's limit monitor must not report a
+violation. More faults interrupt episodes that are recorded: every period played
+must be in the dataset. Exit code 1 when a check fails.
 """
 
 import faulthandler
@@ -15,72 +15,68 @@ from dataclasses import dataclass
 import numpy as np
 
 from real.core.priority import raise_priority
-from real.soak.frames import FrameTally, soak_frames
-from real.soak.records import KINDS, RELEASE, RecordTally, soak_records
-from real.soak.trials import RELEASES, Soak, SoakTally
+from real.soak.frame_reassembly import ReassemblyResult, soak_reassembly
+from real.soak.recorded_episodes import KINDS, RELEASE, RecordingResult, soak_recordings
+from real.soak.servo_trials import RELEASES, ServoResult, ServoSoak
 from real.workcell.emulator_process import EmulatorProcess
-from sim.core.errors import UserError
+from sim.core.options import at_least, option, seed
 
-HANG_S = 60.0  # a trial that takes so long is a hang: all threads are printed and the program ends
+HANG_S = 60.0  # a trial that takes longer hangs: print all threads and end the program
 
 
 @dataclass(frozen=True)
 class SoakConfig:
-    """How many faults at least, and the seed that draws them."""
+    """The least number of faults, and the seed that draws them."""
 
-    faults: int = 5000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.faults < 1:
-            raise UserError(f"faults={self.faults}, expected at least 1")
+    faults: int = option(5000, "to inject, at least", at_least(1))
+    seed: int = option(0, "of the random choices", seed())
 
 
-def soak_release(firmware: str, faults: int, seed: int) -> SoakTally:
-    """At least `faults` of all kinds through the sockets of one release."""
+def soak_release(firmware: str, faults: int, seed: int) -> ServoResult:
+    """Inject at least `faults` faults of all kinds through the sockets of one release."""
     with EmulatorProcess((32, 32), firmware=firmware) as process:
-        soak = Soak(process.host, process.ports, np.random.default_rng(seed))
+        soak = ServoSoak(process.host, process.ports, np.random.default_rng(seed))
         try:
-            while soak.tally.faults < faults or not soak.went_round:
+            while soak.result.faults < faults or not soak.tried_every_kind:
                 faulthandler.dump_traceback_later(HANG_S, exit=True)
                 soak.trial()
             soak.account()
         finally:
             faulthandler.cancel_dump_traceback_later()
             soak.close()
-    return soak.tally
+    return soak.result
 
 
-def record(size: tuple[int, int] = (32, 32)) -> RecordTally:
-    """Episodes of a rollout in which something goes wrong. size: (height, width) of the pictures."""
+def record(size: tuple[int, int] = (32, 32)) -> RecordingResult:
+    """Play and record episodes with injected faults. size: (height, width) of the images."""
     with EmulatorProcess(size, firmware=RELEASE) as process:
         faulthandler.dump_traceback_later(len(KINDS) * HANG_S, exit=True)
         try:
-            return soak_records(process.host, process.ports, size)
+            return soak_recordings(process.host, process.ports, size)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
-def report(frames: FrameTally, releases: dict[str, SoakTally], records: RecordTally) -> str:
-    """The figures, and in words what went wrong."""
+def report(frames: ReassemblyResult, releases: dict[str, ServoResult], records: RecordingResult) -> str:
+    """The figures, and a description of each failure."""
     direct = sum(frames.injected.values())
-    total = direct + sum(tally.faults for tally in releases.values())
+    total = direct + sum(result.faults for result in releases.values())
     lines = [
-        f"reassembler: {direct} faults {frames.injected}, {frames.frames} undamaged frames all found, "
-        f"{frames.undetected} damaged ones that CNDE cannot tell",
-        *(f"{firmware}: {tally.summary()}" for firmware, tally in releases.items()),
+        f"frame parsers: {direct} faults {frames.injected}, {frames.frames} undamaged frames all found, "
+        f"{frames.undetected} damaged ones that CNDE cannot detect",
+        *(f"{firmware}: {result.summary()}" for firmware, result in releases.items()),
         f"recorded: {records.summary()}",
     ]
-    wrong = frames.wrong + [text for tally in releases.values() for text in tally.wrong]
-    wrong += records.wrong
-    lines.append(f"{total} faults, {len(wrong)} failures")
-    return "\n".join([*lines, *(f"  {text}" for text in wrong)])
+    failures = frames.failures + [text for result in releases.values() for text in result.failures]
+    failures += records.failures
+    lines.append(f"{total} faults, {len(failures)} failures")
+    return "\n".join([*lines, *(f"  {text}" for text in failures)])
 
 
 def main(config: SoakConfig) -> None:
-    """The whole program; exit code 1 when anything went wrong."""
+    """Run the whole program; exit code 1 when a check fails."""
     raise_priority()
-    frames = soak_frames(config.faults // 2, config.seed)
+    frames = soak_reassembly(config.faults // 2, config.seed)
     share = -(-config.faults // (2 * len(RELEASES)))
     releases = {}
     for number, firmware in enumerate(RELEASES):
@@ -88,5 +84,5 @@ def main(config: SoakConfig) -> None:
         print(f"{firmware}: {releases[firmware].faults} faults in {releases[firmware].trials} trials", flush=True)
     records = record()
     print(report(frames, releases, records))
-    if frames.wrong or records.wrong or any(tally.wrong for tally in releases.values()):
+    if frames.failures or records.failures or any(result.failures for result in releases.values()):
         sys.exit(1)

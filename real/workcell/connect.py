@@ -12,7 +12,8 @@ from real.cameras.realsense import PREFIX, RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
 from real.core.json_lines import check_ports
-from real.fairino.driver import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, FairinoDriver, Ports
+from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.protocol import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
@@ -74,10 +75,13 @@ def open_robot(
     image_size: tuple[int, int],
     say: Callable[[str], None],
     ask: Callable[[str], None] = ask_at_terminal,
+    *,
+    board: bool = False,
 ) -> Iterator[RobotEnv]:
     """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
+    board: a calibration board lies on the table of an emulator that is started.
     RobotSilent or RobotFault when robot or camera does not answer, or the arm at the end does not acknowledge its stop;
     whatever was opened is closed.
     """
@@ -88,7 +92,7 @@ def open_robot(
     with contextlib.ExitStack() as opened:
         if config.kind == "emulator" and (why := _why_start(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
-            process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware))
+            process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
         driver = opened.enter_context(

@@ -27,7 +27,7 @@ class EmulatorProcess:
 
     def __init__(self, image_size: tuple[int, int], **options):
         shown = dict(zip(("render.height", "render.width"), image_size, strict=True))
-        given = {**dict.fromkeys(PORTS, 0), **shown, **options}
+        given = {**dict.fromkeys((*PORTS, "text_port"), 0), **shown, **options}
         arguments = [f"{name}={value}" for name, value in given.items()]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
@@ -45,7 +45,8 @@ class EmulatorProcess:
         for reader in self._readers:
             reader.start()
         self._ready.wait(START_S)
-        self.ports = {name: int(port) for name, port in re.findall(r"(\w+_port)=(\d+)", "".join(self.output))}
+        served = dict(re.findall(r"(\w+_port)=(\d+)", "".join(self.output)))
+        self.ports = {name: int(served[name]) for name in PORTS if name in served}
         if set(self.ports) != set(PORTS):
             self.stop()
             raise RobotSilent(f"the emulator did not start: {''.join(self._errors).strip() or 'no answer'}")

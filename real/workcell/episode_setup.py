@@ -66,11 +66,11 @@ class EmulatedBench:
         return {f"draw/{name}": value for name, value in draws.items()}
 
     def cause(self, accident: str, amount: float | None = None, for_s: float | None = None) -> None:
-        """Rehearse an accident (accidents.py): how much of it, and for how long where it lasts; "end" ends all."""
-        self._client.ask({"do": "accident", "what": accident, "amount": amount, "for_s": for_s})
+        """Inject a fault (fault_injection.py): how much of it, and for how long where it lasts; "end" ends all."""
+        self._client.ask({"do": "inject", "what": accident, "amount": amount, "for_s": for_s})
 
     def ask(self, what: str) -> dict:
-        """The emulator's own book-keeping: "witness" (what was commanded) or "tally" (what was injected)."""
+        """The emulator's own records: "monitor" (what was commanded) or "fault_counts" (what was injected)."""
         return self._client.ask({"do": what})[0]
 
     def close(self) -> None:

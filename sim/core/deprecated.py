@@ -23,6 +23,9 @@ OPTIONS = {  # of any program, dotted as typed; a group's name stands for all th
     **{f"{name}.backbone_rate": f"{name}.pretrained_rate" for name in ("optim", "pretrain", "retrain")},
     **{f"{name}.average": f"{name}.ema_decay" for name in ("optim", "pretrain", "retrain")},
     **{name: f"optim.{name}" for name in ("steps", "batch", "learning_rate")},  # of grounding pretraining
+    "what": "parts",
+    "takes": "episodes",
+    "pictures": "images",
 }
 COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "asked_action": "requested_action",

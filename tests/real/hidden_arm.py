@@ -4,8 +4,9 @@ import numpy as np
 from fr3 import CONTROL_PERIOD_S, SERVO_PERIOD_S
 
 from real.calibrate.excitation import multisine
-from real.calibrate.log import MotionLog
+from real.calibrate.motion_log import MotionLog
 from real.emulator.controller import Controller
+from real.emulator.state_values import state_values
 from real.emulator.twin import Twin
 from sim.control.servo import Servo
 from sim.envs.simulation import Simulation, SimulationConfig
@@ -35,7 +36,7 @@ def recorded(controller: Controller, seconds: float, seed: int, rng: np.random.G
         noted.append((now_s - rng.uniform(0.003, 0.005), command))
         assert controller.servo_j(np.rad2deg(command).tolist(), SERVO_PERIOD_S) == 0
         controller.tick()
-        states.append((now_s + SERVO_PERIOD_S + rng.exponential(0.0003), controller.readings()))
+        states.append((now_s + SERVO_PERIOD_S + rng.exponential(0.0003), state_values(controller)))
     assert controller.main_code == 0
     joints, speeds = (np.deg2rad([values[name] for _, values in states]) for name in ("joint_deg", "joint_deg_s"))
     return MotionLog(

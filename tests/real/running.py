@@ -8,6 +8,7 @@ from fr3 import FR3
 
 from real.cameras.camera import EmulatorCamera
 from real.emulator.emulator import Emulator, EmulatorConfig
+from real.emulator.method_table import Method
 from real.fairino.driver import FairinoDriver, Ports
 from real.workcell.emulator_process import PORTS
 from real.workcell.env import RobotEnv
@@ -99,10 +100,10 @@ class Running:
 
     def __init__(self, firmware: str = "3.9.6", faults: str | None = None):
         self.world = FakeWorld()
-        config = EmulatorConfig(**dict.fromkeys(PORTS, 0), firmware=firmware, faults=faults)
+        config = EmulatorConfig(**dict.fromkeys((*PORTS, "text_port"), 0), firmware=firmware, faults=faults)
         self.emulator = Emulator(config, self.world)
         self.controller = self.emulator.controller
-        self.ports = self.emulator.ports
+        self.ports = {name: self.emulator.ports[name] for name in PORTS}
         self._thread = threading.Thread(target=self.emulator.run, daemon=True)
         self._thread.start()
 
@@ -114,7 +115,12 @@ class Running:
 
     def answer(self, method: str, arguments: int, result: object) -> None:
         """From now on a call of `method` returns `result` and does nothing."""
-        self.emulator.rpc.instance._table[method] = (arguments, lambda *_: result)
+        values = len(result) - 1 if isinstance(result, list) else None
+        self.serve(method, Method(arguments, lambda *_: result[1:] if isinstance(result, list) else result, values))
+
+    def serve(self, method: str, served: Method) -> None:
+        """From now on calls of `method` are answered by `served`."""
+        self.emulator.rpc.instance._table[method] = served
 
     def stop(self) -> None:
         self.emulator.ending.set()

@@ -9,6 +9,7 @@ import pytest
 from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.emulator.method_table import Method
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.episode_runner import AskBefore
@@ -38,7 +39,7 @@ def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):
 
     def say(text: str) -> None:
         if "Enter" in text:
-            asked.append((running.controller.enabled, running.controller.gripper_active))
+            asked.append((running.controller.enabled, running.controller.gripper.active))
             threading.Timer(0.2, operator.press, [Command.CONFIRM]).start()
 
     config = RolloutConfig(robot_at(running), str(tmp_path), 2, 0, str(tmp_path / "out"), mode="confirm")
@@ -52,22 +53,22 @@ def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(runnin
     with pytest.raises(UserError, match="/proc/none"):
         rollout(config, lambda checkpoint: Swing((8, 10)), said.append, attending())
     assert not any("Enter" in line for line in said)
-    assert not running.controller.enabled and not running.controller.gripper_active
+    assert not running.controller.enabled and not running.controller.gripper.active
 
 
 @pytest.mark.parametrize("out", ["/proc/none", "/proc"])
 def test_calibration_needs_a_directory_it_can_write(out):
-    with pytest.raises(UserError, match=rf"out={out}: no directory that can be written .*name another"):
+    with pytest.raises(UserError, match=rf"out={out}: cannot be written .*name another directory"):
         calibrate(CalibrateConfig(out=out), quiet)
 
 
 def test_a_gripper_that_is_active_is_left_where_it_is(driver, running):
     activations = []
-    running.emulator.rpc.instance._table["ActGripper"] = (2, lambda *call: activations.append(call) or 0)
-    running.controller.gripper_active = 2
+    running.serve("ActGripper", Method(2, lambda *call: activations.append(call) or 0))
+    running.controller.gripper.active = 2
     driver.switch_on()
     assert activations == []
-    running.controller.gripper_active = 1  # another one is active
+    running.controller.gripper.active = 1  # another one is active
     driver.switch_on()
     assert activations == [(1, 1)]
 

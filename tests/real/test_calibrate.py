@@ -9,13 +9,14 @@ from fr3 import CONTROL_PERIOD_S, FR3, SERVO_PERIOD_S
 from running import HOST
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
-from real.calibrate.delay import camera_delay, gripper_travel, tracking_delay_s
+from real.calibrate.delays import camera_delay, gripper_travel, tracking_delay_s
+from real.calibrate.estimates import Estimate, randomization
 from real.calibrate.excitation import multisine
-from real.calibrate.log import UNCOUNTED, MotionLog, on_cycles
-from real.calibrate.posterior import Estimate, randomization
+from real.calibrate.motion_log import UNCOUNTED, MotionLog, on_cycles
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
 from real.workcell.connect import RobotConnection
+from sim.core.config import load
 from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
@@ -157,13 +158,17 @@ def test_the_excitation_begins_and_ends_at_rest_and_keeps_to_the_policys_speed()
     assert np.abs(together).max() < 0.95  # joints swing apart
 
 
-@pytest.mark.parametrize(("option", "named"), [
-    ({"what": ("delay",)}, "delays"), ({"what": ()}, "at least one"), ({"mode": "atuo"}, "auto"),
-    ({"motion_s": 3.0}, "20 to 1800"),
-])  # fmt: skip
-def test_a_slip_in_the_options_is_named(option, named):
-    with pytest.raises(UserError, match=named):
-        CalibrateConfig(**option)
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("parts=[delay]", "delays"), ("parts=[]", "at least one"), ("mode=atuo", "auto"), ("motion_s=3", "20 to 1800")],
+)
+def test_a_wrong_option_is_reported_with_the_choices(word, expected):
+    with pytest.raises(UserError, match=expected):
+        load("calibrate", CalibrateConfig, [word])
+
+
+def test_the_old_name_of_parts_is_accepted():
+    assert load("calibrate", CalibrateConfig, ["what=[gripper]"]).parts == ("gripper",)
 
 
 def test_without_a_persons_word_nothing_moves(running, tmp_path):
@@ -173,7 +178,7 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
     before = running.controller.measured_deg()
     robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=8, width=10)
-    with pytest.raises(UserError, match="mode=confirm asks a person"):
+    with pytest.raises(UserError, match="mode=confirm needs a terminal"):
         calibrate(config, lambda text: None, nobody)
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo and running.controller.servo_calls == 0
@@ -185,7 +190,7 @@ def test_what_is_missing_is_one_clear_error(monkeypatch):
     from real.calibrate.dynamics import fit_dynamics, load_sysid
 
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    from real.cameras.board import load_opencv
+    from real.cameras.calibration_board import load_opencv
 
     with pytest.raises(UserError, match="opencv-python-headless"):
         load_opencv()

@@ -9,18 +9,18 @@ from fr3 import FR3
 from hidden_arm import hidden_log, hidden_world
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
-from real.calibrate.camera import (
+from real.calibrate.camera_poses import WristCamera
+from real.calibrate.hand_eye import (
     OPENCV_FROM_MUJOCO,
     HandEye,
-    Lens,
+    Intrinsics,
     View,
     calibrate_hand_eye,
-    calibrate_lens,
+    calibrate_intrinsics,
     find_board,
 )
-from real.calibrate.log import on_cycles
-from real.calibrate.views import WristCamera
-from real.cameras.board import BOARD_POS_W, WithBoard, base_from_board
+from real.calibrate.motion_log import on_cycles
+from real.emulator.board_scene import BOARD_POS_W, WithBoard, base_from_board
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
@@ -54,7 +54,7 @@ def test_dynamics_of_a_hidden_arm_from_eight_seconds():
 def board_views(world: Simulation, wrist: WristCamera) -> tuple[list[View], np.ndarray]:
     """What the wrist camera sees of the board, and the joint angles that the encoders show meanwhile."""
     views, shown = [], []
-    for joints_rad in wrist.looks(BOARD_POS_W, np.array(FR3.home_rad)):
+    for joints_rad in wrist.viewpoints(BOARD_POS_W, np.array(FR3.home_rad)):
         qpos = world.snapshot()
         qpos[world.scene.arm_qpos] = joints_rad - world.encoder_bias_rad
         view = find_board(world.render("wrist", qpos))
@@ -73,7 +73,7 @@ def from_pictures(seed: int, **ranges) -> tuple[dict, WristCamera, HandEye]:
     world.reset(seed)
     views, shown_rad = board_views(world, wrist)
     world.close()
-    lens = calibrate_lens(views, 480, 640)
+    lens = calibrate_intrinsics(views, 480, 640)
     return world.draws, wrist, calibrate_hand_eye(views, shown_rad, wrist.tool_pose, lens, wrist.tool_from_camera)
 
 
@@ -112,7 +112,7 @@ def test_wrist_camera_from_pictures_with_hidden_joint_offsets(seed):
 def test_looks_that_do_not_tell_the_mount_are_refused():
     pytest.importorskip("cv2")
     wrist, home = WristCamera(FR3), np.array(FR3.home_rad)
-    board_b, lens = base_from_board(), Lens(np.diag([400.0, 400.0, 1.0]), np.zeros(5), 480, 640, 0.1, 1.0)
+    board_b, lens = base_from_board(), Intrinsics(np.diag([400.0, 400.0, 1.0]), np.zeros(5), 480, 640, 0.1, 1.0)
     squares = np.array([[x, y, 0.0] for x in range(6) for y in range(4)]) * 0.03
     shown = home + np.linspace(-0.3, 0.3, 8)[:, None] * [1, 0, 0, 0, 0, 0]  # J1 alone: upright turns
     views = []

@@ -1,4 +1,4 @@
-"""Cameras: fixed light, stamps on this machine's clock, and what happens when the pictures stop.
+"""Cameras: fixed light, stamps on this machine's clock, and what happens when the images stop.
 
 OpenCV and the RealSense library are stood in for by scripted devices: what is tested is our use of them,
 with OpenCV's and librealsense's names and units.
@@ -17,7 +17,7 @@ from waiting import wait_for
 import real.cameras.camera
 import real.cameras.realsense
 import real.cameras.usb
-from real.cameras.camera import Frame, GrabbedCamera, taken_s
+from real.cameras.camera import Frame, GrabbedCamera, capture_time_s
 from real.cameras.realsense import RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotSilent
@@ -53,9 +53,9 @@ class Capture:
         self.reads += 1
         if not self.plugged:
             return False, None
-        picture = np.zeros((480, 640, 3), np.uint8)
-        picture[..., 0] = 200  # blue
-        return True, picture
+        image = np.zeros((480, 640, 3), np.uint8)
+        image[..., 0] = 200  # blue
+        return True, image
 
     def release(self):
         self.released = True
@@ -75,7 +75,7 @@ def cv2(monkeypatch):
         "COLOR_BGR2RGB": 4,
     }  # fmt: skip
     module = types.SimpleNamespace(
-        **names, VideoCapture=capture, cvtColor=lambda picture, code: picture[..., ::-1], opened=opened,
+        **names, VideoCapture=capture, cvtColor=lambda image, code: image[..., ::-1], opened=opened,
         resize=lambda image, size, interpolation: np.ascontiguousarray(image[: size[1], : size[0]]),
     )  # fmt: skip
     monkeypatch.setattr(real.cameras.usb, "_opencv", lambda: module)
@@ -99,7 +99,7 @@ def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refuse
     UvcCamera("front", 0, 96, 96, exposure=80).close()
     assert cv2.opened[0].controls["exposure"] == 80
     monkeypatch.setattr(Capture, "obeys", False)
-    with pytest.raises(UserError, match="camera front does not let its exposure be fixed"):
+    with pytest.raises(UserError, match="camera front: its exposure cannot be fixed"):
         UvcCamera("front", 0, 96, 96)
     assert cv2.opened[1].released
 
@@ -135,7 +135,7 @@ def test_an_unplugged_usb_camera_is_an_error_and_not_an_old_picture(cv2, monkeyp
     camera.latest()
     cv2.opened[0].plugged = False
     time.sleep(0.3)
-    with pytest.raises(RobotSilent, match="camera front fell silent"):
+    with pytest.raises(RobotSilent, match="camera front has stopped"):
         camera.latest()
     camera.close()
 
@@ -148,9 +148,9 @@ def test_without_the_libraries_the_line_to_install_is_named():
 
 
 def test_a_stamp_of_another_clock_is_not_believed():
-    assert taken_s(99.9, 100.0) == 99.9
-    assert taken_s(1.7e9, 100.0) == 100.0
-    assert taken_s(3.0, 100.0) == 100.0
+    assert capture_time_s(99.9, 100.0) == 99.9
+    assert capture_time_s(1.7e9, 100.0) == 100.0
+    assert capture_time_s(3.0, 100.0) == 100.0
 
 
 class ColorFrame:
@@ -223,7 +223,7 @@ def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     assert 0.04 < time.monotonic() - frame.stamp_s < 1.0
     realsense["plugged"] = False
     time.sleep(0.5)
-    with pytest.raises(RobotSilent, match="fell silent"):
+    with pytest.raises(RobotSilent, match="has stopped"):
         cameras["front"].latest()
     for camera in cameras.values():
         camera.close()
@@ -235,13 +235,13 @@ def test_a_realsense_camera_whose_light_cannot_be_fixed_is_closed_again(realsens
         raise RuntimeError("out of range")
 
     monkeypatch.setattr(realsense["sensor"], "set_option", refuses)
-    with pytest.raises(UserError, match=r"camera front does not let its light be fixed \(out of range\)"):
+    with pytest.raises(UserError, match=r"camera front: exposure and white balance cannot be fixed \(out of range\)"):
         RealsenseCamera("front", "", 96, 96)
     assert realsense["stopped"]
 
 
 class Freezing:
-    """A camera whose pictures stop coming, as a GrabbedCamera."""
+    """A camera whose images stop coming, as a GrabbedCamera."""
 
     def __init__(self, fine: int):
         self.left = fine

@@ -41,7 +41,7 @@ def test_state_and_release_are_read(driver):
 
 
 def test_an_arm_that_was_moved_is_settled_once_the_stream_tells_of_it(driver, running):
-    running.emulator.accidents.cause("late", 0.1)
+    running.emulator.injector.inject("late", 0.1)
     driver.states.wait_newer(time.monotonic() + 0.15, 1.0)
     running.controller.place(1)  # 0.57 deg from where seed 0 begins; the stream tells so 0.1 s later
     driver.settle()
@@ -130,7 +130,7 @@ def test_an_over_step_latches_29_and_is_surfaced_and_not_cleared(running):
         with pytest.raises(RobotFault):
             driver.power_on()
         assert running.controller.main_code == 29
-        assert RpcLink(running.address("rpc_port"), 5.0)("GetActualJointPosDegree", 1) == 14
+        assert RpcLink(running.address("rpc_port"), 5.0)("GetActualJointPosDegree", 1) == [14, *[0] * 6]
         assert running.controller.reset_errors() == 0
         wait_for(lambda: not driver.controller_state().faulted)
         driver.power_on()
@@ -190,18 +190,18 @@ def test_a_mute_state_stream_ends_the_servo_stream(driver, running):
     driver.power_on()
     stream = ServoStream(driver)
     stream.start()
-    running.emulator.accidents.cause("mute_state")
+    running.emulator.injector.inject("mute_state")
     wait_for(lambda: not stream.running)
     assert isinstance(stream.error, RobotSilent)
     wait_for(lambda: not running.controller.in_servo)
-    running.emulator.accidents.cause("end")
+    running.emulator.injector.inject("end")
     wait_for(lambda: driver.states.age_s < 0.2)  # it reconnected by itself
     stream.stop()
 
 
 def test_the_state_link_reconnects_after_a_hang_up(driver, running):
     before = driver.states.connections
-    running.emulator.accidents.cause("drop_state")
+    running.emulator.injector.inject("drop_state")
     wait_for(lambda: driver.states.connections > before and driver.states.age_s < 0.2)
 
 
@@ -252,7 +252,7 @@ def test_an_unknown_method_and_introspection_answer_506(running):
 
 def test_servo_j_without_servo_mode_blocks_and_then_fails(driver, running):
     driver.power_on()
-    running.controller.block_s = 0.2
+    running.controller.servo_j_block_s = 0.2
     assert servo_j(running, home_deg(), 0) == 14
 
 

@@ -13,8 +13,8 @@ from waiting import wait_for
 
 from real.core.faults import RobotFault
 from real.emulator import kinematics
-from real.emulator.accidents import Planned, read_script
 from real.emulator.emulator import Emulator, EmulatorConfig
+from real.emulator.fault_injection import ScheduledFault, read_script
 from real.fairino.xmlrpc import RpcLink
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import PORTS
@@ -68,15 +68,17 @@ def test_each_release_has_its_own_arguments_and_ports(firmware, counts):
             with pytest.raises(RobotFault, match=fault):
                 link(method, *range(count + 1 if count is not None else 0))
         assert bool(running.ports["cnde_port"]) == bool(running.ports["servo_port"]) == (firmware == "3.9.6")
-        assert link("GetSoftwareVersion")[3] == f"V{firmware}"
+        model, release, core = link("GetSoftwareVersion")[1:]
+        assert (model[:3], release) == ("FR3", f"v{firmware}")
+        assert core != release  # as on the controller, whose core is numbered apart from the release
     finally:
         link.close()
         running.stop()
 
 
-@pytest.mark.parametrize("firmware", ["3.5.0", "newest"])
+@pytest.mark.parametrize("firmware", ["3.5.0", "9.9.0", "9.9", "newest"])
 def test_a_release_that_nobody_knows_is_refused(firmware):
-    with pytest.raises(UserError, match="older than 3.7.6|not understood"):
+    with pytest.raises(UserError, match=f"firmware={firmware}: expected a release from 3.7.6 to 3.9.7"):
         Running(firmware)
 
 
@@ -109,8 +111,8 @@ def test_a_blocking_move_that_is_stopped_answers_14(ready, running):
 
 def test_a_line_is_straight_and_keeps_its_orientation(ready, running):
     commanded = []
-    saw = running.controller.witness.saw_command
-    running.controller.witness.saw_command = lambda joints: (commanded.append(joints.copy()), saw(joints))
+    saw = running.controller.monitor.record_command
+    running.controller.monitor.record_command = lambda joints: (commanded.append(joints.copy()), saw(joints))
     begin = kinematics.forward(running.controller.drives.end_deg)
     pose = kinematics.pose_of(begin)
     pose[0], pose[2] = pose[0] + 60, pose[2] - 40
@@ -126,7 +128,7 @@ def test_a_line_is_straight_and_keeps_its_orientation(ready, running):
 
 def test_moves_are_refused_with_the_code_of_the_reason(ready, running):
     assert move_l(ready, HOME, [5000.0, 0, 0, 180, 0, 0]) == 112
-    assert ready("GetInverseKin", 0, [5000.0, 0, 0, 180, 0, 0], -1) == [112]
+    assert ready("GetInverseKin", 0, [5000.0, 0, 0, 180, 0, 0], -1) == [112, *[0] * 6]
     assert move_j(ready, [0, 0, 151, 0, 0, 0]) == 32
     assert ready("MoveL", [0.0] * 32) == 4
     assert ready("MoveJ", HOME.tolist(), ZEROS, 20, 0, 50.0, 0.0, 100.0, [0.0] * 4, -1.0, 0, ZEROS) == 37
@@ -193,16 +195,16 @@ def test_a_sensitive_level_sees_a_collision_sooner(running):
     assert (watch.allowed_deg > 3 * sensitive).all()
     watch.set_strategy(1)
     watch._settling = 0
-    assert not watch.sees(HOME, HOME + 90)
+    assert not watch.update(HOME, HOME + 90)
 
 
 def test_a_lost_power_answers_nobody_and_comes_back_in_manual_mode_with_the_drives_off(ready, running):
     impatient = RpcLink(running.address("rpc_port"), 0.3)
-    running.emulator.accidents.cause("power_loss", for_s=0.8)
+    running.emulator.injector.inject("power_loss", for_s=0.8)
     with pytest.raises(UserError, match="did not answer"):
         impatient("GetControllerIP")
     impatient.close()
-    wait_for(lambda: not running.emulator.accidents.amount("power_loss"))
+    wait_for(lambda: not running.emulator.injector.amount("power_loss"))
     assert ready("GetControllerIP") == [0, HOST]
     assert (running.controller.robot_mode, running.controller.enabled) == (1, False)
 
@@ -210,11 +212,11 @@ def test_a_lost_power_answers_nobody_and_comes_back_in_manual_mode_with_the_driv
 def test_a_script_plays_in_its_time_and_an_unknown_accident_is_named(tmp_path):
     script = tmp_path / "faults.jsonl"
     script.write_text('{"at_s": 0.2, "what": "emergency_stop"}\n\n{"at_s": 0.0, "what": "lost", "amount": 0.5}\n')
-    assert read_script(script) == [Planned(0.0, "lost", 0.5), Planned(0.2, "emergency_stop")]
+    assert read_script(script) == [ScheduledFault(0.0, "lost", 0.5), ScheduledFault(0.2, "emergency_stop")]
     running = Running(faults=str(script))
     try:
         wait_for(lambda: running.controller.emergency_stop)
-        assert running.emulator.accidents.amount("lost") == 0.5
+        assert running.emulator.injector.amount("lost") == 0.5
     finally:
         running.stop()
     script.write_text(json.dumps({"at_s": 0, "what": "lots"}))
@@ -224,29 +226,29 @@ def test_a_script_plays_in_its_time_and_an_unknown_accident_is_named(tmp_path):
     with pytest.raises(UserError, match="line 1"):
         Running(faults=str(script))
     script.write_text('{"at_s": 0, "what": "lost"}\n{"at_s": "x", "what": "lost"}')
-    with pytest.raises(UserError, match="line 2 is no accident: at_s='x', expected a number"):
+    with pytest.raises(UserError, match="line 2 is not a fault: at_s='x', expected a number"):
         Running(faults=str(script))
     with pytest.raises(UserError, match="cannot be read"):
         Running(faults=str(tmp_path / "none"))
 
 
 def test_a_drifting_clock_slows_the_cycle(running):
-    running.emulator.accidents.cause("drift", 100_000)
+    running.emulator.injector.inject("drift", 100_000)
     wait_for(lambda: running.emulator.ticker.period_s == pytest.approx(0.0088))
 
 
 def test_a_slow_answer_comes_late_and_a_dead_one_not_at_all(running):
     link = RpcLink(running.address("rpc_port"), 5.0)
-    running.emulator.accidents.cause("slow_rpc", 0.3)
+    running.emulator.injector.inject("slow_rpc", 0.3)
     begin_s = time.monotonic()
     assert link("GetControllerIP") == [0, HOST]
     assert time.monotonic() - begin_s >= 0.3
-    running.emulator.accidents.cause("end")
+    running.emulator.injector.inject("end")
     for kind, message in (("dead_rpc", "does not answer"), ("garbled_rpc", "something else than XML-RPC")):
-        running.emulator.accidents.cause(kind, 1.0)
+        running.emulator.injector.inject(kind, 1.0)
         with pytest.raises(UserError, match=message):
             link("GetControllerIP")
-        running.emulator.accidents.cause("end")
+        running.emulator.injector.inject("end")
         assert link("GetControllerIP") == [0, HOST]
     link.close()
 
@@ -254,8 +256,9 @@ def test_a_slow_answer_comes_late_and_a_dead_one_not_at_all(running):
 def test_ports_that_are_taken_are_one_error():
     taken = Running()
     try:
-        config = EmulatorConfig(**{**dict.fromkeys(PORTS, 0), "rpc_port": taken.ports["rpc_port"]})
-        with pytest.raises(OSError, match="in use"):
+        free = dict.fromkeys((*PORTS, "text_port"), 0)
+        config = EmulatorConfig(**{**free, "rpc_port": taken.ports["rpc_port"]})
+        with pytest.raises(UserError, match="rpc_port=[0-9]+: cannot be served on 127.0.0.1 .*rpc_port=0 takes"):
             Emulator(config, type(taken.world)())
     finally:
         taken.stop()

@@ -34,16 +34,16 @@ def test_an_arm_whose_answer_was_lost_does_not_stay_giving_way(guiding, driver, 
     with pytest.raises(RobotSilent):
         guiding.begin()
     assert told == [True, False]
-    assert not running.controller.dragged and not guiding.active
+    assert not running.controller.drag_teach_active and not guiding.active
 
 
 def test_the_arm_is_told_to_hold_until_it_answers(guiding, driver, running, monkeypatch):
     told = lose_answers(driver, monkeypatch, off=2)
     guiding.begin()
-    assert running.controller.dragged and guiding.active
+    assert running.controller.drag_teach_active and guiding.active
     guiding.release()
     assert told == [True, False, False, False]
-    assert not running.controller.dragged and not guiding.active
+    assert not running.controller.drag_teach_active and not guiding.active
 
 
 def test_a_release_that_failed_is_tried_again_at_the_next_occasion(guiding, driver, running, monkeypatch):
@@ -53,10 +53,10 @@ def test_a_release_that_failed_is_tried_again_at_the_next_occasion(guiding, driv
     with pytest.raises(RobotFault, match="DragTeachSwitch refused"):
         guiding.release()
     guiding.let_go()
-    assert guiding.active and running.controller.dragged
+    assert guiding.active and running.controller.drag_teach_active
     running.controller.main_code = 0
     guiding.let_go()
-    assert not guiding.active and not running.controller.dragged
+    assert not guiding.active and not running.controller.drag_teach_active
 
 
 def test_no_episode_begins_on_an_arm_that_gives_way(running, monkeypatch):

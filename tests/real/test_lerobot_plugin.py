@@ -165,7 +165,7 @@ def test_the_robot_sees_and_moves_as_its_features_say(running, plugin):
     [("FR5-V1-002(V6.0)", "V3.9.6", "drives a FAIRINO FR3"), ("FR3-V1-002(V6.0)", "V3.6.9", "release: V3.6.9")],
 )
 def test_another_arm_or_a_release_too_old_is_refused_with_the_drives_off(running, plugin, model, release, says):
-    running.answer("GetSoftwareVersion", 0, [0, model, "web", release])
+    running.answer("GetSoftwareVersion", 0, [0, model, release, "V3.9.33-QX"])
     robot = robot_on(running, plugin)
     with pytest.raises(UserError, match=says):
         robot.connect()
@@ -179,7 +179,7 @@ def test_the_gripper_of_the_arm_is_not_activated(running, plugin, monkeypatch):
     robot.connect()
     robot.disconnect()
     assert running.controller.enabled
-    assert not running.controller.gripper_active
+    assert not running.controller.gripper.active
 
 
 def test_an_action_for_an_observation_that_is_old_stops_the_arm(running, plugin):

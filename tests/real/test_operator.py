@@ -93,7 +93,7 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
         """Pulls joint 1 by 0.5 deg a period while the arm gives way."""
 
         def take(self, *wanted):
-            if Command.TAKE_OVER in wanted and running.controller.dragged:
+            if Command.TAKE_OVER in wanted and running.controller.drag_teach_active:
                 joints = running.controller.measured_deg() + [0.5, 0, 0, 0, 0, 0]
                 hand.ask({"do": "lead", "joint_deg": joints.tolist()})
             return super().take(*wanted)
@@ -111,7 +111,7 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
     assert np.isnan(columns["delay.send_s"][2:14]).all()
     assert np.isfinite(columns["delay.send_s"][14:]).all()
     assert running.controller.robot_mode == 0
-    assert not running.controller.dragged
+    assert not running.controller.drag_teach_active
 
 
 def test_the_controller_refuses_what_does_not_go_with_a_hand_on_the_arm(running, driver):
@@ -204,7 +204,7 @@ def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path)
     with pytest.raises(KeyboardInterrupt, match="SIGINT"):
         rollout(config(running, tmp_path), swing, quiet, ending=ending)
     assert not running.controller.in_servo
-    assert running.controller.witness.worst_target_deg_s < MOVES_DEG_S
+    assert running.controller.monitor.max_target_deg_s < MOVES_DEG_S
     assert Dataset(tmp_path / "out").num_episodes == 0
 
 
@@ -245,9 +245,9 @@ def frames_recorded(tmp_path: Path) -> int:
 def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how, fault):
     long_episodes(running)
     keys, terminal = pty.openpty()
-    witness = running.controller.witness
+    monitor = running.controller.monitor
     with program(tmp_path, running.ports, (8, 10), terminal) as process:
-        wait_for(lambda: witness.worst_target_deg_s > MOVES_DEG_S or process.poll() is not None, PROGRAM_S)
+        wait_for(lambda: monitor.max_target_deg_s > MOVES_DEG_S or process.poll() is not None, PROGRAM_S)
         if how == "x":
             os.write(keys, b"x")
         elif process.poll() is None:
@@ -272,7 +272,7 @@ def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
         bench = LineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)
 
         def moves() -> bool:
-            return bench.ask({"do": "witness"})[0]["worst_target_deg_s"] > MOVES_DEG_S
+            return bench.ask({"do": "monitor"})[0]["max_target_deg_s"] > MOVES_DEG_S
 
         wait_for(lambda: moves() or process.poll() is not None, PROGRAM_S)
         emulator._process.kill()

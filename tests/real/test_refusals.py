@@ -1,4 +1,4 @@
-"""What a rollout is refused for before anything moves, each with the cause and the mend."""
+"""What a rollout is refused for before anything moves, each with the cause and the remedy."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def test_a_wrong_address_names_it(tmp_path):
     ],
 )
 def test_another_arm_or_a_release_too_old_is_refused(running, tmp_path, model, release, says):
-    running.answer("GetSoftwareVersion", 0, [0, model, "web", release])
+    running.answer("GetSoftwareVersion", 0, [0, model, release, "V3.9.33-QX"])
     assert re.search(says, refusal(running, tmp_path))
 
 
@@ -79,7 +79,7 @@ def test_an_arm_in_fault_is_refused_with_its_code_and_is_not_reset(running, tmp_
 
 def test_an_arm_outside_its_soft_limits_is_refused_with_the_joint(running, tmp_path):
     running.world._joints = running.world._target = np.deg2rad([0, -90, 152, -90, -90, 0])
-    running.controller._settle()
+    running.controller._hold_present()
     said = refusal(running, tmp_path)
     assert "j3 outside the soft limits" in said and "jog the arm inside" in said
 

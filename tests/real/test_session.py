@@ -28,7 +28,7 @@ def opened(running, percent: int):
 
 
 def test_at_ten_percent_nothing_is_streamed_faster_than_a_tenth(running):
-    witness = running.controller.witness
+    monitor = running.controller.monitor
     with opened(running, 10) as env:
         env.reset(0)
         guard, start = MotionGuard(env.robot, max_age_s=5.0), env.observe().state
@@ -42,7 +42,7 @@ def test_at_ten_percent_nothing_is_streamed_faster_than_a_tenth(running):
         for _ in range(8):
             env.stream.set_target(far[:-1])  # as if no guard were there
             env.ticker.wait()
-    assert TENTH_DEG_S / 2 < witness.worst_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
+    assert TENTH_DEG_S / 2 < monitor.max_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
 
 
 def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch):
@@ -52,7 +52,7 @@ def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch)
         env.reset(4)  # 0.04 rad away
         assert time.monotonic() - begin_s > 0.04 / (0.1 * np.deg2rad(20))
         np.testing.assert_allclose(env.driver.state()[0][:6], FR3.home_rad, atol=0.01)
-    assert running.controller.witness.worst_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
+    assert running.controller.monitor.max_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
 
 
 @pytest.mark.parametrize("percent", [0, 101])

@@ -51,7 +51,7 @@ def test_halt_stops_at_once_and_says_why(stream, driver, running):
     ],
 )
 def test_what_happens_to_the_controller_ends_the_stream(stream, running, accident, message, code):
-    running.emulator.accidents.cause(accident)
+    running.emulator.injector.inject(accident)
     wait_for(lambda: not stream.running)
     assert isinstance(stream.error, RobotFault)
     assert message in str(stream.error)
@@ -67,11 +67,11 @@ def test_manual_mode_ends_the_stream(stream, running):
 
 def test_a_dead_line_is_tried_again_until_the_stop_is_answered(stream, driver, running):
     answered = iter((False, False, True, True))
-    handle = running.emulator.rpc.chance.happens
-    running.emulator.rpc.chance.happens = lambda kind: kind == "garbled_rpc" and not next(answered)
+    handle = running.emulator.rpc.faults.occurs
+    running.emulator.rpc.faults.occurs = lambda kind: kind == "garbled_rpc" and not next(answered)
     stream.halt("try")
     wait_for(lambda: not stream.running)
-    running.emulator.rpc.chance.happens = handle
+    running.emulator.rpc.faults.occurs = handle
     assert not running.controller.in_servo
     assert not getattr(stream.error, "__notes__", [])
 
@@ -81,12 +81,12 @@ def test_a_stop_that_nobody_answers_is_told_beside_the_reason(running):
         driver.power_on()
         stream = ServoStream(driver)
         stream.start()
-        running.emulator.accidents.cause("slow_rpc", 0.6)
+        running.emulator.injector.inject("slow_rpc", 0.6)
         stream.halt("try")
         wait_for(lambda: not stream.running)
         assert "the stop itself failed" in stream.error.__notes__[0]
         assert "did not answer StopMotion" in stream.unstopped
-        running.emulator.accidents.cause("end")
+        running.emulator.injector.inject("end")
         stream.stop_again()
         assert not stream.unstopped and not running.controller.in_servo
 
@@ -122,7 +122,7 @@ def test_udp_is_chosen_by_release_and_rpc_can_be_asked_for(running):
 
 def test_datagrams_that_do_not_arrive_end_the_stream(stream, running, monkeypatch):
     monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
-    running.emulator.accidents.cause("lost_udp", 1.0)
+    running.emulator.injector.inject("lost_udp", 1.0)
     wait_for(lambda: not stream.running)
     assert "does not arrive" in str(stream.error)
     assert not running.controller.in_servo
@@ -141,7 +141,7 @@ def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
 
 def test_a_controller_that_takes_no_datagrams_is_refused_before_motion(driver, running, monkeypatch):
     monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
-    running.emulator.accidents.cause("lost_udp", 1.0)
+    running.emulator.injector.inject("lost_udp", 1.0)
     driver.power_on()
     with pytest.raises(RobotFault, match="robot.servo=rpc"):
         driver.start_servo()

@@ -10,7 +10,7 @@ import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
-from real.parity.first_look import refuse_unfit, report, robot_checks
+from real.parity.preflight import refuse_unfit, report, robot_checks
 from real.workcell.connect import open_robot
 from real.workcell.env import RobotEnv
 from sim.core.contract import Observation, check_action
@@ -72,7 +72,7 @@ class FairinoFR3(Robot):
         pass
 
     def connect(self, calibrate: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Drives on, servo mode at the present pose; nothing moves. UserError, with the mend, when it is not fit to."""
+        """Switch the drives on and enter servo mode where the arm is; nothing moves. UserError when not fit to move."""
         if self.is_connected:
             raise UserError(f"{self} is connected already")
         size = (self.config.image_height, self.config.image_width)

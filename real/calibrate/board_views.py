@@ -1,0 +1,111 @@
+"""Collects the images that calibrate the cameras: the arm moves around the board, both cameras record at every stop."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from real.calibrate.camera_poses import WristCamera, front_terms
+from real.calibrate.estimates import Estimate
+from real.calibrate.hand_eye import (
+    HandEye,
+    Intrinsics,
+    View,
+    board_pose,
+    calibrate_hand_eye,
+    calibrate_intrinsics,
+    find_board,
+)
+from real.cameras.calibration_board import SQUARE_M, SQUARES, board_image, load_opencv
+from real.control.guarded_motion import GuardedArm
+from real.workcell.env import RobotEnv
+from sim.core.errors import UserError
+
+STILL_S = 0.6  # at every stop, before the image: longer than any image delay
+
+
+def write_board_image(path: Path) -> None:
+    """Write the board as an image to print."""
+    load_opencv().imwrite(str(path), board_image())
+
+
+def calibrate_cameras(
+    env: RobotEnv, arm: GuardedArm, say: Callable[[str], None]
+) -> tuple[dict[str, Estimate], dict[str, dict]]:
+    """The terms of cameras and encoders, and each camera's intrinsics and pose as plain numbers.
+
+    UserError when the board is not seen.
+    """
+    wrist, home = WristCamera(env.robot), np.array(env.robot.home_rad)
+    arm.go(home)
+    arm.hold(STILL_S)
+    first = find_board(env.cameras["wrist"].latest().image)
+    if first is None:
+        raise UserError(
+            "the wrist camera does not see the calibration board from the home pose; lay it below the gripper"
+        )
+    views, joints_rad, front, size = _collect_views(env, arm, wrist, _board_centre(wrist, env, first, home))
+    intrinsics = calibrate_intrinsics(views, *size["wrist"])
+    found = calibrate_hand_eye(views, joints_rad, wrist.tool_pose, intrinsics, wrist.tool_from_camera)
+    say(f"wrist camera: {len(views)} images, corners within {found.intrinsics.rms_px:.2f} px")
+    estimates = wrist.terms(found)
+    cameras = {"wrist": _plain(found.intrinsics, found.mount.pose, "tool_from_camera")}
+    if front is None:
+        say("the front camera does not see the board: it is left as designed")
+        return estimates, cameras
+    front_intrinsics = calibrate_intrinsics([front], *size["front"])
+    say(f"front camera: {len(front.seen_px)} corners within {front_intrinsics.rms_px:.2f} px")
+    base_from_camera = found.base_from_board @ np.linalg.inv(board_pose(front, front_intrinsics))
+    std_m = _front_std_m(found, base_from_camera, front_intrinsics)
+    estimates |= front_terms(base_from_camera, front_intrinsics, std_m, env.robot.fixed_cameras[0])
+    return estimates, cameras | {"front": _plain(front_intrinsics, base_from_camera, "base_from_camera")}
+
+
+def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """(3,) m, standard deviation of the front camera's position: of one view, and of the board's pose."""
+    board = found.base_from_board
+    from_board_b = base_from_camera[:3, 3] - board[:3, 3]
+    # A rotation about the board's axes moves the camera that sees it around the board.
+    moves = np.hstack([np.eye(3), -np.cross(from_board_b, board[:3, :3].T).T])
+    # Along the line of sight its position is as uncertain as its focal length.
+    sight_m = np.linalg.norm(from_board_b) * intrinsics.focal_std_px / intrinsics.matrix[1, 1]
+    return np.sqrt(np.diag(moves @ found.board_covariance @ moves.T) + sight_m**2)
+
+
+def _board_centre(wrist: WristCamera, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
+    """(3,) centre of the board in the base frame, by the camera as designed."""
+    height, width = env.cameras["wrist"].latest().image.shape[:2]
+    pose = (
+        wrist.tool_pose(joints_rad)
+        @ wrist.tool_from_camera
+        @ board_pose(view, calibrate_intrinsics([view], height, width))
+    )
+    return pose[:3, :3] @ (np.array([*SQUARES, 0]) * SQUARE_M / 2) + pose[:3, 3]
+
+
+def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristCamera, middle_b: np.ndarray):
+    """(views, measured joint angles (n, joints)) of the wrist camera, the front camera's best view or None, and
+    (height, width) by camera.
+    """
+    views, joints, size = [], [], {}
+    front: View | None = None
+    for joints_rad in wrist.viewpoints(middle_b, np.array(env.robot.home_rad)):
+        arm.go(joints_rad)
+        arm.hold(STILL_S)
+        images = {name: camera.latest().image for name, camera in env.cameras.items()}
+        size = {name: image.shape[:2] for name, image in images.items()}
+        if (seen := find_board(images["wrist"])) is not None:
+            views.append(seen)
+            joints.append(env.driver.state()[0][:-1].astype(float))
+        in_front = find_board(images["front"])
+        if in_front is not None and (front is None or len(in_front.seen_px) > len(front.seen_px)):
+            front = in_front
+    return views, np.array(joints), front, size
+
+
+def _plain(intrinsics: Intrinsics, pose: np.ndarray, frame: str) -> dict:
+    """As plain JSON values."""
+    return {
+        "matrix": intrinsics.matrix.tolist(), "distortion": intrinsics.distortion.tolist(), "height": intrinsics.height,
+        "width": intrinsics.width, "fovy_deg": intrinsics.fovy_deg, "rms_px": intrinsics.rms_px, frame: pose.tolist(),
+    }  # fmt: skip

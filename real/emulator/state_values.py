@@ -1,0 +1,69 @@
+"""The values in the emulated controller's state frames, of both protocols."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from real.emulator import kinematics
+from real.emulator.controller import Controller
+
+PROGRAM_STOPPED = 1
+STOPPED, RUNNING, DRAGGED = 1, 2, 4  # robot_state
+
+
+def state_values(controller: Controller) -> dict:
+    """By the names of `state_frame.FRAME` and, where that has more, of CNDE; all others are 0."""
+    c = controller
+    with c.lock:
+        return {**_status(c), **_joints(c), **_tool(c), **_gripper(c), **c.outputs.values(), **_time()}
+
+
+def _status(c: Controller) -> dict:
+    moving = c.in_motion()
+    return {
+        "program_state": PROGRAM_STOPPED,
+        "robot_state": DRAGGED if c.drag_teach_active else RUNNING if moving else STOPPED,
+        "robot_mode": c.robot_mode, "main_code": c.main_code, "sub_code": c.sub_code, "enabled": c.enabled,
+        "emergency_stop": c.emergency_stop, "safety_stop_0": c.safety_stop, "collision": c.collided,
+        "alarm": bool(c.main_code), "motion_done": not moving, "queue_length": int(c.drives.path_cycles > 0),
+        "collision_level": np.round(c.collision.levels),
+        "speed_scaling_man": c.speed_percent, "speed_scaling_auto": c.speed_percent,
+    }  # fmt: skip
+
+
+def _joints(c: Controller) -> dict:
+    # Short numbers: the vendor's SDK compares the whole byte sum with 16 bits, and loses a frame of many long ones.
+    joint_deg = np.rad2deg(c.twin.state()[:-1])
+    return {
+        "joint_deg": joint_deg, "joint_deg_s": np.rad2deg(c.twin.speed_rad_s()).astype(np.float32),
+        "target_joint_pos": c.drives.target_deg, "target_joint_vel": c.drives.speed_deg_s,
+        "servo_target_deg": c.drives.goal_deg.astype(np.float32), "servo_count": c.servo_calls,
+    }  # fmt: skip
+
+
+def _tool(c: Controller) -> dict:
+    frames = c.frames
+    flange = kinematics.forward(np.rad2deg(c.twin.state()[:-1]))
+    target = kinematics.forward(c.drives.target_deg) @ frames.tool_from_flange()
+    return {
+        "tcp_pose": np.array(kinematics.pose_of(flange @ frames.tool_from_flange()), np.float32),
+        "flange_pose": np.array(kinematics.pose_of(flange), np.float32),
+        "target_TCP_pos": kinematics.pose_of(target), "tool": frames.tool, "user": frames.user,
+        "tool_coord": frames.tools[frames.tool], "wobj_coord": frames.users[frames.user],
+        "payload": frames.load_kg, "pay_cog": frames.load_mm,
+    }  # fmt: skip
+
+
+def _gripper(c: Controller) -> dict:
+    return {
+        "gripper_motion_done": not c.gripper.moving, "gripper_active": c.gripper.active,
+        "gripper_fault": c.gripper.fault, "gripper_position": round(100 * float(c.twin.state()[-1])),
+    }  # fmt: skip
+
+
+def _time() -> dict:
+    """The controller's clock: year, month, day, hour, minute, second, millisecond."""
+    now = datetime.now(UTC)
+    parts = [now.year, now.month, now.day, now.hour, now.minute, now.second, now.microsecond // 1000]
+    packed = b"".join(value.to_bytes(size, "little") for value, size in zip(parts, (2, 1, 1, 1, 1, 1, 2), strict=True))
+    return {"robot_time": parts, "clock": np.frombuffer(packed, np.uint8)}

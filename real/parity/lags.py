@@ -1,0 +1,49 @@
+"""By how many frames the measured joints lag behind the commanded ones."""
+
+import numpy as np
+
+from real.parity.recording import Trajectory
+
+LAGS = np.arange(-2, 9)  # policy periods that are tried
+
+
+def lag_periods(joint_state: np.ndarray, joint_action: np.ndarray) -> float:
+    """Frames by which the measured joints (T, J) lag behind the commanded ones: where their speeds correlate best, by a
+    parabola through the maximum; nan where nothing moves."""
+    state, action = np.diff(joint_state, axis=0), np.diff(joint_action, axis=0)
+    if len(action) < 2 * len(LAGS) or np.abs(action).sum() == 0 or np.abs(state).sum() == 0:
+        return np.nan
+    scores = np.array([_agreement(state, action, int(lag)) for lag in LAGS])
+    best = int(np.argmax(scores))
+    if not 0 < best < len(LAGS) - 1:
+        return float(LAGS[best])
+    left, top, right = scores[best - 1 : best + 2]
+    bend = left - 2 * top + right
+    return float(LAGS[best] + (0.5 * (left - right) / bend if bend < 0 else 0.0))
+
+
+def _agreement(state: np.ndarray, action: np.ndarray, lag: int) -> float:
+    """Correlation of absolute speeds, so that a wrong sign or unit of a joint does not hide the lag."""
+    late, early = shifted(state, action, lag)
+    late, early = np.abs(late), np.abs(early)
+    norm = np.linalg.norm(late, axis=0) * np.linalg.norm(early, axis=0)
+    products = (late * early).sum(axis=0)
+    return float(np.sum(products[norm > 0] / norm[norm > 0]))
+
+
+def shifted(state: np.ndarray, action: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of both that belong together: the state `lag` frames after each action."""
+    end = min(len(state), len(action))
+    if lag >= 0:
+        return state[lag:end], action[: end - lag]
+    return state[: end + lag], action[-lag:end]
+
+
+def median_lag(trajectories: tuple[Trajectory, ...]) -> float:
+    """Median over the trajectories; nan where nothing moves in any."""
+    lags = [
+        lag_periods(trajectory.state[:, :-1].astype(float), trajectory.action[:, :-1].astype(float))
+        for trajectory in trajectories
+    ]
+    lags = [lag for lag in lags if np.isfinite(lag)]
+    return float(np.median(lags)) if lags else np.nan
