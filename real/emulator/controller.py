@@ -5,6 +5,7 @@ faults) the choice is ours: hold the last target; main_code = the error code, wh
 a client. A soft limit is main 1 sub 22, as seen on hardware.
 """
 
+import contextlib
 import math
 import threading
 import time
@@ -294,11 +295,9 @@ class Controller:
 
 def _release(firmware: str) -> tuple[int, int, int]:
     """The release that the option `firmware` names. UserError for one that is not emulated."""
-    try:
+    with contextlib.suppress(UserError):
         release = parse_version(firmware)
-    except UserError:
-        release = (0, 0, 0)
-    if not OLDEST_RELEASE <= release <= NEWEST_RELEASE:
-        known = " to ".join(".".join(map(str, end)) for end in (OLDEST_RELEASE, NEWEST_RELEASE))
-        raise UserError(f"firmware={firmware}: expected a release from {known}, e.g. 3.8.2, 3.8.5 or 3.9.6")
-    return release
+        if OLDEST_RELEASE <= release <= NEWEST_RELEASE:
+            return release
+    known = " to ".join(".".join(map(str, end)) for end in (OLDEST_RELEASE, NEWEST_RELEASE))
+    raise UserError(f"firmware={firmware}: expected a release from {known}, e.g. 3.8.2, 3.8.5 or 3.9.6")
