@@ -62,7 +62,7 @@ class _LineHandler(StreamRequestHandler):
         except UserError as error:
             return {"error": str(error)}, b""
         # RuntimeError is also RecursionError, of JSON nested too deeply.
-        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}, b""
         head, body = answer if isinstance(answer, tuple) else (answer, b"")
         return {**head, "bytes": len(body)}, body
