@@ -6,6 +6,7 @@ from real.fairino.fault_codes import Code
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 INDICES = range(1, 9)  # numbers of configured grippers
+MAX_CONFIG = 255
 NO_VALUE = -1  # what GetGripperConfig answers before SetGripperConfig
 
 
@@ -32,7 +33,10 @@ class Gripper:
         return abs(self.opening - self.target) > 1e-6
 
     def configure(self, company: int, device: int, software: int, bus: int) -> int:
-        self.config = [company, device, software, bus]
+        config = [company, device, software, bus]
+        if not all(isinstance(value, int) and 0 <= value <= MAX_CONFIG for value in config):
+            return Code.WRONG_VALUE
+        self.config = config
         return Code.OK
 
     def activate(self, index: int, action: int) -> int:

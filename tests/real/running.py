@@ -62,9 +62,6 @@ class FakeWorld:
     def instruction(self) -> str:
         return self.draws["instruction"]
 
-    def remember(self) -> None:
-        pass
-
     def success(self) -> bool:
         return self.goal
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="so101"))
+    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="so101", control_hz=20))
 """
 
 
@@ -91,7 +91,7 @@ def test_a_missing_camera_is_refused_with_its_name(running, tmp_path):
 
 def test_pictures_of_another_size_than_the_policy_learned_are_refused(running, tmp_path):
     said = refusal(running, tmp_path, size=(10, 8))
-    assert "not fit to move: pictures: pictures of camera front are 10x8, the policy learned 8x10" in said
+    assert "not fit to move: images: images of camera front are 10x8, the policy was trained with 8x10" in said
     assert "crop and resize them to 8x10" in said
 
 
@@ -100,7 +100,7 @@ def test_a_camera_that_shows_nothing_is_refused_by_name(running, tmp_path):
     fogged = np.full((8, 10, 3), 120, np.uint8)
     running.world.render = lambda camera, qpos: fogged if camera == "wrist" else render(camera, qpos)
     said = refusal(running, tmp_path)
-    assert "pictures of camera wrist are without contrast" in said and "front" not in said
+    assert "images of camera wrist are without contrast" in said and "front" not in said
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_camera_that_shows_nothing_is_refused_by_name(running, tmp_path):
     [
         (lambda state: [*np.rad2deg(state[:-1]), state[-1]], "joints are in degrees, not radians"),
         (lambda state: [*state[:-1], 100 * state[-1]], "gripper is in percent, not 0..1"),
-        (np.zeros_like, "state is all zeros: it is not sent"),
+        (np.zeros_like, "state is all zeros: none was received"),
     ],
 )
 def test_joints_the_policy_would_not_understand_are_refused(running, tmp_path, monkeypatch, wrong, says):
