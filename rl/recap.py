@@ -14,8 +14,7 @@ every batch is demonstrations, as rounds are reported to crowd them out; interve
 autonomous episodes failed. Demonstrations are labelled by V_k with the same epsilon. Every policy is
 compared with pi_0 on the same seeds. A killed run goes on where it stopped.
 
-algorithm=NAME labels and improves in another way, on the same data: all_data, filtered_imitation,
-positives_only and random_bit are RECAP's controls.
+algorithm=NAME labels and improves in another way, on the same data; rl/algorithms has RECAP's controls.
 """
 
 from pathlib import Path

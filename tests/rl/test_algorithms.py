@@ -9,7 +9,10 @@ from rl.learning.config import LearningConfig
 from rl.learning.round import Round
 from rl.value.cross_fit import CrossFit
 
-CONTROLS = ("all_data", "filtered_imitation", "positives_only", "random_bit")
+CONTROLS = (
+    "advantage_weighted", "all_data", "filtered_imitation", "interventions_only", "outcome_bit", "positives_only",
+    "random_bit",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +44,8 @@ def test_the_controls_of_recap_are_registered():
 
 def test_only_who_knows_good_from_bad_is_guided():
     config = LearningConfig(guidance=2.5)
-    betas = {name: ALGORITHMS.get(name)().guidance(config) for name in ("recap", *CONTROLS)}
-    assert betas == {
-        "recap": 2.5, "random_bit": 2.5, "all_data": 1.0, "filtered_imitation": 1.0, "positives_only": 1.0,
-    }  # fmt: skip
+    guided = {name for name in ("recap", *CONTROLS) if ALGORITHMS.get(name)().guidance(config) == 2.5}
+    assert guided == {"recap", "random_bit", "outcome_bit"}
 
 
 def test_all_data_leaves_nothing_out_and_says_nothing(data):
@@ -78,3 +79,29 @@ def test_the_random_bit_has_recaps_rates_and_none_of_its_information(data):
     failed = ~pool.per_frame(pool.success)
     assert recap[rollouts & failed].mean() < 0.2
     assert random[rollouts & failed].mean() == pytest.approx(random[rollouts].mean(), abs=0.06)
+
+
+def test_advantage_weights_grow_with_the_advantage_and_are_bounded(data):
+    labels = label("advantage_weighted", data)
+    free = ~data.pool.forced_positive
+    order = np.argsort(labels.advantages[free])
+    assert (np.diff(labels.weight[free][order]) >= 0).all()
+    assert labels.weight.min() == pytest.approx(np.exp(-2), rel=1e-5)
+    assert (labels.weight[data.pool.forced_positive] == labels.weight.max()).all()
+    assert labels.weight.max() == pytest.approx(np.exp(2), rel=1e-5)
+    assert labels.positive.all()
+
+
+def test_hg_dagger_imitates_demonstrations_and_interventions_alone(data):
+    labels, source = label("interventions_only", data), data.pool.per_frame(data.pool.source)
+    kept = labels.weight > 0
+    assert kept[source == "expert"].all()
+    assert not kept[source == "policy"].any()
+    assert (kept[source == "intervention"] == data.pool.intervention[source == "intervention"]).all()
+
+
+def test_the_outcome_bit_is_the_episodes_outcome_cut_at_an_intervention(data):
+    positive, pool = label("outcome_bit", data).positive, data.pool
+    autonomous = ~np.isin(pool.per_frame(pool.source), ["intervention"])
+    assert (positive[autonomous] == pool.per_frame(pool.success)[autonomous]).all()
+    assert (positive[~autonomous] == pool.intervention[~autonomous]).all()
