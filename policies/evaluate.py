@@ -80,8 +80,10 @@ class PolicyWorker:
         self._agent = load_agent(
             config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth()
         )
-        height, width = self._agent.image_size
-        render = replace(config.render, height=height, width=width)
+        render = config.render
+        if self._agent.policy.needs.images:
+            height, width = self._agent.image_size
+            render = replace(render, height=height, width=width)
         self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split, config.robot))
         self._guard = guarded(self._env.robot)
 

@@ -17,7 +17,7 @@ from sim.core.errors import UserError, keeps
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
-from sim.dataset.recorder import EpisodeRecorder, features
+from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, Recorder
 from sim.randomize.ranges import RandomizeConfig
@@ -100,7 +100,7 @@ class OperatorWorker(RolloutWorker):
 def correct(config: CorrectConfig, operator: Operator) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
     out, world, robot = Path(config.out), config.world, config.robot.load()
-    schema = features(robot, (world.render.height, world.render.width))
+    schema = config.behaviour.features(world)
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
     with (
         DatasetWriter(out, schema, robot.control_hz, robot.name, metadata) as writer,

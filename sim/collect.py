@@ -47,6 +47,7 @@ class CollectConfig:
     ray_address: str | None = None  # of a running cluster; null: Ray on this machine
     quality: QualityConfig = field(default_factory=QualityConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
+    images: bool = True  # false: nothing is rendered, for policies that need none
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -66,13 +67,14 @@ class CollectConfig:
 class ExpertWorker:
     """Plays and records one demonstration per seed."""
 
-    def __init__(self, world: SimulationConfig, quality: QualityConfig = QualityConfig()):
+    def __init__(self, world: SimulationConfig, quality: QualityConfig = QualityConfig(), *, images: bool = True):
+        self._images = images
         self._env = SimEnv(world)
         self._expert = Expert(self._env, quality)
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
-        recorder = EpisodeRecorder(self._env.robot)
+        recorder = EpisodeRecorder(self._env.robot, images=self._images)
         result = run_episode(self._env, self._expert, self._guard, seed, recorder)
         metadata = {**self._env.metadata(), **self._expert.metadata()}
         return result, recorder.episode(result, "expert", metadata) if result.success else None
@@ -80,7 +82,7 @@ class ExpertWorker:
 
 def collect(config: CollectConfig) -> Path:
     """Bring the dataset in `config.out` to `config.episodes` episodes."""
-    image_size = (config.world.render.height, config.world.render.width)
+    image_size = (config.world.render.height, config.world.render.width) if config.images else None
     # How many, by how many and where do not change what an episode is: they may differ on resuming.
     about = provenance({"world": config.world, "seed": config.seed, "quality": config.quality})
     root, robot = Path(config.out), config.robot.load()
@@ -103,7 +105,7 @@ def collect(config: CollectConfig) -> Path:
 
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; returns how many attempts failed."""
-    make_player = functools.partial(ExpertWorker, config.world, config.quality)
+    make_player = functools.partial(ExpertWorker, config.world, config.quality, images=config.images)
     failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
     with progress() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)

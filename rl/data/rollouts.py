@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
 from rl.data.pool import INTERVENTION, ROLLOUT
 from sim.core.console import track
 from sim.core.errors import keeps
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.reader import Dataset, DatasetWriter, Episode, Features
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -39,6 +40,17 @@ class Behaviour:
         """Load the checkpoint, to act in a simulated environment."""
         return load_agent(self.checkpoint, self.indicator, self.guidance, ground_truth=env.ground_truth)
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether the policy looks at images; where it does not, none is rendered or recorded."""
+        policy, _ = checkpoint.load(self.checkpoint)
+        return policy.needs.images
+
+    def features(self, world: SimulationConfig) -> Features:
+        """Return the columns of its recorded episodes."""
+        image_size = (world.render.height, world.render.width) if self.needs_images else None
+        return features(world.robot.load(), image_size)
+
 
 class RolloutWorker:
     """Plays and records one autonomous episode per seed."""
@@ -50,9 +62,10 @@ class RolloutWorker:
         self._env: Env = self._sim
         self._guard = guarded(self._sim.robot)
         self._agent: Agent = behaviour.agent(self._sim)
+        self._images = behaviour.needs_images
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, Episode | None]:
-        recorder = EpisodeRecorder(self._env.robot)
+        recorder = EpisodeRecorder(self._env.robot, images=self._images)
         result = run_episode(self._env, self._agent, self._guard, seed, self._observers(recorder))
         metadata = {**self._env.metadata(), **self._metadata()}
         return result, recorder.episode(result, self.source, metadata) if self._keep(result) else None
@@ -88,8 +101,7 @@ class InterventionWorker(RolloutWorker):
 def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, metadata: dict, title: str) -> Path:
     """Play the seeds (ascending) after the last recorded one and commit the episodes that the worker keeps."""
     world: SimulationConfig = metadata["world"]
-    robot = world.robot.load()
-    schema = features(robot, (world.render.height, world.render.width))
+    robot, schema = world.robot.load(), metadata["behaviour"].features(world)
     with DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer:
         done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
         left = [seed for seed in seeds if seed > done]

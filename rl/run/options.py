@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policies.core.interface import PolicyConfig
+from policies.core.spec import PolicySpec
 from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.data.interventions import TriggerConfig
 from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import WorkerConfig
@@ -95,12 +97,19 @@ class RecapConfig(LearningConfig):
         return {name: round(TASKS.get(name).time_limit_s / period_s) for name in TASKS.names()}
 
     @property
+    def needs_images(self) -> bool:
+        """Whether the policy looks at images; where it does not, none is rendered or recorded."""
+        robot, size = self.robot.load(), (self.render.height, self.render.width)
+        spec = PolicySpec(robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
+        return self.policy.build(spec).needs.images
+
+    @property
     def collect(self) -> CollectConfig:
         return CollectConfig(
             task=self.task, randomize=self.randomize, render=self.render, split=self.split, robot=self.robot,
             episodes=self.demo_episodes,
             seed=self.demo_seed, out=str(self.demos_root), workers=self.workers,
-            executor=self.executor, ray_address=self.ray_address,
+            executor=self.executor, ray_address=self.ray_address, images=self.needs_images,
         )  # fmt: skip
 
     @property

@@ -18,8 +18,11 @@ FLAGS = (
 )
 
 
-def features(robot: Robot, image_size: tuple[int, int]) -> Features:
-    """The columns of every frame, in simulation and on the robot. image_size: (height, width)."""
+def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
+    """Return the columns of every frame, in simulation and on the robot.
+
+    image_size: height and width of the cameras' images; None: no image is recorded.
+    """
     vector = Column("float32", (robot.action_dim,), (*robot.joint_names, "gripper"))
     columns = {
         "observation.state": vector,
@@ -31,13 +34,15 @@ def features(robot: Robot, image_size: tuple[int, int]) -> Features:
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
     }
-    return Features(robot.camera_names, image_size, columns)
+    return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
 
 
 class EpisodeRecorder:
     """The steps of one episode; satisfies `sim.episode.loop.Recorder`."""
 
-    def __init__(self, robot: Robot):
+    def __init__(self, robot: Robot, *, images: bool = True):
+        """images: False records none, so that none is rendered."""
+        self._records_images = images
         self._fps = robot.control_hz
         self._rows: list[dict] = []
         self._images: dict[str, list[np.ndarray]] = {}
@@ -58,7 +63,7 @@ class EpisodeRecorder:
             }
         )
         self._instruction = step.observation.instruction
-        for camera, image in step.observation.images.items():
+        for camera, image in step.observation.images.items() if self._records_images else ():
             self._images.setdefault(camera, []).append(image)
 
     def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:

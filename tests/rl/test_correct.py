@@ -55,7 +55,8 @@ class Onlooker(ScriptedOperator):
 def person(monkeypatch):
     """The onlooker sees the world that the player opened; life runs as fast as it can."""
     onlooker = Onlooker()
-    monkeypatch.setattr(Behaviour, "agent", lambda self: Holding())
+    monkeypatch.setattr(Behaviour, "needs_images", True)
+    monkeypatch.setattr(Behaviour, "agent", lambda self, env: Holding())
     monkeypatch.setattr(correct, "RealTime", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
     open_world = correct.OperatorWorker.__init__
 
