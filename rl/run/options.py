@@ -14,6 +14,7 @@ from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
+from sim.expert.imperfections import QualityConfig
 from sim.parallel.workers import WorkerConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
@@ -49,6 +50,7 @@ class RecapConfig(LearningConfig):
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)  # of demonstrations that are collected
     render: RenderConfig = field(default_factory=RenderConfig)
     policy: PolicyConfig = field(default_factory=VlaConfig)
     pretrain: OptimConfig = field(default_factory=OptimConfig)
@@ -109,7 +111,7 @@ class RecapConfig(LearningConfig):
             task=self.task, randomize=self.randomize, render=self.render, split=self.split, robot=self.robot,
             episodes=self.demo_episodes,
             seed=self.demo_seed, out=str(self.demos_root), workers=self.workers,
-            executor=self.executor, ray_address=self.ray_address, images=self.needs_images,
+            executor=self.executor, ray_address=self.ray_address, images=self.needs_images, quality=self.quality,
         )  # fmt: skip
 
     @property
