@@ -12,7 +12,7 @@ def test_the_file_and_the_schema_have_the_same_defaults():
     assert load("recap", RecapConfig, []) == RecapConfig()
 
 
-@pytest.mark.parametrize("name", ["demo", "pick_place", "smoke"])
+@pytest.mark.parametrize("name", ["demo", "pick_place", "points", "smoke"])
 def test_every_experiment_composes(name):
     config = load("recap", RecapConfig, [f"+exp={name}", "rollouts=7"])
     assert config.rollouts == 7
