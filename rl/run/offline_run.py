@@ -4,6 +4,7 @@ Each stage is done once: a killed run goes on where it stopped.
 """
 
 import json
+import logging
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -22,11 +23,14 @@ from rl.run.report import show_labels, write_report
 from rl.run.stages import Stages
 from rl.value import value_files
 from sim.collect import collect
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
 from sim.episode.results import FILE as RESULTS
+
+_log = logging.getLogger(__name__)
 
 
 class OfflineRun:
@@ -63,9 +67,9 @@ class OfflineRun:
         """Record the demonstrations that are missing."""
         root = self.config.demos_root
         if (there := episodes_in(root)) >= self.config.demo_episodes:
-            self.stages.log(f"demonstrations: taking the {there} episodes of {root}")
+            _log.info("demonstrations: taking the %d episodes of %s", there, root)
         else:
-            self.stages.log(f"demonstrations: fewer than {self.config.demo_episodes} in {root}, collecting")
+            _log.info("demonstrations: fewer than %d in %s, collecting", self.config.demo_episodes, root)
             collect(self.config.collect)
         recorded = Dataset(root)
         self.config.robot.load().check_same(recorded.info["robot_type"], recorded.fps, str(root))
@@ -81,11 +85,18 @@ class OfflineRun:
             config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, f"checkpoint {out}")
             if (task := before.task) not in ("", config.task):
                 raise UserError(f"checkpoint {out} is for task {task!r}, not {config.task!r}; give pretrained=DIR")
-            self.stages.log(f"imitation: taking the checkpoint {out}")
+            _log.info("imitation: taking the checkpoint %s", out)
         else:
-            self.stages.log(f"imitation: no checkpoint in {out}, training it for {config.pretrain.steps} steps")
-            data = (str(config.demos_root),)
-            train.train(TrainConfig(data, str(out), config.policy, config.pretrain, config.init_fusion))
+            _log.info("imitation: no checkpoint in %s, training it for %d steps", out, config.pretrain.steps)
+            train.train(
+                TrainConfig(
+                    data=(str(config.demos_root),),
+                    out=str(out),
+                    policy=config.policy,
+                    optim=config.pretrain,
+                    init_fusion=config.init_fusion,
+                )  # fmt: skip
+            )
 
     # ---- a round -------------------------------------------------------------------------------
 
@@ -142,7 +153,7 @@ class OfflineRun:
         seeds = config.ranges["evaluation"]
         self.stages.run("clean expert", out, lambda: record_expert(out, config.world, seeds, config.crew))
         if warning := headroom_warning(self._results(0, "evaluation"), self._results(0, "expert")):
-            self.stages.log(f"[yellow]warning[/yellow]: {warning}")
+            _log.warning(warning)
 
     def check_indicator(self, k: int) -> None:
         """Compare success of pi_k under POSITIVE, no and NEGATIVE indicator on the first seeds of the evaluation."""
@@ -156,7 +167,9 @@ class OfflineRun:
             self.stages.run(
                 f"round {k}, check with indicator {name}", out, lambda settings=settings: evaluate(settings)
             )
-        self.stages.log(indicator_line(self._check(k)))
+        check = self._check(k)
+        level = logging.INFO if check["holds"] else logging.WARNING
+        _log.log(level, indicator_line(check), extra=event("indicator_check", round=k, **check))
 
     def _check(self, k: int) -> dict:
         episodes = {name: self._results(k, f"evaluation_{name}")["episodes"] for name in ("none", "negative")}

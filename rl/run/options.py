@@ -102,7 +102,7 @@ class RecapConfig(LearningConfig):
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
         robot, size = self.robot.load(), (self.render.height, self.render.width)
-        spec = PolicySpec(robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
+        spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
         return self.policy.build(spec).needs.images
 
     @property

@@ -31,16 +31,12 @@ class Stages:
                 was, given = _brief(before.get(name)), _brief(config.get(name))
                 raise UserError(f"{self._out} was begun with {name}={was}, not {given}; name a new out=DIR")
 
-    def log(self, text: str) -> None:
-        """Log one line."""
-        _log.info(text)
-
     def run(self, name: str, place: Path, make: Callable[[], Any]) -> None:
         """Call `make`, which fills `place`, unless that exists and the stage is noted as done."""
         if name in self.done and place.exists():
-            self.log(f"{name}: done already, {place}")
+            _log.info("%s: done already, %s", name, place)
             return
-        self.log(f"{name}: {place}")
+        _log.info("%s: %s", name, place)
         make()
         self.done = [*(stage for stage in self.done if stage != name), name]
         write_atomic(self._out / DONE, json.dumps(self.done, indent=1).encode())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from fr3 import FR3
 
 from sim.dataset.reader import Column, DatasetWriter, Episode, Features
 
@@ -15,7 +16,7 @@ def write_dataset(
     root: Path, episodes: Sequence[tuple], source: str | None = "policy", task: str = "pick_place"
 ) -> Path:
     """episodes: (seed, length, success, first frame of an intervention or None)."""
-    with DatasetWriter(root, FEATURES, 20, "arm", {"world": {"task": task}}) as writer:
+    with DatasetWriter(root, FEATURES, FR3.control_hz, FR3.name, {"world": {"task": task}}) as writer:
         for seed, length, success, begin in episodes:
             intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)

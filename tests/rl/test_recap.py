@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from outcome_examples import write_dataset
 
 from policies.models import checkpoint
@@ -101,8 +102,9 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(retrain, "EpisodeTable", lambda source: source)
     monkeypatch.setattr(retrain, "Dataset", lambda root: None)
     monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
+    spec = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     about = SimpleNamespace(task="pick_place", provenance={})
-    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), config=None), about))
+    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), spec=spec), about))
     return parts
 
 
@@ -126,7 +128,7 @@ def test_two_rounds_by_the_box(parts, tmp_path):
     assert last == tmp_path / "round_2" / "policy"
     assert [call for call in parts.log if call[0] != "data"] == [
         ("collect", 4, 0),
-        ("imitate", (str(tmp_path / "demos"),)),
+        ("imitate", str(tmp_path / "demos")),
         ("evaluate", pretrained, 1.0, 900000, 2),
         ("expert", [900000, 900001]),
         ("rollouts", pretrained, 1.0, [500000, 500001, 500002]),
@@ -181,12 +183,12 @@ def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     assert len(json.loads((tmp_path / "recap.json").read_text())["rounds"]) == 3
 
 
-def test_the_indicator_is_checked_on_the_evaluations_seeds(parts, tmp_path, capsys):
+def test_the_indicator_is_checked_on_the_evaluations_seeds(parts, tmp_path, caplog):
     recap.recap(settings(tmp_path, rounds=1, check_episodes=2))
     policy = str(tmp_path / "round_1" / "policy")
     evaluated = [call[1:] for call in parts.log if call[0] == "evaluate" and call[1] == policy]
     assert evaluated == [(policy, 1.5, 900000, 2), (policy, 1.0, 900000, 2), (policy, 1.5, 900000, 2)]
-    assert "NOT in the expected order" in capsys.readouterr().out.replace("\n", " ")  # the stand-ins are all alike
+    assert "NOT in the expected order" in caplog.text  # the stand-ins are all alike
     (check,) = json.loads((tmp_path / "recap.json").read_text())["checks"]
     assert check["positive"] == check["none"] == check["negative"] == 0.5
 

@@ -19,7 +19,6 @@ from sim.dataset.reader import Dataset
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.parallel.workers import WorkerConfig
 
-
 POINTS = VlaConfig(vision=None, language=None, fusion=TruePointsConfig())
 ALONE = WorkerConfig(workers=1)
 
@@ -36,8 +35,8 @@ def no_rendering(monkeypatch):
 def behaviour(tmp_path_factory) -> Behaviour:
     """A policy on true points with random weights."""
     out = tmp_path_factory.mktemp("points")
-    policy = POINTS.build(PolicySpec((), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS))
-    metadata = CheckpointMetadata(robot=FR3.name, task="reach", provenance={}, vision="", text="")
+    policy = POINTS.build(PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS))
+    metadata = CheckpointMetadata(task="reach", provenance={}, vision="", text="")
     checkpoint.save(out, policy, metadata)
     return Behaviour(str(out))
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+
 from policies.core.advantage_conditioning import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.spec import PolicySpec
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.heads.flow import FlowConfig
 from policies.models.vla import Vla, VlaConfig
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
-
-from policies.heads.flow import FlowConfig
 from rl.advantage.labels import advantage_labels
 from rl.advantage.targets import LabelConfig, compute_targets
 from rl.data.pool import Pool
@@ -91,7 +91,7 @@ def inputs(x: np.ndarray) -> Inputs:
 def train(data: Episodes, positive: np.ndarray) -> Vla:
     """A policy of the project's own parts; its action is where to be next, and an idle gripper."""
     torch.manual_seed(0)
-    policy = Vla(POLICY, PolicySpec((), (0, 0), state_dim=2, action_dim=2, points=("grounding.goal_pos_w",)))
+    policy = Vla(POLICY, PolicySpec("point", (), (0, 0), state_dim=2, action_dim=2, points=("grounding.goal_pos_w",)))
     actions = torch.from_numpy(np.column_stack([data.x + data.stride, np.zeros_like(data.x)])).float()[:, None]
     seen, valid = inputs(data.x), torch.ones(len(data.x), 1, dtype=torch.bool)
     indicator = torch.from_numpy(np.where(positive, int(Indicator.POSITIVE), int(Indicator.NEGATIVE)))
