@@ -92,7 +92,8 @@ class Vla(Policy):
         if prefix.points is not None:
             grounding = grounding_loss(prefix.points, batch.points)
             parts["grounding"] = grounding.detach()
-            total = total + self.config.grounding_weight * grounding
+            if not self.condenses:  # else the points are found by what is frozen
+                total = total + self.config.grounding_weight * grounding
         return total, parts
 
     def fit_normalization(self, actions: Tensor, valid: Tensor, state: Tensor, points: Tensor) -> None:
