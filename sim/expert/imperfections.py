@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.core.errors import UserError
 
+BEAT_S = 0.05  # in which the expert counts time, whatever the control rate
 Range = tuple[float, float]
 PUSH_LEGS = ("approach", "descend", "carry", "lower")
 FUMBLE_M = (0.033, 0.045)  # so far beside, the hand closes on nothing
@@ -61,5 +62,5 @@ class Imperfections:
     push: str  # the leg in which the arm is pushed
     misses: int
     fumbles: int
-    pause_steps: tuple[int, ...]  # policy periods from the start
+    pause_steps: tuple[int, ...]  # beats from the start
     bump_steps: tuple[int, ...]

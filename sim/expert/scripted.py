@@ -16,10 +16,11 @@ from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ru
 
 from sim.core.contract import Observation
 from sim.envs.sim_env import SimEnv
-from sim.expert.imperfections import FLAWS, FUMBLE_M, QualityConfig
+from sim.expert.imperfections import BEAT_S, FLAWS, FUMBLE_M, QualityConfig
 from sim.planning.kinematics import tool_down
 from sim.planning.motion_planner import MotionPlanner, MotionStyle, Waypoint
 
+ACCEL_SHARE = 0.95  # of what the motion guard allows a stream of targets
 FREE_LEGS = ("approach", "carry", "rise", "lift", "retreat")  # where a bump or a pause does no harm in any task
 
 
@@ -31,6 +32,7 @@ class Expert:
         self._quality = quality
         self._free_legs = {*FREE_LEGS, *env.world.task.free_waypoints}
         self._kinematics = env.world.kinematics
+        self._period_s = env.robot.control_period_s
         self._otg = Ruckig(env.robot.joints, env.robot.control_period_s)
 
     def reset(self, observation: Observation, seed: int) -> None:
@@ -78,8 +80,9 @@ class Expert:
         robot, n = self._env.robot, self._env.robot.joints
         plan = InputParameter(n)
         plan.max_velocity = [self.style.speed * robot.policy_speed_rad_s] * n
-        plan.max_acceleration = [self.style.accel_rad_s2] * n
-        plan.max_jerk = [10 * self.style.accel_rad_s2] * n
+        accel_rad_s2 = min(self.style.accel_rad_s2, ACCEL_SHARE * robot.stream_accel_rad_s2)
+        plan.max_acceleration = [accel_rad_s2] * n
+        plan.max_jerk = [10 * accel_rad_s2] * n
         limit = 0.99 * self.style.speed * robot.policy_speed_rad_s
         plan.current_position = self._env.commanded_rad.tolist()
         plan.current_velocity = np.clip(self._env.commanded_rad_s, -limit, limit).tolist()
@@ -110,10 +113,10 @@ class Expert:
     def _leg_is_over(self) -> bool:
         leg = self._leg
         if leg.grips:
-            if leg.opening > self._openings[-1] + 0.05 and self._steps_in_leg < 20:
+            if leg.opening > self._openings[-1] + 0.05 and self._steps_in_leg < self._periods(20):
                 return False  # before they open, the fingers let go of their squeeze, which nobody sees
-            still = np.ptp(self._openings[-3:]) < 0.01
-            return self._steps_in_leg >= 4 and bool(still)
+            still = np.ptp(self._openings[-1 - self._periods(2) :]) < 0.01
+            return self._steps_in_leg >= self._periods(4) and bool(still)
         if leg.blend_rad:
             left = np.abs(np.array(self._plan_in.current_position) - leg.joints_rad).max()
             return bool(left < leg.blend_rad)
@@ -139,19 +142,23 @@ class Expert:
         self._env.world.task.plan(self._planner)
         self._legs = self._planner.waypoints or [Waypoint("wait", joints, self._openings[-1], self._planner.tool_w)]
 
+    def _periods(self, beats: int) -> int:
+        """Return how many policy periods so many beats last, at least one."""
+        return max(round(int(beats) * BEAT_S / self._period_s), 1)
+
     # ---- what goes wrong -------------------------------------------------------------------------
 
     def _goes_wrong(self) -> bool:
         """Begin what is due: a push, a pause; a grasp beside the object takes the place of the good one."""
         flaws, leg = self._flaws, self._leg
-        begun = self._steps_in_leg == 3
+        begun = self._steps_in_leg == self._periods(3)
         if flaws.push and flaws.push == leg.name and begun:
             flaws.push = ""
-            return self._push("pushed", self._bumped_w(0.05), steps=int(self._rng.integers(6, 13)))
+            return self._push("pushed", self._bumped_w(0.05), steps=self._periods(self._rng.integers(6, 13)))
         if flaws.misses and leg.name == "descend" and begun:
             flaws.misses -= 1
             opening = float(self._rng.choice([0.0, 1.0]))
-            beside_w, steps = self._beside_w(0.015, 0.045), int(self._rng.integers(12, 19))
+            beside_w, steps = self._beside_w(0.015, 0.045), self._periods(self._rng.integers(12, 19))
             return self._push("missed", beside_w, steps, opening)
         if flaws.fumbles and leg.name == "descend" and self._steps_in_leg == 1:
             self._fumble()
@@ -161,12 +168,12 @@ class Expert:
     def _is_disturbed(self) -> bool:
         """A small bump or a pause whose time has come."""
         flaws = self._flaws
-        if flaws.bump_steps and flaws.bump_steps[0] <= self._steps:
+        if flaws.bump_steps and self._periods(flaws.bump_steps[0]) <= self._steps:
             flaws.bump_steps = flaws.bump_steps[1:]
-            return self._push("noisy", self._bumped_w(0.02), steps=int(self._rng.integers(3, 6)))
-        if flaws.pause_steps and flaws.pause_steps[0] <= self._steps:
+            return self._push("noisy", self._bumped_w(0.02), steps=self._periods(self._rng.integers(3, 6)))
+        if flaws.pause_steps and self._periods(flaws.pause_steps[0]) <= self._steps:
             flaws.pause_steps = flaws.pause_steps[1:]
-            self._pause_left = int(self._rng.integers(8, 25))
+            self._pause_left = self._periods(self._rng.integers(8, 25))
             self._shown.add("hesitated")
         return self._pause_left > 0
 
