@@ -8,6 +8,7 @@ free ground truth keeps the network on what the words mean.
 Shapes: B batch, L words, C channels, K keypoints a camera, G grounded points, P prefix tokens, W token width.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.pretrained_fusion import read_fusion
 from sim.core.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 @FUSIONS.register("keypoints")
@@ -127,9 +130,11 @@ class KeypointFusion(Fusion):
         self.encoders = nn.ModuleDict({camera: KeypointEncoder(config, map_channels) for camera in spec.cameras})
         found = config.keypoints * (3 + config.keypoint_features)
         self.tokens = nn.ModuleDict({c: nn.Linear(found, config.camera_tokens * config.width) for c in spec.cameras})
-        pooled, points = config.text_queries * config.width, len(spec.points)
+        points = len(spec.points)
+        self._image_inputs, self._pose_inputs = len(spec.cameras) * found, 3 * spec.state_dim
+        self._text_inputs = config.text_queries * config.width
         self.grounding = nn.Sequential(
-            nn.Linear(len(spec.cameras) * found + 3 * spec.state_dim + pooled, 256), nn.SiLU(),
+            nn.Linear(self._image_inputs + self._pose_inputs + self._text_inputs, 256), nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 3 * points),
         )  # fmt: skip
         self.point_token = nn.Linear(3 * points, config.width)
@@ -153,9 +158,25 @@ class KeypointFusion(Fusion):
         self.point_center.copy_(points.nanmean(0).nan_to_num())
 
     def load_pretrained(self, root: Path) -> dict:
+        """Load a folder's weights; those that read the joints of an arm with more or fewer of them begin at 0.
+
+        UserError for other cameras or points.
+        """
         weights, card = read_fusion(root, self.config)
-        self.load_state_dict(weights)
+        weights["grounding.0.weight"] = self._fitted(weights["grounding.0.weight"], root)
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{root} was made for other cameras or points; give init_fusion=null") from error
         return card
+
+    def _fitted(self, layer: Tensor, root: Path) -> Tensor:
+        """Return the first layer of the grounding head, (256, inputs), for the state of this robot."""
+        if layer.shape[1] == self._image_inputs + self._pose_inputs + self._text_inputs:
+            return layer
+        _log.warning("%s was made for an arm of another number of joints: what reads the joints is learned anew", root)
+        before, after = layer[:, : self._image_inputs], layer[:, layer.shape[1] - self._text_inputs :]
+        return torch.cat([before, layer.new_zeros(len(layer), self._pose_inputs), after], 1)
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         return [*self.encoders.parameters(), *self.text.parameters()]
