@@ -58,9 +58,9 @@ def test_a_flaw_is_shown_flagged_and_made_good(env, flaw):
 
 
 def test_flaws_on_record_are_those_that_happened():
-    """All of these are due, and recorded is what frames are flagged with: fork grasps nothing to fumble."""
+    """All of these are due, and recorded is what frames are flagged with: reach_around grasps nothing to fumble."""
     quality = QualityConfig(speed=(0.8, 0.9), pushed=0.0, missed=0.0, noisy=1.0, fumbled=1.0, hesitated=1.0)
-    env = SimEnv(SimulationConfig(task="fork"))
+    env = SimEnv(SimulationConfig(task="reach_around"))
     recorded = set()
     for seed in range(SEED, SEED + 4):
         flags, expert = Flags(), Expert(env, quality)
