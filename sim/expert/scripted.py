@@ -142,7 +142,7 @@ class Expert:
         self._env.world.task.plan(self._planner)
         self._legs = self._planner.waypoints or [Waypoint("wait", joints, self._openings[-1], self._planner.tool_w)]
 
-    def _periods(self, beats: int) -> int:
+    def _periods(self, beats: int | np.integer) -> int:
         """Return how many policy periods so many beats last, at least one."""
         return max(round(int(beats) * BEAT_S / self._period_s), 1)
 
