@@ -27,6 +27,7 @@ from policies.training.trainer import Trainer
 from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.options import OneOf, at_least, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.envs.simulation import Simulation, SimulationConfig
@@ -36,6 +37,7 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
+from sim.tasks.base import TASKS
 
 SCENES_PER_CALL = 40
 NEAR_M = 0.12
@@ -49,11 +51,11 @@ _log = logging.getLogger(__name__)
 class PretrainGroundingConfig:
     """Options of the program."""
 
-    scenes: int = 32000
-    out: str = "assets/fusion"
-    workers: int = 2
-    task: str = "pick_place"
-    policy: PolicyConfig = field(default_factory=VlaConfig)  # whose fusion is pretrained
+    scenes: int = option(32000, "to look at, once each", at_least(SCENES_PER_CALL))
+    out: str = option("assets/fusion", "weights and card")
+    workers: int = option(2, "processes that render", at_least(1))
+    task: str = option("pick_place", "whose things are to be found", OneOf(TASKS))
+    policy: PolicyConfig = field(default_factory=VlaConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000, learning_rate=1.5e-3, warmup_steps=250))
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     render: RenderConfig = field(default_factory=RenderConfig)

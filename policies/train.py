@@ -17,6 +17,7 @@ from policies.training.fit import describe_training, fit, new_policy
 from policies.training.loop import Tracker
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
+from sim.core.options import not_empty, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 
@@ -25,12 +26,12 @@ from sim.core.program import run_program
 class TrainConfig:
     """Options of the program."""
 
-    data: tuple[str, ...] = ("runs/demos",)  # datasets
-    out: str = "runs/policy"
+    data: tuple[str, ...] = option(("runs/demos",), "datasets", not_empty())
+    out: str = option("runs/policy", "the checkpoint")
     policy: PolicyConfig = field(default_factory=VlaConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    init_fusion: str | None = "assets/fusion"
-    init: str | None = None
+    init_fusion: str | None = option("assets/fusion", "where a pretrained fusion lies; null: random weights")
+    init: str | None = option(None, "a checkpoint to go on from, instead of a new policy")
 
 
 def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:

@@ -18,6 +18,7 @@ from policies.core.parts import LanguageConfig, VisionConfig
 from policies.core.registry import POLICIES
 from policies.core.spec import Needs, PolicySpec
 from sim.core.errors import UserError
+from sim.core.options import at_least, option
 from sim.core.registry import Choice
 
 
@@ -35,8 +36,8 @@ class PolicyConfig(Choice):
 
     registry = POLICIES
     name: str = ""
-    chunk: int = 16  # steps predicted
-    execute: int = 8  # steps played before looking again
+    chunk: int = option(16, "steps predicted", at_least(1))
+    execute: int = option(8, "steps played before looking again", at_least(1))
     vision: VisionConfig | None = None
     language: LanguageConfig | None = None
 

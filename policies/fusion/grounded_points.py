@@ -16,6 +16,7 @@ from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageCon
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.keypoint_fusion import KeypointFusionConfig
+from sim.core.options import at_least, option
 
 LARGEST = 10.0  # of a normalized coordinate: what left the table is somewhere far away
 
@@ -64,7 +65,7 @@ class TruePointsConfig(FusionConfig):
     """The simulator's true points; there are none on hardware."""
 
     name: str = "true_points"
-    width: int = 128
+    width: int = option(128, "of the token", at_least(1))
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "TruePoints":
         return TruePoints(spec, self.width)
@@ -85,7 +86,7 @@ class GroundedPointsConfig(FusionConfig):
     """The points that a pretrained fusion finds, which is frozen."""
 
     name: str = "grounded_points"
-    width: int = 128
+    width: int = option(128, "of the token", at_least(1))
     finder: FusionConfig = field(default_factory=KeypointFusionConfig)
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "GroundedPoints":

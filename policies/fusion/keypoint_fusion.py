@@ -23,6 +23,7 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.pretrained_fusion import read_fusion
 from sim.core.errors import UserError
+from sim.core.options import at_least, option
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +34,12 @@ class KeypointFusionConfig(FusionConfig):
     """Sizes of the fusion."""
 
     name: str = "keypoints"
-    channels: int = 96
-    keypoints: int = 32
-    keypoint_features: int = 8
-    text_queries: int = 4
-    camera_tokens: int = 4
-    width: int = 128
+    channels: int = option(96, "of the modulated maps", at_least(1))
+    keypoints: int = option(32, "of each camera", at_least(1))
+    keypoint_features: int = option(8, "of each keypoint", at_least(1))
+    text_queries: int = option(4, "tokens that the instruction is pooled into", at_least(1))
+    camera_tokens: int = option(4, "of each camera", at_least(1))
+    width: int = option(128, "of a token", at_least(1))
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "KeypointFusion":
         if vision is None or language is None or len(vision.channels) != 2:

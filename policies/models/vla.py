@@ -31,6 +31,7 @@ from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
 from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
+from sim.core.options import at_least, option, probability
 
 
 @POLICIES.register("vla")
@@ -43,8 +44,8 @@ class VlaConfig(PolicyConfig):
     language: LanguageConfig | None = field(default_factory=MiniLmConfig)
     fusion: FusionConfig = field(default_factory=KeypointFusionConfig)
     head: HeadConfig = field(default_factory=FlowConfig)
-    indicator_dropout: float = DROPOUT
-    grounding_weight: float = 0.5
+    indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", probability())
+    grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 
     def build(self, spec: PolicySpec) -> "Vla":
         return Vla(self, spec)

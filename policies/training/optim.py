@@ -5,38 +5,29 @@ from dataclasses import dataclass
 
 import torch
 
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+from sim.core.options import above, at_least, one_of, option, probability, seed, share
 
 DEVICES = ("auto", "cpu", "cuda")
-POSITIVE = ("steps", "batch", "learning_rate", "clip_norm", "threads", "save_every")
 
 
 @dataclass(frozen=True)
 class OptimConfig:
     """Options of gradient descent with AdamW."""
 
-    steps: int = 8000
-    batch: int = 128
-    learning_rate: float = 1e-3
-    pretrained_rate: float = 0.2  # times the learning rate, for what grounding pretraining has trained
-    warmup_steps: int = 200
-    final_rate: float = 0.01  # times the learning rate, at the end of half a cosine; 1: constant
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    ema_decay: float = 0.998  # of the exponential average of the weights, which is what is kept; 0: none
-    seed: int = 0
-    threads: int = 2
-    save_every: int = 500
-    device: str = "cpu"  # auto: the GPU where there is one; cuda
-
-    def __post_init__(self) -> None:
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise UserError(f"optim.{name}={getattr(self, name)}, expected more than 0")
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise UserError(f"optim.ema_decay={self.ema_decay}, expected 0 to less than 1")
-        if self.device not in DEVICES:
-            raise UserError(nearest(self.device, DEVICES, "device"))
+    steps: int = option(8000, "gradient steps", at_least(1))
+    batch: int = option(128, "samples of a step", at_least(1))
+    learning_rate: float = option(1e-3, "at its highest", above(0.0))
+    pretrained_rate: float = option(0.2, "times the learning rate, for what grounding pretraining trained", above(0.0))
+    warmup_steps: int = option(200, "while the learning rate grows", at_least(0))
+    final_rate: float = option(0.01, "times the learning rate, at the end of half a cosine", probability())
+    weight_decay: float = option(1e-4, "", at_least(0.0))
+    clip_norm: float = option(1.0, "of the gradient", above(0.0))
+    ema_decay: float = option(0.998, "of the averaged weights, which are kept; 0: the last weights", share())
+    seed: int = option(0, "of batches and noise", seed())
+    threads: int = option(2, "of torch, and of caching", at_least(1))
+    save_every: int = option(500, "steps, for a killed run to go on", at_least(1))
+    device: str = option("cpu", "auto: the GPU where there is one", one_of(*DEVICES))
 
 
 def schedule(step: int, config: OptimConfig) -> float:

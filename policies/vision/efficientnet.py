@@ -22,6 +22,7 @@ from policies.core.registry import VISION
 from policies.pretrained.weights import WeightsError, atomic_file, cache_dir
 from policies.vision.sources import Trunk, build_trunk, find_weights, map_channels
 from sim.core.errors import UserError
+from sim.core.options import option
 
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
 GRAPH_VERSION = 2
@@ -98,8 +99,8 @@ class EfficientNetConfig(VisionConfig):
     """EfficientNet-Lite0 of the pinned package, or another network of timm."""
 
     name: str = "efficientnet"
-    source: str = "package"  # or timm:<model name>
-    sha256: str | None = None  # of the weight file; timm needs it
+    source: str = option("package", "of the weights; or timm:<model name>")
+    sha256: str | None = option(None, "of the weight file; timm needs it")
 
     @property
     def channels(self) -> tuple[int, ...]:

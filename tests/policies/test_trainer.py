@@ -1,0 +1,159 @@
+"""The trainer against plain loops: averaging, clipping, schedule, device, and what it does when a loss is no number."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from policies.core.inputs import Inputs
+from policies.training import loop
+from policies.training.loop import train
+from policies.training.optim import OptimConfig, choose_device
+from policies.training.trainer import NotFinite, Trainer
+from sim.core.errors import UserError
+from sim.core.structured import typed
+
+QUICK = OptimConfig(steps=60, batch=4, learning_rate=1e-2, warmup_steps=5, threads=1, save_every=20)
+
+
+class Line(nn.Module):
+    """y = a x + b, b learned slowly, c frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.full((1,), value)) for value in (0.5, 0.1, 7.0))
+        self.c.requires_grad_(requires_grad=False)
+
+    def loss(self, batch: Inputs, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        noise = torch.randn(batch.state.shape, generator=generator).to(batch.state)
+        error = (self.a * batch.state + self.b - 2 * batch.state - 0.1 * noise + 0 * self.c).square().mean()
+        return error, {"error": error.detach()}
+
+
+def sample(rng: np.random.Generator, size: int) -> Inputs:
+    return Inputs(torch.from_numpy(rng.normal(size=(size, 1))).float())
+
+
+def trainer(config: OptimConfig = QUICK) -> Trainer:
+    model = Line()
+    return Trainer(model, model.loss, config, slow=[model.b])
+
+
+class Memory:
+    """A tracker that remembers."""
+
+    def __init__(self):
+        self.rows: list[tuple[int, dict]] = []
+
+    def log(self, step, metrics) -> None:
+        self.rows.append((step, dict(metrics)))
+
+
+def test_the_average_is_an_exponential_one_that_warms_up():
+    made, expected = trainer(), None
+    for step in range(30):
+        before = copy.deepcopy(made.model.state_dict())
+        expected = expected or before
+        made.update(sample(np.random.default_rng(step), 4))
+        decay = min(QUICK.ema_decay, (1 + step) / (10 + step))
+        expected = {k: decay * v + (1 - decay) * made.model.state_dict()[k] for k, v in expected.items()}
+    averaged = made.averaged()
+    assert not averaged.training
+    for name, value in expected.items():
+        assert torch.allclose(averaged.state_dict()[name], value, atol=1e-6)
+
+
+def test_without_averaging_the_last_weights_are_kept():
+    made = trainer(dataclasses.replace(QUICK, ema_decay=0.0))
+    made.update(sample(np.random.default_rng(0), 4))
+    assert torch.equal(made.averaged().a, made.model.a)
+
+
+def test_slow_parameters_learn_at_their_share_and_frozen_ones_not_at_all():
+    made = trainer(dataclasses.replace(QUICK, weight_decay=0.0))
+    start = copy.deepcopy(made.model)
+    made.update(sample(np.random.default_rng(0), 4))
+    moved = {name: (value - getattr(start, name)).abs().item() for name, value in made.model.named_parameters()}
+    assert moved["a"] == pytest.approx(QUICK.learning_rate / 5, rel=1e-3)  # the first step of Adam, of the warm-up
+    assert moved["b"] == pytest.approx(QUICK.pretrained_rate * moved["a"], rel=1e-3) and moved["c"] == 0
+
+
+def test_a_gradient_is_clipped_to_its_norm():
+    made = trainer()
+    made._loss = lambda batch, generator: (1e6 * made.model.a.sum(), {"x": torch.zeros(())})
+    made.update(sample(np.random.default_rng(0), 4))
+    assert made.model.a.grad.norm() == pytest.approx(QUICK.clip_norm, rel=1e-3)
+
+
+def test_losses_are_averaged_and_go_to_the_tracker_and_the_log(tmp_path):
+    tracker = Memory()
+    train(trainer(dataclasses.replace(QUICK, steps=120)), sample, tmp_path, tracker)
+    assert [step for step, _ in tracker.rows] == [50, 100]
+    assert tracker.rows[0][1].keys() == {"error", "learning_rate"} and tracker.rows[0][1]["error"] > 0
+    rows = [json.loads(line) for line in (tmp_path / loop.LOG).read_text().splitlines()]
+    assert [(row["step"], row["error"]) for row in rows] == [(step, row["error"]) for step, row in tracker.rows]
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_training_stops_at_a_number_that_is_none_and_keeps_what_was_good(tmp_path, broken):
+    made, good = trainer(), {}
+    learn = made._loss
+
+    def fail_at_30(batch, generator):
+        loss, parts = learn(batch, generator)
+        if made.step < 30:
+            return loss, parts
+        good.update(copy.deepcopy(made.model.state_dict()))
+        return loss * torch.nan if broken == "loss" else (made.model.a - made.model.a).sqrt().sum(), parts
+
+    made._loss = fail_at_30
+    with pytest.raises(NotFinite, match=f"training stopped: {broken} is nan at step 31; the state of step 30 is kept"):
+        train(made, sample, tmp_path)
+    assert all(value.isfinite().all() for value in made.averaged().state_dict().values())
+    again = trainer()
+    loop.resume(again, tmp_path)
+    assert again.step == 30 and all(torch.equal(v, again.model.state_dict()[k]) for k, v in good.items())
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+    whole = trainer()
+    train(whole, sample, tmp_path / "whole")
+    broken = trainer()
+    for step in range(40):
+        broken.update(sample(np.random.default_rng([QUICK.seed, step]), QUICK.batch))
+    loop.save_state(broken, tmp_path)
+    resumed = trainer()
+    train(resumed, sample, tmp_path)
+    assert torch.equal(resumed.model.a, whole.model.a) and torch.equal(resumed.averaged().b, whole.averaged().b)
+
+
+def test_devices_are_checked():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="device=cuda: torch finds no GPU here; give device=cpu"):
+            Trainer(Line(), lambda batch, generator: (batch, {}), dataclasses.replace(QUICK, device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: training on it is not tested")
+def test_training_on_a_gpu_is_training_on_the_cpu(tmp_path):
+    made = {device: trainer(dataclasses.replace(QUICK, device=device)) for device in ("cpu", "cuda")}
+    for device, one in made.items():
+        train(one, sample, tmp_path / device)
+    assert torch.allclose(made["cpu"].averaged().a, made["cuda"].averaged().a, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("steps", 0, "at least 1"), ("batch", -3, "at least 1"), ("learning_rate", 0.0, "more than 0"),
+        ("clip_norm", -1.0, "more than 0"), ("ema_decay", 1.0, "below 1"), ("device", "tpu", "expected one of"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_one_line(option, value, expected):
+    with pytest.raises(UserError, match=rf"{option}.*{expected}"):
+        typed(OptimConfig, {option: value}, "optim.")
