@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from policies.evaluation.leakage import check_seeds, check_split
+from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
@@ -24,9 +25,9 @@ from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode import results
 from sim.episode.loop import EpisodeResult, run_episode
-from sim.episode.slices import slices
 from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
+from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
@@ -87,7 +88,7 @@ class PolicyWorker:
         self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split, config.robot))
         self._guard = guarded(self._env.robot)
 
-    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], dict]:
+    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
         self._agent.decision_s = []
         filmed = seed < self._config.seed + self._config.films
         film = (
@@ -98,7 +99,7 @@ class PolicyWorker:
             outcome = "success" if result.success else "failure"
             film.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             film.close()
-        return result, self._agent.decision_s, self._env.world.draws
+        return result, self._agent.decision_s, self._env.world.params
 
 
 def evaluate(config: EvaluateConfig) -> dict:
@@ -111,11 +112,12 @@ def evaluate(config: EvaluateConfig) -> dict:
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config.crew)
-    episodes, decisions = [], []
-    for result, decision_s, drawn in track(played, "evaluating", total=len(seeds)):
-        episodes.append({**results.row(result), "draws": drawn})
+    episodes, drawn, decisions = [], [], []
+    for result, decision_s, params in track(played, "evaluating", total=len(seeds)):
+        episodes.append({**results.row(result), "draws": params.to_record()})
+        drawn.append(params)
         decisions += decision_s
-    worst = slices([one["draws"] for one in episodes], [one["success"] for one in episodes], robot)[:WORST]
+    worst = slices(drawn, [one["success"] for one in episodes], robot)[:WORST]
     content = {
         **results.summary(episodes),
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),

@@ -12,8 +12,11 @@ except ModuleNotFoundError as _error:
         raise
     leave_without_environment(_error.name)
 
-from sim.tasks.names import NAMES, register_gym_id  # noqa: E402 - imports gymnasium
+from sim.core.deprecated import TASKS
+from sim.tasks.names import NAMES, register_gym_id  # noqa: E402
 
 choose_gl()
 for _name in NAMES:  # MuJoCo is not needed for this
     register_gym_id(_name)
+for _old, _name in TASKS.items():
+    register_gym_id(_name, _old)

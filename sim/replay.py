@@ -25,10 +25,12 @@ from sim.dataset.video import decode_video
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
+from sim.randomize.episode_params import EpisodeParams
 from sim.scene.build import RenderConfig
 
 _log = logging.getLogger(__name__)
 
+DRAWN = "draw/"  # prefix of the columns that hold what was drawn
 COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *GROUNDING_COLUMNS)
 
 
@@ -66,7 +68,8 @@ def replay(
     """
     recorded = dataset.columns(episode, (*COLUMNS, "action"))
     cameras = dataset.features.cameras if pictures else ()
-    env.rebuild(stored_draws(dataset, episode))
+    record = drawn_record(dataset, episode)
+    env.rebuild(EpisodeParams.from_record(record, env.world.task.layout_type))
     replayed: dict[str, list] = {name: [] for name in COLUMNS}
     drawn: dict[str, list] = {camera: [] for camera in cameras}
     for action in recorded["action"]:
@@ -110,30 +113,28 @@ def picture_difference(camera: str, recorded: np.ndarray, replayed: np.ndarray) 
     return [Difference(name, int(frames[0]), before[row, column], now[row, column])]
 
 
-def stored_draws(dataset: Dataset, episode: int) -> dict:
-    """Every value drawn for an episode, by name."""
+def drawn_record(dataset: Dataset, episode: int) -> dict:
+    """Return what was drawn for an episode, as recorded. UserError for one that was not simulated."""
     metadata = dataset.episode_metadata(episode)
-    draws = {name.removeprefix("draw/"): value for name, value in metadata.items() if name.startswith("draw/")}
-    if not draws or "world" not in dataset.provenance:
+    record = {name.removeprefix(DRAWN): value for name, value in metadata.items() if name.startswith(DRAWN)}
+    if not record or "world" not in dataset.provenance:
         raise UserError(
-            f"episode {episode} of {dataset.root} was not recorded in simulation: no draws to rebuild it from"
+            f"episode {episode} of {dataset.root} was not recorded in simulation: nothing to rebuild it from"
         )
-    return draws
+    return record
 
 
 def main(config: ReplayConfig) -> None:
     """Replay the episodes asked for; exit code 1 when one differs."""
     dataset = Dataset(config.data)
-    asked = range(config.episode, config.episode + config.episodes)
-    if not 0 <= asked.start < asked.stop <= dataset.num_episodes:
-        raise UserError(
-            f"episodes {asked.start} to {asked.stop - 1} of {config.data} asked for, it has {dataset.num_episodes}"
-        )
-    stored_draws(dataset, asked.start)
+    chosen = range(config.episode, config.episode + config.episodes)
+    if not 0 <= chosen.start < chosen.stop <= dataset.num_episodes:
+        raise UserError(f"episodes {chosen.start} to {chosen.stop - 1} of {config.data}: it has {dataset.num_episodes}")
+    drawn_record(dataset, chosen.start)
     env = SimEnv(typed(SimulationConfig, dataset.provenance["world"], "world."))
     equal = 0
-    for episode in track(asked, "replaying"):
-        film = VideoRecorder(env.world, config.render) if config.film and episode == asked.start else None
+    for episode in track(chosen, "replaying"):
+        film = VideoRecorder(env.world, config.render) if config.film and episode == chosen.start else None
         different = replay(env, dataset, episode, film, pictures=config.pictures)
         if film:
             film.save(Path(config.film or ""))
@@ -144,10 +145,10 @@ def main(config: ReplayConfig) -> None:
     compared = "equal in every bit" + (", pictures too" if config.pictures else "")
     made = f"; {config.film}" if config.film else ""
     _log.info(
-        "%d of %d episodes %s%s", equal, len(asked), compared, made,
-        extra=event("replayed", equal=equal, episodes=len(asked)),
+        "%d of %d episodes %s%s", equal, len(chosen), compared, made,
+        extra=event("replayed", equal=equal, episodes=len(chosen)),
     )  # fmt: skip
-    if equal < len(asked):
+    if equal < len(chosen):
         sys.exit(1)
 
 

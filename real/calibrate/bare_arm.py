@@ -1,10 +1,12 @@
 """The arm alone, without contacts and bench: the model that the dynamics are fitted with."""
 
 import copy
+from types import SimpleNamespace
+from typing import cast
 
 import mujoco
 
-from sim.randomize.arm_dynamics import ArmDynamics
+from sim.randomize.arm_dynamics import ArmDynamics, DynamicsTerms
 from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 
@@ -40,6 +42,6 @@ class BareArm:
     def model_with(self, values: dict) -> mujoco.MjModel:
         """A copy of the model with the given dynamics."""
         model = copy.copy(self._model)
-        self._dynamics.apply(model, values)
+        self._dynamics.apply(model, cast(DynamicsTerms, SimpleNamespace(**values)))
         mujoco.mj_setConst(model, self._scratch)
         return model

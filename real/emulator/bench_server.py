@@ -69,7 +69,7 @@ class BenchCommands:
             "reset": self._reset,
             "success": lambda request: {"success": self._twin.success()},
             "ground_truth": lambda request: {name: value.tolist() for name, value in self._twin.ground_truth().items()},
-            "draws": lambda request: {"draws": self._twin.draws()},
+            "episode_record": lambda request: self._twin.episode_record(),
             "inject": self._inject,
             "guide": self._guide,
             "monitor": self._monitor,

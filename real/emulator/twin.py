@@ -33,13 +33,13 @@ class Twin:
     def reset(self, seed: int) -> None:
         with self._model, self._physics:
             self._world.reset(seed)
-            draws = self._world.draws
-            self.gripper_speed = float(draws.get("gripper_speed", 1.0))  # factor
-            delay_s, skews_s = draws.get("observation_delay_s", 0.0), draws.get("camera_skew_s", [0.0, 0.0])
+            drawn = self._world.params.randomization
+            self.gripper_speed = drawn.gripper_speed  # factor
+            delay_s, skews_s = drawn.observation_delay_s, drawn.camera_skew_s or (0.0,) * len(self.robot.cameras)
             self._image_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
-            self._jitter_s = float(draws.get("observation_jitter_s", 0.0))
-            self._noise = np.random.default_rng(draws.get("noise_seed", 0))
-            self._late_steps = round(draws.get("action_delay_s", 0.0) / PHYSICS_DT_S)
+            self._jitter_s = drawn.observation_jitter_s
+            self._noise = np.random.default_rng(drawn.noise_seed)
+            self._late_steps = round(drawn.action_delay_s / PHYSICS_DT_S)
             self._commands: deque[tuple[np.ndarray, float]] = deque()  # not yet in effect
             self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
 
@@ -109,5 +109,6 @@ class Twin:
         with self._physics:
             return self._world.ground_truth()
 
-    def draws(self) -> dict:
-        return dict(self._world.draws)
+    def episode_record(self) -> dict:
+        """Return everything that the episode draws, as a dataset records it."""
+        return self._world.params.to_record()

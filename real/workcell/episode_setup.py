@@ -62,8 +62,8 @@ class EmulatedBench:
 
     def metadata(self) -> dict:
         """Every drawn value, named as the simulator's environment names them."""
-        draws = self._client.ask({"do": "draws"})[0]["draws"]
-        return {f"draw/{name}": value for name, value in draws.items()}
+        record = self._client.ask({"do": "episode_record"})[0]
+        return {f"draw/{name}": value for name, value in record.items()}
 
     def cause(self, accident: str, amount: float | None = None, for_s: float | None = None) -> None:
         """Inject a fault (fault_injection.py): how much of it, and for how long where it lasts; "end" ends all."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sim.core.deprecated import TASKS, current
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 
@@ -133,7 +134,7 @@ def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
             raise UserError(
                 f"dataset {dataset.root} has an episode without the metadata {name!r}; record it with this project"
             )
-    task = dataset.provenance.get("world", {}).get("task", "")
+    task = current("task", dataset.provenance.get("world", {}).get("task", ""), TASKS)
     flags = [dataset.columns(e, ["intervention"])["intervention"] for e in episodes]
     return {
         "episode": np.arange(dataset.num_episodes),

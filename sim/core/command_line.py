@@ -85,7 +85,7 @@ def _override(schema: type, word: str, *, sweeps: bool) -> str:
     if not equals:
         raise UserError(f"{word!r} is not understood, expected key=value")
     prefix = name[: len(name) - len(name.lstrip("+"))]
-    name = deprecated.option(schema, name.lstrip("+"))
+    name = deprecated.option(name.lstrip("+"), lambda option: kind_of(schema, option) is not None)
     kind = kind_of(schema, name)
     ready = _value(name, kind, value, sweeps=sweeps) if kind is not None else value
     return f"{prefix}{name}={ready}"

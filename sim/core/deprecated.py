@@ -6,9 +6,7 @@ One table for all. What a room renames it enters here, and reads through `curren
 import functools
 import logging
 import runpy
-from collections.abc import Iterable
-
-from sim.core.structured import kind_of
+from collections.abc import Callable, Iterable, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +36,9 @@ COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
 TASKS = {"fork": "reach_around"}
 
 
-def option(schema: type, name: str) -> str:
-    """Return the present name of a typed option; what the schema still knows keeps its name."""
-    if kind_of(schema, name) is not None:
+def option(name: str, is_known: Callable[[str], bool]) -> str:
+    """Return the present name of a typed option; what the program still knows keeps its name."""
+    if is_known(name):
         return name
     for end in range(len(parts := name.split(".")), 0, -1):
         old = ".".join(parts[:end])
@@ -50,7 +48,7 @@ def option(schema: type, name: str) -> str:
     return name
 
 
-def current(kind: str, name: str, table: dict[str, str]) -> str:
+def current(kind: str, name: str, table: Mapping[str, str]) -> str:
     """Return the present name of what was called `name`, by one of the tables here; kind: a word for the notice."""
     if name not in table:
         return name

@@ -1,17 +1,18 @@
 """Frozen dataclasses as flat records and back: what an episode drew, as columns of a dataset keep it.
 
 A record holds scalars, texts and flat lists by field name: names are joined into one text, points (x, y) laid out one
-after the other. A field that is None, or that is left out of comparisons, is not recorded.
+after the other. A field that is None, or that is left out of comparisons, is not recorded. A field's metadata may name
+a "separator", or "one_as_number": a list of one is recorded as a number.
 """
 
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-SEPARATOR = ","  # of joined names, unless a field's metadata says "separator"
+SEPARATOR = ","  # of joined names
 
 
 def to_record(values: Any) -> dict[str, Any]:
@@ -20,9 +21,7 @@ def to_record(values: Any) -> dict[str, Any]:
     fields = {field.name: field for field in dataclasses.fields(values) if field.compare}
     given = {name: getattr(values, name) for name in fields}
     return {
-        name: _encode(value, kinds[name], fields[name].metadata.get("separator", SEPARATOR))
-        for name, value in given.items()
-        if value is not None
+        name: _encode(value, kinds[name], fields[name].metadata) for name, value in given.items() if value is not None
     }
 
 
@@ -34,8 +33,7 @@ def from_record(cls: type[T], record: Mapping[str, Any]) -> T:
     kinds, given = _kinds(cls), {}
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
         if field.compare and record.get(field.name) is not None:
-            separator = field.metadata.get("separator", SEPARATOR)
-            given[field.name] = _decode(record[field.name], kinds[field.name], separator)
+            given[field.name] = _decode(record[field.name], kinds[field.name], field.metadata)
         elif field.default is field.default_factory is dataclasses.MISSING:
             raise KeyError(field.name)
     return cls(**given)
@@ -52,21 +50,25 @@ def _kinds(cls: type) -> dict[str, Any]:
     }
 
 
-def _encode(value: Any, kind: Any, separator: str) -> Any:
+def _encode(value: Any, kind: Any, metadata: Mapping) -> Any:
     if typing.get_origin(kind) is not tuple:
         return value
     inner = typing.get_args(kind)[0]
     if inner is str:
-        return separator.join(value)
+        return metadata.get("separator", SEPARATOR).join(value)
+    if len(value) == 1 and metadata.get("one_as_number"):
+        return value[0]
     return [number for point in value for number in point] if typing.get_origin(inner) is tuple else list(value)
 
 
-def _decode(value: Any, kind: Any, separator: str) -> Any:
+def _decode(value: Any, kind: Any, metadata: Mapping) -> Any:
     if typing.get_origin(kind) is not tuple:
         return kind(value)
     inner = typing.get_args(kind)[0]
     if inner is str:
-        return tuple(value.split(separator)) if value else ()
+        return tuple(value.split(metadata.get("separator", SEPARATOR))) if value else ()
+    if not isinstance(value, Sequence):
+        return (inner(value),)
     if typing.get_origin(inner) is not tuple:
         return tuple(inner(item) for item in value)
     size = len(typing.get_args(inner))

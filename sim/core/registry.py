@@ -11,9 +11,10 @@ when they are imported, which happens at the first look-up: a new part is one ne
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+from sim.core.deprecated import current
 from sim.core.errors import UserError, nearest
 from sim.core.plugins import load_entry_points
 
@@ -24,10 +25,13 @@ R = TypeVar("R")
 class Registry(Generic[T]):
     """Objects of one kind by name."""
 
-    def __init__(self, kind: str, package: str | None = None):
-        """kind: what the objects are, for messages. package: its modules are imported at the first look-up."""
+    def __init__(self, kind: str, package: str | None = None, renamed: Mapping[str, str] | None = None):
+        """kind: what the objects are, for messages. package: its modules are imported at the first look-up.
+
+        renamed: old name -> present name, of `sim.core.deprecated`.
+        """
         self.kind = kind
-        self._package = package
+        self._package, self._renamed = package, renamed or {}
         self._found: dict[str, T] = {}
         self._complete = False
 
@@ -44,8 +48,9 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """Return what was registered as `name`. UserError names the nearest choice."""
+        """Return what was registered as `name`, present or old. UserError names the nearest choice."""
         self._import_parts()
+        name = current(self.kind, name, self._renamed)
         if name not in self._found:
             raise UserError(nearest(name, self._found, self.kind))
         return self._found[name]

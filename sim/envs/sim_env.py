@@ -13,6 +13,7 @@ from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.envs.sensors import DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
+from sim.randomize.episode_params import EpisodeParams
 from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 
@@ -45,26 +46,26 @@ class SimEnv:
         self.world.reset(seed)
         self._begin()
 
-    def rebuild(self, draws: dict) -> None:
+    def rebuild(self, params: EpisodeParams) -> None:
         """Begin the recorded episode whose drawn values are given."""
-        self.world.rebuild(draws)
+        self.world.rebuild(params)
         self._begin()
 
     def _begin(self) -> None:
-        world = self.world
+        world, drawn = self.world, self.world.params.randomization
         start = world.state()
         self._servo.reset(world.joints_rad())
         self._opening = self._opening_target = float(start[-1])
-        self._gripper_step = self.robot.gripper_speed_per_s * self.robot.servo_period_s * world.draws["gripper_speed"]
-        self._noise = np.random.default_rng(world.draws["noise_seed"])
+        self._gripper_step = self.robot.gripper_speed_per_s * self.robot.servo_period_s * drawn.gripper_speed
+        self._noise = np.random.default_rng(drawn.noise_seed)
         self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
         self._physics_step = 0
         self._steps = 0
         self._held_periods = 0
-        self._delay_steps = round(world.draws["action_delay_s"] / PHYSICS_DT_S)
-        delay_s = world.draws["observation_delay_s"]
-        skews_s = world.draws.get("camera_skew_s", [0.0] * len(self.robot.cameras))  # not in older recordings
-        steps, joints_delay_s = self.steps_per_action, max(delay_s - world.draws["state_lead_s"], 0.0)
+        self._delay_steps = round(drawn.action_delay_s / PHYSICS_DT_S)
+        delay_s = drawn.observation_delay_s
+        skews_s = drawn.camera_skew_s or (0.0,) * len(self.robot.cameras)
+        steps, joints_delay_s = self.steps_per_action, max(delay_s - drawn.state_lead_s, 0.0)
         self._joints = DelayedSensor(joints_delay_s, self._read_joints(), steps)
         self._cameras = {
             camera: DelayedSensor(delay_s + skew_s, self._frame(), steps)
@@ -119,20 +120,20 @@ class SimEnv:
 
     def _action_delay_steps(self) -> int:
         """Physics steps until an action given now takes effect; actions stay in order."""
-        jitter_s = self.world.draws["action_jitter_s"]
+        jitter_s = self.world.params.randomization.action_jitter_s
         late = round(jitter_s * self._noise.random() / PHYSICS_DT_S) if jitter_s else 0
         due = self._physics_step + self._delay_steps + late
         return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
 
     def _jitter_s(self) -> float:
         """How much older than usual the next picture is."""
-        jitter_s = self.world.draws.get("observation_jitter_s", 0.0)
+        jitter_s = self.world.params.randomization.observation_jitter_s
         return jitter_s * self._noise.random() if jitter_s else 0.0
 
     def _read_joints(self) -> np.ndarray:
         """(D,) float32 as the encoders tell it now."""
         state = self.world.state()
-        noise_rad = self.world.draws["encoder_noise_rad"]
+        noise_rad = self.world.params.randomization.encoder_noise_rad
         if noise_rad:
             state[:-1] += self._noise.normal(0.0, noise_rad, self.robot.joints).astype(np.float32)
         return state
@@ -142,7 +143,7 @@ class SimEnv:
 
     def _take_picture(self, camera: str) -> None:
         """What `camera` sees now; of a dropped frame the one before is seen again."""
-        dropped, sensor = self.world.draws["dropped_frames"], self._cameras[camera]
+        dropped, sensor = self.world.params.randomization.dropped_frames, self._cameras[camera]
         lost = dropped and self._noise.random() < dropped
         sensor.take(sensor.newest if lost else self._frame())
 
@@ -163,7 +164,7 @@ class SimEnv:
 
     def metadata(self) -> dict:
         """Every drawn value, to be stored with the episode."""
-        return {f"draw/{name}": value for name, value in self.world.draws.items()}
+        return {f"draw/{name}": value for name, value in self.world.params.to_record().items()}
 
     def close(self) -> None:
         self.world.close()

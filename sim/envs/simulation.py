@@ -17,7 +17,9 @@ from sim.planning.kinematics import BenchKinematics, tool_down
 from sim.randomize.apply import Randomizer, lens_of
 from sim.randomize.camera_noise import degrade, noise_rng
 from sim.randomize.distractors import with_distractors
-from sim.randomize.ranges import RandomizeConfig, draw
+from sim.randomize.episode_params import EpisodeParams
+from sim.randomize.randomization import Randomization, draw_randomization
+from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.render.renderer import Renderer, make_renderer
 from sim.robots.robot import RobotConfig
@@ -40,7 +42,7 @@ class SimulationConfig:
     robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
-        TASKS.get(self.task)
+        object.__setattr__(self, "task", TASKS.get(self.task).name)  # an old name becomes the present one
 
 
 class Simulation:
@@ -55,7 +57,7 @@ class Simulation:
         self.data = mujoco.MjData(self.scene.model)
         self.scene_state: SceneState  # of the episode
         self._posed = mujoco.MjData(self.scene.model)  # a snapshot's, for what is asked about the past
-        self.draws: dict = {}
+        self.params: EpisodeParams  # of the episode
         self.kinematics = BenchKinematics(robot)
         pos, rotation = self.kinematics.forward(np.array(robot.home_rad))  # of an arm that stands where it should
         self._home_pos = np.round(pos, 4)
@@ -69,58 +71,54 @@ class Simulation:
         """Draw a new episode from `seed` and set it up, the arm at rest at its start pose."""
         self.rebuild(self.draw(seed))
 
-    def draw(self, seed: int) -> dict:
-        """Every value of the episode of `seed`: drawn until the split admits it."""
+    def draw(self, seed: int) -> EpisodeParams:
+        """Draw the episode of `seed`, again until the split admits it. UserError when it admits none."""
         rng = np.random.default_rng(seed)
         ranges, objects, targets = self.config.randomize, len(self.scene.objects), len(self.scene.targets)
         for _ in range(MAX_DRAWS):
             layout = with_distractors(rng, ranges, self.task.draw_layout(rng, ranges))
-            draws = {
-                **layout.to_record(),
-                **draw(rng, ranges, self.robot, objects, targets),
-                **self._start_from_home(layout),
-            }
-            if self.config.split.admits(draws):
-                return draws
+            randomization = draw_randomization(rng, ranges, self.robot, objects, targets)
+            params = EpisodeParams(layout, self._with_start(randomization, layout))
+            if self.config.split.admits(params):
+                return params
         raise UserError(
             f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}; "
             "randomize=hard draws more shapes and tables"
         )
 
-    def _start_from_home(self, layout: Layout) -> dict:
-        """Return where the layout has the tool begin, as randomization draws it: counted from home."""
-        found = {}
+    def _with_start(self, randomization: Randomization, layout: Layout) -> Randomization:
+        """Return the randomization with the tool's start where the layout has it, counted from home."""
         if layout.tool_start_w is not None:
-            found["start_xyz_m"] = (np.array(layout.tool_start_w) - self._home_pos).tolist()
+            start = np.array(layout.tool_start_w) - self._home_pos
+            randomization = replace(randomization, start_xyz_m=tuple(start.tolist()))
         if layout.tool_start_yaw_rad is not None:
-            found["start_yaw_rad"] = layout.tool_start_yaw_rad - self._home_yaw_rad
-        return found
+            randomization = replace(randomization, start_yaw_rad=layout.tool_start_yaw_rad - self._home_yaw_rad)
+        return randomization
 
-    def rebuild(self, draws: dict) -> None:
-        """Set up the episode whose drawn values are given, as stored with a recorded one."""
-        self.draws = draws
-        self.scene_state = SceneState(self.scene, self.data, self.task.layout_type.from_record(draws))
+    def rebuild(self, params: EpisodeParams) -> None:
+        """Set up an episode that was drawn before."""
+        self.params = params
+        self.scene_state = SceneState(self.scene, self.data, params.layout)
         mujoco.mj_resetData(self.scene.model, self.data)
-        self._randomizer.apply(draws)
-        self._lenses = {camera: lens_of(draws, i) for i, camera in enumerate(self.robot.camera_names)}
+        self._randomizer.apply(params)
+        self._lenses = {camera: lens_of(params.randomization, i) for i, camera in enumerate(self.robot.camera_names)}
         self.task.apply_layout(self.scene_state)
-        self.encoder_bias_rad = np.array(draws["encoder_bias_rad"])
-        self.kinematics.stand(
-            [*draws["base_pos_m"], -draws["table_height_m"]], draws["base_yaw_rad"], self.encoder_bias_rad
-        )
-        self._start_arm(draws)
+        drawn = params.randomization
+        self.encoder_bias_rad = np.array(drawn.encoder_bias_rad)
+        self.kinematics.stand([*drawn.base_pos_m, -drawn.table_height_m], drawn.base_yaw_rad, self.encoder_bias_rad)
+        self._start_arm(drawn)
         mujoco.mj_forward(self.scene.model, self.data)
         self.scene_state.memory = self.task.first_memory(self.scene_state)
 
-    def _start_arm(self, draws: dict) -> None:
+    def _start_arm(self, drawn: Randomization) -> None:
         home = np.array(self.robot.home_rad)
         pos_w, rotation_w = self.kinematics.forward(home)
-        yaw = np.arctan2(rotation_w[1, 1], rotation_w[0, 1]) + draws["start_yaw_rad"]
-        start = self.kinematics.inverse(pos_w + draws["start_xyz_m"], tool_down(yaw), home)
+        yaw = np.arctan2(rotation_w[1, 1], rotation_w[0, 1]) + drawn.start_yaw_rad
+        start = self.kinematics.inverse(pos_w + drawn.start_xyz_m, tool_down(yaw), home)
         if start is None:
             raise UserError(
-                f"the arm does not reach its start pose, {draws['start_xyz_m']} m from home, turned by "
-                f"{draws['start_yaw_rad']:.2f} rad; narrow randomize.start_xy_m, start_z_m or start_yaw_rad"
+                f"the arm does not reach its start pose, {list(drawn.start_xyz_m)} m from home, turned by "
+                f"{drawn.start_yaw_rad:.2f} rad; narrow randomize.start_xy_m, start_z_m or start_yaw_rad"
             )
         self.data.qpos[self.scene.arm_qpos] = start - self.encoder_bias_rad
         self.data.qpos[self.scene.finger_qpos] = self.scene.finger_travel_m
@@ -154,7 +152,7 @@ class Simulation:
 
     @property
     def instruction(self) -> str:
-        return self.draws["instruction"]
+        return self.params.layout.instruction
 
     @property
     def time_s(self) -> float:
@@ -208,7 +206,7 @@ class Simulation:
     def photograph(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
         picture = self.render(camera, qpos)
-        return degrade(picture, self._lenses[camera], noise_rng(self.draws["noise_seed"], camera, frame))
+        return degrade(picture, self._lenses[camera], noise_rng(self.params.randomization.noise_seed, camera, frame))
 
     def close(self) -> None:
         if self._renderer is not None:

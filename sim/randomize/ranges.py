@@ -1,18 +1,14 @@
 """Domain randomization: named terms with a range, drawn by a generator.
 
-`draw` is pure and returns every value; the values are stored with the episode, and `apply.py`
-rebuilds the same world from them. `conf/randomize/` holds the groups.
+`randomization.py` draws from them; `conf/randomize/` holds the groups.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
-
 from sim.core.errors import UserError, nearest
-from sim.robots.robot import Robot
 from sim.scene.build import Inventory
-from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS, TABLE_TEXTURES
+from sim.scene.fixtures import LIGHTS, TABLE_TEXTURES
 from sim.scene.parts import MAX_SCALE
 from sim.scene.shapes import SHAPES
 
@@ -168,81 +164,3 @@ def nominal() -> RandomizeConfig:
             middle = 1.0 if field.name in factor else kept.get(field.name, 0.0)
             values[field.name] = (middle, middle)
     return RandomizeConfig(**values)
-
-
-def draw(rng: np.random.Generator, config: RandomizeConfig, robot: Robot, objects: int, targets: int) -> dict:
-    """Every value of one episode, by name; scalars, names and flat lists only.
-
-    objects, targets: how many the scene holds. New terms go to the end: a seed stays the episode it was.
-    """
-    fixed, wrist = len(robot.fixed_cameras), len(robot.wrist_cameras)
-
-    def uniform(bounds: Range, n: int | None = None) -> float | list[float]:
-        value = rng.uniform(*bounds, n)
-        return float(value) if n is None else value.tolist()
-
-    def one_each(bounds: Range, n: int) -> float | list[float]:
-        """A number where there is one camera of the kind."""
-        return uniform(bounds, None if n == 1 else n)
-
-    textured = rng.random() < config.table_textured
-    texture = 1 + int(rng.integers(config.table_textures))
-    drawn = {
-        "object_scale": uniform(config.object_scale, objects),
-        "object_mass_kg": uniform(config.object_mass_kg, objects),
-        "object_friction": uniform(config.object_friction, objects),
-        "colour_hue": uniform(config.colour_hue, objects + targets),
-        "colour_value": uniform(config.colour_value, objects + targets),
-        "table_texture": texture if textured else 0,
-        "table_rgb": [uniform(config.table_value)] * 3 if textured else uniform(config.table_value, 3),
-        "light_xy_m": uniform(config.light_pos_m, 2),
-        "light_strength": uniform(config.light_strength),
-        "ambient": uniform(config.ambient),
-        "front_pos_m": uniform(config.front_pos_m, 3 * fixed),
-        "front_lookat_m": uniform(config.front_lookat_m, 3 * fixed),
-        "front_fovy_deg": one_each(config.front_fovy_deg, fixed),
-        "wrist_pos_m": uniform(config.wrist_pos_m, 3 * wrist),
-        "wrist_fovy_deg": one_each(config.wrist_fovy_deg, wrist),
-        "joint_damping": uniform(config.joint_damping, robot.joints),
-        "servo_gain": uniform(config.servo_gain),
-        "start_xyz_m": [*rng.uniform(*config.start_xy_m, 2).tolist(), uniform(config.start_z_m)],
-        "start_yaw_rad": uniform(config.start_yaw_rad),
-        "action_delay_s": uniform(config.action_delay_s),
-        "observation_delay_s": uniform(config.observation_delay_s),
-    }
-    drawn |= {name: uniform(getattr(config, name), n) for name, n in _later(robot).items()}
-    return drawn | _choices(rng, config, robot, objects)
-
-
-def _later(robot: Robot) -> dict[str, int | None]:
-    """Terms drawn after those of `draw`, with how many values each takes; None: one number."""
-    cameras, joints = len(robot.cameras), robot.joints
-    return {
-        "table_friction": None, "table_height_m": None, "light_tint": 3, "wrist_tilt_rad": 3 * len(robot.wrist_cameras),
-        "exposure": cameras, "gamma": cameras, "white_balance": 2 * cameras, "image_noise": cameras,
-        "motion_blur_px": cameras, "jpeg_quality": cameras,
-        "dropped_frames": None, "joint_friction_nm": joints, "joint_armature": None, "payload_kg": None,
-        "base_pos_m": 2, "base_yaw_rad": None, "encoder_bias_rad": joints, "encoder_noise_rad": None,
-        "gripper_speed": None, "gripper_force": None, "pad_friction": None, "action_jitter_s": None,
-        "state_lead_s": None,
-    }  # fmt: skip
-
-
-def _choices(rng: np.random.Generator, config: RandomizeConfig, robot: Robot, objects: int) -> dict:
-    """What is drawn from a list, and the seed of everything that changes within the episode."""
-    wall = 1 + int(rng.integers(len(BACKDROP_TEXTURES)))
-    return {
-        "backdrop_texture": wall if rng.random() < config.backdrop_textured else 0,
-        "backdrop_rgb": rng.uniform(*config.backdrop_value, 3).tolist(),
-        "lights": int(rng.integers(config.lights[0], config.lights[1] + 1)),
-        "light_strengths": rng.uniform(*config.fill_strength, len(LIGHTS)).tolist(),  # of those beside the key light
-        "shadows": bool(rng.random() < config.shadows),
-        "object_inertia": rng.uniform(*config.object_inertia, objects).tolist(),
-        "object_patterns": [
-            1 + int(rng.integers(PATTERNS)) if rng.random() < config.object_textured else 0 for _ in range(objects)
-        ],
-        "noise_seed": int(rng.integers(2**31)),
-        "camera_skew_s": rng.uniform(*config.camera_skew_s, len(robot.cameras)).tolist(),
-        "observation_jitter_s": float(rng.uniform(*config.observation_jitter_s)),
-        "fill_xy_m": rng.uniform(*config.light_pos_m, 2 * (len(LIGHTS) - 1)).tolist(),
-    }

@@ -5,18 +5,22 @@ What is asked for tells whether an episode shows something held out of an axis; 
 wanted of it, none of the other things may show it either.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from sim.core.errors import UserError, nearest
+from sim.randomize.episode_params import EpisodeParams
 from sim.scene.fixtures import TABLE_TEXTURES
+from sim.scene.layout import Layout
 from sim.scene.placement import COLOURS
 from sim.scene.shapes import SHAPES
 
 AXES = ("pairs", "shapes", "wordings", "textures", "places")
 PARTS = ("train", "any", *AXES)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,35 +59,37 @@ class SplitConfig:
                 f"split.part={self.part!r}: training draws from 'train' alone; the rest is for policies.evaluate"
             )
 
-    def admits(self, draws: Mapping) -> bool:
+    def admits(self, params: EpisodeParams) -> bool:
         """Whether the episode with these drawn values belongs to the wanted part."""
         if self.part == "any":
             return True
-        held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(draws)}
+        held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(params)}
         return held_out == (set() if self.part == "train" else {self.part})
 
-    def _in_pairs(self, draws: Mapping) -> bool:
-        things = zip(_things(draws, "colours"), _things(draws, "shapes"), strict=True)
+    def _in_pairs(self, params: EpisodeParams) -> bool:
+        layout = params.layout
+        colours = (*layout.object_colours, *layout.distractor_colours)
+        things = zip(colours, _shapes(layout), strict=True)
         return any(f"{colour} {shape}" in self.pairs for colour, shape in self._telling("pairs", [*things]))
 
-    def _in_shapes(self, draws: Mapping) -> bool:
-        return any(shape in self.shapes for shape in self._telling("shapes", _things(draws, "shapes")))
+    def _in_shapes(self, params: EpisodeParams) -> bool:
+        return any(shape in self.shapes for shape in self._telling("shapes", _shapes(params.layout)))
 
-    def _telling(self, axis: str, things: list) -> list:
+    def _telling(self, axis: str, things: Sequence[T]) -> Sequence[T]:
         """Of the things of an episode, the named one first, those that tell whether it is held out of `axis`."""
         return things[:1] if self.part == axis else things
 
-    def _in_wordings(self, draws: Mapping) -> bool:
-        return any(word in self.wordings for word in draws["instruction"].split())
+    def _in_wordings(self, params: EpisodeParams) -> bool:
+        return any(word in self.wordings for word in params.layout.instruction.split())
 
-    def _in_textures(self, draws: Mapping) -> bool:
-        return draws["table_texture"] in self.textures
+    def _in_textures(self, params: EpisodeParams) -> bool:
+        return params.randomization.table_texture in self.textures
 
-    def _in_places(self, draws: Mapping) -> bool:
+    def _in_places(self, params: EpisodeParams) -> bool:
         """One of the task's things begins in one of the circles; distractors may stand there."""
         circles = np.reshape(self.places, (-1, 3))
-        kinds = [np.reshape(draws[key], (-1, 2)) for key in ("object_xy_m", "target_xy_m")]
-        begun = [xy for kind in kinds for xy in self._telling("places", [*kind])]
+        kinds = params.layout.object_xy_m, params.layout.target_xy_m
+        begun = [xy for kind in kinds for xy in self._telling("places", kind)]
         return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)
 
 
@@ -92,6 +98,6 @@ def _check_known(where: str, name: object, choices: Iterable) -> None:
         raise UserError(nearest(str(name), known, f"name in {where}"))
 
 
-def _things(draws: Mapping, what: str) -> list[str]:
-    """The `what`, "colours" or "shapes", of the task's objects and then of the distractors."""
-    return [name for kind in ("object", "distractor") for name in draws[f"{kind}_{what}"].split(",") if name]
+def _shapes(layout: Layout) -> tuple[str, ...]:
+    """Return the shapes of the task's objects, then of the distractors."""
+    return (*layout.object_shapes, *layout.distractor_shapes)

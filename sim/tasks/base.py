@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 import mujoco
 import numpy as np
 
+from sim.core import deprecated
 from sim.core.registry import Registry
 from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
@@ -134,7 +135,7 @@ class Task(ABC):
         return bool(np.linalg.norm(moved[:2]) > DROPPED_M and moved[2] < LIES_M and away >= DROPPED_M)
 
 
-TASKS = Registry[Task]("task", package="sim.tasks")
+TASKS = Registry[Task]("task", "sim.tasks", deprecated.TASKS)
 T = TypeVar("T", bound=type[Task])
 
 

@@ -48,5 +48,5 @@ def recorded(controller: Controller, seconds: float, seed: int, rng: np.random.G
 
 
 def hidden_log(world: Simulation, seed: int, seconds: float) -> MotionLog:
-    """One motion of a hidden arm; `world.draws` holds its secrets afterwards."""
+    """One motion of a hidden arm; `world.params` holds its secrets afterwards."""
     return recorded(Controller(Twin(world, seed)), seconds, seed, np.random.default_rng(seed))

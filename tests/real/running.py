@@ -14,6 +14,10 @@ from real.workcell.emulator_process import PORTS
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.contract import Observation
+from sim.randomize.episode_params import EpisodeParams
+from sim.randomize.randomization import draw_randomization
+from sim.randomize.ranges import nominal
+from sim.scene.layout import Layout
 
 HOST = "127.0.0.1"
 
@@ -25,12 +29,12 @@ class FakeWorld:
     task = types.SimpleNamespace(time_limit_s=0.6, settle_s=0.1)
 
     def __init__(self):
-        self.draws: dict = {}
         self.goal = False
         self.blocked = False  # something holds the arm
 
     def reset(self, seed: int) -> None:
-        self.draws = {"seed_seen": seed, "instruction": f"task {seed}"}
+        randomization = draw_randomization(np.random.default_rng(seed), nominal(), FR3, 0, 0)
+        self.params = EpisodeParams(Layout(instruction=f"task {seed}", wording=seed), randomization)
         self.goal = False
         self._joints = self._target = np.array(FR3.home_rad) + 0.01 * (seed % 5)
         self._speed = np.zeros(6)
@@ -60,7 +64,7 @@ class FakeWorld:
 
     @property
     def instruction(self) -> str:
-        return self.draws["instruction"]
+        return self.params.layout.instruction
 
     def success(self) -> bool:
         return self.goal

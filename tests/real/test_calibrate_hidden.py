@@ -46,9 +46,11 @@ def test_dynamics_of_a_hidden_arm_from_eight_seconds():
     log = hidden_log(world, 3, 8.0)
     found = fit_dynamics([on_cycles(log)], FR3)
     for name in ("joint_damping", "joint_friction_nm", "joint_armature", "servo_gain", "payload_kg"):
-        np.testing.assert_allclose(found[name].mean, world.draws[name], rtol=SHARE, err_msg=name)
+        np.testing.assert_allclose(
+            found[name].mean, getattr(world.params.randomization, name), rtol=SHARE, err_msg=name
+        )
     # Sent 4 ms before the cycle that takes it up; takes effect at the nearest physics step, 2 ms apart.
-    assert found["action_delay_s"].mean == pytest.approx(world.draws["action_delay_s"] + 0.004, abs=0.002)
+    assert found["action_delay_s"].mean == pytest.approx(world.params.randomization.action_delay_s + 0.004, abs=0.002)
 
 
 def board_views(world: Simulation, wrist: WristCamera) -> tuple[list[View], np.ndarray]:
@@ -74,7 +76,11 @@ def from_pictures(seed: int, **ranges) -> tuple[dict, WristCamera, HandEye]:
     views, shown_rad = board_views(world, wrist)
     world.close()
     lens = calibrate_intrinsics(views, 480, 640)
-    return world.draws, wrist, calibrate_hand_eye(views, shown_rad, wrist.tool_pose, lens, wrist.tool_from_camera)
+    return (
+        world.params.to_record(),
+        wrist,
+        calibrate_hand_eye(views, shown_rad, wrist.tool_pose, lens, wrist.tool_from_camera),
+    )
 
 
 def test_wrist_camera_and_board_from_pictures():

@@ -60,7 +60,7 @@ def test_an_episode_runs_in_the_common_loop_and_everything_reaches_the_recorder(
     np.testing.assert_allclose(observation.state[:6], np.array(FR3.home_rad) + 0.03, atol=1e-6)
     np.testing.assert_array_equal(ground_truth["grounding.object_pos_w"], [1, 2, 3])
     assert 0 <= observation.age_s < 5.0
-    assert env.metadata()["draw/seed_seen"] == 3
+    assert env.metadata()["draw/wording"] == 3
     assert env.metadata()["robot/fault"] == ""
     moved = max(abs(step[0].state[0] - observation.state[0]) for step in notes.steps)
     assert moved > 0.01

@@ -108,5 +108,5 @@ def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
 
 
 def test_another_cube_lifted(env):
-    seed = next(s for s in range(500001, 500050) if (env.reset(s), env.world.draws["objects"])[1] > 1)
+    seed = next(s for s in range(500001, 500050) if len(env.world.draw(s).layout.object_xy_m) > 1)
     assert look(env, lambda: place(env, 1, [0.0, 0.0, 0.04]), seed) == "wrong object"

@@ -31,11 +31,11 @@ def test_the_observation_is_where_the_plate_is(env):
     seen, info = env.reset(seed=4)
     joints, opening, near, ahead = np.split(seen, [6, 7, 10])
     pos_w, rotation_w = ToolKinematics(FR3).forward(joints + FR3.home_rad)
-    draws = env._env.world.draws
-    np.testing.assert_allclose(pos_w + rotation_w @ near / 4.0, [*draws["target_xy_m"][:2], 0.008], atol=1e-4)
+    layout = env._env.world.params.layout
+    np.testing.assert_allclose(pos_w + rotation_w @ near / 4.0, [*layout.target_xy_m[0], 0.008], atol=1e-4)
     assert opening == pytest.approx(1.0, abs=0.01)
     np.testing.assert_allclose(ahead, 0.0, atol=1e-3)
-    assert info["instruction"] == draws["instruction"]
+    assert info["instruction"] == layout.instruction
 
 
 def test_an_action_moves_the_joints_by_it(env):
@@ -52,7 +52,7 @@ def test_the_reward_is_the_distance_gained_and_a_bonus_at_the_end(env):
     """Driven there by inverse kinematics; the sum of rewards is the distance, the time and the bonus."""
     env.reset(seed=4)
     world = env._env.world
-    aim_w = np.array([*world.draws["target_xy_m"][:2], 0.038])
+    aim_w = np.array([*world.params.layout.target_xy_m[0], 0.038])
     start_m = np.linalg.norm(world.data.site_xpos[world.scene.tcp_site] - aim_w)
     turn = world.data.site_xmat[world.scene.tcp_site].reshape(3, 3).copy()
     goal = world.kinematics.inverse(aim_w, turn, world.joints_rad())

@@ -1,5 +1,7 @@
 """The environment: gymnasium's contract, repeatability to the bit, delays as physical times."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -124,8 +126,9 @@ def test_an_observation_delay_shows_what_was_so_many_physics_steps_before(delay_
 
 def test_each_camera_is_late_by_itself():
     env = SimEnv(calm())
-    draws = env.world.draw(5)
-    env.rebuild(draws | {"camera_skew_s": [0.0, 9 * PHYSICS_DT_S]})
+    params = env.world.draw(5)
+    late = replace(params.randomization, camera_skew_s=(0.0, 9 * PHYSICS_DT_S))
+    env.rebuild(replace(params, randomization=late))
     history = History(env)
     for step in range(3):
         env.apply(swing(5 * step))

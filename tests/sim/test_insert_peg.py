@@ -15,12 +15,13 @@ TOP_M, HALF_M = 0.040, 0.035  # of a block and a peg at nominal size
 def both():
     """Two pegs and two blocks stand on the table."""
     seeds = (nominal_world("insert_peg", seed) for seed in range(99))
-    return next(world for world in seeds if world.draws["objects"] == world.draws["targets"] == 2)
+    counts = lambda layout: (len(layout.object_xy_m), len(layout.target_xy_m))  # noqa: E731
+    return next(world for world in seeds if counts(world.params.layout) == (2, 2))
 
 
 @pytest.fixture
 def world(both):
-    both.rebuild(both.draws)
+    both.rebuild(both.params)
     return both
 
 
@@ -30,7 +31,7 @@ def put_peg(
     """The peg's foot `deep_m` below the block's top, its sides along the hole's."""
     first, body = world.scene.object_qpos[peg], world.scene.targets[block]
     x, y, _ = world.scene.model.body_pos[body]
-    yaw = world.draws["target_yaw_rad"][block]
+    yaw = world.params.layout.target_yaw_rad[block]
     upright, tilt = (
         np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]),
         np.array([np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]),
@@ -92,7 +93,7 @@ def test_the_hole_is_2_to_3_mm_wider_than_the_peg(scale):
     """Oracle: rays from the middle of the hole to its four walls."""
     world = Simulation(SimulationConfig(task="insert_peg", randomize=RandomizeConfig(object_scale=(scale, scale))))
     world.reset(4)
-    body, yaw = world.scene.targets[0], world.draws["target_yaw_rad"][0]
+    body, yaw = world.scene.targets[0], world.params.layout.target_yaw_rad[0]
     middle = world.data.xpos[body] + [0, 0, 0.025 * scale]
     hit = np.zeros(1, np.int32)
     gaps = [

@@ -51,7 +51,7 @@ def put_tool(world: Simulation, tool_w: np.ndarray, yaw_rad: float, finger_m: fl
 def test_a_drawer_slides_against_its_friction_and_damping(world):
     world.reset(SEED_OF_TWO)
     model, data = world.scene.model, world.data
-    friction_n, damping_n_s_m = world.draws["drawer_friction_n"][0], world.draws["drawer_damping_n_s_m"][0]
+    friction_n, damping_n_s_m = world.params.layout.drawer_friction_n[0], world.params.layout.drawer_damping_n_s_m[0]
     dof = model.joint("drawer_0").dofadr[0]
     data.qfrc_applied[dof] = 0.6 * friction_n
     mujoco.mj_step(model, data, 100)
@@ -78,7 +78,7 @@ def test_the_handle_is_where_its_bar_is(world):
     slide(world, 0, 0.03)
     bar = np.flatnonzero(world.scene.model.geom_bodyid == world.scene.model.body("drawer_0").id)[-1]
     assert world.task.object_pos_w(world.scene_state) == pytest.approx(world.data.geom_xpos[bar])
-    x, y, yaw = *world.draws["target_xy_m"][:2], world.draws["target_yaw_rad"][0]
+    x, y, yaw = *world.params.layout.target_xy_m[0], world.params.layout.target_yaw_rad[0]
     goal_w = [x + 0.143 * np.cos(yaw), y + 0.143 * np.sin(yaw), 0.034]  # 47 mm before the cabinet, 96 mm open
     assert world.task.target_pos_w(world.scene_state) == pytest.approx(goal_w)
 
@@ -88,7 +88,7 @@ def test_the_handle_is_where_its_bar_is(world):
 
 def test_open_is_the_named_drawer_six_centimetres_out_and_at_rest(world):
     world.reset(SEED_OF_TWO)
-    assert world.draws["targets"] == 2 and not world.success()
+    assert len(world.params.layout.target_xy_m) == 2 and not world.success()
     slide(world, 1, 0.09)
     assert not world.success()  # the other one
     slide(world, 0, 0.055)
@@ -102,7 +102,7 @@ def test_open_is_the_named_drawer_six_centimetres_out_and_at_rest(world):
 def test_a_drawer_still_in_the_hand_is_not_open(world):
     world.reset(SEED_OF_TWO)
     slide(world, 0, 0.07)
-    bar_w, yaw = cabinet.bar_w(world.scene_state, 0, 0.07), world.draws["target_yaw_rad"][0]
+    bar_w, yaw = cabinet.bar_w(world.scene_state, 0, 0.07), world.params.layout.target_yaw_rad[0]
     put_tool(world, bar_w, yaw, 0.0147)  # the fingers around the bar, clear of it
     assert world.success()
     put_tool(world, bar_w, yaw, 0.0043)  # on the bar

@@ -36,8 +36,8 @@ def put_cube(world: Simulation, drawer: int, x_m: float, y_m: float, z_m: float,
     """The named cube's middle before cabinet `drawer`, both drawers 90 mm open."""
     for i in range(2):
         world.data.qpos[world.scene.model.joint(f"drawer_{i}").qposadr[0]] = 0.09
-    yaw = world.draws["target_yaw_rad"][drawer]
-    x, y = np.reshape(world.draws["target_xy_m"], (-1, 2))[drawer]
+    yaw = world.params.layout.target_yaw_rad[drawer]
+    x, y = world.params.layout.target_xy_m[drawer]
     pos_w = [x + x_m * np.cos(yaw) - y_m * np.sin(yaw), y + x_m * np.sin(yaw) + y_m * np.cos(yaw), z_m]
     put_object(world.scene, world.data, 0, pos_w, yaw)
     world.data.qvel[:] = 0.0
@@ -50,7 +50,7 @@ def put_cube(world: Simulation, drawer: int, x_m: float, y_m: float, z_m: float,
 
 def test_inside_is_on_the_floor_of_the_named_drawer_at_rest(world):
     world.reset(SEED_OF_TWO)
-    assert world.draws["targets"] == 2 and not world.success()
+    assert len(world.params.layout.target_xy_m) == 2 and not world.success()
     put_cube(world, 0, 0.045, 0.0, 0.028)  # 20 mm of cube on 8 mm of floor
     assert world.success()
     put_cube(world, 0, 0.045, 0.0, 0.028, speed_m_s=0.1)
@@ -80,11 +80,11 @@ def test_objects_stand_clear_of_drawers_pulled_out(world):
     model, data = world.scene.model, world.data
     for seed in range(12):
         world.reset(seed)
-        for i in range(world.draws["targets"]):
+        for i in range(len(world.params.layout.target_xy_m)):
             data.qpos[model.joint(f"drawer_{i}").qposadr[0]] = 0.10
         mujoco.mj_forward(model, data)
         furniture = np.isin(model.body_rootid[model.geom_bodyid], world.scene.targets)
-        for i in range(world.draws["objects"]):
+        for i in range(len(world.params.layout.object_xy_m)):
             cube = world.scene.slots[i].touched("cube")[0]
             gaps = [mujoco.mj_geomDistance(model, data, cube, g, 1.0, None) for g in np.flatnonzero(furniture)]
             assert 0.04 < min(gaps) < 1.0
@@ -122,7 +122,7 @@ def test_the_expert_opens_the_drawer_only_when_it_is_closed():
     env = SimEnv(SimulationConfig("place_in_drawer", render=SMALL))
     began_closed = {}
     for seed in range(700_000, 700_020):
-        closed = env.world.draw(seed)["drawer_open_m"][0] == 0.0
+        closed = env.world.draw(seed).layout.drawer_open_m[0] == 0.0
         if closed not in began_closed:
             result = play_expert(env, seed, quality=CLEAN)
             assert result.success and not result.guard.counts

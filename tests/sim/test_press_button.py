@@ -11,7 +11,7 @@ from sim.tasks import press_button
 @pytest.fixture
 def world():
     """Three buttons stand on the table."""
-    seed = next(seed for seed in range(99) if nominal_world("press_button", seed).draws["targets"] == 3)
+    seed = next(seed for seed in range(99) if len(nominal_world("press_button", seed).params.layout.target_xy_m) == 3)
     return nominal_world("press_button", seed)
 
 
@@ -41,7 +41,7 @@ def test_a_spring_carries_the_cap_and_brings_it_back(world):
 
 
 def test_a_closed_hand_holds_the_button_down(world):
-    x, y = world.draws["target_xy_m"][:2]
+    x, y = world.params.layout.target_xy_m[0]
     put_tool(world, [x, y, 0.040 + 0.010 + 0.01], opening=0.0)  # 10 mm above: tips are 10 mm below the tool point
     world.step(100)
     assert not world.success()
@@ -54,7 +54,7 @@ def test_a_closed_hand_holds_the_button_down(world):
 
 
 def test_a_hand_on_the_housing_presses_nothing(world):
-    x, y = world.draws["target_xy_m"][:2]
+    x, y = world.params.layout.target_xy_m[0]
     put_tool(world, [x + 0.04, y, 0.045], opening=0.0)
     world.step(200)
     assert not world.success()

@@ -17,7 +17,7 @@ HALF_M = 0.02  # of a block at scale 1
 @pytest.fixture
 def world():
     built = Simulation(SimulationConfig("push", calm().randomize, SMALL))
-    built.reset(next(seed for seed in range(100) if built.draw(seed)["objects"] == 2))
+    built.reset(next(seed for seed in range(100) if len(built.draw(seed).layout.object_xy_m) == 2))
     yield built
     built.close()
 
@@ -25,7 +25,7 @@ def world():
 def put(world: Simulation, block: int, away_m: tuple[float, float, float], tilt_rad: float = 0.0) -> None:
     """The block at `away_m` from where it lies in the middle of the named circle."""
     first = world.scene.object_qpos[block]
-    zone_w = np.array([*world.draws["target_xy_m"][:2], HALF_M])
+    zone_w = np.array([*world.params.layout.target_xy_m[0], HALF_M])
     pose = [*(zone_w + away_m), np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0, 0]
     world.data.qpos[first : first + 7] = pose
     world.data.qvel[:] = 0
@@ -63,7 +63,7 @@ def test_a_block_that_was_lifted_does_not_count_in_this_episode(world):
     world.remember()  # as the environment does in every period
     put(world, 0, (0, 0, 0))
     assert not world.success()
-    world.rebuild(world.draws)
+    world.rebuild(world.params)
     put(world, 0, (0, 0, 0))
     assert world.success()
 
@@ -81,7 +81,7 @@ def test_a_block_under_the_fingers_is_not_left_alone(world):
     put(world, 0, (0, 0, 0))
     world.data.qpos[world.scene.finger_qpos] = 0.0
     for height_m, alone in ((0.10, True), (2 * HALF_M + 0.009, False)):  # the fingers end 10 mm below the tool point
-        point_w = np.array([*world.draws["target_xy_m"][:2], height_m])
+        point_w = np.array([*world.params.layout.target_xy_m[0], height_m])
         hand_down(world, point_w)
         assert world.success() == alone
 

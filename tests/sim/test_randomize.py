@@ -10,9 +10,11 @@ from playing import SMALL
 from sim.collect import CollectConfig
 from sim.core.config import CONF, load
 from sim.core.errors import UserError
+from sim.core.records import to_record
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
-from sim.randomize.ranges import BOUNDS, Count, RandomizeConfig, Range, draw, nominal
+from sim.randomize.randomization import draw_randomization
+from sim.randomize.ranges import BOUNDS, Count, RandomizeConfig, Range, nominal
 
 OBJECTS, TARGETS = 5, 3
 # Where the values of a range stand in a draw when they are not called what it is.
@@ -41,7 +43,8 @@ def full() -> RandomizeConfig:
 @pytest.fixture(scope="module")
 def draws(full) -> list[dict]:
     """400 episodes' draws."""
-    return [draw(np.random.default_rng(seed), full, FR3, OBJECTS, TARGETS) for seed in range(400)]
+    drawn = (draw_randomization(np.random.default_rng(seed), full, FR3, OBJECTS, TARGETS) for seed in range(400))
+    return [to_record(one) for one in drawn]
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -150,7 +153,7 @@ def test_an_episode_of_any_group_is_rebuilt_bit_for_bit(name):
     for seed in (1, 2):
         first.reset(seed)
         second.reset(seed + 50)
-        second.rebuild(first.world.draws)
+        second.rebuild(first.world.params)
         for _ in range(4):
             a, b = first.observe(), second.observe()
             assert np.array_equal(a.state, b.state)

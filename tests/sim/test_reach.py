@@ -11,7 +11,7 @@ from sim.tasks.base import TASKS
 @pytest.fixture(scope="module")
 def world():
     """Three plates lie on the table."""
-    seed = next(seed for seed in range(99) if nominal_world("reach", seed).draws["targets"] == 3)
+    seed = next(seed for seed in range(99) if len(nominal_world("reach", seed).params.layout.target_xy_m) == 3)
     return nominal_world("reach", seed)
 
 
@@ -26,7 +26,7 @@ def world():
     ],
 )
 def test_done_is_low_over_the_middle_of_the_named_plate(world, plate, aside_m, height_m, done):
-    x, y = world.draws["target_xy_m"][2 * plate : 2 * plate + 2]
+    x, y = world.params.layout.target_xy_m[plate]
     put_tool(world, [x + aside_m * 0.6, y + aside_m * 0.8, height_m])
     mujoco.mj_forward(world.scene.model, world.data)
     assert world.success() is done

@@ -1,5 +1,6 @@
 """Reach around: low over the pad with the pillar where it was; two ways, and straight ahead is none."""
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def world():
     ],
 )
 def test_done_is_low_over_the_pad_with_the_pillar_standing(world, aside_m, height_m, moved_m, tilt_rad, done):
-    x, y = world.draws["target_xy_m"]
+    x, y = world.params.layout.target_xy_m[0]
     put_tool(world, [x, y + aside_m, height_m], YAW)
     first = world.scene.object_qpos[0]
     world.data.qpos[first] += moved_m
@@ -50,7 +51,7 @@ def test_the_hand_begins_low_in_front_of_the_pillar_in_line_with_it(world):
             world.data.site_xpos[world.scene.tcp_site],
             world.data.site_xmat[world.scene.tcp_site].reshape(3, 3),
         )
-        pillar_xy, pad_xy = world.draws["object_xy_m"], world.draws["target_xy_m"]
+        pillar_xy, pad_xy = world.params.layout.object_xy_m[0], world.params.layout.target_xy_m[0]
         assert pad_xy[0] < pillar_xy[0] - 0.1 < pillar_xy[0] + 0.07 < tool_w[0]
         assert pillar_xy[1] == pad_xy[1] == pytest.approx(tool_w[1], abs=0.005)
         assert 0.035 < tool_w[2] < 0.065
@@ -66,6 +67,16 @@ def test_layouts_tell_pillar_from_pad_by_colour():
         assert layout["target_colours"] in layout["instruction"]
 
 
+def test_the_old_name_is_understood(caplog):
+    old = SimulationConfig("fork")
+    assert old.task == "reach_around" and caplog.messages == [
+        "renamed task: fork is now reach_around; the old name goes with the next release"
+    ]
+    bench = gymnasium.make("FR3Fork-v0")
+    assert bench.unwrapped.env.world.task.name == "reach_around"  # pyright: ignore
+    bench.close()
+
+
 @pytest.fixture(scope="module")
 def env():
     return SimEnv(SimulationConfig(task="reach_around"))
@@ -79,7 +90,7 @@ class Middle:
 
     def reset(self, observation, seed):
         self._start = self._now = observation.state[:-1]
-        x, y = self._world.draws["target_xy_m"]
+        x, y = self._world.params.layout.target_xy_m[0]
         self._goal = self._world.kinematics.inverse([x, y, 0.045], tool_down(YAW), self._start)
 
     def act(self, observation):
@@ -102,8 +113,9 @@ class Watched(Expert):
     def act(self, observation):
         world = self._env.world
         tool_w = world.data.site_xpos[world.scene.tcp_site]
-        if abs(tool_w[0] - world.draws["object_xy_m"][0]) < 0.02:
-            self.side = float(np.sign(tool_w[1] - world.draws["object_xy_m"][1]))
+        pillar_x, pillar_y = world.params.layout.object_xy_m[0]
+        if abs(tool_w[0] - pillar_x) < 0.02:
+            self.side = float(np.sign(tool_w[1] - pillar_y))
         return super().act(observation)
 
 

@@ -45,8 +45,8 @@ def test_every_episode_comes_back_bit_for_bit(root):
 
 def test_another_value_drawn_is_noticed(root, monkeypatch):
     dataset = Dataset(root)
-    draws = replay.stored_draws(dataset, 0) | {"servo_gain": 0.5}
-    monkeypatch.setattr(replay, "stored_draws", lambda *_: draws)
+    drawn = replay.drawn_record(dataset, 0) | {"servo_gain": 0.5}
+    monkeypatch.setattr(replay, "drawn_record", lambda *_: drawn)
     found = replay.replay(SimEnv(WORLD), dataset, 0)
     state = next(difference for difference in found if difference.column == "observation.state")
     assert 1 <= state.frame < 10  # nothing moves before the first action
@@ -92,7 +92,7 @@ def test_the_program_replays_films_and_counts(root, tmp_path, capsys):
 
 
 def test_an_episode_that_is_not_there_is_refused(root):
-    with pytest.raises(UserError, match="episodes 1 to 3 .* asked for, it has 2"):
+    with pytest.raises(UserError, match="episodes 1 to 3 of .*: it has 2"):
         replay.main(replay.ReplayConfig(str(root), 1, 3))
 
 

@@ -41,7 +41,7 @@ def test_sub_tasks_count_as_they_are_done_and_the_labels_follow(world):
         assert done(world) == cube and not world.success()
         truth = world.ground_truth()
         assert np.allclose(truth["grounding.object_pos_w"], world.data.xpos[world.scene.objects[cube]], atol=1e-6)
-        plate_w = np.array(world.draws["target_xy_m"][2 * cube : 2 * cube + 2])
+        plate_w = np.array(world.params.layout.target_xy_m[cube])
         assert np.allclose(truth["grounding.target_pos_w"], [*plate_w, 0.008], atol=1e-6)
         put_on_plate(world, cube, cube)
     assert done(world) == 3 and world.success()

@@ -8,6 +8,7 @@ from sim.collect import CollectConfig
 from sim.core.config import load
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation, SimulationConfig
+from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.splits import AXES, PARTS, SplitConfig
 from sim.view import ViewConfig
 
@@ -15,21 +16,21 @@ WIDE = ["randomize=full", "randomize.shapes=[cube,bowl,mug,can]", "randomize.par
 ANY = SplitConfig("any")
 
 
-def worlds_draws(part: str, seeds: range, task: str = "pick_place") -> list[dict]:
+def drawn_episodes(part: str, seeds: range, task: str = "pick_place") -> list[EpisodeParams]:
     ranges = load("view", ViewConfig, WIDE).randomize
     world = Simulation(SimulationConfig(task, randomize=ranges, split=SplitConfig(part)))
     return [world.draw(seed) for seed in seeds]
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, list[dict]]:
-    return {part: worlds_draws(part, range(12)) for part in PARTS}
+def drawn() -> dict[str, list[EpisodeParams]]:
+    return {part: drawn_episodes(part, range(12)) for part in PARTS}
 
 
 @pytest.mark.parametrize("task", ["pick_place", "stack", "sort"])
 def test_training_shows_nothing_that_is_held_out(task):
     distractors = 0
-    for one in worlds_draws("train", range(25), task):
+    for one in (params.to_record() for params in drawn_episodes("train", range(25), task)):
         things = list(zip(one["object_colours"].split(","), one["object_shapes"].split(","), strict=True))
         beside = list(zip(one["distractor_colours"].split(","), one["distractor_shapes"].split(","), strict=True))
         distractors += one["distractors"]
@@ -61,7 +62,7 @@ def test_the_parts_share_no_episode(drawn):
 
 
 def test_the_same_seed_is_the_same_episode(drawn):
-    assert drawn["places"][:3] == worlds_draws("places", range(3))
+    assert drawn["places"][:3] == drawn_episodes("places", range(3))
 
 
 def test_held_out_parts_are_never_collected_from():

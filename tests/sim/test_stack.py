@@ -19,7 +19,7 @@ RNG_DRAWS = 200
 @pytest.fixture(scope="module")
 def world():
     built = Simulation(SimulationConfig("stack", calm().randomize, SMALL))
-    built.reset(next(seed for seed in range(100) if built.draw(seed)["objects"] == 3))
+    built.reset(next(seed for seed in range(100) if len(built.draw(seed).layout.object_xy_m) == 3))
     yield built
     built.close()
 
@@ -114,7 +114,7 @@ def test_the_expert_undoes_a_tower_that_is_the_wrong_way_round():
     env = SimEnv(SimulationConfig("stack", calm().randomize, SMALL))
     env.reset(0)
     world = env.world
-    xy = world.draws["object_xy_m"][:2]
+    xy = world.params.layout.object_xy_m[0]
     put(world, 0, (*xy, HALF_M))
     put(world, 1, (*xy, 3 * HALF_M))
     expert = Expert(env, CLEAN)

@@ -7,12 +7,15 @@ import json
 import mujoco
 import numpy as np
 import pytest
+from fr3 import FR3
 from playing import SMALL, calm
 
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.planning.kinematics import tool_down
-from sim.randomize.ranges import RandomizeConfig, draw
+from sim.randomize.episode_params import EpisodeParams
+from sim.randomize.randomization import draw_randomization
+from sim.randomize.ranges import RandomizeConfig
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.placement import AREA_X_M, AREA_Y_M, COLOURS, REACH_M
 from sim.tasks.base import TASKS
@@ -38,7 +41,8 @@ def draws():
     rows = []
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        rows.append({**PICK_PLACE.draw_layout(rng, config).to_record(), **draw(rng, config, 3, 3)})
+        layout = PICK_PLACE.draw_layout(rng, config)
+        rows.append(EpisodeParams(layout, draw_randomization(rng, config, FR3, 3, 3)).to_record())
     return rows
 
 
@@ -130,7 +134,8 @@ def test_stored_draws_rebuild_the_same_world_bit_for_bit():
     first, second = Simulation(config), Simulation(config)
     for seed in (11, 12):
         first.reset(seed)
-        stored = json.loads(json.dumps(first.draws))
+        stored = EpisodeParams.from_record(json.loads(json.dumps(first.params.to_record())))
+        assert stored == first.params
         second.reset(seed + 1000)  # nothing of another episode may be left
         second.rebuild(stored)
         assert np.array_equal(first.snapshot(), second.snapshot())
@@ -154,7 +159,7 @@ def test_a_cube_of_any_mass_falls_and_turns_as_newton_says(mass_kg):
     data.qpos[world.scene.object_qpos[0] + 2] = 1.0
     data.xfrc_applied[world.scene.objects[0]] = [mass_kg, 0, 0, 0, 0, 1e-3]
     mujoco.mj_forward(model, data)
-    side_m = 2 * CUBE_HALF_M * world.draws["object_scale"][0]
+    side_m = 2 * CUBE_HALF_M * world.params.randomization.object_scale[0]
     assert data.qacc[dof : dof + 3] == pytest.approx([1.0, 0.0, -9.81], abs=1e-6)
     assert data.qacc[dof + 5] == pytest.approx(1e-3 / (mass_kg * side_m**2 / 6), rel=1e-6)
 
@@ -214,8 +219,8 @@ def test_things_keep_their_distance_and_are_within_reach(draws):
 def test_labels_say_where_the_named_things_are(world):
     world.reset(4)
     truth = world.ground_truth()
-    assert np.allclose(truth["grounding.object_pos_w"][:2], world.draws["object_xy_m"][:2], atol=1e-6)
-    assert np.allclose(truth["grounding.target_pos_w"][:2], world.draws["target_xy_m"][:2], atol=1e-6)
+    assert np.allclose(truth["grounding.object_pos_w"][:2], world.params.layout.object_xy_m[0], atol=1e-6)
+    assert np.allclose(truth["grounding.target_pos_w"][:2], world.params.layout.target_xy_m[0], atol=1e-6)
     assert truth["grounding.target_pos_w"][2] == pytest.approx(PLATE_TOP_M)
 
 

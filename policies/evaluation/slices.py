@@ -4,12 +4,13 @@ Numbers are cut into thirds of the episodes, names and counts are taken as they 
 ranked by the upper end of their interval: what is at the top is bad beyond chance, not small.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sim.episode.results import wilson
+from sim.randomize.episode_params import EpisodeParams
 from sim.robots.robot import Robot
 from sim.scene.fixtures import LIGHTS
 
@@ -62,28 +63,25 @@ def parts_of(robot: Robot) -> dict[str, Sequence[str]]:
     }
 
 
-def axes(draws: Mapping, robot: Robot) -> dict[str, float | str]:
-    """An episode's drawn values as axes: one number or name each."""
+def axes(params: EpisodeParams, robot: Robot) -> dict[str, float | str]:
+    """Return an episode's drawn values as axes: one number or name each."""
     known = parts_of(robot)
-    found: dict[str, float | str] = {}
-    for name, value in draws.items():
-        if name in UNINTERESTING:
-            continue
-        if name in OF_THE_NAMED:
-            found[OF_THE_NAMED[name]] = value.split(",")[0]
-        elif name in OF_EACH:
-            found |= {name: value[0]} if value else {}  # a task may have no objects
-        elif isinstance(value, int | float):
+    named = {axis: getattr(params.layout, name)[:1] for name, axis in OF_THE_NAMED.items()}
+    found: dict[str, float | str] = {axis: names[0] for axis, names in named.items() if names}
+    for name, value in params.to_record().items():
+        if isinstance(value, int | float) and name not in UNINTERESTING:
             found[name] = value
-        elif isinstance(value, Sequence) and not isinstance(value, str):
+        elif isinstance(value, list) and name in OF_EACH:
+            found |= {name: value[0]} if value else {}  # a task may have no objects
+        elif isinstance(value, list):
             parts = known.get(name, [str(i) for i in range(len(value))])
             found |= {f"{name} {part}": number for part, number in zip(parts, value, strict=False)}
     return found
 
 
-def slices(draws: Iterable[Mapping], success: Sequence[bool], robot: Robot) -> list[Slice]:
-    """All slices of these episodes, worst first."""
-    rows = [axes(one, robot) for one in draws]
+def slices(episodes: Iterable[EpisodeParams], success: Sequence[bool], robot: Robot) -> list[Slice]:
+    """Return all slices of these episodes, worst first."""
+    rows = [axes(params, robot) for params in episodes]
     names = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
     won = np.array(success, bool)
     found = [one for name in names for one in _cut(name, [row[name] for row in rows], won) if one.n >= FEWEST]
