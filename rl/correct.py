@@ -25,10 +25,10 @@ from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.teleop.corrector import TwistCorrector
-from sim.teleop.handover import AttendedEnv, HandoverAgent
+from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
-from sim.teleop.page import LivePage, RealTime, Together
+from sim.teleop.page import LivePage, RealTimePacer, RecorderGroup
 
 _log = logging.getLogger(__name__)
 
@@ -82,19 +82,19 @@ class OperatorWorker(RolloutWorker):
     def __init__(self, world: SimulationConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
         super().__init__(world, behaviour)
         corrector = TwistCorrector(self._env.robot, operator, self._guard)
-        self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
+        self._agent = self._intervention = OperatorInterventionAgent(self._agent, corrector, operator)
         self._env = AttendedEnv(self._env, operator)
         self._page = page
         page.guard = self._guard
 
     def _observers(self, recorder: EpisodeRecorder) -> Recorder:
-        return Together(recorder, self._page, RealTime(self._env.robot.control_period_s))
+        return RecorderGroup(recorder, self._page, RealTimePacer(self._env.robot.control_period_s))
 
     def _metadata(self) -> dict:
-        return {"intervention/reason": self._handover.reason}
+        return {"intervention/reason": self._intervention.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
-        return bool(self._handover.reason) and result.success
+        return bool(self._intervention.reason) and result.success
 
 
 def correct(config: CorrectConfig, operator: Operator) -> Path:

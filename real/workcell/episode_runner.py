@@ -14,9 +14,9 @@ from sim.episode.loop import Agent, Env, EpisodeResult, run_episode
 from sim.guard.motion_guard import MotionGuard
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.device import Command
-from sim.teleop.handover import AttendedEnv, HandoverAgent
+from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.operator import Operator
-from sim.teleop.page import LivePage, Together
+from sim.teleop.page import LivePage, RecorderGroup
 
 LAY_OUT_S = 5.0  # for hands to leave, where nobody has to confirm
 LOOK_S = 0.02
@@ -37,7 +37,7 @@ class EpisodeWorker:
         self._on = False
         self._env: Env = env
         self._agent: Agent = agent
-        self._handover: HandoverAgent | None = None
+        self._intervention: OperatorInterventionAgent | None = None
         self._page = page
         page.guard = self.guard
 
@@ -46,7 +46,7 @@ class EpisodeWorker:
         env = self._robot
         hand = DragCorrector(env.guiding, operator, self.guard) if by_hand else None
         corrector = hand or TwistCorrector(env.robot, operator, self.guard)
-        self._agent = self._handover = HandoverAgent(self._agent, corrector, operator)
+        self._agent = self._intervention = OperatorInterventionAgent(self._agent, corrector, operator)
         self._env = AttendedEnv(env, operator)
 
     def play(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
@@ -60,7 +60,7 @@ class EpisodeWorker:
             self._switch_on()
             self._on = True
         recorder = RobotRecorder(self._robot)
-        seen = Together(recorder, self._page)
+        seen = RecorderGroup(recorder, self._page)
         with self._ending.deferred(self._robot.halt):
             try:
                 result = run_episode(self._env, self._agent, self.guard, seed, seen)
@@ -74,7 +74,7 @@ class EpisodeWorker:
         return result
 
     def _commit(self, recorder: RobotRecorder, result: EpisodeResult, writer: DatasetWriter) -> None:
-        reason = self._handover.reason if self._handover else ""
+        reason = self._intervention.reason if self._intervention else ""
         metadata = {**self._env.metadata(), "intervention/reason": reason}
         writer.commit(recorder.episode(result, INTERVENTION if reason else POLICY, metadata))
 

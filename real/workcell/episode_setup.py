@@ -79,7 +79,7 @@ class EmulatedBench:
 
 @dataclass
 class OperatorBench:
-    """A person lays out the task, and judges by key (`sim.teleop.handover.AttendedEnv`)."""
+    """A person lays out the task, and judges by key (`sim.teleop.intervention.AttendedEnv`)."""
 
     instruction: str
     time_limit_s: float

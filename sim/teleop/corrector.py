@@ -1,8 +1,8 @@
-"""An operator's tool twist as joint targets: differential inverse kinematics from the last command sent.
+"""An operator's tool twist as joint targets: differential inverse kinematics from the last executed action.
 
-Everything begins at what the motion guard really sent, position and pace: taking over is no jump, and
-where the guard holds the arm back nothing winds up. The joints change their pace within the policy's
-acceleration, so that an arm taken over in motion brakes along its path first.
+Every step starts from the position and step that the motion guard let through: an intervention causes no jump, and
+nothing winds up while the guard holds the arm back. Joint steps change within the policy's acceleration, so that an
+arm in motion first decelerates along its path.
 """
 
 from typing import Protocol
@@ -18,12 +18,12 @@ from sim.teleop.operator import Operator
 
 SINGULAR_M = 0.05  # below this singular value the solution is damped (Nakamura and Hanafusa 1986)
 DAMPING_M = 0.05
-PACE_SHARE = 0.8  # of the policy's speed; the rest is the guard's, to catch up
-CHANGE_SHARE = 0.95  # of the policy's acceleration
+SPEED_SHARE = 0.8  # of the policy's speed; the rest lets the guard catch up
+ACCEL_SHARE = 0.95  # of the policy's acceleration
 
 
 class Corrector(Protocol):
-    """Who acts in the policy's place between `begin` and `end`."""
+    """What acts instead of the policy, from `begin` to `end` of an intervention."""
 
     reason: str
 
@@ -32,17 +32,17 @@ class Corrector(Protocol):
     def end(self) -> None: ...
 
 
-class ToolStep:
-    """How the joints must move for the tool to move."""
+class DifferentialIk:
+    """Differential inverse kinematics of the tool point, damped near singular poses."""
 
     def __init__(self, robot: Robot):
         self._dh, self._mount, self._tcp = robot.dh_m, robot.mount, np.array([*robot.tcp_from_flange_m, 1.0])
 
-    def joints(self, joints_rad: np.ndarray, shift_w: np.ndarray) -> np.ndarray:
-        """(joints,) rad that move the tool by `shift_w` (6,): m, then rad about the axes of the base frame.
+    def joint_step(self, joints_rad: np.ndarray, shift_w: np.ndarray) -> np.ndarray:
+        """Return the step (joints,) rad that moves the tool by `shift_w` (6,): m, then rad about the base frame's axes.
 
-        Of the least size, and damped near singular poses, where the tool then lags. Taken at the middle of the
-        step (Runge-Kutta of second order), so that a straight motion stays straight.
+        The smallest one; near singular poses it is damped and the tool lags. The Jacobian is taken in the middle of
+        the step (second-order Runge-Kutta), so that a straight motion stays straight.
         """
         half = self._solve(joints_rad, shift_w) / 2
         return self._solve(joints_rad + half, shift_w)
@@ -55,33 +55,33 @@ class ToolStep:
 
 
 class TwistCorrector:
-    """Drives the tool as the operator pushes; the gripper opens and closes by turns."""
+    """Moves the tool with the operator's twist; the gripper toggles on command."""
 
     reason = "operator"
 
     def __init__(self, robot: Robot, operator: Operator, guard: MotionGuard):
-        self._operator, self._guard, self._tool = operator, guard, ToolStep(robot)
+        self._operator, self._guard, self._tool = operator, guard, DifferentialIk(robot)
         self._joints, self._period_s = robot.joints, robot.control_period_s
         self._low, self._high = robot.action_min[: robot.joints], robot.action_max[: robot.joints]
-        self._top = PACE_SHARE * robot.policy_speed_rad_s * self._period_s
-        self._change = CHANGE_SHARE * robot.stream_accel_rad_s2 * self._period_s**2
+        self._top = SPEED_SHARE * robot.policy_speed_rad_s * self._period_s
+        self._change = ACCEL_SHARE * robot.stream_accel_rad_s2 * self._period_s**2
 
     def begin(self, observation: Observation) -> None:
         self._operator.take(Command.GRIPPER)
         self._opening = float(self._guard.sent[-1])
 
     def act(self, observation: Observation) -> np.ndarray:
-        """(D,) the next target."""
+        """Return the next target (D,)."""
         for _ in self._operator.take(Command.GRIPPER):
             self._opening = 0.0 if self._opening > 0.5 else 1.0
-        here, pace = self._guard.sent[: self._joints].astype(float), self._guard.step_rad
-        wanted = self._tool.joints(here, self._operator.twist_w() * self._period_s)
+        here, step = self._guard.sent[: self._joints].astype(float), self._guard.step_rad
+        wanted = self._tool.joint_step(here, self._operator.twist_w() * self._period_s)
         wanted *= min(1.0, self._top / max(float(np.abs(wanted).max()), 1e-12))
-        change = wanted - pace
+        change = wanted - step
         change *= min(1.0, self._change / max(float(np.abs(change).max()), 1e-12))
-        # An arm that begins outside its range may stay there and come back.
+        # An arm that starts outside its range may stay there and come back.
         low, high = np.minimum(self._low, here), np.maximum(self._high, here)
-        return np.array([*np.clip(here + pace + change, low, high), self._opening], np.float32)
+        return np.array([*np.clip(here + step + change, low, high), self._opening], np.float32)
 
     def end(self) -> None:
         pass

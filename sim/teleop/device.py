@@ -1,7 +1,7 @@
-"""What every device of an operator gives: a tool twist for as long as it is pushed, and commands when pressed.
+"""Input devices of an operator: a tool twist while they are deflected, and commands from keys and buttons.
 
-A device reads a file descriptor in a thread of its own, so that a stop key is heard at once and no
-caller ever waits. The operator is taken to stand behind the arm's foot and to look over it into the
+Each device reads a file descriptor in a thread of its own: a stop key acts at once, and no caller
+waits. The operator is assumed to stand behind the base and to look over it into the
 work space: forward is -x of the base frame, left is -y, up is z.
 """
 
@@ -21,11 +21,11 @@ END_S = 2.0
 
 
 class Command(enum.Enum):
-    """What an operator can ask for besides motion."""
+    """What an operator can command besides motion."""
 
-    TAKE_OVER = "take over"
-    HAND_BACK = "hand back"
-    TURN = "take over or hand back"
+    INTERVENE = "intervene"
+    RESUME_POLICY = "resume the policy"
+    TOGGLE = "intervene or resume the policy"
     GRIPPER = "open or close the gripper"
     SUCCESS = "success"
     FAILURE = "failure"
@@ -34,9 +34,9 @@ class Command(enum.Enum):
 
 
 def twist_w(push: np.ndarray) -> np.ndarray:
-    """A push (6,), each -1..1, as a tool twist (6,) in the base frame: m/s, then rad/s about the axes.
+    """Return the tool twist (6,) of a deflection (6,), each -1..1, in the base frame: m/s, then rad/s about the axes.
 
-    push: towards right, forward, up; turning about the same axes by the right hand.
+    push: right, forward, up, then rotation about the same axes (right-handed).
     """
     right, forward, up, about_right, about_forward, about_up = np.clip(push, -1.0, 1.0)
     speed = TOP_SPEED_M_S * np.array([-forward, right, up])
@@ -46,7 +46,7 @@ def twist_w(push: np.ndarray) -> np.ndarray:
 class Device:
     """One device behind a file descriptor that it owns. Subclasses decode what is read.
 
-    `on_command` is called from the reading thread. `lost` is set when the device went away.
+    on_command: called from the reading thread. lost: set when the device was unplugged.
     """
 
     name = "device"
@@ -59,19 +59,19 @@ class Device:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
-        """Begin to read; nothing is heard before."""
+        """Start reading; earlier input is not seen."""
         self._thread.start()
 
     def push(self) -> np.ndarray:
-        """(6,) how it is pushed now, see `twist_w`; zeros when let go or lost."""
+        """Return the present deflection (6,), see `twist_w`; zeros when released or lost."""
         raise NotImplementedError
 
     def decode(self, data: bytes) -> None:
-        """Take in what was read, never empty."""
+        """Process what was read, never empty."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the thread and let go of the device; may come twice."""
+        """End the thread and close the device; may be called twice."""
         if self._wake_in < 0:
             return
         os.write(self._wake_in, b"x")
@@ -83,7 +83,7 @@ class Device:
         self.release()
 
     def release(self) -> None:
-        """What closing means for the descriptor itself."""
+        """Close the descriptor."""
         os.close(self._fd)
 
     def _run(self) -> None:

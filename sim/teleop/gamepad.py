@@ -25,8 +25,8 @@ BUTTONS = {
     1: Command.FAILURE,  # B
     3: Command.SUCCESS,  # Y
     5: Command.STOP,  # right shoulder
-    6: Command.HAND_BACK,  # back
-    7: Command.TAKE_OVER,  # start
+    6: Command.RESUME_POLICY,  # back
+    7: Command.INTERVENE,  # start
 }
 FOLDER = Path("/dev/input")
 
@@ -39,7 +39,7 @@ class Gamepad(Device):
     def __init__(self, fd: int):
         super().__init__(fd)
         self._axes = np.zeros(8)
-        self._axes[[LEFT_TRIGGER, RIGHT_TRIGGER]] = -1.0  # let go
+        self._axes[[LEFT_TRIGGER, RIGHT_TRIGGER]] = -1.0  # released
         self._held = False
         self._rest = b""
 
@@ -48,7 +48,7 @@ class Gamepad(Device):
             return np.zeros(6)
         axes = np.where(np.abs(self._axes) < DEAD_ZONE, 0.0, self._axes)
         up = (self._axes[RIGHT_TRIGGER] - self._axes[LEFT_TRIGGER]) / 2
-        # A stick pushed away from the person reads negative.
+        # A stick pushed forward reads negative.
         return np.array([axes[LEFT_X], -axes[LEFT_Y], up, axes[RIGHT_Y], axes[RIGHT_X], -axes[HAT_X]])
 
     def decode(self, data: bytes) -> None:
@@ -62,13 +62,13 @@ class Gamepad(Device):
         if kind & AXIS and number < len(self._axes):
             self._axes[number] = np.clip(value / FULL, -1.0, 1.0)
         elif kind & BUTTON and number == HOLD_BUTTON:
-            self._held = bool(value) and not kind & INITIAL  # held while plugged in is not meant
+            self._held = bool(value) and not kind & INITIAL  # held while it was plugged in does not count
         elif kind == BUTTON and value and number in BUTTONS:
             self.on_command(BUTTONS[number])
 
 
 def open_gamepad(folder: Path = FOLDER) -> Gamepad:
-    """The first gamepad. UserError when there is none or it may not be read."""
+    """Return the first gamepad. UserError when there is none or it may not be read."""
     pads = sorted(folder.glob("js*"))
     if not pads:
         raise UserError(f"no gamepad at {folder}/js*: plug it in (Linux; module joydev), or take device=keyboard")

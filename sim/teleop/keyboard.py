@@ -1,7 +1,7 @@
 """The keyboard as a device: a terminal read key by key, also over ssh.
 
-A terminal tells of keys pressed, not of keys let go. A key therefore moves the tool for HOLD_S; held
-down, it repeats, and the motion goes on.
+A terminal reports keys pressed, not keys released. A key therefore moves the tool for HOLD_S; held
+down, it repeats, and the motion continues.
 """
 
 import contextlib
@@ -18,20 +18,21 @@ import numpy as np
 from sim.core.errors import UserError
 from sim.teleop.device import Command, Device
 
-HOLD_S = 0.2  # longer than a repeat (33 ms), shorter than a person's "a bit further"
+HOLD_S = 0.2  # longer than a repeat (33 ms), short enough for small corrections
 # Key -> which of right, forward, up, about right, about forward, about up, and its sign.
 PUSHES = {
     "d": (0, 1), "a": (0, -1), "w": (1, 1), "s": (1, -1), "e": (2, 1), "q": (2, -1),
     "i": (3, -1), "k": (3, 1), "l": (4, 1), "j": (4, -1), "u": (5, 1), "o": (5, -1),
 }  # fmt: skip
 COMMANDS = {
-    "t": Command.TAKE_OVER, "h": Command.HAND_BACK, " ": Command.GRIPPER, "y": Command.SUCCESS, "n": Command.FAILURE,
+    "t": Command.INTERVENE, "h": Command.RESUME_POLICY, " ": Command.GRIPPER, "y": Command.SUCCESS,
+    "n": Command.FAILURE,
     "\n": Command.CONFIRM, "\r": Command.CONFIRM, "x": Command.STOP, "\x1b": Command.STOP,
 }  # fmt: skip
-# What arrows and function keys send; it begins like Escape and means nothing here. Its end may not have come yet.
+# Sequences of arrow and function keys, ignored here; they start like Escape and may arrive in two reads.
 SEQUENCE = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*[@-~]?|O[0-?]*[@-~]?)")
 HELP = (
-    "t take over, h hand back, y success, n failure, x stop; w s a d q e move the tool, i k j l u o turn it, "
+    "t intervene, h resume the policy, y success, n failure, x stop; w s a d q e move the tool, i k j l u o turn it, "
     "space gripper"
 )
 
@@ -43,7 +44,7 @@ class Keyboard(Device):
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):
         super().__init__(fd, now)
-        self._until_s = np.zeros((6, 2))  # how long each axis is pushed, in each direction
+        self._until_s = np.zeros((6, 2))  # until when each axis is deflected, in each direction
         self._before = None
         if os.isatty(fd):
             self._before = termios.tcgetattr(fd)
@@ -63,14 +64,14 @@ class Keyboard(Device):
                 self.on_command(COMMANDS[key])
 
     def release(self) -> None:
-        """The terminal as it was; standard input itself stays open."""
+        """Restore the terminal; standard input itself stays open."""
         if self._before is not None:
             with contextlib.suppress(termios.error):  # the terminal is gone
                 termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
 def open_keyboard() -> Keyboard:
-    """The terminal this program runs in. UserError when there is none."""
+    """Return the terminal that this program runs in. UserError when there is none."""
     if not sys.stdin.isatty():
         raise UserError("nobody is at the keyboard: standard input is no terminal; run it in one (ssh -t)")
     return Keyboard(sys.stdin.fileno())

@@ -1,4 +1,4 @@
-"""The operator: all devices as one. Pushes add up, commands wait in order until somebody takes them."""
+"""The operator: all devices as one. Deflections add up, commands queue until they are taken."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from sim.teleop.keyboard import open_keyboard
 from sim.teleop.spacemouse import open_spacemouse
 
 DEVICES = ("keyboard", "gamepad", "spacemouse")
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 class Operator:
@@ -30,11 +30,11 @@ class Operator:
             device.start()
 
     def twist_w(self) -> np.ndarray:
-        """(6,) what the tool is to do now, m/s and rad/s in the base frame."""
+        """Return the commanded tool twist (6,), m/s and rad/s in the base frame."""
         return twist_w(np.sum([device.push() for device in self.devices], axis=0))
 
     def press(self, command: Command) -> None:
-        """As if a device had said it."""
+        """Queue a command as a device does."""
         if command is Command.STOP:
             self.on_stop()
         with self._changed:
@@ -42,14 +42,14 @@ class Operator:
             self._changed.notify_all()
 
     def take(self, *wanted: Command) -> list[Command]:
-        """The commands among `wanted` that were pressed since they were last taken, in order."""
+        """Return and remove the queued commands among `wanted`, in order."""
         with self._changed:
             taken = [command for command in self._pressed if command in wanted]
             self._pressed = [command for command in self._pressed if command not in wanted]
         return taken
 
     def forget(self) -> None:
-        """Nothing pressed so far counts any more, but a stop does."""
+        """Drop every queued command but a stop."""
         with self._changed:
             self._pressed = [command for command in self._pressed if command is Command.STOP]
 
@@ -64,7 +64,7 @@ class Operator:
             if self.lost:
                 raise UserError("nobody is there to confirm: the keyboard was closed")
             with self._changed:
-                self._changed.wait(LOOK_S)
+                self._changed.wait(POLL_S)
 
     @property
     def lost(self) -> bool:
@@ -83,14 +83,14 @@ class Operator:
 
 
 def check_device(name: str, choices: Sequence[str] = DEVICES) -> str:
-    """The name, or UserError with the nearest choice."""
+    """Return the name. UserError with the nearest choice for an unknown one."""
     if name not in choices:
         raise UserError(nearest(name, choices, "device"))
     return name
 
 
 def open_operator(device: str) -> Operator:
-    """The keyboard, and the device named beside it. UserError when one is not there."""
+    """Return the keyboard and the named device as one. UserError when one is missing."""
     open_extra = {"gamepad": open_gamepad, "spacemouse": open_spacemouse}.get(device)
     extra = [open_extra()] if open_extra else []
     return Operator([open_keyboard(), *extra])

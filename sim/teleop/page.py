@@ -1,7 +1,7 @@
-"""The operator's live view: a page on this machine's loopback with pictures, state, instruction and guard.
+"""The operator's live view: a page on this machine's loopback with images, state, instruction and guard.
 
-Over ssh, forward the port (`ssh -L 8080:127.0.0.1:8080 ...`). Pictures are encoded only while somebody
-looks; the loop that plays the episode only leaves the newest step here.
+Over ssh, forward the port (`ssh -L 8080:127.0.0.1:8080 ...`). Images are encoded only while a browser
+is connected; the episode's loop only stores the newest step here.
 """
 
 import io
@@ -19,25 +19,25 @@ from sim.episode.loop import Recorder, Step
 from sim.guard.motion_guard import MotionGuard
 
 HOST = "127.0.0.1"
-PICTURE_S = 0.05
+IMAGE_S = 0.05
 QUALITY = 80
-HTML = """<!doctype html><meta charset="utf-8"><title>FR3</title>
+HTML = """<!doctype html><meta charset="utf-8"><title>robot</title>
 <style>body{font:16px sans-serif;margin:1em;background:#181818;color:#ddd}img{width:45%;image-rendering:pixelated}
-pre{font-size:16px}</style><h2 id="said"></h2><div id="eyes"></div><pre id="metadata"></pre><script>
+pre{font-size:16px}</style><h2 id="instruction"></h2><div id="images"></div><pre id="metadata"></pre><script>
 let cameras = "";
-async function look() {
+async function update() {
   try {
     const now = await (await fetch("/now")).json();
-    document.getElementById("said").textContent = now.instruction;
+    document.getElementById("instruction").textContent = now.instruction;
     document.getElementById("metadata").textContent = JSON.stringify(now, null, 1);
     if (cameras !== now.cameras.join()) {
       cameras = now.cameras.join();
-      document.getElementById("eyes").innerHTML = now.cameras.map(name => `<img src="/picture/${name}"> `).join("");
+      document.getElementById("images").innerHTML = now.cameras.map(name => `<img src="/image/${name}"> `).join("");
     }
-  } catch (error) { document.getElementById("said").textContent = "the program has ended"; }
-  setTimeout(look, 200);
+  } catch (error) { document.getElementById("instruction").textContent = "the program has ended"; }
+  setTimeout(update, 200);
 }
-look();
+update();
 </script>"""
 
 
@@ -48,7 +48,7 @@ class LivePage:
         self.guard = guard
         self.status = ""
         self._now: dict = {"instruction": "nothing is played yet", "cameras": []}
-        self._pictures: dict[str, np.ndarray] = {}
+        self._images: dict[str, np.ndarray] = {}
         self.ending = threading.Event()
         try:
             self._server = _Server((HOST, port), _Handler)
@@ -62,17 +62,17 @@ class LivePage:
 
     def add(self, step: Step) -> None:
         observation = step.observation
-        self._pictures = dict(observation.images.items())  # drawn here, where the renderer lives
+        self._images = dict(observation.images.items())  # rendered here, in the renderer's thread
         change_deg = np.nan_to_num(np.rad2deg(step.requested - step.executed)[:-1])  # JSON knows no nan
         report = self.guard.report if self.guard else None
         self._now = {
             "instruction": observation.instruction,
-            "cameras": list(self._pictures),
+            "cameras": list(self._images),
             "status": self.status,
-            "acts": "the operator" if step.flags.get("intervention") else "the policy",
+            "actor": "the operator" if step.flags.get("intervention") else "the policy",
             "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
             "gripper_open": round(float(observation.state[-1]), 2),
-            "asked_minus_sent_deg": change_deg.round(2).tolist(),
+            "requested_minus_executed_deg": change_deg.round(2).tolist(),
             "age_s": round(observation.age_s, 3),
             "guard": dict(report.counts) if report else {},
             "guard_latched": report.latched if report else "",
@@ -80,13 +80,13 @@ class LivePage:
         }
 
     def now(self) -> dict:
-        """What the page tells beside the pictures."""
+        """Return what the page shows beside the images."""
         return self._now
 
     def jpeg(self, camera: str) -> bytes:
-        """The newest picture of a camera. KeyError for one that there is not."""
+        """Return the newest image of a camera. KeyError for an unknown one."""
         out = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(self._pictures[camera])).save(out, "JPEG", quality=QUALITY)
+        Image.fromarray(np.ascontiguousarray(self._images[camera])).save(out, "JPEG", quality=QUALITY)
         return out.getvalue()
 
     def close(self) -> None:
@@ -115,14 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTML.encode(), "text/html; charset=utf-8")
             elif self.path == "/now":
                 self._answer(json.dumps(page.now()).encode(), "application/json")
-            elif self.path.startswith("/picture/"):
-                self._stream(page, self.path.removeprefix("/picture/"))
+            elif self.path.startswith("/image/"):
+                self._stream(page, self.path.removeprefix("/image/"))
             else:
                 self.send_error(404)
         except KeyError:
             self.send_error(404)
         except OSError:
-            self.close_connection = True  # the browser went away
+            self.close_connection = True  # the browser disconnected
 
     def _answer(self, body: bytes, kind: str) -> None:
         self.send_response(200)
@@ -132,21 +132,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self, page: LivePage, camera: str) -> None:
-        """Motion JPEG: one picture after another in one answer."""
-        picture = page.jpeg(camera)
+        """Send motion JPEG: image after image in one response."""
+        image = page.jpeg(camera)
         self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=image")
         self.end_headers()
-        while not page.ending.wait(PICTURE_S):
-            head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            self.wfile.write(head.encode() + picture + b"\r\n")
-            picture = page.jpeg(camera)
+        while not page.ending.wait(IMAGE_S):
+            head = f"--image\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
+            self.wfile.write(head.encode() + image + b"\r\n")
+            image = page.jpeg(camera)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """A terminal in use by the operator is no place for a log."""
+        """Keep the operator's terminal free of request logs."""
 
 
-class Together:
+class RecorderGroup:
     """Several recorders as one."""
 
     def __init__(self, *recorders: Recorder):
@@ -157,8 +157,8 @@ class Together:
             recorder.add(step)
 
 
-class RealTime:
-    """A recorder that keeps nothing and lets a simulated episode run no faster than life."""
+class RealTimePacer:
+    """A recorder that keeps nothing and slows a simulated episode down to real time."""
 
     def __init__(self, period_s: float):
         self._period_s, self._due_s = period_s, time.monotonic()

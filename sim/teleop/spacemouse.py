@@ -1,9 +1,9 @@
 """A SpaceMouse through its HID reports: no library, /dev/hidraw* on Linux.
 
 Report 1: x, y, z as little-endian int16, on newer models followed by rx, ry, rz; report 2: rx, ry, rz
-on older ones; report 3: buttons, a bit each. Axes point right, towards the person and down; full
-deflection is about 350. While anything is not zero a report comes every 8 to 16 ms (as seen on a
-SpaceNavigator and a SpaceMouse Wireless), so silence means that it was let go or is gone.
+on older ones; report 3: buttons, a bit each. Axes point right, towards the operator and down; full
+deflection is about 350. While any axis is not zero a report arrives every 8 to 16 ms (measured on a
+SpaceNavigator and a SpaceMouse Wireless), so silence means that it was released or unplugged.
 """
 
 import os
@@ -19,26 +19,26 @@ from sim.teleop.device import Command, Device
 
 FULL = 350.0
 DEAD_ZONE = 0.06
-SILENCE_S = 0.2
+RELEASED_S = 0.2
 MOVE, TURN, PRESS = 1, 2, 3
-BUTTONS = (Command.GRIPPER, Command.TURN)
-MAKERS = {"0000256F": None, "0000046D": range(0xC603, 0xC630)}  # 3Dconnexion; under Logitech's number before
+BUTTONS = (Command.GRIPPER, Command.TOGGLE)
+MAKERS = {"0000256F": None, "0000046D": range(0xC603, 0xC630)}  # 3Dconnexion; formerly under Logitech's number
 FOLDER = Path("/sys/class/hidraw")
 
 
 class SpaceMouse(Device):
-    """One report a read, as hidraw gives them."""
+    """One report per read, as hidraw returns them."""
 
     name = "spacemouse"
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):
         super().__init__(fd, now)
         self._axes = np.zeros(6)
-        self._heard_s = float("-inf")
+        self._received_s = float("-inf")
         self._pressed = 0
 
     def push(self) -> np.ndarray:
-        if self.lost.is_set() or self._now() - self._heard_s > SILENCE_S:
+        if self.lost.is_set() or self._now() - self._received_s > RELEASED_S:
             return np.zeros(6)
         x, y, z, rx, ry, rz = np.where(np.abs(self._axes) < DEAD_ZONE, 0.0, self._axes)
         return np.array([x, -y, -z, rx, -ry, -rz])
@@ -54,7 +54,7 @@ class SpaceMouse(Device):
             return
         else:
             return  # battery and the like
-        self._heard_s = self._now()
+        self._received_s = self._now()
 
     def _press(self, buttons: int) -> None:
         fresh, self._pressed = buttons & ~self._pressed, buttons
@@ -64,7 +64,7 @@ class SpaceMouse(Device):
 
 
 def open_spacemouse(folder: Path = FOLDER, nodes: Path = Path("/dev")) -> SpaceMouse:
-    """The first SpaceMouse. UserError when there is none or it may not be read."""
+    """Return the first SpaceMouse. UserError when there is none or it may not be read."""
     found = [path.name for path in sorted(folder.glob("hidraw*")) if _is_spacemouse(path / "device" / "uevent")]
     if not found:
         raise UserError("no SpaceMouse among /dev/hidraw*: plug it in (Linux), or take device=keyboard")
@@ -76,7 +76,7 @@ def open_spacemouse(folder: Path = FOLDER, nodes: Path = Path("/dev")) -> SpaceM
 
 
 def _is_spacemouse(uevent: Path) -> bool:
-    """By the line HID_ID=BUS:MAKER:PRODUCT."""
+    """Decide by the line HID_ID=BUS:MAKER:PRODUCT."""
     try:
         lines = uevent.read_text().splitlines()
     except OSError:

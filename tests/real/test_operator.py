@@ -66,7 +66,7 @@ def long_episodes(running: Running, limit_s: float = 600.0) -> None:
 
 def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
     long_episodes(running)
-    script = {4: [Command.TAKE_OVER], 16: [Command.HAND_BACK], 20: [Command.SUCCESS]}
+    script = {4: [Command.INTERVENE], 16: [Command.RESUME_POLICY], 20: [Command.SUCCESS]}
     operator = ScriptedOperator(script, {6: [0, 0, 1, 0, 0, 0]})
     content = rollout(config(running, tmp_path), swing, quiet, operator)
     assert content["success_rate"] == 1.0
@@ -93,12 +93,12 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
         """Pulls joint 1 by 0.5 deg a period while the arm gives way."""
 
         def take(self, *wanted):
-            if Command.TAKE_OVER in wanted and running.controller.drag_teach_active:
+            if Command.INTERVENE in wanted and running.controller.drag_teach_active:
                 joints = running.controller.measured_deg() + [0.5, 0, 0, 0, 0, 0]
                 hand.ask({"do": "lead", "joint_deg": joints.tolist()})
             return super().take(*wanted)
 
-    operator = Leading({2: [Command.TAKE_OVER], 14: [Command.HAND_BACK], 18: [Command.FAILURE]})
+    operator = Leading({2: [Command.INTERVENE], 14: [Command.RESUME_POLICY], 18: [Command.FAILURE]})
     rollout(config(running, tmp_path, device="drag"), swing, quiet, operator)
     data = Dataset(tmp_path / "out")
     columns, metadata = data.columns(0), data.episode_metadata(0)

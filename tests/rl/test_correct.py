@@ -38,7 +38,7 @@ class Onlooker(ScriptedOperator):
     """Takes over after a while and pushes the tool to where the task wants it, as eyes and a stick would."""
 
     def __init__(self):
-        super().__init__({INTERVENES_AT: [Command.TAKE_OVER]})
+        super().__init__({INTERVENES_AT: [Command.INTERVENE]})
         self.world, self.confirmed = None, 0
 
     def confirm(self):
@@ -57,7 +57,7 @@ def person(monkeypatch):
     onlooker = Onlooker()
     monkeypatch.setattr(Behaviour, "needs_images", True)
     monkeypatch.setattr(Behaviour, "agent", lambda self, env: Holding())
-    monkeypatch.setattr(correct, "RealTime", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
+    monkeypatch.setattr(correct, "RealTimePacer", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
     open_world = correct.OperatorWorker.__init__
 
     def opened(self, *arguments):

@@ -21,7 +21,7 @@ class ScriptedOperator(Operator):
         return twist_w(self._push)
 
     def take(self, *wanted: Command) -> list[Command]:
-        if Command.TAKE_OVER in wanted:  # the agent asks once a period
+        if Command.INTERVENE in wanted:  # the agent asks once a period
             for command in self._script.get(self._period, []):
                 self.press(command)
             self._push = np.array(self._pushes.get(self._period, self._push), float)

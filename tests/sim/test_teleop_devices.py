@@ -77,7 +77,7 @@ def test_keys_push_for_a_moment_and_command(ends):
     assert not keyboard.push().any()
     keyboard.decode(b"th yn\rx")
     keyboard.decode(b"\x1b[A")  # an arrow is not Escape
-    assert heard == [Command.TAKE_OVER, Command.HAND_BACK, Command.GRIPPER, Command.SUCCESS, Command.FAILURE,
+    assert heard == [Command.INTERVENE, Command.RESUME_POLICY, Command.GRIPPER, Command.SUCCESS, Command.FAILURE,
                      Command.CONFIRM, Command.STOP]  # fmt: skip
     keyboard.decode(b"\x1b")
     assert heard[-1] is Command.STOP
@@ -92,7 +92,7 @@ def test_keys_push_for_a_moment_and_command(ends):
         (b"\x1bx", [Command.STOP] * 2, 0),
         (b"\x1bw", [Command.STOP], 1),
         (b"w\x1b", [Command.STOP], 1),
-        (b"\x1b[A\x1b[1;5C\x1bOP\x1b[[Bt", [Command.TAKE_OVER], 0),  # arrows, F1, F2 of the console
+        (b"\x1b[A\x1b[1;5C\x1bOP\x1b[[Bt", [Command.INTERVENE], 0),  # arrows, F1, F2 of the console
         (b"\x1b[Dw", [], 1),
         (b"\x1b[A\x1b", [Command.STOP], 0),
         (b"\x1b[15~\x1by", [Command.STOP, Command.SUCCESS], 0),
@@ -117,7 +117,7 @@ def test_a_terminal_is_read_key_by_key_and_given_back_as_it_was():
     keyboard.start()
     os.write(outer, b"t")  # no Enter
     wait_for(lambda: heard)
-    assert heard == [Command.TAKE_OVER]
+    assert heard == [Command.INTERVENE]
     keyboard.close()
     keyboard.close()
     assert termios.tcgetattr(inner) == before
@@ -139,7 +139,7 @@ def test_a_gamepad_moves_only_while_the_shoulder_button_is_held(ends):
     pad.decode(js(1, 4, 0))
     assert not pad.push().any()
     pad.decode(js(1, 7, 1) + js(1, 7, 0) + js(0x81, 6, 1) + js(1, 5, 1))
-    assert heard == [Command.TAKE_OVER, Command.STOP]
+    assert heard == [Command.INTERVENE, Command.STOP]
     pad.close()
 
 
@@ -168,7 +168,7 @@ def test_a_spacemouse_s_reports(ends):
     assert not mouse.push().any()
     for report in (LEFT_DOWN, ALL_UP, RIGHT_DOWN, RIGHT_DOWN, ALL_UP, bytes.fromhex("1764")):
         mouse.decode(report)
-    assert heard == [Command.GRIPPER, Command.TURN]
+    assert heard == [Command.GRIPPER, Command.TOGGLE]
     mouse.close()
 
 
@@ -206,12 +206,12 @@ def test_the_operator_is_all_devices_as_one(ends):
         keyboard.decode(b"tyxn")
         assert stopped == ["now"]
         assert operator.take(Command.SUCCESS, Command.FAILURE) == [Command.SUCCESS, Command.FAILURE]
-        assert operator.take(Command.SUCCESS, Command.TAKE_OVER) == [Command.TAKE_OVER]
+        assert operator.take(Command.SUCCESS, Command.INTERVENE) == [Command.INTERVENE]
         with pytest.raises(KeyboardInterrupt):
             operator.confirm()  # the stop still counts
         keyboard.decode(b"t")
         operator.forget()
-        assert operator.take(Command.TAKE_OVER) == []
+        assert operator.take(Command.INTERVENE) == []
     os.close(ends[0])
 
 

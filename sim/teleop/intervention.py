@@ -1,7 +1,7 @@
-"""A policy and a person who takes over and hands back: the corrections of human-gated DAgger.
+"""Operator interventions while a policy plays: human-gated DAgger (Kelly et al. 2019).
 
-Frames under the person's hand are flagged `intervention`, as RECAP's pool expects. Handing back, the
-policy begins anew from what it sees now: no action planned before the takeover is played.
+Frames in which the operator acts are flagged `intervention`, as RECAP's pool expects. After an intervention the policy
+is reset to the present observation: no action that it planned before is executed.
 """
 
 import numpy as np
@@ -13,53 +13,53 @@ from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
 
-class HandoverAgent:
-    """Satisfies `sim.episode.loop.Agent`. `reason` says who took over in this episode, "" while nobody did."""
+class OperatorInterventionAgent:
+    """A policy, replaced by a corrector on command. Satisfies `sim.episode.loop.Agent`.
+
+    reason: what intervened in this episode, "" while nothing did.
+    """
 
     def __init__(self, policy: Agent, corrector: Corrector, operator: Operator):
         self._policy, self._corrector, self._operator = policy, corrector, operator
-        self._corrects, self.reason = False, ""
+        self._intervening, self.reason = False, ""
 
     @property
-    def corrects(self) -> bool:
-        """Whether the person acts now."""
-        return self._corrects
+    def intervening(self) -> bool:
+        """Whether the corrector acts now."""
+        return self._intervening
 
     @property
     def upcoming(self) -> np.ndarray | None:
-        """(n, D) what the policy will ask for next; nobody knows what a person will."""
-        return None if self._corrects else getattr(self._policy, "upcoming", None)
+        """(n, D) what the policy will request next; None during an intervention."""
+        return None if self._intervening else getattr(self._policy, "upcoming", None)
 
     def reset(self, observation: Observation, seed: int) -> None:
-        self._leave()
+        self._end()
         self._operator.forget()
         self._seed, self.reason = seed, ""
         self._policy.reset(observation, seed)
 
     def act(self, observation: Observation) -> np.ndarray:
-        for command in self._operator.take(Command.TAKE_OVER, Command.HAND_BACK, Command.TURN):
-            if command is not Command.HAND_BACK and not self._corrects:
-                self._corrects, self.reason = True, self._corrector.reason
+        for command in self._operator.take(Command.INTERVENE, Command.RESUME_POLICY, Command.TOGGLE):
+            if command is not Command.RESUME_POLICY and not self._intervening:
+                self._intervening, self.reason = True, self._corrector.reason
                 self._corrector.begin(observation)
-            elif command is not Command.TAKE_OVER and self._corrects:
-                self._leave()
+            elif command is not Command.INTERVENE and self._intervening:
+                self._end()
                 self._policy.reset(observation, self._seed)
-        return (self._corrector if self._corrects else self._policy).act(observation)
+        return (self._corrector if self._intervening else self._policy).act(observation)
 
     def flags(self) -> dict[str, bool]:
-        return {"intervention": True} if self._corrects else {**self._policy.flags(), "intervention": False}
+        return {"intervention": True} if self._intervening else {**self._policy.flags(), "intervention": False}
 
-    def _leave(self) -> None:
-        if self._corrects:
-            self._corrects = False
+    def _end(self) -> None:
+        if self._intervening:
+            self._intervening = False
             self._corrector.end()
 
 
 class AttendedEnv:
-    """Any environment with a person beside it, who ends the episode by SUCCESS or FAILURE.
-
-    Satisfies `sim.episode.loop.Env`.
-    """
+    """Any environment whose episodes the operator may end by SUCCESS or FAILURE. Satisfies `sim.episode.loop.Env`."""
 
     def __init__(self, env: Env, operator: Operator):
         self._env, self._operator = env, operator
@@ -86,5 +86,5 @@ class AttendedEnv:
         return self._env.ground_truth()
 
     def metadata(self) -> dict:
-        """The environment's, and what the person said, "" where nobody did."""
+        """Return the environment's metadata and the operator's verdict, "" without one."""
         return {**self._env.metadata(), "operator/verdict": self._verdict}

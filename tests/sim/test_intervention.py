@@ -16,10 +16,10 @@ from sim.episode.loop import Step, run_episode
 from sim.guard.clearance import guarded
 from sim.guard.motion_guard import MotionGuard
 from sim.planning.kinematics import ToolKinematics
-from sim.teleop.corrector import ToolStep, TwistCorrector
+from sim.teleop.corrector import DifferentialIk, TwistCorrector
 from sim.teleop.device import TOP_SPEED_M_S, Command
-from sim.teleop.handover import AttendedEnv, HandoverAgent
-from sim.teleop.page import LivePage, Together
+from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
+from sim.teleop.page import LivePage, RecorderGroup
 
 UP, FORWARD, STILL = [0, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0] * 6
 
@@ -70,13 +70,13 @@ def env():
 
 def play(env, operator, seed=500001):
     policy, guard, notes = Sweeping(), guarded(FR3), Notes()
-    agent = HandoverAgent(policy, TwistCorrector(FR3, operator, guard), operator)
+    agent = OperatorInterventionAgent(policy, TwistCorrector(FR3, operator, guard), operator)
     result = run_episode(AttendedEnv(env, operator), agent, guard, seed, notes)
     return policy, agent, notes, result
 
 
 def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
-    script = {10: [Command.TAKE_OVER], 30: [Command.HAND_BACK], 45: [Command.FAILURE]}
+    script = {10: [Command.INTERVENE], 30: [Command.RESUME_POLICY], 45: [Command.FAILURE]}
     operator = ScriptedOperator(script, {10: STILL, 15: UP, 25: STILL})
     policy, agent, notes, result = play(env, operator)
     assert [flags["intervention"] for flags in notes.flags] == [10 <= k < 30 for k in range(len(notes.flags))]
@@ -101,8 +101,8 @@ def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
 
 
 def test_a_second_press_changes_nothing_and_the_person_s_verdict_ends_the_episode(env):
-    script = {2: [Command.HAND_BACK], 4: [Command.TAKE_OVER, Command.TAKE_OVER], 8: [Command.GRIPPER]}
-    script |= {12: [Command.TURN], 14: [Command.SUCCESS]}
+    script = {2: [Command.RESUME_POLICY], 4: [Command.INTERVENE, Command.INTERVENE], 8: [Command.GRIPPER]}
+    script |= {12: [Command.TOGGLE], 14: [Command.SUCCESS]}
     operator = ScriptedOperator(script)
     policy, _, notes, result = play(env, operator)
     assert [flags["intervention"] for flags in notes.flags] == [4 <= k < 12 for k in range(15)]
@@ -120,7 +120,7 @@ def test_who_is_never_taken_over_is_not_corrected(env):
 
 def test_pushed_into_the_table_nothing_winds_up(env):
     down = [0, 0, -1, 0, 0, 0]
-    operator = ScriptedOperator({0: [Command.TAKE_OVER], 110: [Command.FAILURE]}, {0: down, 80: UP})
+    operator = ScriptedOperator({0: [Command.INTERVENE], 110: [Command.FAILURE]}, {0: down, 80: UP})
     _, _, notes, result = play(env, operator)
     assert not result.guard.latched
     assert any(reason.startswith("stopped") for reason in result.guard.counts)
@@ -134,12 +134,12 @@ def test_pushed_into_the_table_nothing_winds_up(env):
 def test_near_a_singular_pose_the_joints_stay_slow():
     stretched = np.array([0.0, 0.0, 0.0, -np.pi / 2, -np.pi / 2, 0.0])  # the elbow straight
     push = np.array([-TOP_SPEED_M_S * CONTROL_PERIOD_S, 0, 0, 0, 0, 0])
-    step = ToolStep(FR3).joints(stretched, push)
+    step = DifferentialIk(FR3).joint_step(stretched, push)
     assert np.isfinite(step).all()
     assert np.abs(step).max() < 0.15
     bent = np.array(FR3.home_rad)
     tool = ToolKinematics(FR3)
-    moved = tool.forward(bent + ToolStep(FR3).joints(bent, push))[0] - tool.forward(bent)[0]
+    moved = tool.forward(bent + DifferentialIk(FR3).joint_step(bent, push))[0] - tool.forward(bent)[0]
     np.testing.assert_allclose(moved, push[:3], atol=2e-5)
 
 
@@ -159,14 +159,14 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         notes = Notes()
         zeros = np.zeros(7, np.float32)
         feedback = Feedback(-1, False, False, False)
-        Together(notes, page).add(Step(observation, zeros, zeros, feedback, {"intervention": True}, {}))
+        RecorderGroup(notes, page).add(Step(observation, zeros, zeros, feedback, {"intervention": True}, {}))
         assert len(notes.sent) == 1
         now = json.loads(_get(page.url + "now"))
-        assert (now["instruction"], now["acts"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
-        with urllib.request.urlopen(page.url + "picture/front", timeout=10) as stream:
+        assert (now["instruction"], now["actor"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
+        with urllib.request.urlopen(page.url + "image/front", timeout=10) as stream:
             head = stream.read(200)
         assert b"image/jpeg" in head and b"\xff\xd8\xff" in head
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            _get(page.url + "picture/back")
+            _get(page.url + "image/back")
         with pytest.raises(UserError, match="page_port=.* is taken"):
             LivePage(int(page.url.rsplit(":", 1)[1].strip("/")))
