@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.evaluate import EvaluateConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.report import ReportConfig
@@ -38,6 +39,7 @@ PROGRAMS = {
     "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": Program("real.parity", ParityConfig),
+    "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),
     "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
     "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),
     "recap": Program("rl.recap", RecapConfig),
