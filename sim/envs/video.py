@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import av
+import imageio.v3 as imageio
 import numpy as np
 
 from sim.core.errors import UserError
@@ -45,11 +45,5 @@ class VideoRecorder:
 
 
 def write_mp4(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    """uint8 (H, W, 3) frames as an mp4 that browsers play."""
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+    """Write uint8 (H, W, 3) frames as an mp4 that browsers play."""
+    imageio.imwrite(path, frames, plugin="pyav", codec="libx264", fps=fps, out_pixel_format="yuv420p")

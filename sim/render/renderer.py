@@ -1,5 +1,8 @@
 """Pictures of a scene by MuJoCo's own renderer (OpenGL), or by the one that the configuration names."""
 
+import contextlib
+import copy
+from collections.abc import Iterator
 from typing import Protocol
 
 import mujoco
@@ -35,8 +38,8 @@ class OpenGlRenderer:
         check_gl()
         self._scene = scene
         self._data = mujoco.MjData(scene.model)
-        _set_quality(scene.model, config)
-        self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
+        with _quality(scene.model, config):
+            self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
         self._option.sitegroup[:] = 0
@@ -62,9 +65,15 @@ class OpenGlRenderer:
         self._renderer.close()
 
 
-def _set_quality(model: mujoco.MjModel, config: RenderConfig) -> None:
-    """What the next OpenGL context of this model is made with."""
+@contextlib.contextmanager
+def _quality(model: mujoco.MjModel, config: RenderConfig) -> Iterator[None]:
+    """Give the OpenGL contexts made inside the quality of `config`; the model keeps its own for those of others."""
     vis = model.vis
+    before = copy.copy(vis.global_), copy.copy(vis.quality)
     vis.global_.offwidth, vis.global_.offheight = config.width, config.height
     vis.quality.shadowsize, vis.quality.offsamples = config.shadow_size, config.samples
     vis.quality.numslices, vis.quality.numstacks = config.slices, max(config.slices // 2, 4)
+    try:
+        yield
+    finally:
+        vis.global_, vis.quality = before
