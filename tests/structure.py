@@ -14,6 +14,7 @@ from statistics import median, quantiles
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sim", "policies", "rl", "real")
 APART = ("lerobot_robot_fairino_fr3",)  # a distribution of its own
+FENCE = "```mermaid"
 Graph = Mapping[str, set[str]]
 
 
@@ -183,8 +184,36 @@ def _spread(lengths: list[int]) -> str:
     return f"{median(lengths):.0f} / {quantiles(lengths, n=10)[-1]:.0f} / {lengths[-1]}"
 
 
+def reduced(arrows: Graph) -> dict[str, set[str]]:
+    """Return the arrows without those that a longer way replaces (transitive reduction of a graph without circles)."""
+    return {a: {b for b in arrows[a] if not any(b in _reach(c, arrows) for c in arrows[a] - {b})} for a in arrows}
+
+
+def diagram(modules: Mapping[str, Module]) -> str:
+    """Return a Mermaid drawing: the rooms of every package, and the arrows that no longer way replaces."""
+    lines = ["graph TD"]
+    for package in PACKAGES:
+        arrows = reduced(room_graph(modules, package))
+        lines.append(f"  subgraph {package}")
+        lines += [f"    {room}[{room.partition('.')[2]}]" for room in sorted(arrows)]
+        lines += [f"    {room} --> {other}" for room in sorted(arrows) for other in sorted(arrows[room])]
+        lines.append("  end")
+    packages = _grouped(file_graph(modules), {name: module.package for name, module in modules.items()})
+    lines += [f"  {a} --> {b}" for a, targets in sorted(reduced(packages).items()) for b in sorted(targets)]
+    return "\n".join(lines)
+
+
+def with_diagram(text: str, drawing: str) -> str:
+    """Return a Markdown text with its one Mermaid block replaced by `drawing`."""
+    before, _, rest = text.partition(FENCE)
+    return f"{before}{FENCE}\n{drawing}\n```{rest.partition('```')[2]}"
+
+
 def main() -> None:
-    """Print the figures, then what breaks a bar."""
+    """Print the figures, then what breaks a bar; with --draw, put today's diagram into ARCHITECTURE.md."""
+    if sys.argv[1:] == ["--draw"]:
+        page = ROOT / "ARCHITECTURE.md"
+        page.write_text(with_diagram(page.read_text(), diagram(read_modules())))
     for name, value, bar in figures():
         sys.stdout.write(f"{name:<42}{value:<20}{bar}\n")
     modules = read_modules()

@@ -55,6 +55,11 @@ def test_functions_stay_as_short_as_they_were():
     assert lengths[-1] <= 50
 
 
+def test_the_diagram_is_that_of_the_imports():
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    assert structure.with_diagram(page, structure.diagram(MODULES)) == page, "run: python tests/structure.py --draw"
+
+
 def test_the_measure_sees_circles_floors_and_long_ways_round():
     arrows = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"d", "f"}, "f": {"e"}}
     assert structure.mutual_pairs(arrows) == [("e", "f")]
