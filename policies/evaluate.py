@@ -18,8 +18,10 @@ from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
 from sim.core.errors import UserError
+from sim.core.options import one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
+from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
@@ -58,6 +60,7 @@ class EvaluateConfig:
     robot: RobotConfig = field(default_factory=RobotConfig)
     executor: str = "local"
     ray_address: str | None = None
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -102,7 +105,7 @@ class PolicyWorker:
         return result, self._agent.decision_s, self._env.world.params
 
 
-def evaluate(config: EvaluateConfig) -> dict:
+def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play all episodes; returns what results.json holds."""
     policy, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     SimulationConfig(config.task)
@@ -128,9 +131,16 @@ def evaluate(config: EvaluateConfig) -> dict:
     results.write(config.directory, content)
     summary = {name: value for name, value in content.items() if isinstance(value, int | float)}
     _log.info(report(content, config.directory), extra=event("evaluated", **summary))
+    _track(tracker or NoTracker(), summary, config.directory)
     if worst:
         _log.info("\n  ".join(["worst slices:", *map(str, worst)]))
     return content
+
+
+def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
+    tracker.log(0, summary)
+    for path in sorted(out.glob("episode-*.mp4")):
+        tracker.video(path.stem, path)
 
 
 def report(content: dict, out: Path) -> str:
@@ -144,5 +154,11 @@ def report(content: dict, out: Path) -> str:
     )
 
 
+def main(config: EvaluateConfig) -> None:
+    """Evaluate, tracked."""
+    with open_tracker(config.tracker, config.directory, config) as tracker:
+        evaluate(config, tracker)
+
+
 if __name__ == "__main__":
-    run_program("evaluate", EvaluateConfig, evaluate, __doc__)
+    run_program("evaluate", EvaluateConfig, main, __doc__)

@@ -21,15 +21,16 @@ from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
 from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
-from policies.training.loop import STATE, Tracker, train
+from policies.training.loop import STATE, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
 from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import OneOf, at_least, option
+from sim.core.options import OneOf, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
+from sim.core.tracker import KINDS, Tracker, open_tracker
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.planning.kinematics import tool_down
@@ -54,6 +55,7 @@ class PretrainGroundingConfig:
     scenes: int = option(32000, "to look at, once each", at_least(SCENES_PER_CALL))
     out: str = option("assets/fusion", "weights and card")
     workers: int = option(2, "processes that render", at_least(1))
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
     task: str = option("pick_place", "whose things are to be found", OneOf(TASKS))
     policy: PolicyConfig = field(default_factory=VlaConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000, learning_rate=1.5e-3, warmup_steps=250))
@@ -253,5 +255,11 @@ def _summary(errors_mm: np.ndarray) -> dict[str, dict[str, float]]:
     }
 
 
+def main(config: PretrainGroundingConfig) -> None:
+    """Pretrain, tracked."""
+    with open_tracker(config.tracker, config.out, config) as tracker:
+        pretrain(config, tracker)
+
+
 if __name__ == "__main__":
-    run_program("pretrain_grounding", PretrainGroundingConfig, pretrain, __doc__)
+    run_program("pretrain_grounding", PretrainGroundingConfig, main, __doc__)

@@ -17,8 +17,10 @@ from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import UserError, keeps
+from sim.core.options import one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
+from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
 from sim.randomize.ranges import RandomizeConfig
 from sim.render.vulkan import check_vulkan
 from sim.scene.build import RenderConfig
@@ -42,6 +44,7 @@ class RobustnessConfig:
     seed: int = 900_000
     out: str = "runs/transfer"
     workers: int = 2
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics
     )  # fmt: skip
 
 
-def main(config: RobustnessConfig) -> None:
+def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
     for one in config.checkpoints:
         checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
@@ -87,7 +90,8 @@ def main(config: RobustnessConfig) -> None:
         for one, name in itertools.product(config.checkpoints, CONDITIONS):
             renderer, dynamics = CONDITIONS[name]
             if renderer not in missing:
-                found = evaluate(condition(config, one, renderer, dynamics))
+                place = Prefixed(tracker or NoTracker(), f"{config.folders[one]}/{renderer}_{dynamics}")
+                found = evaluate(condition(config, one, renderer, dynamics), place)
                 rates.append({"checkpoint": one, "condition": name, **{key: found[key] for key in RATES}})
     for one in config.checkpoints:
         cells = {rate["condition"]: _cell(rate) for rate in rates if rate["checkpoint"] == one}
@@ -106,6 +110,12 @@ def _missing_renderers() -> dict[str, str]:
 
 def _cell(found: dict) -> str:
     return f"{found['success_rate']:.1%} ({found['ci_low']:.0%} to {found['ci_high']:.0%})"
+
+
+def main(config: RobustnessConfig) -> None:
+    """Measure, tracked."""
+    with open_tracker(config.tracker, config.out, config) as tracker:
+        measure(config, tracker)
 
 
 if __name__ == "__main__":

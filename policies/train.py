@@ -14,12 +14,12 @@ from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
-from policies.training.loop import Tracker
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
-from sim.core.options import not_empty, option
+from sim.core.options import not_empty, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
+from sim.core.tracker import KINDS, Tracker, open_tracker
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     init_fusion: str | None = option("assets/fusion", "where a pretrained fusion lies; null: random weights")
     init: str | None = option(None, "a checkpoint to go on from, instead of a new policy")
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
 
 
 def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
@@ -47,6 +48,12 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     return fit(policy, data, config.optim, out, metadata, tracker)
 
 
+def main(config: TrainConfig) -> None:
+    """Train, tracked."""
+    with open_tracker(config.tracker, config.out, config) as tracker:
+        train(config, tracker)
+
+
 def _start(config: TrainConfig, table: EpisodeTable) -> tuple[Policy, dict]:
     """The policy to start from, and where its weights come from."""
     if config.init:
@@ -57,4 +64,4 @@ def _start(config: TrainConfig, table: EpisodeTable) -> tuple[Policy, dict]:
 
 
 if __name__ == "__main__":
-    run_program("train", TrainConfig, train, __doc__)
+    run_program("train", TrainConfig, main, __doc__)

@@ -23,11 +23,12 @@ from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from sim.core.errors import keeps
 from sim.core.program import run_program
+from sim.core.tracker import Tracker, open_tracker
 
 
-def recap(config: RecapConfig) -> Path:
+def recap(config: RecapConfig, tracker: Tracker | None = None) -> Path:
     """Run all rounds; return the checkpoint of the last."""
-    run = OfflineRun(config)
+    run = OfflineRun(config, tracker)
     run.collect_demonstrations()
     run.imitate()
     run.evaluate(0)
@@ -43,8 +44,9 @@ def recap(config: RecapConfig) -> Path:
 
 
 def main(config: RecapConfig) -> None:
-    with keeps(lambda: f"what is finished in {config.root} is kept; run again to go on"):
-        recap(config)
+    kept = f"what is finished in {config.root} is kept; run again to go on"
+    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept):
+        recap(config, tracker)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from rl.online.state_view import ReachState
 from sim.core.console import event
 from sim.core.errors import UserError
+from sim.core.options import one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
+from sim.core.tracker import KINDS, Tracker, open_tracker
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.randomize.ranges import RandomizeConfig
@@ -58,6 +60,7 @@ class Sb3Config:
     envs: int = 2
     evaluation_episodes: int = 100
     evaluation_seed: int = 900_000
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
@@ -82,8 +85,9 @@ class Sb3Config:
 class Progress(BaseCallback):
     """Print steps, time and the success of the last 100 episodes at regular intervals."""
 
-    def __init__(self, every: int):
+    def __init__(self, every: int, tracker: Tracker):
         super().__init__()
+        self._tracker = tracker
         self._every, self._ended, self._begun_s = every, deque(maxlen=100), time.monotonic()
 
     def _on_step(self) -> bool:
@@ -92,6 +96,7 @@ class Progress(BaseCallback):
                 self._ended.append(info["is_success"])
         if self.num_timesteps % self._every < self.training_env.num_envs and self._ended:
             passed_s, share = time.monotonic() - self._begun_s, sum(self._ended) / len(self._ended)
+            self._tracker.log(self.num_timesteps, {"rollout/success_rate": share})
             success = f"success {100 * share:3.0f} % of the last {len(self._ended)} episodes"
             _log.info("%8d steps %6.0f s  %s", self.num_timesteps, passed_s, success)
         return True
@@ -130,7 +135,7 @@ def _succeeds(model: PPO, env: ReachState, seed: int) -> bool:
             return info["is_success"]
 
 
-def main(config: Sb3Config) -> None:
+def learn(config: Sb3Config, tracker: Tracker) -> None:
     """Evaluate, learn, evaluate, save."""
     torch.set_num_threads(1)
     envs, ppo = make_envs(config), asdict(config.ppo)
@@ -139,10 +144,12 @@ def main(config: Sb3Config) -> None:
     before = evaluate(model, config)
     _log.info("before: %s", _describe(before))
     begun_s = time.monotonic()
-    model.learn(config.steps, callback=Progress(every=max(config.steps // 20, 1)))
+    model.learn(config.steps, callback=Progress(max(config.steps // 20, 1), tracker))
     learned_s = time.monotonic() - begun_s
     envs.close()
     after = evaluate(model, config)
+    tracker.log(0, {f"before/{name}": value for name, value in before.items()})
+    tracker.log(model.num_timesteps, {f"after/{name}": value for name, value in after.items()})
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL)
@@ -152,6 +159,12 @@ def main(config: Sb3Config) -> None:
         "after %d steps in %.1f min: %s; %s", model.num_timesteps, learned_s / 60, _describe(after), out / MODEL,
         extra=event("trained", before=before, after=after),
     )  # fmt: skip
+
+
+def main(config: Sb3Config) -> None:
+    """Learn, tracked."""
+    with open_tracker(config.tracker, config.out, config) as tracker:
+        learn(config, tracker)
 
 
 def _describe(result: dict) -> str:

@@ -15,11 +15,12 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, TrainingData, fit_normalization
 from policies.processing.observation import ObservationProcessor
-from policies.training.loop import STATE, Tracker, train
+from policies.training.loop import STATE, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
+from sim.core.tracker import Tracker
 from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)

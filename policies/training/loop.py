@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +16,13 @@ from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
 from sim.core.errors import UserError, keeps
 from sim.core.provenance import plain
+from sim.core.tracker import NoTracker, Tracker
 from sim.dataset.files import write_atomic
 
 STATE, LOG = "training.pt", "train.jsonl"
 LOG_EVERY = 50  # steps
 FREE = ("threads", "save_every", "device")  # options that may differ when a run is resumed
 _log = logging.getLogger(__name__)
-
-
-class Tracker(Protocol):
-    """Takes the numbers of a run: TensorBoard, wandb or nothing."""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
-
-class NoTracker:
-    """Drops what it is given."""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        del step, metrics
 
 
 class JsonLines:
@@ -61,7 +49,7 @@ def train(
     config = trainer.config
     torch.set_num_threads(config.threads)
     resume(trainer, out)
-    losses = _RunningLosses((JsonLines(out / LOG), tracker or NoTracker()))
+    losses = _RunningLosses((JsonLines(out / LOG).log, (tracker or NoTracker()).log))
     with keeps(lambda: kept(trainer, out)), progress() as bar:
         task = bar.add_task("training", total=config.steps, completed=trainer.step)
         while trainer.step < config.steps:
@@ -90,8 +78,8 @@ def _step(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], o
 class _RunningLosses:
     """Averages the losses of LOG_EVERY steps and gives them to the trackers."""
 
-    def __init__(self, trackers: Sequence[Tracker]):
-        self._trackers = trackers
+    def __init__(self, logs: Sequence[Callable[[int, Mapping[str, float]], None]]):
+        self._logs = logs
         self._recent: list[dict[str, torch.Tensor]] = []
         self.description = "training"
 
@@ -102,8 +90,8 @@ class _RunningLosses:
         means = {name: float(torch.stack([one[name] for one in self._recent]).mean()) for name in parts}
         self.description = f"training, {', '.join(f'{name} {value:.3f}' for name, value in means.items())}"
         self._recent.clear()
-        for tracker in self._trackers:
-            tracker.log(trainer.step, means | {"learning_rate": float(trainer.schedule.get_last_lr()[0])})
+        for log in self._logs:
+            log(trainer.step, means | {"learning_rate": float(trainer.schedule.get_last_lr()[0])})
 
 
 # ---- resume ------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def retrain(data: Round, guidance: float) -> None:
     made_of = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
     datasets = [Dataset(root) for root in data.datasets]
     metadata = describe_training(processor, datasets, made_of, before.provenance, guidance)
-    fit(policy, samples, config.retrain, data.policy, metadata)
+    fit(policy, samples, config.retrain, data.policy, metadata, data.tracker)
 
 
 def batch_shares(weights: Sequence[float], demo_share: float) -> list[float]:

@@ -29,6 +29,7 @@ from rl.value.value_features import value_features
 from rl.value.value_quality import check_outcomes, value_report, value_warnings
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
+from sim.core.tracker import NoTracker, Tracker
 from sim.dataset.files import write_atomic
 
 
@@ -42,6 +43,7 @@ class Round:
         """datasets: all that was recorded so far, demonstrations first; time_limits: task -> T_max in steps."""
         self.number, self.folder, self.datasets = number, folder, list(datasets)
         self.pretrained, self.time_limits, self.config = pretrained, time_limits, config
+        self.tracker: Tracker = NoTracker()  # of the retraining
 
     @property
     def policy(self) -> Path:

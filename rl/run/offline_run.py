@@ -26,6 +26,7 @@ from sim.collect import collect
 from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.provenance import plain, provenance
+from sim.core.tracker import NoTracker, Prefixed, Tracker
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
 from sim.episode.results import FILE as RESULTS
@@ -36,8 +37,8 @@ _log = logging.getLogger(__name__)
 class OfflineRun:
     """One run in `config.out`. UserError when that was begun with other options."""
 
-    def __init__(self, config: RecapConfig):
-        self.config = config
+    def __init__(self, config: RecapConfig, tracker: Tracker | None = None):
+        self.config, self.tracker = config, tracker or NoTracker()
         self.algorithm = ALGORITHMS.get(config.algorithm)()
         settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
         self.stages = Stages(config.root, settings, may_differ=RUN_KNOBS)
@@ -59,7 +60,9 @@ class OfflineRun:
         config = self.config
         recorded = [self.folder(j) / name for j in range(1, k + 1) for name in ("rollouts", "interventions")]
         datasets = [root for root in (config.demos_root, *recorded) if episodes_in(root)]
-        return Round(k, self.folder(k), datasets, config.pretrained_root, config.time_limits, config)
+        data = Round(k, self.folder(k), datasets, config.pretrained_root, config.time_limits, config)
+        data.tracker = Prefixed(self.tracker, f"round_{k}/policy")
+        return data
 
     # ---- before the rounds ---------------------------------------------------------------------
 
@@ -95,8 +98,9 @@ class OfflineRun:
                     policy=config.policy,
                     optim=config.pretrain,
                     init_fusion=config.init_fusion,
-                )  # fmt: skip
-            )
+                ),
+                Prefixed(self.tracker, "imitation"),
+            )  # fmt: skip
 
     # ---- a round -------------------------------------------------------------------------------
 
@@ -134,7 +138,8 @@ class OfflineRun:
         """Evaluate pi_k on seeds that nothing is learned from, the same in every round."""
         config, out = self.config, self.folder(k) / "evaluation"
         settings = self._evaluation(out, self.behaviour(k), config.evaluation_episodes, config.films)
-        self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings))
+        tracker = Prefixed(self.tracker, f"round_{k}/evaluation")
+        self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings, tracker))
 
     def _evaluation(self, out: Path, how: Behaviour, episodes: int, films: int = 0) -> EvaluateConfig:
         config = self.config

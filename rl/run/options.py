@@ -13,6 +13,8 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.options import one_of, option
+from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
 from sim.parallel.workers import WorkerConfig
@@ -22,7 +24,7 @@ from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
-RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds")  # may differ when a run is gone on with
+RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds", "tracker")  # may differ when a run is gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class RecapConfig(LearningConfig):
     evaluation_seed: int = 900_000
     check_episodes: int = 100  # of these, played with no and with the negative indicator too, every round; 0: none
     films: int = 3  # of every evaluation
+    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
     executor: str = "local"  # ray: on a cluster
     ray_address: str | None = None  # of a running cluster: auto or HOST:PORT; null: Ray on this machine
     init_fusion: str | None = "assets/fusion"  # where imitation starts from; null: from scratch

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
-from torch import Tensor, nn
 
 
 @HEADS.register("mlp_l1")

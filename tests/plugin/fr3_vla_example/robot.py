@@ -6,8 +6,8 @@ The arm is the project's; one of your own names its MJCF file in `mjcf`, whereve
 from dataclasses import replace
 
 import numpy as np
-from sim.robots.fairino_fr3 import fairino_fr3
 
+from sim.robots.fairino_fr3 import fairino_fr3
 from sim.robots.robot import ROBOTS, FixedCamera, Robot, WristCamera
 
 
