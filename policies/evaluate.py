@@ -129,7 +129,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
         "episodes": episodes,
     }
     results.write(config.directory, content)
-    summary = {name: value for name, value in content.items() if isinstance(value, int | float)}
+    summary = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
     _log.info(report(content, config.directory), extra=event("evaluated", **summary))
     _track(tracker or NoTracker(), summary, config.directory)
     if worst:

@@ -62,7 +62,7 @@ class TensorBoard:
 
     def video(self, name: str, path: Path) -> None:
         """Add a video as an animated GIF, which is what TensorBoard shows."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
         image = Summary.Image(encoded_image_string=_gif(path))
         writer = self._writer._get_file_writer()
@@ -79,7 +79,7 @@ class Wandb:
         import wandb
 
         self._wandb = wandb
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
         self._run = wandb.init(
             project="fr3-vla", name=folder.name, dir=str(folder), config=plain(config), mode=mode,
             settings=wandb.Settings(console="off", silent=True),
