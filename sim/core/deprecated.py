@@ -25,8 +25,15 @@ OPTIONS = {  # of any program, dotted as typed; a group's name stands for all th
     "takes": "episodes",
     "pictures": "images",
 }
+_QUALITY = {
+    "pushed": "perturbation_prob", "missed": "near_miss_prob", "noisy": "noise_prob", "fumbled": "failed_grasp_prob",
+    "hesitated": "hesitation_prob",
+}  # fmt: skip
+OPTIONS |= {f"quality.{old}": f"quality.{new}" for old, new in _QUALITY.items()}
 COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "asked_action": "requested_action",
+    "fumbling": "failed_grasp",
+    "expert/flaws": "expert/imperfections",
     "draw/clutter": "draw/distractors",
     "draw/clutter_shapes": "draw/distractor_shapes",
     "draw/clutter_colours": "draw/distractor_colours",

@@ -11,10 +11,10 @@ from sim.robots.robot import Robot
 
 FLAGS = (
     "intervention",  # a corrector acted, not the policy
-    "perturbed",  # the action is a disturbance, not what anybody wants imitated
+    "perturbed",  # the action is a disturbance, not to be imitated
     "hesitating",  # a pause for no reason
-    "fumbling",  # a grasp that goes wrong
-    "retrying",  # and is tried again
+    "failed_grasp",  # on the way to a grasp beside the object
+    "retrying",  # the grasp that follows it
 )
 
 

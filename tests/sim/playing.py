@@ -12,7 +12,7 @@ from sim.randomize.ranges import nominal
 from sim.scene.build import RenderConfig
 
 SMALL = RenderConfig(height=48, width=64)
-PUSHED = QualityConfig(pushed=1.0, missed=0.4)
+PUSHED = QualityConfig(perturbation_prob=1.0, near_miss_prob=0.4)
 
 
 def calm(**changes) -> SimulationConfig:

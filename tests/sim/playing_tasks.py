@@ -40,4 +40,6 @@ def put_tool(world: Simulation, pos_w, yaw_rad: float = 0.0, opening: float = 1.
 def expert_episode(task: str, seed: int) -> EpisodeResult:
     """One episode of the expert under the default randomization."""
     env = SimEnv(SimulationConfig(task=task))
-    return run_episode(env, Expert(env, QualityConfig(pushed=1.0, missed=0.4)), guarded(env.robot), seed)
+    return run_episode(
+        env, Expert(env, QualityConfig(perturbation_prob=1.0, near_miss_prob=0.4)), guarded(env.robot), seed
+    )

@@ -149,7 +149,7 @@ def test_the_named_drawer_is_as_often_left_as_right(layouts):
 
 def test_the_expert_opens_it_whether_pushed_or_not():
     env = SimEnv(SimulationConfig("open_drawer", render=SMALL))
-    for seed, quality in ((700_000, CLEAN), (700_001, QualityConfig(pushed=1.0))):
+    for seed, quality in ((700_000, CLEAN), (700_001, QualityConfig(perturbation_prob=1.0))):
         result = play_expert(env, seed, quality=quality)
         assert result.success and not result.guard.counts
         assert cabinet.opening_m(env.world.scene_state, 0) > 0.075

@@ -12,14 +12,14 @@ from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import run_episode
-from sim.expert.imperfections import CLEAN, FLAWS, Imperfections, QualityConfig
+from sim.expert.imperfections import CLEAN, KINDS, Imperfections, QualityConfig
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 
 SEED = 720_010
 FLAGGED = {
-    "pushed": "perturbed", "missed": "perturbed", "noisy": "perturbed", "fumbled": "fumbling",
-    "hesitated": "hesitating",
+    "perturbation": "perturbed", "near_miss": "perturbed", "noise": "perturbed", "failed_grasp": "failed_grasp",
+    "hesitation": "hesitating",
 }  # fmt: skip
 
 
@@ -43,40 +43,47 @@ class Flags:
         return sum(row[name] for row in self.rows)
 
 
-@pytest.mark.parametrize("flaw", FLAWS)
-def test_a_flaw_is_shown_flagged_and_made_good(env, flaw):
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_imperfection_is_shown_flagged_and_made_good(env, kind):
     shown = 0
     for seed in range(SEED, SEED + 4):
         flags = Flags()
-        quality = QualityConfig(**{"pushed": 0.0, "missed": 0.0, "speed": (0.8, 0.9), flaw: 1.0})
+        quality = replace(CLEAN, speed=(0.8, 0.9), **{f"{kind}_prob": 1.0})
         result = play_expert(env, seed, flags, quality=quality)
-        shown += flags.count(FLAGGED[flaw]) > 0
-        for other in {"perturbed", "hesitating", "fumbling"} - {FLAGGED[flaw]}:
+        shown += flags.count(FLAGGED[kind]) > 0
+        for other in {"perturbed", "hesitating", "failed_grasp"} - {FLAGGED[kind]}:
             assert flags.count(other) == 0, other
-        assert result.success and not flags.rows[-1][FLAGGED[flaw]]
+        assert result.success and not flags.rows[-1][FLAGGED[kind]]
     assert shown >= 3
 
 
-def test_flaws_on_record_are_those_that_happened():
-    """All of these are due, and recorded is what frames are flagged with: reach_around grasps nothing to fumble."""
-    quality = QualityConfig(speed=(0.8, 0.9), pushed=0.0, missed=0.0, noisy=1.0, fumbled=1.0, hesitated=1.0)
+def test_imperfections_on_record_are_those_that_happened():
+    """All of these are due, and recorded is what frames are flagged with: reach_around grasps nothing."""
+    quality = QualityConfig(
+        speed=(0.8, 0.9),
+        perturbation_prob=0.0,
+        near_miss_prob=0.0,
+        noise_prob=1.0,
+        failed_grasp_prob=1.0,
+        hesitation_prob=1.0,
+    )
     env = SimEnv(SimulationConfig(task="reach_around"))
     recorded = set()
     for seed in range(SEED, SEED + 4):
         flags, expert = Flags(), Expert(env, quality)
         assert run_episode(env, expert, guarded(env.robot), seed, flags).success
-        shown = [flaw for flaw in ("fumbled", "hesitated", "noisy") if flags.count(FLAGGED[flaw])]
-        assert expert.metadata()["expert/flaws"] == ",".join(shown)
+        shown = [kind for kind in ("failed_grasp", "hesitation", "noise") if flags.count(FLAGGED[kind])]
+        assert expert.metadata()["expert/imperfections"] == ",".join(shown)
         recorded |= set(shown)
-    assert recorded == {"hesitated", "noisy"}
+    assert recorded == {"hesitation", "noise"}
 
 
-def test_a_fumbled_grasp_is_tried_again(env):
+def test_a_failed_grasp_is_tried_again(env):
     flags = Flags()
-    play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, fumbled=1.0))
-    last_fumble = max(i for i, row in enumerate(flags.rows) if row["fumbling"])
+    play_expert(env, SEED, flags, quality=replace(CLEAN, failed_grasp_prob=1.0))
+    last_failed = max(i for i, row in enumerate(flags.rows) if row["failed_grasp"])
     first_retry = min(i for i, row in enumerate(flags.rows) if row["retrying"])
-    assert first_retry == last_fumble + 1 and not flags.rows[-1]["retrying"]
+    assert first_retry == last_failed + 1 and not flags.rows[-1]["retrying"]
 
 
 def test_a_pause_stands_still(env):
@@ -85,7 +92,7 @@ def test_a_pause_stands_still(env):
             super().add(replace(step, flags={**step.flags, "sent": step.executed}))
 
     flags = Speeds()
-    play_expert(env, SEED, flags, quality=QualityConfig(pushed=0.0, missed=0.0, hesitated=1.0))
+    play_expert(env, SEED, flags, quality=replace(CLEAN, hesitation_prob=1.0))
     sent = np.array([row["sent"] for row in flags.rows])
     paused = np.array([row["hesitating"] for row in flags.rows])
     last = [i for i in range(1, len(paused) - 1) if paused[i] and not paused[i + 1]]
@@ -94,10 +101,10 @@ def test_a_pause_stands_still(env):
         assert np.abs(sent[i] - sent[i - 1]).max() < 1e-4  # at rest before it goes on
 
 
-def due(flaws: Imperfections) -> set[str]:
+def due(drawn: Imperfections) -> set[str]:
     """By name, what is still to go wrong."""
-    left = {"pushed": flaws.push, "missed": flaws.misses, "noisy": flaws.bump_steps, "fumbled": flaws.fumbles,
-            "hesitated": flaws.pause_steps}  # fmt: skip
+    left = {"perturbation": drawn.perturbed_waypoint, "near_miss": drawn.near_misses, "noise": drawn.noise_ticks,
+            "failed_grasp": drawn.failed_grasps, "hesitation": drawn.pause_ticks}  # fmt: skip
     return {name for name, value in left.items() if value}
 
 
@@ -106,8 +113,9 @@ def test_clean_shows_nothing_and_shares_are_kept():
     assert all(not due(CLEAN.draw(rng)) for _ in range(200))
     mixed = load("collect", CollectConfig, ["quality=mixed"]).quality
     drawn = [due(mixed.draw(rng)) for _ in range(2000)]
-    for flaw in FLAWS:
-        assert np.mean([flaw in shown for shown in drawn]) == pytest.approx(getattr(mixed, flaw), abs=0.04)
+    for kind in KINDS:
+        share = np.mean([kind in shown for shown in drawn])
+        assert share == pytest.approx(mixed.probability(kind), abs=0.04)
 
 
 def test_worse_groups_take_longer(env):
@@ -121,7 +129,7 @@ def test_worse_groups_take_longer(env):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pushed": 2.0}, "quality.pushed=2.0: expected a probability"),
+        ({"perturbation_prob": 2.0}, "quality.perturbation_prob=2.0: expected a probability"),
         ({"speed": (0.9, 0.5)}, r"quality.speed=\[0.9, 0.5\]: expected \[low, high\]"),
         ({"detour_m": 1.0}, "quality.detour_m=1.0: expected 0 to 0.1"),
     ],
