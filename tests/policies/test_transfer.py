@@ -13,7 +13,7 @@ def asked(monkeypatch) -> list:
     """The evaluations that a stub was asked for; Vulkan is there."""
     configs = []
 
-    def evaluate(config) -> dict:
+    def evaluate(config, tracker) -> dict:
         configs.append(config)
         return {"success_rate": 0.5, "ci_low": 0.25, "ci_high": 0.75}
 

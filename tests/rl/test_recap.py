@@ -45,7 +45,7 @@ class Parts:
         self.note("collect", config.episodes, config.seed)
         write_dataset(Path(config.out), [(i, 30, True, None) for i in range(config.episodes)], "expert")
 
-    def train(self, config):
+    def train(self, config, tracker=None):
         self.note("imitate", *config.data)
         self.weights(Path(config.out))
 
@@ -53,7 +53,7 @@ class Parts:
         out.mkdir(parents=True, exist_ok=True)
         (out / checkpoint.WEIGHTS).touch()
 
-    def evaluate(self, config):
+    def evaluate(self, config, tracker=None):
         self.note("evaluate", config.checkpoint, config.guidance, config.seed, config.episodes)
         rows = [{"seed": config.seed + i, "success": i % 2 == 0, "time_s": 5.0} for i in range(config.episodes)]
         write(Path(config.out), {**summary(rows), "episodes": rows})
