@@ -1,9 +1,9 @@
-"""The FAIRINO controller as seen by this project: joints in rad, gripper 0 (closed) .. 1 (open).
+"""Driver of the FAIRINO controller: joints in rad, gripper 0 (closed) .. 1 (open).
 
-Speaks the wire itself (rpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
+Implements the wire protocols (xmlrpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
 state back before servo mode begins, never clears a fault, and has a deadline on every call. The
-controller holds the last ServoJ target when the stream stops and has no watchdog of its own: who
-streams must also stop (stream.py and watchdog.py do).
+controller holds the last ServoJ target when the stream stops and has no watchdog of its own: a client that
+streams must also stop (real.control does).
 """
 
 import threading
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import ControllerFault, fault_in
 from real.fairino.gripper import GripperWorker
@@ -33,7 +33,7 @@ READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
-LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
+LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ in progress
 STOP_TRIES = 3
 AUTOMATIC, MANUAL = 0, 1
 SERVO_WAYS = ("auto", "rpc", "udp")
@@ -57,7 +57,7 @@ class Ports:
 class FairinoDriver:
     """One controller, owned by one program.
 
-    Constructing connects: RobotSilent when nothing answers within CONNECT_S. servo: how ServoJ is
+    Constructing connects: RobotUnreachable when nothing answers within CONNECT_S. servo: how ServoJ is
     sent; auto is UDP where the release has it. The state comes from CNDE where it is offered.
     """
 
@@ -69,14 +69,14 @@ class FairinoDriver:
             raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
         self.robot = robot = robot or fairino_fr3()
         rpc = (ip, ports.rpc)
-        # A connection an owner: whoever has to stop the arm waits for nobody's answer.
+        # One connection per purpose: a stop never waits for the answer of another call.
         self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))
         self._sending = threading.Lock()
         self._streaming = threading.Event()
         self._last_sent_rad = np.zeros(robot.joints)
         self.servo_calls = 0
         self.stop_sent_s = 0.0  # when the last StopMotion left, monotonic
-        self._query("GetControllerIP")  # the cheapest sign of life; a fault may make it answer 14
+        self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
             self.states.wait_newer(0.0, CONNECT_S)
@@ -111,16 +111,18 @@ class FairinoDriver:
     # ---- reading -------------------------------------------------------------------------------
 
     def controller_state(self) -> ControllerState:
-        """The newest state. RobotSilent when it is older than MAX_STATE_AGE_S."""
+        """The newest state. RobotUnreachable when it is older than MAX_STATE_AGE_S."""
         state, age_s = self.states.latest(), self.states.age_s
         if state is None or age_s > MAX_STATE_AGE_S:
-            raise RobotSilent(f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s")
+            raise RobotUnreachable(
+                f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s"
+            )
         return state
 
     def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
         """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s).
 
-        at_s: rather the reading nearest to that time than the newest. RobotSilent as controller_state.
+        at_s: rather the reading nearest to that time than the newest. RobotUnreachable as controller_state.
         """
         state = self.controller_state()
         if at_s is not None:
@@ -138,7 +140,7 @@ class FairinoDriver:
             raise fault
 
     def check_ready(self) -> None:
-        """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
+        """RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""
         self.raise_fault()
         state = self.controller_state()
         if state.robot_mode != AUTOMATIC:
@@ -157,9 +159,9 @@ class FairinoDriver:
             raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", 171)
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
-        """How the two ways of reading the joints differ; empty when they agree."""
-        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
-        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
+        """How the two readings of the joints differ; empty when they agree."""
+        queried_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        apart_deg = float(np.abs(queried_deg - state.joint_deg).max())
         if apart_deg <= limit_deg:
             return ""
         return (
@@ -183,12 +185,12 @@ class FairinoDriver:
         self.check_ready()
 
     def switch_on(self, speed_percent: int = 100) -> None:
-        """`power_on`, then the gripper where it is not active yet: it may travel its whole stroke."""
+        """`power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
         self.power_on(speed_percent)
         self.gripper.activate(self.controller_state())
 
     def set_mode(self, mode: int) -> None:
-        """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
+        """Set AUTOMATIC or MANUAL and read it back: the controller may ignore it silently. RobotFault then."""
         self._query.act("Mode", mode)
         ends_s = time.monotonic() + READ_BACK_S
         while self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).robot_mode != mode:
@@ -196,15 +198,12 @@ class FairinoDriver:
                 raise ControllerFault(f"the controller did not go to {'manual' if mode else 'automatic'} mode")
 
     def drag_teach(self, *, on: bool) -> None:
-        """Let a person lead the arm by hand, or hold it again. RobotFault where that is refused."""
+        """Release the arm to be guided by hand, or hold it again. RobotFault where that is refused."""
         self._query.act("DragTeachSwitch", int(on))
 
     def settle(self) -> None:
-        """Wait until the arm stands still, by a state that agrees with the position asked for.
-
-        A state just received may have been on its way since before the arm moved. RobotFault when
-        the arm goes on moving or the two go on to differ.
-        """
+        """Wait until the arm is at rest, by a state that agrees with the queried position: a state just received may have
+        been sent before it moved. RobotFault when the arm keeps moving or the two keep differing."""
         ends_s = time.monotonic() + SETTLE_S
         while why := self._unsettled(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)):
             if time.monotonic() > ends_s:
@@ -219,7 +218,7 @@ class FairinoDriver:
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
-        self._halt("GetControllerIP")  # the connection that stops the arm must stand before it moves
+        self._halt("GetControllerIP")  # open the connection that stops the arm before it moves
         try:
             self._motion.act("ServoMoveStart")
             present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
@@ -236,8 +235,8 @@ class FairinoDriver:
     def servo_j(self, joints_rad: np.ndarray) -> None:
         """One ServoJ, to be called every SERVO_PERIOD_S.
 
-        The last line before the wire: raises RobotFault for a target outside the soft limits or
-        further from the last one than the arm can go, and sends nothing then.
+        The last check before the wire: raises RobotFault for a target outside the soft limits or
+        further from the last one than the arm can move, and sends nothing then.
         """
         joints_rad = np.asarray(joints_rad, float)
         with self._sending:
@@ -261,26 +260,26 @@ class FairinoDriver:
     def stop(self) -> None:
         """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
 
-        Each is tried STOP_TRIES times while nothing answers, the second whatever the first one does;
+        Each is tried STOP_TRIES times while nothing answers, the second whatever the result of the first;
         the first error is raised.
         """
         self._streaming.clear()  # from here on servo_j refuses
         self.stop_sent_s = 0.0
-        errors = [self._insist("StopMotion")]
+        errors = [self._call_until_answered("StopMotion")]
         # A ServoJ after ServoMoveEnd would block the controller for 20 s.
         if self._sending.acquire(timeout=LAST_SERVOJ_S):
             self._sending.release()
-        errors.append(self._insist("ServoMoveEnd"))
+        errors.append(self._call_until_answered("ServoMoveEnd"))
         for error in filter(None, errors):
             raise error
 
-    def _insist(self, method: str) -> UserError | None:
-        """Call it until it is answered; the error when it was refused or never answered."""
+    def _call_until_answered(self, method: str) -> UserError | None:
+        """Repeat the call until it is answered; returns the error when it was refused or never answered."""
         silent = None
         for _ in range(STOP_TRIES):
             try:
                 self._halt.act(method)
-            except RobotSilent as error:
+            except RobotUnreachable as error:
                 silent = error
             except RobotFault as error:
                 return error
@@ -302,7 +301,7 @@ class FairinoDriver:
         return max(link.slowest_s for link in (self._query, self._motion, self._halt))
 
     def close(self) -> None:
-        """Leave the controller alone: threads and connections end, nothing is sent."""
+        """End threads and connections; nothing is sent."""
         self.gripper.close()
         self.states.close()
         self.servo_link.close()

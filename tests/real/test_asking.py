@@ -12,7 +12,7 @@ from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.emulator.method_table import Method
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
-from real.workcell.episode_runner import AskBefore
+from real.workcell.episode_runner import ConfirmBeforeEpisode
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
@@ -133,4 +133,4 @@ def test_a_guard_that_latched_with_nobody_there_any_more_ends_the_run():
     operator = attending()
     operator.devices[0].lost.set()
     with pytest.raises(UserError, match="nobody is there to confirm"):
-        AskBefore(operator, quiet, None, confirms=False)(1, "not finite")
+        ConfirmBeforeEpisode(operator, quiet, None, confirms=False)(1, "not finite")

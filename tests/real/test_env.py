@@ -10,10 +10,10 @@ from fr3 import FR3
 from running import HOST, Running, Swing
 
 from real.cameras.camera import EmulatorCamera, fit
-from real.core.faults import RobotFault, RobotSilent
-from real.core.json_lines import LineClient
+from real.core.faults import RobotFault, RobotUnreachable
+from real.core.json_lines import JsonLineClient
 from real.workcell.env import RobotEnv
-from real.workcell.episode_setup import EmulatedBench, OperatorBench, Outcome, Task
+from real.workcell.episode_setup import EmulatedBench, EpisodeSetup, OperatorBench, Outcome
 from sim.core.errors import UserError
 from sim.envs.sim_env import GymEnv
 from sim.episode.loop import run_episode
@@ -222,7 +222,7 @@ def test_a_release_that_moves_no_gripper_in_servo_mode_is_refused_before_motion(
             env.reset(4)
         np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
         assert not old.controller.in_servo
-        with pytest.raises(RobotFault, match="code 73"), env.mover():
+        with pytest.raises(RobotFault, match="code 73"), env.guarded_arm():
             raise AssertionError("entered")
         assert not old.controller.in_servo
 
@@ -230,7 +230,7 @@ def test_a_release_that_moves_no_gripper_in_servo_mode_is_refused_before_motion(
 def test_the_person_is_asked_to_lay_out():
     asked = []
     bench = OperatorBench("put it there", 30.0, asked.append)
-    assert bench.prepare(0) == Task("put it there", 30.0, 1)
+    assert bench.prepare(0) == EpisodeSetup("put it there", 30.0, 1)
     assert "put it there" in asked[0]
     assert bench.outcome() == Outcome(success=False)
 
@@ -238,15 +238,15 @@ def test_the_person_is_asked_to_lay_out():
 def test_unknown_camera_bench_command_and_accident_name_the_choices(running):
     with pytest.raises(UserError, match="'front', 'wrist'"):
         EmulatorCamera("frnt", running.address("camera_port")).latest()
-    bench = LineClient("bench", running.address("bench_port"), 5.0)
+    bench = JsonLineClient("bench", running.address("bench_port"), 5.0)
     with pytest.raises(UserError, match="did you mean 'reset'"):
-        bench.ask({"do": "rest"})
+        bench.request({"do": "rest"})
     with pytest.raises(UserError, match="emergency_stop"):
-        EmulatedBench(running.address("bench_port")).cause("emergency_stopp")
+        EmulatedBench(running.address("bench_port")).inject("emergency_stopp")
 
 
 def test_a_missing_camera_server_is_one_error():
-    with pytest.raises(RobotSilent, match="camera front at 127.0.0.1:1 does not answer"):
+    with pytest.raises(RobotUnreachable, match="camera front at 127.0.0.1:1 does not answer"):
         EmulatorCamera("front", (HOST, 1)).latest()
 
 

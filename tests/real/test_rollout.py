@@ -11,7 +11,7 @@ import pytest
 from fr3 import FR3
 from running import HOST, Running, Swing
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
@@ -93,7 +93,7 @@ def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
 
 
 def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
-    with pytest.raises(RobotSilent, match="does not answer"):
+    with pytest.raises(RobotUnreachable, match="does not answer"):
         rollout(RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
 
 
