@@ -202,8 +202,8 @@ class FairinoDriver:
         self._query.act("DragTeachSwitch", int(on))
 
     def settle(self) -> None:
-        """Wait until the arm is at rest, by a state that agrees with the queried position: a state just received may have
-        been sent before it moved. RobotFault when the arm keeps moving or the two keep differing."""
+        """Wait until the arm is at rest, by a state that agrees with the queried position: a state just received may
+        have been sent before it moved. RobotFault when the arm keeps moving or the two keep differing."""
         ends_s = time.monotonic() + SETTLE_S
         while why := self._unsettled(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)):
             if time.monotonic() > ends_s:
