@@ -10,7 +10,7 @@ import contextlib
 import numpy as np
 
 from real.control.servo_stream import ServoStream
-from real.core.faults import RobotUnreachable
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.driver import AUTOMATIC, MANUAL, FairinoDriver
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -52,13 +52,21 @@ class HandGuiding:
         self._stream.start()
 
     def hold(self) -> None:
-        """Hold the arm, nothing else. RobotFault or RobotUnreachable, and still active, without an acknowledgement."""
+        """Hold the arm, nothing else. RobotFault or RobotUnreachable, and still active, without an acknowledgement.
+
+        A refusal with the drives off, as after an emergency stop, is none: the brakes hold the arm.
+        """
         for left in reversed(range(HOLD_TRIES if self.active else 0)):
             try:
                 self._driver.drag_teach(on=False)
             except RobotUnreachable:
                 if not left:
                     raise
+            except RobotFault:
+                if self._driver.controller_state().enabled:
+                    raise
+                self.active = False
+                return
             else:
                 self.active = False
                 return

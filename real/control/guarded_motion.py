@@ -6,6 +6,7 @@ from types import TracebackType
 
 import numpy as np
 
+from real.control.gripper_pause import move_gripper, try_gripper
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault
 from real.core.rate import Rate
@@ -46,7 +47,7 @@ class GuardedArm:
         """
         state, _ = self._state()
         self.opening = float(state[-1]) if opening is None else opening
-        self._driver.gripper.move_and_wait(self.opening)
+        try_gripper(self._driver, self._stream, self.opening)
         self._guard.reset(state)
         self._rate.reset()
 
@@ -93,7 +94,7 @@ class GuardedArm:
             if self._guard.report.latched:
                 raise RobotFault(f"the motion guard stopped the arm: {self._guard.report.latched}")
             self._stream.set_target(sent[:-1])
-            self._driver.gripper.move(float(sent[-1]))
+            move_gripper(self._driver, self._stream, float(sent[-1]))
             if each is not None:
                 each(k)
             self._rate.sleep()

@@ -6,6 +6,7 @@ controller holds the last ServoJ target when the stream stops and has no watchdo
 streams must also stop (real.control does).
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from real.fairino.servo_link import RpcServo, ServoLink, UdpServo
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import CndePort, LegacyPort
+from real.fairino.stop_link import StopLink
 from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError, nearest
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S, fairino_fr3
@@ -34,9 +36,9 @@ DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
 LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ in progress
-STOP_TRIES = 3
 AUTOMATIC, MANUAL = 0, 1
 SERVO_WAYS = ("auto", "rpc", "udp")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class FairinoDriver:
         self.robot = robot = robot or fairino_fr3()
         rpc = (ip, ports.rpc)
         # One connection per purpose: a stop never waits for the answer of another call.
-        self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))
+        self._query, self._motion = RpcLink(rpc, deadline_s), RpcLink(rpc, deadline_s)
+        self._stopper = StopLink(RpcLink(rpc, deadline_s))
         self._sending = threading.Lock()
         self._streaming = threading.Event()
         self._last_sent_rad = np.zeros(robot.joints)
         self.servo_calls = 0
-        self.stop_sent_s = 0.0  # when the last StopMotion left, monotonic
         self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
@@ -116,6 +118,7 @@ class FairinoDriver:
         if state is None or age_s > MAX_STATE_AGE_S:
             raise RobotUnreachable(
                 f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s"
+                f"{self.states.rejection}"
             )
         return state
 
@@ -181,8 +184,15 @@ class FairinoDriver:
         while time.monotonic() < ends_s:
             state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
             if state.robot_mode == AUTOMATIC and state.enabled:
+                self._end_previous_motion(state)
                 return
         self.check_ready()
+
+    def _end_previous_motion(self, state: ControllerState) -> None:
+        """End what a client that was killed has left: servo mode, or a planned motion."""
+        if not state.motion_done:
+            _log.warning("a motion or servo session of another client is active: ending it (StopMotion, ServoMoveEnd)")
+            self.stop()
 
     def switch_on(self, speed_percent: int = 100) -> None:
         """`power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
@@ -218,7 +228,7 @@ class FairinoDriver:
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
-        self._halt("GetControllerIP")  # open the connection that stops the arm before it moves
+        self._stopper.connect()
         try:
             self._motion.act("ServoMoveStart")
             present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
@@ -258,36 +268,19 @@ class FairinoDriver:
             raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
 
     def stop(self) -> None:
-        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
-
-        Each is tried STOP_TRIES times while nothing answers, the second whatever the result of the first;
-        the first error is raised.
-        """
+        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
         self._streaming.clear()  # from here on servo_j refuses
-        self.stop_sent_s = 0.0
-        errors = [self._call_until_answered("StopMotion")]
-        # A ServoJ after ServoMoveEnd would block the controller for 20 s.
+        self._stopper.stop(self._await_last_servo_j)
+
+    def _await_last_servo_j(self) -> None:
+        """A ServoJ after ServoMoveEnd would block the controller for 20 s."""
         if self._sending.acquire(timeout=LAST_SERVOJ_S):
             self._sending.release()
-        errors.append(self._call_until_answered("ServoMoveEnd"))
-        for error in filter(None, errors):
-            raise error
 
-    def _call_until_answered(self, method: str) -> UserError | None:
-        """Repeat the call until it is answered; returns the error when it was refused or never answered."""
-        silent = None
-        for _ in range(STOP_TRIES):
-            try:
-                self._halt.act(method)
-            except RobotUnreachable as error:
-                silent = error
-            except RobotFault as error:
-                return error
-            else:
-                return None
-            finally:
-                self.stop_sent_s = self.stop_sent_s or self._halt.sent_s
-        return silent
+    @property
+    def stop_sent_s(self) -> float:
+        """When the last StopMotion was sent, monotonic."""
+        return self._stopper.sent_s
 
     def _try_stop(self, reason: UserError) -> None:
         try:
@@ -298,14 +291,14 @@ class FairinoDriver:
     @property
     def slowest_call_s(self) -> float:
         """The longest XML-RPC call so far, answered or given up."""
-        return max(link.slowest_s for link in (self._query, self._motion, self._halt))
+        return max(link.slowest_s for link in (self._query, self._motion, self._stopper.link))
 
     def close(self) -> None:
         """End threads and connections; nothing is sent."""
         self.gripper.close()
         self.states.close()
         self.servo_link.close()
-        for link in (self._query, self._motion, self._halt):
+        for link in (self._query, self._motion, self._stopper.link):
             link.close()
 
     def __enter__(self) -> "FairinoDriver":

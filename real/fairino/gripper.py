@@ -13,6 +13,7 @@ from sim.core.errors import UserError
 
 FULL_SPEED_PERCENT, FORCE_PERCENT = 100, 50
 MAX_TIME_MS = 5000
+PAUSED_CHANGE_PERCENT = 20  # where the stream pauses for every command
 MIN_CHANGE_PERCENT = 2  # a policy's output fluctuates; smaller changes are not sent
 NON_BLOCKING = 1
 ACTIVATE = 1
@@ -35,6 +36,7 @@ class GripperWorker:
         self._error: UserError | None = None
         self._ending = False
         self.sent = 0
+        self.needs_pause = False  # this release refuses MoveGripper in servo mode: see real.control.gripper_pause
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
         self._thread.start()
 
@@ -108,7 +110,7 @@ class GripperWorker:
     def _take(self) -> int | None:
         """The next target that is to be sent; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ending or self._is_due())
+            self._changed.wait_for(lambda: self._ending or (self._is_due() and not self.needs_pause))
             if self._ending:
                 return None
             self._sent, self._busy = self._target, True
@@ -117,8 +119,19 @@ class GripperWorker:
     def _is_due(self) -> bool:
         if self._target is None or self._target == self._sent:
             return False
-        at_end = self._target in (0, 100)
-        return self._sent is None or at_end or abs(self._target - self._sent) >= MIN_CHANGE_PERCENT
+        at_end, least = self._target in (0, 100), PAUSED_CHANGE_PERCENT if self.needs_pause else MIN_CHANGE_PERCENT
+        return self._sent is None or at_end or abs(self._target - self._sent) >= least
+
+    @property
+    def due_in_pause(self) -> bool:
+        """Whether a target waits for a pause of the stream."""
+        return self.needs_pause and self._is_due()
+
+    def send_in_pause(self) -> None:
+        """Send the target that waits. RobotFault, with the remedy, where it is refused."""
+        if self._target is not None:
+            self._send(self._target)
+            self._sent = self._target
 
 
 def _percent(opening: float) -> int:

@@ -20,6 +20,8 @@ class Plausibility:
     def __init__(self) -> None:
         self.refused_zeros = 0
         self.refused_jumps = 0
+        self.rejected_in_a_row = 0
+        self.reason = ""  # of the last rejection
         self._last: ControllerState | None = None
         self._doubtful: ControllerState | None = None
         self._agreeing = 0
@@ -28,12 +30,18 @@ class Plausibility:
         """Whether `state` is plausible; a sudden 0, 0, 0 never is."""
         if not np.isfinite(state.joint_deg).all() or self._is_sudden_zero(state):
             self.refused_zeros += 1
-            return False
+            return self._reject("joint angles jump to zero or are not finite")
         if np.abs(state.joint_deg).max() > FARTHEST_DEG or not self._is_reachable(state):
             self.refused_jumps += 1
-            return False
+            return self._reject("joint angles jump further than the arm can move")
         self._last, self._doubtful, self._agreeing = state, None, 0
+        self.rejected_in_a_row = 0
         return True
+
+    def _reject(self, reason: str) -> bool:
+        self.rejected_in_a_row += 1
+        self.reason = reason
+        return False
 
     def _is_sudden_zero(self, state: ControllerState) -> bool:
         if state.joint_deg[:3].any():

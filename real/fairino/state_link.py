@@ -60,6 +60,13 @@ class StateLink:
         return min(reversed(recent), key=lambda state: abs(state.stamp_s - at_s))
 
     @property
+    def rejection(self) -> str:
+        """Why the frames since the last accepted one were rejected, for messages; "" when none was."""
+        if not (count := self.plausibility.rejected_in_a_row):
+            return ""
+        return f"; the {count} frames since then were rejected: {self.plausibility.reason}"
+
+    @property
     def age_s(self) -> float:
         """Seconds since the last good frame; infinite before the first."""
         state = self._latest
@@ -74,7 +81,7 @@ class StateLink:
             return state
         where = " or ".join(f"{port.address[0]}:{port.address[1]}" for port in self._ports)
         raise RobotUnreachable(
-            f"no state from {where} within {timeout_s:g} s{self._connect_error}; "
+            f"no state from {where} within {timeout_s:g} s{self._connect_error}{self.rejection}; "
             "check power and address, and that no other program holds the state port"
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from real.cameras.camera import Camera, Frame
 from real.control.drag_teach import HandGuiding
+from real.control.gripper_pause import move_gripper, try_gripper
 from real.control.guarded_motion import GuardedArm
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, with_notes
@@ -84,13 +85,13 @@ class RobotEnv:
     def apply(self, action: np.ndarray) -> Feedback:
         """Stream towards `action` (D,) until the next policy period; while guided by hand, only observe."""
         self.decision_s = time.monotonic() - self._observed_s
-        if not self.guiding.active:
-            self.stream.set_target(action[: self.robot.joints])
-        self.driver.gripper.move(float(action[-1]))
-        self.rate.sleep()
         self._steps += 1
-        self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
         try:
+            move_gripper(self.driver, self.stream, float(action[-1]))  # first: the stream may have to pause for it
+            if not self.guiding.active:
+                self.stream.set_target(action[: self.robot.joints])
+            self.rate.sleep()
+            self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
             self._raise_error()
             feedback = self._judge()
             self.capture()
@@ -190,7 +191,7 @@ class RobotEnv:
         mode."""
         try:
             if self.bench.sets_start_pose:
-                self.driver.gripper.move_and_wait(float(self.driver.state()[0][-1]))
+                try_gripper(self.driver, self.stream, float(self.driver.state()[0][-1]))
             else:
                 self._go_home()
         except UserError:

@@ -275,3 +275,14 @@ def test_no_state_stream_is_one_error(running, monkeypatch):
     monkeypatch.setattr("real.fairino.driver.CONNECT_S", 0.3)
     with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotUnreachable, match="no state"):
         FairinoDriver(HOST, Ports(running.ports["rpc_port"], silent.getsockname()[1], cnde=0))
+
+
+def test_zeros_in_the_state_stream_are_named_as_the_cause(driver, running, monkeypatch):
+    monkeypatch.setattr("real.fairino.driver.MAX_STATE_AGE_S", 0.1)
+    driver.power_on()
+    running.emulator.injector.inject("zeros", 1.0)
+    wait_for(lambda: driver.states.age_s > 0.3)
+    with pytest.raises(RobotUnreachable, match="frames since then were rejected: joint angles jump to zero"):
+        driver.controller_state()
+    running.emulator.injector.inject("end")
+    wait_for(lambda: driver.states.rejection == "")

@@ -1,6 +1,7 @@
 """The whole program but the policy: a scripted agent on the emulator, recorded and counted."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -38,6 +39,16 @@ def swing(checkpoint: Path) -> Swing:
 
 def quiet(text: str) -> None:
     pass
+
+
+def test_a_rollout_ends_the_servo_session_that_a_killed_one_has_left(running, tmp_path, caplog):
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    assert running.controller.servo_start() == 0
+    config = RolloutConfig(robot_at(running), str(tmp_path), episodes=1, seed=3, out=str(tmp_path / "out"))
+    with caplog.at_level(logging.WARNING):
+        assert rollout(config, swing, quiet)["n"] == 1
+    assert any("servo session of another client" in record.message for record in caplog.records)
 
 
 def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
@@ -79,7 +90,7 @@ def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
     said = []
     assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
     text = "\n".join(said)
-    for name in ("controller", "mode", "drives", "joints", "camera wrist", "keys", "pictures", "start"):
+    for name in ("controller", "mode", "drives", "joints", "camera wrist", "schema", "images", "start"):
         assert name in text
     assert "nothing was moved" in text
     assert not running.controller.enabled

@@ -1,5 +1,6 @@
 """The arm is stopped when nobody else does it: by a connection and a thread of their own."""
 
+import logging
 import time
 
 import numpy as np
@@ -30,6 +31,17 @@ def test_a_servo_thread_that_hangs_is_stopped_past_it(stream, driver, running, m
     wait_for(lambda: not stream.running)
     assert isinstance(stream.error, RobotUnreachable)
     assert "has been silent" in str(stream.error)
+
+
+def test_a_network_that_dies_is_warned_of_at_the_first_stop_without_an_answer(stream, driver, running, caplog):
+    with caplog.at_level(logging.WARNING):
+        running.emulator.injector.inject("power_loss")
+        wait_for(lambda: stream.watchdog.tripped.is_set())
+        wait_for(lambda: any("press the red button" in record.message for record in caplog.records))
+        warned_s = time.monotonic()
+    assert warned_s - stream.watchdog.due_s < 1.0
+    assert stream.running  # the stop is still being repeated
+    running.emulator.injector.inject("end")
 
 
 def test_halt_stops_at_once_and_says_why(stream, driver, running):
