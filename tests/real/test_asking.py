@@ -103,7 +103,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
                 threading.Timer(0.2, operator.press, [press]).start()
 
     monkeypatch.setattr("real.rollout.rollout.open_robot", opened)
-    monkeypatch.setattr("real.workcell.episode_runner.LAY_OUT_S", 0.0)
+    monkeypatch.setattr("real.workcell.episode_runner.CLEAR_S", 0.0)
     robot = robot_at(running, kind=kind, instruction="go")
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
     with contextlib.suppress(KeyboardInterrupt):
