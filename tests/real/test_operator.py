@@ -126,7 +126,7 @@ def test_the_controller_refuses_what_does_not_go_with_a_hand_on_the_arm(running,
     driver.set_mode(0)
     bench = JsonLineClient("hand", running.address("bench_port"), 5.0)
     with pytest.raises(UserError, match="does not follow a hand"):
-        bench.request({"do": "lead", "joint_deg": [0] * 6})
+        bench.request({"do": "guide", "joint_deg": [0] * 6})
 
 
 def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
@@ -217,7 +217,7 @@ def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> I
     (tmp_path / "policies" / "runtime" / "agent.py").write_text(STUB.format(height=size[0], width=size[1]))
     words = ["robot=emulator", "robot.start=never", "episodes=2", f"checkpoint={tmp_path}", f"out={tmp_path / 'out'}"]
     words += [f"robot.{name}={port}" for name, port in ports.items()] + ["robot.deadline_s=5.0"]
-    search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}"
+    search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}:{ROOT / 'tests' / 'sim'}"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "real.rollout", *words], stdin=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": search},
