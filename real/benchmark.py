@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from real.control.servo_stream import ServoStream
-from real.core.clock import Ticker
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.core.priority import raise_priority
+from real.core.rate import Rate
 from real.fairino.driver import SERVO_WAYS, FairinoDriver, Ports
 from real.fairino.servo_link import ServoLink
 from real.workcell.emulator_process import EmulatorProcess
@@ -63,15 +63,15 @@ class SendTimes:
 def reference_loop(pipe: Connection) -> None:
     """Sleep to deadlines until a message arrives; send the lateness and time of every wake-up, s."""
     raise_priority()
-    ticker = Ticker(SERVO_PERIOD_S)
-    ticker.late_s = []
+    rate = Rate(SERVO_PERIOD_S)
+    rate.lateness_s = []
     times_s = []
     pipe.send("ready")
-    ticker.restart()
+    rate.reset()
     while not pipe.poll():
-        ticker.wait()
+        rate.sleep()
         times_s.append(time.monotonic())
-    pipe.send((ticker.late_s, times_s))
+    pipe.send((rate.lateness_s, times_s))
 
 
 @contextlib.contextmanager
@@ -94,13 +94,13 @@ def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, l
     """Swing for `minutes`; returns the stream, the lateness of every wake-up and the time of every send, s."""
     times = driver.servo_link = SendTimes(driver.servo_link)
     stream = ServoStream(driver)
-    stream.ticker.late_s = late_s = []
+    stream.rate.lateness_s = late_s = []
     stream.start()
     home = stream.commanded_rad
-    clock, begin_s = Ticker(driver.robot.control_period_s), time.monotonic()
+    rate, begin_s = Rate(driver.robot.control_period_s), time.monotonic()
     while (t := time.monotonic() - begin_s) < 60 * minutes and stream.running:
         stream.set_target(home + SWING_RAD * np.sin(2 * np.pi * SWING_HZ * t))
-        clock.wait()
+        rate.sleep()
     stream.stop()
     driver.servo_link = times.link
     if stream.error is not None:
@@ -123,12 +123,12 @@ def stop_times(driver: FairinoDriver, bench: EmulatedBench, count: int, seed: in
         if kind == "halt":
             stream.halt("benchmark")
         else:
-            bench.cause("emergency_stop")
+            bench.inject("emergency_stop")
         _wait(lambda: not stream.running)  # noqa: B023
         delays[kind].append(driver.stop_sent_s - stream.watchdog.due_s)
         if kind != "halt":
-            bench.cause("release")
-            bench.cause("reset_errors")
+            bench.inject("release")
+            bench.inject("reset_errors")
             _wait(lambda: not driver.controller_state().must_stop)
             driver.power_on()
     return delays
@@ -138,7 +138,7 @@ def _wait(condition) -> None:
     ends_s = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > ends_s:
-            raise RobotSilent(f"the benchmark timed out after {TIMEOUT_S:g} s; is the machine too busy?")
+            raise RobotUnreachable(f"the benchmark timed out after {TIMEOUT_S:g} s; is the machine too busy?")
         time.sleep(0.002)
 
 
@@ -183,7 +183,7 @@ def main(config: BenchmarkConfig) -> None:
             print(report(*timed, reference), flush=True)
             for kind, seconds in stop_times(driver, bench, config.stops, config.seed).items():
                 print(row(f"StopMotion sent after {kind}", seconds), flush=True)
-            monitor = bench.ask("monitor")
+            monitor = bench.request("monitor")
             print(
                 f"limits exceeded: {monitor['violation_count']} of {monitor['targets']} targets {monitor['violations']}"
             )

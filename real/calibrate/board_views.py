@@ -37,7 +37,7 @@ def calibrate_cameras(
     UserError when the board is not seen.
     """
     wrist, home = WristCamera(env.robot), np.array(env.robot.home_rad)
-    arm.go(home)
+    arm.move_to(home)
     arm.hold(STILL_S)
     first = find_board(env.cameras["wrist"].latest().image)
     if first is None:
@@ -90,7 +90,7 @@ def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristCamera, middle_b:
     views, joints, size = [], [], {}
     front: View | None = None
     for joints_rad in wrist.viewpoints(middle_b, np.array(env.robot.home_rad)):
-        arm.go(joints_rad)
+        arm.move_to(joints_rad)
         arm.hold(STILL_S)
         images = {name: camera.latest().image for name, camera in env.cameras.items()}
         size = {name: image.shape[:2] for name, image in images.items()}

@@ -17,7 +17,7 @@ from real.calibrate.board_views import write_board_image
 from real.calibrate.estimates import randomization
 from real.calibrate.measurements import MEASUREMENTS, Results
 from real.core.priority import raise_priority
-from real.core.shutdown import Ending
+from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import refuse_unfit, report, robot_checks
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
@@ -107,11 +107,11 @@ def _confirm(ask: Callable[[str], str]) -> None:
 
 def _measure(env: RobotEnv, config: CalibrateConfig, results: Results) -> None:
     """Run every part, and write the estimates after each."""
-    with env.mover() as arm:
+    with env.guarded_arm() as arm:
         for part in config.parts:
             results.say(f"{part}: {MEASUREMENTS[part].description}")
             MEASUREMENTS[part].measure(env, arm, results)
-            results.metadata["guard"] = arm.changed
+            results.metadata["guard"] = arm.guard_counts
             _write(config, results)
 
 
@@ -134,5 +134,5 @@ def _write(config: CalibrateConfig, results: Results) -> dict:
 
 def main(config: CalibrateConfig) -> None:
     raise_priority()
-    Ending().install()
+    ShutdownRequest().install()
     calibrate(config)

@@ -90,14 +90,14 @@ class ImageRecorder:
 def measure_delays(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     """Swing J1 in view of the cameras."""
     home = np.array(env.robot.home_rad)
-    arm.go(home)
+    arm.move_to(home)
     period_s = env.robot.control_period_s
     at_s = np.arange(1, round(SWING_S / period_s) + 1) * period_s
     targets = np.tile(home, (len(at_s), 1))
     swell = np.clip(np.minimum(at_s, SWING_S - at_s), 0.0, 1.0)
     targets[:, SWING_JOINT] += SWING_RAD * swell * np.sin(2 * np.pi * SWING_HZ * at_s)
     with ImageRecorder(env.cameras) as images, MotionRecorder(env.driver) as recorder:
-        arm.play(targets)
+        arm.track(targets)
         arm.hold(0.5)
         log = recorder.log()
     log.save(results.out / "swing.npz")
@@ -134,9 +134,9 @@ def measure_motion(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     """Play the excitation about several poses; the dynamics are fitted afterwards."""
     for number in range(max(1, round(results.motion_s / MOTION_S))):
         centre = np.array(env.robot.home_rad) + CENTRES_RAD[number % len(CENTRES_RAD)]
-        arm.go(centre)
+        arm.move_to(centre)
         with MotionRecorder(env.driver) as recorder:
-            arm.play(multisine(env.robot, centre, MOTION_S, results.seed + number))
+            arm.track(multisine(env.robot, centre, MOTION_S, results.seed + number))
             log = recorder.log()
         log.save(results.out / f"motion_{number}.npz")
         results.motions.append(on_cycles(log))

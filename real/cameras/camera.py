@@ -1,6 +1,6 @@
 """Cameras: the newest image and its time stamp.
 
-A camera that is missing, silent or gives the wrong size raises RobotSilent or UserError. A run
+A camera that is missing, silent or gives the wrong size raises RobotUnreachable or UserError. A run
 never continues without cameras: the motion guard latches on an image older than it allows, and the
 episode ends when the camera itself reports its loss.
 """
@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from real.core.faults import RobotSilent
-from real.core.json_lines import LineClient
+from real.core.faults import RobotUnreachable
+from real.core.json_lines import JsonLineClient
 
 SILENCE_S = 1.0
 FIRST_FRAME_S = 5.0
@@ -43,10 +43,10 @@ class EmulatorCamera:
 
     def __init__(self, name: str, address: tuple[str, int], deadline_s: float = 2.0):
         self._name = name
-        self._client = LineClient(f"camera {name}", address, deadline_s)
+        self._client = JsonLineClient(f"camera {name}", address, deadline_s)
 
     def latest(self) -> Frame:
-        head, body = self._client.ask({"camera": self._name})
+        head, body = self._client.request({"camera": self._name})
         # The wire carries ages, not stamps: the emulator may run on another machine.
         stamp_s = time.monotonic() - head["age_s"]
         return Frame(np.frombuffer(body, np.uint8).reshape(head["shape"]), stamp_s)
@@ -70,14 +70,14 @@ class GrabbedCamera:
         self._thread.start()
 
     def latest(self) -> Frame:
-        """RobotSilent when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
+        """RobotUnreachable when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
         if not self._arrived.wait(FIRST_FRAME_S):
-            raise RobotSilent(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s")
+            raise RobotUnreachable(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s")
         frame = self._frame
         assert frame is not None  # `_arrived` is set
         age_s = time.monotonic() - frame.stamp_s
         if age_s > SILENCE_S:
-            raise RobotSilent(f"camera {self._name} has stopped: its last image is {age_s:.1f} s old")
+            raise RobotUnreachable(f"camera {self._name} has stopped: its last image is {age_s:.1f} s old")
         return frame
 
     def close(self) -> None:

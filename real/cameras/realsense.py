@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, fit
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
 
 PREFIX = "realsense"  # robot.cameras.front=realsense:SERIAL, or realsense for the only one
@@ -30,7 +30,7 @@ class RealsenseCamera(GrabbedCamera):
         try:
             profile = self._pipeline.start(wanted)
         except RuntimeError as error:
-            raise RobotSilent(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
+            raise RobotUnreachable(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
         try:
             self._fix_exposure(profile.get_device().first_color_sensor(), exposure)
         except RuntimeError as error:

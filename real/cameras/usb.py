@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, fit
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
 
 MANUAL, NO_CONTROL = 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
@@ -23,7 +23,7 @@ class UvcCamera(GrabbedCamera):
         self._size = height, width
         self._capture = self._cv2.VideoCapture(device)
         if not self._capture.isOpened():
-            raise RobotSilent(f"camera {name} (device {device!r}) cannot be opened; is it plugged in and free?")
+            raise RobotUnreachable(f"camera {name} (device {device!r}) cannot be opened; is it plugged in and free?")
         self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)
         try:
             self._fix_exposure(name, exposure)

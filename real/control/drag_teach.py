@@ -1,8 +1,8 @@
-"""Leading the arm by hand (the controller's drag teach) while an episode is recorded.
+"""Hand guiding (the controller's drag teaching) while an episode is recorded.
 
-The servo stream ends, the controller goes to manual mode and gives way; handing back, it holds, goes
-to automatic mode and the stream begins anew where the arm was left. What the arm measures is the
-action: `real.workcell.recording` takes it from the reading that follows.
+The servo stream ends, the controller goes to manual mode and releases the arm; afterwards it holds, goes
+to automatic mode and the stream starts again where the arm was left. The measured position is the
+action: `real.workcell.recording` takes it from the following frame.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import contextlib
 import numpy as np
 
 from real.control.servo_stream import ServoStream
-from real.core.faults import RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.driver import AUTOMATIC, MANUAL, FairinoDriver
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -18,13 +18,13 @@ from sim.guard.motion_guard import MotionGuard
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
 
-RELEASE_TRIES = 3  # as long as nothing answers
+HOLD_TRIES = 3  # while nothing answers
 
 
 class HandGuiding:
-    """Whether a person holds the arm of one driver now, and the way there and back.
+    """Drag teaching of one driver's arm.
 
-    `active` from before the arm is told to give way until it has answered that it holds again.
+    active: from before the arm is released until it has acknowledged that it holds again.
     """
 
     def __init__(self, driver: FairinoDriver, stream: ServoStream):
@@ -32,45 +32,53 @@ class HandGuiding:
         self.active = False
 
     def begin(self) -> None:
-        """The arm gives way. RobotFault or RobotSilent when the controller refuses or does not answer; it is then told
-        to hold, and `active` says whether it answered that.
+        """Release the arm. RobotFault or RobotUnreachable when the controller refuses or does not answer; the arm is
+        then commanded to hold, and `active` shows whether that was acknowledged.
         """
         self._stream.stop()
         self._driver.set_mode(MANUAL)
-        self.active = True  # the answer alone may be lost
+        self.active = True  # the command may have arrived although its answer was lost
         try:
             self._driver.drag_teach(on=True)
         except UserError:
-            self.let_go()
+            self.hold_quietly()
             raise
 
     def end(self) -> None:
-        """The arm holds, and is streamed again where it is."""
-        self.release()
+        """Hold the arm and stream to it again where it is."""
+        self.hold()
         self._driver.set_mode(AUTOMATIC)
         self._driver.settle()
         self._stream.start()
 
-    def release(self) -> None:
-        """The arm holds; nothing else. RobotFault or RobotSilent, and still active, when it did not answer so."""
-        for left in reversed(range(RELEASE_TRIES if self.active else 0)):
+    def hold(self) -> None:
+        """Hold the arm, nothing else. RobotFault or RobotUnreachable, and still active, without an acknowledgement.
+
+        A refusal with the drives off, as after an emergency stop, is none: the brakes hold the arm.
+        """
+        for left in reversed(range(HOLD_TRIES if self.active else 0)):
             try:
                 self._driver.drag_teach(on=False)
-            except RobotSilent:
+            except RobotUnreachable:
                 if not left:
                     raise
+            except RobotFault:
+                if self._driver.controller_state().enabled:
+                    raise
+                self.active = False
+                return
             else:
                 self.active = False
                 return
 
-    def let_go(self) -> None:
-        """As `release`, whatever the controller answers."""
+    def hold_quietly(self) -> None:
+        """As `hold`, whatever the controller answers."""
         with contextlib.suppress(UserError):
-            self.release()
+            self.hold()
 
 
 class DragCorrector:
-    """Corrects by hand on the arm itself; satisfies `sim.teleop.corrector.Corrector`."""
+    """Interventions by guiding the arm by hand; satisfies `sim.teleop.corrector.Corrector`."""
 
     reason = "operator by hand"
 
@@ -83,11 +91,11 @@ class DragCorrector:
         self._guiding.begin()
 
     def act(self, observation: Observation) -> np.ndarray:
-        """(D,) where the arm is; the gripper as it was told, by turns."""
+        """(D,) the measured arm; the gripper toggles with its key."""
         for _ in self._operator.take(Command.GRIPPER):
             self._opening = 0.0 if self._opening > 0.5 else 1.0
         return np.array([*observation.state[:-1], self._opening], np.float32)
 
     def end(self) -> None:
-        if self._guiding.active:  # not after a fault let go of it
+        if self._guiding.active:  # not after a fault ended it
             self._guiding.end()

@@ -1,7 +1,7 @@
 """The servo thread: policy targets in, one ServoJ every 8 ms out.
 
-When the policy falls silent the arm comes to rest along its path; on stale state, on a fault or on
-any exception StopMotion and ServoMoveEnd go out at once, from here or from the watchdog.
+When the policy stops sending, the arm decelerates along its path; on stale state, on a fault or on
+any exception StopMotion and ServoMoveEnd are sent at once, from here or from the watchdog.
 """
 
 import threading
@@ -10,21 +10,22 @@ import time
 import numpy as np
 
 from real.control.watchdog import Watchdog
-from real.core.clock import Ticker
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
+from real.core.rate import Rate
 from real.fairino.driver import FairinoDriver
 from sim.control.servo import Servo
 from sim.core.errors import UserError
 
 SILENT_PERIODS = 2  # of a policy without a target
-COME_TO_REST_S = 1.0
+DECELERATION_S = 1.0
 STILL_RAD_S = 1e-6
 
 
 class ServoStream:
-    """Streams to one driver from `start` to `stop`. `error` says why it ended by itself.
+    """Streams to one driver from `start` to `stop`.
 
-    unstopped: why the last stop was not acknowledged, so that the arm may still be in servo mode; "" once it was.
+    error: why it ended by itself. stop_failure: why the last stop was not acknowledged, so that the arm may still be in
+    servo mode; "" once it was.
     """
 
     def __init__(self, driver: FairinoDriver):
@@ -36,12 +37,14 @@ class ServoStream:
         self._ending = threading.Event()
         self.watchdog = Watchdog(driver)
         self.error: Exception | None = None
-        self.unstopped = ""
+        self.stop_failure = ""
         # A stop that is due ends the wait for the next tick.
-        self.ticker = Ticker(driver.robot.servo_period_s, sleep=self.watchdog.tripped.wait)
+        self.rate = Rate(driver.robot.servo_period_s, sleep=self.watchdog.tripped.wait)
         self.sent = 0
         self.slowest_call_s = 0.0
-        self.send_delay_s = self._sent_for_s = 0.0  # from the newest target to its first ServoJ; whose target that was
+        self.send_delay_s = self._sent_for_s = (
+            0.0  # from the newest target to its first ServoJ, and the time of that target
+        )
 
     @property
     def running(self) -> bool:
@@ -53,9 +56,9 @@ class ServoStream:
             return self._servo.position_rad
 
     def start(self) -> None:
-        """Enter servo mode where the arm is and begin to hold that position."""
+        """Enter servo mode at the present position and hold it."""
         self._servo.reset(self._driver.start_servo())
-        self.error, self.unstopped = None, "the servo thread has not ended"
+        self.error, self.stop_failure = None, "the servo thread has not ended"
         self._ending.clear()
         self._target_at_s = time.monotonic()
         self.watchdog.arm()
@@ -69,40 +72,40 @@ class ServoStream:
             self._target_at_s = time.monotonic()
 
     def stop(self) -> None:
-        """Come to rest, leave servo mode, end the thread. Safe to call at any time, also twice."""
+        """Decelerate to rest, leave servo mode, end the thread. Safe to call at any time, also twice."""
         if self._thread is None:
             return
         with self._lock:
             self._servo.stop()
         self._ending.set()
-        self._thread.join(COME_TO_REST_S + 5.0)
+        self._thread.join(DECELERATION_S + 5.0)
         self._thread = None
 
     def stop_again(self) -> None:
-        """After `stop`: once more what was not acknowledged; `unstopped` says how that ended."""
-        if self.unstopped:
+        """After `stop`: repeat what was not acknowledged; `stop_failure` is the result."""
+        if self.stop_failure:
             try:
                 self._driver.stop()
-                self.unstopped = ""
+                self.stop_failure = ""
             except UserError as error:
-                self.unstopped = str(error)
+                self.stop_failure = str(error)
 
     def halt(self, why: str) -> RobotFault:
-        """StopMotion now, from any thread; `error` then is what is returned. For an operator's stop key."""
+        """Send StopMotion now, from any thread; returns the fault that becomes `error`. For an operator's stop key."""
         reason = RobotFault(why)
         self.watchdog.trip(reason)
         return reason
 
     def _run(self) -> None:
         try:
-            self.ticker.restart()
+            self.rate.reset()
             rest_by_s = None
             while not (self._ending.is_set() and self._is_at_rest(rest_by_s)):
                 if self._ending.is_set() and rest_by_s is None:
-                    rest_by_s = time.monotonic() + COME_TO_REST_S
+                    rest_by_s = time.monotonic() + DECELERATION_S
                 self._tick()
-                self.ticker.wait()
-        # Whatever went wrong is kept for the main thread; here the arm must be stopped first.
+                self.rate.sleep()
+        # The error is kept for the main thread; here the arm must be stopped first.
         except Exception as error:  # noqa: BLE001
             self.watchdog.trip(error)
         finally:
@@ -118,7 +121,7 @@ class ServoStream:
             if silent and not self._is_still():
                 self._servo.stop()
             command = self._servo.tick()
-        self._driver.raise_fault()  # also RobotSilent when the state is stale
+        self._driver.raise_fault()  # also RobotUnreachable when the state is stale
         before_s = time.monotonic()
         self._driver.servo_j(command)
         self.slowest_call_s = max(self.slowest_call_s, time.monotonic() - before_s)
@@ -135,13 +138,13 @@ class ServoStream:
         return at_rest or (rest_by_s is not None and time.monotonic() > rest_by_s)
 
     def _leave_servo_mode(self) -> None:
-        """Ends the watch; what the watchdog stopped is not stopped twice, and its reason came first."""
+        """Disarm the watchdog; what it has stopped is not stopped twice, and its reason takes precedence."""
         self.watchdog.disarm()
         if self.watchdog.reason is not None:
-            self.error, self.unstopped = self.watchdog.reason, self.watchdog.unstopped
+            self.error, self.stop_failure = self.watchdog.reason, self.watchdog.stop_failure
             return
         try:
             self._driver.stop()
-            self.unstopped = ""
-        except (RobotFault, RobotSilent) as error:
-            self.error, self.unstopped = error, str(error)
+            self.stop_failure = ""
+        except (RobotFault, RobotUnreachable) as error:
+            self.error, self.stop_failure = error, str(error)

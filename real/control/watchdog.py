@@ -1,27 +1,27 @@
-"""Stops the arm when nobody else does: the controller has no watchdog on ServoJ.
+"""Stops the arm when the servo stream fails: the controller has no watchdog on ServoJ.
 
 A thread of its own with a connection of its own. It stops the arm on a fault in the state, on stale
-state, when the servo thread does not come round any more, and when anyone asks (`trip`).
+state, when the servo thread hangs, and on request (`trip`).
 """
 
 import threading
 import time
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
 from real.fairino.driver import AUTOMATIC, FairinoDriver
 from real.fairino.fault_codes import ControllerFault, fault_in
 from sim.core.errors import UserError
 
 CHECK_S = 0.02
-MAX_BEAT_AGE_S = 0.25  # the servo thread comes round every 8 ms
+MAX_BEAT_AGE_S = 0.25  # the servo thread beats every 8 ms
 END_S = 5.0
 
 
 class Watchdog:
-    """Guards one driver from `arm` to `disarm`. After it has stopped the arm, `reason` says why.
+    """Watches one driver from `arm` to `disarm`.
 
-    unstopped: why the stop was not acknowledged (yet), "" once it was.
+    reason: why it stopped the arm. stop_failure: why the stop was not acknowledged (yet), "" once it was.
     """
 
     def __init__(self, driver: FairinoDriver):
@@ -30,12 +30,12 @@ class Watchdog:
         self._lock = threading.Lock()
         self.tripped = threading.Event()
         self.reason: Exception | None = None
-        self.unstopped = ""
+        self.stop_failure = ""
         self.due_s = 0.0  # when the stop became due, monotonic; for a fault, when its frame arrived
 
     def arm(self) -> None:
-        """Begin to watch; the servo thread must `beat` from now on."""
-        self.reason, self.unstopped = None, "no answer to it yet"
+        """Start watching; the servo thread must `beat` from now on."""
+        self.reason, self.stop_failure = None, "no answer to it yet"
         self.tripped.clear()
         self.beat()
         self._driver.states.on_state = self._on_state
@@ -43,18 +43,18 @@ class Watchdog:
         self._thread.start()
 
     def beat(self) -> None:
-        """The servo thread came round."""
+        """Record a sign of life of the servo thread."""
         self._beat_s = time.monotonic()
 
     def trip(self, reason: Exception, due_s: float | None = None) -> None:
-        """Stop the arm now, from any thread; the first reason stands. due_s: since when (monotonic)."""
+        """Stop the arm now, from any thread; the first reason is kept. due_s: since when (monotonic)."""
         with self._lock:
             if self.reason is None:
                 self.reason, self.due_s = reason, time.monotonic() if due_s is None else due_s
         self.tripped.set()
 
     def disarm(self) -> None:
-        """End; waits for a stop on its way."""
+        """End; waits for a stop in progress."""
         self._driver.states.on_state = lambda state: None
         self.tripped.set()  # wakes the thread
         if self._thread is not None:
@@ -70,23 +70,25 @@ class Watchdog:
         if self.reason is not None:
             try:
                 self._driver.stop()
-                self.unstopped = ""
+                self.stop_failure = ""
             except UserError as error:
-                self.unstopped = str(error)
+                self.stop_failure = str(error)
                 self.reason.add_note(f"and the stop itself failed: {error}")
 
     def _check(self) -> None:
         try:
             self._driver.controller_state()
-        except RobotSilent as error:
+        except RobotUnreachable as error:
             self.trip(error)
         age_s = time.monotonic() - self._beat_s
         if age_s > MAX_BEAT_AGE_S:
-            self.trip(RobotSilent(f"the servo thread has not come round for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s"))
+            self.trip(
+                RobotUnreachable(f"the servo thread has been silent for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s")
+            )
 
 
 def _lost_readiness(state: ControllerState) -> RobotFault | None:
-    """Nobody may switch the drives off or the mode over while the arm is streamed."""
+    """The fault of an arm whose drives or mode were switched while it was streamed; None when it is ready."""
     if not state.enabled:
         return ControllerFault("the drives went off while the arm was moving", 101)
     if state.robot_mode != AUTOMATIC:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import cast
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
 
 MAX_LINE_BYTES, MAX_PORT = 1 << 16, 65535
@@ -27,7 +27,7 @@ def check_ports(config: object, *, where: str = "") -> None:
             raise UserError(f"{where}{name}={value}: expected 0 to {MAX_PORT}")
 
 
-class LineServer(ThreadingTCPServer):
+class JsonLineServer(ThreadingTCPServer):
     """Serves one handler function; `handle(request) -> Answer`. UserError and KeyError go to the client."""
 
     allow_reuse_address = True
@@ -58,7 +58,7 @@ class _LineHandler(StreamRequestHandler):
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise UserError(f"{str(request)[:40]!r} is not a request; expected a JSON object")
-            answer = cast(LineServer, self.server).handle(request)
+            answer = cast(JsonLineServer, self.server).handle(request)
         except UserError as error:
             return {"error": str(error)}, b""
         # RuntimeError is also RecursionError, of JSON nested too deeply.
@@ -68,7 +68,7 @@ class _LineHandler(StreamRequestHandler):
         return {**head, "bytes": len(body)}, body
 
 
-class LineClient:
+class JsonLineClient:
     """One connection, opened on first use and again after an error; serves one thread at a time."""
 
     def __init__(self, name: str, address: tuple[str, int], deadline_s: float):
@@ -76,15 +76,15 @@ class LineClient:
         self._lock = threading.Lock()
         self._file = None
 
-    def ask(self, request: dict) -> tuple[dict, bytes]:
-        """The response's line and bytes. RobotSilent when none comes in time, UserError when it is an error."""
+    def request(self, request: dict) -> tuple[dict, bytes]:
+        """The response's line and bytes. RobotUnreachable when none comes in time, UserError when it is an error."""
         with self._lock:
             try:
                 head, body = self._exchange(json.dumps(request).encode() + b"\n")
             except (OSError, ValueError) as error:
                 self._drop()
                 where = f"{self.name} at {self.address[0]}:{self.address[1]}"
-                raise RobotSilent(f"{where} does not answer ({error or type(error).__name__})") from error
+                raise RobotUnreachable(f"{where} does not answer ({error or type(error).__name__})") from error
         if "error" in head:
             raise UserError(f"{self.name}: {head['error']}")
         return head, body

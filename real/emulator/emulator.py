@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from real.core.clock import Ticker
-from real.core.json_lines import LineServer, check_ports
+from real.core.json_lines import JsonLineServer, check_ports
 from real.core.priority import raise_priority
+from real.core.rate import Rate
 from real.emulator.bench_server import BenchCommands, CameraRenderer
 from real.emulator.board_scene import WithBoard
 from real.emulator.controller import Controller
@@ -98,7 +98,7 @@ class Emulator:
         script = read_script(Path(config.faults)) if config.faults else []
         self.controller = Controller(Twin(world, config.seed), config.firmware)
         self.ending = threading.Event()
-        self.ticker = Ticker(SERVO_PERIOD_S)
+        self.rate = Rate(SERVO_PERIOD_S)
         self.injector = FaultInjector(self._faults_at_once(), script)
         self.states: list[StateServer] = []
         self.udp: UdpServer | None = None
@@ -115,10 +115,10 @@ class Emulator:
             opened.callback(self.text.server_close)
             self._renderer = CameraRenderer(self.controller.twin)
             opened.callback(self._renderer.close)
-            self._cameras = _bind(config, "camera_port", lambda at: LineServer(at, self._renderer.handle))
+            self._cameras = _bind(config, "camera_port", lambda at: JsonLineServer(at, self._renderer.handle))
             opened.callback(self._cameras.server_close)
             commands = BenchCommands(self.controller, self.injector, self.fault_counts)
-            self._bench = _bind(config, "bench_port", lambda at: LineServer(at, commands.handle))
+            self._bench = _bind(config, "bench_port", lambda at: JsonLineServer(at, commands.handle))
             opened.callback(self._bench.server_close)
             self._opened = opened.pop_all()
 
@@ -177,13 +177,13 @@ class Emulator:
         threading.Thread(target=self.rpc.serve_forever, args=(0.1,), daemon=True).start()
         for server in (self.text, self._cameras, self._bench, *([self.udp] if self.udp else [])):
             server.start()
-        self.ticker.restart()
+        self.rate.reset()
         periods = 1
         try:
             while not self.ending.is_set():
                 self._cycle(min(periods, MAX_CATCH_UP))
-                self.ticker.period_s = SERVO_PERIOD_S * (1 + 1e-6 * self.injector.amount("drift"))
-                periods = self.ticker.wait()
+                self.rate.period_s = SERVO_PERIOD_S * (1 + 1e-6 * self.injector.amount("drift"))
+                periods = self.rate.sleep()
         finally:
             for server in (self.rpc, self.text, self._cameras, self._bench):
                 server.shutdown()
@@ -243,4 +243,4 @@ def main(config: EmulatorConfig) -> None:
     ports = " ".join(f"{name}={port}" for name, port in emulator.ports.items())
     print(f"FR3 emulator {emulator.controller.firmware} ready on {config.host} {ports}", flush=True)
     emulator.run()
-    print(f"emulator: {emulator.ticker.overruns} cycles late, worst {emulator.ticker.worst_late_s * 1e3:.1f} ms")
+    print(f"emulator: {emulator.rate.overruns} cycles late, worst {emulator.rate.max_lateness_s * 1e3:.1f} ms")

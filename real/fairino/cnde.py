@@ -1,4 +1,4 @@
-"""The wire of port 20005: CNDE state frames ("FR-CNDE-V0001", controllers since V3.9.5).
+"""The protocol of port 20005: CNDE state frames ("FR-CNDE-V0001", controllers since V3.9.5).
 
 Frame, little endian: u16 0x5A5A, u8 count, u8 type, u16 length, data, u16 0xA5A5; no checksum. The
 client names the fields it wants and the period, the controller acknowledges and, once started,
@@ -75,7 +75,7 @@ _FIELDS = (
 TYPES = {name: kind for name, kind, _ in _FIELDS}
 OUR_NAMES = {name: ours or name for name, _, ours in _FIELDS}
 DEFAULT_RECIPE = tuple(name for name, _, _ in _FIELDS[:76])
-# What `ControllerState` is made of.
+# The fields of `ControllerState`.
 RECIPE = (
     "robot_mode", "main_code", "sub_code", "actual_joint_pos", "actual_joint_vel", "rbt_enable_state",
     "emergency_stop", "safety_stop0_state", "safety_stop1_state", "collision_state", "gripper_position",
@@ -84,7 +84,7 @@ RECIPE = (
 
 
 def layout(names: tuple[str, ...]) -> np.dtype:
-    """How the named fields are packed, under our names. UserError for an unknown name."""
+    """The packing of the named fields, under our names. UserError for an unknown name."""
     for name in names:
         if name not in TYPES:
             raise UserError(nearest(name, TYPES, "CNDE field"))
@@ -97,7 +97,7 @@ def frame(kind: int, data: bytes = b"", count: int = 0) -> bytes:
 
 
 def config_data(names: tuple[str, ...], period_ms: int) -> bytes:
-    """What an OUTPUT_CONFIG frame carries."""
+    """The data of an OUTPUT_CONFIG frame."""
     return period_ms.to_bytes(2, "little") + ",".join(names).encode()
 
 
@@ -116,7 +116,7 @@ def encode(values: dict, fields: np.dtype) -> bytes:
 
 
 def parse(data: bytes, fields: np.dtype, stamp_s: float = 0.0) -> ControllerState:
-    """The state in the data of one frame that was asked for with RECIPE or more."""
+    """The state in the data of one frame that was configured with RECIPE or more."""
     record = np.frombuffer(data, fields)[0]
     return state_of(record, stamp_s, int(record["servo_count"]))
 
@@ -124,8 +124,8 @@ def parse(data: bytes, fields: np.dtype, stamp_s: float = 0.0) -> ControllerStat
 class CndeStream(FrameCutter):
     """Frames as bytes; `kind_of` and `data_of` take them apart.
 
-    data_bytes: how long the data of an OUTPUT_DATA frame must be; others are taken for damaged at
-    once, so that a damaged length does not hold up what follows.
+    data_bytes: how long the data of an OUTPUT_DATA frame must be; others count as damaged at
+    once, so that a damaged length does not delay the frames that follow.
     """
 
     length_bytes = HEAD_BYTES

@@ -1,4 +1,4 @@
-"""What the controller said in one state frame, of whichever protocol."""
+"""The controller's state from one state frame, of either protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ControllerState:
     gripper_percent: int  # 0 closed, 100 open
     gripper_fault: int
     motion_done: bool
-    servo_count: int | None = None  # ServoJ calls taken so far; None where the frame does not tell
+    servo_count: int | None = None  # ServoJ calls accepted so far; None where the frame has no count
     stamp_s: float = 0.0
     gripper_active: int = 0  # bit n: the gripper of index n is active
 
@@ -32,7 +32,7 @@ class ControllerState:
 
     @property
     def must_stop(self) -> bool:
-        """A fault or a stop: nothing may be streamed."""
+        """A fault or a stop is active: nothing may be streamed."""
         return self.faulted or self.emergency_stop or self.safety_stop or self.collision
 
 

@@ -1,11 +1,12 @@
-"""The FAIRINO controller as seen by this project: joints in rad, gripper 0 (closed) .. 1 (open).
+"""Driver of the FAIRINO controller: joints in rad, gripper 0 (closed) .. 1 (open).
 
-Speaks the wire itself (rpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
+Implements the wire protocols (xmlrpc.py, state_link.py, servo_link.py). Reads mode, enable, fault and stop
 state back before servo mode begins, never clears a fault, and has a deadline on every call. The
-controller holds the last ServoJ target when the stream stops and has no watchdog of its own: who
-streams must also stop (stream.py and watchdog.py do).
+controller holds the last ServoJ target when the stream stops and has no watchdog of its own: a client that
+streams must also stop (real.control does).
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import ControllerFault, fault_in
 from real.fairino.gripper import GripperWorker
@@ -22,6 +23,7 @@ from real.fairino.servo_link import RpcServo, ServoLink, UdpServo
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import CndePort, LegacyPort
+from real.fairino.stop_link import StopLink
 from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError, nearest
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S, fairino_fr3
@@ -33,10 +35,10 @@ READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
-LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ that is on its way
-STOP_TRIES = 3
+LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ in progress
 AUTOMATIC, MANUAL = 0, 1
 SERVO_WAYS = ("auto", "rpc", "udp")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Ports:
 class FairinoDriver:
     """One controller, owned by one program.
 
-    Constructing connects: RobotSilent when nothing answers within CONNECT_S. servo: how ServoJ is
+    Constructing connects: RobotUnreachable when nothing answers within CONNECT_S. servo: how ServoJ is
     sent; auto is UDP where the release has it. The state comes from CNDE where it is offered.
     """
 
@@ -69,14 +71,14 @@ class FairinoDriver:
             raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
         self.robot = robot = robot or fairino_fr3()
         rpc = (ip, ports.rpc)
-        # A connection an owner: whoever has to stop the arm waits for nobody's answer.
-        self._query, self._motion, self._halt = (RpcLink(rpc, deadline_s) for _ in range(3))
+        # One connection per purpose: a stop never waits for the answer of another call.
+        self._query, self._motion = RpcLink(rpc, deadline_s), RpcLink(rpc, deadline_s)
+        self._stopper = StopLink(RpcLink(rpc, deadline_s))
         self._sending = threading.Lock()
         self._streaming = threading.Event()
         self._last_sent_rad = np.zeros(robot.joints)
         self.servo_calls = 0
-        self.stop_sent_s = 0.0  # when the last StopMotion left, monotonic
-        self._query("GetControllerIP")  # the cheapest sign of life; a fault may make it answer 14
+        self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
             self.states.wait_newer(0.0, CONNECT_S)
@@ -111,16 +113,19 @@ class FairinoDriver:
     # ---- reading -------------------------------------------------------------------------------
 
     def controller_state(self) -> ControllerState:
-        """The newest state. RobotSilent when it is older than MAX_STATE_AGE_S."""
+        """The newest state. RobotUnreachable when it is older than MAX_STATE_AGE_S."""
         state, age_s = self.states.latest(), self.states.age_s
         if state is None or age_s > MAX_STATE_AGE_S:
-            raise RobotSilent(f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s")
+            raise RobotUnreachable(
+                f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s"
+                f"{self.states.rejection}"
+            )
         return state
 
     def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
         """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s).
 
-        at_s: rather the reading nearest to that time than the newest. RobotSilent as controller_state.
+        at_s: rather the reading nearest to that time than the newest. RobotUnreachable as controller_state.
         """
         state = self.controller_state()
         if at_s is not None:
@@ -138,7 +143,7 @@ class FairinoDriver:
             raise fault
 
     def check_ready(self) -> None:
-        """RobotFault or RobotSilent, with the mend, when servo mode must not begin."""
+        """RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""
         self.raise_fault()
         state = self.controller_state()
         if state.robot_mode != AUTOMATIC:
@@ -157,9 +162,9 @@ class FairinoDriver:
             raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", 171)
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
-        """How the two ways of reading the joints differ; empty when they agree."""
-        asked_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
-        apart_deg = float(np.abs(asked_deg - state.joint_deg).max())
+        """How the two readings of the joints differ; empty when they agree."""
+        queried_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        apart_deg = float(np.abs(queried_deg - state.joint_deg).max())
         if apart_deg <= limit_deg:
             return ""
         return (
@@ -179,16 +184,23 @@ class FairinoDriver:
         while time.monotonic() < ends_s:
             state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
             if state.robot_mode == AUTOMATIC and state.enabled:
+                self._end_previous_motion(state)
                 return
         self.check_ready()
 
+    def _end_previous_motion(self, state: ControllerState) -> None:
+        """End what a client that was killed has left: servo mode, or a planned motion."""
+        if not state.motion_done:
+            _log.warning("a motion or servo session of another client is active: ending it (StopMotion, ServoMoveEnd)")
+            self.stop()
+
     def switch_on(self, speed_percent: int = 100) -> None:
-        """`power_on`, then the gripper where it is not active yet: it may travel its whole stroke."""
+        """`power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
         self.power_on(speed_percent)
         self.gripper.activate(self.controller_state())
 
     def set_mode(self, mode: int) -> None:
-        """AUTOMATIC or MANUAL, read back from the stream: it can be ignored silently. RobotFault then."""
+        """Set AUTOMATIC or MANUAL and read it back: the controller may ignore it silently. RobotFault then."""
         self._query.act("Mode", mode)
         ends_s = time.monotonic() + READ_BACK_S
         while self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).robot_mode != mode:
@@ -196,15 +208,12 @@ class FairinoDriver:
                 raise ControllerFault(f"the controller did not go to {'manual' if mode else 'automatic'} mode")
 
     def drag_teach(self, *, on: bool) -> None:
-        """Let a person lead the arm by hand, or hold it again. RobotFault where that is refused."""
+        """Release the arm to be guided by hand, or hold it again. RobotFault where that is refused."""
         self._query.act("DragTeachSwitch", int(on))
 
     def settle(self) -> None:
-        """Wait until the arm stands still, by a state that agrees with the position asked for.
-
-        A state just received may have been on its way since before the arm moved. RobotFault when
-        the arm goes on moving or the two go on to differ.
-        """
+        """Wait until the arm is at rest, by a state that agrees with the queried position: a state just received may
+        have been sent before it moved. RobotFault when the arm keeps moving or the two keep differing."""
         ends_s = time.monotonic() + SETTLE_S
         while why := self._unsettled(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)):
             if time.monotonic() > ends_s:
@@ -219,7 +228,7 @@ class FairinoDriver:
     def start_servo(self) -> np.ndarray:
         """Enter servo mode at the present position; (joints,) rad, where the stream must begin."""
         self.check_ready()
-        self._halt("GetControllerIP")  # the connection that stops the arm must stand before it moves
+        self._stopper.connect()
         try:
             self._motion.act("ServoMoveStart")
             present = np.deg2rad(self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).joint_deg)
@@ -236,8 +245,8 @@ class FairinoDriver:
     def servo_j(self, joints_rad: np.ndarray) -> None:
         """One ServoJ, to be called every SERVO_PERIOD_S.
 
-        The last line before the wire: raises RobotFault for a target outside the soft limits or
-        further from the last one than the arm can go, and sends nothing then.
+        The last check before the wire: raises RobotFault for a target outside the soft limits or
+        further from the last one than the arm can move, and sends nothing then.
         """
         joints_rad = np.asarray(joints_rad, float)
         with self._sending:
@@ -259,36 +268,19 @@ class FairinoDriver:
             raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
 
     def stop(self) -> None:
-        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs.
-
-        Each is tried STOP_TRIES times while nothing answers, the second whatever the first one does;
-        the first error is raised.
-        """
+        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
         self._streaming.clear()  # from here on servo_j refuses
-        self.stop_sent_s = 0.0
-        errors = [self._insist("StopMotion")]
-        # A ServoJ after ServoMoveEnd would block the controller for 20 s.
+        self._stopper.stop(self._await_last_servo_j)
+
+    def _await_last_servo_j(self) -> None:
+        """A ServoJ after ServoMoveEnd would block the controller for 20 s."""
         if self._sending.acquire(timeout=LAST_SERVOJ_S):
             self._sending.release()
-        errors.append(self._insist("ServoMoveEnd"))
-        for error in filter(None, errors):
-            raise error
 
-    def _insist(self, method: str) -> UserError | None:
-        """Call it until it is answered; the error when it was refused or never answered."""
-        silent = None
-        for _ in range(STOP_TRIES):
-            try:
-                self._halt.act(method)
-            except RobotSilent as error:
-                silent = error
-            except RobotFault as error:
-                return error
-            else:
-                return None
-            finally:
-                self.stop_sent_s = self.stop_sent_s or self._halt.sent_s
-        return silent
+    @property
+    def stop_sent_s(self) -> float:
+        """When the last StopMotion was sent, monotonic."""
+        return self._stopper.sent_s
 
     def _try_stop(self, reason: UserError) -> None:
         try:
@@ -299,14 +291,14 @@ class FairinoDriver:
     @property
     def slowest_call_s(self) -> float:
         """The longest XML-RPC call so far, answered or given up."""
-        return max(link.slowest_s for link in (self._query, self._motion, self._halt))
+        return max(link.slowest_s for link in (self._query, self._motion, self._stopper.link))
 
     def close(self) -> None:
-        """Leave the controller alone: threads and connections end, nothing is sent."""
+        """End threads and connections; nothing is sent."""
         self.gripper.close()
         self.states.close()
         self.servo_link.close()
-        for link in (self._query, self._motion, self._halt):
+        for link in (self._query, self._motion, self._stopper.link):
             link.close()
 
     def __enter__(self) -> "FairinoDriver":

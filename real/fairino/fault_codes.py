@@ -52,7 +52,7 @@ ERRORS = {
 
 
 def meaning(code: int) -> str:
-    """What an error code of the controller says."""
+    """The meaning of an error code of the controller."""
     return ERRORS.get(code, "a code that is not in our table; see the controller's manual")
 
 
@@ -63,13 +63,13 @@ class ControllerFault(RobotFault):
         super().__init__(what, code, meaning(code))
 
 
-# (main, sub) of the state, another numbering than the return codes of `meaning`. The one pair seen on hardware; the
-# others the web page explains.
+# (main, sub) of the state, numbered differently from the return codes of `meaning`. The one pair seen on hardware; the
+# web page explains the others.
 FAULTS = {(1, 22): "a joint at its soft limit; jog it inside in manual mode"}
 
 
 def fault_in(state: ControllerState) -> ControllerFault | None:
-    """The fault or stop that `state` tells of, with its codes and meaning; None when there is none."""
+    """The fault or stop in `state`, with its codes and meaning; None when there is none."""
     codes = _codes(state)
     if state.emergency_stop:
         return ControllerFault(f"the emergency stop is pressed{codes}; release it, then reset on the web page")
@@ -82,8 +82,8 @@ def fault_in(state: ControllerState) -> ControllerFault | None:
     if state.faulted:
         return ControllerFault(f"controller fault{codes}; find the cause, then reset on the web page")
     if state.gripper_fault:
-        what = f"the gripper reports fault {state.gripper_fault}: it does not answer or cannot do what it was told"
-        return ControllerFault(f"{what}; see its cable, its 24 V and its manual, then activate it on the web page")
+        what = f"the gripper reports fault {state.gripper_fault}: it does not answer or cannot move"
+        return ControllerFault(f"{what}; check its cable, its 24 V and its manual, then activate it on the web page")
     return None
 
 
@@ -91,5 +91,5 @@ def _codes(state: ControllerState) -> str:
     """Both codes in brackets, a space before them; "" when both are 0."""
     if not state.faulted:
         return ""
-    known = FAULTS.get((state.main_code, state.sub_code), "the web page tells what that is")
+    known = FAULTS.get((state.main_code, state.sub_code), "the web page explains it")
     return f" (main {state.main_code} sub {state.sub_code}: {known})"

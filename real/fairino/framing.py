@@ -1,18 +1,18 @@
-"""Cuts a byte stream into checked frames, whatever the pieces it arrives in."""
+"""Cuts a byte stream into checked frames, however it is split into reads."""
 
 from abc import ABC, abstractmethod
 
-HEAD = b"\x5a\x5a"  # both state protocols begin their frames so
+HEAD = b"\x5a\x5a"  # of the frames of both state protocols
 
 
 class FrameCutter(ABC):
-    """One stream; a protocol says how long a frame is and whether it is good.
+    """One stream; subclasses define the length of a frame and whether it is valid.
 
     dropped: candidates with the right head and a plausible length that were damaged.
     skipped_bytes: bytes that belonged to no good frame.
     """
 
-    length_bytes: int  # how many bytes from the head on tell the length
+    length_bytes: int  # bytes from the head on that determine the length
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -41,7 +41,7 @@ class FrameCutter(ABC):
                 frames.append(frame)
                 del self._buffer[:size]
             else:
-                # Only the head is given up: a true frame may begin inside a false one.
+                # Skip the head alone: a valid frame may begin inside an invalid one.
                 self.dropped += 1
                 self._skip(1)
         return frames

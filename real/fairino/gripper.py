@@ -1,25 +1,25 @@
-"""The gripper's own worker: RS485 behind the controller is slow, the ServoJ stream must not wait.
+"""Gripper commands in a thread of their own: RS485 behind the controller is slow, and the ServoJ stream must not wait.
 
-The latest target wins; what was asked in between is never sent.
+The latest target wins; targets in between are never sent.
 """
 
 import threading
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
-from real.fairino.fault_codes import ControllerFault
+from real.fairino.fault_codes import Code, ControllerFault
 from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError
 
 FULL_SPEED_PERCENT, FORCE_PERCENT = 100, 50
 MAX_TIME_MS = 5000
-MIN_CHANGE_PERCENT = 2  # a policy's output trembles; RS485 need not
+PAUSED_CHANGE_PERCENT = 20  # where the stream pauses for every command
+MIN_CHANGE_PERCENT = 2  # a policy's output fluctuates; smaller changes are not sent
 NON_BLOCKING = 1
 ACTIVATE = 1
-REFUSED = 73
-# That older releases refuse it in servo mode is told by users, without a number; V3.9.7 was seen to take it.
-MEND = (
-    "see its cable, its 24 V and robot.gripper_index and activate it on the web page; "
+# Users report that older releases refuse it in servo mode, without a number; V3.9.7 was seen to accept it.
+REMEDY = (
+    "check its cable, its 24 V and robot.gripper_index and activate it on the web page; "
     "if it moves from there, this release moves none while the arm is streamed: update the controller (V3.9.7 does)"
 )
 
@@ -36,36 +36,37 @@ class GripperWorker:
         self._error: UserError | None = None
         self._ending = False
         self.sent = 0
+        self.needs_pause = False  # this release refuses MoveGripper in servo mode: see real.control.gripper_pause
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
         self._thread.start()
 
     def activate(self, state: ControllerState | None = None) -> None:
-        """ActGripper, unless `state` says that it is active already.
+        """Send ActGripper, unless it is active by `state`.
 
-        Some grippers travel their whole stroke on it: only with free fingers, and after the person was asked.
+        Some grippers travel their whole stroke on it: only with free fingers and after a confirmation.
         """
         if state is not None and state.gripper_active >> self._index & 1:
             return
         self._link.act("ActGripper", self._index, ACTIVATE)
 
     def move(self, opening: float) -> None:
-        """Ask for an opening; returns at once."""
+        """Set the target opening; returns at once."""
         with self._changed:
             self._target = _percent(opening)
             self._changed.notify_all()
 
-    def try_out(self, opening: float) -> None:
-        """Ask for an opening and wait for the answer, before the arm moves and nothing else was asked for.
+    def move_and_wait(self, opening: float) -> None:
+        """Set the target opening and wait for the answer; only while no other target is set.
 
-        RobotFault, with the mend, where the gripper is refused; older releases refuse it in servo mode.
+        RobotFault, with the remedy, where the gripper is refused; older releases refuse it in servo mode.
         """
         percent = _percent(opening)
         self._send(percent)
         with self._changed:
             self._target = self._sent = percent
 
-    def forget(self) -> None:
-        """Drop what was asked and begin anew, as before an episode; waits for a call on its way."""
+    def clear(self) -> None:
+        """Drop the target, as before an episode; waits for a call in progress."""
         with self._changed:
             self._target = self._sent = None
             self._changed.wait_for(lambda: not self._busy, self._link.deadline_s)
@@ -86,7 +87,7 @@ class GripperWorker:
         while (percent := self._take()) is not None:
             try:
                 self._send(percent)
-            except (RobotFault, RobotSilent) as error:
+            except (RobotFault, RobotUnreachable) as error:
                 self._error = error
             with self._changed:
                 self._busy = False
@@ -102,14 +103,14 @@ class GripperWorker:
                 MAX_TIME_MS, NON_BLOCKING, 0, 0.0, 0, 0,
             )  # fmt: skip
         except RobotFault as error:
-            if error.code != REFUSED:
+            if error.code != Code.GRIPPER_FAULT:
                 raise
-            raise ControllerFault(f"MoveGripper refused ({MEND})", REFUSED) from error
+            raise ControllerFault(f"MoveGripper refused ({REMEDY})", Code.GRIPPER_FAULT) from error
 
     def _take(self) -> int | None:
-        """The next target that is worth a call; None at the end."""
+        """The next target that is to be sent; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ending or self._is_due())
+            self._changed.wait_for(lambda: self._ending or (self._is_due() and not self.needs_pause))
             if self._ending:
                 return None
             self._sent, self._busy = self._target, True
@@ -118,8 +119,19 @@ class GripperWorker:
     def _is_due(self) -> bool:
         if self._target is None or self._target == self._sent:
             return False
-        at_end = self._target in (0, 100)
-        return self._sent is None or at_end or abs(self._target - self._sent) >= MIN_CHANGE_PERCENT
+        at_end, least = self._target in (0, 100), PAUSED_CHANGE_PERCENT if self.needs_pause else MIN_CHANGE_PERCENT
+        return self._sent is None or at_end or abs(self._target - self._sent) >= least
+
+    @property
+    def due_in_pause(self) -> bool:
+        """Whether a target waits for a pause of the stream."""
+        return self.needs_pause and self._is_due()
+
+    def send_in_pause(self) -> None:
+        """Send the target that waits. RobotFault, with the remedy, where it is refused."""
+        if self._target is not None:
+            self._send(self._target)
+            self._sent = self._target
 
 
 def _percent(opening: float) -> int:

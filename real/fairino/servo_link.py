@@ -1,4 +1,4 @@
-"""How one ServoJ reaches the controller: by XML-RPC, or by UDP 20007 since V3.9.4."""
+"""Transport of ServoJ to the controller: XML-RPC, or UDP 20007 since V3.9.4."""
 
 import contextlib
 import select
@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.fairino import text_frames
 from real.fairino.fault_codes import ControllerFault
 from real.fairino.protocol import SERVOJ_ID_SINCE
 from real.fairino.xmlrpc import RpcLink
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
-TAKEN_S = 0.25  # the controller's counter follows within this
+COUNTED_S = 0.25  # the controller's counter follows within this time
 
 
 class ServoLink(Protocol):
-    """name: for people. `begin` finds out with the present position how the controller wants it."""
+    """name: for messages. `begin` determines, with the present position, the form that the controller accepts."""
 
     name: str
 
@@ -28,7 +28,7 @@ class ServoLink(Protocol):
 
 
 class RpcServo:
-    """Each call answers with a code. 7 arguments, from V3.8.3 on 8."""
+    """Each call is answered by a code. 7 arguments, 8 since V3.8.3."""
 
     name = "XML-RPC 20003"
 
@@ -41,20 +41,20 @@ class RpcServo:
         self.send(joint_deg)
 
     def send(self, joint_deg: list[float]) -> None:
-        """RobotFault with the controller's code, RobotSilent without an answer."""
+        """RobotFault with the controller's code, RobotUnreachable without an answer."""
         self._number += 1
         tail = (self._number,) if self._has_id else ()
         # exaxis, then acc, vel, cmdT, filterT, gain: all but cmdT "not open yet" in the manual.
         self._link.act("ServoJ", joint_deg, [0.0] * 4, 0.0, 0.0, SERVO_PERIOD_S, 0.0, 0.0, *tail)
 
     def close(self) -> None:
-        """The link is its owner's."""
+        """Nothing: the link belongs to the driver."""
 
 
 class UdpServo:
-    """Sends and is gone: what arrived is read from the controller's own counter in the state.
+    """Sends without waiting; arrival shows in the controller's counter in the state.
 
-    read_count: that counter, None while the state does not tell it.
+    read_count: that counter, None while the state has none.
     """
 
     name = "UDP 20007"
@@ -72,9 +72,9 @@ class UdpServo:
         self._seen_at_s = 0.0
 
     def begin(self, joint_deg: list[float]) -> None:
-        """Find the form of text that the controller counts. RobotFault when it counts neither."""
+        """Find the text form that the controller counts. RobotFault when it counts neither."""
         for self._form in text_frames.DECIMALS:
-            before, ends_s = self._read_count(), time.monotonic() + TAKEN_S
+            before, ends_s = self._read_count(), time.monotonic() + COUNTED_S
             while time.monotonic() < ends_s:
                 self._transmit(joint_deg)
                 time.sleep(SERVO_PERIOD_S)
@@ -82,15 +82,17 @@ class UdpServo:
                     self._seen, self._seen_at_s = count, time.monotonic()
                     return
         where = f"{self.address[0]}:{self.address[1]}"
-        raise ControllerFault(f"the controller takes no ServoJ by UDP at {where}; robot.servo=rpc streams by XML-RPC")
+        raise ControllerFault(
+            f"the controller does not accept ServoJ by UDP at {where}; robot.servo=rpc streams by XML-RPC"
+        )
 
     def send(self, joint_deg: list[float]) -> None:
-        """RobotSilent when the controller has not counted for TAKEN_S."""
+        """RobotUnreachable when the controller has not counted for COUNTED_S."""
         now = time.monotonic()
         if (count := self._read_count()) != self._seen:
             self._seen, self._seen_at_s = count, now
-        if now - self._seen_at_s > TAKEN_S:
-            raise RobotSilent(f"ServoJ by UDP does not arrive: not counted for {now - self._seen_at_s:.2f} s")
+        if now - self._seen_at_s > COUNTED_S:
+            raise RobotUnreachable(f"ServoJ by UDP does not arrive: not counted for {now - self._seen_at_s:.2f} s")
         self._transmit(joint_deg)
 
     def _transmit(self, joint_deg: list[float]) -> None:

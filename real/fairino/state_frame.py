@@ -1,11 +1,11 @@
-"""The FR3 controller's wire: the legacy state frame of port 20004 and the error codes.
+"""The legacy state frame of port 20004.
 
 Frame, little endian and packed: u16 0x5A5A, u8 count, u16 payload length, payload, u16 checksum
-(byte sum of everything before it, low 16 bits). The controller pushes frames unasked. Fields up to
-byte 886 are the same in every release, later ones were only ever added, so a frame is read as far
+(byte sum of everything before it, low 16 bits). The controller sends frames without a request. Fields up to
+byte 886 are the same in every release, later ones were only added, so a frame is read as far
 as it reaches. Sizes and offsets as in the structs of the vendor's Python SDK 2.0.8 to 2.2.4. Since
-2.1.2 (V3.8.2) that SDK reads only frames at least two bytes longer than its own struct; so long
-they are made here, which its C++ sibling reads too. Joints in degrees, lengths in mm.
+2.1.2 (V3.8.2) that SDK reads only frames at least two bytes longer than its own struct; they are made this
+long here, which the C++ SDK reads too. Joints in degrees, lengths in mm.
 """
 
 import re

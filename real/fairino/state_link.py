@@ -1,7 +1,7 @@
 """Receives the controller's state in a thread of its own, from the first port that offers it.
 
-Reconnects by itself; `age_s` is the watchdog's reading. Frames that cannot be true (plausible.py)
-and exact repetitions are counted, not believed: a controller that repeats itself has stopped telling.
+Reconnects by itself; the watchdog reads `age_s`. Implausible frames (plausible.py)
+and exact repetitions are counted and dropped: a controller that repeats itself has stopped updating.
 """
 
 import contextlib
@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.fairino.controller_state import ControllerState
 from real.fairino.plausible import Plausibility
-from real.fairino.state_ports import Conversation, StatePort
+from real.fairino.state_ports import Connection, StatePort
 
-SILENCE_S = 0.5  # a connection without data for so long is given up and opened anew
+SILENCE_S = 0.5  # a connection without data for this time is closed and opened again
 RETRY_S = 0.2
 KEPT_STATES = 64  # half a second
 
@@ -24,20 +24,20 @@ class StateLink:
     """The latest state of the controller.
 
     ports: in order of preference. The first that answers is kept until the end. `on_state` is called
-    in the receiving thread with every state that was taken; it must be quick.
+    in the receiving thread with every accepted state; it must be quick.
     """
 
     def __init__(self, ports: Sequence[StatePort]):
         self._ports = tuple(ports)
         self.on_state: Callable[[ControllerState], None] = lambda state: None
         self.port: StatePort | None = None
-        self.frames = 0  # taken
+        self.frames = 0  # accepted
         self.repeated = 0
         self.connections = 0
         self.dropped = 0
         self.skipped_bytes = 0
         self.plausibility = Plausibility()
-        self._why_not = ""
+        self._connect_error = ""
         self._latest: ControllerState | None = None
         self._recent: deque[ControllerState] = deque(maxlen=KEPT_STATES)
         self._arrived = threading.Condition()
@@ -60,21 +60,28 @@ class StateLink:
         return min(reversed(recent), key=lambda state: abs(state.stamp_s - at_s))
 
     @property
+    def rejection(self) -> str:
+        """Why the frames since the last accepted one were rejected, for messages; "" when none was."""
+        if not (count := self.plausibility.rejected_in_a_row):
+            return ""
+        return f"; the {count} frames since then were rejected: {self.plausibility.reason}"
+
+    @property
     def age_s(self) -> float:
         """Seconds since the last good frame; infinite before the first."""
         state = self._latest
         return float("inf") if state is None else time.monotonic() - state.stamp_s
 
     def wait_newer(self, than_s: float, timeout_s: float) -> ControllerState:
-        """The first state received after `than_s` (monotonic). RobotSilent when none comes in time."""
+        """The first state received after `than_s` (monotonic). RobotUnreachable when none comes in time."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._latest and self._latest.stamp_s > than_s, timeout_s)
             state = self._latest
         if state is not None and state.stamp_s > than_s:
             return state
         where = " or ".join(f"{port.address[0]}:{port.address[1]}" for port in self._ports)
-        raise RobotSilent(
-            f"no state from {where} within {timeout_s:g} s{self._why_not}; "
+        raise RobotUnreachable(
+            f"no state from {where} within {timeout_s:g} s{self._connect_error}{self.rejection}; "
             "check power and address, and that no other program holds the state port"
         )
 
@@ -84,34 +91,34 @@ class StateLink:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            conversation = self._connect()
-            if conversation is not None:
+            opened = self._connect()
+            if opened is not None:
                 self.connections += 1
-                # The age of the last frame tells the callers what went wrong.
-                with conversation.connection, contextlib.suppress(OSError):
-                    self._receive(conversation)
+                # Callers see the error as the age of the last frame.
+                with opened.connection, contextlib.suppress(OSError):
+                    self._receive(opened)
             self._ending.wait(RETRY_S)
 
-    def _connect(self) -> Conversation | None:
+    def _connect(self) -> Connection | None:
         for port in (self.port,) if self.port else self._ports:
             try:
-                conversation = port.open()
+                opened = port.open()
             except OSError as error:
-                self._why_not = f" ({port.name}: {error})"
+                self._connect_error = f" ({port.name}: {error})"
                 continue
             self.port = port
-            return conversation
+            return opened
         return None
 
-    def _receive(self, conversation: Conversation) -> None:
-        cutter, connection = conversation.cutter, conversation.connection
+    def _receive(self, opened: Connection) -> None:
+        cutter, connection = opened.cutter, opened.connection
         dropped, skipped = self.dropped, self.skipped_bytes
         connection.settimeout(SILENCE_S)
         before = b""
-        frames, stamp_s = conversation.first, time.monotonic()
+        frames, stamp_s = opened.first, time.monotonic()
         while not self._ending.is_set():
             for frame in frames:
-                self._take(frame, before, conversation.read(frame, stamp_s))
+                self._take(frame, before, opened.read(frame, stamp_s))
                 before = frame
             self.dropped, self.skipped_bytes = dropped + cutter.dropped, skipped + cutter.skipped_bytes
             data = connection.recv(65536)

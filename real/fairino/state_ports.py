@@ -1,4 +1,4 @@
-"""The two ports that tell the controller's state, behind one interface."""
+"""The two ports of the controller's state, behind one interface."""
 
 import socket
 import time
@@ -17,8 +17,8 @@ ANSWER_S = 0.5
 
 
 @dataclass
-class Conversation:
-    """One open connection: what cuts its frames, and what reads the state in one (None: not a state)."""
+class Connection:
+    """One open connection: the parser of its frames, and the reader of the state in one (None: not a state)."""
 
     connection: socket.socket
     cutter: FrameCutter
@@ -32,24 +32,24 @@ class StatePort(Protocol):
     name: str
     address: tuple[str, int]
 
-    def open(self) -> Conversation: ...
+    def open(self) -> Connection: ...
 
 
 class LegacyPort:
-    """Port 20004: pushes unasked."""
+    """Port 20004: sends as soon as it is connected."""
 
     name = "20004 (legacy frames)"
 
     def __init__(self, ip: str, port: int = LEGACY_PORT):
         self.address = (ip, port)
 
-    def open(self) -> Conversation:
+    def open(self) -> Connection:
         connection = socket.create_connection(self.address, CONNECT_S)
-        return Conversation(connection, state_frame.FrameStream(), state_frame.parse, [])
+        return Connection(connection, state_frame.FrameStream(), state_frame.parse, [])
 
 
 class CndePort:
-    """Port 20005: told what to send, asked to start."""
+    """Port 20005: is configured and started by the client."""
 
     name = "20005 (CNDE)"
 
@@ -57,7 +57,7 @@ class CndePort:
         self.address = (ip, port)
         self._fields = cnde.layout(cnde.RECIPE)
 
-    def open(self) -> Conversation:
+    def open(self) -> Connection:
         connection = socket.create_connection(self.address, CONNECT_S)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,14 +69,14 @@ class CndePort:
         except OSError:
             connection.close()
             raise
-        return Conversation(connection, cutter, self._read, first)
+        return Connection(connection, cutter, self._read, first)
 
     def _expect_ok(self, connection: socket.socket, cutter: cnde.CndeStream) -> list[bytes]:
-        """Frames after the acknowledgement. OSError when the controller refuses or says nothing."""
+        """The frames after the acknowledgement. OSError when the controller refuses or does not answer."""
         for frames in _received(connection, cutter):
             for at, frame in enumerate(frames):
                 if cnde.kind_of(frame) == cnde.OUTPUT_DATA:
-                    return frames[at:]  # some controllers begin to send without a word
+                    return frames[at:]  # some controllers start to send without acknowledging
                 if cnde.kind_of(frame) == cnde.MESSAGE:
                     self._raise_refusal(cnde.data_of(frame))
                     return frames[at + 1 :]

@@ -1,6 +1,6 @@
 """XML-RPC to the controller with a deadline on every call.
 
-The vendor's SDK loops for ever on a dead socket; this does not. Never introspects:
+The vendor's SDK loops forever on a dead socket; this does not. Never introspects:
 `system.listMethods` has been seen to wedge a controller.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import cast
 from xml.parsers.expat import ExpatError
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.fairino.fault_codes import UNKNOWN_METHOD, WRONG_ARITY, ControllerFault
 
 
 class _DeadlineSocket(socket.socket):
-    """Every single wait of this connected socket ends when `remaining_s()` is over; that raises TimeoutError then."""
+    """A connected socket whose every wait ends after `remaining_s()`, which raises TimeoutError when it is over."""
 
     def __init__(self, connected: socket.socket, remaining_s: Callable[[], float]):
         super().__init__(fileno=connected.detach())
@@ -34,7 +34,7 @@ class _DeadlineSocket(socket.socket):
 
 
 class _DeadlineConnection(http.client.HTTPConnection):
-    """Not one byte, of headers neither, is waited for longer than `remaining_s()`."""
+    """An HTTP connection that waits for no byte, of headers neither, longer than `remaining_s()`."""
 
     def __init__(self, host: str, remaining_s: Callable[[], float]):
         super().__init__(host)
@@ -79,13 +79,13 @@ class _DeadlineTransport(xmlrpc.client.Transport):
             parser.feed(data)
             parser.close()
             return unmarshaller.close()
-        # Python's reader lets through what int(), float() and its own bookkeeping say of a wrong answer.
+        # Python's parser passes on errors of int(), float() and its own bookkeeping for a malformed answer.
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise xmlrpc.client.ResponseError(f"{type(error).__name__}: {error}") from error
 
 
 class RpcLink:
-    """One connection to the controller, for one thread; others that call wait their turn.
+    """One connection to the controller, for one thread at a time; others wait.
 
     address: for messages and the connection, (ip, port). deadline_s: for each whole call.
     """
@@ -108,11 +108,11 @@ class RpcLink:
     def __call__(self, method: str, *args):
         """The raw answer of `method`.
 
-        Raises RobotSilent when no answer came in time, RobotFault when the controller's release
+        Raises RobotUnreachable when no answer came in time, RobotFault when the controller's release
         does not know the method or its arguments.
         """
         if not self._lock.acquire(timeout=self.deadline_s):
-            raise RobotSilent(f"{self._name()} is busy with another call; {method} was not sent")
+            raise RobotUnreachable(f"{self._name()} is busy with another call; {method} was not sent")
         begin_s = time.monotonic()
         try:
             self._transport.ends_s = begin_s + self.deadline_s
@@ -120,10 +120,12 @@ class RpcLink:
         except xmlrpc.client.Fault as fault:
             raise ControllerFault(self._explain(method, len(args), fault)) from fault
         except (xmlrpc.client.Error, ExpatError) as error:
-            raise RobotSilent(f"{self._name()} answered {method} with something else than XML-RPC: {error}") from error
+            raise RobotUnreachable(
+                f"{self._name()} answered {method} with something other than XML-RPC: {error}"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             self._transport.close()
-            raise RobotSilent(self._silence(method, error)) from error
+            raise RobotUnreachable(self._silence(method, error)) from error
         finally:
             self.slowest_s = max(self.slowest_s, time.monotonic() - begin_s)
             self._lock.release()

@@ -26,7 +26,7 @@ class Check:
 
 
 def robot_checks(env: RobotEnv) -> list[Check]:
-    """All checks; none of them moves anything. RobotSilent when the controller does not answer."""
+    """All checks; none of them moves anything. RobotUnreachable when the controller does not answer."""
     driver = env.driver
     state = driver.controller_state()
     return [

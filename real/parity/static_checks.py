@@ -18,8 +18,8 @@ FLAT = 4.0  # levels, standard deviation
 
 
 def capture(env: RobotEnv) -> Recording:
-    """One observation of a robot at rest; nothing is moved. RobotSilent where it does not answer."""
-    seen = env.look()
+    """One observation of a robot at rest; nothing is moved. RobotUnreachable where it does not answer."""
+    seen = env.capture()
     images = {name: image[None] for name, image in seen.images.items()}
     trajectory = Trajectory(seen.state[None], seen.state[None], images)
     names = (*env.robot.joint_names, "gripper")

@@ -1,6 +1,6 @@
 """results.json of a rollout, derived from the recorded dataset.
 
-The dataset is the one truth, so that a run that was killed goes on with the right counts.
+The dataset is authoritative, so that a run that was killed continues with the right counts.
 """
 
 import json

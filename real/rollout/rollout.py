@@ -1,13 +1,13 @@
 """`python -m real.rollout [robot=emulator|fr3] [checkpoint=DIR] [episodes=N] [out=DIR] [mode=dry|confirm|auto]`
 
-A policy drives the robot through the motion guard; every episode is recorded in the dataset schema
-of the simulator, whatever ended it. Without a robot an emulator of our own is started and driven;
-without a checkpoint the newest one under runs/ is taken.
+Drive the robot with a policy through the motion guard; record every episode in the simulator's dataset
+schema, whatever ended it. Without a robot an emulator is started and driven;
+without a checkpoint the newest one under runs/ is used.
 
-mode: dry looks and moves nothing (the default on hardware), confirm asks before every episode, auto
-goes on by itself (the default on the emulator). In a terminal the operator's keys work: t take over,
-h hand back, y success, n failure, x stop. device=gamepad|spacemouse|drag corrects by other means than
-keys. A page on this machine shows what the cameras see.
+mode: dry checks and moves nothing (the default on hardware), confirm asks before every episode, auto
+continues by itself (the default on the emulator). In a terminal the operator's keys work: t intervene,
+h back to the policy, y success, n failure, x stop. device=gamepad|spacemouse|drag intervenes by other means than
+keys. A page on this machine shows the camera images.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from real.core.faults import in_full
+from real.core.faults import with_notes
 from real.core.priority import raise_priority
-from real.core.shutdown import Ending
+from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import parity_checks, refuse_unfit, report, robot_checks
 from real.rollout import outcomes
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
-from real.workcell.episode_runner import AskBefore, EpisodeWorker
+from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import tell
 from sim.core.errors import UserError, nearest
@@ -40,7 +40,7 @@ from sim.teleop.page import LivePage
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
 DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
-DRAG = "drag"  # leading the arm by hand
+DRAG = "drag"  # guiding the arm by hand
 Say = Callable[[str], None]
 
 
@@ -73,28 +73,28 @@ class RolloutConfig:
 
     @property
     def chosen_mode(self) -> str:
-        """What null stands for depends on the robot."""
+        """The mode, or the robot's default where it is null."""
         return self.mode or DEFAULT_MODE[self.robot.kind]
 
 
-class SeeingAgent(Agent, Protocol):
-    """An agent that says how large its pictures are, (height, width)."""
+class ImageAgent(Agent, Protocol):
+    """An agent with the size of its images, (height, width)."""
 
     image_size: tuple[int, int]
 
 
 def rollout(
     config: RolloutConfig,
-    load_agent: Callable[[Path], SeeingAgent],
+    load_agent: Callable[[Path], ImageAgent],
     say: Say = tell,
     operator: Operator | None = None,
-    ending: Ending | None = None,
+    shutdown: ShutdownRequest | None = None,
 ) -> dict:
-    """The whole program; returns what results.json holds, nothing after a dry run.
+    """Run the whole program; returns the content of results.json, nothing after a dry run.
 
-    operator: the person at the keys; None: nobody is there, as where no motion needs a person.
+    operator: the person at the keys; None where no motion needs a person.
     """
-    ending, mode = ending or Ending(), config.chosen_mode
+    shutdown, mode = shutdown or ShutdownRequest(), config.chosen_mode
     if operator is None and mode != "dry" and (mode == "confirm" or config.robot.kind == "fr3"):
         raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
@@ -115,37 +115,41 @@ def rollout(
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):
-            player = EpisodeWorker(env, agent, page, ending, lambda: env.driver.switch_on(config.robot.speed_percent))
+            runner = EpisodeRunner(env, agent, page, shutdown, lambda: env.driver.switch_on(config.robot.speed_percent))
             if operator is not None:
-                attend(player, operator, config, say)
+                attend(runner, operator, config, say)
             say(f"live view: {page.url}")
             try:
-                play(env, config, writer, player, say)
+                run_episodes(env, config, writer, runner, say)
             finally:
                 content = outcomes.write(out, metadata)
-                say(_last_words(content, env, out))
+                say(_summary(content, env, out))
     return content
 
 
-def attend(player: EpisodeWorker, operator: Operator, config: RolloutConfig, say: Say) -> None:
-    """The operator judges and corrects, and is asked before motion where that is due."""
-    player.attend(operator, by_hand=config.device == DRAG)
+def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig, say: Say) -> None:
+    """Let the operator judge and intervene, and confirm before motion where the mode requires it."""
+    runner.attend(operator, by_hand=config.device == DRAG)
     say(HELP)
     confirms = config.chosen_mode == "confirm"
     if confirms or config.robot.kind == "fr3":
-        player.ask = AskBefore(operator, say, config.robot.instruction, confirms=confirms)
+        runner.confirm = ConfirmBeforeEpisode(operator, say, config.robot.instruction, confirms=confirms)
 
 
-def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: EpisodeWorker, say: Say) -> None:
-    """Play one episode per seed that is not recorded yet, each committed before the next begins.
+def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, runner: EpisodeRunner, say: Say) -> None:
+    """Run one episode per seed that is not recorded yet, each committed before the next begins.
 
     A fault truncates its episode, which is kept, and is raised afterwards. After a latched guard a person
     has to confirm before hardware moves again: UserError when nobody is there any more.
     """
     latched = ""
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
-        result = player.play(seed, writer, latched)
-        how = "success" if result.success else result.guard.latched or (in_full(env.fault) if env.fault else "not done")
+        result = runner.run(seed, writer, latched)
+        how = (
+            "success"
+            if result.success
+            else result.guard.latched or (with_notes(env.fault) if env.fault else "not done")
+        )
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault
@@ -153,17 +157,17 @@ def play(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, player: Ep
 
 
 def no_question(text: str) -> None:
-    """Of the bench: the player has asked already, where a signal is heard while it waits."""
+    """The bench needs no confirmation: the runner has asked, and handles signals while it waits."""
 
 
-def _last_words(content: dict, env: RobotEnv, out: Path) -> str:
+def _summary(content: dict, env: RobotEnv, out: Path) -> str:
     if not content["n"]:
         return f"no episode was completed; {out}"
     stream = env.stream
     return (
         f"success {content['success_rate']:.0%} of {content['n']} "
         f"(95 % interval {content['ci_low']:.0%} to {content['ci_high']:.0%}); "
-        f"{stream.sent} ServoJ calls, {stream.ticker.overruns} deadlines missed, "
+        f"{stream.sent} ServoJ calls, {stream.rate.overruns} deadlines missed, "
         f"slowest call {stream.slowest_call_s * 1e3:.1f} ms; recorded in {out}"
     )
 
@@ -175,7 +179,7 @@ def newest_checkpoint(runs: Path, say: Say) -> Path:
     weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
     if not weights:
         raise UserError(f"no checkpoint under {runs}/; train one (python -m policies.train) or give checkpoint=DIR")
-    say(f"no checkpoint is given: taking the newest, {weights[-1].parent}")
+    say(f"no checkpoint given: using the newest, {weights[-1].parent}")
     return weights[-1].parent
 
 
@@ -188,19 +192,19 @@ def _is_policy(config: Path) -> bool:
 
 def main(config: RolloutConfig) -> None:
     raise_priority()
-    ending = Ending()
-    ending.install()
-    from policies.runtime.agent import load_agent  # torch takes seconds; a wrong option is told before
+    shutdown = ShutdownRequest()
+    shutdown.install()
+    from policies.runtime.agent import load_agent  # importing torch takes seconds; wrong options are reported before
 
-    def load(checkpoint: Path) -> SeeingAgent:
+    def load(checkpoint: Path) -> ImageAgent:
         agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
         config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, str(checkpoint))
         return agent
 
     with contextlib.ExitStack() as opened:
         operator = None
-        # A device that is named needs its person; the keys are there wherever there is a terminal.
+        # A named device needs its person; the keys work wherever there is a terminal.
         if sys.stdin.isatty() or config.device != "keyboard":
             operator = opened.enter_context(open_operator(config.device))
-            operator.on_stop = lambda: ending.ask("the operator's stop key")
-        rollout(config, load, operator=operator, ending=ending)
+            operator.on_stop = lambda: shutdown.request("the operator's stop key")
+        rollout(config, load, operator=operator, shutdown=shutdown)

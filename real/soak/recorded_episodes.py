@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from real.cameras.camera import EmulatorCamera
-from real.core.shutdown import Ending
+from real.core.shutdown import ShutdownRequest
 from real.fairino.driver import FairinoDriver, Ports
 from real.soak.servo_trials import DEADLINE_S, ONCE, READY_S, RECOVER
 from real.workcell.env import RobotEnv
-from real.workcell.episode_runner import EpisodeWorker
+from real.workcell.episode_runner import EpisodeRunner
 from real.workcell.episode_setup import EmulatedBench
 from real.workcell.recording import robot_features
 from sim.core.contract import Feedback, Observation
@@ -90,15 +90,15 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
     """Play one episode; returns the number of periods played."""
     bench = EmulatedBench((host, ports["bench_port"]), 10.0)
     for step in RECOVER:
-        bench.cause(step)
+        bench.inject(step)
     cameras = {name: EmulatorCamera(name, (host, ports["camera_port"])) for name in fairino_fr3().camera_names}
     env = _FaultyEnv(_ready(host, ports), cameras, bench)
     with env:
-        env.inject_fault = lambda: bench.cause(kind)
-        EpisodeWorker(env, _SwayAgent(), page, Ending(), switch_on=lambda: None).play(
+        env.inject_fault = lambda: bench.inject(kind)
+        EpisodeRunner(env, _SwayAgent(), page, ShutdownRequest(), switch_on=lambda: None).run(
             seed, writer
         )  # powered on already
-        bench.cause("end")  # before the driver is closed
+        bench.inject("end")  # before the driver is closed
         return env.played
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from real.control.servo_stream import ServoStream
-from real.core.clock import Ticker
+from real.core.rate import Rate
 from real.fairino.driver import FairinoDriver, Ports
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.errors import UserError
@@ -104,7 +104,7 @@ class ServoSoak:
 
     def _get_ready(self) -> None:
         for step in RECOVER:
-            self._bench.cause(step)
+            self._bench.inject(step)
         self._bench.prepare(self.result.trials)  # otherwise the arm would drift into the table
         ends_s = time.monotonic() + READY_S
         while True:
@@ -120,18 +120,18 @@ class ServoSoak:
 
     def _cause(self, kind: str) -> None:
         if kind in ONCE:
-            self._bench.cause(kind)
+            self._bench.inject(kind)
             return
         (least, most), lasts = LASTING[kind]
-        self._bench.cause(kind, float(self._rng.uniform(least, most)), float(self._rng.uniform(*lasts)))
+        self._bench.inject(kind, float(self._rng.uniform(least, most)), float(self._rng.uniform(*lasts)))
 
     def _swing(self, periods: int) -> None:
         """One row per policy period, whatever happens: the recording never waits for the arm."""
-        home, clock = self._stream.commanded_rad, Ticker(self._driver.robot.control_period_s)
+        home, rate = self._stream.commanded_rad, Rate(self._driver.robot.control_period_s)
         reach, phase = self._rng.uniform(0.02, 0.12, len(home)), self._rng.uniform(0.5, 3.0)
         for k in range(periods):
             self._stream.set_target(home + reach * np.sin(phase * k * 0.3))
-            clock.wait()
+            rate.sleep()
             self.result.rows += 1
 
     def _end(self, kind: str) -> None:
@@ -143,9 +143,9 @@ class ServoSoak:
         self.result.stopped += stopped
         if kind in MUST_STOP and self._stream.sent and not stopped:
             self._fail(kind, "the stream continued")
-        if kind not in UNREACHABLE and self._bench.ask("monitor")["in_servo"]:
+        if kind not in UNREACHABLE and self._bench.request("monitor")["in_servo"]:
             self._fail(kind, "the first stop left the controller in servo mode")
-        self._bench.cause("end")
+        self._bench.inject("end")
         if stopped:  # the stop may have been lost on a dead line: a person would repeat it
             with contextlib.suppress(UserError):
                 self._driver.stop()
@@ -153,7 +153,7 @@ class ServoSoak:
 
     def _check_at_rest(self, kind: str) -> None:
         ends_s = time.monotonic() + STILL_WITHIN_S
-        while (seen := self._bench.ask("monitor"))["speed_rad_s"] > STILL_RAD_S and time.monotonic() < ends_s:
+        while (seen := self._bench.request("monitor"))["speed_rad_s"] > STILL_RAD_S and time.monotonic() < ends_s:
             time.sleep(0.02)
         if seen["speed_rad_s"] > STILL_RAD_S:
             self._fail(kind, f"the arm still moves at {seen['speed_rad_s']:.2f} rad/s")
@@ -167,7 +167,7 @@ class ServoSoak:
             self._fail(kind, f"a call took {self._driver.slowest_call_s:.2f} s")
 
     def _count(self, kind: str) -> None:
-        counted = self._bench.ask("fault_counts")["injected"]
+        counted = self._bench.request("fault_counts")["injected"]
         single = {name: number for name, number in self.result.injected.items() if name not in COUNTED}
         if kind not in COUNTED:
             single[kind] = single.get(kind, 0) + 1
@@ -176,9 +176,9 @@ class ServoSoak:
 
     def account(self) -> None:
         """Check that every state frame sent undamaged was accepted or rejected; none may be lost in transit."""
-        self._bench.cause("mute_state")
+        self._bench.inject("mute_state")
         time.sleep(0.2)
-        states, sent = self._driver.states, self._bench.ask("fault_counts")
+        states, sent = self._driver.states, self._bench.request("fault_counts")
         accounted = states.frames + states.plausibility.refused_zeros + states.plausibility.refused_jumps
         # CNDE has no checksum: a damaged frame may be accepted, but no undamaged one may be missing.
         undetected = sent["injected"].get("corrupt", 0) if "CNDE" in states.protocol else 0
@@ -187,7 +187,7 @@ class ServoSoak:
             self._fail(
                 "all", f"{sent['whole_frames']} undamaged frames left, {accounted} arrived (undetected {undetected})"
             )
-        self._bench.cause("end")
+        self._bench.inject("end")
 
     def _fail(self, kind: str, what: str) -> None:
         self.result.failures.append(f"trial {self.result.trials} ({kind}): {what}; {self._stream.error}")

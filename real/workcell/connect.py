@@ -63,10 +63,10 @@ class RobotConnection(RobotConfig):
 
 
 def ask_at_terminal(text: str) -> None:
-    """Say it and wait for Enter. UserError when nobody is there."""
+    """Print `text` and wait for Enter. UserError when standard input is closed."""
     sys.stderr.write(f"{text}\n")
     if not sys.stdin.readline():
-        raise UserError("nobody is there to confirm: standard input is closed")
+        raise UserError("nobody can confirm: standard input is closed; run in a terminal")
 
 
 @contextlib.contextmanager
@@ -78,19 +78,19 @@ def open_robot(
     *,
     board: bool = False,
 ) -> Iterator[RobotEnv]:
-    """The connected robot, drives untouched so far. image_size: (height, width) the policy wants.
+    """The connected robot, its drives untouched. image_size: (height, width) that the policy needs.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
     board: a calibration board lies on the table of an emulator that is started.
-    RobotSilent or RobotFault when robot or camera does not answer, or the arm at the end does not acknowledge its stop;
-    whatever was opened is closed.
+    RobotUnreachable or RobotFault when robot or camera does not answer, or the arm does not acknowledge its stop at the
+    end; whatever was opened is closed.
     """
     from sim.guard.clearance import Clearance  # MuJoCo, only where an arm is to move
 
     robot = config.load()
-    clearance = Clearance(robot, config.workspace)  # takes a while: before anybody sends states
+    clearance = Clearance(robot, config.workspace)  # takes a while: before states arrive
     with contextlib.ExitStack() as opened:
-        if config.kind == "emulator" and (why := _why_start(config)):
+        if config.kind == "emulator" and (why := _start_reason(config)):
             say(f"{why}: starting the emulated FR3 on this machine")
             process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
@@ -115,28 +115,28 @@ def open_robot(
             cameras = _cameras(config, image_size)
             bench = OperatorBench(config.instruction or "", config.time_limit_s, ask)
         env = opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
-        with told_unless_stopped(env):
+        with raise_unless_stopped(env):
             yield env
 
 
 @contextlib.contextmanager
-def told_unless_stopped(env: RobotEnv) -> Iterator[None]:
-    """At the end of the block the arm is at rest, or what ends the block says that it may not be.
+def raise_unless_stopped(env: RobotEnv) -> Iterator[None]:
+    """Make sure at the end of the block that the arm is at rest, or raise why it may not be.
 
-    RobotFault after an end without an error, a note beside any other error.
+    RobotFault after an end without an error, a note on any other error.
     """
     try:
         yield
     except BaseException as error:
-        if why := env.unstopped():
+        if why := env.stop_failure():
             error.add_note(why)
         raise
-    if why := env.unstopped():
+    if why := env.stop_failure():
         raise RobotFault(why)
 
 
-def _why_start(config: RobotConnection) -> str:
-    """Why an emulator has to be started; empty when one is to be used that is there."""
+def _start_reason(config: RobotConnection) -> str:
+    """Why an emulator must be started; "" when a running one is to be used."""
     if config.start == "always":
         return "no robot is configured"
     if config.start == "never" or config.ip not in LOOPBACK:

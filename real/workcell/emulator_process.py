@@ -1,4 +1,4 @@
-"""Starts the emulator as a process of its own on free ports and ends it again."""
+"""The emulator as a child process on free ports."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import IO
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from sim.core.paths import CHECKOUT
 
 START_S = 60.0  # compiling the scene on a loaded machine
@@ -32,7 +32,7 @@ class EmulatorProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "real.emulator", "end_with_stdin=true", *arguments],
             cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,  # Ctrl-C is for us: the arm is brought to rest first
+            start_new_session=True,  # Ctrl-C reaches this program alone: it stops the arm first
         )  # fmt: skip
         self.host = str(options.get("host", "127.0.0.1"))
         self.output: list[str] = []
@@ -49,7 +49,7 @@ class EmulatorProcess:
         self.ports = {name: int(served[name]) for name in PORTS if name in served}
         if set(self.ports) != set(PORTS):
             self.stop()
-            raise RobotSilent(f"the emulator did not start: {''.join(self._errors).strip() or 'no answer'}")
+            raise RobotUnreachable(f"the emulator did not start: {''.join(self._errors).strip() or 'no answer'}")
 
     def _read(self, stream, into: list[str]) -> None:
         for line in stream:
@@ -59,7 +59,7 @@ class EmulatorProcess:
         self._ready.set()  # it ended
 
     def stop(self) -> None:
-        """End the process; it is killed when it does not go by itself."""
+        """End the process; kill it when it does not end by itself."""
         _close(self._process.stdin)
         try:
             self._process.wait(END_S)

@@ -1,7 +1,7 @@
-"""The robot as an environment: driver, cameras, bench and servo stream behind `sim.episode.loop.Env`.
+"""The robot as an environment: driver, cameras, bench and servo stream as a `sim.episode.loop.Env`.
 
 `sim.envs.sim_env.GymEnv(RobotEnv(...), image_size)` is its gymnasium view, with the simulator's spaces.
-A fault in an episode truncates it, so that what was recorded is kept; the next `reset` raises it.
+A fault truncates the episode, so that what was recorded is kept; the next `reset` raises it.
 """
 
 import contextlib
@@ -13,12 +13,13 @@ import numpy as np
 
 from real.cameras.camera import Camera, Frame
 from real.control.drag_teach import HandGuiding
+from real.control.gripper_pause import move_gripper, try_gripper
 from real.control.guarded_motion import GuardedArm
 from real.control.servo_stream import ServoStream
-from real.core.clock import Ticker
-from real.core.faults import RobotFault, in_full
+from real.core.faults import RobotFault, with_notes
+from real.core.rate import Rate
 from real.fairino.driver import FairinoDriver
-from real.workcell.episode_setup import Bench, Task
+from real.workcell.episode_setup import Bench, EpisodeSetup
 from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import Distances
@@ -27,7 +28,7 @@ from sim.guard.motion_guard import Distances
 class RobotEnv:
     """One robot, powered on and ready, from `reset` to `close`.
 
-    clearance: the distances on its bench; homing looks along its whole way first, the motion guard along every action.
+    clearance: the distances on its bench; homing checks its whole path first, the motion guard every action.
     """
 
     def __init__(
@@ -41,40 +42,40 @@ class RobotEnv:
         self.cameras = {name: cameras[name] for name in self.robot.camera_names}
         self.stream = ServoStream(driver)
         self.guiding = HandGuiding(driver, self.stream)
-        self.ticker = Ticker(self.robot.control_period_s)
+        self.rate = Rate(self.robot.control_period_s)
         self.fault: UserError | None = None
         self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.workcell.recording`
         self._halted: RobotFault | None = None
         self._bench_metadata: dict = {}
         self._seen: Observation | None = None
-        self._task = Task("", 0.0)
+        self._task = EpisodeSetup("", 0.0)
 
     # ---- sim.episode.loop.Env --------------------------------------------------------------------------
 
     def reset(self, seed: int) -> None:
-        """Lay out the task, bring the arm to its start pose, hold there.
+        """Set up the task, move the arm to its start pose and hold it there.
 
-        RobotFault or RobotSilent when the robot is not fit to move.
+        RobotFault or RobotUnreachable when the robot is not ready to move.
         """
         self._halted = None
         self._end_stream()
         self.driver.raise_fault()
-        self.guiding.release()  # what `_end_stream` could not: an arm that gives way is not fit to move
-        self.driver.gripper.forget()
+        self.guiding.hold()  # if `_end_stream` failed to: a released arm is not ready to move
+        self.driver.gripper.clear()
         self._task = self.bench.prepare(seed)
-        self._bench_metadata = self.bench.metadata()  # now: when the episode is over it may not answer any more
+        self._bench_metadata = self.bench.metadata()  # now: after the episode it may not answer
         self.driver.settle()
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
-        self._raise_error()  # asked to halt on the way here
+        self._raise_error()  # a halt was requested meanwhile
         self._take_start_pose()
-        self._overruns_before = self.stream.ticker.overruns
-        self.ticker.restart()
+        self._overruns_before = self.stream.rate.overruns
+        self.rate.reset()
         self._observed_s = time.monotonic()
-        self.look()
+        self.capture()
 
     def observe(self) -> Observation:
-        """The newest state and pictures; during a fault the last good ones, ageing."""
+        """The newest state and images; during a fault the last good ones, with their age."""
         if self._seen is None:
             raise RuntimeError("observe before reset")
         self._observed_s = time.monotonic()
@@ -82,18 +83,18 @@ class RobotEnv:
         return dataclasses.replace(self._seen, age_s=age_s)
 
     def apply(self, action: np.ndarray) -> Feedback:
-        """Stream towards `action` (D,) until the next tick of the policy clock; under a hand, only look."""
+        """Stream towards `action` (D,) until the next policy period; while guided by hand, only observe."""
         self.decision_s = time.monotonic() - self._observed_s
-        if not self.guiding.active:
-            self.stream.set_target(action[: self.robot.joints])
-        self.driver.gripper.move(float(action[-1]))
-        self.ticker.wait()
         self._steps += 1
-        self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
         try:
+            move_gripper(self.driver, self.stream, float(action[-1]))  # first: the stream may have to pause for it
+            if not self.guiding.active:
+                self.stream.set_target(action[: self.robot.joints])
+            self.rate.sleep()
+            self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
             self._raise_error()
             feedback = self._judge()
-            self.look()
+            self.capture()
         except UserError as error:
             self.fault = error
             self._end_stream()
@@ -108,35 +109,35 @@ class RobotEnv:
         return {
             **self._bench_metadata,
             "robot/firmware": self.driver.firmware,
-            "robot/fault": in_full(self.fault) if self.fault else "",
-            "robot/late_periods": self.stream.ticker.overruns - self._overruns_before,
+            "robot/fault": with_notes(self.fault) if self.fault else "",
+            "robot/late_periods": self.stream.rate.overruns - self._overruns_before,
         }
 
     def halt(self, why: str) -> None:
-        """The arm stops at once, and the episode ends at its next period. From any thread."""
+        """Stop the arm at once and end the episode at its next period. From any thread."""
         self._halted = self.stream.halt(why)
 
-    def mover(self) -> GuardedArm:
-        """What moves the arm where no policy does, through a motion guard of its own."""
-        return GuardedArm(self.driver, self.stream, self.ticker, self.clearance)
+    def guarded_arm(self) -> GuardedArm:
+        """The arm for motion without a policy, with a motion guard of its own."""
+        return GuardedArm(self.driver, self.stream, self.rate, self.clearance)
 
     def rest(self) -> None:
-        """Come to rest along the path and leave servo mode. Never raises for a dead robot."""
+        """Decelerate along the path and leave servo mode. Never raises when the robot does not answer."""
         with contextlib.suppress(UserError):
             self._end_stream()
 
-    def unstopped(self) -> str:
-        """Come to rest, trying once more what was not acknowledged. Why the arm may still move; "" when it stands."""
+    def stop_failure(self) -> str:
+        """Stop, repeating what was not acknowledged; returns why the arm may still move, "" when it is at rest."""
         self.rest()
         self.stream.stop_again()
         if self.guiding.active:
-            return "the arm may still give way to every hand: it did not answer that it holds; press the red button"
-        if self.stream.unstopped:
-            return f"the arm may still move: its last stop failed ({self.stream.unstopped}); press the red button"
+            return "the arm may still be in drag teaching: holding it was not acknowledged; press the red button"
+        if self.stream.stop_failure:
+            return f"the arm may still move: its last stop failed ({self.stream.stop_failure}); press the red button"
         return ""
 
     def close(self) -> None:
-        """Come to rest, leave servo mode, let go of everything. Never raises for a dead robot."""
+        """Stop, leave servo mode and close everything. Never raises when the robot does not answer."""
         self.rest()
         self.driver.close()
         for camera in self.cameras.values():
@@ -152,7 +153,7 @@ class RobotEnv:
     # ---- parts ---------------------------------------------------------------------------------
 
     def _end_stream(self) -> None:
-        self.guiding.let_go()
+        self.guiding.hold_quietly()
         self.stream.stop()
 
     def _raise_error(self) -> None:
@@ -163,14 +164,14 @@ class RobotEnv:
         if self.guiding.active:  # no stream that would look
             self.driver.raise_fault()
 
-    def look(self) -> Observation:
-        """Newest pictures, and the joints as they were when those were taken. RobotSilent when either is missing."""
+    def capture(self) -> Observation:
+        """The newest images, and the joints at the time of the images. RobotUnreachable when either is missing."""
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
-        taken_s = [frame.stamp_s for frame in frames.values()]
-        # Joints as they were when the pictures were taken, as the simulator pairs them.
-        state, stamp_s = self.driver.state(at_s=float(np.mean(taken_s)))
+        captured_s = [frame.stamp_s for frame in frames.values()]
+        # Joints at the time of the images, as the simulator pairs them.
+        state, stamp_s = self.driver.state(at_s=float(np.mean(captured_s)))
         images = {name: frame.image for name, frame in frames.items()}
-        self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *taken_s))
+        self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *captured_s))
         return self._seen
 
     def _judge(self) -> Feedback:
@@ -186,11 +187,11 @@ class RobotEnv:
         )
 
     def _take_start_pose(self) -> None:
-        """Where the bench has not put the arm there: go home. The gripper is tried before anything moves; after an
-        error servo mode has ended."""
+        """Home the arm unless the bench has placed it. The gripper is tried before anything moves; an error ends servo
+        mode."""
         try:
             if self.bench.sets_start_pose:
-                self.driver.gripper.try_out(float(self.driver.state()[0][-1]))
+                try_gripper(self.driver, self.stream, float(self.driver.state()[0][-1]))
             else:
                 self._go_home()
         except UserError:
@@ -198,10 +199,12 @@ class RobotEnv:
             raise
 
     def _go_home(self) -> None:
-        """Slowly and in a straight joint line to the home pose, gripper open. RobotFault when something known is in
-        the way, when the motion guard stops the arm or when home is not reached."""
-        home, arm = np.array(self.robot.home_rad), self.mover()
+        """Move slowly in a straight line in joint space to the home pose, gripper open.
+
+        RobotFault when a known obstacle is in the way, when the motion guard stops the arm or when home is not reached.
+        """
+        home, arm = np.array(self.robot.home_rad), self.guarded_arm()
         arm.begin(opening=1.0)
         if why := arm.blocked(home):
-            raise RobotFault(f"the straight way to the home pose is blocked ({why}); guide the arm by hand past it")
-        arm.go(home, lambda k: self._raise_error())
+            raise RobotFault(f"the straight path to the home pose is blocked ({why}); guide the arm past it by hand")
+        arm.move_to(home, lambda k: self._raise_error())

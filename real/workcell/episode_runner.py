@@ -1,11 +1,11 @@
-"""Plays episodes on the robot one by one: policy, operator, guard, record; whatever happens, the arm rests and the
-episode is kept."""
+"""Runs episodes on the robot one by one: policy, operator, motion guard, recorder. Whatever happens, the arm is stopped
+and the episode is kept."""
 
 import time
 from collections.abc import Callable
 
 from real.control.drag_teach import DragCorrector
-from real.core.shutdown import Ending
+from real.core.shutdown import ShutdownRequest
 from real.workcell.env import RobotEnv
 from real.workcell.recording import RobotRecorder
 from sim.core.errors import UserError
@@ -18,22 +18,24 @@ from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.operator import Operator
 from sim.teleop.page import LivePage, RecorderGroup
 
-LAY_OUT_S = 5.0  # for hands to leave, where nobody has to confirm
+CLEAR_S = 5.0  # to clear the bench, where no confirmation is needed
 LOOK_S = 0.02
 POLICY, INTERVENTION = "policy", "intervention"  # the metadata "source", as RECAP's pool reads it
 
 
-class EpisodeWorker:
+class EpisodeRunner:
     """One robot, one agent, one page, and an operator where there is one.
 
-    ask: called with seed and `latched` (see `play`) before every episode; returns when the arm may move.
+    confirm: called with seed and `latched` (see `run`) before every episode; returns when the arm may move.
     switch_on: called once, when the first episode may move the arm.
     """
 
-    def __init__(self, env: RobotEnv, agent: Agent, page: LivePage, ending: Ending, switch_on: Callable[[], None]):
+    def __init__(
+        self, env: RobotEnv, agent: Agent, page: LivePage, shutdown: ShutdownRequest, switch_on: Callable[[], None]
+    ):
         self.guard = MotionGuard(env.robot, env.clearance)
-        self.ask: Callable[[int, str], None] = lambda seed, latched: None
-        self._robot, self._ending, self._switch_on = env, ending, switch_on
+        self.confirm: Callable[[int, str], None] = lambda seed, latched: None
+        self._robot, self._shutdown, self._switch_on = env, shutdown, switch_on
         self._on = False
         self._env: Env = env
         self._agent: Agent = agent
@@ -42,33 +44,33 @@ class EpisodeWorker:
         page.guard = self.guard
 
     def attend(self, operator: Operator, *, by_hand: bool) -> None:
-        """A person judges, takes over and hands back; by_hand: leading the arm itself."""
+        """Let a person judge success and intervene; by_hand: by guiding the arm itself."""
         env = self._robot
         hand = DragCorrector(env.guiding, operator, self.guard) if by_hand else None
         corrector = hand or TwistCorrector(env.robot, operator, self.guard)
         self._agent = self._intervention = OperatorInterventionAgent(self._agent, corrector, operator)
         self._env = AttendedEnv(env, operator)
 
-    def play(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
-        """One episode, committed when this returns and, as far as it went, when this raises.
+    def run(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
+        """Run one episode; it is committed when this returns and, as far as it went, when this raises.
 
         latched: why the motion guard stopped the arm before, where a person must confirm that; else "".
         """
-        self._robot.rest()  # nothing is streamed while hands lay out
-        self.ask(seed, latched)
+        self._robot.rest()  # nothing is streamed while a person sets up the bench
+        self.confirm(seed, latched)
         if not self._on:
             self._switch_on()
             self._on = True
         recorder = RobotRecorder(self._robot)
         seen = RecorderGroup(recorder, self._page)
-        with self._ending.deferred(self._robot.halt):
+        with self._shutdown.deferred(self._robot.halt):
             try:
                 result = run_episode(self._env, self._agent, self.guard, seed, seen)
             except BaseException as cause:
                 self._robot.rest()  # the arm first
                 if recorder.steps:
                     self._robot.fault = UserError(f"{type(cause).__name__}: {cause}")
-                    self._commit(recorder, recorder.broken_off(seed, self.guard.report), writer)
+                    self._commit(recorder, recorder.interrupted(seed, self.guard.report), writer)
                 raise
             self._commit(recorder, result, writer)
         return result
@@ -79,29 +81,29 @@ class EpisodeWorker:
         writer.commit(recorder.episode(result, INTERVENTION if reason else POLICY, metadata))
 
 
-class AskBefore:
-    """Asks before every episode: for the operator's Enter, or by giving hands LAY_OUT_S to leave.
+class ConfirmBeforeEpisode:
+    """Asks before every episode for the operator's Enter, or announces it CLEAR_S ahead.
 
-    instruction: what is to be laid out; None where nothing is.
+    instruction: the task to set up; None where there is none.
     """
 
     def __init__(self, operator: Operator, say: Callable[[str], None], instruction: str | None, *, confirms: bool):
         self._operator, self._say, self._confirms = operator, say, confirms
-        self._what = f"lay out for {instruction!r}; " if instruction else ""
+        self._what = f"set up for {instruction!r}; " if instruction else ""
 
     def __call__(self, seed: int, latched: str = "") -> None:
         """Return when the arm may move; after a `latched` guard only Enter will do.
 
-        KeyboardInterrupt when the operator presses stop instead; UserError when Enter is due and nobody is there.
+        KeyboardInterrupt when the operator presses stop instead; UserError when Enter is needed and nobody is there.
         """
         confirms = self._confirms or bool(latched)
-        how = "Enter" if confirms else f"by itself in {LAY_OUT_S:g} s"
+        how = "Enter" if confirms else f"by itself in {CLEAR_S:g} s"
         guard = f"the motion guard stopped the arm ({latched}), look why; " if latched else ""
         self._say(f"episode {seed}: {guard}{self._what}hands clear, red button in reach? [{how}; x stops]")
         if confirms:
             self._operator.confirm()
             return
-        ends_s = time.monotonic() + LAY_OUT_S
+        ends_s = time.monotonic() + CLEAR_S
         while time.monotonic() < ends_s:
             if self._operator.take(Command.STOP):
                 raise KeyboardInterrupt

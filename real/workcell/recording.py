@@ -1,6 +1,6 @@
-"""Episodes of the robot as they are recorded: the simulator's columns and every delay of a period.
+"""Recording of the robot's episodes: the simulator's columns and the delays of every period.
 
-An episode is recorded whatever ended it: a fault, a signal, an exception of the policy.
+An episode is recorded whatever ended it: a fault, a signal or an exception of the policy.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from sim.guard.motion_guard import GuardReport
 from sim.robots.robot import Robot
 
 DELAYS = (
-    "delay.observation_s",  # how old the oldest of pictures and state was when the agent was asked
-    "delay.decision_s",  # from then until the motion guard's verdict was there
-    "delay.send_s",  # from then until the first ServoJ towards it had left; nan under a hand
+    "delay.observation_s",  # age of the oldest of images and state when the agent was called
+    "delay.decision_s",  # from then to the motion guard's result
+    "delay.send_s",  # from then until the first ServoJ towards it was sent; nan while guided by hand
 )
 
 
@@ -33,7 +33,7 @@ class RobotRecorder(EpisodeRecorder):
     def __init__(self, env: RobotEnv):
         super().__init__(env.robot)
         self._env = env
-        self._led: list[bool] = []
+        self._guided: list[bool] = []
 
     @property
     def steps(self) -> int:
@@ -43,16 +43,16 @@ class RobotRecorder(EpisodeRecorder):
         super().add(step)
         delays = (step.observation.age_s, self._env.decision_s, self._env.send_delay_s)
         self._rows[-1].update(zip(DELAYS, map(np.float32, delays), strict=True))
-        self._led.append(self._env.guiding.active)
+        self._guided.append(self._env.guiding.active)
 
-    def broken_off(self, seed: int, report: GuardReport) -> EpisodeResult:
-        """The result of an episode that an exception ended."""
+    def interrupted(self, seed: int, report: GuardReport) -> EpisodeResult:
+        """The result of an episode that was ended by an exception."""
         time_s = self.steps * self._env.robot.control_period_s
         return EpisodeResult(seed, success=False, steps=self.steps, time_s=time_s, guard=report)
 
     def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
-        """The finished episode. Where a hand led the arm, the action is where the arm then was."""
-        for row, after, led in zip(self._rows, self._rows[1:], self._led, strict=False):
-            if led:
+        """The finished episode. While the arm was guided by hand, the action is its next position."""
+        for row, after, guided in zip(self._rows, self._rows[1:], self._guided, strict=False):
+            if guided:
                 row["action"] = np.array([*after["observation.state"][:-1], row["action"][-1]], np.float32)
         return super().episode(result, source, metadata)

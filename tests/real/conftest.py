@@ -11,7 +11,7 @@ from sim.guard.motion_guard import MotionGuard
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy test machine may stop a process for half a second; that is not what is tested here."""
-    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.TAKEN_S"):
+    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.COUNTED_S"):
         monkeypatch.setattr(f"real.{limit}", 2.0)
     for module in ("workcell.episode_runner", "control.guarded_motion"):
         monkeypatch.setattr(f"real.{module}.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))

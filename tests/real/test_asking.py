@@ -12,7 +12,7 @@ from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.emulator.method_table import Method
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
-from real.workcell.episode_runner import AskBefore
+from real.workcell.episode_runner import ConfirmBeforeEpisode
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
@@ -103,7 +103,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
                 threading.Timer(0.2, operator.press, [press]).start()
 
     monkeypatch.setattr("real.rollout.rollout.open_robot", opened)
-    monkeypatch.setattr("real.workcell.episode_runner.LAY_OUT_S", 0.0)
+    monkeypatch.setattr("real.workcell.episode_runner.CLEAR_S", 0.0)
     robot = robot_at(running, kind=kind, instruction="go")
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
     with contextlib.suppress(KeyboardInterrupt):
@@ -133,4 +133,4 @@ def test_a_guard_that_latched_with_nobody_there_any_more_ends_the_run():
     operator = attending()
     operator.devices[0].lost.set()
     with pytest.raises(UserError, match="nobody is there to confirm"):
-        AskBefore(operator, quiet, None, confirms=False)(1, "not finite")
+        ConfirmBeforeEpisode(operator, quiet, None, confirms=False)(1, "not finite")

@@ -20,7 +20,7 @@ import real.cameras.usb
 from real.cameras.camera import Frame, GrabbedCamera, capture_time_s
 from real.cameras.realsense import RealsenseCamera
 from real.cameras.usb import UvcCamera
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.workcell.connect import RobotConnection, _cameras
 from sim.core.errors import UserError
 from sim.episode.loop import run_episode
@@ -106,7 +106,7 @@ def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refuse
 
 def test_a_camera_that_is_not_there_closes_the_others(cv2):
     config = RobotConnection(kind="fr3", cameras={"front": 0, "wrist": 99})
-    with pytest.raises(RobotSilent, match=r"camera wrist \(device 99\) cannot be opened"):
+    with pytest.raises(RobotUnreachable, match=r"camera wrist \(device 99\) cannot be opened"):
         _cameras(config, (96, 96))
     assert cv2.opened[0].released
     with pytest.raises(UserError, match=r"robot.cameras.wrist=NUMBER, or realsense:SERIAL"):
@@ -135,7 +135,7 @@ def test_an_unplugged_usb_camera_is_an_error_and_not_an_old_picture(cv2, monkeyp
     camera.latest()
     cv2.opened[0].plugged = False
     time.sleep(0.3)
-    with pytest.raises(RobotSilent, match="camera front has stopped"):
+    with pytest.raises(RobotUnreachable, match="camera front has stopped"):
         camera.latest()
     camera.close()
 
@@ -223,7 +223,7 @@ def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     assert 0.04 < time.monotonic() - frame.stamp_s < 1.0
     realsense["plugged"] = False
     time.sleep(0.5)
-    with pytest.raises(RobotSilent, match="has stopped"):
+    with pytest.raises(RobotUnreachable, match="has stopped"):
         cameras["front"].latest()
     for camera in cameras.values():
         camera.close()

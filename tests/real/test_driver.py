@@ -10,7 +10,7 @@ from running import HOST, Running
 from waiting import wait_for
 
 from real.control.servo_stream import ServoStream
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.driver import FairinoDriver, Ports
 from real.fairino.state_frame import encode
 from real.fairino.state_link import StateLink
@@ -192,7 +192,7 @@ def test_a_mute_state_stream_ends_the_servo_stream(driver, running):
     stream.start()
     running.emulator.injector.inject("mute_state")
     wait_for(lambda: not stream.running)
-    assert isinstance(stream.error, RobotSilent)
+    assert isinstance(stream.error, RobotUnreachable)
     wait_for(lambda: not running.controller.in_servo)
     running.emulator.injector.inject("end")
     wait_for(lambda: driver.states.age_s < 0.2)  # it reconnected by itself
@@ -229,7 +229,7 @@ def test_the_gripper_goes_by_its_own_worker_and_the_latest_target_wins(driver, r
     wait_for(lambda: driver.controller_state().gripper_percent == 20)
     assert driver.gripper.sent <= 50
     driver.gripper.move(0.205)
-    driver.gripper.forget()
+    driver.gripper.clear()
     driver.gripper.move(1.0)
     wait_for(lambda: driver.controller_state().gripper_percent == 100)
 
@@ -259,19 +259,30 @@ def test_servo_j_without_servo_mode_blocks_and_then_fails(driver, running):
 def test_nobody_listening_is_one_error():
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(RobotSilent, match="does not answer"):
+    with pytest.raises(RobotUnreachable, match="does not answer"):
         FairinoDriver(HOST, Ports(rpc=port))
 
 
 def test_a_hung_controller_is_one_error_within_the_deadline():
     with socket.create_server((HOST, 0)) as server:
         begin_s = time.monotonic()
-        with pytest.raises(RobotSilent, match="did not answer GetControllerIP within"):
+        with pytest.raises(RobotUnreachable, match="did not answer GetControllerIP within"):
             FairinoDriver(HOST, Ports(rpc=server.getsockname()[1]), deadline_s=0.3)
         assert time.monotonic() - begin_s < 5.0
 
 
 def test_no_state_stream_is_one_error(running, monkeypatch):
     monkeypatch.setattr("real.fairino.driver.CONNECT_S", 0.3)
-    with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotSilent, match="no state"):
+    with socket.create_server((HOST, 0)) as silent, pytest.raises(RobotUnreachable, match="no state"):
         FairinoDriver(HOST, Ports(running.ports["rpc_port"], silent.getsockname()[1], cnde=0))
+
+
+def test_zeros_in_the_state_stream_are_named_as_the_cause(driver, running, monkeypatch):
+    monkeypatch.setattr("real.fairino.driver.MAX_STATE_AGE_S", 0.1)
+    driver.power_on()
+    running.emulator.injector.inject("zeros", 1.0)
+    wait_for(lambda: driver.states.age_s > 0.3)
+    with pytest.raises(RobotUnreachable, match="frames since then were rejected: joint angles jump to zero"):
+        driver.controller_state()
+    running.emulator.injector.inject("end")
+    wait_for(lambda: driver.states.rejection == "")

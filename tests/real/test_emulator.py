@@ -234,7 +234,7 @@ def test_a_script_plays_in_its_time_and_an_unknown_accident_is_named(tmp_path):
 
 def test_a_drifting_clock_slows_the_cycle(running):
     running.emulator.injector.inject("drift", 100_000)
-    wait_for(lambda: running.emulator.ticker.period_s == pytest.approx(0.0088))
+    wait_for(lambda: running.emulator.rate.period_s == pytest.approx(0.0088))
 
 
 def test_a_slow_answer_comes_late_and_a_dead_one_not_at_all(running):
@@ -244,7 +244,7 @@ def test_a_slow_answer_comes_late_and_a_dead_one_not_at_all(running):
     assert link("GetControllerIP") == [0, HOST]
     assert time.monotonic() - begin_s >= 0.3
     running.emulator.injector.inject("end")
-    for kind, message in (("dead_rpc", "does not answer"), ("garbled_rpc", "something else than XML-RPC")):
+    for kind, message in (("dead_rpc", "does not answer"), ("garbled_rpc", "something other than XML-RPC")):
         running.emulator.injector.inject(kind, 1.0)
         with pytest.raises(UserError, match=message):
             link("GetControllerIP")

@@ -11,7 +11,7 @@ from running import HOST, Running
 from waiting import wait_for
 
 from real.core.faults import RobotFault
-from real.core.json_lines import LineClient
+from real.core.json_lines import JsonLineClient
 from real.emulator.emulator import check_loopback
 from real.emulator.fault_injection import LASTING
 from real.fairino import text_frames
@@ -40,7 +40,7 @@ def is_alive(emulator: Running) -> None:
     cycles = emulator.controller.monitor.commands
     wait_for(lambda: emulator.controller.monitor.commands > cycles)
     bench = EmulatedBench(emulator.address("bench_port"))
-    assert bench.ask("monitor")["commands"] > cycles
+    assert bench.request("monitor")["commands"] > cycles
     bench.close()
     link = RpcLink(emulator.address("rpc_port"), 5.0)
     assert link("GetControllerIP") == [0, HOST]
@@ -108,7 +108,7 @@ def test_a_servo_datagram_with_a_wrong_number_is_answered_by_a_code(emulator, va
 def test_a_fault_with_a_wrong_amount_is_one_line(emulator, kind, amount):
     bench = EmulatedBench(emulator.address("bench_port"))
     with pytest.raises(UserError, match=f"{kind}: amount=") as refused:
-        bench.cause(kind, amount)
+        bench.inject(kind, amount)
     assert "\n" not in str(refused.value)
     bench.close()
 
@@ -169,7 +169,7 @@ def test_every_address_of_the_loopback_is_accepted(host):
 
 
 def test_a_client_that_asks_for_something_unknown_names_the_choices(emulator):
-    bench = LineClient("bench", emulator.address("bench_port"), 5.0)
+    bench = JsonLineClient("bench", emulator.address("bench_port"), 5.0)
     with pytest.raises(UserError, match="did you mean 'reset'"):
-        bench.ask({"do": "rest"})
+        bench.request({"do": "rest"})
     bench.close()

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from fr3 import FR3
 from running import HOST, Running, Swing
+from waiting import wait_for
 
 from real.cameras.camera import EmulatorCamera, fit
-from real.core.faults import RobotFault, RobotSilent
-from real.core.json_lines import LineClient
+from real.core.faults import RobotFault, RobotUnreachable
+from real.core.json_lines import JsonLineClient
 from real.workcell.env import RobotEnv
-from real.workcell.episode_setup import EmulatedBench, OperatorBench, Outcome, Task
+from real.workcell.episode_setup import EmulatedBench, EpisodeSetup, OperatorBench, Outcome
 from sim.core.errors import UserError
 from sim.envs.sim_env import GymEnv
 from sim.episode.loop import run_episode
@@ -216,21 +217,51 @@ def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
 
 
 @pytest.mark.parametrize("laid", [EmulatedBench, _Laid])
-def test_a_release_that_moves_no_gripper_in_servo_mode_is_refused_before_motion(old, laid):
+def test_a_gripper_that_is_refused_in_and_out_of_servo_mode_ends_before_motion(old, laid):
     with old.env(laid(old.address("bench_port"))) as env:
-        with pytest.raises(RobotFault, match=r"moves none while the arm is streamed: update .* code 73"):
+        old.controller.gripper.activate(1, 0)
+        with pytest.raises(RobotFault, match=r"activate it on the web page.* code 73"):
             env.reset(4)
         np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
         assert not old.controller.in_servo
-        with pytest.raises(RobotFault, match="code 73"), env.mover():
+        with pytest.raises(RobotFault, match="code 73"), env.guarded_arm():
             raise AssertionError("entered")
         assert not old.controller.in_servo
+
+
+def test_the_stream_pauses_for_the_gripper_on_a_release_that_refuses_it_in_servo_mode(old, monkeypatch):
+    resets = []
+    monkeypatch.setattr(old.controller, "reset_errors", lambda: resets.append(1))
+    with old.env() as env:
+        notes = Notes()
+        result = run_episode(env, Swing(), MotionGuard(FR3, max_age_s=5.0), seed=3, recorder=notes)
+        assert result.steps == 12 and env.fault is None
+        assert env.driver.gripper.needs_pause
+        wait_for(lambda: old.controller.gripper.opening == pytest.approx(0.5))
+        moved = [step[0].state[0] for step in notes.steps]
+        assert max(moved) - min(moved) > 0.01  # the arm goes on after the pause
+        assert env.stream.running
+        env.reset(4)
+        assert env.stream.running
+    assert not resets, "no fault is cleared"
+    assert old.controller.monitor.violation_count == 0
+
+
+def test_an_emergency_stop_while_the_arm_is_guided_is_the_fault_and_leaves_nothing_to_stop(env, running):
+    env.reset(0)
+    env.guiding.begin()
+    action = env.observe().state
+    running.controller.press_emergency_stop()
+    wait_for(lambda: env.apply(action).truncated)
+    assert "emergency stop is pressed" in env.metadata()["robot/fault"]
+    assert not env.guiding.active
+    assert env.stop_failure() == ""
 
 
 def test_the_person_is_asked_to_lay_out():
     asked = []
     bench = OperatorBench("put it there", 30.0, asked.append)
-    assert bench.prepare(0) == Task("put it there", 30.0, 1)
+    assert bench.prepare(0) == EpisodeSetup("put it there", 30.0, 1)
     assert "put it there" in asked[0]
     assert bench.outcome() == Outcome(success=False)
 
@@ -238,15 +269,15 @@ def test_the_person_is_asked_to_lay_out():
 def test_unknown_camera_bench_command_and_accident_name_the_choices(running):
     with pytest.raises(UserError, match="'front', 'wrist'"):
         EmulatorCamera("frnt", running.address("camera_port")).latest()
-    bench = LineClient("bench", running.address("bench_port"), 5.0)
+    bench = JsonLineClient("bench", running.address("bench_port"), 5.0)
     with pytest.raises(UserError, match="did you mean 'reset'"):
-        bench.ask({"do": "rest"})
+        bench.request({"do": "rest"})
     with pytest.raises(UserError, match="emergency_stop"):
-        EmulatedBench(running.address("bench_port")).cause("emergency_stopp")
+        EmulatedBench(running.address("bench_port")).inject("emergency_stopp")
 
 
 def test_a_missing_camera_server_is_one_error():
-    with pytest.raises(RobotSilent, match="camera front at 127.0.0.1:1 does not answer"):
+    with pytest.raises(RobotUnreachable, match="camera front at 127.0.0.1:1 does not answer"):
         EmulatorCamera("front", (HOST, 1)).latest()
 
 

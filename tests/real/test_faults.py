@@ -19,7 +19,7 @@ WELL = ControllerState(np.zeros(6), np.zeros(6), 0, True, 0, 0, False, False, Fa
     [
         ({"main_code": 1, "sub_code": 22}, r"main 1 sub 22: a joint at its soft limit"),
         # 29 and 14 mean something as what a call returns; as main codes they are other numbers.
-        ({"main_code": 29}, r"main 29 sub 0: the web page tells what that is"),
+        ({"main_code": 29}, r"main 29 sub 0: the web page explains it"),
         ({"main_code": 14, "sub_code": 3, "collision": True}, r"a collision \(main 14 sub 3: the web page"),
         ({"main_code": 9, "sub_code": 1, "emergency_stop": True}, r"emergency stop is pressed \(main 9 sub 1"),
         ({"sub_code": 5, "safety_stop": True}, r"safety stop \(main 0 sub 5: .* code 99"),

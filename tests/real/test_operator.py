@@ -18,8 +18,8 @@ from running import HOST, Running, Swing
 from scripted import ScriptedOperator
 from waiting import wait_for
 
-from real.core.json_lines import LineClient
-from real.core.shutdown import Ending
+from real.core.json_lines import JsonLineClient
+from real.core.shutdown import ShutdownRequest
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
@@ -38,7 +38,7 @@ import functools, types
 import real.fairino.driver, real.control.watchdog, real.fairino.servo_link, real.workcell.episode_runner
 from running import Swing
 from sim.guard.motion_guard import MotionGuard
-real.fairino.driver.MAX_STATE_AGE_S = real.control.watchdog.MAX_BEAT_AGE_S = real.fairino.servo_link.TAKEN_S = 5.0
+real.fairino.driver.MAX_STATE_AGE_S = real.control.watchdog.MAX_BEAT_AGE_S = real.fairino.servo_link.COUNTED_S = 5.0
 real.workcell.episode_runner.MotionGuard = functools.partial(MotionGuard, max_age_s=10.0)
 def load_agent(root, indicator, guidance, lead_s):
     agent = Swing(({height}, {width}))
@@ -87,7 +87,7 @@ def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
 
 def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
     long_episodes(running)
-    hand = LineClient("hand", running.address("bench_port"), 5.0)
+    hand = JsonLineClient("hand", running.address("bench_port"), 5.0)
 
     class Leading(ScriptedOperator):
         """Pulls joint 1 by 0.5 deg a period while the arm gives way."""
@@ -95,7 +95,7 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
         def take(self, *wanted):
             if Command.INTERVENE in wanted and running.controller.drag_teach_active:
                 joints = running.controller.measured_deg() + [0.5, 0, 0, 0, 0, 0]
-                hand.ask({"do": "lead", "joint_deg": joints.tolist()})
+                hand.request({"do": "guide", "joint_deg": joints.tolist()})
             return super().take(*wanted)
 
     operator = Leading({2: [Command.INTERVENE], 14: [Command.RESUME_POLICY], 18: [Command.FAILURE]})
@@ -124,9 +124,9 @@ def test_the_controller_refuses_what_does_not_go_with_a_hand_on_the_arm(running,
         driver.set_mode(0)
     driver.drag_teach(on=False)
     driver.set_mode(0)
-    bench = LineClient("hand", running.address("bench_port"), 5.0)
-    with pytest.raises(UserError, match="does not give way"):
-        bench.ask({"do": "lead", "joint_deg": [0] * 6})
+    bench = JsonLineClient("hand", running.address("bench_port"), 5.0)
+    with pytest.raises(UserError, match="does not follow a hand"):
+        bench.request({"do": "guide", "joint_deg": [0] * 6})
 
 
 def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
@@ -173,8 +173,8 @@ def test_a_policy_that_breaks_leaves_its_episode_and_an_arm_at_rest(running, tmp
 
 def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(running, tmp_path):
     long_episodes(running)
-    ending, operator, stopped_s = Ending(), Operator([]), []
-    operator.on_stop = lambda: ending.ask("the operator's stop key")
+    shutdown, operator, stopped_s = ShutdownRequest(), Operator([]), []
+    operator.on_stop = lambda: shutdown.request("the operator's stop key")
 
     class Thinking(Swing):
         def act(self, observation):
@@ -186,7 +186,7 @@ def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(ru
             return super().act(observation)
 
     with pytest.raises(KeyboardInterrupt):
-        rollout(config(running, tmp_path, episodes=2), lambda checkpoint: Thinking((8, 10)), quiet, operator, ending)
+        rollout(config(running, tmp_path, episodes=2), lambda checkpoint: Thinking((8, 10)), quiet, operator, shutdown)
     assert stopped_s[0] < 1.0
     data = Dataset(tmp_path / "out")
     assert data.num_episodes == 1
@@ -194,15 +194,15 @@ def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(ru
 
 
 def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path):
-    ending, prepare = Ending(), running.world.reset
+    shutdown, prepare = ShutdownRequest(), running.world.reset
 
     def reset(seed: int) -> None:
         prepare(seed)
-        ending.ask("SIGINT")
+        shutdown.request("SIGINT")
 
     running.world.reset = reset
     with pytest.raises(KeyboardInterrupt, match="SIGINT"):
-        rollout(config(running, tmp_path), swing, quiet, ending=ending)
+        rollout(config(running, tmp_path), swing, quiet, shutdown=shutdown)
     assert not running.controller.in_servo
     assert running.controller.monitor.max_target_deg_s < MOVES_DEG_S
     assert Dataset(tmp_path / "out").num_episodes == 0
@@ -217,7 +217,7 @@ def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> I
     (tmp_path / "policies" / "runtime" / "agent.py").write_text(STUB.format(height=size[0], width=size[1]))
     words = ["robot=emulator", "robot.start=never", "episodes=2", f"checkpoint={tmp_path}", f"out={tmp_path / 'out'}"]
     words += [f"robot.{name}={port}" for name, port in ports.items()] + ["robot.deadline_s=5.0"]
-    search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}"
+    search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}:{ROOT / 'tests' / 'sim'}"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "real.rollout", *words], stdin=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": search},
@@ -269,10 +269,10 @@ def test_an_emulator_that_is_killed_leaves_a_readable_dataset(tmp_path):
         EmulatorProcess((16, 16)) as emulator,
         program(tmp_path, emulator.ports, (16, 16), subprocess.DEVNULL) as process,
     ):
-        bench = LineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)
+        bench = JsonLineClient("bench", (HOST, emulator.ports["bench_port"]), 20.0)
 
         def moves() -> bool:
-            return bench.ask({"do": "monitor"})[0]["max_target_deg_s"] > MOVES_DEG_S
+            return bench.request({"do": "monitor"})[0]["max_target_deg_s"] > MOVES_DEG_S
 
         wait_for(lambda: moves() or process.poll() is not None, PROGRAM_S)
         emulator._process.kill()

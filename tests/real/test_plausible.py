@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from real.fairino.controller_state import ControllerState
-from real.fairino.plausible import BELIEVED_AFTER, Plausibility
+from real.fairino.plausible import ACCEPTED_AFTER, Plausibility
 
 JOINTS = np.array([10.0, -80.0, 100.0, -110.0, -85.0, 15.0])
 STATE = ControllerState(JOINTS, np.zeros(6), 0, True, 0, 0, False, False, False, 100, 0, True)
@@ -44,9 +44,9 @@ def test_a_jump_is_believed_when_frames_go_on_to_say_so():
     seen = Plausibility()
     assert seen.accepts(at(JOINTS))
     there = JOINTS + 40
-    answers = [seen.accepts(at(there, 0.008 * (k + 1))) for k in range(BELIEVED_AFTER)]
-    assert answers == [False] * (BELIEVED_AFTER - 1) + [True]
-    assert seen.refused_jumps == BELIEVED_AFTER - 1
+    answers = [seen.accepts(at(there, 0.008 * (k + 1))) for k in range(ACCEPTED_AFTER)]
+    assert answers == [False] * (ACCEPTED_AFTER - 1) + [True]
+    assert seen.refused_jumps == ACCEPTED_AFTER - 1
 
 
 def test_scattered_damage_is_not_believed():

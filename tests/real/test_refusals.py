@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.fairino.driver import FairinoDriver
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
@@ -44,7 +44,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
 
 def test_a_wrong_address_names_it(tmp_path):
     config = RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path))
-    with pytest.raises(RobotSilent, match=r"127\.0\.0\.1:1"):
+    with pytest.raises(RobotUnreachable, match=r"127\.0\.0\.1:1"):
         rollout(config, lambda root: Swing((8, 10)), lambda text: None)
 
 
@@ -132,5 +132,5 @@ def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "was trained for so101, this robot is fairino_fr3" in done.stderr
+    assert "was made with so101 at 20 Hz, this is fairino_fr3" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -1,6 +1,7 @@
 """The whole program but the policy: a scripted agent on the emulator, recorded and counted."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from fr3 import FR3
 from running import HOST, Running, Swing
 
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
@@ -38,6 +39,16 @@ def swing(checkpoint: Path) -> Swing:
 
 def quiet(text: str) -> None:
     pass
+
+
+def test_a_rollout_ends_the_servo_session_that_a_killed_one_has_left(running, tmp_path, caplog):
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    assert running.controller.servo_start() == 0
+    config = RolloutConfig(robot_at(running), str(tmp_path), episodes=1, seed=3, out=str(tmp_path / "out"))
+    with caplog.at_level(logging.WARNING):
+        assert rollout(config, swing, quiet)["n"] == 1
+    assert any("servo session of another client" in record.message for record in caplog.records)
 
 
 def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
@@ -79,7 +90,7 @@ def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
     said = []
     assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
     text = "\n".join(said)
-    for name in ("controller", "mode", "drives", "joints", "camera wrist", "keys", "pictures", "start"):
+    for name in ("controller", "mode", "drives", "joints", "camera wrist", "schema", "images", "start"):
         assert name in text
     assert "nothing was moved" in text
     assert not running.controller.enabled
@@ -93,7 +104,7 @@ def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
 
 
 def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
-    with pytest.raises(RobotSilent, match="does not answer"):
+    with pytest.raises(RobotUnreachable, match="does not answer"):
         rollout(RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
 
 

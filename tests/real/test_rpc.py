@@ -7,7 +7,7 @@ import time
 import pytest
 from running import HOST
 
-from real.core.faults import RobotSilent
+from real.core.faults import RobotUnreachable
 from real.fairino.xmlrpc import RpcLink
 
 
@@ -32,7 +32,7 @@ def test_a_dripping_answer_does_not_stretch_the_deadline(begin):
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         link = RpcLink(server.getsockname(), 0.3)
         begin_s = time.monotonic()
-        with pytest.raises(RobotSilent, match=r"did not answer GetControllerIP within 0.3 s"):
+        with pytest.raises(RobotUnreachable, match=r"did not answer GetControllerIP within 0.3 s"):
             link("GetControllerIP")
         assert time.monotonic() - begin_s < 5.0
 
@@ -52,7 +52,7 @@ def test_an_answer_with_a_value_that_is_none_is_one_error(value):
 
     with socket.create_server((HOST, 0)) as server:
         threading.Thread(target=answer, args=(server,), daemon=True).start()
-        with pytest.raises(RobotSilent, match="something else than XML-RPC"):
+        with pytest.raises(RobotUnreachable, match="something other than XML-RPC"):
             RpcLink(server.getsockname(), 2.0)("GetControllerIP")
 
 
@@ -65,5 +65,5 @@ def test_a_web_server_that_is_no_controller_is_one_error():
 
     with socket.create_server((HOST, 0)) as server:
         threading.Thread(target=answer, args=(server,), daemon=True).start()
-        with pytest.raises(RobotSilent, match="something else than XML-RPC"):
+        with pytest.raises(RobotUnreachable, match="something other than XML-RPC"):
             RpcLink(server.getsockname(), 2.0)("GetControllerIP")

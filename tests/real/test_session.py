@@ -41,7 +41,7 @@ def test_at_ten_percent_nothing_is_streamed_faster_than_a_tenth(running):
             env.apply(sent)
         for _ in range(8):
             env.stream.set_target(far[:-1])  # as if no guard were there
-            env.ticker.wait()
+            env.rate.sleep()
     assert TENTH_DEG_S / 2 < monitor.max_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
 
 

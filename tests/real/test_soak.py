@@ -21,7 +21,7 @@ from sim.core.errors import UserError
 @pytest.fixture(autouse=True)
 def short_limits(monkeypatch):
     """The limits of real use, under which any trial may stop; calls may be late on a busy machine."""
-    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.TAKEN_S"):
+    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.COUNTED_S"):
         monkeypatch.setattr(f"real.{limit}", 0.25)
     monkeypatch.setattr("real.soak.servo_trials.LATE_S", 5.0)
 

@@ -4,9 +4,9 @@ import pytest
 from fr3 import FR3
 from running import HOST, Swing
 
-from real.core.faults import RobotFault, in_full
+from real.core.faults import RobotFault, with_notes
 from real.rollout.rollout import RolloutConfig, rollout
-from real.workcell.connect import RobotConnection, told_unless_stopped
+from real.workcell.connect import RobotConnection, raise_unless_stopped
 from sim.dataset.reader import Dataset
 from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
@@ -35,28 +35,28 @@ def test_an_interrupt_says_it_too(running):
     with running.env() as env:
         env.reset(0)
         refuse_stops(running)
-        with pytest.raises(KeyboardInterrupt) as ended, told_unless_stopped(env):
+        with pytest.raises(KeyboardInterrupt) as ended, raise_unless_stopped(env):
             raise KeyboardInterrupt
-    assert "the arm may still move" in in_full(ended.value)
+    assert "the arm may still move" in with_notes(ended.value)
 
 
 def test_what_is_acknowledged_at_the_second_try_is_no_error(running):
     with running.env() as env:
-        with told_unless_stopped(env):
+        with raise_unless_stopped(env):
             env.reset(0)
             table = running.emulator.rpc.instance._table
             stop = table["StopMotion"]
             refuse_stops(running)
             env.rest()
-            assert env.stream.unstopped
+            assert env.stream.stop_failure
             table["StopMotion"] = stop
-        assert not env.stream.unstopped
+        assert not env.stream.stop_failure
 
 
 def test_an_arm_that_gives_way_at_the_end_is_told(running):
     with running.env() as env:
         env.guiding.begin()
-        with pytest.raises(RobotFault, match="may still give way"), told_unless_stopped(env):
+        with pytest.raises(RobotFault, match="may still be in drag teaching"), raise_unless_stopped(env):
             running.answer("DragTeachSwitch", 1, 77)
 
 

@@ -1,5 +1,6 @@
 """The arm is stopped when nobody else does it: by a connection and a thread of their own."""
 
+import logging
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ from running import Running
 from waiting import wait_for
 
 from real.control.servo_stream import ServoStream
-from real.core.faults import RobotFault, RobotSilent
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.servo_link import UdpServo
 from sim.core.errors import UserError
 
@@ -28,8 +29,19 @@ def test_a_servo_thread_that_hangs_is_stopped_past_it(stream, driver, running, m
     monkeypatch.setattr(driver.servo_link, "send", lambda joint_deg: time.sleep(1.5))
     wait_for(lambda: not running.controller.in_servo, 1.2)  # while the call still hangs
     wait_for(lambda: not stream.running)
-    assert isinstance(stream.error, RobotSilent)
-    assert "has not come round" in str(stream.error)
+    assert isinstance(stream.error, RobotUnreachable)
+    assert "has been silent" in str(stream.error)
+
+
+def test_a_network_that_dies_is_warned_of_at_the_first_stop_without_an_answer(stream, driver, running, caplog):
+    with caplog.at_level(logging.WARNING):
+        running.emulator.injector.inject("power_loss")
+        wait_for(lambda: stream.watchdog.tripped.is_set())
+        wait_for(lambda: any("press the red button" in record.message for record in caplog.records))
+        warned_s = time.monotonic()
+    assert warned_s - stream.watchdog.due_s < 1.0
+    assert stream.running  # the stop is still being repeated
+    running.emulator.injector.inject("end")
 
 
 def test_halt_stops_at_once_and_says_why(stream, driver, running):
@@ -85,10 +97,10 @@ def test_a_stop_that_nobody_answers_is_told_beside_the_reason(running):
         stream.halt("try")
         wait_for(lambda: not stream.running)
         assert "the stop itself failed" in stream.error.__notes__[0]
-        assert "did not answer StopMotion" in stream.unstopped
+        assert "did not answer StopMotion" in stream.stop_failure
         running.emulator.injector.inject("end")
         stream.stop_again()
-        assert not stream.unstopped and not running.controller.in_servo
+        assert not stream.stop_failure and not running.controller.in_servo
 
 
 def test_no_servo_j_leaves_after_a_stop(stream, driver):
@@ -121,7 +133,7 @@ def test_udp_is_chosen_by_release_and_rpc_can_be_asked_for(running):
 
 
 def test_datagrams_that_do_not_arrive_end_the_stream(stream, running, monkeypatch):
-    monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.fairino.servo_link.COUNTED_S", 0.2)
     running.emulator.injector.inject("lost_udp", 1.0)
     wait_for(lambda: not stream.running)
     assert "does not arrive" in str(stream.error)
@@ -140,7 +152,7 @@ def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
 
 
 def test_a_controller_that_takes_no_datagrams_is_refused_before_motion(driver, running, monkeypatch):
-    monkeypatch.setattr("real.fairino.servo_link.TAKEN_S", 0.2)
+    monkeypatch.setattr("real.fairino.servo_link.COUNTED_S", 0.2)
     running.emulator.injector.inject("lost_udp", 1.0)
     driver.power_on()
     with pytest.raises(RobotFault, match="robot.servo=rpc"):

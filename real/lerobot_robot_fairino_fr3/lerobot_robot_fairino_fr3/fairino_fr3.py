@@ -85,19 +85,19 @@ class FairinoFR3(Robot):
             if self.config.kind == "emulator":  # some real grippers travel their whole stroke on it: a person does that
                 env.driver.gripper.activate()
             env.driver.settle()
-            self._seen = env.look()
+            self._seen = env.capture()
             env.stream.start()
             self._guard = MotionGuard(env.robot, env.clearance)
             self._guard.reset(self._seen.state)
             self._opened, self._env = opened.pop_all(), env
 
     def get_observation(self) -> dict:
-        """What is measured now. RobotFault or RobotSilent when the arm stopped or does not answer."""
+        """What is measured now. RobotFault or RobotUnreachable when the arm stopped or does not answer."""
         env = self._connected()
         if env.stream.error is not None:
             raise env.stream.error
         env.driver.raise_fault()
-        self._seen = env.look()
+        self._seen = env.capture()
         values = (float(value) for value in self._seen.state)
         return {**dict(zip(self._values, values, strict=True)), **self._seen.images}
 
