@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from real.calibrate.motion_log import CycleLog, MotionRecorder, on_cycles
 from real.cameras.calibration_board import load_opencv
 from real.cameras.camera import Camera, Frame
 from real.control.guarded_motion import GuardedArm
+from real.fairino.driver import FairinoDriver
 from real.workcell.env import RobotEnv
 from sim.robots.robot import Robot
 
@@ -96,7 +98,7 @@ def measure_delays(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     targets = np.tile(home, (len(at_s), 1))
     swell = np.clip(np.minimum(at_s, SWING_S - at_s), 0.0, 1.0)
     targets[:, SWING_JOINT] += SWING_RAD * swell * np.sin(2 * np.pi * SWING_HZ * at_s)
-    with ImageRecorder(env.cameras) as images, MotionRecorder(env.driver) as recorder:
+    with ImageRecorder(env.cameras) as images, MotionRecorder(cast(FairinoDriver, env.driver)) as recorder:
         arm.track(targets)
         arm.hold(0.5)
         log = recorder.log()
@@ -118,7 +120,7 @@ def measure_gripper(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     """Close and open the gripper, with nothing between its fingers."""
     arm.opening = 1.0
     arm.hold(GRIPPER_STROKE_S)
-    with MotionRecorder(env.driver) as recorder:
+    with MotionRecorder(cast(FairinoDriver, env.driver)) as recorder:
         for _ in range(GRIPPER_CYCLES):
             for arm.opening in (0.0, 1.0):
                 arm.hold(GRIPPER_STROKE_S)
@@ -135,7 +137,7 @@ def measure_motion(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     for number in range(max(1, round(results.motion_s / MOTION_S))):
         centre = np.array(env.robot.home_rad) + CENTRES_RAD[number % len(CENTRES_RAD)]
         arm.move_to(centre)
-        with MotionRecorder(env.driver) as recorder:
+        with MotionRecorder(cast(FairinoDriver, env.driver)) as recorder:
             arm.track(multisine(env.robot, centre, MOTION_S, results.seed + number))
             log = recorder.log()
         log.save(results.out / f"motion_{number}.npz")

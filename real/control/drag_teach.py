@@ -11,7 +11,7 @@ import numpy as np
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
-from real.fairino.driver import AUTOMATIC, MANUAL, FairinoDriver
+from real.core.robot_driver import RobotDriver
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
@@ -27,7 +27,7 @@ class HandGuiding:
     active: from before the arm is released until it has acknowledged that it holds again.
     """
 
-    def __init__(self, driver: FairinoDriver, stream: ServoStream):
+    def __init__(self, driver: RobotDriver, stream: ServoStream):
         self._driver, self._stream = driver, stream
         self.active = False
 
@@ -36,7 +36,7 @@ class HandGuiding:
         then commanded to hold, and `active` shows whether that was acknowledged.
         """
         self._stream.stop()
-        self._driver.set_mode(MANUAL)
+        self._driver.set_manual(on=True)
         self.active = True  # the command may have arrived although its answer was lost
         try:
             self._driver.drag_teach(on=True)
@@ -47,7 +47,7 @@ class HandGuiding:
     def end(self) -> None:
         """Hold the arm and stream to it again where it is."""
         self.hold()
-        self._driver.set_mode(AUTOMATIC)
+        self._driver.set_manual(on=False)
         self._driver.settle()
         self._stream.start()
 
@@ -63,7 +63,7 @@ class HandGuiding:
                 if not left:
                     raise
             except RobotFault:
-                if self._driver.controller_state().enabled:
+                if self._driver.powered:
                     raise
                 self.active = False
                 return

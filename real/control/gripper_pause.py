@@ -8,13 +8,12 @@ import logging
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault
-from real.fairino.driver import FairinoDriver
-from real.fairino.fault_codes import Code
+from real.core.robot_driver import RobotDriver
 
 _log = logging.getLogger(__name__)
 
 
-def try_gripper(driver: FairinoDriver, stream: ServoStream, opening: float) -> None:
+def try_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> None:
     """Command `opening` and wait for the answer, with the stream running; find out whether it has to pause.
 
     RobotFault, with the remedy, where the gripper is refused in and out of servo mode.
@@ -26,7 +25,7 @@ def try_gripper(driver: FairinoDriver, stream: ServoStream, opening: float) -> N
     try:
         driver.gripper.move_and_wait(opening)
     except RobotFault as error:
-        if error.code != Code.GRIPPER_FAULT:
+        if not driver.gripper.refuses_while_streaming(error):
             raise
         stream.stop()
         driver.gripper.move_and_wait(opening)
@@ -35,14 +34,14 @@ def try_gripper(driver: FairinoDriver, stream: ServoStream, opening: float) -> N
         _start(driver, stream)
 
 
-def move_gripper(driver: FairinoDriver, stream: ServoStream, opening: float) -> None:
+def move_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> None:
     """Set the target opening; returns at once, or after a pause where this release needs one. RobotFault on refusal."""
     driver.gripper.move(opening)
     if driver.gripper.due_in_pause:
         _send_in_pause(driver, stream)
 
 
-def _send_in_pause(driver: FairinoDriver, stream: ServoStream) -> None:
+def _send_in_pause(driver: RobotDriver, stream: ServoStream) -> None:
     streaming = stream.running
     stream.stop()
     if stream.error is not None:
@@ -52,6 +51,6 @@ def _send_in_pause(driver: FairinoDriver, stream: ServoStream) -> None:
         _start(driver, stream)
 
 
-def _start(driver: FairinoDriver, stream: ServoStream) -> None:
+def _start(driver: RobotDriver, stream: ServoStream) -> None:
     driver.settle()
     stream.start()

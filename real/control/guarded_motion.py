@@ -10,7 +10,7 @@ from real.control.gripper_pause import move_gripper, try_gripper
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault
 from real.core.rate import Rate
-from real.fairino.driver import FairinoDriver
+from real.core.robot_driver import RobotDriver
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import Distances, MotionGuard
@@ -22,7 +22,7 @@ SETTLE_PERIODS = 20
 class GuardedArm:
     """One robot, powered on. Streams while its context is open; a caller that streams already calls `begin`."""
 
-    def __init__(self, driver: FairinoDriver, stream: ServoStream, rate: Rate, clearance: Distances | None):
+    def __init__(self, driver: RobotDriver, stream: ServoStream, rate: Rate, clearance: Distances | None):
         self.robot = driver.robot
         self._driver, self._stream, self._rate, self._clearance = driver, stream, rate, clearance
         self._guard = MotionGuard(driver.robot, clearance)
@@ -103,4 +103,4 @@ class GuardedArm:
 
     def _state(self) -> tuple[np.ndarray, float]:
         state, _ = self._driver.state()
-        return state, self._driver.states.age_s
+        return state, self._driver.state_age_s

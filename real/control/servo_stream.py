@@ -12,7 +12,7 @@ import numpy as np
 from real.control.watchdog import Watchdog
 from real.core.faults import RobotFault, RobotUnreachable
 from real.core.rate import Rate
-from real.fairino.driver import FairinoDriver
+from real.core.robot_driver import RobotDriver
 from sim.control.servo import Servo
 from sim.core.errors import UserError
 
@@ -28,7 +28,7 @@ class ServoStream:
     servo mode; "" once it was.
     """
 
-    def __init__(self, driver: FairinoDriver):
+    def __init__(self, driver: RobotDriver):
         self._driver = driver
         self._servo = Servo(driver.robot)
         self._silent_s = SILENT_PERIODS * driver.robot.control_period_s

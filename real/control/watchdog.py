@@ -7,10 +7,8 @@ state, when the servo thread hangs, and on request (`trip`).
 import threading
 import time
 
-from real.core.faults import RobotFault, RobotUnreachable
-from real.fairino.controller_state import ControllerState
-from real.fairino.driver import AUTOMATIC, FairinoDriver
-from real.fairino.fault_codes import ControllerFault, fault_in
+from real.core.faults import RobotUnreachable
+from real.core.robot_driver import RobotDriver
 from sim.core.errors import UserError
 
 CHECK_S = 0.02
@@ -24,7 +22,7 @@ class Watchdog:
     reason: why it stopped the arm. stop_failure: why the stop was not acknowledged (yet), "" once it was.
     """
 
-    def __init__(self, driver: FairinoDriver):
+    def __init__(self, driver: RobotDriver):
         self._driver = driver
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -38,7 +36,7 @@ class Watchdog:
         self.reason, self.stop_failure = None, "no answer to it yet"
         self.tripped.clear()
         self.beat()
-        self._driver.states.on_state = self._on_state
+        self._driver.watch(self.trip)
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -55,14 +53,10 @@ class Watchdog:
 
     def disarm(self) -> None:
         """End; waits for a stop in progress."""
-        self._driver.states.on_state = lambda state: None
+        self._driver.watch(None)
         self.tripped.set()  # wakes the thread
         if self._thread is not None:
             self._thread.join(END_S)
-
-    def _on_state(self, state: ControllerState) -> None:
-        if fault := fault_in(state) or _lost_readiness(state):
-            self.trip(fault, state.stamp_s)
 
     def _run(self) -> None:
         while not self.tripped.wait(CHECK_S):
@@ -77,7 +71,7 @@ class Watchdog:
 
     def _check(self) -> None:
         try:
-            self._driver.controller_state()
+            self._driver.state()
         except RobotUnreachable as error:
             self.trip(error)
         age_s = time.monotonic() - self._beat_s
@@ -85,12 +79,3 @@ class Watchdog:
             self.trip(
                 RobotUnreachable(f"the servo thread has been silent for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s")
             )
-
-
-def _lost_readiness(state: ControllerState) -> RobotFault | None:
-    """The fault of an arm whose drives or mode were switched while it was streamed; None when it is ready."""
-    if not state.enabled:
-        return ControllerFault("the drives went off while the arm was moving", 101)
-    if state.robot_mode != AUTOMATIC:
-        return ControllerFault("the controller left automatic mode while the arm was moving")
-    return None

@@ -20,11 +20,10 @@ from real.emulator.limit_monitor import LimitMonitor
 from real.emulator.tool_frames import ToolFrames
 from real.emulator.twin import Twin
 from real.fairino.fault_codes import Code
-from real.fairino.protocol import OLDEST_RELEASE
+from real.fairino.protocol import AUTOMATIC, MANUAL, OLDEST_RELEASE
 from real.fairino.state_frame import parse_version
 from sim.core.errors import UserError
 
-AUTOMATIC, MANUAL = 0, 1
 CMD_PERIOD_S = (0.001, 0.016)
 STEP_TOLERANCE_DEG = 1e-3
 LIMIT_TOLERANCE_DEG = 0.01

@@ -9,16 +9,16 @@ streams must also stop (real.control does).
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
-from real.fairino.fault_codes import ControllerFault, fault_in
+from real.fairino.fault_codes import ControllerFault, fault_in, readiness_fault
 from real.fairino.gripper import GripperWorker
-from real.fairino.protocol import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT, UDP_SINCE
+from real.fairino.ports import Ports
+from real.fairino.protocol import AUTOMATIC, MANUAL, UDP_SINCE
 from real.fairino.servo_link import RpcServo, ServoLink, UdpServo
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
@@ -36,24 +36,8 @@ DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
 LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ in progress
-AUTOMATIC, MANUAL = 0, 1
 SERVO_WAYS = ("auto", "rpc", "udp")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where one controller listens."""
-
-    rpc: int = RPC_PORT
-    state: int = LEGACY_PORT
-    cnde: int = CNDE_PORT
-    servo: int = UDP_PORT
-
-    @classmethod
-    def of(cls, ports: Mapping[str, int]) -> "Ports":
-        """From `rpc_port`, `state_port`, `cnde_port` and `servo_port`, as an emulator names them."""
-        return cls(*(ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))
 
 
 class FairinoDriver:
@@ -133,6 +117,27 @@ class FairinoDriver:
         joints = np.deg2rad(state.joint_deg)
         return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
 
+    @property
+    def links(self) -> str:  # as `RobotDriver` says
+        return f"state from {self.states.protocol}, ServoJ by {self.servo_link.name}"
+
+    @property
+    def state_age_s(self) -> float:
+        return self.states.age_s
+
+    @property
+    def powered(self) -> bool:
+        return self.controller_state().enabled
+
+    def watch(self, on_fault: Callable[[RobotFault, float], None] | None) -> None:
+        """Call `on_fault(fault, stamp_s)` at a state in which a streamed arm is faulted or not ready; None: no more."""
+
+        def check(state: ControllerState) -> None:
+            if on_fault is not None and (fault := fault_in(state) or readiness_fault(state)):
+                on_fault(fault, state.stamp_s)
+
+        self.states.on_state = check
+
     def raise_fault(self) -> None:
         """RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
         self._raise_controller_fault()
@@ -206,6 +211,9 @@ class FairinoDriver:
         while self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S).robot_mode != mode:
             if time.monotonic() > ends_s:
                 raise ControllerFault(f"the controller did not go to {'manual' if mode else 'automatic'} mode")
+
+    def set_manual(self, *, on: bool) -> None:
+        self.set_mode(MANUAL if on else AUTOMATIC)
 
     def drag_teach(self, *, on: bool) -> None:
         """Release the arm to be guided by hand, or hold it again. RobotFault where that is refused."""

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from real.core.faults import RobotFault
 from real.fairino.controller_state import ControllerState
+from real.fairino.protocol import AUTOMATIC
 
 
 class Code(IntEnum):
@@ -93,3 +94,12 @@ def _codes(state: ControllerState) -> str:
         return ""
     known = FAULTS.get((state.main_code, state.sub_code), "the web page explains it")
     return f" (main {state.main_code} sub {state.sub_code}: {known})"
+
+
+def readiness_fault(state: ControllerState) -> ControllerFault | None:
+    """Return the fault of an arm whose drives or mode were switched while it was streamed; None when it is ready."""
+    if not state.enabled:
+        return ControllerFault("the drives went off while the arm was moving", Code.NOT_ENABLED)
+    if state.robot_mode != AUTOMATIC:
+        return ControllerFault("the controller left automatic mode while the arm was moving")
+    return None

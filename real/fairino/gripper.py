@@ -49,6 +49,10 @@ class GripperWorker:
             return
         self._link.act("ActGripper", self._index, ACTIVATE)
 
+    def refuses_while_streaming(self, error: RobotFault) -> bool:
+        """Return whether `error` is how older releases refuse MoveGripper in servo mode."""
+        return error.code == Code.GRIPPER_FAULT
+
     def move(self, opening: float) -> None:
         """Set the target opening; returns at once."""
         with self._changed:

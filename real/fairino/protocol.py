@@ -19,3 +19,4 @@ QUEUE_CLEAR_SINCE = (3, 8, 7)  # MotionQueueClear
 SERVO_CART_AXES_SINCE = (3, 9, 3)  # ServoCart takes external axes
 UDP_SINCE = (3, 9, 4)
 CNDE_SINCE = (3, 9, 5)
+AUTOMATIC, MANUAL = 0, 1  # modes of the controller

@@ -1,9 +1,11 @@
 """Preflight checks: what is checked before a robot moves, as a list for a person to read."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from real.fairino.driver import FairinoDriver
 from real.fairino.protocol import OLDEST_RELEASE
 from real.parity.recording import Expected
 from real.parity.static_checks import capture, run_checks
@@ -27,7 +29,7 @@ class Check:
 
 def robot_checks(env: RobotEnv) -> list[Check]:
     """All checks; none of them moves anything. RobotUnreachable when the controller does not answer."""
-    driver = env.driver
+    driver = cast(FairinoDriver, env.driver)  # these checks are of this controller
     state = driver.controller_state()
     return [
         Check(

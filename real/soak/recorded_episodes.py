@@ -10,7 +10,8 @@ import numpy as np
 
 from real.cameras.camera import EmulatorCamera
 from real.core.shutdown import ShutdownRequest
-from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.driver import FairinoDriver
+from real.fairino.ports import Ports
 from real.soak.servo_trials import DEADLINE_S, ONCE, READY_S, RECOVER
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import EpisodeRunner

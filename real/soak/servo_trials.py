@@ -8,7 +8,8 @@ import numpy as np
 
 from real.control.servo_stream import ServoStream
 from real.core.rate import Rate
-from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.driver import FairinoDriver
+from real.fairino.ports import Ports
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.errors import UserError
 

@@ -12,7 +12,7 @@ from real.cameras.realsense import PREFIX, RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
 from real.core.json_lines import check_ports
-from real.fairino.driver import FairinoDriver, Ports
+from real.core.robot_driver import DRIVERS
 from real.fairino.protocol import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
@@ -59,6 +59,11 @@ class RobotConnection(RobotConfig):
         if not 1 <= self.speed_percent <= 100:
             raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
         check_ports(self, where="robot.")
+        if self.name not in DRIVERS:
+            raise UserError(
+                f"robot.name={self.name}: it has no driver, expected one of {', '.join(DRIVERS.names())}; "
+                "programs of sim, policies and rl take it"
+            )
         super().__post_init__()
 
 
@@ -94,21 +99,8 @@ def open_robot(
             say(f"{why}: starting the emulated FR3 on this machine")
             process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
-        ports = Ports(config.rpc_port, config.state_port, config.cnde_port, config.servo_port)
-        driver = opened.enter_context(
-            FairinoDriver(
-                config.ip,
-                ports,
-                robot=robot.slowed(config.speed_percent),
-                deadline_s=config.deadline_s,
-                gripper_index=config.gripper_index,
-                servo=config.servo,
-            )
-        )
-        say(
-            f"connected to {driver.model} {driver.firmware} at {config.ip}:{config.rpc_port}; "
-            f"state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}"
-        )
+        driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))
+        say(f"connected to {driver.model} {driver.firmware} at {config.ip}: {driver.links}")
         if config.kind == "emulator":
             cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
         else:

@@ -18,7 +18,7 @@ from real.control.guarded_motion import GuardedArm
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, with_notes
 from real.core.rate import Rate
-from real.fairino.driver import FairinoDriver
+from real.core.robot_driver import RobotDriver
 from real.workcell.episode_setup import Bench, EpisodeSetup
 from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
@@ -32,7 +32,7 @@ class RobotEnv:
     """
 
     def __init__(
-        self, driver: FairinoDriver, cameras: Mapping[str, Camera], bench: Bench, clearance: Distances | None = None
+        self, driver: RobotDriver, cameras: Mapping[str, Camera], bench: Bench, clearance: Distances | None = None
     ):
         missing = set(driver.robot.camera_names) - set(cameras)
         if missing:

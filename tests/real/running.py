@@ -9,7 +9,8 @@ from fr3 import FR3
 from real.cameras.camera import EmulatorCamera
 from real.emulator.emulator import Emulator, EmulatorConfig
 from real.emulator.method_table import Method
-from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.driver import FairinoDriver
+from real.fairino.ports import Ports
 from real.workcell.emulator_process import PORTS
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench

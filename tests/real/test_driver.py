@@ -11,7 +11,8 @@ from waiting import wait_for
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
-from real.fairino.driver import FairinoDriver, Ports
+from real.fairino.driver import FairinoDriver
+from real.fairino.ports import Ports
 from real.fairino.state_frame import encode
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import LegacyPort

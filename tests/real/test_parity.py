@@ -66,7 +66,7 @@ def demonstrations(number: int) -> tuple[Trajectory, ...]:
     for seed in range(31, 200):
         if len(trajectories) == number:
             break
-        if env.world.draw(seed)["instruction"].split()[2] not in ("red", "blue", "yellow"):
+        if env.world.draw(seed).layout.instruction.split()[2] not in ("red", "blue", "yellow"):
             continue  # green looks the same with red and blue exchanged
         recorder = MemoryRecorder()
         run_episode(env, expert, guard, seed, recorder)

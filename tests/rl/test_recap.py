@@ -81,7 +81,7 @@ class Parts:
     def data(self, sources, processor, shares, workers):
         self.note("data", [(source.root.name, source.labels) for source in sources], shares)
 
-    def fit(self, model, data, optim, out, about):
+    def fit(self, model, data, optim, out, about, tracker):
         self.note("fit", model.root, optim.steps)
         self.weights(out)
 

@@ -5,11 +5,13 @@ import dataclasses
 import logging
 import time
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
+from real.fairino.driver import FairinoDriver
 from real.parity.preflight import refuse_unfit, report, robot_checks
 from real.workcell.connect import open_robot
 from real.workcell.env import RobotEnv
@@ -81,9 +83,10 @@ class FairinoFR3(Robot):
             checks = robot_checks(env)
             logger.info("%s", report(checks))
             refuse_unfit(checks)
-            env.driver.power_on(self.config.speed_percent)
+            driver = cast(FairinoDriver, env.driver)
+            driver.power_on(self.config.speed_percent)
             if self.config.kind == "emulator":  # some real grippers travel their whole stroke on it: a person does that
-                env.driver.gripper.activate()
+                driver.gripper.activate()
             env.driver.settle()
             self._seen = env.capture()
             env.stream.start()
