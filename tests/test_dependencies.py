@@ -21,9 +21,9 @@ NOT_IMPORTED = {
     "onnxscript": "torch.onnx imports it",
 }
 IMPORTED = [
-    pytest.param(r, marks=pytest.mark.xfail(strict=True, reason="the tracker lands next") if r.name == "wandb" else ())
-    for r in REQUIRED
-    if r.name not in NOT_IMPORTED and (r.marker is None or r.marker.evaluate())
+    requirement
+    for requirement in REQUIRED
+    if requirement.name not in NOT_IMPORTED and (requirement.marker is None or requirement.marker.evaluate())
 ]
 
 
