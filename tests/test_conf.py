@@ -28,7 +28,9 @@ GROUPS = {
     "robot": ("parity", "rollout", "calibrate"),
 }  # fmt: skip
 SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
-EXPERIMENTS = {"demo": "recap", "pick_place": "recap", "smoke": "recap", "reach_ppo": "sb3"}  # each for one program
+EXPERIMENTS = {
+    "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
+}  # fmt: skip
 NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 
 
