@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.core.deprecated import TASKS, current
+from sim.core.deprecated import SOURCES, TASKS, current
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 
 DEMONSTRATION, ROLLOUT, INTERVENTION = "expert", "policy", "intervention"  # episode metadata `source`
-OLD_SOURCES = {"correction": INTERVENTION}  # in datasets recorded before
 
 
 class Interventions(enum.Enum):
@@ -55,6 +54,7 @@ class Pool:
     """Episodes in the order of the datasets, frames in the order of the episodes."""
 
     datasets: list[Dataset]
+    fps: float  # of all of them
     dataset: np.ndarray  # int (E,) index of the dataset
     episode: np.ndarray  # int (E,) index in its dataset
     length: np.ndarray  # int (E,)
@@ -113,17 +113,33 @@ class Pool:
 
 
 def open_pool(roots: Sequence[Path | str]) -> Pool:
-    """Open the datasets, those without episodes left out. UserError when episode metadata is missing."""
+    """Open the datasets, those without episodes left out.
+
+    UserError when episode metadata is missing, or they are of different robots or rates.
+    """
     datasets = [dataset for dataset in map(Dataset, roots) if dataset.num_episodes]
     if not datasets:
         raise UserError(f"no episodes in {', '.join(map(str, roots)) or 'no dataset'}")
+    for dataset in datasets[1:]:
+        check_same_robot(datasets[0], dataset)
     parts = [_read_arrays(dataset) for dataset in datasets]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Pool(
         datasets=datasets,
+        fps=datasets[0].fps,
         dataset=np.repeat(np.arange(len(datasets)), [dataset.num_episodes for dataset in datasets]),
         **joined,
     )
+
+
+def check_same_robot(first: Dataset, other: Dataset) -> None:
+    """UserError when two datasets are not of one robot at one rate."""
+    one, two = ((dataset.info["robot_type"], dataset.fps) for dataset in (first, other))
+    if one != two:
+        raise UserError(
+            f"{first.root} was recorded with {one[0]} at {one[1]} Hz, {other.root} with {two[0]} at {two[1]} Hz; "
+            "one policy learns from one robot at one rate"
+        )
 
 
 def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -140,7 +156,7 @@ def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
         "episode": np.arange(dataset.num_episodes),
         "length": np.array([dataset.length(e) for e in episodes]),
         "success": np.array(metadata["success"], bool),
-        "source": np.array([OLD_SOURCES.get(source, source) for source in metadata["source"]]),
+        "source": np.array([current("episode source", source, SOURCES) for source in metadata["source"]]),
         "task": np.full(dataset.num_episodes, task),
         "seed": np.array(metadata["seed"], np.int64),
         "intervention": np.concatenate(flags).astype(bool),

@@ -13,7 +13,7 @@ from sim.core.errors import UserError
 
 MOMENTS = (0.25, 0.5, 0.75)  # of an episode
 CLOCK_S = (2.0, 4.0)
-TIME_BIN_STEPS = 10  # half a second
+TIME_BIN_S = 0.5
 CALIBRATION_BINS = 10
 MEMORIZED = 0.15  # rank correlation in-sample above held-out
 ABOVE_TIME = 0.1  # rank correlation that a useful value has above elapsed time
@@ -74,7 +74,7 @@ def check_outcomes(pool: Pool) -> list[str]:
 
 def elapsed_time_values(pool: Pool, targets: Targets, fold: np.ndarray) -> np.ndarray:
     """(N,) the mean return of the other folds' frames at the same time since the start. fold: int (E,)."""
-    time_bin = pool.frame // TIME_BIN_STEPS
+    time_bin = pool.frame // max(1, round(TIME_BIN_S * pool.fps))
     values = np.zeros(len(pool.owner))
     for k in np.unique(fold):
         own = pool.per_frame(fold) == k
@@ -122,7 +122,7 @@ def auc_at(pool: Pool, values: np.ndarray, moment: float) -> float | None:
 
 def auc_after(pool: Pool, values: np.ndarray, clock_s: float) -> float | None:
     """Return the success AUC so many seconds into the rollouts that still run: the time elapsed is the same for all."""
-    step = round(clock_s * pool.datasets[0].fps)
+    step = round(clock_s * pool.fps)
     running = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > step))
     return auc(values[pool.first[running] + step], pool.success[running])
 

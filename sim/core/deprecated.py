@@ -34,6 +34,7 @@ COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "asked_action": "requested_action",
     "fumbling": "failed_grasp",
     "expert/flaws": "expert/imperfections",
+    "takeover/reason": "intervention/reason",
     "draw/clutter": "draw/distractors",
     "draw/clutter_shapes": "draw/distractor_shapes",
     "draw/clutter_colours": "draw/distractor_colours",
@@ -41,6 +42,7 @@ COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "draw/clutter_yaw_rad": "draw/distractor_yaw_rad",
 }
 TASKS = {"fork": "reach_around"}
+SOURCES = {"correction": "intervention"}  # who acted in an episode
 
 
 def option(name: str, is_known: Callable[[str], bool]) -> str:

@@ -13,10 +13,14 @@ LIMIT = {"pick_place": 100}
 
 
 def write_dataset(
-    root: Path, episodes: Sequence[tuple], source: str | None = "policy", task: str = "pick_place"
+    root: Path,
+    episodes: Sequence[tuple],
+    source: str | None = "policy",
+    task: str = "pick_place",
+    robot: str = FR3.name,
 ) -> Path:
     """episodes: (seed, length, success, first frame of an intervention or None)."""
-    with DatasetWriter(root, FEATURES, FR3.control_hz, FR3.name, {"world": {"task": task}}) as writer:
+    with DatasetWriter(root, FEATURES, FR3.control_hz, robot, {"world": {"task": task}}) as writer:
         for seed, length, success, begin in episodes:
             intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)

@@ -59,6 +59,13 @@ def test_an_episode_that_does_not_say_who_acted(tmp_path):
         open_pool([root])
 
 
+def test_datasets_of_two_robots_are_not_one_pool(tmp_path):
+    one = write_dataset(tmp_path / "one", [(1, 5, True, None)])
+    other = write_dataset(tmp_path / "other", [(2, 5, True, None)], robot="arm")
+    with pytest.raises(UserError, match="one was recorded with fairino_fr3 at 20 Hz, .*other with arm at 20 Hz"):
+        open_pool([one, other])
+
+
 def test_sources_recorded_before_are_read(tmp_path):
     root = write_dataset(tmp_path / "old", [(1, 5, True, 2)], source="correction")
     assert open_pool([root]).source.tolist() == ["intervention"]

@@ -66,7 +66,7 @@ def demonstrator(rng, x) -> np.ndarray:
 def as_pool(data: Episodes) -> Pool:
     e, n = len(data.length), len(data.x)
     return Pool(
-        datasets=[], dataset=np.zeros(e, int), episode=np.arange(e), length=data.length, success=data.success,
+        datasets=[], fps=20, dataset=np.zeros(e, int), episode=np.arange(e), length=data.length, success=data.success,
         source=np.full(e, "policy"), task=np.full(e, "line"), seed=np.arange(e), intervention=np.zeros(n, bool),
     )  # fmt: skip
 
