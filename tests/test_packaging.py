@@ -73,7 +73,7 @@ def tracked(*folders: str) -> set[str]:
 def test_the_wheel_carries_the_code_and_its_data_and_nothing_else(wheel):
     plugin = "real/lerobot_robot_fairino_fr3/"  # a distribution of its own
     code = {name for name in tracked("sim", "policies", "rl", "real") if not name.startswith(plugin)}
-    data = tracked("conf", "assets/fr3_mjcf", "assets/fusion", "assets/fusion_full")
+    data = tracked("conf", "assets/fr3_mjcf", "assets/franka_mjcf", "assets/fusion", "assets/fusion_full")
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == code | {f"{DATA}/{name}" for name in data}
 
