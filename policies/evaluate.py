@@ -50,7 +50,7 @@ class EvaluateConfig:
     seed: int = 900000
     out: str | None = None  # null: <checkpoint>/eval
     workers: int = 2
-    films: int = 3
+    videos: int = 3
     indicator: str = "positive"
     guidance: float | None = None
     lead_s: float = 0.0
@@ -65,11 +65,6 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
-        _ = self.crew  # its errors are errors here
-
-    @property
-    def crew(self) -> WorkerConfig:
-        return WorkerConfig(self.workers, self.executor, self.ray_address)
 
     @property
     def directory(self) -> Path:
@@ -93,7 +88,7 @@ class PolicyWorker:
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
         self._agent.decision_s = []
-        filmed = seed < self._config.seed + self._config.films
+        filmed = seed < self._config.seed + self._config.videos
         film = (
             VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
         )
@@ -114,7 +109,8 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
-    played = map_seeds(functools.partial(PolicyWorker, config), seeds, config.crew)
+    workers = WorkerConfig(config.workers, config.executor, config.ray_address)
+    played = map_seeds(functools.partial(PolicyWorker, config), seeds, workers)
     episodes, drawn, decisions = [], [], []
     for result, decision_s, params in track(played, "evaluating", total=len(seeds)):
         episodes.append({**results.row(result), "draws": params.to_record()})

@@ -60,7 +60,7 @@ class ReportConfig:
 
     run: str = "runs/demo"
     out: str | None = None  # null: RUN/report.html
-    films: int = 4  # of each kind at most
+    videos: int = 4  # of each kind at most
 
 
 def write_report(config: ReportConfig) -> Path:
@@ -80,7 +80,7 @@ def write_report(config: ReportConfig) -> Path:
         "<h2>Training</h2>",
         f"<div class=two>{_learning(logs, *FLOW)}{_learning(logs, *GROUNDING)}</div>",
         *_value_section(root, content),
-        *_film_section(root, len(rounds), config.films),
+        *_film_section(root, len(rounds), config.videos),
         "<h2>How it was made</h2><details><summary>all options</summary>",
         f"<pre>{html.escape(json.dumps(content['config'], indent=1))}</pre></details>",
     ]

@@ -71,7 +71,7 @@ def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics
     moved = {**vars(config.randomize), **group_values("dynamics", dynamics)}
     return EvaluateConfig(
         checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
-        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{dynamics}"), films=0,
+        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{dynamics}"), videos=0,
         randomize=typed(RandomizeConfig, moved, "randomize."),
         render=RenderConfig(renderer=renderer),
     )  # fmt: skip

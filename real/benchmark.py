@@ -23,7 +23,7 @@ from real.fairino.ports import Ports
 from real.fairino.servo_link import ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.options import above, at_least, one_of, option, seed
+from sim.core.options import SEED, above, at_least, one_of, option
 from sim.core.program import run_program
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
@@ -40,7 +40,7 @@ class BenchmarkConfig:
     stops: int = option(200, "stops afterwards", at_least(0))
     firmware: str = option("3.9.6", "the release to emulate")
     servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
-    seed: int = option(0, "of the random choices", seed())
+    seed: int = option(0, "of the random choices", SEED)
 
 
 class SendTimes:

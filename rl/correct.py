@@ -8,59 +8,48 @@ the seeds at which these recorded rollouts failed. An interrupted run goes on wh
 
 import _thread
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from policies.core.advantage_conditioning import Indicator
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
-from sim.core.errors import UserError, keeps
+from sim.core.errors import keeps
+from sim.core.options import PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, Recorder
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
-from sim.scene.build import RenderConfig
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.keyboard import HELP
-from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
+from sim.teleop.operator import DEVICES, Operator, open_operator
 from sim.teleop.page import LivePage, RealTimePacer, RecorderGroup
 
 _log = logging.getLogger(__name__)
 
+INDICATORS = tuple(one.name.lower() for one in Indicator)
 
-@dataclass(frozen=True)
-class CorrectConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectConfig(SimulationConfig):
     """Options of the program."""
 
-    checkpoint: str = "runs/policy"
-    task: str = "pick_place"
-    episodes: int = 20  # at most so many are played
-    seed: int = 500000  # of the first, where no rollouts are given
-    rollouts: str | None = None
-    out: str = "runs/corrections"
-    device: str = "keyboard"
-    page_port: int = 0
-    indicator: str = "positive"
-    guidance: float | None = None
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
+    checkpoint: str = option("runs/policy", "the policy's directory")
+    episodes: int = option(20, "at most so many are played", at_least(1))
+    seed: int = option(500_000, "of the first, where no rollouts are given", SEED)
+    rollouts: str | None = option(None, "a dataset of autonomous rollouts: play the seeds at which they failed")
+    out: str = option("runs/corrections", "the dataset's directory")
+    device: str = option("keyboard", "beside the keyboard", one_of(*DEVICES))
+    page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
+    indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))
+    guidance: float | None = option(None, "beta; null: the checkpoint's own, 1 after imitation", at_least(0.0))
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise UserError(f"episodes={self.episodes}, expected at least 1")
-        check_device(self.device, DEVICES)
+        super().__post_init__()
         self.split.check_training()  # these episodes are learned from
-
-    @property
-    def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
     @property
     def behaviour(self) -> Behaviour:

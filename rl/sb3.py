@@ -6,7 +6,7 @@ An example of another learner on this environment: prints success before and aft
 import logging
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from rl.online.state_view import ReachState
 from sim.core.console import event
 from sim.core.errors import UserError
-from sim.core.options import one_of, option
+from sim.core.options import PROBABILITY, SEED, Options, above, at_least, between, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
@@ -36,45 +36,43 @@ MODEL = "model.zip"
 
 
 @dataclass(frozen=True)
-class PpoConfig:
+class PpoConfig(Options):
     """Named as in stable_baselines3.PPO."""
 
-    learning_rate: float = 3e-4
-    n_steps: int = 256  # of each environment between two updates
-    batch_size: int = 256
-    n_epochs: int = 10
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    ent_coef: float = 0.0
-    log_std_init: float = 0.0
-    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = option(3e-4, "", above(0.0))
+    n_steps: int = option(256, "of each environment between two updates", at_least(1))
+    batch_size: int = option(256, "", at_least(2))
+    n_epochs: int = option(10, "", at_least(1))
+    gamma: float = option(0.99, "", PROBABILITY)
+    gae_lambda: float = option(0.95, "", PROBABILITY)
+    ent_coef: float = option(0.0, "", at_least(0.0))
+    log_std_init: float = option(0.0, "", between(-10, 10))
+    hidden: tuple[int, ...] = option((64, 64), "width of each layer", at_least(1))
 
 
 @dataclass(frozen=True)
-class Sb3Config:
-    """Options of the program; conf/sb3.yaml says what each means."""
+class Sb3Config(Options):
+    """Options of the program."""
 
-    out: str = "runs/sb3"
-    steps: int = 200_000
-    seed: int = 0
-    envs: int = 2
-    evaluation_episodes: int = 100
-    evaluation_seed: int = 900_000
+    out: str = option("runs/sb3", "the model's directory")
+    steps: int = option(200_000, "of the environment, all copies together", at_least(1))
+    seed: int = option(0, "of networks and environments", SEED)
+    envs: int = option(2, "copies, each in a process of its own; 1: in this process", at_least(1))
+    evaluation_episodes: int = option(100, "before and after", at_least(1))
+    evaluation_seed: int = option(900_000, "of the first", SEED)
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
-    ppo: PpoConfig = field(default_factory=PpoConfig)
+    randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
+    split: SplitConfig = block(SplitConfig, "what is held out, and which episodes are played")
+    robot: RobotConfig = block(RobotConfig, "the arm")
+    ppo: PpoConfig = block(PpoConfig, "as in stable_baselines3.PPO")
 
     def __post_init__(self) -> None:
-        for name in ("steps", "envs", "evaluation_episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
-        if self.ppo.n_steps * self.envs < 2 or self.ppo.batch_size < 2:
-            raise UserError(
-                f"ppo.n_steps={self.ppo.n_steps} of envs={self.envs}, ppo.batch_size={self.ppo.batch_size}: "
-                "expected at least 2 steps between updates, and 2 in a batch"
-            )
+        super().__post_init__()
+        if self.ppo.n_steps * self.envs < 2:
+            given = f"ppo.n_steps={self.ppo.n_steps} of envs={self.envs}"
+            raise UserError(f"{given}, expected at least 2 steps between updates")
+        if (Path(self.out) / MODEL).is_file():
+            raise UserError(f"{self.out} holds a finished model; name another out=DIR")
         self.split.check_training()
 
     @property

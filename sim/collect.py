@@ -7,11 +7,12 @@ episodes are left out, the next seed takes their place. A killed run goes on whe
 import functools
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sim.core.console import event, progress
-from sim.core.errors import UserError, keeps
+from sim.core.errors import keeps
+from sim.core.options import SEED, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
@@ -23,45 +24,23 @@ from sim.expert.imperfections import QualityConfig
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
-from sim.scene.build import RenderConfig
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CollectConfig:
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig(SimulationConfig, WorkerConfig):
     """Options of the program."""
 
-    task: str = "pick_place"
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    episodes: int = 500
-    seed: int = 0
-    out: str = "runs/demos"
-    workers: int = 2
-    executor: str = "local"  # or "ray"
-    ray_address: str | None = None  # of a running cluster; null: Ray on this machine
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
-    images: bool = True  # false: nothing is rendered, for policies that need none
+    episodes: int = option(500, "demonstrations that the dataset is to hold", at_least(1))
+    seed: int = option(0, "of the first episode; the next ones follow", SEED)
+    out: str = option("runs/demos", "the dataset's directory")
+    quality: QualityConfig = block(QualityConfig, "how well the expert plays")
+    images: bool = option(True, "false: nothing is rendered, for policies that need none")
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise UserError(f"episodes={self.episodes}, expected at least 1")
-        _ = self.crew  # its errors are errors here
+        super().__post_init__()
         self.split.check_training()
-
-    @property
-    def crew(self) -> WorkerConfig:
-        return WorkerConfig(self.workers, self.executor, self.ray_address)
-
-    @property
-    def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
 
 class ExpertWorker:
@@ -111,7 +90,7 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for result, episode in map_seeds(make_player, seeds, config.crew):
+            for result, episode in map_seeds(make_player, seeds, config):
                 failed += not result.success
                 _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)

@@ -5,14 +5,14 @@ How often the scripted expert succeeds at each task, with 95 % intervals: what d
 
 import functools
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
 
 from sim.core.console import table as as_table
 from sim.core.console import track
-from sim.core.errors import UserError
+from sim.core.options import SEED, Registered, at_least, block, option
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -30,24 +30,17 @@ from sim.tasks.base import TASKS
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class EvaluateExpertConfig:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateExpertConfig(WorkerConfig):
     """Options of the program."""
 
-    tasks: tuple[str, ...] | None = None  # null: all
-    episodes: int = 300
-    seed: int = 300_000
-    workers: int = 2
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
-
-    def __post_init__(self) -> None:
-        for task in self.tasks or ():
-            TASKS.get(task)
-        if self.episodes < 1:
-            raise UserError(f"episodes={self.episodes}, expected at least 1")
+    tasks: tuple[str, ...] | None = option(None, "null: all", Registered(TASKS))
+    episodes: int = option(300, "of each task", at_least(1))
+    seed: int = option(300_000, "of the first episode", SEED)
+    randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
+    split: SplitConfig = block(SplitConfig, "what is held out, and which episodes are played")
+    quality: QualityConfig = block(QualityConfig, "how well the expert plays")
+    robot: RobotConfig = block(RobotConfig, "the arm")
 
 
 class ExpertWorker:
@@ -67,7 +60,7 @@ def main(config: EvaluateExpertConfig) -> None:
     rows, table = [], Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
     for task in config.tasks or TASKS.names():
-        played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, WorkerConfig(config.workers))
+        played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, config)
         results = list(track(played, task, total=len(seeds)))
         won = [result for result in results if result.success]
         low, high = wilson(len(won), len(results))

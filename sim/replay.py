@@ -1,9 +1,9 @@
-"""`python -m sim.replay data=DIR episode=17 [episodes=1] [pictures=true] [film=FILE.mp4] [render=pretty|filament]`
+"""`python -m sim.replay data=DIR episode=17 [episodes=1] [images=true] [video=FILE.mp4] [render=pretty|filament]`
 
 Rebuilds recorded episodes from the values drawn for them and the actions sent, and compares what
-comes of it with what was recorded: bit for bit on the same platform. With pictures=true the cameras'
-pictures too, drawn and encoded as they were, which takes several times as long. Says which value or
-camera differs, and from which frame on, where it does not. A film shows the first episode as people
+comes of it with what was recorded: bit for bit on the same platform. With images=true the cameras'
+images too, drawn and encoded as they were, which takes several times as long. Says which value or
+camera differs, and from which frame on, where it does not. A video shows the first episode as people
 like to see it.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from sim.core.console import event, track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.options import at_least, block, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.dataset.reader import Dataset, encode_video
@@ -38,12 +39,12 @@ COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *GRO
 class ReplayConfig:
     """Options of the program."""
 
-    data: str = "runs/demos"
-    episode: int = 0  # the first one
-    episodes: int = 1
-    pictures: bool = False  # compare them too
-    film: str | None = None
-    render: RenderConfig = PRETTY  # of the film
+    data: str = option("runs/demos", "a dataset's directory")
+    episode: int = option(0, "the first one", at_least(0))
+    episodes: int = option(1, "how many", at_least(1))
+    images: bool = option(False, "compare the cameras' images too, several times slower")
+    video: str | None = option(None, "FILE.mp4 of the first one")
+    render: RenderConfig = block(lambda: PRETTY, "of the video")
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Difference:
 
 
 def replay(
-    env: SimEnv, dataset: Dataset, episode: int, film: VideoRecorder | None = None, *, pictures: bool = False
+    env: SimEnv, dataset: Dataset, episode: int, video: VideoRecorder | None = None, *, images: bool = False
 ) -> list[Difference]:
     """Play the recorded actions in the rebuilt world; what differs, each column or camera once. Empty: bit for bit.
 
-    pictures: compare them too. UserError for an episode that was not simulated.
+    images: compare them too. UserError for an episode that was not simulated.
     """
     recorded = dataset.columns(episode, (*COLUMNS, "action"))
-    cameras = dataset.features.cameras if pictures else ()
+    cameras = dataset.features.cameras if images else ()
     record = drawn_record(dataset, episode)
     env.rebuild(EpisodeParams.from_record(record, env.world.task.layout_type))
     replayed: dict[str, list] = {name: [] for name in COLUMNS}
@@ -81,8 +82,8 @@ def replay(
         values = (seen.state, *after, *(ground_truth[name] for name in GROUNDING_COLUMNS))
         for name, value in zip(COLUMNS, values, strict=True):
             replayed[name].append(value)
-        if film:
-            film.draw()
+        if video:
+            video.draw()
     found = differences(recorded, {name: np.array(values) for name, values in replayed.items()})
     for camera, frames in drawn.items():
         again = decode_video(encode_video(np.array(frames), dataset.fps).data)  # what encoding loses is lost again
@@ -134,16 +135,16 @@ def main(config: ReplayConfig) -> None:
     env = SimEnv(typed(SimulationConfig, dataset.provenance["world"], "world."))
     equal = 0
     for episode in track(chosen, "replaying"):
-        film = VideoRecorder(env.world, config.render) if config.film and episode == chosen.start else None
-        different = replay(env, dataset, episode, film, pictures=config.pictures)
-        if film:
-            film.save(Path(config.film or ""))
-            film.close()
+        video = VideoRecorder(env.world, config.render) if config.video and episode == chosen.start else None
+        different = replay(env, dataset, episode, video, images=config.images)
+        if video:
+            video.save(Path(config.video or ""))
+            video.close()
         equal += not different
         for difference in different:
             _log.info("episode %d, seed %s: %s", episode, dataset.episode_metadata(episode)["seed"], difference)
-    compared = "equal in every bit" + (", pictures too" if config.pictures else "")
-    made = f"; {config.film}" if config.film else ""
+    compared = "equal in every bit" + (", images too" if config.images else "")
+    made = f"; {config.video}" if config.video else ""
     _log.info(
         "%d of %d episodes %s%s", equal, len(chosen), compared, made,
         extra=event("replayed", equal=equal, episodes=len(chosen)),

@@ -7,14 +7,14 @@ contact sheet in `out`. `act=expert` lets the expert play it.
 import logging
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 
 from sim.core.contract import Observation
-from sim.core.errors import UserError, nearest
+from sim.core.options import SEED, block, one_of, option
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -22,9 +22,6 @@ from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode.loop import Step, run_episode
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 
 _log = logging.getLogger(__name__)
@@ -33,22 +30,14 @@ ACTS = ("expert", "nothing")
 COLUMNS, ROWS = 3, 4  # of the contact sheet
 
 
-@dataclass(frozen=True)
-class ViewConfig:
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig(SimulationConfig):
     """Options of the program."""
 
-    seed: int = 0
-    task: str = "pick_place"
-    act: str = "expert"
-    out: str = "runs/view"
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    render: RenderConfig = PRETTY
-    robot: RobotConfig = field(default_factory=RobotConfig)
-
-    def __post_init__(self) -> None:
-        if self.act not in ACTS:
-            raise UserError(nearest(self.act, ACTS, "act"))
+    seed: int = option(0, "of the episode", SEED)
+    act: str = option("expert", "who acts; nothing: the arm holds still", one_of(*ACTS))
+    out: str = option("runs/view", "where video and contact sheet go without a display")
+    render: RenderConfig = block(lambda: PRETTY, "how images are drawn")
 
 
 class Idle:
@@ -108,7 +97,7 @@ def contact_sheet(frames: np.ndarray) -> np.ndarray:
 
 def main(config: ViewConfig) -> None:
     """Show or draw the episode."""
-    env = SimEnv(SimulationConfig(config.task, config.randomize, config.render, config.split, config.robot))
+    env = SimEnv(config.world)
     agent = Expert(env) if config.act == "expert" else Idle()
     reason = no_window()
     shown = VideoRecorder(env.world, config.render) if reason else Window(env)

@@ -23,7 +23,7 @@ from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
 from sim.core.console import tell
 from sim.core.errors import UserError
-from sim.core.options import OneOf, at_least, between, one_of, option, seed
+from sim.core.options import SEED, OneOf, at_least, between, one_of, option
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
@@ -46,7 +46,7 @@ class CalibrateConfig:
         one_of(*MODES),
     )
     motion_s: float = option(120.0, "of excitation for the dynamics", between(20.0, 1800.0))
-    seed: int = option(0, "of the excitation", seed())
+    seed: int = option(0, "of the excitation", SEED)
     height: int = option(480, "of the images", at_least(16))
     width: int = option(640, "of the images", at_least(16))
 

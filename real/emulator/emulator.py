@@ -40,7 +40,7 @@ from real.emulator.udp_server import UdpServer
 from real.fairino.protocol import CNDE_PORT, CNDE_SINCE, LEGACY_PORT, RPC_PORT, TEXT_PORT, UDP_PORT, UDP_SINCE
 from real.fairino.state_frame import frame_bytes
 from sim.core.errors import UserError
-from sim.core.options import option, port, seed
+from sim.core.options import PORT, SEED, option
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
@@ -57,20 +57,20 @@ class EmulatorConfig:
     """Options of the program. Port 0 takes a free one."""
 
     host: str = option("127.0.0.1", "an address of this machine's loopback")
-    rpc_port: int = option(RPC_PORT, "commands by XML-RPC", port())
-    state_port: int = option(LEGACY_PORT, "state frames", port())
-    cnde_port: int = option(CNDE_PORT, "configurable state frames, since V3.9.5", port())
-    servo_port: int = option(UDP_PORT, "ServoJ by UDP, since V3.9.4", port())
-    text_port: int = option(TEXT_PORT, "text commands: pause and resume", port())
-    camera_port: int = option(CAMERA_PORT, "camera images", port())
-    bench_port: int = option(BENCH_PORT, "set-up of the bench, ground truth, fault injection", port())
+    rpc_port: int = option(RPC_PORT, "commands by XML-RPC", PORT)
+    state_port: int = option(LEGACY_PORT, "state frames", PORT)
+    cnde_port: int = option(CNDE_PORT, "configurable state frames, since V3.9.5", PORT)
+    servo_port: int = option(UDP_PORT, "ServoJ by UDP, since V3.9.4", PORT)
+    text_port: int = option(TEXT_PORT, "text commands: pause and resume", PORT)
+    camera_port: int = option(CAMERA_PORT, "camera images", PORT)
+    bench_port: int = option(BENCH_PORT, "set-up of the bench, ground truth, fault injection", PORT)
     firmware: str = option("3.9.6", "the controller's release, from 3.7.6 to 3.9.7; 3.8.2, 3.8.5 and 3.9.6 are tested")
     faults: str | None = option(None, "a script of faults; null: none")
     task: str = option("pick_place", "the scene on the bench")
     randomize: RandomizeConfig = RandomizeConfig()
     render: RenderConfig = RenderConfig()
     board: bool = option(False, "a calibration board lies on the table")
-    seed: int = option(0, "of the first episode", seed())
+    seed: int = option(0, "of the first episode", SEED)
     end_with_stdin: bool = option(False, "end when standard input closes, that is, with the parent process")
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from real.soak.frame_reassembly import ReassemblyResult, soak_reassembly
 from real.soak.recorded_episodes import KINDS, RELEASE, RecordingResult, soak_recordings
 from real.soak.servo_trials import RELEASES, ServoResult, ServoSoak
 from real.workcell.emulator_process import EmulatorProcess
-from sim.core.options import at_least, option, seed
+from sim.core.options import SEED, at_least, option
 
 HANG_S = 60.0  # a trial that takes longer hangs: print all threads and end the program
 
@@ -29,7 +29,7 @@ class SoakConfig:
     """The least number of faults, and the seed that draws them."""
 
     faults: int = option(5000, "to inject, at least", at_least(1))
-    seed: int = option(0, "of the random choices", seed())
+    seed: int = option(0, "of the random choices", SEED)
 
 
 def soak_release(firmware: str, faults: int, seed: int) -> ServoResult:

@@ -11,27 +11,25 @@ import numpy as np
 from rl.advantage.returns import Convention, ReturnScale, normalize, returns, rewards
 from rl.data.pool import Interventions, Pool
 from sim.core.errors import UserError, nearest
+from sim.core.options import SHARE, Options, above, at_least, one_of, option
 
 
 @dataclass(frozen=True)
-class LabelConfig:
+class LabelConfig(Options):
     """How returns, advantages and the indicator are computed."""
 
-    lookahead_steps: int = 20  # N of the advantage; one second
-    positive_fraction: float = 0.4  # of the frames of the round's rollouts
-    convention: str = "A"  # returns / time limit, clipped at -1; B: / (time limit + fail_cost)
-    fail_cost: float | None = None  # C_fail in steps; null: the time limit
-    interventions: str = "cut"  # the part before an intervention has failed; whole: the paper's way
-
-    def __post_init__(self) -> None:
-        for value, kind, name in (
-            (self.convention, Convention, "convention"),
-            (self.interventions, Interventions, "interventions"),
-        ):
-            if value not in (known := [one.value for one in kind]):
-                raise UserError(nearest(value, known, f"label.{name}"))
-        if self.lookahead_steps < 1 or not 0.0 < self.positive_fraction < 1.0:
-            raise UserError("label.lookahead_steps must be at least 1, label.positive_fraction between 0 and 1")
+    lookahead_steps: int = option(20, "N of the advantage; one second", at_least(1))
+    positive_fraction: float = option(0.4, "of the frames of the round's rollouts", above(0.0), SHARE)
+    convention: str = option(
+        "A",
+        "A: returns / time limit, clipped at -1; B: / (time limit + fail_cost)",
+        one_of(*(c.value for c in Convention)),
+    )
+    fail_cost: float | None = option(None, "C_fail in steps; null: the time limit", above(0.0))
+    interventions: str = option(
+        "cut", "cut: the part before an intervention has failed; whole: the paper's way",
+        one_of(*(one.value for one in Interventions)),
+    )  # fmt: skip
 
     def scale(self, time_limit_steps: int) -> ReturnScale:
         """Return the scale of a task with this time limit."""

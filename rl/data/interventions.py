@@ -10,18 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.core.contract import Observation
+from sim.core.options import PROBABILITY, Options, above, at_least, option
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import Agent
 from sim.expert.scripted import Expert
 
 
 @dataclass(frozen=True)
-class TriggerConfig:
+class TriggerConfig(Options):
     """When the expert intervenes."""
 
-    late_share: float = 0.6  # of the time limit, without success
-    stuck_s: float = 2.5  # the arm moves less than stuck_rad for so long
-    stuck_rad: float = 0.02
+    late_share: float = option(0.6, "of the time limit, without success", PROBABILITY)
+    stuck_s: float = option(2.5, "the arm moves less than stuck_rad for so long", above(0.0))
+    stuck_rad: float = option(0.02, "", at_least(0.0))
 
 
 class Trigger:

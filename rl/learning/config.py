@@ -1,20 +1,21 @@
 """Options of learning from a round's data, whatever the algorithm."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from policies.training.optim import OptimConfig
 from rl.advantage.targets import LabelConfig
 from rl.value.value_head import ValueConfig
+from sim.core.options import SEED, SHARE, at_least, block, option
+from sim.parallel.worker_config import WorkerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningConfig:
+class LearningConfig(WorkerConfig):
     """What an algorithm may read; a program's options include these."""
 
-    label: LabelConfig = field(default_factory=LabelConfig)
-    value: ValueConfig = field(default_factory=ValueConfig)
-    retrain: OptimConfig = field(default_factory=lambda: OptimConfig(steps=3000, learning_rate=4e-4))
-    demo_share: float = 0.4  # of every batch at least; rounds are reported to crowd demonstrations out
-    guidance: float = 2.0  # beta at run time of a policy that knows the indicator
-    workers: int = 2  # processes that play episodes, threads that train
-    seed: int = 0
+    label: LabelConfig = block(LabelConfig, "how returns, advantages and the indicator are computed")
+    value: ValueConfig = block(ValueConfig, "sizes and training of the value")
+    retrain: OptimConfig = block(lambda: OptimConfig(steps=3000, learning_rate=4e-4), "of a round's policy")
+    demo_share: float = option(0.4, "of every batch at least; rounds are reported to crowd demonstrations out", SHARE)
+    guidance: float = option(2.0, "beta at run time of a policy that knows the indicator", at_least(0.0))
+    seed: int = option(0, "of the value's folds and weights", SEED)

@@ -111,12 +111,12 @@ class OfflineRun:
         seeds = config.rollout_seeds(k)
         self.stages.run(
             f"round {k}, {len(seeds)} rollouts", rollouts,
-            lambda: record_rollouts(rollouts, config.world, before, seeds, config.crew),
+            lambda: record_rollouts(rollouts, config.world, before, seeds, config),
         )  # fmt: skip
         self.stages.run(
             f"round {k}, interventions", interventions,
             lambda: record_interventions(
-                interventions, config.world, before, rollouts, config.interventions, config.crew, config.trigger
+                interventions, config.world, before, rollouts, config.interventions, config, config.trigger
             ),
         )  # fmt: skip
 
@@ -137,15 +137,15 @@ class OfflineRun:
     def evaluate(self, k: int) -> None:
         """Evaluate pi_k on seeds that nothing is learned from, the same in every round."""
         config, out = self.config, self.folder(k) / "evaluation"
-        settings = self._evaluation(out, self.behaviour(k), config.evaluation_episodes, config.films)
+        settings = self._evaluation(out, self.behaviour(k), config.evaluation_episodes, config.videos)
         tracker = Prefixed(self.tracker, f"round_{k}/evaluation")
         self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings, tracker))
 
-    def _evaluation(self, out: Path, how: Behaviour, episodes: int, films: int = 0) -> EvaluateConfig:
+    def _evaluation(self, out: Path, how: Behaviour, episodes: int, videos: int = 0) -> EvaluateConfig:
         config = self.config
         return EvaluateConfig(
             checkpoint=how.checkpoint, task=config.task, episodes=episodes, seed=config.evaluation_seed, out=str(out),
-            workers=config.workers, films=films, indicator=how.indicator, guidance=how.guidance,
+            workers=config.workers, videos=videos, indicator=how.indicator, guidance=how.guidance,
             randomize=config.randomize, split=config.split, render=config.render, robot=config.robot,
             executor=config.executor, ray_address=config.ray_address,
         )  # fmt: skip
@@ -156,7 +156,7 @@ class OfflineRun:
         """Play the clean expert on the seeds of the evaluation, and warn where imitation is about as good."""
         config, out = self.config, self.folder(0) / "expert"
         seeds = config.ranges["evaluation"]
-        self.stages.run("clean expert", out, lambda: record_expert(out, config.world, seeds, config.crew))
+        self.stages.run("clean expert", out, lambda: record_expert(out, config.world, seeds, config))
         if warning := headroom_warning(self._results(0, "evaluation"), self._results(0, "expert")):
             _log.warning(warning)
 

@@ -1,6 +1,6 @@
 """Options of `python -m rl.recap`, and which seeds they play."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from policies.core.interface import PolicyConfig
@@ -13,75 +13,50 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import one_of, option
+from sim.core.options import SEED, Registered, at_least, block, one_of, option
 from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
-from sim.parallel.workers import WorkerConfig
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
-from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
 RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds", "tracker")  # may differ when a run is gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecapConfig(LearningConfig):
+class RecapConfig(SimulationConfig, LearningConfig):
     """Options of the program."""
 
-    algorithm: str = "recap"  # how frames are labelled and the policy improves; rl/algorithms
-    task: str = "pick_place"
-    out: str = "runs/recap_pick_place"
-    demos: str | None = None  # a dataset of demonstrations, collected there when missing; null: OUT/demos
-    pretrained: str | None = None  # the imitation checkpoint, trained there when missing; null: OUT/pretrained
-    demo_episodes: int = 500
-    demo_seed: int = 0
-    rounds: int = 1
-    rollouts: int = 300  # autonomous episodes a round
-    rollout_seed: int = 500_000  # of the first one
-    interventions: int = 60  # at most so many episodes a round in which the expert intervenes
-    evaluation_episodes: int = 300
-    evaluation_seed: int = 900_000
-    check_episodes: int = 100  # of these, played with no and with the negative indicator too, every round; 0: none
-    films: int = 3  # of every evaluation
+    algorithm: str = option("recap", "how frames are labelled and the policy improves", Registered(ALGORITHMS))
+    out: str = option("runs/recap_pick_place", "the run's directory")
+    demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos")
+    pretrained: str | None = option(None, "the imitation checkpoint, trained there when missing; null: OUT/pretrained")
+    demo_episodes: int = option(500, "", at_least(1))
+    demo_seed: int = option(0, "of the first one", SEED)
+    rounds: int = option(1, "", at_least(0))
+    rollouts: int = option(300, "autonomous episodes a round", at_least(1))
+    rollout_seed: int = option(500_000, "of the first one", SEED)
+    interventions: int = option(60, "at most so many episodes a round in which the expert intervenes", at_least(0))
+    evaluation_episodes: int = option(300, "", at_least(1))
+    evaluation_seed: int = option(900_000, "of the first one", SEED)
+    check_episodes: int = option(
+        100, "of these, played with no and with the negative indicator too, every round; 0: none", at_least(0)
+    )
+    videos: int = option(3, "of every evaluation", at_least(0))
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
-    executor: str = "local"  # ray: on a cluster
-    ray_address: str | None = None  # of a running cluster: auto or HOST:PORT; null: Ray on this machine
-    init_fusion: str | None = "assets/fusion"  # where imitation starts from; null: from scratch
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
-    quality: QualityConfig = field(default_factory=QualityConfig)  # of demonstrations that are collected
-    render: RenderConfig = field(default_factory=RenderConfig)
-    policy: PolicyConfig = field(default_factory=VlaConfig)
-    pretrain: OptimConfig = field(default_factory=OptimConfig)
-    trigger: TriggerConfig = field(default_factory=TriggerConfig)
+    init_fusion: str | None = option("assets/fusion", "where imitation starts from; null: from scratch")
+    quality: QualityConfig = block(QualityConfig, "of demonstrations that are collected")
+    policy: PolicyConfig = block(VlaConfig, "the network")
+    pretrain: OptimConfig = block(OptimConfig, "of the imitation policy")
+    trigger: TriggerConfig = block(TriggerConfig, "when the expert intervenes")
 
     def __post_init__(self) -> None:
-        ALGORITHMS.get(self.algorithm)  # its error is an error here
-        TASKS.get(self.task)
-        for name in ("demo_episodes", "rollouts", "evaluation_episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}, expected at least 1")
-        if min(self.rounds, self.interventions) < 0 or not 0.0 <= self.demo_share < 1.0:
-            raise UserError("rounds and interventions must be at least 0, demo_share in 0..1")
-        _ = self.crew  # its errors are errors here
-        if not 0 <= self.check_episodes <= self.evaluation_episodes:
+        super().__post_init__()
+        if self.check_episodes > self.evaluation_episodes:
             raise UserError(
                 f"check_episodes={self.check_episodes}, expected 0 to evaluation_episodes={self.evaluation_episodes}"
             )
         self.split.check_training()
         check_apart(self.ranges)
-
-    @property
-    def crew(self) -> WorkerConfig:
-        return WorkerConfig(self.workers, self.executor, self.ray_address)
-
-    @property
-    def world(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
     @property
     def root(self) -> Path:

@@ -17,32 +17,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rl.advantage.returns import BINS, CENTERS, two_hot
-from sim.core.errors import UserError
+from sim.core.options import SHARE, Options, above, at_least, option
 
 CHECK_FRAMES = 6000  # at most, for a loss without gradient
 EVALUATION_BATCH = 4096
 
 
 @dataclass(frozen=True)
-class ValueConfig:
+class ValueConfig(Options):
     """Sizes and training of the heads."""
 
-    hidden: int = 256
-    dropout: float = 0.3
-    folds: int = 3  # each frame is labelled by a head that was not fitted to its episode
-    batch: int = 512
-    steps_per_epoch: int = 100
-    max_epochs: int = 20
-    patience: int = 3  # epochs without a better held-out loss
-    validation_share: float = 0.12  # of a fold's training episodes
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise UserError(
-                f"value.folds={self.folds}, expected at least 2: a frame must not be labelled by its own episode"
-            )
+    hidden: int = option(256, "width", at_least(1))
+    dropout: float = option(0.3, "", SHARE)
+    folds: int = option(3, "each frame is labelled by a head that was not fitted to its episode", at_least(2))
+    batch: int = option(512, "frames", at_least(1))
+    steps_per_epoch: int = option(100, "", at_least(1))
+    max_epochs: int = option(20, "", at_least(1))
+    patience: int = option(3, "epochs without a better held-out loss", at_least(1))
+    validation_share: float = option(0.12, "of a fold's training episodes", SHARE)
+    learning_rate: float = option(5e-4, "", above(0.0))
+    weight_decay: float = option(0.01, "", at_least(0.0))
 
 
 class ValueHead(nn.Module):

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from sim.core.console import table as as_table
 from sim.core.errors import UserError
+from sim.core.options import Options, at_least, option
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.parallel.workers import ONE_THREAD, START_METHOD, WorkerConfig, map_seeds
@@ -37,16 +38,12 @@ READY_WITHIN_S = 120.0  # else a worker has died
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Options):
     """Options of the program."""
 
-    actions: int = 300  # a measurement
-    repeats: int = 3
-    robosuite: str | None = None  # the Python of an environment that has it
-
-    def __post_init__(self) -> None:
-        if self.actions < 10 or self.repeats < 1:
-            raise UserError(f"actions={self.actions} repeats={self.repeats}: expected at least 10 and 1")
+    actions: int = option(300, "of a measurement", at_least(10))
+    repeats: int = option(3, "measurements, of which the median counts", at_least(1))
+    robosuite: str | None = option(None, "the Python of an environment that has robosuite")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sim.core.command_line import Words
 from sim.core.config import composed, group_choices
-from sim.core.options import CHECK, COMMENT
+from sim.core.options import CHECKS, COMMENT
 from sim.core.structured import expanded, is_schema
 
 COLUMN = 34  # where comments begin
@@ -46,8 +46,7 @@ def _is_block(value: Any) -> bool:
 
 
 def _comment(field: dataclasses.Field) -> str:
-    check = field.metadata.get(CHECK)
-    parts = [field.metadata.get(COMMENT, ""), check.expected if check else ""]
+    parts = [field.metadata.get(COMMENT, ""), *(check.expected for check in field.metadata.get(CHECKS, ()))]
     return "; ".join(part for part in parts if part)
 
 

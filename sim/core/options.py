@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar
 
 from sim.core.errors import UserError, nearest
+from sim.core.registry import Registry
 
-COMMENT, CHECK = "comment", "check"  # keys of a field's metadata
-MAX_SEED = 2**31 - 1
+COMMENT, CHECKS = "comment", "checks"  # keys of a field's metadata
+MAX_SEED, MAX_PORT = 2**31 - 1, 65535
 T = TypeVar("T")
 
 
@@ -29,19 +30,31 @@ class Check(Protocol):
         """Raise UserError, one line with the option's name, the value and what is expected."""
 
 
-def option(default: T, comment: str = "", check: Check | None = None) -> T:
-    """Return a dataclass field with a default, a comment for `--help`, and a check of its values.
+def option(default: T, comment: str = "", *checks: Check) -> T:
+    """Return a dataclass field with a default, a comment for `--help`, and checks of its values.
 
     Typed as the default's type, as `dataclasses.field` is. None passes every check: its meaning is the comment's.
     """
-    return dataclasses.field(default=default, metadata={COMMENT: comment, CHECK: check})
+    return dataclasses.field(default=default, metadata={COMMENT: comment, CHECKS: checks})
+
+
+def block(factory: Callable[[], T], comment: str = "") -> T:
+    """Return a dataclass field that holds a dataclass of its own, made by `factory`."""
+    return dataclasses.field(default_factory=factory, metadata={COMMENT: comment})
+
+
+class Options:
+    """Base of a dataclass whose values are checked when it is made; what rests on several is its own to add."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            check_value(field, field.name, getattr(self, field.name))
 
 
 def check_value(field: dataclasses.Field, name: str, value: Any) -> None:
     """Raise UserError when `value` is not what the field takes; numbers must be finite in any case."""
     _check_finite(name, value)
-    check: Check | None = field.metadata.get(CHECK)
-    if check is not None and value is not None:
+    for check in field.metadata.get(CHECKS, ()) if value is not None else ():
         check(name, value)
 
 
@@ -69,7 +82,7 @@ class Each:
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """A name among `choices`, or names. A registry is read when a value is tested, so that plugins count."""
+    """A name among `choices`, or names."""
 
     choices: Collection[str]
 
@@ -81,6 +94,21 @@ class OneOf:
         for one in value if isinstance(value, tuple) else (value,):
             if one not in self.choices:
                 raise UserError(nearest(str(one), self.choices, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class Registered:
+    """A name, or names, of what a registry holds when it is tested: plug-ins count, and so do old names."""
+
+    registry: Registry
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.registry.names())}"
+
+    def __call__(self, name: str, value: Any) -> None:
+        for one in value if isinstance(value, tuple) else (value,):
+            self.registry.get(one)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,22 +139,8 @@ def between(low: float, high: float) -> Check:
     return Each(lambda value: low <= value <= high, f"from {low:g} to {high:g}")
 
 
-def probability() -> Check:
-    return Each(lambda value: 0.0 <= value <= 1.0, "a probability, 0 to 1")
-
-
-def share() -> Check:
-    """A part of a whole that leaves something over: 0 <= value < 1."""
-    return Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")
-
-
-def seed() -> Check:
-    """What every generator in the project takes, torch's and stable-baselines3's included."""
-    return Each(lambda value: 0 <= value <= MAX_SEED, f"a seed, 0 to {MAX_SEED}")
-
-
-def port() -> Check:
-    return Each(lambda value: 0 <= value <= 65535, "a port, 0 to 65535 (0: a free one)")
+def multiple_of(step: int, low: int, high: int) -> Check:
+    return Each(lambda value: low <= value <= high and not value % step, f"a multiple of {step} from {low} to {high}")
 
 
 def span(low: float, high: float) -> Check:
@@ -135,10 +149,6 @@ def span(low: float, high: float) -> Check:
 
 def one_of(*choices: str) -> Check:
     return OneOf(choices)
-
-
-def not_empty() -> Check:
-    return _NotEmpty()
 
 
 class _NotEmpty:
@@ -154,3 +164,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{','.join(_shown(one) for one in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+NOT_EMPTY = _NotEmpty()
+PROBABILITY = between(0, 1)
+SHARE = Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")  # something is left over
+SEED = Each(lambda value: 0 <= value <= MAX_SEED, f"a seed, 0 to {MAX_SEED}")  # every generator takes it
+PORT = Each(lambda value: 0 <= value <= MAX_PORT, f"a port, 0 to {MAX_PORT}; 0: a free one")

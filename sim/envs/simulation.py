@@ -5,13 +5,14 @@ controller's sockets. Randomness comes from the seed alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.options import Options, Registered, block, option
 from sim.envs.sensors import Frame
 from sim.planning.kinematics import BenchKinematics, tool_down
 from sim.randomize.apply import Randomizer, lens_of
@@ -32,17 +33,23 @@ MAX_DRAWS = 20000  # of a split that admits few episodes
 
 
 @dataclass(frozen=True)
-class SimulationConfig:
-    """Everything that defines a world but the seed."""
+class SimulationConfig(Options):
+    """Everything that defines a world but the seed: the base of the options of every program that plays in one."""
 
-    task: str = "pick_place"
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
+    task: str = option("pick_place", "what the robot does", Registered(TASKS))
+    randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
+    render: RenderConfig = block(RenderConfig, "how images are drawn")
+    split: SplitConfig = block(SplitConfig, "what is held out, and which episodes are played")
+    robot: RobotConfig = block(RobotConfig, "the arm")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "task", TASKS.get(self.task).name)  # an old name becomes the present one
+
+    @property
+    def world(self) -> "SimulationConfig":
+        """Return this part alone of a program's options."""
+        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
 
 class Simulation:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sim.core.console import track
-from sim.core.errors import UserError
+from sim.core.options import SEED, at_least, option
 from sim.episode.results import wilson
 from sim.guard.clearance import MARGIN_M
 from sim.guard_benchmark.fuzz import Tally, play
@@ -30,18 +30,13 @@ SERVO_EVERY = 20  # episodes
 LONGEST_CHUNK = 8
 
 
-@dataclass(frozen=True)
-class GuardBenchmarkConfig:
+@dataclass(frozen=True, kw_only=True)
+class GuardBenchmarkConfig(WorkerConfig):
     """Options of the program."""
 
-    chunks: int = 1_000_000
-    scenes: int = 2000
-    seed: int = 0
-    workers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.chunks < 1 or self.scenes < 1 or self.workers < 1:
-            raise UserError(f"chunks={self.chunks} scenes={self.scenes} workers={self.workers}: expected 1 or more")
+    chunks: int = option(1_000_000, "arbitrary ones for the guard, a twentieth for the servo layer too", at_least(1))
+    scenes: int = option(2000, "motions among obstacles", at_least(1))
+    seed: int = option(0, "of everything drawn", SEED)
 
 
 def fuzz(seed: int, piece: int) -> Tally:
@@ -68,16 +63,14 @@ def _maker(task: Callable[[int, int], Any], seed: int) -> Callable[[int], Any]:
 def fuzz_all(config: GuardBenchmarkConfig) -> Tally:
     total, pieces = Tally(), math.ceil(config.chunks / PIECE)
     make = functools.partial(_maker, fuzz, config.seed)
-    for tally in track(map_seeds(make, range(pieces), WorkerConfig(config.workers)), "arbitrary chunks", pieces):
+    for tally in track(map_seeds(make, range(pieces), config), "arbitrary chunks", pieces):
         total.add(tally)
     return total
 
 
 def judge_all(config: GuardBenchmarkConfig) -> list[Outcome]:
     make = functools.partial(_maker, judge_scene, config.seed)
-    return list(
-        track(map_seeds(make, range(config.scenes), WorkerConfig(config.workers)), "motions in clutter", config.scenes)
-    )
+    return list(track(map_seeds(make, range(config.scenes), config), "motions in clutter", config.scenes))
 
 
 def tally_lines(tally: Tally) -> list[str]:

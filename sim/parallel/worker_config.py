@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+from sim.core.options import Options, at_least, one_of, option
 
 EXECUTORS = ("local", "ray")
 ATTEMPTS = 3  # how often an episode may lose its worker before it is given up
@@ -13,21 +14,14 @@ EpisodeWorker = Callable[[int], Any]
 
 
 @dataclass(frozen=True)
-class WorkerConfig:
-    """Who plays: how many processes of one thread each, and where.
+class WorkerConfig(Options):
+    """Who plays: the base of the options of every program that plays episodes in several processes."""
 
-    executor: "local", processes of this machine, or "ray" (`sim.parallel.ray_cluster`). ray_address: of a running
-    cluster, "auto" (the one this machine belongs to) or HOST:PORT; None starts Ray on this machine.
-    """
-
-    workers: int = 2
-    executor: str = "local"
-    ray_address: str | None = None
+    workers: int = option(2, "processes that play episodes, of one thread each", at_least(1))
+    executor: str = option("local", "local: processes of this machine; ray: a cluster", one_of(*EXECUTORS))
+    ray_address: str | None = option(None, "of a running cluster: auto or HOST:PORT; null: Ray on this machine")
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UserError(f"workers={self.workers}, expected at least 1")
-        if self.executor not in EXECUTORS:
-            raise UserError(nearest(self.executor, EXECUTORS, "executor"))
+        super().__post_init__()
         if self.ray_address is not None and self.executor != "ray":
             raise UserError(f"ray_address={self.ray_address} is used by executor=ray, not executor={self.executor}")

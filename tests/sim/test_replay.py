@@ -40,7 +40,7 @@ def root(tmp_path_factory) -> Path:
 def test_every_episode_comes_back_bit_for_bit(root):
     env, dataset = SimEnv(WORLD), Dataset(root)
     for episode in (1, 0):  # in any order
-        assert replay.replay(env, dataset, episode, pictures=True) == []
+        assert replay.replay(env, dataset, episode, images=True) == []
 
 
 def test_another_value_drawn_is_noticed(root, monkeypatch):
@@ -63,7 +63,7 @@ def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
         return picture
 
     monkeypatch.setattr(Simulation, "photograph", tampered)
-    (found,) = replay.replay(SimEnv(WORLD), Dataset(root), 0, pictures=True)
+    (found,) = replay.replay(SimEnv(WORLD), Dataset(root), 0, images=True)
     assert found.frame == 21 and str(found).startswith("observation.images.wrist, pixel (")
     assert replay.replay(SimEnv(WORLD), Dataset(root), 0) == []
 
@@ -71,7 +71,7 @@ def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
 def test_a_film_that_cannot_be_written_is_one_line(root, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write the film .*file/film.mp4: "):
-        replay.main(replay.ReplayConfig(str(root), film=str(tmp_path / "file" / "film.mp4")))
+        replay.main(replay.ReplayConfig(str(root), video=str(tmp_path / "file" / "film.mp4")))
 
 
 def test_a_difference_says_where_it_begins():
@@ -86,8 +86,8 @@ def test_a_difference_says_where_it_begins():
 
 def test_the_program_replays_films_and_counts(root, tmp_path, capsys):
     film = tmp_path / "film.mp4"
-    replay.main(replay.ReplayConfig(str(root), 0, 2, pictures=True, film=str(film)))
-    assert "2 of 2 episodes equal in every bit, pictures too; " in capsys.readouterr().out
+    replay.main(replay.ReplayConfig(str(root), 0, 2, images=True, video=str(film)))
+    assert "2 of 2 episodes equal in every bit, images too; " in capsys.readouterr().out
     assert film.stat().st_size > 10_000
 
 
