@@ -16,7 +16,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
-from sim.core.options import not_empty, one_of, option
+from sim.core.options import NOT_EMPTY, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.tracker import KINDS, Tracker, open_tracker
@@ -26,7 +26,7 @@ from sim.core.tracker import KINDS, Tracker, open_tracker
 class TrainConfig:
     """Options of the program."""
 
-    data: tuple[str, ...] = option(("runs/demos",), "datasets", not_empty())
+    data: tuple[str, ...] = option(("runs/demos",), "datasets", NOT_EMPTY)
     out: str = option("runs/policy", "the checkpoint")
     policy: PolicyConfig = field(default_factory=VlaConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -31,7 +31,7 @@ from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
 from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
-from sim.core.options import at_least, option, probability
+from sim.core.options import PROBABILITY, at_least, option
 
 
 @POLICIES.register("vla")
@@ -44,7 +44,7 @@ class VlaConfig(PolicyConfig):
     language: LanguageConfig | None = field(default_factory=MiniLmConfig)
     fusion: FusionConfig = field(default_factory=KeypointFusionConfig)
     head: HeadConfig = field(default_factory=FlowConfig)
-    indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", probability())
+    indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 
     def build(self, spec: PolicySpec) -> "Vla":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from sim.core.errors import UserError
-from sim.core.options import above, at_least, one_of, option, probability, seed, share
+from sim.core.options import PROBABILITY, SEED, SHARE, above, at_least, one_of, option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -20,11 +20,11 @@ class OptimConfig:
     learning_rate: float = option(1e-3, "at its highest", above(0.0))
     pretrained_rate: float = option(0.2, "times the learning rate, for what grounding pretraining trained", above(0.0))
     warmup_steps: int = option(200, "while the learning rate grows", at_least(0))
-    final_rate: float = option(0.01, "times the learning rate, at the end of half a cosine", probability())
+    final_rate: float = option(0.01, "times the learning rate, at the end of half a cosine", PROBABILITY)
     weight_decay: float = option(1e-4, "", at_least(0.0))
     clip_norm: float = option(1.0, "of the gradient", above(0.0))
-    ema_decay: float = option(0.998, "of the averaged weights, which are kept; 0: the last weights", share())
-    seed: int = option(0, "of batches and noise", seed())
+    ema_decay: float = option(0.998, "of the averaged weights, which are kept; 0: the last weights", SHARE)
+    seed: int = option(0, "of batches and noise", SEED)
     threads: int = option(2, "of torch, and of caching", at_least(1))
     save_every: int = option(500, "steps, for a killed run to go on", at_least(1))
     device: str = option("cpu", "auto: the GPU where there is one", one_of(*DEVICES))

@@ -8,7 +8,7 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
-from sim.render.gl import check_gl
+from sim.render.gl import check_gl, drawing_error
 from sim.scene.build import RenderConfig, Scene
 
 
@@ -38,8 +38,11 @@ class OpenGlRenderer:
         check_gl()
         self._scene = scene
         self._data = mujoco.MjData(scene.model)
-        with _quality(scene.model, config):
-            self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
+        try:
+            with _quality(scene.model, config):
+                self._renderer = mujoco.Renderer(scene.model, config.height, config.width, max_geom=400)
+        except (ImportError, AttributeError, RuntimeError, ValueError) as error:  # by back-end and driver
+            raise drawing_error(error) from error
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]  # group 3 holds collision shapes
         self._option.sitegroup[:] = 0
