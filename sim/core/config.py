@@ -89,8 +89,8 @@ def composed(program: str, schema: type, words: Words) -> DictConfig:
 
     Plug-ins are imported before: what they register can be chosen.
     """
-    store(program, schema)
     overrides = overrides_of(schema, words)
+    store(program, schema)
     with _hydra(), _in_one_line(schema):
         search = _search(words)
         _check_keys(extended(schema), overrides, search)
@@ -141,8 +141,8 @@ def root_name(program: str) -> str:
 
 def group_choices(program: str, schema: type, words: Words) -> Mapping[str, tuple[str, list[str]]]:
     """Return the groups of a program: the chosen file and all there are; of `exp` only those that fit it."""
-    store(program, schema)
     overrides = overrides_of(schema, words)
+    store(program, schema)
     with _hydra(), _in_one_line(schema):
         search = _search(words)
         root = words.config_name or root_name(program)

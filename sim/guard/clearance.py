@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
+from sim.control.arm_model import arm_spec, compiled
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import KeepOut, Workspace
 from sim.robots.robot import Robot
@@ -98,7 +99,7 @@ def guarded(robot: Robot, workspace: Workspace = Workspace()) -> MotionGuard:
 
 def _build(robot: Robot, workspace: Workspace) -> tuple[mujoco.MjModel, list[str]]:
     """The model, and the bodies of the fingers."""
-    spec = mujoco.MjSpec.from_file(str(robot.mjcf))
+    spec = arm_spec(robot)
     for geom in list(spec.geoms):
         if not (geom.contype or geom.conaffinity):
             spec.delete(geom)
@@ -113,7 +114,7 @@ def _build(robot: Robot, workspace: Workspace) -> tuple[mujoco.MjModel, list[str
         spec.worldbody.add_geom(name=TABLE, type=plane, size=[1, 1, 0.1], pos=[0, 0, workspace.table_z_m])
     for i, box in enumerate(workspace.obstacles):
         _add_box(spec, f"keep-out box {i}", box)
-    return spec.compile(), [joint.parent.name for joint in fingers]
+    return compiled(robot, spec), [joint.parent.name for joint in fingers]
 
 
 def _sweep(joint: mujoco.MjsJoint) -> None:

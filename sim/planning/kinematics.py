@@ -6,6 +6,7 @@ import mink
 import mujoco
 import numpy as np
 
+from sim.control.arm_model import arm_spec, compiled
 from sim.robots.robot import Robot
 
 POSITION_TOLERANCE_M = 2e-4
@@ -27,7 +28,7 @@ class ToolKinematics:
     """Forward and inverse kinematics of the site `tcp` in the base frame."""
 
     def __init__(self, robot: Robot):
-        self._model = mujoco.MjModel.from_xml_path(str(robot.mjcf))
+        self._model = compiled(robot, arm_spec(robot))
         self._configuration = mink.Configuration(self._model)
         self._qpos = np.array([self._model.joint(n).qposadr[0] for n in robot.joint_names])
         self._task = mink.FrameTask("tcp", "site", position_cost=1.0, orientation_cost=0.5, lm_damping=1e-3)

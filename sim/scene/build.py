@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 import mujoco
 import numpy as np
 
+from sim.control.arm_model import arm_spec, compiled
 from sim.core.errors import UserError, nearest
 from sim.robots.robot import Robot
 from sim.scene import fixtures
@@ -110,7 +111,7 @@ class Scene:
 
 def build_scene(robot: Robot, task: SceneContent, inventory: Inventory = Inventory()) -> Scene:
     """Compile the scene of a task for one robot."""
-    spec = mujoco.MjSpec.from_file(str(robot.mjcf))
+    spec = arm_spec(robot)
     for key in list(spec.keys):
         spec.delete(key)
     spec.option.timestep = PHYSICS_DT_S
@@ -127,7 +128,7 @@ def build_scene(robot: Robot, task: SceneContent, inventory: Inventory = Invento
     for i, shapes in enumerate(_worn(task, inventory)):
         add_slot(spec, f"object_{i}", shapes, (PARKED_M + [0.1 * i, 0, 0]).tolist())
     task.add_targets(spec)
-    return _resolve(robot, spec.compile(), task, inventory)
+    return _resolve(robot, compiled(robot, spec), task, inventory)
 
 
 def _worn(task: SceneContent, inventory: Inventory) -> list[tuple[str, ...]]:

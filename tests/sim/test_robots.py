@@ -162,3 +162,25 @@ def test_a_dataset_says_its_robot_and_rate_and_replays(name, tmp_path):
         UserError, match=rf"runs/x was made with {other} at 50 Hz, this is {name} at 50 Hz; robot={other}"
     ):
         robot.check_same(other, 50, "runs/x")
+
+
+# ---- what is wrong with a description ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("", ""), "cannot read"),
+        (('name="tcp"', 'name="tip"'), "has no site 'tcp'"),
+        (('name="j2"', 'name="k2"'), "has no joint 'j2', no actuator 'j2'"),
+        (("gripper.obj", "hand.obj"), "hand.obj"),
+    ],
+)
+def test_a_model_that_is_not_the_descriptions_is_one_line(tmp_path, change, message):
+    robot = franka()
+    text = robot.mjcf.read_text().replace('meshdir="', f'meshdir="{robot.mjcf.parent}/')
+    assert change[0] in text
+    (tmp_path / "arm.xml").write_text(text.replace(*change) if change[0] else "<mujoco")
+    with pytest.raises(UserError, match=message) as caught:
+        ToolKinematics(dataclasses.replace(robot, mjcf=tmp_path / "arm.xml"))
+    assert "\n" not in str(caught.value) and "robot franka" in str(caught.value)
