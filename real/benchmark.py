@@ -18,9 +18,9 @@ from real.control.servo_stream import ServoStream
 from real.core.faults import RobotUnreachable
 from real.core.priority import raise_priority
 from real.core.rate import Rate
-from real.fairino.driver import SERVO_WAYS, FairinoDriver
+from real.fairino.driver import FairinoDriver
 from real.fairino.ports import Ports
-from real.fairino.servo_link import ServoLink
+from real.fairino.servo_link import SERVO_WAYS, ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.options import SEED, above, at_least, one_of, option

@@ -37,28 +37,29 @@ def calibrate_cameras(
     UserError when the board is not seen.
     """
     wrist, home = WristCamera(env.robot), np.array(env.robot.home_rad)
+    on_wrist, on_bench = env.robot.wrist_cameras[0].name, env.robot.fixed_cameras[0]
     arm.move_to(home)
     arm.hold(STILL_S)
-    first = find_board(env.cameras["wrist"].latest().image)
+    first = find_board(env.cameras[on_wrist].latest().image)
     if first is None:
         raise UserError(
             "the wrist camera does not see the calibration board from the home pose; lay it below the gripper"
         )
     views, joints_rad, front, size = _collect_views(env, arm, wrist, _board_centre(wrist, env, first, home))
-    intrinsics = calibrate_intrinsics(views, *size["wrist"])
+    intrinsics = calibrate_intrinsics(views, *size[on_wrist])
     found = calibrate_hand_eye(views, joints_rad, wrist.tool_pose, intrinsics, wrist.tool_from_camera)
-    say(f"wrist camera: {len(views)} images, corners within {found.intrinsics.rms_px:.2f} px")
+    say(f"{on_wrist} camera: {len(views)} images, corners within {found.intrinsics.rms_px:.2f} px")
     estimates = wrist.terms(found)
-    cameras = {"wrist": _plain(found.intrinsics, found.mount.pose, "tool_from_camera")}
+    cameras = {on_wrist: _plain(found.intrinsics, found.mount.pose, "tool_from_camera")}
     if front is None:
-        say("the front camera does not see the board: it is left as designed")
+        say(f"the {on_bench.name} camera does not see the board: it is left as designed")
         return estimates, cameras
-    front_intrinsics = calibrate_intrinsics([front], *size["front"])
-    say(f"front camera: {len(front.seen_px)} corners within {front_intrinsics.rms_px:.2f} px")
+    front_intrinsics = calibrate_intrinsics([front], *size[on_bench.name])
+    say(f"{on_bench.name} camera: {len(front.seen_px)} corners within {front_intrinsics.rms_px:.2f} px")
     base_from_camera = found.base_from_board @ np.linalg.inv(board_pose(front, front_intrinsics))
     std_m = _front_std_m(found, base_from_camera, front_intrinsics)
-    estimates |= front_terms(base_from_camera, front_intrinsics, std_m, env.robot.fixed_cameras[0])
-    return estimates, cameras | {"front": _plain(front_intrinsics, base_from_camera, "base_from_camera")}
+    estimates |= front_terms(base_from_camera, front_intrinsics, std_m, on_bench)
+    return estimates, cameras | {on_bench.name: _plain(front_intrinsics, base_from_camera, "base_from_camera")}
 
 
 def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
@@ -74,7 +75,7 @@ def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intri
 
 def _board_centre(wrist: WristCamera, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
     """(3,) centre of the board in the base frame, by the camera as designed."""
-    height, width = env.cameras["wrist"].latest().image.shape[:2]
+    height, width = env.cameras[env.robot.wrist_cameras[0].name].latest().image.shape[:2]
     pose = (
         wrist.tool_pose(joints_rad)
         @ wrist.tool_from_camera
@@ -94,10 +95,10 @@ def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristCamera, middle_b:
         arm.hold(STILL_S)
         images = {name: camera.latest().image for name, camera in env.cameras.items()}
         size = {name: image.shape[:2] for name, image in images.items()}
-        if (seen := find_board(images["wrist"])) is not None:
+        if (seen := find_board(images[env.robot.wrist_cameras[0].name])) is not None:
             views.append(seen)
             joints.append(env.driver.state()[0][:-1].astype(float))
-        in_front = find_board(images["front"])
+        in_front = find_board(images[env.robot.fixed_cameras[0].name])
         if in_front is not None and (front is None or len(in_front.seen_px) > len(front.seen_px)):
             front = in_front
     return views, np.array(joints), front, size

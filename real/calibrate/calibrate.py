@@ -16,9 +16,10 @@ from pathlib import Path
 from real.calibrate.board_views import write_board_image
 from real.calibrate.estimates import randomization
 from real.calibrate.measurements import MEASUREMENTS, Results
+from real.core.checks import refuse_unfit, report
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
-from real.parity.preflight import refuse_unfit, report, robot_checks
+from real.parity.preflight import robot_checks
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
 from sim.core.console import tell
@@ -27,7 +28,6 @@ from sim.core.options import SEED, OneOf, at_least, between, one_of, option
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
-DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
 CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"
 Say = Callable[[str], None]
 
@@ -57,7 +57,7 @@ class CalibrateConfig:
 
 def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:
     """Run the whole program; returns the content of calibration.json, nothing after a dry run."""
-    mode = config.mode or DEFAULT_MODE[config.robot.kind]
+    mode = config.mode or config.robot.default_mode
     for part in config.parts:
         MEASUREMENTS[part].check()  # missing libraries are reported before anything moves
     out = _writable(Path(config.out))

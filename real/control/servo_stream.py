@@ -1,7 +1,7 @@
-"""The servo thread: policy targets in, one ServoJ every 8 ms out.
+"""The servo thread: policy targets in, one command every servo period out.
 
 When the policy stops sending, the arm decelerates along its path; on stale state, on a fault or on
-any exception StopMotion and ServoMoveEnd are sent at once, from here or from the watchdog.
+any exception the arm is stopped at once, from here or from the watchdog.
 """
 
 import threading
@@ -123,7 +123,7 @@ class ServoStream:
             command = self._servo.tick()
         self._driver.raise_fault()  # also RobotUnreachable when the state is stale
         before_s = time.monotonic()
-        self._driver.servo_j(command)
+        self._driver.servo(command)
         self.slowest_call_s = max(self.slowest_call_s, time.monotonic() - before_s)
         if target_at_s != self._sent_for_s:
             self._sent_for_s, self.send_delay_s = target_at_s, time.monotonic() - target_at_s

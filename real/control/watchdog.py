@@ -1,4 +1,4 @@
-"""Stops the arm when the servo stream fails: the controller has no watchdog on ServoJ.
+"""Stops the arm when the servo stream fails: a controller need not have a watchdog of its own.
 
 A thread of its own with a connection of its own. It stops the arm on a fault in the state, on stale
 state, when the servo thread hangs, and on request (`trip`).

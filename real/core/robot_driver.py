@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from real.core.checks import Check
 from real.core.faults import RobotFault
 from sim.core.registry import Registry
 from sim.robots.robot import Robot
@@ -76,6 +77,10 @@ class RobotDriver(Protocol):
     def watch(self, on_fault: Callable[[RobotFault, float], None] | None) -> None:
         """Call `on_fault(fault, stamp_s)` at a state in which a streamed arm is faulted or not ready; None: no more."""
 
+    def checks(self) -> list[Check]:
+        """Return what a person must see before the arm moves; moves nothing."""
+        ...
+
     def raise_fault(self) -> None:
         """Raise RobotFault for a fault in the state, RobotUnreachable for a state that is too old."""
 
@@ -89,8 +94,8 @@ class RobotDriver(Protocol):
         """Begin streaming; return the measured joints (joints,) in rad."""
         ...
 
-    def servo_j(self, joints_rad: np.ndarray) -> None:
-        """Send one target of the stream."""
+    def servo(self, joints_rad: np.ndarray) -> None:
+        """Send one target (joints,) in rad of the stream, every `robot.servo_period_s`."""
 
     def stop(self) -> None:
         """Stop the arm and end the stream; returns once that is acknowledged."""

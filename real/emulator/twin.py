@@ -96,7 +96,7 @@ class Twin:
         return {
             "instruction": self._world.instruction,
             "time_limit_s": task.time_limit_s,
-            "settled_periods": round(task.settle_s / self.robot.control_period_s),
+            "settle_s": task.settle_s,
         }
 
     def success(self) -> bool:

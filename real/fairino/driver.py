@@ -13,13 +13,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from real.core.checks import Check
 from real.core.faults import RobotFault, RobotUnreachable
+from real.fairino.checks import controller_checks, state_checks
 from real.fairino.controller_state import ControllerState
-from real.fairino.fault_codes import ControllerFault, fault_in, readiness_fault
+from real.fairino.fault_codes import Code, ControllerFault, fault_in, readiness_fault
 from real.fairino.gripper import GripperWorker
 from real.fairino.ports import Ports
-from real.fairino.protocol import AUTOMATIC, MANUAL, UDP_SINCE
-from real.fairino.servo_link import RpcServo, ServoLink, UdpServo
+from real.fairino.protocol import AUTOMATIC, MANUAL
+from real.fairino.servo_link import SERVO_WAYS, choose_servo
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import CndePort, LegacyPort
@@ -36,7 +38,6 @@ DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
 LAST_SERVOJ_S = 0.1  # how long a stop waits for a ServoJ in progress
-SERVO_WAYS = ("auto", "rpc", "udp")
 _log = logging.getLogger(__name__)
 
 
@@ -68,18 +69,12 @@ class FairinoDriver:
             self.states.wait_newer(0.0, CONNECT_S)
             self.model, self.firmware, self.core = self._read_version()
             self.version = parse_version(self.firmware)
-            self.servo_link = self._choose_servo(servo, (ip, ports.servo))
+            udp = (ip, ports.servo), self._servo_count
+            self.servo_link = choose_servo(servo, self._motion, self.version, *udp)
         except UserError:
             self.states.close()
             raise
         self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
-
-    def _choose_servo(self, servo: str, address: tuple[str, int]) -> ServoLink:
-        if servo == "udp" and self.version < UDP_SINCE:
-            raise UserError(f"robot.servo=udp: release {self.firmware} takes ServoJ by XML-RPC only (robot.servo=rpc)")
-        if servo == "rpc" or self.version < UDP_SINCE:
-            return RpcServo(self._motion, self.version)
-        return UdpServo(address, self._servo_count)
 
     def _servo_count(self) -> int | None:
         state = self.states.latest()
@@ -147,6 +142,15 @@ class FairinoDriver:
         if fault := fault_in(self.controller_state()):
             raise fault
 
+    def checks(self) -> list[Check]:  # as `RobotDriver` says
+        try:
+            self.raise_fault()
+            fault = None
+        except UserError as error:
+            fault = error
+        known = controller_checks(self.model, self.firmware, self.version)
+        return [*known, *state_checks(self.controller_state(), fault, self.robot)]
+
     def check_ready(self) -> None:
         """RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""
         self.raise_fault()
@@ -154,7 +158,7 @@ class FairinoDriver:
         if state.robot_mode != AUTOMATIC:
             raise ControllerFault("the controller is in manual mode; switch it to automatic")
         if not state.enabled:
-            raise ControllerFault("the drives are off", 101)
+            raise ControllerFault("the drives are off", Code.NOT_ENABLED)
         self._check_position(state)
 
     def _check_position(self, state: ControllerState) -> None:
@@ -164,7 +168,7 @@ class FairinoDriver:
         outside = (state.joint_deg < low) | (state.joint_deg > high)
         if outside.any():
             names = ", ".join(np.array(self.robot.joint_names)[outside])
-            raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", 171)
+            raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", Code.OUTSIDE_AT_START)
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
         """How the two readings of the joints differ; empty when they agree."""
@@ -244,13 +248,13 @@ class FairinoDriver:
             self._streaming.set()
             with self._sending:
                 self._refuse_unsafe(present)
-                self.servo_link.begin(_degrees(present))
+                self.servo_link.begin(np.rad2deg(present).tolist())
         except UserError as error:
             self._try_stop(error)
             raise
         return present
 
-    def servo_j(self, joints_rad: np.ndarray) -> None:
+    def servo(self, joints_rad: np.ndarray) -> None:
         """One ServoJ, to be called every SERVO_PERIOD_S.
 
         The last check before the wire: raises RobotFault for a target outside the soft limits or
@@ -259,7 +263,7 @@ class FairinoDriver:
         joints_rad = np.asarray(joints_rad, float)
         with self._sending:
             self._refuse_unsafe(joints_rad)
-            self.servo_link.send(_degrees(joints_rad))
+            self.servo_link.send(np.rad2deg(joints_rad).tolist())
             self._last_sent_rad = joints_rad
         self.servo_calls += 1
 
@@ -270,14 +274,14 @@ class FairinoDriver:
             raise ControllerFault(f"ServoJ target {joints_rad} is not {self.robot.joints} finite angles")
         low, high = np.array(self.robot.position_min_rad), np.array(self.robot.position_max_rad)
         if ((joints_rad < low - LIMIT_TOLERANCE_RAD) | (joints_rad > high + LIMIT_TOLERANCE_RAD)).any():
-            raise ControllerFault(f"ServoJ target {np.rad2deg(joints_rad).round(1)} deg not sent", 32)
+            raise ControllerFault(f"ServoJ target {np.rad2deg(joints_rad).round(1)} deg not sent", Code.BEYOND_LIMIT)
         step = np.abs(joints_rad - self._last_sent_rad)
         if (step > np.array(self.robot.max_speed_rad_s) * SERVO_PERIOD_S).any():
-            raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", 29)
+            raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", Code.SERVOJ_OVERRUN)
 
     def stop(self) -> None:
         """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
-        self._streaming.clear()  # from here on servo_j refuses
+        self._streaming.clear()  # from here on `servo` refuses
         self._stopper.stop(self._await_last_servo_j)
 
     def _await_last_servo_j(self) -> None:
@@ -314,7 +318,3 @@ class FairinoDriver:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _degrees(joints_rad: np.ndarray) -> list[float]:
-    return [float(value) for value in np.rad2deg(joints_rad)]

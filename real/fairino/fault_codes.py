@@ -75,7 +75,7 @@ def fault_in(state: ControllerState) -> ControllerFault | None:
     if state.emergency_stop:
         return ControllerFault(f"the emergency stop is pressed{codes}; release it, then reset on the web page")
     if state.safety_stop:
-        return ControllerFault(f"safety stop{codes}", 99)
+        return ControllerFault(f"safety stop{codes}", Code.SAFETY_STOP)
     if state.collision:
         return ControllerFault(
             f"the controller reports a collision{codes}; look at the arm, then reset on the web page"

@@ -10,10 +10,12 @@ from typing import Protocol
 from real.core.faults import RobotUnreachable
 from real.fairino import text_frames
 from real.fairino.fault_codes import ControllerFault
-from real.fairino.protocol import SERVOJ_ID_SINCE
+from real.fairino.protocol import SERVOJ_ID_SINCE, UDP_SINCE
 from real.fairino.xmlrpc import RpcLink
+from sim.core.errors import UserError
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
+SERVO_WAYS = ("auto", "rpc", "udp")
 COUNTED_S = 0.25  # the controller's counter follows within this time
 
 
@@ -110,3 +112,14 @@ class UdpServo:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def choose_servo(
+    servo: str, link: RpcLink, version: tuple[int, int, int], address: tuple[str, int],
+    read_count: Callable[[], int | None],
+) -> ServoLink:  # fmt: skip
+    """Return the transport that `servo` names; auto: UDP where the release has it. UserError where it has none."""
+    if servo == "udp" and version < UDP_SINCE:
+        release = f"V{'.'.join(map(str, version))}"
+        raise UserError(f"robot.servo=udp: release {release} takes ServoJ by XML-RPC only (robot.servo=rpc)")
+    return RpcServo(link, version) if servo == "rpc" or version < UDP_SINCE else UdpServo(address, read_count)

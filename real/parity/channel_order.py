@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from real.parity.findings import Finding
-from real.parity.recording import Expected, Recording, Trajectory
+from real.parity.recording import Recording, Trajectory
 from sim.scene.placement import COLOURS
 
 PATCH_PX = 3  # around the tool, of images 96 pixels high
@@ -19,14 +19,14 @@ SHADES = 3.0  # levels between channels below which an image is grey
 SWAPS = {"red and blue are exchanged (BGR instead of RGB)": [2, 1, 0], "red and green are exchanged": [1, 0, 2]}
 
 
-def channel_order(recording: Recording, expected: Expected, tool_px: tuple[float, float]) -> Iterator[Finding]:
-    """The order of the colour channels. tool_px: (row, column) of the tool in the images of the wrist camera."""
-    first = [trajectory.images[camera][:1] for trajectory in recording.trajectories for camera in recording.cameras]
+def channel_order(recording: Recording, camera: str, tool_px: tuple[float, float]) -> Iterator[Finding]:
+    """The order of the colour channels. tool_px: (row, column) of the tool in the images of `camera`, on the wrist."""
+    first = [trajectory.images[name][:1] for trajectory in recording.trajectories for name in recording.cameras]
     images = np.concatenate(first)
     if np.abs(np.diff(images.astype(float), axis=-1)).mean() < SHADES:
         yield Finding("colours", "no colours", "the images are grey", "set the camera to colour")
         return
-    held = [found for trajectory in recording.trajectories if (found := _held(trajectory, tool_px))]
+    held = [found for trajectory in recording.trajectories if (found := _held(trajectory, camera, tool_px))]
     orders = {"": [0, 1, 2], **SWAPS}
     # A colour that stays as close to its name under an exchange (green, grey) does not show it.
     distance = (
@@ -51,16 +51,16 @@ def channel_order(recording: Recording, expected: Expected, tool_px: tuple[float
         yield Finding("colours", reading)
 
 
-def _held(trajectory: Trajectory, tool_px: tuple[float, float]) -> tuple[str, np.ndarray] | None:
+def _held(trajectory: Trajectory, camera: str, tool_px: tuple[float, float]) -> tuple[str, np.ndarray] | None:
     """The named colour and the median (3,) red, green, blue between the fingers while they hold an object."""
     words = trajectory.instruction.lower().split()
     name = next((word for word in words if word in COLOURS), None)
     opening, commanded = trajectory.state[:, -1], trajectory.action[:, -1]
     holding = (commanded < 0.1) & (opening > 0.15) & (opening < 0.9)
     frames = np.flatnonzero(holding)[HOLDS:]  # not while the fingers close
-    if name is None or len(frames) < HOLDS or "wrist" not in trajectory.images:
+    if name is None or len(frames) < HOLDS or camera not in trajectory.images:
         return None
-    images = trajectory.images["wrist"]
+    images = trajectory.images[camera]
     size = max(round(PATCH_PX * images.shape[1] / 96), 1)
     row, column = (round(at) for at in tool_px)
     patch = images[frames, max(row - size, 0) : row + size + 1, max(column - size, 0) : column + size + 1]

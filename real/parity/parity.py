@@ -104,7 +104,9 @@ def check_with_renderer(renderer: "ArmRenderer", recording: Recording, expected:
     """`check_rendering` with a renderer that the caller keeps: it caches what it has rendered."""
     from real.parity.image_alignment import AlignmentTest
 
-    findings = list(channel_order(recording, expected, renderer.tool_px("wrist")))
+    findings = []
+    for camera in expected.robot.wrist_cameras[:1]:
+        findings += channel_order(recording, camera.name, renderer.tool_px(camera.name))
     verdict = AlignmentTest(renderer, recording.cameras, recording.trajectories).verdict()
     name, reading = "images and joints", f"agreement {verdict.baseline:.2f}"
     if not verdict.conclusive:

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from real.core.checks import refuse_unfit, report
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
-from real.parity.preflight import parity_checks, refuse_unfit, report, robot_checks
+from real.parity.preflight import parity_checks, robot_checks
 from real.rollout import outcomes
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.env import RobotEnv
@@ -39,7 +40,6 @@ from sim.teleop.page import LivePage
 
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
-DEFAULT_MODE = {"emulator": "auto", "fr3": "dry"}
 DRAG = "drag"  # guiding the arm by hand
 Say = Callable[[str], None]
 
@@ -66,7 +66,7 @@ class RolloutConfig:
         check_device(self.device, (*DEVICES, DRAG))
         if self.episodes < 1:
             raise UserError(f"episodes={self.episodes}, expected at least 1")
-        if self.robot.kind == "fr3" and not self.robot.instruction:
+        if self.robot.is_hardware and not self.robot.instruction:
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
@@ -74,7 +74,7 @@ class RolloutConfig:
     @property
     def chosen_mode(self) -> str:
         """The mode, or the robot's default where it is null."""
-        return self.mode or DEFAULT_MODE[self.robot.kind]
+        return self.mode or self.robot.default_mode
 
 
 class ImageAgent(Agent, Protocol):
@@ -95,7 +95,7 @@ def rollout(
     operator: the person at the keys; None where no motion needs a person.
     """
     shutdown, mode = shutdown or ShutdownRequest(), config.chosen_mode
-    if operator is None and mode != "dry" and (mode == "confirm" or config.robot.kind == "fr3"):
+    if operator is None and mode != "dry" and (mode == "confirm" or config.robot.is_hardware):
         raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
     checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
     agent = load_agent(checkpoint)
@@ -132,7 +132,7 @@ def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig, say
     runner.attend(operator, by_hand=config.device == DRAG)
     say(HELP)
     confirms = config.chosen_mode == "confirm"
-    if confirms or config.robot.kind == "fr3":
+    if confirms or config.robot.is_hardware:
         runner.confirm = ConfirmBeforeEpisode(operator, say, config.robot.instruction, confirms=confirms)
 
 
@@ -153,7 +153,7 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
         say(f"seed {seed}: {how} after {result.time_s:.1f} s")
         if env.fault is not None:
             raise env.fault
-        latched = result.guard.latched if config.robot.kind == "fr3" else ""
+        latched = result.guard.latched if config.robot.is_hardware else ""
 
 
 def no_question(text: str) -> None:

@@ -13,15 +13,15 @@ from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
 from real.core.json_lines import check_ports
 from real.core.robot_driver import DRIVERS
-from real.fairino.protocol import CNDE_PORT, LEGACY_PORT, RPC_PORT, UDP_PORT
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
+from sim.core import deprecated
 from sim.core.errors import UserError, nearest
 from sim.guard.workspace import Workspace
 from sim.robots.robot import RobotConfig
 
-KINDS = ("emulator", "fr3")
+EMULATOR, HARDWARE = "emulator", "hardware"
 STARTS = ("if_absent", "always", "never")
 LOOPBACK = ("127.0.0.1", "localhost")
 PROBE_S = 1.0
@@ -32,12 +32,12 @@ class RobotConnection(RobotConfig):
     """One robot; `conf/robot/` holds the choices. Camera and bench ports and the firmware to emulate
     are the emulator's, the last four fields the hardware's."""
 
-    kind: str = "emulator"
+    kind: str = EMULATOR
     ip: str = "127.0.0.1"
-    rpc_port: int = RPC_PORT
-    state_port: int = LEGACY_PORT
-    cnde_port: int = CNDE_PORT
-    servo_port: int = UDP_PORT
+    rpc_port: int = 20003  # these four as FAIRINO's controllers have them
+    state_port: int = 20004
+    cnde_port: int = 20005
+    servo_port: int = 20007
     camera_port: int = 20100
     bench_port: int = 20101
     start: str = "never"  # an emulator of our own: never, if_absent or always
@@ -53,7 +53,9 @@ class RobotConnection(RobotConfig):
     exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense ones in us
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("robot.kind", self.kind, KINDS), ("robot.start", self.start, STARTS)):
+        object.__setattr__(self, "kind", deprecated.current("robot.kind", self.kind, deprecated.ROBOT_KINDS))
+        kinds = (EMULATOR, HARDWARE)
+        for name, value, choices in (("robot.kind", self.kind, kinds), ("robot.start", self.start, STARTS)):
             if value not in choices:
                 raise UserError(nearest(str(value), choices, name))
         if not 1 <= self.speed_percent <= 100:
@@ -65,6 +67,15 @@ class RobotConnection(RobotConfig):
                 "programs of sim, policies and rl take it"
             )
         super().__post_init__()
+
+    @property
+    def is_hardware(self) -> bool:
+        return self.kind == HARDWARE
+
+    @property
+    def default_mode(self) -> str:
+        """Return how a program moves the arm unless `mode` says so: the emulator by itself, hardware not at all."""
+        return "dry" if self.is_hardware else "auto"
 
 
 def ask_at_terminal(text: str) -> None:
@@ -95,13 +106,13 @@ def open_robot(
     robot = config.load()
     clearance = Clearance(robot, config.workspace)  # takes a while: before states arrive
     with contextlib.ExitStack() as opened:
-        if config.kind == "emulator" and (why := _start_reason(config)):
-            say(f"{why}: starting the emulated FR3 on this machine")
+        if not config.is_hardware and (why := _start_reason(config)):
+            say(f"{why}: starting the emulated {robot.name} on this machine")
             process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))
         say(f"connected to {driver.model} {driver.firmware} at {config.ip}: {driver.links}")
-        if config.kind == "emulator":
+        if not config.is_hardware:
             cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
         else:
             cameras = _cameras(config, image_size)

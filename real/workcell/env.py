@@ -177,7 +177,7 @@ class RobotEnv:
     def _judge(self) -> Feedback:
         outcome = self.bench.outcome()
         self._held = self._held + 1 if outcome.success else 0
-        success = self._held >= self._task.settled_periods
+        success = outcome.success and self._held >= round(self._task.settle_s / self.robot.control_period_s)
         out_of_time = self._steps * self.robot.control_period_s >= self._task.time_limit_s
         return Feedback(
             reward=0.0 if success else -1.0,

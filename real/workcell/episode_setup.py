@@ -14,11 +14,11 @@ from real.core.json_lines import JsonLineClient
 
 @dataclass(frozen=True)
 class EpisodeSetup:
-    """The task on the bench. A success counts when it has held for `settled_periods`."""
+    """The task on the bench. A success counts when it has held for `settle_s`."""
 
     instruction: str
     time_limit_s: float
-    settled_periods: int = 1
+    settle_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EmulatedBench:
 
     def prepare(self, seed: int) -> EpisodeSetup:
         answer, _ = self._client.request({"do": "reset", "seed": int(seed)})
-        return EpisodeSetup(answer["instruction"], answer["time_limit_s"], answer["settled_periods"])
+        return EpisodeSetup(answer["instruction"], answer["time_limit_s"], answer["settle_s"])
 
     def outcome(self) -> Outcome:
         return Outcome(self._client.request({"do": "success"})[0]["success"])

@@ -41,6 +41,7 @@ COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "draw/clutter_xy_m": "draw/distractor_xy_m",
     "draw/clutter_yaw_rad": "draw/distractor_yaw_rad",
 }
+ROBOT_KINDS = {"fr3": "hardware"}  # values of robot.kind
 TASKS = {"fork": "reach_around"}
 SOURCES = {"correction": "intervention"}  # who acted in an episode
 

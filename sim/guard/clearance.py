@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from sim.control.arm_model import arm_spec, compiled
 from sim.guard.motion_guard import MotionGuard
 from sim.guard.workspace import KeepOut, Workspace
+from sim.robots.mjcf import arm_spec, compiled
 from sim.robots.robot import Robot
 
 MARGIN_M = 0.010  # between parts of the arm, and to the table and keep-out boxes

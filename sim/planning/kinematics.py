@@ -6,7 +6,7 @@ import mink
 import mujoco
 import numpy as np
 
-from sim.control.arm_model import arm_spec, compiled
+from sim.robots.mjcf import arm_spec, compiled
 from sim.robots.robot import Robot
 
 POSITION_TOLERANCE_M = 2e-4

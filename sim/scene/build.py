@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol
 import mujoco
 import numpy as np
 
-from sim.control.arm_model import arm_spec, compiled
 from sim.core.errors import UserError, nearest
+from sim.robots.mjcf import arm_spec, compiled
 from sim.robots.robot import Robot
 from sim.scene import fixtures
 from sim.scene.fixtures import PARKED_M

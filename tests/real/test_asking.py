@@ -113,14 +113,14 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
 
 
 def test_on_hardware_nothing_goes_on_by_itself_after_the_guard_stopped_the_arm(running, tmp_path, monkeypatch):
-    first, second = asked_after_a_latched_guard(running, tmp_path, monkeypatch, "fr3", Command.CONFIRM)
+    first, second = asked_after_a_latched_guard(running, tmp_path, monkeypatch, "hardware", Command.CONFIRM)
     assert "by itself" in first
     assert "the motion guard stopped the arm (not finite)" in second and "[Enter; x stops]" in second
     assert Dataset(tmp_path / "out").num_episodes == 2
 
 
 def test_a_person_may_end_the_run_there(running, tmp_path, monkeypatch):
-    asked_after_a_latched_guard(running, tmp_path, monkeypatch, "fr3", Command.STOP)
+    asked_after_a_latched_guard(running, tmp_path, monkeypatch, "hardware", Command.STOP)
     assert Dataset(tmp_path / "out").num_episodes == 1
 
 

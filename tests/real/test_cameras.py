@@ -105,12 +105,12 @@ def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refuse
 
 
 def test_a_camera_that_is_not_there_closes_the_others(cv2):
-    config = RobotConnection(kind="fr3", cameras={"front": 0, "wrist": 99})
+    config = RobotConnection(kind="hardware", cameras={"front": 0, "wrist": 99})
     with pytest.raises(RobotUnreachable, match=r"camera wrist \(device 99\) cannot be opened"):
         _cameras(config, (96, 96))
     assert cv2.opened[0].released
     with pytest.raises(UserError, match=r"robot.cameras.wrist=NUMBER, or realsense:SERIAL"):
-        _cameras(RobotConnection(kind="fr3", cameras={"front": 0}), (96, 96))
+        _cameras(RobotConnection(kind="hardware", cameras={"front": 0}), (96, 96))
 
 
 def test_a_device_that_still_blocks_is_not_released_under_its_reader(monkeypatch):
@@ -212,7 +212,7 @@ def realsense(monkeypatch):
 def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     monkeypatch.setattr(real.cameras.camera, "SILENCE_S", 0.3)
     both = {"front": "realsense:0123", "wrist": "realsense"}
-    cameras = _cameras(RobotConnection(kind="fr3", cameras=both), (96, 96))
+    cameras = _cameras(RobotConnection(kind="hardware", cameras=both), (96, 96))
     assert realsense["serial"] == "0123"
     assert realsense["stream"] == ("color", 640, 480, "rgb8", 30)
     assert realsense["options"] == {

@@ -73,7 +73,7 @@ def test_servo_j_has_the_arguments_of_the_release(firmware, count):
         with running.driver() as driver:
             driver.power_on()
             present = driver.start_servo()
-            driver.servo_j(present + 0.01)
+            driver.servo(present + 0.01)
             driver.stop()
         tails = {7: (), 8: (1,)}
         wrong = tails[15 - count]
@@ -127,7 +127,7 @@ def test_an_over_step_latches_29_and_is_surfaced_and_not_cleared(running):
         with pytest.raises(RobotFault, match="main 29 sub 0"):
             driver.raise_fault()
         with pytest.raises(RobotFault, match="code 14"):
-            driver.servo_j(np.array(FR3.home_rad))
+            driver.servo(np.array(FR3.home_rad))
         with pytest.raises(RobotFault):
             driver.power_on()
         assert running.controller.main_code == 29
@@ -156,12 +156,12 @@ def test_the_driver_itself_sends_no_step_and_no_limit_fault(driver, running):
     driver.power_on()
     present = driver.start_servo()
     with pytest.raises(RobotFault, match="not sent") as refused:
-        driver.servo_j(present + 0.03)
+        driver.servo(present + 0.03)
     assert refused.value.code == 29
     with pytest.raises(RobotFault, match="not sent"):
-        driver.servo_j(np.deg2rad([0, -60, 151, -120, -90, 0]))
+        driver.servo(np.deg2rad([0, -60, 151, -120, -90, 0]))
     with pytest.raises(RobotFault, match="not 6 finite"):
-        driver.servo_j(np.full(6, np.nan))
+        driver.servo(np.full(6, np.nan))
     assert running.controller.main_code == 0
 
 

@@ -261,7 +261,7 @@ def test_an_emergency_stop_while_the_arm_is_guided_is_the_fault_and_leaves_nothi
 def test_the_person_is_asked_to_lay_out():
     asked = []
     bench = OperatorBench("put it there", 30.0, asked.append)
-    assert bench.prepare(0) == EpisodeSetup("put it there", 30.0, 1)
+    assert bench.prepare(0) == EpisodeSetup("put it there", 30.0)
     assert "put it there" in asked[0]
     assert bench.outcome() == Outcome(success=False)
 

@@ -149,7 +149,7 @@ def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
 def test_nobody_at_the_keyboard_and_nothing_moves(running, tmp_path):
     with pytest.raises(UserError, match="nobody is at the keyboard"):
         rollout(config(running, tmp_path, mode="confirm"), swing, quiet)
-    robot = RobotConnection(kind="fr3", ip=HOST, instruction="go", **running.ports)
+    robot = RobotConnection(kind="hardware", ip=HOST, instruction="go", **running.ports)
     with pytest.raises(UserError, match="nobody is at the keyboard"):
         rollout(RolloutConfig(robot, str(tmp_path), mode="auto"), swing, quiet)
     assert not running.controller.enabled

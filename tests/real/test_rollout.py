@@ -13,6 +13,7 @@ from fr3 import FR3
 from running import HOST, Running, Swing
 
 from real.core.faults import RobotFault, RobotUnreachable
+from real.fairino import protocol
 from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
@@ -135,7 +136,7 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
     words = ["robot.instruction=go"] if robot == "fr3" else []
     config = load("rollout", RolloutConfig, [f"robot={robot}", *words, "episodes=4"])
     assert config.episodes == 4
-    assert config.robot.kind == ("fr3" if robot == "fr3" else "emulator")
+    assert config.robot.kind == ("hardware" if robot == "fr3" else "emulator")
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
             "robot.rpc_port='x' is of type str, expected int",
         ),
         (lambda: typed(RolloutConfig, {"robot": RobotConnection(), "episodes": True}), "episodes=True"),
-        (lambda: RobotConnection(kind="fr33"), "did you mean 'fr3'"),
-        (lambda: RolloutConfig(RobotConnection(kind="fr3")), "robot.instruction is missing"),
+        (lambda: RobotConnection(kind="hardwar"), "did you mean 'hardware'"),
+        (lambda: RolloutConfig(RobotConnection(kind="hardware")), "robot.instruction is missing"),
         (lambda: RolloutConfig(RobotConnection(), mode="go"), "unknown mode"),
         (lambda: RolloutConfig(RobotConnection(), episodes=0), "episodes=0"),
     ],
@@ -184,3 +185,17 @@ def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
     assert done.returncode == 2, done.stderr
     assert "does not answer" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_robot_without_a_driver_and_an_old_kind(tmp_path):
+    with pytest.raises(UserError, match="robot.name=franka: it has no driver, expected one of fairino_fr3"):
+        RobotConnection(name="franka")
+    old = RobotConnection(kind="fr3")
+    assert (old.kind, old.is_hardware, old.default_mode) == ("hardware", True, "dry")
+    assert not RobotConnection().is_hardware
+
+
+def test_the_ports_are_the_controllers():
+    found = RobotConnection()
+    ports = (found.rpc_port, found.state_port, found.cnde_port, found.servo_port)
+    assert ports == (protocol.RPC_PORT, protocol.LEGACY_PORT, protocol.CNDE_PORT, protocol.UDP_PORT)

@@ -107,7 +107,7 @@ def test_no_servo_j_leaves_after_a_stop(stream, driver):
     stream.halt("try")
     wait_for(lambda: not stream.running)
     with pytest.raises(RobotFault, match="after a stop"):
-        driver.servo_j(stream.commanded_rad)
+        driver.servo(stream.commanded_rad)
 
 
 # ---- UDP ---------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_controller_that_reads_only_braces_gets_braces(driver, running):
     driver.power_on()
     present = driver.start_servo()
     assert isinstance(driver.servo_link, UdpServo)
-    driver.servo_j(present + 0.005)
+    driver.servo(present + 0.005)
     wait_for(lambda: np.abs(driver.state()[0][:6] - present - 0.005).max() < 1e-4)
     driver.stop()
 

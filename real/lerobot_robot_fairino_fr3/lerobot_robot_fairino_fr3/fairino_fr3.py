@@ -11,8 +11,9 @@ import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
+from real.core.checks import refuse_unfit, report
 from real.fairino.driver import FairinoDriver
-from real.parity.preflight import refuse_unfit, report, robot_checks
+from real.parity.preflight import robot_checks
 from real.workcell.connect import open_robot
 from real.workcell.env import RobotEnv
 from sim.core.contract import Observation, check_action

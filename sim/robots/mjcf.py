@@ -1,15 +1,22 @@
-"""A robot's MJCF as MuJoCo reads it, with what it lacks as one line."""
+"""A robot's MJCF as MuJoCo reads it, with what it lacks as one line. MuJoCo is imported when it is asked to read."""
 
-import mujoco
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sim.core.errors import UserError
 from sim.robots.robot import Robot
+
+if TYPE_CHECKING:
+    import mujoco
 
 FINGERS = ("finger_left", "finger_right")
 
 
 def arm_spec(robot: Robot) -> mujoco.MjSpec:
     """Return the robot's MJCF to be edited. UserError where it cannot be read or lacks a name that `Robot` lists."""
+    import mujoco
+
     try:
         spec = mujoco.MjSpec.from_file(str(robot.mjcf))
     except (ValueError, OSError) as error:

@@ -1,0 +1,39 @@
+"""Preflight checks: readings of a robot for a person, and whether they forbid motion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sim.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reading. `good` False forbids motion when `needed_before_power`; power_on sets the other checks right.
+
+    remedy: what to do where it is not good.
+    """
+
+    name: str
+    reading: str
+    good: bool
+    needed_before_power: bool = True
+    remedy: str = ""
+
+
+def refuse_unfit(checks: Sequence[Check]) -> None:
+    """UserError with everything that forbids motion, and the remedies."""
+    bad = [check for check in checks if check.needed_before_power and not check.good]
+    if bad:
+        causes = "; ".join(f"{check.name}: {check.reading}{check.remedy and f' ({check.remedy})'}" for check in bad)
+        raise UserError(f"the robot is not fit to move: {causes}")
+
+
+def report(checks: Sequence[Check]) -> str:
+    """Return one line per check."""
+    return "\n".join(f"  {check.name:14s} {_mark(check):7s} {check.reading}" for check in checks)
+
+
+def _mark(check: Check) -> str:
+    if check.good:
+        return "ok"
+    return "NOT OK" if check.needed_before_power else "to set"
