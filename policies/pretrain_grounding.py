@@ -42,6 +42,7 @@ from sim.tasks.base import TASKS
 
 SCENES_PER_CALL = 40
 NEAR_M = 0.12
+ANYWHERE = "anywhere"
 FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 HELD_OUT_SHARE = 0.05  # of the scenes, the last ones
 
@@ -121,28 +122,24 @@ class SceneLooker:
         return Looks(feature_arrays(inputs), np.stack(states), np.stack(points), instructions)
 
     def _pose(self, rng: np.random.Generator) -> None:
-        """Move the tool near the cube, near the plate with or without the cube, or anywhere."""
-        world = self._world
-        cube, plate, *_ = world.ground_truth().values()
-        place, holding = rng.choice(["cube", "plate", "anywhere"]), rng.random() < 0.5
-        center = {
-            "cube": cube,
-            "plate": plate,
-            "anywhere": np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0]),
-        }[place]
-        spread = 0.04 * rng.random()
-        pos_w = [*(center[:2] + rng.normal(0, spread, 2)), rng.uniform(0.03 if place == "plate" else 0.015, 0.20)]
+        """Move the tool near one of the task's points or anywhere, with or without an object that can be held."""
+        world, points_w = self._world, self._world.task.points_w(self._world.scene_state)
+        place, holding = str(rng.choice([*points_w, ANYWHERE])), rng.random() < 0.5
+        centers = {**points_w, ANYWHERE: np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0])}
+        spread, low_m = 0.04 * rng.random(), 0.03 if place == "target" else 0.015
+        pos_w = [*(centers[place][:2] + rng.normal(0, spread, 2)), rng.uniform(low_m, 0.20)]
         home = np.array(world.robot.home_rad)
         joints = world.kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
         if joints is None:
             return
         world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
-        half_m = world.scene.slots[0].grasp_half_width_m
-        held = holding and place != "cube"
-        travel = half_m if held else rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
+        held = world.task.graspable(world.scene_state) if holding and place != "object" else None
+        if held is None:
+            travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
+        else:
+            travel = world.scene.slots[held].grasp_half_width_m
+            world.hold_object(held)
         world.data.qpos[world.scene.finger_qpos] = travel
-        if held:
-            world.hold_object()
         mujoco.mj_forward(world.scene.model, world.data)
 
 

@@ -1,6 +1,6 @@
 """`python -m sim.view [seed=0] [task=pick_place] [act=expert|nothing] [out=runs/view]`
 
-The scene of a seed: in MuJoCo's interactive viewer where there is a display, else as a film and a
+The scene of a seed: in MuJoCo's interactive viewer where there is a display, else as a video and a
 contact sheet in `out`. `act=expert` lets the expert play it.
 """
 
@@ -89,7 +89,7 @@ def no_window() -> str:
 
 
 def contact_sheet(frames: np.ndarray) -> np.ndarray:
-    """uint8 (T, H, W, 3) -> one picture of moments evenly spread over the episode, in reading order."""
+    """uint8 (T, H, W, 3) -> one image of moments evenly spread over the episode, in reading order."""
     some = frames[np.linspace(0, len(frames) - 1, COLUMNS * ROWS).round().astype(int)]
     rows = some.reshape(ROWS, COLUMNS, *some.shape[1:])
     return np.concatenate([np.concatenate(list(row), 1) for row in rows], 0)
@@ -104,6 +104,7 @@ def main(config: ViewConfig) -> None:
     result = run_episode(env, agent, guarded(env.robot), config.seed, shown)
     outcome = "success" if result.success else "failure"
     _log.info('seed %d, "%s": %s after %.1f s', config.seed, env.world.instruction, outcome, result.time_s)
+    _log.info("success is %s", env.world.task.success_text)
     if isinstance(shown, Window):
         shown.wait()
         return

@@ -141,7 +141,7 @@ def test_missing_pictures_are_a_user_error(monkeypatch):
     """As on Python 3.13, for which labmaze has no wheel."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"labmaze.* is not installed; README"):
-        fixtures._pictures()
+        fixtures._images()
 
 
 @pytest.mark.parametrize(("version", "good"), [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)])

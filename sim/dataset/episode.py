@@ -1,4 +1,4 @@
-"""One episode as a caller hands it over, checked against the schema before anything is written."""
+"""One episode as a caller gives it, checked against the schema before anything is written."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ class Episode:
 def check_metadata(
     metadata: Mapping[str, object], known: Mapping[str, pa.DataType]
 ) -> tuple[dict, dict[str, pa.DataType]]:
-    """The metadata as plain values, without those that are None, and their column types.
+    """Return the metadata as plain values, without those that are None, and their column types.
 
     known: the types earlier episodes gave. A whole number is taken for a float where those are;
     any other change of type raises ValueError, as a column could not keep both exactly.
@@ -57,7 +57,7 @@ def check_metadata(
 
 
 def check_columns(columns: Mapping[str, np.ndarray], features: Features) -> tuple[dict[str, np.ndarray], int]:
-    """The columns in their schema's dtypes, and T. Raises ValueError when one does not fit."""
+    """Return the columns in their schema's dtypes, and T. Raises ValueError when one does not fit."""
     missing, extra = set(features.columns) - set(columns), set(columns) - set(features.columns)
     if missing or extra:
         raise ValueError(f"columns missing: {sorted(missing)}, not in schema: {sorted(extra)}")
@@ -71,7 +71,7 @@ def check_columns(columns: Mapping[str, np.ndarray], features: Features) -> tupl
 def check_videos(
     images: Mapping[str, np.ndarray | Video], features: Features, fps: int, length: int
 ) -> dict[str, Video]:
-    """Every camera's video, encoded if it is not yet. Raises ValueError when one does not fit."""
+    """Return every camera's video, encoded if it is not yet. Raises ValueError when one does not fit."""
     if set(images) != set(features.cameras):
         raise ValueError(f"cameras {sorted(images)}, expected {sorted(features.cameras)}")
     videos = {
@@ -87,7 +87,7 @@ def check_videos(
 
 
 def digest(columns: Mapping[str, np.ndarray], videos: Mapping[str, Video], instruction: str, metadata: dict) -> str:
-    """What an episode holds, as a hash: any change to a value, a pixel or the metadata changes it."""
+    """Return a hash of an episode: any change to a value, a pixel or the metadata changes it."""
     found = hashlib.sha256(json.dumps([instruction, metadata], sort_keys=True).encode())
     for key in sorted(columns):
         found.update(key.encode())

@@ -60,6 +60,6 @@ def remove_temporary(root: Path) -> None:
 
 
 def is_untouched(root: Path) -> bool:
-    """Whether a directory holds nothing but what a writer killed at its very start leaves."""
+    """Return whether a directory holds nothing but what a writer killed at its very start leaves."""
     files = (path for path in root.rglob("*") if path.is_file())
     return all(path.name == LOCK or path.name.endswith(TEMPORARY) for path in files)

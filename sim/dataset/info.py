@@ -22,7 +22,7 @@ SAME_EPISODES = ("world", "quality")
 
 
 def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -> dict:
-    """The info of a dataset without episodes. Raises ValueError when fps is no whole number."""
+    """Return the info of a dataset without episodes. Raises ValueError when fps is no whole number."""
     if int(fps) != fps or fps < 1:
         raise ValueError(f"fps is {fps}, expected a whole number >= 1")
     return {
@@ -44,7 +44,7 @@ def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -
 
 
 def read_info(root: Path) -> dict:
-    """A dataset's info, checked. Raises UserError when there is none, or none we can read."""
+    """Read and check a dataset's info. Raises UserError when there is none, or none we can read."""
     path = root / INFO_PATH
     if not path.is_file():
         raise UserError(f"no dataset at {root}: {path} is missing{found_beside(root, INFO_PATH)}")
@@ -64,9 +64,9 @@ def read_info(root: Path) -> dict:
 
 
 def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
-    """The info to go on with: the found one, which must describe the same kind of data of the same world.
+    """Return the info to go on with: the found one, which must describe the same kind of data of the same simulation.
 
-    Raises UserError naming every difference of kind, or the first one of the world.
+    Raises UserError naming every difference of kind, or the first one of the simulation.
     """
     robots = [f"{info.get('robot_type')} at {info['fps']} Hz" for info in (found, wanted)]
     if robots[0] != robots[1]:
@@ -91,7 +91,7 @@ def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
 
 
 def first_difference(has: Mapping, want: Mapping, where: str = "") -> tuple[str, Any, Any] | None:
-    """The first key, dotted, that both know with different values, and these; None where they agree.
+    """Return the first key, dotted, that both know with different values, and these; None where they agree.
 
     A key that one of them lacks came with another version, or with another program.
     """

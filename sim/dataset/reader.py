@@ -82,39 +82,39 @@ class Dataset:
 
     @property
     def num_episodes(self) -> int:
-        """How many episodes there are."""
+        """Return how many episodes there are."""
         return len(self._rows)
 
     @property
     def num_frames(self) -> int:
-        """How many frames all episodes have together."""
+        """Return how many frames all episodes have together."""
         return sum(row["length"] for row in self._rows)
 
     @property
     def provenance(self) -> dict:
-        """What the writer was told about how the data was made."""
+        """Return what the writer recorded about how the data was made."""
         return self.info.get("provenance", {})
 
     def length(self, episode: int) -> int:
-        """T, the frames of an episode."""
+        """Return T, the frames of an episode."""
         return self._rows[episode]["length"]
 
     def instruction(self, episode: int) -> str:
-        """What the operator asked for in an episode."""
+        """Return the instruction of an episode."""
         return self._rows[episode]["tasks"][0]
 
     def episode_metadata(self, episode: int) -> dict:
-        """The metadata stored with an episode, exactly; only those it has."""
+        """Return the metadata stored with an episode, exactly; only those it has."""
         row = self._rows[episode]
         return {k: v for k, v in row.items() if rows.is_metadata(k) and v is not None}
 
     def metadata_table(self) -> dict[str, list]:
-        """Name -> its values, one an episode; None where an episode does not have it."""
+        """Return name -> values, one an episode; None where an episode does not have it."""
         keys = dict.fromkeys(key for row in self._rows for key in row if rows.is_metadata(key))
         return {key: [row.get(key) for row in self._rows] for key in keys}
 
     def columns(self, episode: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Columns of an episode, (T,) for scalars and (T, n) for vectors.
+        """Read columns of an episode, (T,) for scalars and (T, n) for vectors.
 
         names: all of the schema when None; timestamp, frame_index, episode_index, index and
         task_index can be asked for too. Raises UserError for an unknown name or a broken file.
@@ -135,7 +135,7 @@ class Dataset:
         return {name: rows.to_numpy(table[self._stored_names.get(name, name)]) for name in names}
 
     def images(self, episode: int, camera: str, frames: Sequence[int] | None = None) -> np.ndarray:
-        """uint8 RGB (T, H, W, 3): all frames of an episode, or only those with these indices.
+        """Decode uint8 RGB (T, H, W, 3): all frames of an episode, or only those with these indices.
 
         Raises UserError for an unknown camera or a broken file, IndexError for a frame too far.
         """
@@ -148,7 +148,7 @@ class Dataset:
         return pixels
 
     def stats(self) -> dict[str, dict[str, np.ndarray]]:
-        """Feature -> min, max, mean, std, count, q01 .. q99 over all episodes.
+        """Return feature -> min, max, mean, std, count, q01 .. q99 over all episodes.
 
         From stats.json where it counts exactly these frames, else joined from the episodes: after
         a kill it is older or missing. Raises UserError when there are no episodes.
@@ -161,7 +161,7 @@ class Dataset:
         return join_stats(self.root, self.num_episodes)
 
     def fingerprint(self) -> str:
-        """A hash of the schema and of every committed episode's content, for provenance."""
+        """Return a hash of the schema and of every committed episode's content, for provenance."""
         parts = [self.info["features"], [row["content_sha256"] for row in self._rows]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

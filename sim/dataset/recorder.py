@@ -67,7 +67,7 @@ class EpisodeRecorder:
             self._images.setdefault(camera, []).append(image)
 
     def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
-        """The finished episode, its videos encoded. source: who acted, "expert", "policy" or "intervention"."""
+        """Return the finished episode, its videos encoded. source: who acted, "expert", "policy" or "intervention"."""
         columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
         videos: dict[str, np.ndarray | Video] = {
             camera: encode_video(np.array(frames), self._fps) for camera, frames in self._images.items()

@@ -33,19 +33,19 @@ OWN_PREFIXES = ("data/", "videos/", "meta/", "stats/")
 
 
 def is_metadata(key: str) -> bool:
-    """Whether a column of the episodes table is a caller's metadata, not the format's own."""
+    """Return whether a column of the episodes table is a caller's metadata, not the format's own."""
     return key not in OWN_KEYS and not key.startswith(OWN_PREFIXES)
 
 
 def plain(value):
-    """A value of the metadata as plain Python: numpy scalars and arrays unpacked without a change of value."""
+    """Return a value as plain Python: numpy scalars and arrays unpacked without a change of value."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value
 
 
 def metadata_type(key: str, value) -> pa.DataType:
-    """The column type that keeps a value exactly. Raises ValueError for what no column can hold."""
+    """Return the column type that keeps a value exactly. Raises ValueError for what no column can hold."""
     if isinstance(value, list):
         kinds = {metadata_type(key, item) for item in value} or {pa.float64()}
         if kinds == {pa.int64(), pa.float64()}:
@@ -66,7 +66,7 @@ def metadata_type(key: str, value) -> pa.DataType:
 
 
 def as_column(key: str, values, column: Column, length: int) -> np.ndarray:
-    """values as the column's dtype, (T,) for a scalar column and (T, n) else.
+    """Return values as the column's dtype, (T,) for a scalar column and (T, n) else.
 
     Raises ValueError for another length or shape, or a dtype that does not convert.
     """
@@ -82,7 +82,7 @@ def as_column(key: str, values, column: Column, length: int) -> np.ndarray:
 
 
 def standard_columns(length: int, fps: int, episode: int, first: int, task: int) -> dict[str, np.ndarray]:
-    """The columns every dataset has; `first` is the index of the episode's first frame."""
+    """Return the columns every dataset has; `first` is the index of the episode's first frame."""
     frame = np.arange(length, dtype=np.int64)
     return {
         "timestamp": (frame / fps).astype(np.float32),
@@ -94,14 +94,14 @@ def standard_columns(length: int, fps: int, episode: int, first: int, task: int)
 
 
 def frames_table(columns: dict[str, np.ndarray], features: Features) -> pa.Table:
-    """The frames of an episode, columns in the schema's order."""
+    """Return the frames of an episode, columns in the schema's order."""
     kinds = {**features.columns, **STANDARD_COLUMNS}
     arrays = {key: to_arrow(columns[key], kind.arrow_type) for key, kind in kinds.items()}
     return pa.table(arrays)
 
 
 def to_arrow(values: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
-    """(T,) as a plain column, (T, n) as lists of fixed size n."""
+    """Return (T,) as a plain column, (T, n) as lists of fixed size n."""
     if values.ndim == 1:
         return pa.array(values, None if kind is None else kind)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -109,7 +109,7 @@ def to_arrow(values: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """The inverse of `to_arrow`."""
+    """Return the inverse of `to_arrow`."""
     if not pa.types.is_fixed_size_list(column.type):
         return column.to_numpy()
     flat = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
@@ -117,12 +117,12 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A parquet file of one row group, as the format asks for an episode."""
+    """Return a parquet file of one row group, as the format requires for an episode."""
     return _parquet(table, use_dictionary=True, row_group_size=max(len(table), 1))
 
 
 def row_bytes(table: pa.Table) -> bytes:
-    """A parquet file for one wide row: what helps long columns would only triple its size."""
+    """Return a parquet file for one wide row: what helps long columns would only triple its size."""
     return _parquet(table, use_dictionary=False, write_statistics=False, store_schema=False)
 
 
@@ -133,7 +133,7 @@ def _parquet(table: pa.Table, **options) -> bytes:
 
 
 def episode_row(episode: int, task: str, length: int, first: int, fps: int, cameras: tuple[str, ...]) -> dict:
-    """The format's own part of an episode's row: where its frames stand."""
+    """Return the format's own part of an episode's row: where its frames are."""
     where = file_indices(episode)
     row = {"episode_index": episode, "tasks": [task], "length": length}
     row |= {f"data/{key}": value for key, value in where.items()}
@@ -146,7 +146,7 @@ def episode_row(episode: int, task: str, length: int, first: int, fps: int, came
 
 
 def row_table(row: dict, metadata_types: dict[str, pa.DataType], stats: dict) -> pa.Table:
-    """One row: the format's own part, the metadata (null where absent), statistics by feature."""
+    """Return one row: the format's own part, the metadata (null where absent), statistics by feature."""
     arrays = {key: pa.array([value]) for key, value in row.items() if key not in metadata_types}
     for key, kind in metadata_types.items():
         arrays[key] = pa.array([row.get(key)], kind)
@@ -157,7 +157,7 @@ def row_table(row: dict, metadata_types: dict[str, pa.DataType], stats: dict) ->
 
 
 def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
-    """An episode's committed row: all columns but the statistics, or only those.
+    """Read an episode's committed row: all columns but the statistics, or only those.
 
     Raises UserError when the file is missing or broken.
     """
@@ -171,7 +171,7 @@ def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
 
 
 def read_stats(root: Path, episode: int) -> dict[str, dict[str, np.ndarray]]:
-    """An episode's statistics: feature -> statistic -> array."""
+    """Read an episode's statistics: feature -> statistic -> array."""
     stats: dict[str, dict[str, np.ndarray]] = {}
     for key, (value,) in read_row(root, episode, stats=True).to_pydict().items():
         _, feature, name = key.split("/")
@@ -194,7 +194,7 @@ def add_metadata_columns(root: Path, metadata_types: dict[str, pa.DataType]) -> 
 
 
 def count_episodes(root: Path) -> int:
-    """How many episodes are committed. Raises UserError when one in between is missing."""
+    """Return how many episodes are committed. Raises UserError when one in between is missing."""
     found = set()
     for path in (root / "meta" / "episodes").glob("chunk-*/file-*.parquet"):
         chunk, file = re.findall(r"\d+", f"{path.parent.name}/{path.name}")

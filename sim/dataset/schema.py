@@ -73,7 +73,7 @@ class Features:
             _check_column(key, column)
 
     def to_json(self, video_info: dict) -> dict:
-        """The "features" of info.json."""
+        """Return the "features" of info.json."""
         images = {
             IMAGE_PREFIX + camera: {
                 "dtype": "video",
@@ -88,7 +88,7 @@ class Features:
 
     @classmethod
     def from_json(cls, features: dict) -> "Features":
-        """The schema in an info.json. Raises KeyError, TypeError or ValueError when it is broken."""
+        """Return the schema of an info.json. Raises KeyError, TypeError or ValueError when it is broken."""
         videos = {key: value for key, value in features.items() if value["dtype"] == "video"}
         sizes = {tuple(value["shape"][:2]) for value in videos.values()}
         if len(sizes) > 1:
@@ -102,7 +102,7 @@ class Features:
         return cls(cameras, sizes.pop() if sizes else (0, 0), columns)
 
     def differences(self, other: "Features") -> list[str]:
-        """What another schema has otherwise, one line a difference; empty when they agree."""
+        """Return how another schema differs, one line a difference; empty when they agree."""
         found = []
         for name in ("cameras", "image_size"):
             if getattr(self, name) != getattr(other, name):
@@ -135,22 +135,22 @@ def _tuple(values) -> tuple | None:
 
 
 def file_indices(episode_index: int) -> dict[str, int]:
-    """chunk_index and file_index of an episode's files."""
+    """Return chunk_index and file_index of an episode's files."""
     chunk_index, file_index = divmod(episode_index, CHUNK_SIZE)
     return {"chunk_index": chunk_index, "file_index": file_index}
 
 
 def data_path(root: Path, episode_index: int) -> Path:
-    """Where an episode's columns stand."""
+    """Return the path of an episode's columns."""
     return root / DATA_PATH.format(**file_indices(episode_index))
 
 
 def meta_path(root: Path, episode_index: int) -> Path:
-    """Where an episode's row of metadata and statistics stands; the file is its commit mark."""
+    """Return the path of an episode's row of metadata and statistics; the file is its commit mark."""
     return root / META_PATH.format(**file_indices(episode_index))
 
 
 def video_path(root: Path, camera: str, episode_index: int) -> Path:
-    """Where an episode's frames of one camera stand."""
+    """Return the path of an episode's frames of one camera."""
     key = IMAGE_PREFIX + camera
     return root / VIDEO_PATH.format(video_key=key, **file_indices(episode_index))

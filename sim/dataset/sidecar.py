@@ -31,7 +31,7 @@ def write_sidecar(
 ) -> None:
     """Write meta/<name>.parquet, replacing an older one in one step.
 
-    columns: arrays (N,) or (N, n); episode_index and frame_index int (N,) say which frame a row
+    columns: arrays (N,) or (N, n); episode_index and frame_index int (N,) give the frame that a row
     labels. provenance: JSON values, e.g. the dataset's fingerprint and the label's parameters.
     Raises ValueError when a key or a row is missing, UserError when the disk is full.
     """
@@ -62,11 +62,11 @@ def _read(root: Path | str, name: str) -> pa.Table:
 
 
 def read_sidecar(root: Path | str, name: str) -> dict[str, np.ndarray]:
-    """The columns of meta/<name>.parquet. Raises UserError when it is missing or broken."""
+    """Read the columns of meta/<name>.parquet. Raises UserError when it is missing or broken."""
     table = _read(root, name)
     return {key: to_numpy(table[key]) for key in table.column_names}
 
 
 def sidecar_provenance(root: Path | str, name: str) -> dict:
-    """What `write_sidecar` was told. Raises UserError when the file is missing or broken."""
+    """Return the provenance given to `write_sidecar`. Raises UserError when the file is missing or broken."""
     return json.loads((_read(root, name).schema.metadata or {}).get(PROVENANCE, b"{}"))

@@ -10,11 +10,11 @@ import numpy as np
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 STATISTICS = ("min", "max", "mean", "std", "count", *QUANTILES)
-IMAGE_SAMPLES = 32  # frames of an episode looked at; neighbours are nearly the same picture
+IMAGE_SAMPLES = 32  # frames of an episode looked at; neighbours are nearly the same image
 
 
 def column_stats(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Statistics over the frames of a column (T,) or (T, n).
+    """Return statistics over the frames of a column (T,) or (T, n).
 
     Frames with a value that is not finite are left out (NaN stands for "not known"); when none
     is left all statistics are 0, and so is the count.
@@ -37,10 +37,10 @@ def column_stats(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def image_stats(frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Per-channel statistics in [0, 1] of frames uint8 (T, H, W, 3), on an even subsample."""
+    """Return per-channel statistics in [0, 1] of frames uint8 (T, H, W, 3), on an even subsample."""
     picked = np.linspace(0, len(frames) - 1, min(len(frames), IMAGE_SAMPLES)).round().astype(int)
     sample = frames[picked]
-    # 256 levels: the histogram says everything, at a fraction of the price of sorting pixels.
+    # 256 levels: the histogram holds everything, at a fraction of the price of sorting pixels.
     counts = np.stack([np.bincount(sample[..., c].ravel(), minlength=256) for c in range(3)])
     levels = np.arange(256) / 255.0
     share = counts / counts.sum(axis=1, keepdims=True)

@@ -65,7 +65,7 @@ def encode_video(frames: np.ndarray, fps: int) -> Video:
 
 
 def decode_video(source: Path | bytes, frames: Sequence[int] | None = None) -> np.ndarray:
-    """uint8 RGB (T, H, W, 3): all frames of an mp4, or the frames with these indices, in order.
+    """Decode uint8 RGB (T, H, W, 3): all frames of an mp4, or the frames with these indices, in order.
 
     Raises UserError for a file that cannot be decoded, IndexError for a frame it does not have.
     """
@@ -103,7 +103,7 @@ def _pixels(frame, reformatter: VideoReformatter) -> np.ndarray:
 
 
 def read_video(path: Path) -> Video:
-    """The Video a file holds, its statistics computed from the decoded frames."""
+    """Return the Video a file holds, its statistics computed from the decoded frames."""
     frames = decode_video(path)
     return Video(path.read_bytes(), len(frames), frames.shape[1:3], image_stats(frames))
 
@@ -121,7 +121,7 @@ def encode_episode_videos(root: Path | str, episode_index: int, images: dict[str
 
 
 def video_info(fps: int, size: tuple[int, int]) -> dict:
-    """The "info" block of a video feature in info.json."""
+    """Return the "info" block of a video feature in info.json."""
     return {
         "video.height": size[0],
         "video.width": size[1],

@@ -89,7 +89,7 @@ class DatasetWriter:
 
     @property
     def num_episodes(self) -> int:
-        """How many episodes are committed; the next one gets this index."""
+        """Return how many episodes are committed; the next one gets this index."""
         return self._episodes
 
     def commit(self, episode: Episode) -> int:
@@ -130,7 +130,7 @@ class DatasetWriter:
         write_atomic(data_path(self.root, index), rows.parquet_bytes(table))
 
     def _prepare_commit(self, tasks: list[str], metadata_types: dict[str, pa.DataType]) -> None:
-        """What must be there before a row that refers to it; harmless without that row."""
+        """Write what must exist before a row that refers to it; harmless without that row."""
         if tasks != self._tasks:
             rows.write_tasks(self.root, tasks)
         if self._episodes and not metadata_types.keys() <= self._metadata_types.keys():
@@ -174,7 +174,7 @@ def _with(tasks: list[str], task: str) -> list[str]:
 
 
 def join_stats(root: Path, episodes: int) -> dict[str, dict[str, np.ndarray]]:
-    """The statistics of the first episodes of a dataset together."""
+    """Return the statistics of the first episodes of a dataset together."""
     parts = [rows.read_stats(root, episode) for episode in range(episodes)]
     return {feature: aggregate([part[feature] for part in parts]) for feature in parts[0]}
 
@@ -186,7 +186,7 @@ def write_stats(root: Path, stats: dict[str, dict[str, np.ndarray]]) -> None:
 
 
 def read_stats(root: Path) -> dict[str, dict[str, np.ndarray]]:
-    """What stats.json holds; nothing when there is none that can be read."""
+    """Return what stats.json holds; nothing when there is none that can be read."""
     try:
         lists = json.loads((root / STATS_PATH).read_text())
     except (OSError, ValueError):

@@ -96,7 +96,7 @@ class SeededTask(control.Task):
     def initialize_episode(self, physics: ServoPhysics) -> None:
         self._env.reset(self._next_seed)
         self._next_seed += 1
-        if meshes := self._env.world.scene.worn_meshes:
+        if meshes := self._env.world.scene.shown_meshes:
             physics.upload_meshes(meshes)
 
     def before_step(self, action: np.ndarray, physics: ServoPhysics) -> None:

@@ -16,7 +16,7 @@ class Frame:
     """One instant as one camera saw it; drawn on first access and kept."""
 
     qpos: np.ndarray
-    number: int  # policy period: the noise of the picture is drawn by it
+    number: int  # policy period: the noise of the image is drawn by it
     stamp_s: float
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """The simulated arm as an environment: gymnasium's `FR3PickPlace-v0`, and the loop's `Env`.
 
 Actions pass through the same servo layer that streams to the arm. Action and
-observation delays are physical times: a command takes effect, and a picture is taken, at the
+observation delays are physical times: a command takes effect, and an image is taken, at the
 substep nearest to them.
 """
 
@@ -103,7 +103,7 @@ class SimEnv:
             if stop == joints_at:
                 self._joints.take(self._read_joints())
             for camera in (camera for camera, at in looks.items() if at == stop):
-                self._take_picture(camera)
+                self._take_image(camera)
         self._steps += 1
         return self._judge()
 
@@ -126,7 +126,7 @@ class SimEnv:
         return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
 
     def _jitter_s(self) -> float:
-        """How much older than usual the next picture is."""
+        """How much older than usual the next image is."""
         jitter_s = self.world.params.randomization.observation_jitter_s
         return jitter_s * self._noise.random() if jitter_s else 0.0
 
@@ -141,7 +141,7 @@ class SimEnv:
     def _frame(self) -> Frame:
         return Frame(self.world.snapshot(), self._steps, self.world.time_s)
 
-    def _take_picture(self, camera: str) -> None:
+    def _take_image(self, camera: str) -> None:
         """What `camera` sees now; of a dropped frame the one before is seen again."""
         dropped, sensor = self.world.params.randomization.dropped_frames, self._cameras[camera]
         lost = dropped and self._noise.random() < dropped
@@ -159,7 +159,7 @@ class SimEnv:
         )
 
     def ground_truth(self) -> dict[str, np.ndarray]:
-        """What is true of the first camera's last picture."""
+        """What is true of the first camera's last image."""
         return self.world.ground_truth(self._cameras[self.robot.camera_names[0]].shown.qpos)
 
     def metadata(self) -> dict:
@@ -179,7 +179,7 @@ def _physics_steps(time_s: float, what: str) -> int:
 
 
 class GymEnv(gymnasium.Env):
-    """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of pictures and state.
+    """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of images and state.
 
     The instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
     spaces, trains on it unchanged.
@@ -192,9 +192,9 @@ class GymEnv(gymnasium.Env):
         self.render_mode = render_mode
         robot = env.robot
         self.metadata = {**self.metadata, "render_fps": robot.control_hz}
-        picture = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
+        image = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
         state = gymnasium.spaces.Box(robot.state_min, robot.state_max, dtype=np.float32)
-        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.camera_names, picture), "state": state})
+        self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(robot.camera_names, image), "state": state})
         self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):

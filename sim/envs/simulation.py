@@ -15,7 +15,7 @@ from sim.core.errors import UserError
 from sim.core.options import Options, Registered, block, option
 from sim.envs.sensors import Frame
 from sim.planning.kinematics import BenchKinematics, tool_down
-from sim.randomize.apply import Randomizer, lens_of
+from sim.randomize.apply import Randomizer, camera_noise_of
 from sim.randomize.camera_noise import degrade, noise_rng
 from sim.randomize.distractors import with_distractors
 from sim.randomize.episode_params import EpisodeParams
@@ -108,7 +108,9 @@ class Simulation:
         self.scene_state = SceneState(self.scene, self.data, params.layout)
         mujoco.mj_resetData(self.scene.model, self.data)
         self._randomizer.apply(params)
-        self._lenses = {camera: lens_of(params.randomization, i) for i, camera in enumerate(self.robot.camera_names)}
+        self._camera_noise = {
+            camera: camera_noise_of(params.randomization, i) for i, camera in enumerate(self.robot.camera_names)
+        }
         self.task.apply_layout(self.scene_state)
         drawn = params.randomization
         self.encoder_bias_rad = np.array(drawn.encoder_bias_rad)
@@ -142,13 +144,13 @@ class Simulation:
         rows[..., self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
         return rows
 
-    def hold_object(self) -> None:
-        """Put the named object between the pads, its sides along the tool's. For pictures, not for physics."""
+    def hold_object(self, i: int) -> None:
+        """Put object `i` between the pads, its sides along the tool's. For images, not for physics."""
         mujoco.mj_kinematics(self.scene.model, self.data)
         pose = np.empty(7)
         pose[:3] = self.data.site_xpos[self.scene.tcp_site]
         mujoco.mju_mat2Quat(pose[3:], self.data.site_xmat[self.scene.tcp_site])
-        first = self.scene.object_qpos[0]
+        first = self.scene.object_qpos[i]
         self.data.qpos[first : first + 7] = pose
 
     def step(self, steps: int) -> None:
@@ -194,10 +196,15 @@ class Simulation:
             state = replace(state, data=self._posed)
             state.data.qpos[:] = qpos
             mujoco.mj_kinematics(self.scene.model, state.data)
-        tool_w = state.tool_pos_w
+        tool_pos_w = state.tool_pos_w
         tool_from_w = state.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
-        object_w, target_w = self.task.object_pos_w(state), self.task.target_pos_w(state)
-        points = (object_w, target_w, tool_from_w @ (object_w - tool_w), tool_from_w @ (target_w - tool_w))
+        object_pos_w, target_pos_w = self.task.object_pos_w(state), self.task.target_pos_w(state)
+        points = (
+            object_pos_w,
+            target_pos_w,
+            tool_from_w @ (object_pos_w - tool_pos_w),
+            tool_from_w @ (target_pos_w - tool_pos_w),
+        )
         return {name: point.astype(np.float32) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)}
 
     def snapshot(self) -> np.ndarray:
@@ -210,10 +217,12 @@ class Simulation:
             self._renderer = make_renderer(self.scene, self.config.render)
         return self._renderer.render(camera, self.data.qpos if qpos is None else qpos)
 
-    def photograph(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
+    def capture(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
-        picture = self.render(camera, qpos)
-        return degrade(picture, self._lenses[camera], noise_rng(self.params.randomization.noise_seed, camera, frame))
+        image = self.render(camera, qpos)
+        return degrade(
+            image, self._camera_noise[camera], noise_rng(self.params.randomization.noise_seed, camera, frame)
+        )
 
     def close(self) -> None:
         if self._renderer is not None:
@@ -222,7 +231,7 @@ class Simulation:
 
 
 class LazyImages(Mapping):
-    """The pictures of frames by camera, drawn on first access and kept."""
+    """The images of frames by camera, drawn on first access and kept."""
 
     def __init__(self, world: Simulation, frames: Mapping[str, Frame]):
         self._world, self._frames = world, frames
@@ -230,7 +239,7 @@ class LazyImages(Mapping):
     def __getitem__(self, camera: str) -> np.ndarray:
         frame = self._frames[camera]
         if camera not in frame.drawn:
-            frame.drawn[camera] = self._world.photograph(camera, frame.qpos, frame.number)
+            frame.drawn[camera] = self._world.capture(camera, frame.qpos, frame.number)
         return frame.drawn[camera]
 
     def __iter__(self):

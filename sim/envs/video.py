@@ -1,4 +1,4 @@
-"""Films of episodes for people: both cameras side by side, larger and with softer edges than a policy sees."""
+"""Videos of episodes for people: both cameras side by side, larger and with softer edges than a policy sees."""
 
 from pathlib import Path
 
@@ -31,13 +31,13 @@ class VideoRecorder:
         self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.camera_names]))
 
     def save(self, path: Path) -> None:
-        """Write the film as h264 mp4 and begin anew. UserError where it cannot be written."""
+        """Write the video as h264 mp4 and begin anew. UserError where it cannot be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_mp4(path, self.frames, self._world.robot.control_hz)
         except (OSError, ValueError) as error:  # FFmpeg's errors are among them
             reason = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot write the film {path}: {reason}; expected a file name ending in .mp4") from error
+            raise UserError(f"cannot write the video {path}: {reason}; expected a file name ending in .mp4") from error
         self.frames = []
 
     def close(self) -> None:

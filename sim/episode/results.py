@@ -15,7 +15,7 @@ FILE = "results.json"
 
 
 def summary(episodes: list[dict]) -> dict:
-    """Success rate with its 95 % Wilson interval, successes per hour of all episodes, mean time of a success."""
+    """Return success rate and successes per hour, with 95 % intervals, and the mean time of a success."""
     n, successes = len(episodes), sum(episode["success"] for episode in episodes)
     low, high = wilson(successes, n)
     hours = sum(episode["time_s"] for episode in episodes) / 3600
@@ -34,7 +34,7 @@ def summary(episodes: list[dict]) -> dict:
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a rate; everything is possible when nothing was tried."""
+    """Return the 95 % interval of a rate; everything is possible when nothing was tried."""
     if not n:
         return 0.0, 1.0
     bounds: Any = proportion_confint(successes, n, method="wilson")
@@ -42,7 +42,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float | None, float | None]:
-    """95 % percentile bootstrap over episodes of successes per hour."""
+    """Return the 95 % percentile bootstrap interval, over episodes, of successes per hour."""
     if not episodes:
         return None, None
     success = np.array([episode["success"] for episode in episodes], float)
@@ -53,7 +53,7 @@ def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float 
 
 
 def row(result: EpisodeResult) -> dict:
-    """One episode as it stands in results.json."""
+    """Return one episode as results.json holds it."""
     return {
         "seed": result.seed,
         "success": result.success,

@@ -141,7 +141,7 @@ class Expert:
         self._planner.begin(joints, self._openings[-1])
         self._env.world.task.plan(self._planner)
         self._waypoints = self._planner.waypoints or [
-            Waypoint("wait", joints, self._openings[-1], self._planner.tool_w)
+            Waypoint("wait", joints, self._openings[-1], self._planner.tool_pos_w)
         ]
 
     def _periods(self, ticks: int | np.integer) -> int:
@@ -187,7 +187,7 @@ class Expert:
     def _beside_w(self, low_m: float, high_m: float) -> np.ndarray:
         """Draw a point (3,) m, low beside the waypoint, as of a policy that misses."""
         angle, distance = self._rng.uniform(-np.pi, np.pi), self._rng.uniform(low_m, high_m)
-        return self._waypoint.tool_w + [
+        return self._waypoint.tool_pos_w + [
             distance * np.cos(angle), distance * np.sin(angle), self._rng.uniform(-0.006, 0.030)
         ]  # fmt: skip
 
@@ -211,11 +211,11 @@ class Expert:
             return
         rotation = self._kinematics.forward(waypoint.joints_rad)[1]
         aside = self._rng.choice([-1.0, 1.0]) * self._rng.uniform(*FAILED_GRASP_M) * rotation[:, 0]
-        beside = self._kinematics.inverse(waypoint.tool_w + aside, rotation, waypoint.joints_rad)
+        beside = self._kinematics.inverse(waypoint.tool_pos_w + aside, rotation, waypoint.joints_rad)
         if beside is None:
             return
         self._imperfections.failed_grasps -= 1
         self._shown.add("failed_grasp")
-        grasp = {"joints_rad": beside, "tool_w": waypoint.tool_w + aside}
+        grasp = {"joints_rad": beside, "tool_pos_w": waypoint.tool_pos_w + aside}
         self._waypoints[:2] = [replace(one, **grasp) for one in self._waypoints[:2]]
         self._failing_grasp = True

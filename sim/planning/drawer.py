@@ -7,7 +7,7 @@ from sim.scene.cabinet import GRASP_BELOW_BAR_M, OVER_M, PULL_M, STRADDLE, bar_w
 
 
 def pull_open(planner: MotionPlanner, i: int) -> None:
-    """Grasp the handle of drawer `i` from above, pull it straight out, by how much varies, and let go."""
+    """Grasp the handle of drawer `i` from above, pull it straight out, by how much varies, and release it."""
     state, style = planner.state, planner.style
     now_m, body = opening_m(state, i), state.scene.targets[i]
     rotation = state.data.xmat[body].reshape(3, 3)
@@ -25,7 +25,7 @@ def pull_open(planner: MotionPlanner, i: int) -> None:
 
 
 def rise(planner: MotionPlanner) -> None:
-    """Straight up over the cabinets, the fingers as they are."""
+    """Go straight up over the cabinets, the fingers as they are."""
     tool = planner.end_w
     if tool[2] < OVER_M - 0.01:
         planner.go("rise", [*tool[:2], OVER_M], None, max(min(planner.opening, STRADDLE), 0.2), blend_rad=0.03)

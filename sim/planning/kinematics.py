@@ -17,7 +17,7 @@ CONVERGED_RAD = 2e-3  # a step smaller than this ends the search for the posture
 
 
 def tool_down(yaw_rad: float) -> np.ndarray:
-    """(3, 3) rotation of the tool in the base frame: z down, fingers opening along `yaw_rad`."""
+    """Return the rotation (3, 3) of the tool in the base frame: z down, fingers opening along `yaw_rad`."""
     c, s = np.cos(yaw_rad), np.sin(yaw_rad)
     y = np.array([c, s, 0.0])
     z = np.array([0.0, 0.0, -1.0])
@@ -36,13 +36,13 @@ class ToolKinematics:
         self._posture = _home_posture(self._model, robot) if robot.joints > POSE_DIMENSION else None
 
     def forward(self, joints_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position (3,) in m and rotation (3, 3) of the tool."""
+        """Return position (3,) in m and rotation (3, 3) of the tool."""
         self._set(joints_rad)
         pose = self._configuration.get_transform_frame_to_world("tcp", "site")
         return pose.translation(), pose.rotation().as_matrix()
 
     def inverse(self, pos_w: np.ndarray, rotation_w: np.ndarray, near_rad: np.ndarray) -> np.ndarray | None:
-        """Joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
+        """Return joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
         self._set(near_rad)
         rotation = mink.SO3.from_matrix(rotation_w)
         self._task.set_target(mink.SE3.from_rotation_and_translation(rotation, np.asarray(pos_w, float)))
@@ -56,7 +56,7 @@ class ToolKinematics:
         return None
 
     def _approach(self, posture: mink.PostureTask) -> None:
-        """Come near the pose in the posture closest to home; without it, a redundant arm drifts from pose to pose."""
+        """Move near the pose in the posture closest to home; without it, a redundant arm drifts from pose to pose."""
         for _ in range(40):
             if np.abs(self._step([self._task, posture])).max() < CONVERGED_RAD:
                 return
@@ -95,20 +95,20 @@ class BenchKinematics:
     def stand(
         self, base_pos_w: Sequence[float] | np.ndarray, base_yaw_rad: float, encoder_bias_rad: np.ndarray
     ) -> None:
-        """Where the arm's foot is, m and rad, and how much more than the truth the encoders show, (joints,) rad."""
+        """Set where the arm's foot is, m and rad, and how much more than the truth the encoders show, (joints,) rad."""
         c, s = np.cos(base_yaw_rad), np.sin(base_yaw_rad)
         self._base_w, self._bias_rad = np.array(base_pos_w, float), encoder_bias_rad
         self._turn_w = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
     def forward(self, joints_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position (3,) in m and rotation (3, 3) of the tool."""
+        """Return position (3,) in m and rotation (3, 3) of the tool."""
         pos, rotation = self._tool.forward(joints_rad - self._bias_rad)
         return self._turn_w @ pos + self._base_w, self._turn_w @ rotation
 
     def inverse(
         self, pos_w: Sequence[float] | np.ndarray, rotation_w: np.ndarray, near_rad: np.ndarray
     ) -> np.ndarray | None:
-        """Joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
+        """Return joint angles (joints,) in rad that reach the pose, found from `near_rad`; None if not reached."""
         pos = self._turn_w.T @ (np.asarray(pos_w, float) - self._base_w)
         found = self._tool.inverse(pos, self._turn_w.T @ rotation_w, near_rad - self._bias_rad)
         return None if found is None else found + self._bias_rad

@@ -1,6 +1,6 @@
-"""The motions that tasks are made of: legs of the tool, grasps, placements, planned by IK from the world's truth.
+"""The motions that tasks are made of: waypoints, grasps and placements, planned by IK from the simulator's state.
 
-A task's `plan(planner)` calls these in order; the legs they append are played by `sim.expert.scripted`. The
+A task's `plan(planner)` calls these in order; the waypoints they append are followed by `sim.expert.scripted`. The
 tool always points down. Positions are in the world frame, yaws turn the direction in which the fingers open.
 """
 
@@ -27,15 +27,15 @@ ROOM_M = 0.10  # between the middles of what stands on the table, so that the fi
 
 @dataclass(frozen=True)
 class Waypoint:
-    """One leg of the motion: go to `joints_rad` with the gripper at `opening`, then wait for the gripper."""
+    """One step of the motion: go to `joints_rad` with the gripper at `opening`, then wait for the gripper."""
 
     name: str
     joints_rad: np.ndarray
     opening: float
-    tool_w: np.ndarray  # (3,) m, where it leads
+    tool_pos_w: np.ndarray  # (3,) m, where it leads
     blend_rad: float = 0.0  # go on when closer than this; 0: arrive at rest
     grips: bool = False  # stay until the fingers no longer move
-    holds: int = -1  # the object that must be in the hand when the leg ends, or all is planned anew
+    holds: int = -1  # the object that must be held at the waypoint, or all is planned anew
     speed: float = 1.0  # of the style's
 
 
@@ -75,7 +75,7 @@ class MotionStyle:
 
 
 class MotionPlanner:
-    """Plans legs from where the arm is now. Sees the world as it is; moves nothing."""
+    """Plans waypoints from where the arm is now. Reads the simulator's state; moves nothing."""
 
     def __init__(self, state: SceneState, kinematics: BenchKinematics, style: MotionStyle):
         self.state, self.style = state, style
@@ -87,40 +87,40 @@ class MotionPlanner:
         self.joints_rad, self.opening = joints_rad, opening
         self.waypoints: list[Waypoint] = []
 
-    # ---- what is ---------------------------------------------------------------------------------
+    # ---- the present state -----------------------------------------------------------------------
 
     @property
-    def tool_w(self) -> np.ndarray:
-        """(3,) m, where the tool is now."""
+    def tool_pos_w(self) -> np.ndarray:
+        """Return where the tool is now, (3,) m."""
         return self.state.tool_pos_w
 
-    def object_w(self, i: int) -> np.ndarray:
-        """(3,) m, centre of object `i`."""
+    def object_pos_w(self, i: int) -> np.ndarray:
+        """Return the centre of object `i`, (3,) m."""
         return self.state.object_pos_w(i)
 
     def holds(self, i: int) -> bool:
-        """Object `i` is between the fingers."""
-        near = np.linalg.norm(self.object_w(i) - self.tool_w) < 0.02
+        """Return whether object `i` is between the fingers."""
+        near = np.linalg.norm(self.object_pos_w(i) - self.tool_pos_w) < 0.02
         return bool(near and self.opening < 0.75)
 
     @property
     def yaw_rad(self) -> float:
-        """Where the fingers will open towards after the legs planned so far."""
+        """Return the direction in which the fingers will open at the last waypoint."""
         rotation = self._kinematics.forward(self.joints_rad)[1]
         return float(np.arctan2(rotation[1, 1], rotation[0, 1]))
 
     @property
     def end_w(self) -> np.ndarray:
-        """(3,) m, where the tool will be after the legs planned so far."""
-        return self.waypoints[-1].tool_w if self.waypoints else self.tool_w
+        """Return where the tool will be at the last waypoint, (3,) m."""
+        return self.waypoints[-1].tool_pos_w if self.waypoints else self.tool_pos_w
 
-    # ---- legs ------------------------------------------------------------------------------------
+    # ---- waypoints -------------------------------------------------------------------------------
 
     def go(
         self, name: str, pos_w: Sequence[float] | np.ndarray, yaw_rad: float | None = None, opening: float = 1.0,
         turns: Sequence[float] = FACES, **how,
     ) -> None:  # fmt: skip
-        """A leg to the pose; the wrist turns by the first of `turns` that its range allows.
+        """Append a waypoint at the pose; the wrist turns by the first of `turns` that its range allows.
 
         yaw_rad: None keeps the yaw, turned as little as the range demands. how: fields of `Waypoint`.
         """
@@ -132,7 +132,7 @@ class MotionPlanner:
         self.waypoints.append(Waypoint(name, self.joints_rad, opening, np.asarray(pos_w, float), **how))
 
     def _pose(self, pos_w: Sequence[float] | np.ndarray, yaw_rad: float) -> np.ndarray | None:
-        """(joints,) rad that reach it, bent the way the arm is bent at home: found from here, else from there."""
+        """Return joints (joints,) rad that reach the pose, bent as at home: found from here, else from home."""
         home = np.array(self._scene.robot.home_rad)
         for near in (self.joints_rad, home):
             pose = self._kinematics.inverse(pos_w, tool_down(yaw_rad), near)
@@ -141,7 +141,7 @@ class MotionPlanner:
         return None
 
     def easiest_yaw(self, pos_w: Sequence[float] | np.ndarray, yaws_rad: Sequence[float]) -> float:
-        """Of these yaws the one that turns the joints least: a wrist near its end would have to go all round."""
+        """Return the yaw that turns the joints least: a wrist near its end would have to go all round."""
 
         def effort_rad(yaw_rad: float) -> float:
             pose = self._pose(pos_w, yaw_rad)
@@ -150,7 +150,7 @@ class MotionPlanner:
         return min(yaws_rad, key=effort_rad)
 
     def line(self, name: str, pos_w: Sequence[float] | np.ndarray, opening: float, speed: float = 0.5) -> None:
-        """A straight line of the tool to `pos_w`, the yaw kept; arrives at rest."""
+        """Append a straight line of the tool to `pos_w`, the yaw kept, at rest at its end."""
         start, goal = self.end_w, np.asarray(pos_w, float)
         steps = max(int(np.ceil(np.linalg.norm(goal - start) / LINE_STEP_M)), 1)
         for i in range(1, steps + 1):
@@ -164,7 +164,7 @@ class MotionPlanner:
     # ---- grasping and placing ----------------------------------------------------------------------
 
     def rise(self, clear_m: float = 0.09, *, away_from_w: np.ndarray | None = None) -> None:
-        """Up before moving sideways, so that nothing is swept away; nothing to do over `away_from_w` or high up."""
+        """Go up before moving sideways, so that nothing is swept away; not over `away_from_w` or high up."""
         tool = self.end_w
         beside = away_from_w is None or np.linalg.norm(tool[:2] - away_from_w[:2]) > 0.01
         if tool[2] < 0.06 and beside:
@@ -172,27 +172,27 @@ class MotionPlanner:
 
     def pick(self, i: int) -> None:
         """Grasp object `i` from above."""
-        style, object_w, yaw, shape = self.style, self.object_w(i), self.grasp_yaw(i), self.shape(i)
+        style, object_pos_w, yaw, shape = self.style, self.object_pos_w(i), self.grasp_yaw(i), self.shape(i)
         turns = FACES if shape.symmetric or len(shape.grasp_yaws_rad) > 1 else HALF_TURNS
-        grasp_m = max(object_w[2] + shape.grasp_height_m + style.grasp_height_m, LOWEST_TOOL_M)
-        self.rise(away_from_w=object_w)
-        above_m = object_w[2] + shape.half_height_m + style.hover_m - 0.02
+        grasp_m = max(object_pos_w[2] + shape.grasp_height_m + style.grasp_height_m, LOWEST_TOOL_M)
+        self.rise(away_from_w=object_pos_w)
+        above_m = object_pos_w[2] + shape.half_height_m + style.hover_m - 0.02
         if style.detour_m.any() and self.end_w[2] > 0.06:
-            aside_w = (self.end_w + [*object_w[:2], above_m]) / 2 + style.detour_m
+            aside_w = (self.end_w + [*object_pos_w[:2], above_m]) / 2 + style.detour_m
             self.go("detour", [*aside_w[:2], max(aside_w[2], 0.12)], None, blend_rad=0.1)
-        self.go("approach", [*object_w[:2], above_m], yaw, turns=turns, blend_rad=style.blend_rad / 2)
-        self.go("descend", [*object_w[:2], grasp_m], yaw, turns=turns)
+        self.go("approach", [*object_pos_w[:2], above_m], yaw, turns=turns, blend_rad=style.blend_rad / 2)
+        self.go("descend", [*object_pos_w[:2], grasp_m], yaw, turns=turns)
         self.grip(0.0, holds=i)
 
     def lift(self, i: int, height_m: float | None = None) -> None:
-        """Straight up with object `i` in the hand."""
+        """Go straight up with object `i` held."""
         height_m = max(self.style.carry_m, 0.08) if height_m is None else height_m
         self.go("lift", [*self.end_w[:2], height_m], self.yaw_rad, 0.0, blend_rad=self.style.blend_rad, holds=i)
 
     def place(self, i: int, on_w: np.ndarray, *, yaw_rad: float | None = None, carry_m: float | None = None) -> None:
-        """Lift object `i`, carry it over `on_w`, the middle of where it is to stand, and let go there."""
+        """Lift object `i`, carry it over `on_w`, the middle of where it is to stand, and release it there."""
         style = self.style
-        grip_m = np.clip(self.end_w[2] - self.object_w(i)[2], -0.02, 0.02)  # tool above the object's centre
+        grip_m = np.clip(self.end_w[2] - self.object_pos_w(i)[2], -0.02, 0.02)  # tool above the object's centre
         half_m = self.state.half_height_m(i)
         carry_m = max(style.carry_m, 0.08) + half_m - 0.02 if carry_m is None else carry_m
         self.lift(i, carry_m)
@@ -214,30 +214,30 @@ class MotionPlanner:
         self.place(i, np.array([*self._free_place(i, keep_free_w), 0.0]))
 
     def _free_place(self, i: int, keep_free_w: np.ndarray | None) -> np.ndarray:
-        """(2,) m; of a grid over the table: the nearest to object `i` with room around it, or that with most room."""
+        """Return (2,) m of a grid over the table: the nearest to object `i` with room, or that with most room."""
         taken = [self._data.xpos[np.delete(self._scene.objects, i), :2], self._data.xpos[self._scene.targets, :2]]
         taken = np.concatenate(taken if keep_free_w is None else [*taken, keep_free_w])
         grid = [np.array([x, y]) for x in np.arange(*AREA_X_M, 0.02) for y in np.arange(*AREA_Y_M, 0.02)]
         room = {tuple(xy): np.linalg.norm(taken - xy, axis=1).min() for xy in grid if within_reach(xy)}
-        here = self.object_w(i)[:2]
+        here = self.object_pos_w(i)[:2]
         free = [xy for xy, gap_m in room.items() if gap_m >= ROOM_M]
         return np.array(min(free, key=lambda xy: np.hypot(*(here - xy))) if free else max(room, key=room.__getitem__))
 
     def retreat(self, up_m: float = 0.10) -> None:
-        """Straight up, the hand open."""
+        """Go straight up, the gripper open."""
         end = self.end_w
         self.go("retreat", [*end[:2], end[2] + up_m])
 
     def shape(self, i: int) -> Shape:
-        """What object `i` is."""
+        """Return the shape of object `i`."""
         return SHAPES[self._scene.slots[i].shape]
 
     def grasp_yaw(self, i: int) -> float:
-        """Finger direction, rad, that grasps object `i`: the clear one that turns the wrist least."""
+        """Return the finger direction, rad, that grasps object `i`: the clear one that turns the wrist least."""
         now, offered = self.yaw_rad, self.shape(i).grasp_yaws_rad
         if offered:
             rotation = self.state.object_rotation_w(i)
-            # The body's side that lies flattest tells its yaw: a cube may have tumbled.
+            # The body's side that lies flattest gives its yaw: a cube may have tumbled.
             axis = rotation[:, 0] if abs(rotation[2, 0]) < 0.5 else rotation[:, 1]
             face = np.arctan2(axis[1], axis[0])
             turns = [(face + yaw - now + np.pi / 2) % np.pi - np.pi / 2 for yaw in offered]
@@ -249,8 +249,8 @@ class MotionPlanner:
         return float(max(yaws, key=lambda yaw: min(self._clearance_m(i, yaw), 0.045)))
 
     def _clearance_m(self, i: int, yaw_rad: float) -> float:
-        """Distance from the open fingers around object `i` to the nearest other object's centre."""
-        fingers = self.object_w(i)[:2] + 0.052 * np.outer([1, -1], [np.cos(yaw_rad), np.sin(yaw_rad)])
+        """Return the distance from the open fingers around object `i` to the nearest other object's centre."""
+        fingers = self.object_pos_w(i)[:2] + 0.052 * np.outer([1, -1], [np.cos(yaw_rad), np.sin(yaw_rad)])
         others = self._data.xpos[np.delete(self._scene.objects, i), :2]
         if not len(others):
             return np.inf

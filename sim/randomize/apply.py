@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from sim.randomize.arm_dynamics import ArmDynamics
-from sim.randomize.camera_noise import Lens
+from sim.randomize.camera_noise import CameraNoise
 from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.randomization import Randomization
 from sim.scene.build import Scene
@@ -44,7 +44,7 @@ class Randomizer:
         self._derive_inertia()
 
     def _derive_inertia(self) -> None:
-        """Free bodies move by constants that MuJoCo derived from the masses at compilation: derive them anew.
+        """Derive anew the constants by which free bodies move, which MuJoCo derived from the masses at compilation.
 
         The extent that clipping planes and shadows are scaled by stays as it is.
         """
@@ -64,7 +64,7 @@ class Randomizer:
                 slot.put_away()
                 continue
             shape, colour = used[i]
-            slot.wear(shape, scale=values.object_scale[i], mass_kg=values.object_mass_kg[i],
+            slot.set_shape(shape, scale=values.object_scale[i], mass_kg=values.object_mass_kg[i],
                       inertia=values.object_inertia[i])  # fmt: skip
             pattern = values.object_patterns[i]  # 0: none
             slot.paint(shape, _tint(colour, values, i), int(scene.patterns[pattern - 1]) if pattern else -1)
@@ -90,7 +90,7 @@ class Randomizer:
             model.geom_rgba[scene.backdrop_geom, :3] = values.backdrop_rgb
 
     def _lights(self, values: Randomization) -> None:
-        """Each stands somewhere about its place and is switched on in order; the key light looks at the table."""
+        """Place the lights, switch them on in order and aim the key light at the table."""
         model = self._model
         model.vis.headlight.ambient[:] = values.ambient
         for i, light in enumerate(self._scene.lights):
@@ -107,7 +107,7 @@ class Randomizer:
         model.light_dir[key] = aim / np.linalg.norm(aim)
 
     def _cameras(self, values: Randomization) -> None:
-        """Cameras of one kind follow each other in the values, as in the robot's description."""
+        """Place the cameras; those of one kind follow each other in the values, as in the robot's description."""
         model = self._model
         moved = values.front_pos_m, values.front_lookat_m, values.front_fovy_deg
         for camera, pos_m, lookat_m, fovy_deg in zip(self._scene.robot.fixed_cameras, *moved, strict=True):
@@ -130,11 +130,11 @@ class Randomizer:
         model.geom_friction[scene.pads, 0] = values.pad_friction
 
 
-def lens_of(values: Randomization, camera: int) -> Lens:
-    """What the lens and sensor of the robot's `camera`-th camera do in this episode."""
+def camera_noise_of(values: Randomization, camera: int) -> CameraNoise:
+    """Return what the robot's `camera`-th camera does to its images in this episode."""
     red, blue = values.white_balance[camera]
     quality = round(values.jpeg_quality[camera])
-    return Lens(
+    return CameraNoise(
         exposure=values.exposure[camera],
         gamma=values.gamma[camera],
         white_balance=(red, 1.0, blue),

@@ -38,7 +38,9 @@ class ArmDynamics:
         self._inertia = model.body_inertia[self._gripper].copy()
 
     def apply(self, model: mujoco.MjModel, terms: DynamicsTerms) -> None:
-        """joint_damping (joints,), joint_armature and servo_gain are factors of what was compiled; joint_friction_nm
+        """Write the terms into a model of the same arm.
+
+        joint_damping (joints,), joint_armature and servo_gain are factors of what was compiled; joint_friction_nm
         (joints,) and payload_kg replace what was there. `mj_setConst` must follow: MuJoCo derives constants of them.
         """
         model.dof_damping[self._dof] = self._damping * np.array(terms.joint_damping)
@@ -49,5 +51,5 @@ class ArmDynamics:
         payload_kg = terms.payload_kg
         model.body_mass[self._gripper] = self._mass_kg + payload_kg
         model.body_inertia[self._gripper] = self._inertia * (1.0 + payload_kg / self._mass_kg)
-        # The controller makes up for the weight it was told of, not for this.
+        # The controller makes up for the weight it is set to, not for this.
         model.body_gravcomp[self._gripper] = self._mass_kg / (self._mass_kg + payload_kg)

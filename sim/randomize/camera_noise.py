@@ -1,6 +1,6 @@
-"""What a real camera does to a picture: motion blur, exposure, white balance, gamma, sensor noise, JPEG.
+"""What a real camera does to an image: motion blur, exposure, white balance, gamma, sensor noise, JPEG.
 
-`degrade` is pure: the same picture, lens and noise seed give the same bytes, so that a replayed or newly rendered
+`degrade` is pure: the same image, noise and noise seed give the same bytes, so that a replayed or newly rendered
 episode shows the very noise that was recorded.
 """
 
@@ -22,16 +22,16 @@ LEVELS = 256
 
 
 @dataclass(frozen=True)
-class Lens:
-    """How one camera degrades its pictures in one episode. As it is by default it changes nothing."""
+class CameraNoise:
+    """How one camera degrades its images in one episode. As it is by default it changes nothing."""
 
-    exposure: float = 1.0  # factor on the picture's levels
+    exposure: float = 1.0  # factor on the image's levels
     gamma: float = 1.0  # exponent on levels of 0..1, after exposure and white balance; above 1 darkens middle tones
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors on red, green, blue
     read_noise: float = 0.0  # standard deviation in levels of 0..255
     shot_noise: float = 0.0  # variance per level, in levels: the noise of a white pixel is sqrt(255 shot_noise)
     blur_px: float = 0.0  # length of the streak that a point leaves
-    blur_rad: float = 0.0  # its direction, from picture right towards picture bottom
+    blur_rad: float = 0.0  # its direction, from image right towards image bottom
     jpeg_quality: int = 0  # 1..95 as libjpeg counts; 0: not compressed
 
     def __post_init__(self) -> None:
@@ -50,61 +50,61 @@ class Lens:
 
 def _check(name: str, value: object, right: object, expected: str) -> None:
     if not right:
-        raise UserError(f"lens.{name}={value}: expected {expected}")
+        raise UserError(f"noise.{name}={value}: expected {expected}")
 
 
 def noise_rng(seed: int, camera: str, frame: int) -> np.random.Generator:
-    """The generator of one picture's noise: that of `camera` at policy period `frame` of the episode `seed`."""
+    """Return the generator of one image's noise: that of `camera` at policy period `frame` of the episode `seed`."""
     return np.random.default_rng([seed, zlib.crc32(camera.encode()), frame])
 
 
-def degrade(image: np.ndarray, lens: Lens, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (H, W, 3) as `lens` shows it, a new array unless the lens changes nothing.
+def degrade(image: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:
+    """Return an image, uint8 (H, W, 3), with the noise; a new array unless the noise changes nothing.
 
     In the order in which light meets them: blur, tone (exposure, white balance, gamma), noise, compression.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a picture of {image.dtype} {image.shape}: expected uint8 (H, W, 3)")
-    if lens.blur_px > 0.0:
-        image = _blurred(image, lens.blur_px, lens.blur_rad)
-    noisy = lens.read_noise > 0.0 or lens.shot_noise > 0.0
-    if noisy or _changes_tone(lens):
-        levels = _toned(image, lens)
-        image = _with_noise(levels, lens, rng) if noisy else np.rint(levels).astype(np.uint8)
-    return _compressed(image, lens.jpeg_quality) if lens.jpeg_quality else image
+        raise ValueError(f"an image of {image.dtype} {image.shape}: expected uint8 (H, W, 3)")
+    if noise.blur_px > 0.0:
+        image = _blurred(image, noise.blur_px, noise.blur_rad)
+    noisy = noise.read_noise > 0.0 or noise.shot_noise > 0.0
+    if noisy or _changes_tone(noise):
+        levels = _toned(image, noise)
+        image = _with_noise(levels, noise, rng) if noisy else np.rint(levels).astype(np.uint8)
+    return _compressed(image, noise.jpeg_quality) if noise.jpeg_quality else image
 
 
-def _changes_tone(lens: Lens) -> bool:
-    return (lens.exposure, lens.gamma, *lens.white_balance) != (1.0, 1.0, 1.0, 1.0, 1.0)
+def _changes_tone(noise: CameraNoise) -> bool:
+    return (noise.exposure, noise.gamma, *noise.white_balance) != (1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-def _toned(image: np.ndarray, lens: Lens) -> np.ndarray:
-    """(H, W, 3) float32 levels within 0..255."""
-    curves = _tone_curves(lens.exposure, lens.gamma, lens.white_balance)
+def _toned(image: np.ndarray, noise: CameraNoise) -> np.ndarray:
+    """Return (H, W, 3) float32 levels within 0..255."""
+    curves = _tone_curves(noise.exposure, noise.gamma, noise.white_balance)
     return np.take(curves, image + _channel_start(image.shape), mode="clip")  # numpy is fastest in this mode
 
 
 @lru_cache(maxsize=8)
 def _channel_start(shape: tuple[int, ...]) -> np.ndarray:
-    """Where each pixel's channel begins in the curves, uint16 of `shape`: written out, it adds five times faster."""
+    """Return each pixel's start in the curves, uint16 of `shape`; written out, adding is five times faster."""
     return np.broadcast_to(LEVELS * np.arange(3, dtype=np.uint16), shape).copy()
 
 
 @lru_cache(maxsize=64)
 def _tone_curves(exposure: float, gamma: float, white_balance: tuple[float, float, float]) -> np.ndarray:
-    """(3 * 256,) float32: what becomes of each level of red, then green, then blue."""
+    """Return (3 * 256,) float32: what becomes of each level of red, then green, then blue."""
     light = np.outer(white_balance, exposure * np.arange(LEVELS) / (LEVELS - 1))
     curves = (LEVELS - 1) * np.minimum(light, 1.0) ** gamma
     return curves.ravel().astype(np.float32)
 
 
-def _with_noise(levels: np.ndarray, lens: Lens, rng: np.random.Generator) -> np.ndarray:
-    """Normal noise of variance read^2 + shot * level (the usual approximation of Poisson's), rounded and clipped."""
+def _with_noise(levels: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:
+    """Add normal noise of variance read^2 + shot * level (approximates Poisson's), rounded and clipped."""
     draw = np.take(_normal_quantiles(), rng.integers(0, 1 << 16, levels.shape, np.uint16), mode="clip")
-    if lens.shot_noise > 0.0:
-        draw *= np.sqrt(np.float32(lens.shot_noise) * levels + np.float32(lens.read_noise**2))
+    if noise.shot_noise > 0.0:
+        draw *= np.sqrt(np.float32(noise.shot_noise) * levels + np.float32(noise.read_noise**2))
     else:
-        draw *= np.float32(lens.read_noise)
+        draw *= np.float32(noise.read_noise)
     draw += levels
     np.rint(draw, out=draw)
     return np.clip(draw, 0, LEVELS - 1, out=draw).astype(np.uint8)
@@ -112,12 +112,12 @@ def _with_noise(levels: np.ndarray, lens: Lens, rng: np.random.Generator) -> np.
 
 @cache
 def _normal_quantiles() -> np.ndarray:
-    """(65536,) float32. Picked by 16 random bits they are normal up to 4.3 sigma, four times faster than drawn."""
+    """Return (65536,) float32. Picked by 16 random bits, normal up to 4.3 sigma, four times faster than drawn."""
     return ndtri((np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float32)
 
 
 def _blurred(image: np.ndarray, length_px: float, angle_rad: float) -> np.ndarray:
-    """The mean along a straight streak centred on each pixel; the border's pixels go on beyond it."""
+    """Return the mean along a straight streak centred on each pixel; the border's pixels go on beyond it."""
     height, width, _ = image.shape
     taps = _streak(length_px, angle_rad)
     reach = max(max(abs(row), abs(column)) for row, column, _ in taps)
@@ -130,7 +130,7 @@ def _blurred(image: np.ndarray, length_px: float, angle_rad: float) -> np.ndarra
 
 
 def _bordered(image: np.ndarray, reach: int) -> np.ndarray:
-    """(H + 2 reach, W + 2 reach, 3) uint16, the border's pixels repeated; np.pad takes three times as long."""
+    """Return (H + 2 reach, W + 2 reach, 3) uint16, the border's pixels repeated; np.pad takes three times as long."""
     height, width, _ = image.shape
     wide = np.empty((height + 2 * reach, width + 2 * reach, 3), np.uint16)
     wide[reach : reach + height, reach : reach + width] = image
@@ -141,7 +141,7 @@ def _bordered(image: np.ndarray, reach: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _streak(length_px: float, angle_rad: float) -> tuple[tuple[int, int, int], ...]:
-    """(row, column, units) of a line through the origin, spread bilinearly; the units sum up to KERNEL_UNITS."""
+    """Return (row, column, units) of a line through the origin, spread bilinearly; the units sum up to KERNEL_UNITS."""
     along = length_px * (np.arange(512) + 0.5 - 256) / 512
     points = np.column_stack([along * np.sin(angle_rad), along * np.cos(angle_rad)])
     reach = int(length_px / 2) + 2
@@ -159,7 +159,7 @@ def _streak(length_px: float, angle_rad: float) -> tuple[tuple[int, int, int], .
 
 
 def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """Through JPEG and back, colour at half resolution as cameras do."""
+    """Return the image through JPEG and back, colour at half resolution as cameras do."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return np.array(Image.open(file, formats=("JPEG",)))

@@ -1,4 +1,4 @@
-"""Things that nobody asked for: where they stand and what they are."""
+"""Distractors: objects beside the task's, never named by the instruction."""
 
 from dataclasses import replace
 from typing import TypeVar

@@ -19,7 +19,7 @@ ONE_AS_NUMBER = {"one_as_number": True}  # of fields with one value a camera of 
 
 @dataclass(frozen=True, kw_only=True)
 class Randomization:
-    """The drawn values. `RandomizeConfig` says what each is; per object, the task's come first, then distractors.
+    """The drawn values. `RandomizeConfig` explains each; per object, the task's come first, then distractors.
 
     Cameras of one kind follow each other as in the robot's description. What older recordings lack has a default.
     """

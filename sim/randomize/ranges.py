@@ -15,7 +15,7 @@ from sim.scene.shapes import SHAPES
 Range = tuple[float, float]
 Count = tuple[int, int]
 
-# What each range may hold: beyond, the world would be none (a negative damping) or show nothing of the task.
+# What each range may hold: beyond, it would be unphysical (a negative damping) or show nothing of the task.
 BOUNDS: dict[str, tuple[float, float]] = {
     "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_inertia": (0.2, 5.0),
     "object_friction": (0.0, 5.0), "colour_hue": (-0.5, 0.5), "colour_value": (0.0, 2.0), "distractors": (0, 6),
@@ -50,12 +50,12 @@ class RandomizeConfig:
     colour_hue: Range = (-0.02, 0.02)  # added, of a full turn
     colour_value: Range = (0.85, 1.1)  # factor
     shapes: tuple[str, ...] = ("cube",)  # of the objects
-    distractors: Count = (0, 0)  # things nobody asked for
+    distractors: Count = (0, 0)  # objects beside the task's
     distractor_shapes: tuple[str, ...] = ("can", "bottle", "mug", "book", "ball")
     paraphrase: float = 0.0  # probability of a wording from the grammar
     # table and background
     table_textured: float = 0.6  # probability
-    table_textures: int = 8  # so many of the pictures
+    table_textures: int = 8  # so many of the images
     table_value: Range = (0.35, 0.95)
     table_friction: Range = (0.8, 0.8)
     table_height_m: Range = (0.0, 0.0)  # above the foot of the arm
@@ -82,13 +82,13 @@ class RandomizeConfig:
     image_noise: Range = (0.0, 0.0)  # standard deviation, of 255
     motion_blur_px: Range = (0.0, 0.0)
     jpeg_quality: Range = (100.0, 100.0)  # 100: not compressed
-    dropped_frames: Range = (0.0, 0.0)  # probability of each picture
+    dropped_frames: Range = (0.0, 0.0)  # probability of each image
     # arm
     joint_damping: Range = (0.8, 1.25)  # factor
     joint_friction_nm: Range = (0.0, 0.0)
     joint_armature: Range = (1.0, 1.0)  # factor
     servo_gain: Range = (0.85, 1.15)  # factor
-    payload_kg: Range = (0.0, 0.0)  # that nobody told the arm of
+    payload_kg: Range = (0.0, 0.0)  # that the controller does not know of
     base_pos_m: Range = (0.0, 0.0)  # where the arm stands, added to x and y
     base_yaw_rad: Range = (0.0, 0.0)
     encoder_bias_rad: Range = (0.0, 0.0)
@@ -104,9 +104,9 @@ class RandomizeConfig:
     action_delay_s: Range = (0.0, 0.016)
     action_jitter_s: Range = (0.0, 0.0)  # up to so much more, anew for every action
     observation_delay_s: Range = (0.0, 0.030)
-    state_lead_s: Range = (0.0, 0.0)  # the joints are read so much later than the picture was taken
-    camera_skew_s: Range = (0.0, 0.0)  # each camera's pictures are so much older still
-    observation_jitter_s: Range = (0.0, 0.0)  # up to so much older, anew for every picture, within its policy period
+    state_lead_s: Range = (0.0, 0.0)  # the joints are read so much later than the image was taken
+    camera_skew_s: Range = (0.0, 0.0)  # each camera's images are so much older still
+    observation_jitter_s: Range = (0.0, 0.0)  # up to so much older, anew for every image, within its policy period
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -137,7 +137,7 @@ class RandomizeConfig:
 
     @property
     def inventory(self) -> Inventory:
-        """What the scene must hold for these ranges."""
+        """Return what the scene must hold for these ranges."""
         backdrop = self.backdrop_textured > 0.0
         return Inventory(
             tuple(self.shapes), tuple(self.distractor_shapes), self.distractors[1], self.lights[1], backdrop,
@@ -153,7 +153,7 @@ def _checked(name: str, value: Sequence, kind: type) -> tuple:
 
 
 def nominal() -> RandomizeConfig:
-    """Every range at its neutral value: nothing varies but the layout."""
+    """Return every range at its neutral value: nothing varies but the layout."""
     factor = {"object_scale", "colour_value", "joint_damping", "servo_gain"}
     kept = {"object_mass_kg": 0.08, "object_friction": 1.0, "table_value": 0.6,
             "light_strength": 0.6, "fill_strength": 0.4, "ambient": 0.3, "backdrop_value": 0.6}  # fmt: skip

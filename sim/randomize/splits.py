@@ -1,8 +1,8 @@
 """Held-out splits: colour-object pairs, shapes, wordings, textures and places that no demonstration shows.
 
 Which ones is fixed by configuration (`conf/split/`); an episode belongs to a split by its drawn values alone.
-What is asked for tells whether an episode shows something held out of an axis; where nothing held out is
-wanted of it, none of the other things may show it either.
+The named things decide whether an episode shows something held out of an axis; where nothing held out is wanted, no
+other thing may show it either.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,14 +53,14 @@ class SplitConfig:
             _check_known("split.textures", texture, range(1, len(TABLE_TEXTURES) + 1))
 
     def check_training(self) -> None:
-        """UserError unless what is collected for training holds nothing that is held out."""
+        """Raise UserError unless what is collected for training holds nothing that is held out."""
         if self.part != "train":
             raise UserError(
                 f"split.part={self.part!r}: training draws from 'train' alone; the rest is for policies.evaluate"
             )
 
     def admits(self, params: EpisodeParams) -> bool:
-        """Whether the episode with these drawn values belongs to the wanted part."""
+        """Return whether an episode belongs to the wanted part."""
         if self.part == "any":
             return True
         held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(params)}
@@ -70,13 +70,13 @@ class SplitConfig:
         layout = params.layout
         colours = (*layout.object_colours, *layout.distractor_colours)
         things = zip(colours, _shapes(layout), strict=True)
-        return any(f"{colour} {shape}" in self.pairs for colour, shape in self._telling("pairs", [*things]))
+        return any(f"{colour} {shape}" in self.pairs for colour, shape in self._decisive("pairs", [*things]))
 
     def _in_shapes(self, params: EpisodeParams) -> bool:
-        return any(shape in self.shapes for shape in self._telling("shapes", _shapes(params.layout)))
+        return any(shape in self.shapes for shape in self._decisive("shapes", _shapes(params.layout)))
 
-    def _telling(self, axis: str, things: Sequence[T]) -> Sequence[T]:
-        """Of the things of an episode, the named one first, those that tell whether it is held out of `axis`."""
+    def _decisive(self, axis: str, things: Sequence[T]) -> Sequence[T]:
+        """Return the things of an episode, the named one first, that decide whether it is held out of `axis`."""
         return things[:1] if self.part == axis else things
 
     def _in_wordings(self, params: EpisodeParams) -> bool:
@@ -86,10 +86,10 @@ class SplitConfig:
         return params.randomization.table_texture in self.textures
 
     def _in_places(self, params: EpisodeParams) -> bool:
-        """One of the task's things begins in one of the circles; distractors may stand there."""
+        """Return whether one of the task's things begins in a held-out circle; distractors may stand there."""
         circles = np.reshape(self.places, (-1, 3))
         kinds = params.layout.object_xy_m, params.layout.target_xy_m
-        begun = [xy for kind in kinds for xy in self._telling("places", kind)]
+        begun = [xy for kind in kinds for xy in self._decisive("places", kind)]
         return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)
 
 

@@ -1,1 +1,1 @@
-"""From a scene to pictures: OpenGL or Filament, lenses, films."""
+"""From a scene to images: OpenGL or Filament."""

@@ -1,11 +1,11 @@
 """The second pair of eyes: the same scene drawn with Filament, MuJoCo's physically based renderer.
 
-Training never sees these pictures, so they stand in for reality when sim-to-real loss is measured. They
+Training never sees these images, so they stand in for reality when sim-to-real loss is measured. They
 come from the same compiled model as `sim.render.renderer.OpenGlRenderer`'s and follow every edit made to it in
 place, but for the pixels of textures, which are uploaded once.
 
-Filament's own post-processing is off: it dithers with a noise that goes on from picture to picture, so the
-same episode would not give the same pictures twice. Anti-aliasing, tone mapping and the display's transfer
+Filament's own post-processing is off: it dithers with a noise that goes on from image to image, so the
+same episode would not give the same images twice. Anti-aliasing, tone mapping and the display's transfer
 curve are done here instead.
 """
 
@@ -25,7 +25,7 @@ from sim.scene.build import RenderConfig, Scene
 
 OVERSAMPLING = 2  # pixels drawn for one delivered, along each side
 SLICES = 48  # of round primitives
-# Ambient occlusion would leak 1.4 MB a picture (MuJoCo 4.0.0 on Mesa's Vulkan driver) and halve the speed.
+# Ambient occlusion would leak 1.4 MB an image (MuJoCo 4.0.0 on Mesa's Vulkan driver) and halve the speed.
 VIEW = '<mujoco><custom><numeric name="filament.ao.enabled" data="0"/></custom></mujoco>'
 # Fields that Filament has copies of.
 LOOKS = (

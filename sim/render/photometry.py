@@ -1,4 +1,4 @@
-"""Light for the Filament renderer: from MuJoCo's coefficients to lux, and from linear light to a picture."""
+"""Light for the Filament renderer: from MuJoCo's coefficients to lux, and from linear light to an image."""
 
 from pathlib import Path
 
@@ -51,11 +51,11 @@ class Lights:
 
 
 def _environment_texture(context: mjrf.Context) -> mjrf.Texture:
-    """The surroundings that light the scene softly and that shiny things mirror: the picture MuJoCo brings."""
-    picture = (Path(mujoco.studio.__file__).parent / "assets" / "ibl.ktx").read_bytes()
+    """The surroundings that light the scene softly and that shiny things mirror: the image MuJoCo brings."""
+    image = (Path(mujoco.studio.__file__).parent / "assets" / "ibl.ktx").read_bytes()
     texture = context.create_texture(
         mjrf.TextureConfig(
-            width=len(picture),
+            width=len(image),
             height=0,
             format=mjrf.PixelFormat.PIXEL_FORMAT_KTX,
             color_space=mjrf.ColorSpace.COLORSPACE_AUTO,
@@ -63,13 +63,13 @@ def _environment_texture(context: mjrf.Context) -> mjrf.Texture:
         )
     )
     data = mjrf.TextureData()
-    data.set_image(picture)
+    data.set_image(image)
     texture.upload(data)
     return texture
 
 
 def develop(linear: np.ndarray) -> np.ndarray:
-    """uint8 picture of linear light (..., 3) in 0..1.
+    """uint8 image of linear light (..., 3) in 0..1.
 
     Khronos PBR Neutral tone mapping: what a matte surface mirrors (4 %) is taken off again so that colours
     stay as they are named, and the brightest parts are compressed. Then the transfer curve of IEC 61966-2-1.

@@ -1,4 +1,4 @@
-"""Pictures of a scene by MuJoCo's own renderer (OpenGL), or by the one that the configuration names."""
+"""Images of a scene by MuJoCo's own renderer (OpenGL), or by the one that the configuration names."""
 
 import contextlib
 import copy
@@ -58,9 +58,9 @@ class OpenGlRenderer:
         return self._renderer.render()
 
     def _upload_meshes(self) -> None:
-        """Show the worn shapes at the scale of this episode."""
+        """Show the used shapes at the scale of this episode."""
         self._renderer._gl_context.make_current()
-        for mesh in self._scene.worn_meshes:
+        for mesh in self._scene.shown_meshes:
             mujoco.mjr_uploadMesh(self._scene.model, self._renderer._mjr_context, mesh)
         self._meshes = self._scene.meshes_edition
 

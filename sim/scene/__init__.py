@@ -1,1 +1,1 @@
-"""What stands in the world: fixtures, shapes, clutter, and the MuJoCo model built of them."""
+"""The scene: fixtures, shapes, objects and layout, and the MuJoCo model built of them."""

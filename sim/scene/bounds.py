@@ -23,7 +23,7 @@ class Bounds:
         assert len(leaf) <= model.body_bvhnum[body]
 
     def fit(self, model: mujoco.MjModel) -> None:
-        """Lay the boxes about the geoms where they are now."""
+        """Fit the boxes to the geoms where they are now."""
         centre = model.geom_pos[self._geoms] - model.body_ipos[self._body]
         half = np.einsum("gij,gj->gi", self._turns, model.geom_aabb[self._geoms, 3:])
         held = self._holds[:, :, None]
@@ -35,7 +35,7 @@ class Bounds:
 
 
 def _tree(leaves: int) -> tuple[np.ndarray, np.ndarray]:
-    """Children (nodes, 2) of each node, -1 for a leaf's, and which leaves it holds (nodes, leaves); the root first.
+    """Return the children (nodes, 2), -1 of a leaf, and which leaves each node holds (nodes, leaves); the root first.
 
     Each branch halves its leaves, neighbours in a list of parts mostly being neighbours in space.
     """

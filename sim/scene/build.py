@@ -1,4 +1,4 @@
-"""The world as MuJoCo compiles it, once per process: arm, surroundings, movable objects, a task's targets.
+"""The scene as MuJoCo compiles it, once per process: arm, surroundings, movable objects, a task's targets.
 
 Randomization edits the compiled model in place (see `sim/randomize/apply.py`), so a reset costs no
 recompilation. World frame: origin on the table under the arm, z up; the work space lies over -x.
@@ -23,7 +23,7 @@ RENDERERS = ("opengl", "filament")
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """How pictures are drawn. Shadows at 256 without multisampling cost a tenth of MuJoCo's default."""
+    """How images are drawn. Shadows at 256 without multisampling cost a tenth of MuJoCo's default."""
 
     renderer: str = "opengl"  # or "filament"
     height: int = 96
@@ -80,13 +80,13 @@ class Scene:
     tcp_site: int
     pads: np.ndarray  # geoms that touch what is held
     objects: np.ndarray  # (n,) bodies: the task's, then distractors
-    slots: tuple[Slot, ...]  # the same, to dress them
+    slots: tuple[Slot, ...]  # the same, to set their shapes
     object_geoms: tuple[np.ndarray, ...]  # of each object
     object_qpos: np.ndarray  # first address of each free joint
     object_dof: np.ndarray
     targets: np.ndarray  # (m,) bodies
     target_geoms: tuple[np.ndarray, ...]  # of each target, those that take its colour
-    patterns: np.ndarray  # materials that objects may wear
+    patterns: np.ndarray  # materials that objects may have
     table_geom: int
     table_materials: np.ndarray
     backdrop_geom: int  # -1: none
@@ -95,13 +95,13 @@ class Scene:
     lights: np.ndarray
 
     @property
-    def worn_meshes(self) -> list[int]:
-        """Meshes of the shapes that the objects have in this episode."""
-        return [mesh for slot in self.slots for mesh in slot.worn_meshes]
+    def shown_meshes(self) -> list[int]:
+        """The meshes of the shapes that the objects have in this episode."""
+        return [mesh for slot in self.slots for mesh in slot.shown_meshes]
 
     @property
     def meshes_edition(self) -> tuple[int, ...]:
-        """Changes when an object takes another shape or size: renderers that keep meshes must look again."""
+        """Changes when an object takes another shape or size: renderers that keep meshes must read them again."""
         return tuple(slot.edition for slot in self.slots)
 
     @property
@@ -125,14 +125,14 @@ def build_scene(robot: Robot, task: SceneContent, inventory: Inventory = Invento
     fixtures.add_lights(spec, inventory.lights)
     if inventory.backdrop:
         fixtures.add_backdrop(spec)
-    for i, shapes in enumerate(_worn(task, inventory)):
+    for i, shapes in enumerate(_shapes_of_slots(task, inventory)):
         add_slot(spec, f"object_{i}", shapes, (PARKED_M + [0.1 * i, 0, 0]).tolist())
     task.add_targets(spec)
     return _resolve(robot, compiled(robot, spec), task, inventory)
 
 
-def _worn(task: SceneContent, inventory: Inventory) -> list[tuple[str, ...]]:
-    """The shapes that each object may have, the task's first, then the distractors'."""
+def _shapes_of_slots(task: SceneContent, inventory: Inventory) -> list[tuple[str, ...]]:
+    """Return the shapes that each object may have, the task's first, then the distractors'."""
     own = task.object_shapes or inventory.shapes
     return [own] * task.max_objects + [inventory.distractor_shapes] * inventory.distractors
 
@@ -154,8 +154,8 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: SceneContent, inventory:
         return np.flatnonzero(model.geom_bodyid == body)
 
     joints = list(robot.joint_names)
-    worn = _worn(task, inventory)
-    objects = [f"object_{i}" for i in range(len(worn))]
+    used = _shapes_of_slots(task, inventory)
+    objects = [f"object_{i}" for i in range(len(used))]
     targets = [f"target_{i}" for i in range(task.max_targets)]
     bodies = np.array([model.body(n).id for n in objects], int)
     pads = geoms("pad_")
@@ -173,7 +173,7 @@ def _resolve(robot: Robot, model: mujoco.MjModel, task: SceneContent, inventory:
         tcp_site=model.site("tcp").id,
         pads=pads[model.geom_contype[pads] > 0],
         objects=bodies,
-        slots=tuple(Slot(model, name, shapes) for name, shapes in zip(objects, worn, strict=True)),
+        slots=tuple(Slot(model, name, shapes) for name, shapes in zip(objects, used, strict=True)),
         object_geoms=tuple(of_body(body) for body in bodies),
         object_qpos=qpos(objects),
         object_dof=dof(objects),

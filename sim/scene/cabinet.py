@@ -25,7 +25,7 @@ INSIDE_HALF_WIDTH_M, INSIDE_LENGTH_M = 0.039, 0.117
 PANEL_BACK_M, PANEL_FRONT_M = 0.001, 0.011  # thick, so that a finger that presses on its edge does not sink in
 BAR_X_M, BAR_Z_M = 0.047, 0.034  # the handle's bar stands off far enough for a finger on either side
 BAR_HALF_M = 0.0045
-# Opening of the hand with which a finger, 11 mm thick, goes down in the middle between bar and panel.
+# Opening of the gripper with which a finger, 11 mm thick, goes down in the middle between bar and panel.
 STRADDLE = ((BAR_X_M - BAR_HALF_M - PANEL_FRONT_M - 0.011) / 2 + BAR_HALF_M) / 0.040
 GRASP_BELOW_BAR_M = 0.006  # of the tool point: the pads reach 22 mm above it
 OVER_M = 0.090  # of the tool point: here the fingertips pass over a cabinet
@@ -38,7 +38,7 @@ LEAST_RADIUS_M = 0.12  # of the cabinet's corners from the base
 
 
 def add_cabinet(spec: mujoco.MjSpec, i: int) -> None:
-    """Target `i` as a cabinet with one drawer, whose front takes the episode's colour."""
+    """Add target `i` as a cabinet with one drawer, whose front takes the episode's colour."""
     body = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
     x, half_m, board = -DEPTH_M / 2, WIDTH_M / 2, BOARD_M / 2
     for pos, size in (
@@ -54,7 +54,7 @@ def add_cabinet(spec: mujoco.MjSpec, i: int) -> None:
 
 
 def _add_drawer(cabinet: mujoco.MjsBody, i: int) -> None:
-    """Panel, tray and handle, on a slide joint."""
+    """Add panel, tray and handle, on a slide joint."""
     drawer = cabinet.add_body(name=f"drawer_{i}")
     drawer.add_joint(
         name=f"drawer_{i}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[1, 0, 0], range=[0, TRAVEL_M], limited=True,
@@ -195,18 +195,18 @@ def is_touched(state: SceneState, i: int) -> bool:
 
 
 def point_w(state: SceneState, i: int, pos: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(3,) m, a point of cabinet `i` given in its frame."""
+    """Return a point (3,) m of cabinet `i` given in its frame."""
     body = state.scene.targets[i]
     return state.data.xpos[body] + state.data.xmat[body].reshape(3, 3) @ pos
 
 
 def bar_w(state: SceneState, i: int, opening_m: float) -> np.ndarray:
-    """(3,) m, the middle of the handle of drawer `i` when it is so far open."""
+    """Return the middle (3,) m of the handle of drawer `i` when it is so far open."""
     return point_w(state, i, [BAR_X_M + opening_m, 0.0, BAR_Z_M])
 
 
 def in_drawer(state: SceneState, i: int, pos_w: np.ndarray) -> np.ndarray:
-    """(3,) m, a point of the world as seen from drawer `i`: x from its panel's back face, z from its floor."""
+    """Return a point (3,) m of the world in the frame of drawer `i`: x from its panel's back face, z from its floor."""
     body = state.scene.targets[i]
     seen = state.data.xmat[body].reshape(3, 3).T @ (pos_w - state.data.xpos[body])
     return seen - [opening_m(state, i) + PANEL_BACK_M, 0.0, FLOOR_M]

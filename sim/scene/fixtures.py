@@ -38,7 +38,7 @@ LIGHTS = ("key", "fill", "side")
 
 
 def set_view(spec: mujoco.MjSpec) -> None:
-    """Clipping planes, headlight and the scale by which shadows are drawn."""
+    """Set clipping planes, headlight and the scale by which shadows are drawn."""
     spec.visual.map.znear = 0.01
     spec.visual.map.zfar = 5.0
     spec.visual.headlight.active = 1
@@ -50,17 +50,17 @@ def set_view(spec: mujoco.MjSpec) -> None:
 
 
 def add_table(spec: mujoco.MjSpec, textures: int) -> None:
-    """Sky, table with its textures, the floor on which unused things are parked."""
+    """Add sky, table with its textures, and the floor on which unused things are parked."""
     spec.add_texture(
         name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
         rgb1=[0.75, 0.78, 0.82], rgb2=[0.45, 0.48, 0.52], width=64, height=64,
     )  # fmt: skip
     spec.add_material(name="table_plain", specular=0.1)
     for i, name in enumerate(TABLE_TEXTURES[:textures]):
-        _add_picture(spec, f"table_{i}", name, repeat=3)
+        _add_image(spec, f"table_{i}", name, repeat=3)
     world = spec.worldbody
     world.add_geom(
-        # Only parked objects know it: drawn, it would fill the shadow map and cost 1 ms a picture.
+        # Only parked objects touch it: drawn, it would fill the shadow map and cost 1 ms an image.
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, FLOOR_Z_M], group=3,
     )  # fmt: skip
     world.add_geom(
@@ -76,24 +76,24 @@ def add_cameras(spec: mujoco.MjSpec, robot: Robot) -> None:
         spec.worldbody.add_camera(name=camera.name, pos=pos, quat=look_at(pos, lookat), fovy=camera.fovy_deg)
 
 
-def _pictures() -> Path:
-    """The folder of labmaze's pictures, by its place: its code is compiled, and for Python 3.13 there is none."""
+def _images() -> Path:
+    """Return the folder of labmaze's images, by its place: its compiled code lacks for Python 3.13."""
     spec = importlib.util.find_spec("labmaze")
     if spec is None or spec.origin is None:
-        raise UserError("labmaze, whose pictures lie on the scene's table, is not installed; README says how to get it")
+        raise UserError("labmaze, whose images lie on the scene's table, is not installed; README says how to get it")
     return Path(spec.origin).parent / "assets"
 
 
-def _add_picture(spec: mujoco.MjSpec, material: str, picture: str, repeat: int) -> None:
-    """A material that shows one of labmaze's pictures."""
-    file = _pictures() / f"{picture}.png"
+def _add_image(spec: mujoco.MjSpec, material: str, image: str, repeat: int) -> None:
+    """Add a material that shows one of labmaze's images."""
+    file = _images() / f"{image}.png"
     spec.add_texture(name=material, type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(file))
     made = spec.add_material(name=material, texrepeat=[repeat, repeat], specular=0.1)
     made.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = material
 
 
 def add_patterns(spec: mujoco.MjSpec) -> None:
-    """Materials that objects may wear over their colour: checked, shaded, edged and speckled."""
+    """Add materials that objects may have over their colour: checked, shaded, edged and speckled."""
     builtin, mark = mujoco.mjtBuiltin, mujoco.mjtMark
     drawn = ((builtin.mjBUILTIN_CHECKER, mark.mjMARK_NONE), (builtin.mjBUILTIN_GRADIENT, mark.mjMARK_NONE),
              (builtin.mjBUILTIN_FLAT, mark.mjMARK_EDGE), (builtin.mjBUILTIN_FLAT, mark.mjMARK_RANDOM))  # fmt: skip
@@ -108,7 +108,7 @@ def add_patterns(spec: mujoco.MjSpec) -> None:
 
 
 def add_lights(spec: mujoco.MjSpec, number: int) -> None:
-    """The key light over the table and up to two more."""
+    """Add the key light over the table and up to two more."""
     places = {"key": [-0.3, 0.4, 1.4], "fill": [-0.9, -0.6, 1.1], "side": [0.1, 0.9, 0.9]}
     for name in LIGHTS[:number]:
         direction = np.array([-0.3, 0.0, 0.0]) - places[name]
@@ -117,10 +117,10 @@ def add_lights(spec: mujoco.MjSpec, number: int) -> None:
 
 
 def add_backdrop(spec: mujoco.MjSpec) -> None:
-    """A wall behind the arm, as the front camera sees it; only seen, never touched."""
+    """Add a wall behind the arm, as the fixed camera sees it; without contacts."""
     spec.add_material(name="backdrop_plain", specular=0.0)
     for i, name in enumerate(BACKDROP_TEXTURES):
-        _add_picture(spec, f"backdrop_{i}", name, repeat=4)
+        _add_image(spec, f"backdrop_{i}", name, repeat=4)
     spec.worldbody.add_geom(
         name="backdrop", type=BOX, size=[0.01, 1.6, 1.1], pos=[0.9, 0, 0.2], contype=0, conaffinity=0,
         material="backdrop_plain",
@@ -128,7 +128,7 @@ def add_backdrop(spec: mujoco.MjSpec) -> None:
 
 
 def add_plate(spec: mujoco.MjSpec, i: int) -> None:
-    """Target `i` as a plate.
+    """Add target `i` as a plate.
 
     A plate does not slide: it stands for a fixture. That keeps three bodies out of the dynamics.
     What carries is a box sunk into the table: thin cylinders under boxes make poor contacts.
@@ -146,7 +146,7 @@ def add_plate(spec: mujoco.MjSpec, i: int) -> None:
 
 
 def add_zone(spec: mujoco.MjSpec, i: int) -> None:
-    """Target `i` as a disc painted on the table: seen, not felt."""
+    """Add target `i` as a disc painted on the table, without contacts."""
     body = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
     body.add_geom(
         name=f"target_{i}", type=CYLINDER, size=[ZONE_RADIUS_M, 0.0005, 0], pos=[0, 0, 0.0005], contype=0,
@@ -155,7 +155,7 @@ def add_zone(spec: mujoco.MjSpec, i: int) -> None:
 
 
 def look_at(pos_w: np.ndarray, target_w: np.ndarray) -> np.ndarray:
-    """Quaternion (w x y z) of a camera at `pos_w` that looks at `target_w`, world z up in the picture."""
+    """Return the quaternion (w x y z) of a camera at `pos_w` that looks at `target_w`, world z up in the image."""
     z = np.asarray(pos_w, float) - target_w  # a MuJoCo camera looks along its -z
     z /= np.linalg.norm(z)
     x = np.cross([0.0, 0.0, 1.0], z)

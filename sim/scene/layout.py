@@ -76,7 +76,7 @@ def apply_layout(scene: Scene, data: mujoco.MjData, layout: Layout) -> None:
 def _put_objects(
     scene: Scene, data: mujoco.MjData, first: int, xy_m: Sequence[Point], yaw_rad: Sequence[float]
 ) -> None:
-    """Put objects `first`.. on the table, as they are dressed."""
+    """Put objects `first`.. on the table, in the shapes that they have."""
     for i, (xy, yaw) in enumerate(zip(xy_m, yaw_rad, strict=True), first):
         put_object(scene, data, i, [*xy, scene.slots[i].half_height_m], yaw)
 

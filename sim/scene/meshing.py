@@ -19,12 +19,12 @@ class Mesh:
     faces: np.ndarray  # (F, 3) indices, counter-clockwise seen from outside
 
     def along_x(self) -> "Mesh":
-        """The same with its z axis along x (and x along y, y along z)."""
+        """Return the same with its z axis along x (and x along y, y along z)."""
         return Mesh(self.vertices[:, [2, 0, 1]], self.normals[:, [2, 0, 1]], self.faces)
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
-    """Several meshes as one."""
+    """Return several meshes as one."""
     first = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
@@ -34,7 +34,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def lathe(contour: Sequence[tuple[float, float]], segments: int = SEGMENTS, *, faceted: bool = False) -> Mesh:
-    """A contour of (radius, z) in m turned about z: from the axis below, up the outside, back to the axis.
+    """Turn a contour of (radius, z) in m about z: from the axis below, up the outside, back to the axis.
 
     A hollow thing goes on down its inside. `faceted` leaves the sides flat, as of a hexagonal bar.
     """
@@ -52,7 +52,7 @@ def lathe(contour: Sequence[tuple[float, float]], segments: int = SEGMENTS, *, f
 
 
 def bent_rod(path: Sequence[tuple[float, float]], radius: float, sides: int = 7) -> Mesh:
-    """A round rod in m whose axis follows points (x, z), its ends closed by flat caps."""
+    """Return a round rod in m whose axis follows points (x, z), its ends closed by flat caps."""
     points = np.asarray(path, float)
     step = np.gradient(points, axis=0)
     step /= np.linalg.norm(step, axis=1, keepdims=True)
@@ -72,7 +72,7 @@ def bent_rod(path: Sequence[tuple[float, float]], radius: float, sides: int = 7)
 
 
 def mass_properties(parts: Sequence[tuple[Mesh, float]]) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mass, centre of mass (3,) and inertia (3, 3) about it of solids with the given densities in kg/m^3.
+    """Return mass, centre of mass (3,) and inertia (3, 3) about it of solids with the given densities in kg/m^3.
 
     Sums of signed tetrahedra from the origin: the integral of x x^T over a tetrahedron (0, a, b, c) of volume v is
     v/20 (a a^T + b b^T + c c^T + s s^T) with s = a + b + c.
@@ -92,7 +92,7 @@ def mass_properties(parts: Sequence[tuple[Mesh, float]]) -> tuple[float, np.ndar
 
 
 def _normals(points: np.ndarray) -> np.ndarray:
-    """(K - 1, 2, 2) normals (radial, z) at both ends of each stretch of a contour, right of its direction.
+    """Return (K - 1, 2, 2) normals (radial, z) at both ends of each stretch of a contour, right of its direction.
 
     The longer neighbour weighs more, so that a flat face stays flat and its fillet carries the bend.
     """
@@ -113,7 +113,7 @@ def _turned(radial_z: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _quads(vertices: np.ndarray, normals: np.ndarray) -> Mesh:
-    """A mesh of (Q, 4, 3) four-cornered faces; those pinched on the axis become triangles."""
+    """Return a mesh of (Q, 4, 3) four-cornered faces; those pinched on the axis become triangles."""
     corner = np.arange(4 * len(vertices)).reshape(-1, 4)
     faces = np.concatenate([corner[:, [0, 1, 2]], corner[:, [0, 2, 3]]])
     return _without_degenerate(Mesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), faces))

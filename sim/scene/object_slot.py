@@ -1,7 +1,7 @@
-"""A slot: one free body that was compiled with every shape it may wear, and shows and feels one of them at a time.
+"""A slot: one free body that was compiled with every shape it may have, of which one at a time is drawn and touched.
 
-Changing costs no compilation. After all slots of a model are dressed, `mujoco.mj_setConst` derives what MuJoCo
-keeps of the masses; an OpenGL context that exists already must be given `worn_meshes` anew (`mjr_uploadMesh`).
+Changing costs no compilation. After all slots of a model have their shapes, `mujoco.mj_setConst` derives what MuJoCo
+keeps of the masses; an OpenGL context that exists already must be given `shown_meshes` anew (`mjr_uploadMesh`).
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ COMPILED_MASS_KG, COMPILED_INERTIA_KG_M2 = 0.08, 2e-5
 
 
 def known_shape(name: str) -> Shape:
-    """The shape of that name. UserError for one that does not exist."""
+    """Return the shape of that name. UserError for one that does not exist."""
     if name not in SHAPES:
         raise UserError(nearest(name, SHAPES, "shape"))
     return SHAPES[name]
 
 
 def add_slot(spec: mujoco.MjSpec, name: str, shapes: Sequence[str], pos_w: Sequence[float]) -> mujoco.MjsBody:
-    """Add a free body `name` (and its free joint of the same name) that can wear `shapes`."""
+    """Add a free body `name` (and its free joint of the same name) that can have any of `shapes`."""
     body = spec.worldbody.add_body(
         name=name, pos=pos_w, mass=COMPILED_MASS_KG, ipos=COMPILED_COM_M, inertia=[COMPILED_INERTIA_KG_M2] * 3,
         explicitinertial=True,
@@ -42,10 +42,10 @@ def add_slot(spec: mujoco.MjSpec, name: str, shapes: Sequence[str], pos_w: Seque
 
 
 class Slot:
-    """Dresses the body `name` of a compiled model in any of the `shapes` that it was built with.
+    """Gives the body `name` of a compiled model any of the `shapes` that it was built with.
 
     `qpos` and `dof` are the first addresses of its free joint, `geoms` its geoms by shape. Made once for a model:
-    it remembers the model as compiled, before anything is dressed (ValueError otherwise).
+    it remembers the model as compiled, before any shape is set (ValueError otherwise).
     """
 
     def __init__(self, model: mujoco.MjModel, name: str, shapes: Sequence[str]):
@@ -55,36 +55,36 @@ class Slot:
         self.geoms = {s: np.array([model.geom(n).id for n in known_shape(s).geom_names(name)]) for s in shapes}
         self._all = np.concatenate(list(self.geoms.values()))
         if (model.geom_group[self._all] == HIDDEN_GROUP).any():
-            raise ValueError(f"slot {name!r} is dressed already")
+            raise ValueError(f"slot {name!r} has its shape already")
         self.edition = 0  # grows when a mesh changes
-        self.shape, self.scale = next(iter(self.geoms)), 1.0  # that it wears
-        self.worn_meshes: list[int] = []
+        self.shape, self.scale = next(iter(self.geoms)), 1.0  # at present
+        self.shown_meshes: list[int] = []
         self._compiled = {field: getattr(model, field).copy() for field in (*SWITCHED, *SCALED)}
         self._bounds = {shape: Bounds(model, self.body, self.touched(shape)) for shape in shapes}
         self._vertices = {mesh: self._mesh_rows(mesh).copy() for shape in shapes for mesh in self.meshes(shape)}
 
     @property
     def half_height_m(self) -> float:
-        """The height of its middle above what it stands on."""
+        """Return the height of its middle above what it stands on."""
         return SHAPES[self.shape].half_height_m * self.scale
 
     @property
     def grasp_half_width_m(self) -> float:
-        """The travel of each finger at which it is touched."""
+        """Return the travel of each finger at which it is touched."""
         return SHAPES[self.shape].grasp_width_m / 2 * self.scale
 
     def meshes(self, shape: str) -> list[int]:
-        """Ids of the meshes that are drawn for `shape`."""
+        """Return the ids of the meshes that are drawn for `shape`."""
         ids = self._model.geom_dataid[self._of(shape)]
         return ids[ids >= 0].tolist()
 
     def touched(self, shape: str) -> np.ndarray:
-        """Ids of the geoms of `shape` that take part in contacts."""
+        """Return the ids of the geoms of `shape` that take part in contacts."""
         geoms = self._of(shape)
         return geoms[self._compiled["geom_contype"][geoms] > 0]
 
-    def wear(self, shape: str, *, scale: float = 1.0, mass_kg: float | None = None, inertia: float = 1.0) -> None:
-        """Show and feel `shape` alone, `scale` times its nominal size.
+    def set_shape(self, shape: str, *, scale: float = 1.0, mass_kg: float | None = None, inertia: float = 1.0) -> None:
+        """Show `shape` alone, `scale` times its nominal size, with its contacts and inertia.
 
         The mass is the middle of the shape's usual range unless given; `inertia` multiplies what an even filling of
         the scaled shape has. UserError for a shape that the slot was not built with or a scale beyond its bounds.
@@ -99,9 +99,9 @@ class Slot:
             getattr(model, field)[geoms] = compiled[field][geoms]
         for field in SCALED:
             getattr(model, field)[geoms] = compiled[field][geoms] * ratio
-        self.worn_meshes = self.meshes(shape)
-        self.edition += bool(self.worn_meshes)
-        for mesh in self.worn_meshes:
+        self.shown_meshes = self.meshes(shape)
+        self.edition += bool(self.shown_meshes)
+        for mesh in self.shown_meshes:
             self._mesh_rows(mesh)[:] = self._vertices[mesh] * np.float32(ratio)
         mass = float(np.mean(known.mass_kg)) if mass_kg is None else mass_kg
         model.body_mass[self.body] = mass
@@ -111,20 +111,20 @@ class Slot:
         self._bounds[shape].fit(model)
 
     def put_away(self) -> None:
-        """Be out of the way: unseen, untouched and weightless, whatever was worn before."""
-        self.wear(next(iter(self.geoms)))
+        """Make the object unseen, untouched and weightless."""
+        self.set_shape(next(iter(self.geoms)))
         self._hide()
-        self.worn_meshes = []
+        self.shown_meshes = []
         self._model.body_gravcomp[self.body] = 1.0
 
     def paint(self, shape: str, rgb: Sequence[float], material: int = -1) -> None:
-        """Give `shape` its colour and a material; parts with a colour of their own (steel, paper) keep it."""
+        """Set the colour and material of `shape`; parts with a colour of their own (steel, paper) keep it."""
         own = np.array([part.rgb is not None for part in SHAPES[shape].parts])
         self._model.geom_rgba[self._of(shape)[~own], :3] = rgb
         self._model.geom_matid[self._of(shape)[~own]] = material
 
     def set_friction(self, shape: str, sliding: float) -> None:
-        """Sliding friction of the parts of `shape` that touch."""
+        """Set the sliding friction of the parts of `shape` that touch."""
         self._model.geom_friction[self.touched(shape), 0] = sliding
 
     def _hide(self) -> None:

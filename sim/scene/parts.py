@@ -56,11 +56,11 @@ class Shape:
 
     @property
     def symmetric(self) -> bool:
-        """It looks the same from every side and is grasped at any yaw."""
+        """Return whether it looks the same from every side and is grasped at any yaw."""
         return not self.grasp_yaws_rad
 
     def geom_names(self, prefix: str) -> list[str]:
-        """Names of its geoms on a body, in the order of `parts`."""
+        """Return the names of its geoms on a body, in the order of `parts`."""
         return [f"{prefix}_{self.name}_{k}" for k in range(len(self.parts))]
 
     def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, prefix: str) -> None:
@@ -99,19 +99,19 @@ class Inertial(TypedDict):
 
 
 def seen(mesh: Mesh, rgb: Vector | None = None) -> Part:
-    """A mesh that is only drawn, in its own colour or the episode's."""
+    """Return a mesh that is only drawn, in its own colour or the episode's."""
     return Part("mesh", mesh=mesh, rgb=rgb)
 
 
 def touched(
     kind: str, size: tuple[float, ...], pos: Vector = (0.0, 0.0, 0.0), quat: Quat = (1.0, 0.0, 0.0, 0.0)
 ) -> Part:
-    """A primitive that only takes part in contacts."""
+    """Return a primitive that only takes part in contacts."""
     return Part(kind, size, pos, quat, seen=False, touched=True)
 
 
 def ring(bottom: tuple[float, float], top: tuple[float, float], thickness: float, count: int = 8) -> list[Part]:
-    """A round wall to touch, of boxes. Its outside passes through (radius, z) `bottom` and `top`: halfway between the
+    """Return a round wall for contacts, of boxes. It passes through (radius, z) `bottom` and `top`: halfway between the
     middles of the flats and the edges where they meet."""
     (r0, z0), (r1, z1) = bottom, top
     lean = np.arctan2(r1 - r0, z1 - z0)
@@ -128,12 +128,12 @@ def ring(bottom: tuple[float, float], top: tuple[float, float], thickness: float
 
 
 def solid(*meshes: tuple[Mesh, float]) -> Inertial:
-    """Of solids with their densities in kg/m^3; products of inertia are left out."""
+    """Return the inertia of solids with their densities in kg/m^3; products of inertia are left out."""
     mass, centre, inertia = mass_properties(meshes)
     return {"com_m": centre, "inertia_per_kg": np.diag(inertia) / mass}
 
 
 def block(half: Vector) -> Inertial:
-    """Of a box with the half sizes `half`, evenly filled."""
+    """Return the inertia of a box with the half sizes `half`, evenly filled."""
     squares = np.square(half)
     return {"com_m": np.zeros(3), "inertia_per_kg": (squares.sum() - squares) / 3}

@@ -1,6 +1,6 @@
-"""The graspable things of the table, by name. They also stand about as distractors.
+"""The graspable things of the table, by name. Distractors have them too.
 
-Sizes are nominal; a slot of the scene wears a shape at a scale drawn by the episode (`sim/scene/wardrobe.py`).
+Sizes are nominal; a slot of the scene has a shape at a scale drawn by the episode (`sim/scene/object_slot.py`).
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def _ball() -> Shape:
 
 
 def _upright(radius: float, half: float) -> list[Part]:
-    """What is touched of a round thing: its side, and a square foot, because a cylinder stands badly on a box."""
+    """Return the contacts of a round thing: its side, and a square foot, because a cylinder stands badly on a box."""
     foot = radius * 0.69
     return [touched("cylinder", (radius, half - 0.0005)), touched("box", (foot, foot, half))]
 

@@ -24,25 +24,25 @@ class SceneState:
 
     @property
     def tool_pos_w(self) -> np.ndarray:
-        """(3,) the tool point."""
+        """Return the tool point (3,)."""
         return self.data.site_xpos[self.scene.tcp_site].copy()
 
     @property
     def opening(self) -> float:
-        """How far the gripper is open, 0 to 1."""
+        """Return how far the gripper is open, 0 to 1."""
         left, right = self.data.qpos[self.scene.finger_qpos].tolist()
         return min(max(0.5 * (left + right) / self.scene.finger_travel_m, 0.0), 1.0)
 
     def object_pos_w(self, i: int) -> np.ndarray:
-        """(3,) the centre of object `i`."""
+        """Return the centre (3,) of object `i`."""
         return self.data.xpos[self.scene.objects[i]].copy()
 
     def object_rotation_w(self, i: int) -> np.ndarray:
-        """(3, 3) the axes of object `i`, as columns."""
+        """Return the axes (3, 3) of object `i`, as columns."""
         return self.data.xmat[self.scene.objects[i]].reshape(3, 3)
 
     def target_pos_w(self, i: int) -> np.ndarray:
-        """(3,) the origin of target `i`, on the table."""
+        """Return the origin (3,) of target `i`, on the table."""
         return self.data.xpos[self.scene.targets[i]].copy()
 
     def half_height_m(self, i: int) -> float:

@@ -1,1 +1,1 @@
-"""The tasks, one file each; `base` says what a task is, `names` which there are."""
+"""The tasks, one file each; `base` defines what a task is, `names` lists them."""

@@ -33,6 +33,9 @@ class InsertPeg(Task):
     """The named peg goes into the hole of the named block."""
 
     time_limit_s = 15.0
+    success_text = (
+        "the named peg upright in the named block, its foot 15 mm or more below the top, released and at rest"
+    )
     max_objects = 2
     max_targets = 2
     object_shapes = ("peg",)
@@ -57,7 +60,7 @@ class InsertPeg(Task):
     # At nominal size, m. The peg is 22 mm thick.
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Two blocks, as large as they may become: MuJoCo keeps the bounds with which it compiled."""
+        """Add two blocks, as large as they may become: MuJoCo keeps the bounds with which it compiled."""
         for i in range(self.max_targets):
             body = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
             for k, (size, pos, quat) in enumerate(_boxes()):
@@ -68,7 +71,7 @@ class InsertPeg(Task):
                 )  # fmt: skip
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where pegs and blocks stand and what is asked for. Index 0 is the named peg and the named block."""
+        """Draw where pegs and blocks stand and what is asked for. Index 0 is the named peg and the named block."""
         pegs, blocks = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
         kinds = ["block"] * blocks + ["peg"] * pegs
         placed = draw_places(rng, [[MIN_GAP_M[min(a, b), max(a, b)] for b in kinds] for a in kinds])
@@ -94,22 +97,22 @@ class InsertPeg(Task):
                 scene.model.geom_pos[first + k] = np.multiply(pos, scale)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the named peg in the world frame, m."""
+        """Return the middle of the named peg."""
         return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the mouth of the named block's hole in the world frame, m."""
+        """Return the middle of the mouth of the named block's hole."""
         return state.target_pos_w(0) + [0, 0, BLOCK_TOP_M * state.scene.slots[0].scale]
 
     def is_done(self, state: SceneState) -> bool:
-        """The named peg stands upright in the named block's hole, deep enough, let go and still."""
+        """Return whether the named peg is upright in the named block's hole, deep enough, released and at rest."""
         aside_x, aside_y, up = self.object_pos_w(state) - self.target_pos_w(state)
         deep = state.half_height_m(0) - up >= DEEP_M
         inside = np.hypot(aside_x, aside_y) <= ASIDE_M and abs(state.object_rotation_w(0)[2, 2]) >= UPRIGHT
         return bool(inside and deep and state.speed_m_s(0) < 0.05 and not state.is_held(0))
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success, whatever has happened before; a peg that lies is beyond help."""
+        """Plan the waypoints that lead from here to success; a peg that has fallen over cannot be grasped."""
         if self.is_done(planner.state):
             planner.retreat()
             return
@@ -145,14 +148,14 @@ def _boxes() -> list[tuple[list[float], list[float], list[float]]]:
 
 
 def _turned(yaw: float, lean: float) -> list[float]:
-    """Quaternion: leant about y, then turned about z."""
+    """Return the quaternion of a lean about y, then a turn about z."""
     z, y = (np.cos(yaw / 2), np.sin(yaw / 2)), (np.cos(lean / 2), np.sin(lean / 2))
     return [z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0]]
 
 
 def _pick(planner: MotionPlanner) -> None:
     """Grasp the named peg from above, straight down over it: it would fall over if it were touched beside."""
-    style, peg_w, yaw, shape = planner.style, planner.object_w(0), planner.grasp_yaw(0), planner.shape(0)
+    style, peg_w, yaw, shape = planner.style, planner.object_pos_w(0), planner.grasp_yaw(0), planner.shape(0)
     top_w = peg_w + [0, 0, planner.state.half_height_m(0)]
     planner.rise(0.14, away_from_w=peg_w)
     planner.go("approach", top_w + [0, 0, style.hover_m], yaw, blend_rad=style.blend_rad / 2)
@@ -162,9 +165,9 @@ def _pick(planner: MotionPlanner) -> None:
 
 
 def _insert(planner: MotionPlanner, mouth_w: np.ndarray, yaw_rad: float) -> None:
-    """Carry the peg over the hole, turned as the hole is, lower it, let go."""
+    """Carry the peg over the hole, turned as the hole is, lower it and let go."""
     style, half_m = planner.style, planner.state.half_height_m(0)
-    grip_m = planner.end_w[2] - planner.object_w(0)[2]  # tool above the peg's middle
+    grip_m = planner.end_w[2] - planner.object_pos_w(0)[2]  # tool above the peg's middle
     carry_m = style.carry_m + half_m + 0.02
     planner.go("raise", [*planner.end_w[:2], carry_m], planner.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=0)
     over_w = [*mouth_w[:2], carry_m]

@@ -22,7 +22,7 @@ def gym_id(task: str) -> str:
 
 
 def register_gym_id(task: str, name: str | None = None) -> None:
-    """Register the gymnasium id of a task, once; `name` is what the id is made of when it is another."""
+    """Register the gymnasium id of a task, once; name: what the id is made of when it is not the task's."""
     id_ = gym_id(name or task)
     if id_ not in gymnasium.registry:
         gymnasium.register(id=id_, entry_point="sim.envs.sim_env:make_fr3", kwargs={"task": task})

@@ -21,6 +21,7 @@ class OpenDrawer(Task):
     """The named drawer is to be open."""
 
     time_limit_s = 15.0
+    success_text = "the named drawer open by 60 mm or more, at rest, untouched by the arm"
     max_objects = 0
     max_targets = 2
     sentences = (
@@ -44,12 +45,12 @@ class OpenDrawer(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Two cabinets."""
+        """Add two cabinets."""
         for i in range(self.max_targets):
             cabinet.add_cabinet(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """One or two drawers, all closed. Index 0 is the named one."""
+        """Draw one or two drawers, all closed. Index 0 is the named one."""
         drawers = int(rng.integers(1, self.max_targets + 1))
         cabinets, colours = cabinet.draw_cabinets(rng, drawers), draw_colours(rng, drawers)
         wording, sentence = self.sample_instruction(rng, ranges.paraphrase, target=(colours[0], "drawer"))
@@ -63,27 +64,27 @@ class OpenDrawer(Task):
         cabinet.apply_drawer_layout(state)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the named drawer's handle in the world frame, m."""
+        """Return the middle of the named drawer's handle."""
         return cabinet.bar_w(state, 0, cabinet.opening_m(state, 0))
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) where the handle is when the drawer is as far open as an expert opens it at most, m."""
+        """Return where the handle is when the drawer is as far open as an expert opens it at most."""
         return cabinet.bar_w(state, 0, cabinet.PULL_M)
 
     def is_done(self, state: SceneState) -> bool:
-        """The named drawer is open by OPEN_M at least, at rest, and nothing of the arm touches it."""
+        """Return whether the named drawer is open by OPEN_M at least, at rest, and untouched by the arm."""
         still = cabinet.speed_m_s(state, 0) < 0.02
         return cabinet.opening_m(state, 0) >= OPEN_M and still and not cabinet.is_touched(state, 0)
 
     def failure(self, state: SceneState) -> str:
-        """Another drawer is pulled open."""
+        """Return also that another drawer is being opened."""
         others = range(1, len(state.layout.target_colours))
         if any(cabinet.opening_m(state, i) > WRONG_OPEN_M for i in others):
             return "wrong drawer"
         return super().failure(state)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success, whatever has happened before."""
+        """Plan the waypoints that lead from here to success, whatever has happened before."""
         if self.is_done(planner.state):
             drawer.rise(planner)
         else:

@@ -26,6 +26,7 @@ class PickPlace(Task):
     """The named object goes onto the named plate."""
 
     time_limit_s = 15.0
+    success_text = "the named object on the named plate, released and at rest"
     max_objects = 3
     max_targets = 3
     sentences = (
@@ -48,12 +49,12 @@ class PickPlace(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Three plates."""
+        """Add three plates."""
         for i in range(self.max_targets):
             fixtures.add_plate(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where things stand and what is asked for. Index 0 is the named object and the named plate."""
+        """Draw where things stand and what is asked for. Index 0 is the named object and the named plate."""
         objects, plates = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
         placed = draw_places(rng, gaps_m(["plate"] * plates + ["object"] * objects))
         colours, plate_colours = draw_colours(rng, objects), draw_colours(rng, plates)
@@ -68,35 +69,35 @@ class PickPlace(Task):
         )  # fmt: skip
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the named object in the world frame, m."""
+        """Return the centre of the named object."""
         return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the top of the named plate in the world frame, m."""
+        """Return the centre of the top of the named plate."""
         return state.target_pos_w(0) + [0, 0, PLATE_TOP_M]
 
     def is_done(self, state: SceneState) -> bool:
-        """The named object stands on the named plate, let go and still."""
+        """Return whether the named object stands on the named plate, released and at rest."""
         return stands_on_plate(state, 0, 0)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success, whatever has happened before."""
+        """Plan the waypoints that lead from here to success, whatever has happened before."""
         if self.is_done(planner.state):
             planner.retreat()
             return
         if not planner.holds(0):
             planner.pick(0)
-        target_w = self.target_pos_w(planner.state)
-        planner.place(0, target_w + [*planner.style.place_offset_m, 0.0])
+        target_pos_w = self.target_pos_w(planner.state)
+        planner.place(0, target_pos_w + [*planner.style.place_offset_m, 0.0])
 
 
 def gaps_m(kinds: list[str]) -> np.ndarray:
-    """(n, n) smallest distances between things of these kinds."""
+    """Return (n, n) smallest distances between things of these kinds."""
     return np.array([[MIN_GAP_M[min(a, b), max(a, b)] for b in kinds] for a in kinds])
 
 
 def stands_on_plate(state: SceneState, i: int, plate: int) -> bool:
-    """Return whether object `i` stands on a plate, let go and still."""
+    """Return whether object `i` stands on a plate, released and at rest."""
     x, y, z = (state.object_pos_w(i) - state.target_pos_w(plate)).tolist()
     on_plate = hypot(x, y) <= ON_PLATE_M and abs(z - PLATE_TOP_M - state.half_height_m(i)) <= 0.008
     return on_plate and state.speed_m_s(i) < 0.05 and not state.is_held(i)

@@ -27,6 +27,7 @@ class PlaceInDrawer(Task):
     """The named object goes into the named drawer."""
 
     time_limit_s = 25.0
+    success_text = "the named object in the named drawer, released, both at rest, the drawer untouched by the arm"
     max_objects = 2
     max_targets = 2
     sentences = (
@@ -50,12 +51,12 @@ class PlaceInDrawer(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Two cabinets."""
+        """Add two cabinets."""
         for i in range(self.max_targets):
             cabinet.add_cabinet(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """One or two drawers, each open or closed, and one or two objects beside. Index 0 is what is named."""
+        """Draw one or two drawers, each open or closed, and one or two objects beside. Index 0 is what is named."""
         objects, drawers = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
         cabinets, placed = _draw_places(rng, drawers, objects)
         colours, drawer_colours = draw_colours(rng, objects), draw_colours(rng, drawers)
@@ -75,16 +76,16 @@ class PlaceInDrawer(Task):
         cabinet.apply_drawer_layout(state)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the named object in the world frame, m."""
+        """Return the centre of the named object."""
         return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the named drawer's floor, of as much of it as is out when an expert has opened it, m."""
+        """Return the middle of the part of the named drawer's floor that is out when an expert has opened it."""
         opening_m = max(cabinet.opening_m(state, 0), OPEN_ENOUGH_M)
         return cabinet.point_w(state, 0, [cabinet.PANEL_BACK_M + opening_m / 2, 0.0, cabinet.FLOOR_M])
 
     def is_done(self, state: SceneState) -> bool:
-        """The named object lies in the named drawer, let go and still, and nothing of the arm touches the drawer."""
+        """Return whether the named object lies in the named drawer, both released and at rest."""
         x, y, z = cabinet.in_drawer(state, 0, self.object_pos_w(state))
         within = -cabinet.INSIDE_LENGTH_M < x < 0.0 and abs(y) < cabinet.INSIDE_HALF_WIDTH_M
         lies = within and 0.0 < z <= state.half_height_m(0) + 0.008
@@ -93,7 +94,7 @@ class PlaceInDrawer(Task):
         return bool(lies and still and let_go)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead to the next sub-goal: the drawer open, then the object in it."""
+        """Plan the waypoints of the next step: the drawer open, then the object in it."""
         state = planner.state
         is_open = cabinet.opening_m(state, 0) >= OPEN_ENOUGH_M
         if self.is_done(state):
@@ -107,7 +108,7 @@ class PlaceInDrawer(Task):
 
 
 def _draw_places(rng: np.random.Generator, drawers: int, objects: int) -> tuple[cabinet.Cabinets, np.ndarray]:
-    """Cabinets that leave room, and (objects, 2) m places within reach beside them."""
+    """Draw cabinets that leave room, and (objects, 2) m places within reach beside them."""
     cabinets = cabinet.draw_cabinets(rng, drawers)
 
     def allowed(xy: np.ndarray) -> bool:
@@ -117,7 +118,7 @@ def _draw_places(rng: np.random.Generator, drawers: int, objects: int) -> tuple[
 
 
 def _fitting(shapes: tuple[str, ...]) -> list[str]:
-    """Those that go into a drawer. UserError if none does."""
+    """Return the shapes that fit into a drawer. UserError if none does."""
     narrow = [name for name, shape in KNOWN_SHAPES.items() if shape.radius_m * MAX_SCALE <= WIDEST_M]
     fitting = [name for name in shapes if name in narrow]
     if not fitting:
@@ -126,7 +127,7 @@ def _fitting(shapes: tuple[str, ...]) -> list[str]:
 
 
 def _put_in(planner: MotionPlanner, drawer_w: np.ndarray) -> None:
-    """Grasp the object unless it is in the hand, and let it go inside, the fingers opening along the panel."""
+    """Grasp the object unless it is held, and release it inside, the fingers opening along the panel."""
     if not planner.holds(0):
         drawer.rise(planner)
         planner.pick(0)

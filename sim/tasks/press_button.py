@@ -1,4 +1,4 @@
-"""Press a button: "press the green button". Spring-loaded buttons, the hand closed.
+"""Press a button: "press the green button". Spring-loaded buttons, pressed with the gripper closed.
 
 A button is a cap on a slide joint in a housing that stands where the episode puts it.
 """
@@ -31,6 +31,7 @@ class PressButton(Task):
     """The named button is to be pressed."""
 
     time_limit_s = 6.0
+    success_text = "the named button pressed by half of its travel, and no other"
     max_objects = 0
     max_targets = 3
     sentences = (
@@ -53,12 +54,12 @@ class PressButton(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Three buttons."""
+        """Add three buttons."""
         for i in range(self.max_targets):
             _add_button(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where the buttons stand and which is asked for. Index 0 is the named one."""
+        """Draw where the buttons stand and which is asked for. Index 0 is the named one."""
         buttons = int(rng.integers(1, self.max_targets + 1))
         places = draw_places(rng, np.full((buttons, buttons), APART_M))
         colours = draw_colours(rng, buttons)
@@ -69,26 +70,26 @@ class PressButton(Task):
         )  # fmt: skip
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the top of the named button as it is now, in the world frame, m."""
+        """Return the middle of the top of the named button as it is now."""
         return state.data.xpos[state.scene.model.body("button_0").id].copy()
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) where that middle is at the end of the button's travel, in the world frame, m."""
+        """Return where that middle is at the end of the button's travel."""
         return state.target_pos_w(0) + [0, 0, CAP_TOP_M - TRAVEL_M]
 
     def is_done(self, state: SceneState) -> bool:
-        """The named button is pressed and no other is."""
+        """Return whether the named button is pressed and no other."""
         return _is_pressed(state, 0) and not self._presses_another(state)
 
     def failure(self, state: SceneState) -> str:
-        """Another button is pressed."""
+        """Return also that another button is pressed."""
         return "wrong button" if self._presses_another(state) else super().failure(state)
 
     def _presses_another(self, state: SceneState) -> bool:
         return any(_is_pressed(state, i) for i in range(1, len(state.layout.target_colours)))
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success: over the button with the hand closed, and down."""
+        """Plan the waypoints that lead from here to success: over the button with the gripper closed, and down."""
         if self.is_done(planner.state):
             return
         style = planner.style
@@ -102,7 +103,7 @@ class PressButton(Task):
 
 
 def _add_button(spec: mujoco.MjSpec, i: int) -> None:
-    """Target `i`: a housing with a cap on a spring. A box is pressed: cylinders make poor contacts with boxes."""
+    """Add target `i`: a housing with a cap on a spring. A box is pressed: cylinders make poor contacts with boxes."""
     housing = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
     seen = {"contype": 0, "conaffinity": 0}
     top_m = 2 * HOUSING_HALF_M[2]

@@ -1,6 +1,6 @@
 """Push: "slide the red block into the blue circle", on the table all the way: a block that was lifted does not count.
 
-The expert pushes with the closed hand, its fingers flat against a face of the block, so that the force goes through
+The expert pushes with the closed gripper, its fingers flat against a face of the block, so that the force goes through
 the block's middle towards the circle: there a block goes straight and does not turn. Where it ends up beside the
 circle the expert goes round and pushes again.
 """
@@ -20,16 +20,16 @@ from sim.scene.state import SceneState
 from sim.tasks.base import Memory, Task, register_task
 
 WAY_M = (0.08, 0.16)  # from the block to the circle
-RUN_UP_M = 0.07  # of the hand, behind the block's middle
+RUN_UP_M = 0.07  # of the gripper, behind the block's middle
 INSIDE_M = 0.033  # from the circle's middle; then the middle of every face is within, of the largest block too
 LIFTED_M = 0.005  # under the lowest corner; sliding and tipping leave a corner on the table
-LANE_M = 0.085  # from the way of hand and block to the middle of another block
+LANE_M = 0.085  # from the way of gripper and block to the middle of another block
 TOUCH_M = 0.060  # so near they may touch
 DISTRACTOR_M = 0.11  # to that of anything else, which may be larger
 ZONES_M = 0.120  # between circles
 BLOCKS_M = 0.092
 TOOL_M = 0.018  # height of the tool point when it pushes
-FINGERS_M = 0.0112  # from the tool point to the back of a finger of the closed hand
+FINGERS_M = 0.0112  # from the tool point to the back of a finger of the closed gripper
 BACK_OFF_M = 0.03
 OFFSET_SHARE = 0.6  # of where the style would let go beside the middle of a plate
 
@@ -46,6 +46,7 @@ class Push(Task):
     """The named block is slid into the named circle."""
 
     time_limit_s = 15.0
+    success_text = "the named block in the named circle, never lifted, untouched and at rest"
     object_shapes = ("cube",)
     max_objects = 3
     max_targets = 3
@@ -69,12 +70,12 @@ class Push(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Three circles."""
+        """Add three circles."""
         for i in range(self.max_targets):
             fixtures.add_zone(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where things stand and what is asked for. The named block and circle have index 0 and room between them."""
+        """Draw where things stand and what is asked for. Index 0 is what is named, with room between."""
         blocks, zones = int(rng.integers(1, self.max_objects + 1)), int(rng.integers(1, self.max_targets + 1))
         block, zone = _draw_way(rng)
         lane = _lane(block, zone)
@@ -95,39 +96,42 @@ class Push(Task):
         )  # fmt: skip
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the named block in the world frame, m."""
+        """Return the centre of the named block."""
         return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the named circle in the world frame, m."""
+        """Return the centre of the named circle."""
         return state.target_pos_w(0)
 
     def first_memory(self, state: SceneState) -> PushMemory:
-        """Nothing was lifted."""
+        """Return that nothing was lifted."""
         return PushMemory(super().first_memory(state).object_start_w)
 
     def remember(self, state: SceneState) -> PushMemory:
-        """The highest that the named block was lifted."""
+        """Return the memory with the greatest height to which the named block was lifted."""
         memory = cast(PushMemory, state.memory)
         return replace(memory, lifted_m=max(memory.lifted_m, _lifted_m(state)))
 
+    def graspable(self, state: SceneState) -> None:
+        """Return None: the block is not to be lifted."""
+
     def is_done(self, state: SceneState) -> bool:
-        """The named block lies in the named circle, left alone and still, and was never seen lifted in this episode."""
+        """Return whether the named block lies in the named circle, untouched, at rest and never lifted."""
         away = self.object_pos_w(state) - self.target_pos_w(state)
         inside = np.hypot(away[0], away[1]) <= INSIDE_M and abs(away[2] - state.half_height_m(0)) <= 0.005
         return bool(inside and not _was_lifted(state) and state.speed_m_s(0) < 0.05 and not _is_touched(state))
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs of one push, whatever has happened before; after a lift nothing helps."""
+        """Plan one push, whatever has happened before; after a lift nothing helps."""
         if _was_lifted(planner.state):
             return
-        block, zone = planner.object_w(0)[:2], self.target_pos_w(planner.state)[:2]
+        block, zone = planner.object_pos_w(0)[:2], self.target_pos_w(planner.state)[:2]
         if np.linalg.norm(zone - block) <= INSIDE_M:
             planner.retreat()
             return
         lane = _lane(block, zone)
         others = range(1, len(planner.state.layout.object_shapes))
-        in_the_way = [i for i in others if _distance_m(lane, planner.object_w(i)[:2]) < TOUCH_M]
+        in_the_way = [i for i in others if _distance_m(lane, planner.object_pos_w(i)[:2]) < TOUCH_M]
         if in_the_way:
             planner.put_aside(in_the_way[0], lane)
             return
@@ -135,7 +139,7 @@ class Push(Task):
 
 
 def _draw_way(rng: np.random.Generator) -> np.ndarray:
-    """(2, 2) m, the block and the circle: the hand reaches behind the block and past the circle."""
+    """Draw (2, 2) m, the block and the circle: the gripper reaches behind the block and past the circle."""
     while True:
         way = draw_places(rng, np.full((2, 2), WAY_M[0]))
         ends = _lane(*way)[0], _lane(*way[::-1])[0]
@@ -144,7 +148,7 @@ def _draw_way(rng: np.random.Generator) -> np.ndarray:
 
 
 def _lane(block: np.ndarray, zone: np.ndarray) -> np.ndarray:
-    """(n, 2) points, 2 cm apart or less, of where hand and block pass: from the run-up to the middle of the circle."""
+    """Return (n, 2) points where gripper and block pass: from the run-up to the middle of the circle."""
     along = (zone - block) / np.linalg.norm(zone - block)
     return np.linspace(block - RUN_UP_M * along, zone, 16)
 
@@ -165,12 +169,12 @@ def _was_lifted(state: SceneState) -> bool:
 
 
 def _is_touched(state: SceneState) -> bool:
-    """Some part of the arm touches the named block."""
+    """Return whether some part of the arm touches the named block."""
     return state.is_touched_by_arm(state.scene.objects[0])
 
 
 def _push(planner: MotionPlanner, block: np.ndarray, goal: np.ndarray, half_m: float) -> None:
-    """One straight push of the block with half the edge `half_m` from `block` (2,) to `goal` (2,) m, and away."""
+    """Push the block, half its edge `half_m`, straight from `block` (2,) to `goal` (2,) m, and withdraw."""
     way = goal - block
     along = way / np.linalg.norm(way)
     face = _face(planner, along)
@@ -187,7 +191,7 @@ def _push(planner: MotionPlanner, block: np.ndarray, goal: np.ndarray, half_m: f
 
 
 def _face(planner: MotionPlanner, along: np.ndarray) -> np.ndarray:
-    """(2,) unit vector along which the block's face lies that looks most towards `along`."""
+    """Return the normal (2,) of the block's face that looks most towards `along`."""
     axes = planner.state.object_rotation_w(0)[:2]
     flat = [axis / np.linalg.norm(axis) for axis in axes.T if np.linalg.norm(axis) > 0.7]
     return max((sign * axis for axis in flat for sign in (1, -1)), key=lambda normal: normal @ along)

@@ -1,6 +1,6 @@
-"""Reach: "go to the green plate". The simplest task: the hand over the named plate, close above it.
+"""Reach: "go to the green plate". The simplest task: the tool over the named plate, close above it.
 
-For whoever trains from rewards: nothing is grasped, and where the plate is tells all there is to know.
+For training from rewards: nothing is grasped, and the plate's position is all there is to know.
 """
 
 import mujoco
@@ -26,6 +26,7 @@ class Reach(Task):
     """The tool goes over the named plate."""
 
     time_limit_s = 4.0
+    success_text = "the tool point within 25 mm of the middle of the named plate, seen from above, and lower than 60 mm"
     max_objects = 0
     max_targets = 3
     sentences = (
@@ -48,12 +49,12 @@ class Reach(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Three plates."""
+        """Add three plates."""
         for i in range(self.max_targets):
             fixtures.add_plate(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where the plates lie and which is asked for. Index 0 is the named one."""
+        """Draw where the plates lie and which is asked for. Index 0 is the named one."""
         plates = int(rng.integers(1, self.max_targets + 1))
         places = draw_places(rng, np.full((plates, plates), PLATES_APART_M))
         colours = draw_colours(rng, plates)
@@ -61,29 +62,29 @@ class Reach(Task):
         return Layout(instruction=sentence, wording=wording, target_colours=colours, target_xy_m=as_points(places))
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) the tool point in the world frame, m: what is to be brought there."""
+        """Return the tool point: what is to be brought to the target."""
         return state.tool_pos_w.copy()
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the top of the named plate in the world frame, m."""
+        """Return the centre of the top of the named plate."""
         return state.target_pos_w(0) + [0, 0, PLATE_TOP_M]
 
     def is_done(self, state: SceneState) -> bool:
-        """The tool point is over the middle of the named plate, and low."""
-        tool_w, plate_w = state.tool_pos_w, self.target_pos_w(state)
-        return bool(np.hypot(*(tool_w - plate_w)[:2]) <= NEAR_M and tool_w[2] < LOW_M)
+        """Return whether the tool point is over the middle of the named plate, and low."""
+        tool_pos_w, plate_w = state.tool_pos_w, self.target_pos_w(state)
+        return bool(np.hypot(*(tool_pos_w - plate_w)[:2]) <= NEAR_M and tool_pos_w[2] < LOW_M)
 
     def failure(self, state: SceneState) -> str:
-        """The tool is low over another plate."""
-        tool_w = state.tool_pos_w
+        """Return also that the tool is low over another plate."""
+        tool_pos_w = state.tool_pos_w
         others = [state.target_pos_w(i) for i in range(1, len(state.layout.target_colours))]
-        low = tool_w[2] < LOW_M
-        if low and any(np.hypot(*(tool_w - other_w)[:2]) <= NEAR_M for other_w in others):
+        low = tool_pos_w[2] < LOW_M
+        if low and any(np.hypot(*(tool_pos_w - other_w)[:2]) <= NEAR_M for other_w in others):
             return "wrong target"
         return super().failure(state)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success; none when it is there."""
+        """Plan the waypoints that lead from here to success; none when it is reached."""
         if self.is_done(planner.state):
             return
         style = planner.style

@@ -1,7 +1,7 @@
 """Fork: "go around the red pillar to the blue pad". Two ways, equally good.
 
-A tall pillar stands free between the hand, which begins low in front of it, and the pad behind it. Everything
-lies on one line, seen from the arm and from the front camera; nothing that is seen tells left from right. An
+A tall pillar stands free between the tool, which begins low in front of it, and the pad behind it. Everything
+lies on one line, seen from the arm and from the fixed camera; nothing that is seen distinguishes left from right. An
 expert goes left in half of the episodes. Who keeps both ways apart gets there; who averages them hits the pillar.
 """
 
@@ -23,7 +23,7 @@ START_YAW_RAD = -np.pi / 2  # fingers open across the line, the camera behind
 AROUND_M = 0.097  # the tool from the line as it passes: the gripper is 66 mm wide to each side
 NEAR_M = 0.025  # tool point from the pad's middle, seen from above
 LOW_M = 0.06  # tool point above the table
-KEEP_OUT_M = 0.21  # clutter stays so far from the pillar
+KEEP_OUT_M = 0.21  # distractors stay so far from the pillar
 MOVED_M, UPRIGHT = 0.01, 0.98
 
 
@@ -32,6 +32,10 @@ class ReachAround(Task):
     """The tool goes over the pad without moving the pillar."""
 
     time_limit_s = 7.0
+    success_text = (
+        "the tool point within 25 mm of the middle of the pad, seen from above, lower than 60 mm, the "
+        "pillar where it was"
+    )
     max_objects = 1
     max_targets = 1
     object_shapes = ("pillar",)
@@ -57,11 +61,11 @@ class ReachAround(Task):
     free_waypoints = ("around", "arrive")  # where an expert may be bumped or pause: the pillar is far enough aside
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """The pad, painted on the table."""
+        """Add the pad, painted on the table."""
         fixtures.add_zone(spec, 0)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where the line lies, where on it things stand, and where the hand begins."""
+        """Draw the line, where on it things stand, and where the tool begins."""
         y = rng.uniform(-AXIS_Y_M, AXIS_Y_M)
         pillar_x, pad_x = PILLAR_X_M + rng.uniform(-JITTER_M, JITTER_M), PAD_X_M + rng.uniform(-JITTER_M, JITTER_M)
         start_w: np.ndarray = [START_X_M, y, rng.uniform(*START_Z_M)] + np.array(
@@ -79,17 +83,17 @@ class ReachAround(Task):
         )  # fmt: skip
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the pillar in the world frame, m."""
+        """Return the middle of the pillar."""
         return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) middle of the pad in the world frame, m."""
+        """Return the middle of the pad."""
         return state.target_pos_w(0)
 
     def is_done(self, state: SceneState) -> bool:
-        """The tool point is over the middle of the pad, and low; the pillar stands where it stood."""
-        tool_w, pad_w = state.tool_pos_w, self.target_pos_w(state)
-        there = np.hypot(*(tool_w - pad_w)[:2]) <= NEAR_M and tool_w[2] < LOW_M
+        """Return whether the tool point is low over the middle of the pad, and the pillar where it stood."""
+        tool_pos_w, pad_w = state.tool_pos_w, self.target_pos_w(state)
+        there = np.hypot(*(tool_pos_w - pad_w)[:2]) <= NEAR_M and tool_pos_w[2] < LOW_M
         return bool(there and pillar_stands(state))
 
     def plan(self, planner: MotionPlanner) -> None:
@@ -97,7 +101,7 @@ class ReachAround(Task):
         if self.is_done(planner.state):
             return
         style, (pillar_x, y) = planner.style, planner.state.layout.object_xy_m[0]
-        tool, pad_w = planner.tool_w, self.target_pos_w(planner.state)
+        tool, pad_w = planner.tool_pos_w, self.target_pos_w(planner.state)
         height_m, aside_m = min(tool[2], START_Z_M[1] - 0.005), tool[1] - y
         side = np.sign(aside_m) if abs(aside_m) > 0.03 else 1.0 if style.other_way else -1.0
         around_m = side * (AROUND_M + 0.5 * style.place_offset_m[0] + 0.005)
@@ -110,6 +114,6 @@ class ReachAround(Task):
 
 
 def pillar_stands(state: SceneState) -> bool:
-    """The pillar is upright and where it was."""
+    """Return whether the pillar is upright and where it was."""
     moved_m = np.linalg.norm(state.object_pos_w(0)[:2] - state.layout.object_xy_m[0])
     return bool(moved_m <= MOVED_M and state.object_rotation_w(0)[2, 2] >= UPRIGHT)

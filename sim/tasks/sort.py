@@ -1,7 +1,7 @@
 """Sort: "sort the cubes onto the plates of their colour". A long task: one instruction, three named sub-tasks.
 
 Cube `i` belongs on plate `i`. The cubes are numbered from the arm's left to its right as they lie in the beginning, so
-that a picture tells which one an expert takes next.
+that an image shows which one an expert takes next.
 """
 
 import mujoco
@@ -29,8 +29,10 @@ class Sort(Task):
     """Every cube goes onto the plate of its colour."""
 
     time_limit_s = 45.0
+    success_text = "every cube on the plate of its colour, released and at rest"
     object_shapes = ("cube",)
     max_objects = max_targets = CUBES
+    handled_objects = tuple(range(CUBES))
     sentences = (
         "sort the cubes onto the plates of their colour",
         "put each cube on the plate of its colour",
@@ -51,12 +53,12 @@ class Sort(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Three plates."""
+        """Add three plates."""
         for i in range(CUBES):
             fixtures.add_plate(spec, i)
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Where cubes and plates stand and what is asked for."""
+        """Draw where cubes and plates stand and what is asked for."""
         placed = draw_places(rng, gaps_m(["plate"] * CUBES + ["object"] * CUBES))
         cubes_m = sorted(placed[CUBES:].tolist(), key=lambda xy: xy[1])  # the arm looks along -x: its left is -y
         colours = draw_colours(rng, CUBES)
@@ -70,32 +72,32 @@ class Sort(Task):
         )  # fmt: skip
 
     def subtasks_done(self, state: SceneState) -> int:
-        """How many cubes stand on the plates of their colour, let go and still."""
+        """Return how many cubes stand on the plates of their colour, released and at rest."""
         return sum(_sorted(state))
 
     def is_done(self, state: SceneState) -> bool:
-        """All of them do."""
+        """Return whether all cubes stand on the plates of their colour, released and at rest."""
         return all(_sorted(state))
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the first cube that is not sorted yet (the last one if all are) in the world frame, m."""
+        """Return the centre of the first cube that is not sorted yet, of the last one if all are."""
         return state.object_pos_w(_current(state))
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the top of the plate of that cube's colour in the world frame, m."""
+        """Return the centre of the top of the plate of that cube's colour."""
         return state.target_pos_w(_current(state)) + [0, 0, PLATE_TOP_M]
 
     def graspable(self, state: SceneState) -> int | None:
-        """The cube that is to be sorted next."""
+        """Return the cube that is to be sorted next."""
         return _current(state)
 
     def failure(self, state: SceneState) -> str:
-        """A cube was let go on a plate of another colour, or what other tasks fail by."""
+        """Return also that a cube was released on a plate of another colour."""
         wrong = any(stands_on_plate(state, i, k) for i in range(CUBES) for k in range(CUBES) if k != i)
         return "wrong plate" if wrong else super().failure(state)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """Do one sub-task: that of the cube in the gripper, else the first that is left and whose plate is free."""
+        """Plan one sub-task: that of the held cube, else the first that is left and whose plate is free."""
         done = _sorted(planner.state)
         left = [i for i in range(CUBES) if not done[i]]
         if not left:
@@ -123,7 +125,7 @@ def _current(state: SceneState) -> int:
 
 
 def _occupied(planner: MotionPlanner, plate: int) -> bool:
-    """A cube that does not belong there is over the plate."""
+    """Return whether a cube that does not belong there is over the plate."""
     plate_w = planner.state.target_pos_w(plate)
-    others = [planner.object_w(k)[:2] for k in range(CUBES) if k != plate]
+    others = [planner.object_pos_w(k)[:2] for k in range(CUBES) if k != plate]
     return bool(min(np.linalg.norm(other_w - plate_w[:2]) for other_w in others) < OVER_M)

@@ -22,6 +22,7 @@ class Stack(Task):
     """The named cube goes onto another named cube."""
 
     time_limit_s = 17.0
+    success_text = "the named cube on the other named cube, that one on the table, both released and at rest"
     object_shapes = ("cube",)
     max_objects = 3
     max_targets = 0
@@ -48,7 +49,7 @@ class Stack(Task):
         """None: a cube is put on a cube."""
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
-        """Two or three cubes and what is asked for. Object 0 is to stand on object 1."""
+        """Draw two or three cubes and what is asked for. Object 0 is to stand on object 1."""
         cubes = int(rng.integers(2, self.max_objects + 1))
         placed, colours = draw_places(rng, np.full((cubes, cubes), GAP_M)), draw_colours(rng, cubes)
         things = {"object": (colours[NAMED], "cube"), "target": (colours[BASE], "cube")}
@@ -60,15 +61,15 @@ class Stack(Task):
         )  # fmt: skip
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the named cube in the world frame, m."""
+        """Return the centre of the named cube."""
         return state.object_pos_w(NAMED)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """(3,) centre of the top of the cube to stack on, in the world frame, m."""
+        """Return the centre of the top of the cube to stack on."""
         return state.object_pos_w(BASE) + [0, 0, state.half_height_m(BASE)]
 
     def is_done(self, state: SceneState) -> bool:
-        """The named cube stands on the other one, that one on the table, both let go and still."""
+        """Return whether the named cube stands on the other one, that one on the table, both released and at rest."""
         half_m, base_m = state.half_height_m(NAMED), state.half_height_m(BASE)
         offset = self.object_pos_w(state) - self.target_pos_w(state)
         stacked = np.hypot(offset[0], offset[1]) <= base_m and abs(offset[2] - half_m) <= 0.006
@@ -77,7 +78,7 @@ class Stack(Task):
         return bool(stacked and on_table and free)
 
     def plan(self, planner: MotionPlanner) -> None:
-        """The legs that lead from here to success, whatever has happened before."""
+        """Plan the waypoints that lead from here to success, whatever has happened before."""
         if self.is_done(planner.state):
             planner.retreat()
             return
@@ -94,10 +95,10 @@ class Stack(Task):
 
 
 def _on_top(planner: MotionPlanner, cubes: int) -> int | None:
-    """A cube that lies on the one to take or, not being that one, on the one to stack on."""
+    """Return a cube that lies on the one to take or, not being that one, on the one to stack on; None for none."""
     for k in range(1, cubes):
         for below in {NAMED, BASE} - {k}:
-            above = planner.object_w(k) - planner.object_w(below)
+            above = planner.object_pos_w(k) - planner.object_pos_w(below)
             if np.hypot(above[0], above[1]) < OVER_M and above[2] > 0.02:
                 return k
     return None

@@ -37,8 +37,8 @@ def slide(world: Simulation, drawer: int, opening_m: float, speed_m_s: float = 0
     mujoco.mj_forward(world.scene.model, world.data)
 
 
-def put_tool(world: Simulation, tool_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
-    joints = world.kinematics.inverse(tool_w, tool_down(yaw_rad), world.joints_rad())
+def put_tool(world: Simulation, tool_pos_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
+    joints = world.kinematics.inverse(tool_pos_w, tool_down(yaw_rad), world.joints_rad())
     assert joints is not None
     world.data.qpos[world.scene.arm_qpos] = joints
     world.data.qpos[world.scene.finger_qpos] = finger_m

@@ -47,14 +47,14 @@ def test_done_is_low_over_the_pad_with_the_pillar_standing(world, aside_m, heigh
 def test_the_hand_begins_low_in_front_of_the_pillar_in_line_with_it(world):
     for seed in range(5):
         world.reset(seed)
-        tool_w, turn = (
+        tool_pos_w, turn = (
             world.data.site_xpos[world.scene.tcp_site],
             world.data.site_xmat[world.scene.tcp_site].reshape(3, 3),
         )
         pillar_xy, pad_xy = world.params.layout.object_xy_m[0], world.params.layout.target_xy_m[0]
-        assert pad_xy[0] < pillar_xy[0] - 0.1 < pillar_xy[0] + 0.07 < tool_w[0]
-        assert pillar_xy[1] == pad_xy[1] == pytest.approx(tool_w[1], abs=0.005)
-        assert 0.035 < tool_w[2] < 0.065
+        assert pad_xy[0] < pillar_xy[0] - 0.1 < pillar_xy[0] + 0.07 < tool_pos_w[0]
+        assert pillar_xy[1] == pad_xy[1] == pytest.approx(tool_pos_w[1], abs=0.005)
+        assert 0.035 < tool_pos_w[2] < 0.065
         np.testing.assert_allclose(turn, tool_down(YAW), atol=0.09)
         world.step(100)
         assert pillar_stands(world.scene_state)
@@ -112,10 +112,10 @@ class Watched(Expert):
 
     def act(self, observation):
         world = self._env.world
-        tool_w = world.data.site_xpos[world.scene.tcp_site]
+        tool_pos_w = world.data.site_xpos[world.scene.tcp_site]
         pillar_x, pillar_y = world.params.layout.object_xy_m[0]
-        if abs(tool_w[0] - pillar_x) < 0.02:
-            self.side = float(np.sign(tool_w[1] - pillar_y))
+        if abs(tool_pos_w[0] - pillar_x) < 0.02:
+            self.side = float(np.sign(tool_pos_w[1] - pillar_y))
         return super().act(observation)
 
 

@@ -53,25 +53,25 @@ def test_another_value_drawn_is_noticed(root, monkeypatch):
 
 
 def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
-    """A square of the wrist's pictures is inverted from those taken during action 20 on: what frame 21 is shown."""
-    photograph = Simulation.photograph
+    """A square of the wrist's images is inverted from those taken during action 20 on: what frame 21 is shown."""
+    capture = Simulation.capture
 
     def tampered(world: Simulation, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
-        picture = photograph(world, camera, qpos, frame).copy()
+        picture = capture(world, camera, qpos, frame).copy()
         if camera == "wrist" and frame >= 20:
             picture[8:24, 8:24] = 255 - picture[8:24, 8:24]
         return picture
 
-    monkeypatch.setattr(Simulation, "photograph", tampered)
+    monkeypatch.setattr(Simulation, "capture", tampered)
     (found,) = replay.replay(SimEnv(WORLD), Dataset(root), 0, images=True)
     assert found.frame == 21 and str(found).startswith("observation.images.wrist, pixel (")
     assert replay.replay(SimEnv(WORLD), Dataset(root), 0) == []
 
 
-def test_a_film_that_cannot_be_written_is_one_line(root, tmp_path):
+def test_a_video_that_cannot_be_written_is_one_line(root, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write the film .*file/film.mp4: "):
-        replay.main(replay.ReplayConfig(str(root), video=str(tmp_path / "file" / "film.mp4")))
+    with pytest.raises(UserError, match="cannot write the video .*file/video.mp4: "):
+        replay.main(replay.ReplayConfig(str(root), video=str(tmp_path / "file" / "video.mp4")))
 
 
 def test_a_difference_says_where_it_begins():
@@ -84,11 +84,11 @@ def test_a_difference_says_where_it_begins():
     assert "a differs from frame 3 on: recorded [0. 0.], replayed [0.e+00 1.e-07]" in str(found)
 
 
-def test_the_program_replays_films_and_counts(root, tmp_path, capsys):
-    film = tmp_path / "film.mp4"
-    replay.main(replay.ReplayConfig(str(root), 0, 2, images=True, video=str(film)))
+def test_the_program_replays_videos_and_counts(root, tmp_path, capsys):
+    video = tmp_path / "video.mp4"
+    replay.main(replay.ReplayConfig(str(root), 0, 2, images=True, video=str(video)))
     assert "2 of 2 episodes equal in every bit, images too; " in capsys.readouterr().out
-    assert film.stat().st_size > 10_000
+    assert video.stat().st_size > 10_000
 
 
 def test_an_episode_that_is_not_there_is_refused(root):

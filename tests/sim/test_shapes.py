@@ -38,7 +38,7 @@ def bench(spec: mujoco.MjSpec) -> tuple[mujoco.MjModel, Slot]:
 
 def dress(bench: tuple[mujoco.MjModel, Slot], shape: str, scale: float = 1.0, **how) -> tuple[mujoco.MjModel, Slot]:
     model, slot = bench
-    slot.wear(shape, scale=scale, **how)
+    slot.set_shape(shape, scale=scale, **how)
     mujoco.mj_setConst(model, mujoco.MjData(model))
     return bench
 
@@ -164,10 +164,10 @@ def test_a_worn_shape_moves_like_one_compiled_alone(table, name):
     body.add_freejoint(name="slot")
     dataclasses.replace(shape, max_scale=scale).add(spec, body, "slot")
     alone = spec.compile()
-    worn, slot = dress(table, name, scale, mass_kg=mass)
-    np.testing.assert_allclose(worn.body_inertia[slot.body], alone.body_inertia[1], rtol=1e-9)
+    used, slot = dress(table, name, scale, mass_kg=mass)
+    np.testing.assert_allclose(used.body_inertia[slot.body], alone.body_inertia[1], rtol=1e-9)
     poses = []
-    for model, at in ((alone, 0), (worn, slot.qpos)):
+    for model, at in ((alone, 0), (used, slot.qpos)):
         data = mujoco.MjData(model)
         data.qpos[at : at + 7] = [*SPOT_W, 0.5, 1, 0, 0, 0]
         data.qvel[:] = [0.1, 0.2, 1.0, 2.0, -3.0, 4.0]
@@ -196,9 +196,9 @@ def test_only_the_worn_shape_touches_and_shows(table):
 
 def drawn(model: mujoco.MjModel, slot: Slot, shape: str, scale: float, renderer: mujoco.Renderer) -> np.ndarray:
     """Where `shape`, seen from straight above, covers the black ground: (H, W) bool."""
-    slot.wear(shape, scale=scale)
+    slot.set_shape(shape, scale=scale)
     slot.paint(shape, (1.0, 1.0, 1.0))
-    for mesh in slot.worn_meshes:
+    for mesh in slot.shown_meshes:
         mujoco.mjr_uploadMesh(model, renderer._mjr_context, mesh)
     data = stand(model, slot, 0.1)
     mujoco.mj_kinematics(model, data)
@@ -230,12 +230,12 @@ def test_paint_leaves_steel_and_paper_alone(table):
 def test_what_a_slot_cannot_wear_is_named(table):
     _, slot = table
     with pytest.raises(UserError, match="did you mean 'mug'"):
-        slot.wear("mugg")
+        slot.set_shape("mugg")
     with pytest.raises(UserError, match=r"scale=1\.3 of a bowl: expected more than 0, at most 1\.1"):
-        slot.wear("bowl", scale=1.3)
+        slot.set_shape("bowl", scale=1.3)
     with pytest.raises(UserError, match="unknown shape 'teapot'"):
         add_slot(mujoco.MjSpec(), "slot", ["teapot"], [0, 0, 0])
-    with pytest.raises(ValueError, match="dressed already"):
+    with pytest.raises(ValueError, match="has its shape already"):
         Slot(table[0], "slot", list(SHAPES))
 
 
@@ -316,10 +316,10 @@ def test_a_worn_shape_is_touched_wherever_the_shape_compiled_alone_is(name):
     places = np.column_stack([rng.uniform(-1, 1, (300, 3)) * [0.06, 0.06, 0.06], rng.normal(size=(300, 4))])
     spec = mujoco.MjSpec()
     add_slot(spec, "slot", list(SHAPES), [0, 0, 0])
-    worn = probed(spec)
-    slot = Slot(worn, "slot", list(SHAPES))
+    used = probed(spec)
+    slot = Slot(used, "slot", list(SHAPES))
     for other in (*SHAPES, name):
-        slot.wear(other, scale=scale)
+        slot.set_shape(other, scale=scale)
     spec = mujoco.MjSpec()
     body = spec.worldbody.add_body(name="slot", mass=0.1, inertia=[1e-4] * 3, explicitinertial=True)
     body.add_freejoint()
@@ -327,6 +327,6 @@ def test_a_worn_shape_is_touched_wherever_the_shape_compiled_alone_is(name):
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
     expected = gaps(probed(spec), places)
     assert sum(len(depths) > 0 for depths in expected) > 15
-    for depths, right in zip(gaps(worn, places), expected, strict=True):
+    for depths, right in zip(gaps(used, places), expected, strict=True):
         assert len(depths) == len(right)
         np.testing.assert_allclose(depths, right, atol=1e-7)

@@ -39,6 +39,8 @@ def test_it_offers_what_a_task_must(task):
     found = TASKS.get(task)
     assert task == found.name and found.time_limit_s > 0 and found.settle_s > 0
     assert found.max_objects >= 0 and found.max_targets >= 0
+    assert found.success_text and not found.success_text.endswith(".")
+    assert len(set(found.sentences)) == len(found.sentences) and found.grammar
 
 
 @each_task

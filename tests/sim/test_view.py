@@ -1,4 +1,4 @@
-"""The view: a film and a contact sheet without a display, MuJoCo's window with one."""
+"""The view: a video and a contact sheet without a display, MuJoCo's window with one."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from sim import view
 from sim.core.errors import UserError
 
 
-def test_without_a_display_it_writes_film_and_sheet(tmp_path):
+def test_without_a_display_it_writes_video_and_sheet(tmp_path):
     """One is named that nobody serves, as after an ssh -X that has gone."""
     command = [sys.executable, "-m", "sim.view", "seed=3", f"out={tmp_path}"]
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DISPLAY": ":99"}

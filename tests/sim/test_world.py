@@ -87,8 +87,8 @@ def test_a_cube_that_moves_is_not_placed(world):
 def test_a_cube_between_the_fingers_is_not_placed(world):
     world.reset(0)
     plate = world.task.target_pos_w(world.scene_state)
-    tool_w = plate + [0, 0, CUBE_HALF_M]
-    joints = world.kinematics.inverse(tool_w, tool_down(0.0), np.array(world.robot.home_rad))
+    tool_pos_w = plate + [0, 0, CUBE_HALF_M]
+    joints = world.kinematics.inverse(tool_pos_w, tool_down(0.0), np.array(world.robot.home_rad))
     assert joints is not None
     world.data.qpos[world.scene.arm_qpos] = joints
     put_cube(world, (0, 0, 0))
@@ -226,13 +226,13 @@ def test_labels_say_where_the_named_things_are(world):
 
 def test_labels_say_where_the_tool_sees_them(world):
     world.reset(4)
-    world.hold_object()
+    world.hold_object(0)
     mujoco.mj_forward(world.scene.model, world.data)
-    truth, tool_w = world.ground_truth(), world.data.site_xpos[world.scene.tcp_site]
+    truth, tool_pos_w = world.ground_truth(), world.data.site_xpos[world.scene.tcp_site]
     assert np.allclose(truth["grounding.object_pos_t"], 0, atol=1e-6)
     seen = truth["grounding.target_pos_t"]
-    assert seen[2] == pytest.approx(tool_w[2] - PLATE_TOP_M, abs=1e-3)  # the tool looks straight down
-    across = np.linalg.norm(truth["grounding.target_pos_w"] - tool_w)
+    assert seen[2] == pytest.approx(tool_pos_w[2] - PLATE_TOP_M, abs=1e-3)  # the tool looks straight down
+    across = np.linalg.norm(truth["grounding.target_pos_w"] - tool_pos_w)
     assert np.linalg.norm(seen) == pytest.approx(across, abs=1e-6)
 
 

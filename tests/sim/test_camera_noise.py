@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from sim.core.errors import UserError
-from sim.randomize.camera_noise import Lens, degrade, noise_rng
+from sim.randomize.camera_noise import CameraNoise, degrade, noise_rng
 
-ALL_ON = Lens(1.1, 0.9, (1.1, 1.0, 0.9), read_noise=2.0, shot_noise=0.05, blur_px=4.0, blur_rad=0.6, jpeg_quality=70)
+ALL_ON = CameraNoise(
+    1.1, 0.9, (1.1, 1.0, 0.9), read_noise=2.0, shot_noise=0.05, blur_px=4.0, blur_rad=0.6, jpeg_quality=70
+)
 
 
-def shown(image: np.ndarray, lens: Lens, seed: int = 0) -> np.ndarray:
-    return degrade(image, lens, noise_rng(seed, "front", 3))
+def shown(image: np.ndarray, noise: CameraNoise, seed: int = 0) -> np.ndarray:
+    return degrade(image, noise, noise_rng(seed, "front", 3))
 
 
 def flat(level, size: int = 96) -> np.ndarray:
@@ -29,7 +31,7 @@ def picture():
 
 
 def test_a_neutral_lens_changes_no_bit(picture):
-    np.testing.assert_array_equal(shown(picture, Lens()), picture)
+    np.testing.assert_array_equal(shown(picture, CameraNoise()), picture)
 
 
 def test_it_leaves_the_picture_it_was_given(picture):
@@ -42,18 +44,18 @@ def test_it_leaves_the_picture_it_was_given(picture):
 
 
 def test_exposure_white_balance_and_gamma_by_hand():
-    lens = Lens(exposure=1.2, gamma=2.0, white_balance=(1.0, 0.5, 2.0))
+    noise = CameraNoise(exposure=1.2, gamma=2.0, white_balance=(1.0, 0.5, 2.0))
     # 100 * 1.2 = 120; 60; 240 of 255, squared as parts of 255
-    assert shown(flat(100), lens)[0, 0].tolist() == [round(120**2 / 255), round(60**2 / 255), round(240**2 / 255)]
+    assert shown(flat(100), noise)[0, 0].tolist() == [round(120**2 / 255), round(60**2 / 255), round(240**2 / 255)]
 
 
 def test_what_is_too_bright_clips_to_white():
-    assert (shown(flat(200), Lens(exposure=1.5)) == 255).all()
+    assert (shown(flat(200), CameraNoise(exposure=1.5)) == 255).all()
 
 
 def test_a_white_balance_is_undone_by_its_inverse(picture):
-    warm = shown(picture, Lens(white_balance=(1.1, 1.0, 0.8)))
-    np.testing.assert_allclose(shown(warm, Lens(white_balance=(1 / 1.1, 1.0, 1 / 0.8))), picture, atol=1)
+    warm = shown(picture, CameraNoise(white_balance=(1.1, 1.0, 0.8)))
+    np.testing.assert_allclose(shown(warm, CameraNoise(white_balance=(1 / 1.1, 1.0, 1 / 0.8))), picture, atol=1)
 
 
 # ---- noise ---------------------------------------------------------------------------------------
@@ -61,14 +63,14 @@ def test_a_white_balance_is_undone_by_its_inverse(picture):
 
 @pytest.mark.parametrize(("level", "read", "shot"), [(128, 3.0, 0.0), (128, 0.0, 0.2), (60, 2.0, 0.1), (180, 2.0, 0.1)])
 def test_noise_has_the_mean_and_variance_asked_for(level, read, shot):
-    noise = shown(flat(level, 300), Lens(read_noise=read, shot_noise=shot)).astype(float) - level
+    noise = shown(flat(level, 300), CameraNoise(read_noise=read, shot_noise=shot)).astype(float) - level
     variance = read**2 + shot * level + 1 / 12  # and that of rounding
     assert noise.mean() == pytest.approx(0.0, abs=4 * np.sqrt(variance / noise.size))
     assert noise.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / noise.size))
 
 
 def test_noise_is_normal_and_no_pixel_knows_another():
-    noise = shown(flat(128, 300), Lens(read_noise=8.0)).astype(float) - 128
+    noise = shown(flat(128, 300), CameraNoise(read_noise=8.0)).astype(float) - 128
     for sigmas, share in ((1.0, 0.6827), (2.0, 0.9545)):  # of a normal distribution
         inside = (np.abs(noise) < 8.0 * sigmas).mean() + (np.abs(noise) == 8.0 * sigmas).mean() / 2
         assert inside == pytest.approx(share, abs=0.004)
@@ -94,7 +96,7 @@ def test_the_same_picture_of_an_episode_has_the_same_noise(picture):
 def test_a_point_becomes_a_streak_of_that_length_and_direction(length_px, angle_deg):
     image = flat(0, 65)
     image[32, 32] = 255
-    streak = shown(image, Lens(blur_px=length_px, blur_rad=np.deg2rad(angle_deg)))[..., 0].astype(float)
+    streak = shown(image, CameraNoise(blur_px=length_px, blur_rad=np.deg2rad(angle_deg)))[..., 0].astype(float)
     assert streak.sum() == pytest.approx(255, rel=0.06)
     rows, columns = np.mgrid[:65, :65] - 32
     along = columns * np.cos(np.deg2rad(angle_deg)) + rows * np.sin(np.deg2rad(angle_deg))
@@ -107,8 +109,8 @@ def test_a_point_becomes_a_streak_of_that_length_and_direction(length_px, angle_
 
 
 def test_blur_keeps_flat_areas_and_their_mean(picture):
-    np.testing.assert_array_equal(shown(flat(137), Lens(blur_px=7.3, blur_rad=1.0)), flat(137))
-    blurred = shown(picture, Lens(blur_px=6.0, blur_rad=0.4)).astype(float)
+    np.testing.assert_array_equal(shown(flat(137), CameraNoise(blur_px=7.3, blur_rad=1.0)), flat(137))
+    blurred = shown(picture, CameraNoise(blur_px=6.0, blur_rad=0.4)).astype(float)
     assert blurred.mean() == pytest.approx(picture.mean(), abs=0.5)
     edge = np.s_[35:45, 36:44, 0]
     assert (
@@ -124,14 +126,14 @@ def test_jpeg_of_a_flat_grey_picture_is_off_by_half_a_step_at_most(quality, step
     """`step`: the standard's first luminance quantizer, 16, scaled by libjpeg's quality, over the gain of the DCT."""
     offsets = []
     for level in range(100, 140):
-        compressed = shown(flat(level, 16), Lens(jpeg_quality=quality))
+        compressed = shown(flat(level, 16), CameraNoise(jpeg_quality=quality))
         assert np.ptp(compressed) == 0
         offsets.append(abs(int(compressed[0, 0, 0]) - level))
     assert step / 2 - 1 <= max(offsets) <= step / 2 + 0.5
 
 
 def test_jpeg_loses_more_at_a_lower_quality(picture):
-    errors = [np.abs(shown(picture, Lens(jpeg_quality=q)).astype(float) - picture).mean() for q in (10, 40, 90)]
+    errors = [np.abs(shown(picture, CameraNoise(jpeg_quality=q)).astype(float) - picture).mean() for q in (10, 40, 90)]
     assert errors[0] > 1.5 * errors[1] > 1.5 * errors[2] > 0
     assert errors[2] < 2.0
 
@@ -142,19 +144,19 @@ def test_jpeg_loses_more_at_a_lower_quality(picture):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"exposure": 0.0}, r"lens\.exposure=0\.0: expected a finite value above 0"),
-        ({"gamma": float("nan")}, r"lens\.gamma=nan"),
-        ({"white_balance": (1.0, -0.2, 1.0)}, r"lens\.white_balance\[1\]=-0\.2"),
+        ({"exposure": 0.0}, r"noise\.exposure=0\.0: expected a finite value above 0"),
+        ({"gamma": float("nan")}, r"noise\.gamma=nan"),
+        ({"white_balance": (1.0, -0.2, 1.0)}, r"noise\.white_balance\[1\]=-0\.2"),
         ({"white_balance": (1.0, 1.0)}, "a factor each for red, green and blue"),
-        ({"read_noise": -1.0}, r"lens\.read_noise=-1\.0: expected a finite value, at least 0"),
-        ({"blur_px": 30.0}, r"lens\.blur_px=30\.0: expected 0 to 24"),
-        ({"blur_rad": float("inf")}, r"lens\.blur_rad=inf"),
-        ({"jpeg_quality": 100}, r"lens\.jpeg_quality=100: expected 0 \(none\) or 1 to 95"),
+        ({"read_noise": -1.0}, r"noise\.read_noise=-1\.0: expected a finite value, at least 0"),
+        ({"blur_px": 30.0}, r"noise\.blur_px=30\.0: expected 0 to 24"),
+        ({"blur_rad": float("inf")}, r"noise\.blur_rad=inf"),
+        ({"jpeg_quality": 100}, r"noise\.jpeg_quality=100: expected 0 \(none\) or 1 to 95"),
     ],
 )
 def test_a_lens_that_no_camera_has_is_named(values, message):
     with pytest.raises(UserError, match=message):
-        Lens(**values)
+        CameraNoise(**values)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
