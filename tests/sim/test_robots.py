@@ -153,7 +153,7 @@ def test_a_dataset_says_its_robot_and_rate_and_replays(name, tmp_path):
     assert columns["action"].shape == (dataset.length(0), robot.action_dim)
     np.testing.assert_allclose(np.diff(columns["timestamp"]), 0.02, atol=1e-6)
     world = SimulationConfig(render=SMALL, robot=RobotConfig(name, 50))
-    assert replay.replay(SimEnv(world), dataset, 0, pictures=True) == []
+    assert replay.replay(SimEnv(world), dataset, 0, images=True) == []
     with pytest.raises(UserError, match=f"recorded with {name} at 50 Hz, not {name} at 20 Hz; name a new out=DIR"):
         collect(dataclasses.replace(settings, robot=RobotConfig(name)))
     robot.check_same(name, 50, "it")
