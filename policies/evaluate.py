@@ -1,8 +1,8 @@
 """`python -m policies.evaluate checkpoint=CKPT [task=pick_place] [episodes=300] [seed=900000] [out=DIR]`
 
 Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
-interval, throughput, the drawn values under which it fails most, every episode's seed, outcome and
-drawn values) and a few films.
+interval, throughput, the slices of the drawn values in which it fails most, every episode's seed,
+outcome and drawn values) and a few videos.
 """
 
 import functools
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from policies.core.advantage_conditioning import parse_indicator
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
-from sim.core.errors import UserError
-from sim.core.options import one_of, option
+from sim.core.options import OneOf, at_least, one_of, option, seed
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
@@ -28,12 +28,14 @@ from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode import results
 from sim.episode.loop import EpisodeResult, run_episode
 from sim.guard.clearance import guarded
+from sim.parallel.worker_config import EXECUTORS
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
+from sim.tasks.base import TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -44,27 +46,30 @@ WORST = 5  # slices to name
 class EvaluateConfig:
     """Options of the program."""
 
-    checkpoint: str = "runs/policy"
-    task: str = "pick_place"
-    episodes: int = 300
-    seed: int = 900000
-    out: str | None = None  # null: <checkpoint>/eval
-    workers: int = 2
-    videos: int = 3
-    indicator: str = "positive"
-    guidance: float | None = None
-    lead_s: float = 0.0
+    checkpoint: str = option("runs/policy", "the policy")
+    task: str = option("pick_place", "", OneOf(TASKS))
+    episodes: int = option(300, "to play", at_least(1))
+    seed: int = option(900_000, "of the first episode", seed())
+    out: str | None = option(None, "null: CHECKPOINT/eval")
+    workers: int = option(2, "processes that play", at_least(1))
+    videos: int = option(3, "episodes to record, the first ones", at_least(0))
+    indicator: str = option("positive", "advantage that the policy is conditioned on: positive, negative, unknown")
+    guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own")
+    lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)  # its size is the policy's
+    render: RenderConfig = field(default_factory=RenderConfig)  # the policy says the size
     robot: RobotConfig = field(default_factory=RobotConfig)
-    executor: str = "local"
-    ray_address: str | None = None
-    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
+    executor: str = option("local", "ray: on a cluster", one_of(*EXECUTORS))
+    ray_address: str | None = option(None, "of a running cluster: auto or HOST:PORT; null: Ray on this machine")
+    tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        _ = self.worker_config, parse_indicator(self.indicator)  # their errors are errors here
+
+    @property
+    def worker_config(self) -> WorkerConfig:
+        return WorkerConfig(self.workers, self.executor, self.ray_address)
 
     @property
     def directory(self) -> Path:
@@ -72,7 +77,7 @@ class EvaluateConfig:
 
 
 class PolicyWorker:
-    """Plays one seed with a checkpoint; films the first few."""
+    """Plays one seed with a checkpoint and records the first few as videos."""
 
     def __init__(self, config: EvaluateConfig):
         self._config = config
@@ -88,29 +93,27 @@ class PolicyWorker:
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
         self._agent.decision_s = []
-        filmed = seed < self._config.seed + self._config.videos
-        film = (
-            VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer)) if filmed else None
-        )
-        result = run_episode(self._env, self._agent, self._guard, seed, film)
-        if film:
+        video = self._video() if seed < self._config.seed + self._config.videos else None
+        result = run_episode(self._env, self._agent, self._guard, seed, video)
+        if video:
             outcome = "success" if result.success else "failure"
-            film.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
-            film.close()
+            video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
+            video.close()
         return result, self._agent.decision_s, self._env.world.params
+
+    def _video(self) -> VideoRecorder:
+        return VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer))
 
 
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
-    """Play all episodes; returns what results.json holds."""
-    policy, about = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
-    SimulationConfig(config.task)
+    """Play all episodes; return the content of results.json."""
+    policy, metadata = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     robot = config.robot.load()
     robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
     seeds = range(config.seed, config.seed + config.episodes)
-    check_seeds(seeds, about.provenance.get("seeds", []), free=EvaluateConfig.seed)
-    check_split(config.split, about.provenance.get("splits", []), config.checkpoint)
-    workers = WorkerConfig(config.workers, config.executor, config.ray_address)
-    played = map_seeds(functools.partial(PolicyWorker, config), seeds, workers)
+    check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
+    check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
+    played = map_seeds(functools.partial(PolicyWorker, config), seeds, config.worker_config)
     episodes, drawn, decisions = [], [], []
     for result, decision_s, params in track(played, "evaluating", total=len(seeds)):
         episodes.append({**results.row(result), "draws": params.to_record()})
@@ -140,7 +143,7 @@ def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
 
 
 def report(content: dict, out: Path) -> str:
-    """What a person wants to know, in one line."""
+    """Return one line for people."""
     return (
         f"success {content['success_rate']:.1%} of {content['n']} "
         f"(95 % interval {content['ci_low']:.1%} to {content['ci_high']:.1%}), "
