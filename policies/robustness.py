@@ -1,8 +1,8 @@
-"""`python -m policies.robustness checkpoints=[runs/policy,runs/policy_full] [episodes=200] [out=runs/transfer]`
+"""`python -m policies.robustness checkpoints=[runs/policy,runs/policy_full] [episodes=200] [out=runs/robustness]`
 
-How much of a policy is left outside the world it was trained in: each checkpoint plays the same seeds
-as usual, drawn by the other renderer (Filament), with dynamics that no training reaches (dynamics=shifted),
-and with both. Together they stand in for the real arm. Without Vulkan Filament's cells stay empty.
+How much of a policy's success is left outside the simulation it was trained in: each checkpoint plays
+the same seeds as usual, rendered by Filament, with dynamics beyond those of training
+(dynamics=shifted), and with both, as a stand-in for the real arm. Without Vulkan the cells of Filament stay empty.
 """
 
 import itertools
@@ -17,13 +17,14 @@ from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import UserError, keeps
-from sim.core.options import one_of, option
+from sim.core.options import OneOf, at_least, not_empty, one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
 from sim.randomize.ranges import RandomizeConfig
 from sim.render.vulkan import check_vulkan
 from sim.scene.build import RenderConfig
+from sim.tasks.base import TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -38,18 +39,16 @@ CONDITIONS = {
 class RobustnessConfig:
     """Options of the program."""
 
-    checkpoints: tuple[str, ...] = ("runs/policy",)
-    task: str = "pick_place"
-    episodes: int = 200
-    seed: int = 900_000
-    out: str = "runs/transfer"
-    workers: int = 2
-    tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
+    checkpoints: tuple[str, ...] = option(("runs/policy",), "policies, a line of the table each", not_empty())
+    task: str = option("pick_place", "", OneOf(TASKS))
+    episodes: int = option(200, "of every cell", at_least(1))
+    seed: int = option(900_000, "of the first episode", at_least(0))
+    out: str = option("runs/robustness", "results, a folder of every cell")
+    workers: int = option(2, "processes that play", at_least(1))
+    tracker: str = option("none", "where rates go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
 
     def __post_init__(self) -> None:
-        if not self.checkpoints:
-            raise UserError("checkpoints=[]: name at least one")
         places = [str(Path(one).resolve()) for one in self.checkpoints]
         twice = [one for one, place in zip(self.checkpoints, places, strict=True) if places.count(place) > 1]
         if twice:
@@ -59,7 +58,7 @@ class RobustnessConfig:
 
     @property
     def folders(self) -> dict[str, str]:
-        """By checkpoint the folder of its results: the end of its path, as much of it as tells it from the others."""
+        """Return checkpoint -> folder of its results: as much of the end of its path as sets it apart."""
         parts, depth = [Path(one).resolve().parts for one in self.checkpoints], 1
         while len({one[-depth:] for one in parts}) < len(parts):
             depth += 1
@@ -67,7 +66,7 @@ class RobustnessConfig:
 
 
 def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics: str) -> EvaluateConfig:
-    """The evaluation of one cell of the table."""
+    """Return the evaluation of one cell of the table."""
     moved = {**vars(config.randomize), **group_values("dynamics", dynamics)}
     return EvaluateConfig(
         checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
@@ -100,7 +99,7 @@ def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
 
 
 def _missing_renderers() -> dict[str, str]:
-    """Renderers that this machine lacks, and why."""
+    """Return renderers that this machine lacks, and why."""
     try:
         check_vulkan()
     except UserError as error:

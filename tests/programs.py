@@ -5,7 +5,7 @@ from typing import NamedTuple
 from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.evaluate import EvaluateConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
-from policies.report import ReportConfig
+from policies.report.report import ReportConfig
 from policies.robustness import RobustnessConfig
 from policies.train import TrainConfig
 from real.benchmark import BenchmarkConfig as RealBenchmarkConfig

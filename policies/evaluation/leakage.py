@@ -1,4 +1,4 @@
-"""An evaluation plays nothing that the policy was trained on: no episode, and of a held-out split nothing shown."""
+"""Leakage: an evaluation must not play what the policy was trained on, no episode and nothing held out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> No
 def check_split(split: SplitConfig, trained: Sequence[Mapping | None], checkpoint: str) -> None:
     """UserError when a held-out split is asked for and training may have shown it.
 
-    trained: the split under which each thing that the policy learned from was made, None where nobody knows.
+    trained: the split under which each thing that the policy learned from was made, None where it is unknown.
     """
     if split.part not in AXES:
         return
@@ -39,7 +39,7 @@ def check_split(split: SplitConfig, trained: Sequence[Mapping | None], checkpoin
 
 
 def splits_of(provenance: Mapping) -> list[Mapping | None]:
-    """The splits that went into a dataset, a backbone or a checkpoint with this provenance; [None]: nobody knows."""
+    """Return the splits that went into a dataset, a fusion or a checkpoint with this provenance; [None]: unknown."""
     if "splits" in provenance:
         return provenance["splits"]
     made_by = provenance.get("world") or provenance.get("config") or {}

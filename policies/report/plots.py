@@ -1,0 +1,75 @@
+"""Plots of a report as inline SVG: bars with intervals, curves."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from policies.report.description import Curve
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+COLOURS = ("#2563a8", "#d9822b", "#2f8f5b", "#c0392b", "#7a5ba8", "#5b6b7c")
+GOOD, BAD = COLOURS[2], COLOURS[3]
+GROUPS = {"success": GOOD, "failure": BAD}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text, in the reader's fonts
+    "font.family": "sans-serif",
+    "axes.edgecolor": "#8794a2",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6ebf0",
+}
+
+
+def bars(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, label: str) -> str:
+    """Return a bar for each value, with its interval."""
+    figure, axes = _axes("", label)
+    places = np.arange(len(names))
+    colours = [COLOURS[0]] + [COLOURS[1]] * (len(names) - 1)
+    axes.bar(places, values, 0.45, yerr=[values - low, high - values], capsize=6, color=colours, ecolor="#1d2733")
+    axes.set_xticks(places, names)
+    axes.set_xlim(-0.7, len(names) - 0.3)
+    axes.set_ylim(0, 100 if "%" in label else None)
+    axes.grid(visible=False, axis="x")
+    return _svg(figure)
+
+
+def named_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+    """Return a line of (x, y) for each name, with a legend."""
+    figure, axes = _axes(x_label, y_label)
+    for (name, (x, y)), colour in zip(lines.items(), COLOURS, strict=False):
+        axes.plot(x, y, color=colour, label=name, lw=1.6)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def grouped_lines(curves: Sequence[Curve], x_label: str, y_label: str) -> str:
+    """Return thin lines in the colours of their groups."""
+    figure, axes = _axes(x_label, y_label)
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    for curve in curves:
+        colour = GROUPS.get(curve.group, COLOURS[groups.index(curve.group) % len(COLOURS)])
+        axes.plot(curve.x, curve.y, color=colour, alpha=0.75, lw=1.3)
+    return _svg(figure)
+
+
+def _axes(x_label: str, y_label: str):
+    plt.rcParams.update(STYLE)
+    figure, axes = plt.subplots(figsize=(5.2, 3.2))
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,189 @@
+"""`python -m policies.report run=DIR [out=DIR/report.html]`: one page about a run.
+
+Shows whatever lies in the directory: evaluations (results.json), training logs (train.jsonl), videos of
+episodes, recordings of a robot; of a RECAP run also what it says of itself (page.json).
+"""
+
+import base64
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from policies.report.description import RunDescription, read_description
+from policies.report.page import render
+from policies.report.plots import bars, grouped_lines, named_lines
+from policies.training.loop import LOG
+from sim.core.errors import UserError
+from sim.core.options import at_least, option
+from sim.dataset.reader import Dataset
+from sim.dataset.schema import INFO_PATH
+from sim.envs.video import write_mp4
+from sim.episode.results import FILE as RESULTS
+
+BARS = (  # title, the columns of value and interval, factor
+    ("success rate, %", ("success_rate", "ci_low", "ci_high"), 100),
+    ("successes an hour", ("throughput_per_hour", "throughput_ci_low", "throughput_ci_high"), 1),
+)
+LOSSES = {"flow": ("flow-matching loss", 1), "grounding": ("grounding error, mm", 100)}  # learned in 0.1 m
+NO_LOSS = ("step", "s", "learning_rate")
+ENLARGED = 3  # times, a robot's recorded images
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Options of the program."""
+
+    run: str = option("runs/demo", "a folder that a program wrote")
+    out: str | None = option(None, "null: RUN/report.html")
+    videos: int = option(4, "of each kind at most", at_least(0))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A video in the page."""
+
+    data: str  # base64 of the mp4
+    caption: str
+    success: bool
+
+
+def write_report(config: ReportConfig) -> Path:
+    """Write the page; return its path. UserError when there is nothing to report in `run`."""
+    root = Path(config.run)
+    description = read_description(root) or describe(root)
+    evaluations = read_evaluations(root, description)
+    logs = {name: root / folder / LOG for folder, name in description.trainings.items()}
+    logs = {name: log for name, log in logs.items() if log.is_file()}
+    if not evaluations and not logs:
+        raise UserError(f"{root} holds no {RESULTS} and no {LOG}; make a run, e.g. python -m rl.recap out={root}")
+    made = next((one for one in reversed(evaluations.values()) if "versions" in one), {})
+    options = description.config or made.get("config")
+    page = render(
+        title=description.title,
+        made_by=_made_by(root, made),
+        evaluations=evaluations,
+        note=description.note,
+        bars=[_bars(evaluations, *one) for one in BARS] if evaluations else [],
+        trainings=list(_losses(logs)),
+        sections=[
+            (one, grouped_lines(one.curves, one.x_label, one.y_label) if one.curves else "")
+            for one in description.sections
+        ],
+        video_sections=list(_video_sections(root, description, config.videos)),
+        config=json.dumps(options, indent=1) if options else "",
+    )
+    out = Path(config.out) if config.out else root / "report.html"
+    out.write_text(page)
+    _log.info("report: %s", out)
+    return out
+
+
+# ---- what lies in the folder ---------------------------------------------------------------------
+
+
+def describe(root: Path) -> RunDescription:
+    """Return a description of a run that has none: everything found, named by its folder."""
+    return RunDescription(
+        title=root.resolve().name,
+        evaluations={folder: folder for folder in _folders(root, RESULTS)},
+        trainings={folder: folder for folder in _folders(root, LOG)},
+    )
+
+
+def _folders(root: Path, file: str) -> list[str]:
+    return sorted(str(path.parent.relative_to(root)) for path in root.rglob(file))
+
+
+def read_evaluations(root: Path, description: RunDescription) -> dict[str, dict]:
+    """Return name -> what results.json says, of those evaluations that are there and played an episode."""
+    paths = {name: root / folder / RESULTS for folder, name in description.evaluations.items()}
+    read = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
+    return {name: content for name, content in read.items() if content.get("n")}
+
+
+def _made_by(root: Path, made: Mapping) -> str:
+    newest = max(path.stat().st_mtime for path in (root, *root.glob("*.json")))
+    finished = datetime.fromtimestamp(newest, UTC)
+    versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+    return f"{finished:%d %B %Y, %H:%M} UTC; commit {made.get('git', '')[:10] or 'unknown'}; {versions}"
+
+
+# ---- plots -------------------------------------------------------------------------------------
+
+
+def _bars(evaluations: Mapping[str, dict], label: str, columns: tuple[str, ...], factor: float) -> tuple[str, str]:
+    """A plot and its caption."""
+    value, low, high = (factor * np.array([row[name] for row in evaluations.values()], float) for name in columns)
+    caption = f"{label[0].upper()}{label[1:].split(',')[0]}, with 95 % interval."
+    return bars([_wrapped(name) for name in evaluations], value, low, high, label), caption
+
+
+def _wrapped(name: str, width: int = 14) -> str:
+    """A name in lines short enough to stand under a bar."""
+    lines = [""]
+    for word in name.split():
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """A plot and caption for every loss in the logs."""
+    rows = {name: [json.loads(line) for line in log.read_text().splitlines()] for name, log in logs.items()}
+    losses = dict.fromkeys(key for log in rows.values() for row in log for key in row if key not in NO_LOSS)
+    for loss in losses:
+        label, factor = LOSSES.get(loss, (loss, 1))
+        lines = {
+            name: ([row["step"] for row in log], [factor * row[loss] for row in log])
+            for name, log in rows.items()
+            if log and loss in log[0]
+        }
+        caption = f"{label[0].upper()}{label[1:].split(',')[0]} during training."
+        yield named_lines(lines, "gradient step", label), caption
+
+
+# ---- videos ------------------------------------------------------------------------------------
+
+
+def _video_sections(root: Path, description: RunDescription, most: int) -> Iterator[tuple[str, str, list[Shown]]]:
+    """Title, text and videos: of the first and the last evaluation by seed, and of recordings."""
+    by_seed: dict[str, list[Shown]] = {}
+    with_videos = {f: name for f, name in description.evaluations.items() if any((root / f).glob("episode-*.mp4"))}
+    for folder in list(dict.fromkeys([*list(with_videos)[:1], *list(with_videos)[-1:]])):
+        for path in sorted((root / folder).glob("episode-*.mp4"))[:most]:
+            _, seed, outcome = path.stem.split("-")
+            caption = f"{with_videos[folder]}, seed {seed}"
+            by_seed.setdefault(seed, []).append(Shown(_base64(path), caption, outcome == "success"))
+    if by_seed:
+        text = "Front and wrist camera; each row is one seed." if len(with_videos) > 1 else "Front and wrist camera."
+        yield "Episodes", text, [video for pair in by_seed.values() for video in pair]
+    for folder, name in description.evaluations.items():
+        if (root / folder / INFO_PATH).is_file() and most:
+            yield f"Recorded: {name}", "As the policy saw it, enlarged.", _recorded(root / folder, most)
+
+
+def _recorded(root: Path, most: int) -> list[Shown]:
+    """The recorded images of all cameras, side by side."""
+    dataset, shown = Dataset(root), []
+    for episode in range(min(dataset.num_episodes, most) if dataset.features.cameras else 0):
+        views = [dataset.images(episode, camera) for camera in dataset.features.cameras]
+        frames = np.concatenate(views, 2).repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+        with tempfile.TemporaryDirectory() as folder:
+            write_mp4(path := Path(folder) / "video.mp4", list(frames), dataset.fps)
+            data = _base64(path)
+        success = bool(dataset.episode_metadata(episode)["success"])
+        shown.append(Shown(data, dataset.instruction(episode), success))
+    return shown
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

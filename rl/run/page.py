@@ -1,0 +1,70 @@
+"""The report page of an offline RL run: its evaluations by name, McNemar's test, the value along rollouts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from policies.report.description import Curve, RunDescription, Section, write_description
+from rl.advantage.labels import advantages_name
+from rl.run.options import RecapConfig
+from sim.core.provenance import plain
+from sim.dataset.reader import Dataset, read_sidecar
+
+CURVES = 5  # successes and failures to show, each
+
+
+def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[Mapping]) -> None:
+    """Write page.json of a run. rounds: rows of recap.json; labels: of rounds 1, 2, ... with the value's report."""
+    root = config.root
+    names = {k: f"after RECAP round {k}" if k else "imitation" for k in range(len(rounds))}
+    evaluations = {f"round_{k}/evaluation": name for k, name in names.items()}
+    evaluations |= {
+        "round_0/expert": "the clean expert on the same seeds",
+        "robot": "the same policy on the emulated robot, through its sockets",
+    }
+    trainings = {f"round_{k}/policy": f"round {k}" for k in names if k}
+    description = RunDescription(
+        title=f"FAIRINO FR3: {config.task.replace('_', ' ')}",
+        note=" ".join(_change(row) for row in rounds[1:]),
+        evaluations=evaluations,
+        trainings={_relative(config.pretrained_root, root): "imitation", **trainings},
+        sections=tuple(value_section(root, one) for one in labels[:1] if one.get("report")),
+        config=plain(config),
+    )
+    write_description(root, description)
+
+
+def _relative(path: Path, root: Path) -> str:
+    """A folder as the report finds it from the run's; absolute where it lies elsewhere."""
+    path, root = path.resolve(), root.resolve()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _change(row: Mapping) -> str:
+    return (
+        f"Round {row['round']} against imitation on the same seeds: {row['gained']} episodes gained, "
+        f"{row['lost']} lost (McNemar's p = {row['p_success']:.2g})."
+    )
+
+
+def value_section(root: Path, labels: Mapping) -> Section:
+    """Return the value of round 1 along a few of its rollouts, and its report."""
+    dataset = Dataset(root / "round_1" / "rollouts")
+    frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
+    success = dataset.metadata_table()["success"]
+    chosen = [*[i for i, s in enumerate(success) if s][:CURVES], *[i for i, s in enumerate(success) if not s][:CURVES]]
+    curves = []
+    for episode in chosen:
+        rows = frames["episode_index"] == episode
+        t = (frames["frame_index"][rows] / dataset.fps).tolist()
+        group = "success" if success[episode] else "failure"
+        curves.append(Curve(tuple(t), tuple(map(float, frames["value"][rows])), group))
+    return Section(
+        title="The value function",
+        caption="Value along rollouts of round 1, by heads that have not seen them: the share of the time limit that "
+        "is still needed, negative. Green: successes, red: failures.",
+        x_label="time, s",
+        y_label="value",
+        curves=tuple(curves),
+        rows=tuple((name.replace("_", " "), "-" if number is None else f"{number:.3f}")
+                   for name, number in labels["report"].items()),
+    )  # fmt: skip
