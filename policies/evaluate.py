@@ -7,7 +7,7 @@ outcome and drawn values) and a few videos.
 
 import functools
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
-from sim.core.options import OneOf, at_least, one_of, option, seed
+from sim.core.options import SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
@@ -28,14 +28,9 @@ from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode import results
 from sim.episode.loop import EpisodeResult, run_episode
 from sim.guard.clearance import guarded
-from sim.parallel.worker_config import EXECUTORS
-from sim.parallel.workers import WorkerConfig, map_seeds
+from sim.parallel.worker_config import WorkerConfig
+from sim.parallel.workers import map_seeds
 from sim.randomize.episode_params import EpisodeParams
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
-from sim.scene.build import RenderConfig
-from sim.tasks.base import TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -43,33 +38,22 @@ WORST = 5  # slices to name
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Options of the program."""
+class EvaluateConfig(SimulationConfig, WorkerConfig):
+    """Options of the program. The images' size is the policy's."""
 
     checkpoint: str = option("runs/policy", "the policy")
-    task: str = option("pick_place", "", OneOf(TASKS))
     episodes: int = option(300, "to play", at_least(1))
-    seed: int = option(900_000, "of the first episode", seed())
+    seed: int = option(900_000, "of the first episode", SEED)
     out: str | None = option(None, "null: CHECKPOINT/eval")
-    workers: int = option(2, "processes that play", at_least(1))
     videos: int = option(3, "episodes to record, the first ones", at_least(0))
     indicator: str = option("positive", "advantage that the policy is conditioned on: positive, negative, unknown")
-    guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own")
+    guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
     lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)  # the policy says the size
-    robot: RobotConfig = field(default_factory=RobotConfig)
-    executor: str = option("local", "ray: on a cluster", one_of(*EXECUTORS))
-    ray_address: str | None = option(None, "of a running cluster: auto or HOST:PORT; null: Ray on this machine")
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
-        _ = self.worker_config, parse_indicator(self.indicator)  # their errors are errors here
-
-    @property
-    def worker_config(self) -> WorkerConfig:
-        return WorkerConfig(self.workers, self.executor, self.ray_address)
+        super().__post_init__()
+        parse_indicator(self.indicator)  # its error is an error here
 
     @property
     def directory(self) -> Path:
@@ -84,11 +68,11 @@ class PolicyWorker:
         self._agent = load_agent(
             config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth()
         )
-        render = config.render
+        world = config.world
         if self._agent.policy.needs.images:
             height, width = self._agent.image_size
-            render = replace(render, height=height, width=width)
-        self._env = SimEnv(SimulationConfig(config.task, config.randomize, render, config.split, config.robot))
+            world = replace(world, render=replace(world.render, height=height, width=width))
+        self._env = SimEnv(world)
         self._guard = guarded(self._env.robot)
 
     def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
@@ -113,7 +97,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
-    played = map_seeds(functools.partial(PolicyWorker, config), seeds, config.worker_config)
+    played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
     episodes, drawn, decisions = [], [], []
     for result, decision_s, params in track(played, "evaluating", total=len(seeds)):
         episodes.append({**results.row(result), "draws": params.to_record()})

@@ -7,7 +7,7 @@ the same seeds as usual, rendered by Filament, with dynamics beyond those of tra
 
 import itertools
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
@@ -17,7 +17,7 @@ from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import UserError, keeps
-from sim.core.options import OneOf, at_least, not_empty, one_of, option
+from sim.core.options import NOT_EMPTY, SEED, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -39,14 +39,14 @@ CONDITIONS = {
 class RobustnessConfig:
     """Options of the program."""
 
-    checkpoints: tuple[str, ...] = option(("runs/policy",), "policies, a line of the table each", not_empty())
-    task: str = option("pick_place", "", OneOf(TASKS))
+    checkpoints: tuple[str, ...] = option(("runs/policy",), "policies, a line of the table each", NOT_EMPTY)
+    task: str = option("pick_place", "what the robot does", Registered(TASKS))
     episodes: int = option(200, "of every cell", at_least(1))
-    seed: int = option(900_000, "of the first episode", at_least(0))
+    seed: int = option(900_000, "of the first episode", SEED)
     out: str = option("runs/robustness", "results, a folder of every cell")
     workers: int = option(2, "processes that play", at_least(1))
     tracker: str = option("none", "where rates go besides `out`", one_of(*KINDS))
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
+    randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
 
     def __post_init__(self) -> None:
         places = [str(Path(one).resolve()) for one in self.checkpoints]

@@ -54,7 +54,7 @@ def test_a_task_is_collected_trained_on_evaluated_and_replayed(run, folder, task
     demos = Dataset(folder / task / "demos")
     assert demos.num_episodes == 2 and demos.provenance["world"]["task"] == task
     assert demos.instruction(0) == demos.episode_metadata(0)["draw/instruction"]
-    run("policies.evaluate", f"checkpoint={policy}", f"task={task}", "episodes=1", "films=0", "workers=1")
+    run("policies.evaluate", f"checkpoint={policy}", f"task={task}", "episodes=1", "videos=0", "workers=1")
     results = json.loads((policy / "eval" / "results.json").read_text())
     assert results["n"] == 1 and results["episodes"][0]["steps"] > 0
     with caplog.at_level(logging.INFO):

@@ -67,7 +67,7 @@ def test_a_task_and_a_robot_collect(demos):
 
 
 def test_a_head_trains_and_plays(run, policy):
-    words = ("checkpoint=policy", "task=hover", "robot=lab_fr3", "episodes=2", "films=0", "workers=1")
+    words = ("checkpoint=policy", "task=hover", "robot=lab_fr3", "episodes=2", "videos=0", "workers=1")
     done = run("policies.evaluate", *words)
     assert done.returncode == 0, done.stderr
     assert json.loads((policy / "eval" / "results.json").read_text())["n"] == 2
