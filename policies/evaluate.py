@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policies.core.advantage_conditioning import parse_indicator
+from policies.core.indicator import INDICATORS
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.models import checkpoint
@@ -46,14 +46,10 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     seed: int = option(900_000, "of the first episode", SEED)
     out: str | None = option(None, "null: CHECKPOINT/eval")
     videos: int = option(3, "episodes to record, the first ones", at_least(0))
-    indicator: str = option("positive", "advantage that the policy is conditioned on: positive, negative, unknown")
+    indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
     lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse_indicator(self.indicator)  # its error is an error here
 
     @property
     def directory(self) -> Path:

@@ -6,7 +6,7 @@ as SmolVLA starts from SmolVLM2. It learns where the named things are; no action
 
 import functools
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
@@ -27,7 +27,7 @@ from policies.training.trainer import Trainer
 from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import OneOf, at_least, one_of, option
+from sim.core.options import Options, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
@@ -50,22 +50,25 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PretrainGroundingConfig:
+class PretrainGroundingConfig(Options):
     """Options of the program."""
 
     scenes: int = option(32000, "to look at, once each", at_least(SCENES_PER_CALL))
     out: str = option("assets/fusion", "weights and card")
     workers: int = option(2, "processes that render", at_least(1))
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
-    task: str = option("pick_place", "whose things are to be found", OneOf(TASKS))
-    policy: PolicyConfig = field(default_factory=VlaConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000, learning_rate=1.5e-3, warmup_steps=250))
-    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    robot: RobotConfig = field(default_factory=RobotConfig)
+    task: str = option("pick_place", "whose things are to be found", Registered(TASKS))
+    policy: PolicyConfig = block(VlaConfig, "whose fusion is trained")
+    optim: OptimConfig = block(
+        lambda: OptimConfig(steps=5000, learning_rate=1.5e-3, warmup_steps=250), "how it is trained"
+    )
+    randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ")
+    render: RenderConfig = block(RenderConfig, "how images are drawn")
+    split: SplitConfig = block(SplitConfig, "what is held out")
+    robot: RobotConfig = block(RobotConfig, "the arm")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.split.check_training()
 
     @property

@@ -17,7 +17,7 @@ from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import UserError, keeps
-from sim.core.options import NOT_EMPTY, SEED, Registered, at_least, block, one_of, option
+from sim.core.options import NOT_EMPTY, SEED, Options, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -36,7 +36,7 @@ CONDITIONS = {
 
 
 @dataclass(frozen=True)
-class RobustnessConfig:
+class RobustnessConfig(Options):
     """Options of the program."""
 
     checkpoints: tuple[str, ...] = option(("runs/policy",), "policies, a line of the table each", NOT_EMPTY)
@@ -49,6 +49,7 @@ class RobustnessConfig:
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         places = [str(Path(one).resolve()) for one in self.checkpoints]
         twice = [one for one, place in zip(self.checkpoints, places, strict=True) if places.count(place) > 1]
         if twice:

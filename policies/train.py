@@ -5,7 +5,7 @@ with the project (`init_fusion=null`: from random weights) or from a whole check
 killed run goes on where it stopped, to the same weights.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
@@ -16,20 +16,20 @@ from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
-from sim.core.options import NOT_EMPTY, one_of, option
+from sim.core.options import NOT_EMPTY, Options, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.tracker import KINDS, Tracker, open_tracker
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Options):
     """Options of the program."""
 
     data: tuple[str, ...] = option(("runs/demos",), "datasets", NOT_EMPTY)
     out: str = option("runs/policy", "the checkpoint")
-    policy: PolicyConfig = field(default_factory=VlaConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    policy: PolicyConfig = block(VlaConfig, "the network")
+    optim: OptimConfig = block(OptimConfig, "how it is trained")
     init_fusion: str | None = option("assets/fusion", "where a pretrained fusion lies; null: random weights")
     init: str | None = option(None, "a checkpoint to go on from, instead of a new policy")
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))

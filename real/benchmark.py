@@ -20,10 +20,11 @@ from real.core.priority import raise_priority
 from real.core.rate import Rate
 from real.fairino.driver import FairinoDriver
 from real.fairino.ports import Ports
+from real.fairino.releases import EmulatedRelease
 from real.fairino.servo_link import SERVO_WAYS, ServoLink
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
-from sim.core.options import SEED, above, at_least, one_of, option
+from sim.core.options import SEED, Options, above, at_least, one_of, option
 from sim.core.program import run_program
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
@@ -33,12 +34,12 @@ TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Options):
     """Options of the program."""
 
     minutes: float = option(10.0, "of streaming", above(0.0))
     stops: int = option(200, "stops afterwards", at_least(0))
-    firmware: str = option("3.9.6", "the release to emulate")
+    firmware: str = option("3.9.6", "the release to emulate", EmulatedRelease())
     servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
     seed: int = option(0, "of the random choices", SEED)
 

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import INDICATORS
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
 from sim.core.errors import keeps
@@ -29,8 +29,6 @@ from sim.teleop.operator import DEVICES, Operator, open_operator
 from sim.teleop.page import LivePage, RealTimePacer, RecorderGroup
 
 _log = logging.getLogger(__name__)
-
-INDICATORS = tuple(one.name.lower() for one in Indicator)
 
 
 @dataclass(frozen=True, kw_only=True)

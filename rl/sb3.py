@@ -39,14 +39,14 @@ MODEL = "model.zip"
 class PpoConfig(Options):
     """Named as in stable_baselines3.PPO."""
 
-    learning_rate: float = option(3e-4, "", above(0.0))
+    learning_rate: float = option(3e-4, "of Adam", above(0.0))
     n_steps: int = option(256, "of each environment between two updates", at_least(1))
-    batch_size: int = option(256, "", at_least(2))
-    n_epochs: int = option(10, "", at_least(1))
-    gamma: float = option(0.99, "", PROBABILITY)
-    gae_lambda: float = option(0.95, "", PROBABILITY)
-    ent_coef: float = option(0.0, "", at_least(0.0))
-    log_std_init: float = option(0.0, "", between(-10, 10))
+    batch_size: int = option(256, "samples of a gradient step", at_least(2))
+    n_epochs: int = option(10, "passes over the samples of an update", at_least(1))
+    gamma: float = option(0.99, "discount of rewards", PROBABILITY)
+    gae_lambda: float = option(0.95, "lambda of the generalized advantage estimate", PROBABILITY)
+    ent_coef: float = option(0.0, "weight of the entropy", at_least(0.0))
+    log_std_init: float = option(0.0, "log of the actions' first standard deviation", between(-10, 10))
     hidden: tuple[int, ...] = option((64, 64), "width of each layer", at_least(1))
 
 

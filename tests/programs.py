@@ -1,6 +1,7 @@
 """Every program that is configured: its name in `conf/`, the module a user types, its dataclass."""
 
-from typing import NamedTuple
+import typing
+from typing import Any, NamedTuple
 
 from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.evaluate import EvaluateConfig
@@ -19,6 +20,7 @@ from rl.run.options import RecapConfig
 from rl.sb3 import Sb3Config
 from sim.benchmark.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
+from sim.core.structured import alternatives, is_choice, is_schema, nested
 from sim.evaluate_expert import EvaluateExpertConfig
 from sim.guard_benchmark.guard_benchmark import GuardBenchmarkConfig
 from sim.replay import ReplayConfig
@@ -53,3 +55,21 @@ PROGRAMS = {
     "train": Program("policies.train", TrainConfig),
     "view": Program("sim.view", ViewConfig),
 }
+
+
+def schemas(schema: type) -> list[type]:
+    """Return a program's dataclass and those nested in it, of a Choice every registered one."""
+    found, waiting = [], [schema]
+    while waiting:
+        one = waiting.pop()
+        if is_choice(one):
+            waiting += [one.registry.get(name) for name in one.registry]
+        elif is_schema(one) and one not in found:
+            found.append(one)
+            waiting += [part for _, kind in nested(one) for part in items(kind)]
+    return found
+
+
+def items(kind: Any) -> set:
+    """Return the types that a value of `kind` may be of, of a list those of its items."""
+    return {part for one in alternatives(kind) for part in typing.get_args(one) or (one,)}

@@ -19,7 +19,7 @@ from policies.benchmark.encoders import encoder_table
 from sim.core.checkout import Checkout
 from sim.core.console import table as as_table
 from sim.core.console import track
-from sim.core.options import at_least, option
+from sim.core.options import Options, at_least, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
 NAMES = {"training_step_ms": "training step, ms", "decision_ms": "decision, ms"}
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PolicyBenchmarkConfig:
+class PolicyBenchmarkConfig(Options):
     """Options of the program."""
 
     steps: int = option(150, "of a training", at_least(3 * LOG_EVERY))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.parts import LanguageConfig, VisionConfig
 from policies.core.registry import POLICIES

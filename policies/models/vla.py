@@ -6,13 +6,14 @@ Joint targets are predicted relative to the joints measured at the chunk's start
 Nothing here knows how many joints, cameras or grounded points there are.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from policies.core.advantage_conditioning import DROPOUT, Indicator, drop
+from policies.core.advantage_conditioning import DROPOUT, drop
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Decision, Policy, PolicyConfig
 from policies.core.parts import (
@@ -31,7 +32,7 @@ from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
 from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
-from sim.core.options import PROBABILITY, at_least, option
+from sim.core.options import PROBABILITY, at_least, block, option
 
 
 @POLICIES.register("vla")
@@ -40,10 +41,10 @@ class VlaConfig(PolicyConfig):
     """The parts of the network and how it is trained."""
 
     name: str = "vla"
-    vision: VisionConfig | None = field(default_factory=EfficientNetConfig)
-    language: LanguageConfig | None = field(default_factory=MiniLmConfig)
-    fusion: FusionConfig = field(default_factory=KeypointFusionConfig)
-    head: HeadConfig = field(default_factory=FlowConfig)
+    vision: VisionConfig | None = block(EfficientNetConfig, "frozen encoder of images")
+    language: LanguageConfig | None = block(MiniLmConfig, "frozen encoder of instructions")
+    fusion: FusionConfig = block(KeypointFusionConfig, "from images and words to prefix tokens")
+    head: HeadConfig = block(FlowConfig, "from tokens to a chunk of actions")
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 

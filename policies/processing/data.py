@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.core.advantage_conditioning import Indicator, parse_indicator
+from policies.core.indicator import Indicator, parse_indicator
 from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from sim.core.errors import UserError
-from sim.core.options import PROBABILITY, SEED, SHARE, above, at_least, one_of, option
+from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least, one_of, option
 
 DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Options):
     """Options of gradient descent with AdamW."""
 
     steps: int = option(8000, "gradient steps", at_least(1))
@@ -21,7 +21,7 @@ class OptimConfig:
     pretrained_rate: float = option(0.2, "times the learning rate, for what grounding pretraining trained", above(0.0))
     warmup_steps: int = option(200, "while the learning rate grows", at_least(0))
     final_rate: float = option(0.01, "times the learning rate, at the end of half a cosine", PROBABILITY)
-    weight_decay: float = option(1e-4, "", at_least(0.0))
+    weight_decay: float = option(1e-4, "of AdamW", at_least(0.0))
     clip_norm: float = option(1.0, "of the gradient", above(0.0))
     ema_decay: float = option(0.998, "of the averaged weights, which are kept; 0: the last weights", SHARE)
     seed: int = option(0, "of batches and noise", SEED)

@@ -22,8 +22,9 @@ from policies.core.registry import VISION
 from policies.pretrained.weights import WeightsError, atomic_file, cache_dir
 from policies.vision.sources import Trunk, build_trunk, find_weights, map_channels
 from sim.core.errors import UserError
-from sim.core.options import option
+from sim.core.options import Each, option
 
+SOURCE = Each(lambda value: value == "package" or value.startswith("timm:"), "package or timm:MODEL")
 # Raise it whenever the exported graph changes: as part of the fingerprint it retires old caches.
 GRAPH_VERSION = 2
 STRIDE = 16
@@ -99,7 +100,7 @@ class EfficientNetConfig(VisionConfig):
     """EfficientNet-Lite0 of the pinned package, or another network of timm."""
 
     name: str = "efficientnet"
-    source: str = option("package", "of the weights; or timm:<model name>")
+    source: str = option("package", "of the weights", SOURCE)
     sha256: str | None = option(None, "of the weight file; timm needs it")
 
     @property

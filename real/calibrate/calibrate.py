@@ -20,11 +20,11 @@ from real.core.checks import refuse_unfit, report
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import robot_checks
-from real.workcell.connect import RobotConnection, open_robot
+from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
 from sim.core.console import tell
 from sim.core.errors import UserError
-from sim.core.options import SEED, OneOf, at_least, between, one_of, option
+from sim.core.options import IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
@@ -33,11 +33,13 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
+class CalibrateConfig(Options):
     """Options of the program."""
 
-    robot: RobotConnection = RobotConnection(start="always")
-    parts: tuple[str, ...] = option(tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS))
+    robot: RobotConnection = block(emulator_of_our_own, "the arm and its bench")
+    parts: tuple[str, ...] = option(
+        tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS), NOT_EMPTY
+    )
     out: str = option("runs/calibration", "folder of the logs and results")
     mode: str | None = option(
         None,
@@ -47,12 +49,8 @@ class CalibrateConfig:
     )
     motion_s: float = option(120.0, "of excitation for the dynamics", between(20.0, 1800.0))
     seed: int = option(0, "of the excitation", SEED)
-    height: int = option(480, "of the images", at_least(16))
-    width: int = option(640, "of the images", at_least(16))
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise UserError(f"parts=[], expected at least one of {', '.join(MEASUREMENTS)}")
+    height: int = option(480, "of an image, pixels", IMAGE_SIDE)
+    width: int = option(640, "of an image, pixels", IMAGE_SIDE)
 
 
 def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:

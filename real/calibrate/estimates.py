@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import yaml
 
-from sim.randomize.ranges import BOUNDS, RandomizeConfig
+from sim.randomize.ranges import RandomizeConfig, bounds
 
 WIDTH = 2.0  # standard deviations on either side of a mean: 95 % of a normal distribution
 HEAD = """\
@@ -43,7 +43,7 @@ def randomization(estimates: Mapping[str, Estimate]) -> str:
     lines = [HEAD.format(width=WIDTH) + "defaults:\n  - light\n  - _self_\n"]
     for name, estimate in estimates.items():
         if name in terms:
-            low, high = (round(float(np.clip(end, *BOUNDS[name])), 6) for end in estimate.range)
+            low, high = (round(float(np.clip(end, *bounds(name))), 6) for end in estimate.range)
             lines.append(f"{name}: [{low}, {high}]  # {estimate}")
     text = "\n".join(lines) + "\n"
     RandomizeConfig(**{name: value for name, value in yaml.safe_load(text).items() if name in terms})

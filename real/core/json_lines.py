@@ -16,15 +16,8 @@ from typing import cast
 from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
 
-MAX_LINE_BYTES, MAX_PORT = 1 << 16, 65535
+MAX_LINE_BYTES = 1 << 16
 Answer = dict | tuple[dict, bytes]
-
-
-def check_ports(config: object, *, where: str = "") -> None:
-    """UserError for a field of `config` named ..._port outside 0 to MAX_PORT; 0 stands for a free or absent port."""
-    for name, value in vars(config).items():
-        if name.endswith("_port") and not 0 <= value <= MAX_PORT:
-            raise UserError(f"{where}{name}={value}: expected 0 to {MAX_PORT}")
 
 
 class JsonLineServer(ThreadingTCPServer):

@@ -5,7 +5,6 @@ faults) the choice is ours: hold the last target; main_code = the error code, wh
 a client. A soft limit is main 1 sub 22, as seen on hardware.
 """
 
-import contextlib
 import math
 import threading
 import time
@@ -20,14 +19,13 @@ from real.emulator.limit_monitor import LimitMonitor
 from real.emulator.tool_frames import ToolFrames
 from real.emulator.twin import Twin
 from real.fairino.fault_codes import Code
-from real.fairino.protocol import AUTOMATIC, MANUAL, OLDEST_RELEASE
-from real.fairino.state_frame import parse_version
+from real.fairino.protocol import AUTOMATIC, MANUAL
+from real.fairino.releases import release_of
 from sim.core.errors import UserError
 
 CMD_PERIOD_S = (0.001, 0.016)
 STEP_TOLERANCE_DEG = 1e-3
 LIMIT_TOLERANCE_DEG = 0.01
-NEWEST_RELEASE = (3, 9, 7)  # the newest whose differences are known
 # Older releases refuse MoveGripper in servo mode, V3.9.7 with ServoJ by UDP does not; since when is not known.
 GRIPPER_IN_SERVO = (3, 9, 4)
 SERVOJ_WITHOUT_START_S = 20.0  # seen on hardware: the call blocks about so long, then fails
@@ -41,7 +39,7 @@ class Controller:
 
     def __init__(self, twin: Twin, firmware: str = "3.9.6"):
         self.twin = twin
-        self.version = _release(firmware)
+        self.version = release_of(firmware)
         self.firmware = f"V{firmware.lstrip('vV')}"
         self.servo_j_block_s = SERVOJ_WITHOUT_START_S
         self.robot_mode, self.enabled = MANUAL, False
@@ -290,13 +288,3 @@ class Controller:
     def _stop(self) -> None:
         self.in_servo = self.drag_teach_active = False
         self.drives.brake()
-
-
-def _release(firmware: str) -> tuple[int, int, int]:
-    """The release that the option `firmware` names. UserError for one that is not emulated."""
-    with contextlib.suppress(UserError):
-        release = parse_version(firmware)
-        if OLDEST_RELEASE <= release <= NEWEST_RELEASE:
-            return release
-    known = " to ".join(".".join(map(str, end)) for end in (OLDEST_RELEASE, NEWEST_RELEASE))
-    raise UserError(f"firmware={firmware}: expected a release from {known}, e.g. 3.8.2, 3.8.5 or 3.9.6")

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from real.core.json_lines import JsonLineServer, check_ports
+from real.core.json_lines import JsonLineServer
 from real.core.priority import raise_priority
 from real.core.rate import Rate
 from real.emulator.bench_server import BenchCommands, CameraRenderer
@@ -38,9 +38,10 @@ from real.emulator.text_server import TextServer
 from real.emulator.twin import Twin
 from real.emulator.udp_server import UdpServer
 from real.fairino.protocol import CNDE_PORT, CNDE_SINCE, LEGACY_PORT, RPC_PORT, TEXT_PORT, UDP_PORT, UDP_SINCE
+from real.fairino.releases import EmulatedRelease
 from real.fairino.state_frame import frame_bytes
 from sim.core.errors import UserError
-from sim.core.options import PORT, SEED, option
+from sim.core.options import PORT, SEED, Options, Registered, block, option
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
@@ -52,11 +53,28 @@ CAMERA_PORT, BENCH_PORT = 20100, 20101
 MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not replayed
 
 
+class Loopback:
+    """A check: no other machine reaches the host. Any client of the ports may move the arm and inject faults."""
+
+    expected = "127.0.0.1 or another 127.*"
+
+    def __call__(self, name: str, value: str) -> None:
+        try:
+            address = ipaddress.ip_address(socket.gethostbyname(value) if value else "0.0.0.0")
+        except (OSError, UnicodeError) as error:
+            raise UserError(f"{name}={value}: cannot be resolved ({error}); expected {self.expected}") from error
+        if not address.is_loopback:
+            raise UserError(
+                f"{name}={value}: other machines would reach the emulator, whose ports ask for no password; "
+                f"expected {self.expected} (from another machine: ssh -L)"
+            )
+
+
 @dataclass(frozen=True)
-class EmulatorConfig:
+class EmulatorConfig(Options):
     """Options of the program. Port 0 takes a free one."""
 
-    host: str = option("127.0.0.1", "an address of this machine's loopback")
+    host: str = option("127.0.0.1", "what is served on", Loopback())
     rpc_port: int = option(RPC_PORT, "commands by XML-RPC", PORT)
     state_port: int = option(LEGACY_PORT, "state frames", PORT)
     cnde_port: int = option(CNDE_PORT, "configurable state frames, since V3.9.5", PORT)
@@ -64,31 +82,14 @@ class EmulatorConfig:
     text_port: int = option(TEXT_PORT, "text commands: pause and resume", PORT)
     camera_port: int = option(CAMERA_PORT, "camera images", PORT)
     bench_port: int = option(BENCH_PORT, "set-up of the bench, ground truth, fault injection", PORT)
-    firmware: str = option("3.9.6", "the controller's release, from 3.7.6 to 3.9.7; 3.8.2, 3.8.5 and 3.9.6 are tested")
+    firmware: str = option("3.9.6", "of the controller; 3.8.2, 3.8.5 and 3.9.6 are tested", EmulatedRelease())
     faults: str | None = option(None, "a script of faults; null: none")
-    task: str = option("pick_place", "the scene on the bench")
-    randomize: RandomizeConfig = RandomizeConfig()
-    render: RenderConfig = RenderConfig()
+    task: str = option("pick_place", "the scene on the bench", Registered(TASKS))
+    randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
+    render: RenderConfig = block(RenderConfig, "how images are drawn")
     board: bool = option(False, "a calibration board lies on the table")
     seed: int = option(0, "of the first episode", SEED)
     end_with_stdin: bool = option(False, "end when standard input closes, that is, with the parent process")
-
-    def __post_init__(self) -> None:
-        check_ports(self)
-        check_loopback(self.host)
-
-
-def check_loopback(host: str) -> None:
-    """UserError for a host that other machines reach: any client of the ports may move the arm and inject faults."""
-    try:
-        address = ipaddress.ip_address(socket.gethostbyname(host) if host else "0.0.0.0")
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"host={host}: cannot be resolved ({error}); expected 127.0.0.1 or another 127.*") from error
-    if not address.is_loopback:
-        raise UserError(
-            f"host={host}: other machines would reach the emulator, whose ports ask for no password; "
-            "expected 127.0.0.1 or another 127.* (from another machine: ssh -L)"
-        )
 
 
 class Emulator:

@@ -21,9 +21,9 @@ from real.parity.findings import Finding
 from real.parity.lags import median_lag
 from real.parity.recording import LAGS, Expected, Recording, Trajectory, read_recording, read_trajectories
 from real.parity.static_checks import STATIC_CHECKS, capture, run_checks
-from real.workcell.connect import RobotConnection, open_robot
+from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from sim.core.errors import UserError
-from sim.core.options import at_least, option
+from sim.core.options import Options, at_least, block, option
 from sim.dataset.reader import Dataset
 from sim.robots.robot import Robot
 
@@ -36,11 +36,11 @@ MARGIN_RAD = 0.1  # around where the reference's episodes begin
 
 
 @dataclass(frozen=True)
-class ParityConfig:
+class ParityConfig(Options):
     """Options of the program."""
 
     data: str | None = option(None, "a recording of real.rollout; null: one observation of the robot at rest")
-    robot: RobotConnection = RobotConnection(start="always")
+    robot: RobotConnection = block(emulator_of_our_own, "the arm and its bench")
     reference: str | None = option("runs/demos", "what the policy was trained on; null or missing: only the contract")
     episodes: int = option(4, "of the recording, the last ones", at_least(1))
     images: bool = option(True, "render the arm and compare; takes some seconds")

@@ -19,23 +19,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from policies.core.indicator import INDICATORS
 from real.core.checks import refuse_unfit, report
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import parity_checks, robot_checks
 from real.rollout import outcomes
-from real.workcell.connect import RobotConnection, open_robot
+from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import tell
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+from sim.core.options import PORT, SEED, Options, at_least, block, one_of, option
 from sim.core.provenance import provenance
 from sim.dataset.reader import DatasetWriter
 from sim.episode.loop import Agent
 from sim.teleop.keyboard import HELP
-from sim.teleop.operator import DEVICES, Operator, check_device, open_operator
+from sim.teleop.operator import DEVICES, Operator, open_operator
 from sim.teleop.page import LivePage
 
 RUNS = Path("runs")
@@ -45,27 +47,30 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class RolloutConfig:
-    """The options of the program; `conf/rollout.yaml` says what null stands for."""
+class RolloutConfig(Options):
+    """Options of the program."""
 
-    robot: RobotConnection = RobotConnection(start="always")
-    checkpoint: str | None = None
-    episodes: int = 10
-    seed: int = 900000
-    out: str | None = None
-    mode: str | None = None
-    indicator: str = "positive"  # the advantage the policy is told to act with
-    guidance: float | None = None
-    lead_s: float = 0.0
-    device: str = "keyboard"  # what corrects; the keyboard commands in any case
-    page_port: int = 0  # of the live view on this machine's loopback; 0: a free one
+    robot: RobotConnection = block(emulator_of_our_own, "the arm and its bench")
+    checkpoint: str | None = option(None, "the policy; null: the newest one under runs/")
+    episodes: int = option(10, "that the dataset is to hold", at_least(1))
+    seed: int = option(900_000, "of the first episode; the next ones follow", SEED)
+    out: str | None = option(None, "the dataset's directory; null: runs/rollout/TIME")
+    mode: str | None = option(
+        None,
+        "dry: check and move nothing; confirm: ask before every episode; auto: go on by itself. "
+        "null: auto on the emulator, dry on hardware",
+        one_of(*MODES),
+    )
+    indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))
+    guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
+    lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
+    device: str = option(
+        "keyboard", "to intervene with, beside the keys; drag: by guiding the arm", one_of(*DEVICES, DRAG)
+    )
+    page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
 
     def __post_init__(self) -> None:
-        if self.mode is not None and self.mode not in MODES:
-            raise UserError(nearest(self.mode, MODES, "mode"))
-        check_device(self.device, (*DEVICES, DRAG))
-        if self.episodes < 1:
-            raise UserError(f"episodes={self.episodes}, expected at least 1")
+        super().__post_init__()
         if self.robot.is_hardware and not self.robot.instruction:
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"

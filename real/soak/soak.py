@@ -19,13 +19,13 @@ from real.soak.frame_reassembly import ReassemblyResult, soak_reassembly
 from real.soak.recorded_episodes import KINDS, RELEASE, RecordingResult, soak_recordings
 from real.soak.servo_trials import RELEASES, ServoResult, ServoSoak
 from real.workcell.emulator_process import EmulatorProcess
-from sim.core.options import SEED, at_least, option
+from sim.core.options import SEED, Options, at_least, option
 
 HANG_S = 60.0  # a trial that takes longer hangs: print all threads and end the program
 
 
 @dataclass(frozen=True)
-class SoakConfig:
+class SoakConfig(Options):
     """The least number of faults, and the seed that draws them."""
 
     faults: int = option(5000, "to inject, at least", at_least(1))

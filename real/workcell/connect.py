@@ -2,65 +2,65 @@
 
 import contextlib
 import dataclasses
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from real.cameras.camera import Camera, EmulatorCamera
 from real.cameras.realsense import PREFIX, RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
-from real.core.json_lines import check_ports
 from real.core.robot_driver import DRIVERS
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
 from sim.core import deprecated
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
+from sim.core.options import NOT_EMPTY, PORT, Each, OneOf, above, between, block, one_of, option
 from sim.guard.workspace import Workspace
 from sim.robots.robot import RobotConfig
 
 EMULATOR, HARDWARE = "emulator", "hardware"
+KIND = OneOf((EMULATOR, HARDWARE), renamed=tuple(deprecated.ROBOT_KINDS))
 STARTS = ("if_absent", "always", "never")
+SERVO_WAYS = ("auto", "rpc", "udp")
+RELEASE = Each(lambda value: bool(re.search(r"\d+\.\d+\.\d+", value)), "a release, e.g. 3.9.6")
 LOOPBACK = ("127.0.0.1", "localhost")
 PROBE_S = 1.0
 
 
 @dataclass(frozen=True)
 class RobotConnection(RobotConfig):
-    """One robot; `conf/robot/` holds the choices. Camera and bench ports and the firmware to emulate
-    are the emulator's, the last four fields the hardware's."""
+    """One robot; `conf/robot/` holds the choices."""
 
-    kind: str = EMULATOR
-    ip: str = "127.0.0.1"
-    rpc_port: int = 20003  # these four as FAIRINO's controllers have them
-    state_port: int = 20004
-    cnde_port: int = 20005
-    servo_port: int = 20007
-    camera_port: int = 20100
-    bench_port: int = 20101
-    start: str = "never"  # an emulator of our own: never, if_absent or always
-    firmware: str = "3.9.6"
-    servo: str = "auto"  # how ServoJ is sent: rpc, udp, or auto: udp from V3.9.4 on
-    deadline_s: float = 2.0  # of each call to the controller
-    gripper_index: int = 1
-    speed_percent: int = 100  # of every speed: what is streamed, homing, and the controller's own motions
-    workspace: Workspace = field(default_factory=Workspace)  # what the motion guard keeps the arm to
-    instruction: str | None = None
-    time_limit_s: float = 30.0
-    cameras: dict[str, int | str] = field(default_factory=dict)
-    exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense ones in us
+    kind: str = option(EMULATOR, "hardware: nothing moves before mode=confirm or mode=auto", KIND)
+    ip: str = option("127.0.0.1", "address or name of the controller", NOT_EMPTY)
+    rpc_port: int = option(20003, "commands; this and the next three as FAIRINO's controllers have them", PORT)
+    state_port: int = option(20004, "state frames", PORT)
+    cnde_port: int = option(20005, "configurable state frames", PORT)
+    servo_port: int = option(20007, "ServoJ by UDP", PORT)
+    camera_port: int = option(20100, "images of the emulator's cameras", PORT)
+    bench_port: int = option(20101, "set-up of the emulator's bench", PORT)
+    start: str = option("never", "when an emulator is started for this program", one_of(*STARTS))
+    firmware: str = option("3.9.6", "release of the emulator that is started", RELEASE)
+    servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
+    deadline_s: float = option(2.0, "of each call to the controller", between(0.01, 60.0))
+    gripper_index: int = option(1, "of the gripper at the controller", between(1, 8))
+    speed_percent: int = option(
+        100, "of every speed: what is streamed, homing, and the controller's own motions", between(1, 100)
+    )
+    workspace: Workspace = block(Workspace, "what the motion guard keeps the arm to")
+    instruction: str | None = option(None, "what the arm is to do, on hardware", NOT_EMPTY)
+    time_limit_s: float = option(30.0, "of an episode on hardware", between(0.1, 3600.0))
+    cameras: dict[str, int | str] = block(dict, "by name: number or path of the video device, or realsense:SERIAL")
+    exposure: float | None = option(
+        None, "of USB cameras in the driver's unit, of RealSense ones in us; null: automatic", above(0.0)
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", deprecated.current("robot.kind", self.kind, deprecated.ROBOT_KINDS))
-        kinds = (EMULATOR, HARDWARE)
-        for name, value, choices in (("robot.kind", self.kind, kinds), ("robot.start", self.start, STARTS)):
-            if value not in choices:
-                raise UserError(nearest(str(value), choices, name))
-        if not 1 <= self.speed_percent <= 100:
-            raise UserError(f"robot.speed_percent={self.speed_percent}: expected a whole number from 1 to 100")
-        check_ports(self, where="robot.")
         if self.name not in DRIVERS:
             raise UserError(
                 f"robot.name={self.name}: it has no driver, expected one of {', '.join(DRIVERS.names())}; "
@@ -76,6 +76,11 @@ class RobotConnection(RobotConfig):
     def default_mode(self) -> str:
         """Return how a program moves the arm unless `mode` says so: the emulator by itself, hardware not at all."""
         return "dry" if self.is_hardware else "auto"
+
+
+def emulator_of_our_own() -> RobotConnection:
+    """Return the robot where none is configured: an emulator that the program starts."""
+    return RobotConnection(start="always")
 
 
 def ask_at_terminal(text: str) -> None:

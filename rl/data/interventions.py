@@ -22,7 +22,7 @@ class TriggerConfig(Options):
 
     late_share: float = option(0.6, "of the time limit, without success", PROBABILITY)
     stuck_s: float = option(2.5, "the arm moves less than stuck_rad for so long", above(0.0))
-    stuck_rad: float = option(0.02, "", at_least(0.0))
+    stuck_rad: float = option(0.02, "of any joint", at_least(0.0))
 
 
 class Trigger:

@@ -28,15 +28,15 @@ class ValueConfig(Options):
     """Sizes and training of the heads."""
 
     hidden: int = option(256, "width", at_least(1))
-    dropout: float = option(0.3, "", SHARE)
+    dropout: float = option(0.3, "of hidden units, in training", SHARE)
     folds: int = option(3, "each frame is labelled by a head that was not fitted to its episode", at_least(2))
     batch: int = option(512, "frames", at_least(1))
-    steps_per_epoch: int = option(100, "", at_least(1))
-    max_epochs: int = option(20, "", at_least(1))
+    steps_per_epoch: int = option(100, "gradient steps between two checks of the held-out loss", at_least(1))
+    max_epochs: int = option(20, "at most", at_least(1))
     patience: int = option(3, "epochs without a better held-out loss", at_least(1))
     validation_share: float = option(0.12, "of a fold's training episodes", SHARE)
-    learning_rate: float = option(5e-4, "", above(0.0))
-    weight_decay: float = option(0.01, "", at_least(0.0))
+    learning_rate: float = option(5e-4, "of AdamW", above(0.0))
+    weight_decay: float = option(0.01, "of AdamW", at_least(0.0))
 
 
 class ValueHead(nn.Module):

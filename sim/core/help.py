@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sim.core.command_line import Words
 from sim.core.config import composed, group_choices
-from sim.core.options import CHECKS, COMMENT
+from sim.core.options import CHECKS, COMMENT, Registered
+from sim.core.registry import Choice
 from sim.core.structured import expanded, is_schema
 
 COLUMN = 34  # where comments begin
@@ -35,17 +36,19 @@ def _lines(config: DictConfig, indent: str) -> Iterator[str]:
     values = expanded(config)
     for name in sorted(fields, key=lambda name: _is_block(values[name])):
         if _is_block(values[name]):
-            yield _commented(f"{indent}{name}:", _comment(fields[name]))
+            yield _commented(f"{indent}{name}:", _comment(schema, fields[name]))
             yield from _lines(values[name], indent + "  ")
         else:
-            yield _commented(f"{indent}{name}: {_shown(values[name])}", _comment(fields[name]))
+            yield _commented(f"{indent}{name}: {_shown(values[name])}", _comment(schema, fields[name]))
 
 
 def _is_block(value: Any) -> bool:
     return isinstance(value, DictConfig) and is_schema(OmegaConf.get_type(value))
 
 
-def _comment(field: dataclasses.Field) -> str:
+def _comment(schema: type, field: dataclasses.Field) -> str:
+    if issubclass(schema, Choice) and field.name == "name":
+        return Registered(schema.registry).expected
     parts = [field.metadata.get(COMMENT, ""), *(check.expected for check in field.metadata.get(CHECKS, ()))]
     return "; ".join(part for part in parts if part)
 

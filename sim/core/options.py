@@ -38,6 +38,11 @@ def option(default: T, comment: str = "", *checks: Check) -> T:
     return dataclasses.field(default=default, metadata={COMMENT: comment, CHECKS: checks})
 
 
+def required(comment: str, *checks: Check) -> Any:
+    """Return a dataclass field without a default, otherwise as `option`."""
+    return dataclasses.field(metadata={COMMENT: comment, CHECKS: checks})
+
+
 def block(factory: Callable[[], T], comment: str = "") -> T:
     """Return a dataclass field that holds a dataclass of its own, made by `factory`."""
     return dataclasses.field(default_factory=factory, metadata={COMMENT: comment})
@@ -61,7 +66,7 @@ def check_value(field: dataclasses.Field, name: str, value: Any) -> None:
 def _check_finite(name: str, value: Any) -> None:
     for one in value if isinstance(value, tuple) else (value,):
         if isinstance(one, float) and not math.isfinite(one):
-            raise UserError(f"{name}={_shown(value)}, expected a finite number")
+            raise UserError(f"{name}={shown(value)}, expected a finite number")
 
 
 # ---- checks ------------------------------------------------------------------------------------
@@ -77,14 +82,15 @@ class Each:
     def __call__(self, name: str, value: Any) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if not self.accepts(one):
-                raise UserError(f"{name}={_shown(value)}, expected {self.expected}")
+                raise UserError(f"{name}={shown(value)}, expected {self.expected}")
 
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """A name among `choices`, or names."""
+    """A name among `choices`, or names; `renamed`: old ones, which are taken too."""
 
     choices: Collection[str]
+    renamed: Collection[str] = ()
 
     @property
     def expected(self) -> str:
@@ -92,7 +98,7 @@ class OneOf:
 
     def __call__(self, name: str, value: Any) -> None:
         for one in value if isinstance(value, tuple) else (value,):
-            if one not in self.choices:
+            if one not in (*self.choices, *self.renamed):
                 raise UserError(nearest(str(one), self.choices, name))
 
 
@@ -124,7 +130,7 @@ class Span:
 
     def __call__(self, name: str, value: Any) -> None:
         if len(value) != 2 or not self.low <= value[0] <= value[1] <= self.high:
-            raise UserError(f"{name}={_shown(value)}, expected {self.expected}")
+            raise UserError(f"{name}={shown(value)}, expected {self.expected}")
 
 
 def at_least(low: float) -> Check:
@@ -156,17 +162,18 @@ class _NotEmpty:
 
     def __call__(self, name: str, value: Any) -> None:
         if not value:
-            raise UserError(f"{name}={_shown(value)}, expected at least one")
+            raise UserError(f"{name}={shown(value)}, expected at least one")
 
 
-def _shown(value: Any) -> str:
-    """A value as it is typed on a command line."""
+def shown(value: Any) -> str:
+    """Return a value as it is typed on a command line."""
     if isinstance(value, tuple | list):
-        return f"[{','.join(_shown(one) for one in value)}]"
+        return f"[{','.join(shown(one) for one in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 NOT_EMPTY = _NotEmpty()
+IMAGE_SIDE = multiple_of(16, 16, 4096)  # pixels; what vision parts and videos can take
 PROBABILITY = between(0, 1)
 SHARE = Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")  # something is left over
 SEED = Each(lambda value: 0 <= value <= MAX_SEED, f"a seed, 0 to {MAX_SEED}")  # every generator takes it

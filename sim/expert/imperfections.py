@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.core.errors import UserError
+from sim.core.options import PROBABILITY, Options, between, option, span
 
 TICK_S = 0.05  # in which the expert counts time, whatever the control rate
 Range = tuple[float, float]
@@ -18,26 +18,22 @@ KINDS = ("perturbation", "near_miss", "failed_grasp", "hesitation", "noise")
 
 
 @dataclass(frozen=True)
-class QualityConfig:
+class QualityConfig(Options):
     """Of each kind of imperfection, the probability that an episode shows it."""
 
-    speed: Range = (0.5, 0.95)  # of what a policy is allowed
-    detour_m: float = 0.0  # how far the way to the object may lead aside
-    perturbation_prob: float = 0.3  # the arm is driven off its way, flagged `perturbed`, and recovers
-    near_miss_prob: float = 0.2  # the arm is driven down beside the object, flagged `perturbed`, and recovers
-    noise_prob: float = 0.0  # several small perturbations (as in DART), flagged `perturbed`
-    failed_grasp_prob: float = 0.0  # a grasp beside the object, flagged `failed_grasp`; the next one `retrying`
-    hesitation_prob: float = 0.0  # the arm pauses once or more, flagged `hesitating`
-
-    def __post_init__(self) -> None:
-        low, high = self.speed if len(self.speed) == 2 else (0.0, 0.0)
-        if not 0.05 <= low <= high <= 0.98:
-            raise UserError(f"quality.speed={list(self.speed)}: expected [low, high] within 0.05 and 0.98")
-        for kind in KINDS:
-            if not 0.0 <= self.probability(kind) <= 1.0:
-                raise UserError(f"quality.{kind}_prob={self.probability(kind)}: expected a probability, 0 to 1")
-        if not 0.0 <= self.detour_m <= 0.1:
-            raise UserError(f"quality.detour_m={self.detour_m}: expected 0 to 0.1 m")
+    speed: Range = option((0.5, 0.95), "of what a policy is allowed", span(0.05, 0.98))
+    detour_m: float = option(0.0, "how far the way to the object may lead aside", between(0.0, 0.1))
+    perturbation_prob: float = option(
+        0.3, "the arm is driven off its way, flagged `perturbed`, and recovers", PROBABILITY
+    )
+    near_miss_prob: float = option(
+        0.2, "the arm is driven down beside the object, flagged `perturbed`, and recovers", PROBABILITY
+    )
+    noise_prob: float = option(0.0, "several small perturbations (as in DART), flagged `perturbed`", PROBABILITY)
+    failed_grasp_prob: float = option(
+        0.0, "a grasp beside the object, flagged `failed_grasp`; the next one `retrying`", PROBABILITY
+    )
+    hesitation_prob: float = option(0.0, "the arm pauses once or more, flagged `hesitating`", PROBABILITY)
 
     def probability(self, kind: str) -> float:
         """Return the probability of one of KINDS."""

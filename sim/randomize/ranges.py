@@ -3,10 +3,9 @@
 `randomization.py` draws from them; `conf/randomize/` holds the groups.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sim.core.errors import UserError, nearest
+from sim.core.options import CHECKS, NOT_EMPTY, PROBABILITY, Options, Span, between, one_of, option, span
 from sim.scene.build import Inventory
 from sim.scene.fixtures import LIGHTS, TABLE_TEXTURES
 from sim.scene.parts import MAX_SCALE
@@ -14,126 +13,85 @@ from sim.scene.shapes import SHAPES
 
 Range = tuple[float, float]
 Count = tuple[int, int]
-
-# What each range may hold: beyond, it would be unphysical (a negative damping) or show nothing of the task.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "object_scale": (0.5, MAX_SCALE), "object_mass_kg": (0.001, 3.0), "object_inertia": (0.2, 5.0),
-    "object_friction": (0.0, 5.0), "colour_hue": (-0.5, 0.5), "colour_value": (0.0, 2.0), "distractors": (0, 6),
-    "table_value": (0.0, 1.0), "table_friction": (0.0, 5.0), "table_height_m": (-0.03, 0.03),
-    "light_pos_m": (-1.0, 1.0), "light_strength": (0.0, 2.0), "light_tint": (0.0, 2.0), "lights": (0, len(LIGHTS)),
-    "ambient": (0.0, 1.0),
-    "front_pos_m": (-0.3, 0.3), "front_lookat_m": (-0.15, 0.15), "front_fovy_deg": (-20.0, 20.0),
-    "wrist_pos_m": (-0.03, 0.03), "wrist_tilt_rad": (-0.3, 0.3), "wrist_fovy_deg": (-20.0, 20.0),
-    "exposure": (0.05, 10.0), "gamma": (0.2, 5.0), "white_balance": (0.2, 5.0), "image_noise": (0.0, 128.0),
-    "motion_blur_px": (0.0, 16.0), "jpeg_quality": (5.0, 100.0), "dropped_frames": (0.0, 0.9),
-    "joint_damping": (0.05, 20.0), "joint_friction_nm": (0.0, 20.0), "joint_armature": (0.1, 10.0),
-    "servo_gain": (0.1, 5.0), "payload_kg": (0.0, 3.0), "base_pos_m": (-0.05, 0.05), "base_yaw_rad": (-0.2, 0.2),
-    "encoder_bias_rad": (-0.05, 0.05), "encoder_noise_rad": (0.0, 0.1),
-    "start_xy_m": (-0.15, 0.15), "start_z_m": (-0.15, 0.2), "start_yaw_rad": (-1.6, 1.6),
-    "gripper_speed": (0.05, 10.0), "gripper_force": (0.05, 10.0), "pad_friction": (0.0, 5.0),
-    "action_delay_s": (0.0, 1.0), "action_jitter_s": (0.0, 1.0),
-    "observation_delay_s": (0.0, 0.2), "state_lead_s": (0.0, 0.2), "camera_skew_s": (0.0, 0.1),
-    "observation_jitter_s": (0.0, 0.1), "fill_strength": (0.0, 2.0), "backdrop_value": (0.0, 1.0),
-}  # fmt: skip
+SHAPE_NAMES = one_of(*SHAPES)
 
 
 @dataclass(frozen=True)
-class RandomizeConfig:
+class RandomizeConfig(Options):
     """Ranges, each (low, high), drawn uniformly once per episode; single numbers are probabilities or counts."""
 
     # objects
-    object_scale: Range = (0.9, 1.1)  # factor
-    object_mass_kg: Range = (0.05, 0.15)
-    object_inertia: Range = (1.0, 1.0)  # factor
-    object_friction: Range = (0.8, 1.2)
-    object_textured: float = 0.0  # probability of each
-    colour_hue: Range = (-0.02, 0.02)  # added, of a full turn
-    colour_value: Range = (0.85, 1.1)  # factor
-    shapes: tuple[str, ...] = ("cube",)  # of the objects
-    distractors: Count = (0, 0)  # objects beside the task's
-    distractor_shapes: tuple[str, ...] = ("can", "bottle", "mug", "book", "ball")
-    paraphrase: float = 0.0  # probability of a wording from the grammar
+    object_scale: Range = option((0.9, 1.1), "factor of their size", span(0.5, MAX_SCALE))
+    object_mass_kg: Range = option((0.05, 0.15), "of each", span(0.001, 3.0))
+    object_inertia: Range = option((1.0, 1.0), "factor of the moments of inertia", span(0.2, 5.0))
+    object_friction: Range = option((0.8, 1.2), "sliding, of each", span(0.0, 5.0))
+    object_textured: float = option(0.0, "probability that an object has a pattern", PROBABILITY)
+    colour_hue: Range = option((-0.02, 0.02), "added, of a full turn", span(-0.5, 0.5))
+    colour_value: Range = option((0.85, 1.1), "factor of the brightness of their colours", span(0.0, 2.0))
+    shapes: tuple[str, ...] = option(("cube",), "of the task's objects", SHAPE_NAMES, NOT_EMPTY)
+    distractors: Count = option((0, 0), "objects beside the task's", span(0, 6))
+    distractor_shapes: tuple[str, ...] = option(
+        ("can", "bottle", "mug", "book", "ball"), "of the distractors", SHAPE_NAMES, NOT_EMPTY
+    )
+    paraphrase: float = option(0.0, "probability of a wording from the grammar", PROBABILITY)
     # table and background
-    table_textured: float = 0.6  # probability
-    table_textures: int = 8  # so many of the images
-    table_value: Range = (0.35, 0.95)
-    table_friction: Range = (0.8, 0.8)
-    table_height_m: Range = (0.0, 0.0)  # above the foot of the arm
-    backdrop_textured: float = 0.0  # probability; a wall behind the arm stands there when above 0
-    backdrop_value: Range = (0.3, 1.0)
+    table_textured: float = option(0.6, "probability that the table has an image", PROBABILITY)
+    table_textures: int = option(8, "so many of the images", between(1, len(TABLE_TEXTURES)))
+    table_value: Range = option((0.35, 0.95), "brightness", span(0.0, 1.0))
+    table_friction: Range = option((0.8, 0.8), "sliding", span(0.0, 5.0))
+    table_height_m: Range = option((0.0, 0.0), "above the foot of the arm", span(-0.03, 0.03))
+    backdrop_textured: float = option(0.0, "probability; a wall behind the arm stands there when above 0", PROBABILITY)
+    backdrop_value: Range = option((0.3, 1.0), "brightness of the wall", span(0.0, 1.0))
     # lights
-    light_pos_m: Range = (-0.35, 0.35)  # added to x and y of each
-    light_strength: Range = (0.4, 0.8)
-    fill_strength: Range = (0.15, 0.6)  # of each light beside the key light
-    light_tint: Range = (1.0, 1.0)  # factor of each colour
-    lights: Count = (1, 1)
-    shadows: float = 1.0  # probability that the key light casts them
-    ambient: Range = (0.2, 0.4)
+    light_pos_m: Range = option((-0.35, 0.35), "added to x and y of each", span(-1.0, 1.0))
+    light_strength: Range = option((0.4, 0.8), "of the key light", span(0.0, 2.0))
+    fill_strength: Range = option((0.15, 0.6), "of each light beside the key light", span(0.0, 2.0))
+    light_tint: Range = option((1.0, 1.0), "factor of each colour", span(0.0, 2.0))
+    lights: Count = option((1, 1), "how many are lit", span(0, len(LIGHTS)))
+    shadows: float = option(1.0, "probability that the key light casts them", PROBABILITY)
+    ambient: Range = option((0.2, 0.4), "light from everywhere", span(0.0, 1.0))
     # cameras
-    front_pos_m: Range = (-0.02, 0.02)  # added per axis
-    front_lookat_m: Range = (-0.01, 0.01)
-    front_fovy_deg: Range = (-1.0, 1.0)
-    wrist_pos_m: Range = (-0.002, 0.002)
-    wrist_tilt_rad: Range = (0.0, 0.0)  # added about each axis
-    wrist_fovy_deg: Range = (-1.0, 1.0)
-    exposure: Range = (1.0, 1.0)  # factor
-    gamma: Range = (1.0, 1.0)
-    white_balance: Range = (1.0, 1.0)  # factor of red and of blue
-    image_noise: Range = (0.0, 0.0)  # standard deviation, of 255
-    motion_blur_px: Range = (0.0, 0.0)
-    jpeg_quality: Range = (100.0, 100.0)  # 100: not compressed
-    dropped_frames: Range = (0.0, 0.0)  # probability of each image
+    front_pos_m: Range = option((-0.02, 0.02), "of the front camera, added per axis", span(-0.3, 0.3))
+    front_lookat_m: Range = option((-0.01, 0.01), "of the point it looks at, added per axis", span(-0.15, 0.15))
+    front_fovy_deg: Range = option((-1.0, 1.0), "added", span(-20.0, 20.0))
+    wrist_pos_m: Range = option((-0.002, 0.002), "of the wrist camera, added per axis", span(-0.03, 0.03))
+    wrist_tilt_rad: Range = option((0.0, 0.0), "added about each axis", span(-0.3, 0.3))
+    wrist_fovy_deg: Range = option((-1.0, 1.0), "added", span(-20.0, 20.0))
+    exposure: Range = option((1.0, 1.0), "factor of the brightness of an image", span(0.05, 10.0))
+    gamma: Range = option((1.0, 1.0), "exponent of the image", span(0.2, 5.0))
+    white_balance: Range = option((1.0, 1.0), "factor of red and of blue", span(0.2, 5.0))
+    image_noise: Range = option((0.0, 0.0), "standard deviation, of 255", span(0.0, 128.0))
+    motion_blur_px: Range = option((0.0, 0.0), "length of the smear", span(0.0, 16.0))
+    jpeg_quality: Range = option((100.0, 100.0), "of the compression; 100: not compressed", span(5.0, 100.0))
+    dropped_frames: Range = option((0.0, 0.0), "probability that an image is the one before", span(0.0, 0.9))
     # arm
-    joint_damping: Range = (0.8, 1.25)  # factor
-    joint_friction_nm: Range = (0.0, 0.0)
-    joint_armature: Range = (1.0, 1.0)  # factor
-    servo_gain: Range = (0.85, 1.15)  # factor
-    payload_kg: Range = (0.0, 0.0)  # that the controller does not know of
-    base_pos_m: Range = (0.0, 0.0)  # where the arm stands, added to x and y
-    base_yaw_rad: Range = (0.0, 0.0)
-    encoder_bias_rad: Range = (0.0, 0.0)
-    encoder_noise_rad: Range = (0.0, 0.0)  # standard deviation
-    start_xy_m: Range = (-0.08, 0.08)  # of the tool, added to the home pose's
-    start_z_m: Range = (-0.05, 0.05)
-    start_yaw_rad: Range = (-0.4, 0.4)
+    joint_damping: Range = option((0.8, 1.25), "factor", span(0.05, 20.0))
+    joint_friction_nm: Range = option((0.0, 0.0), "dry friction of each joint", span(0.0, 20.0))
+    joint_armature: Range = option((1.0, 1.0), "factor of the motors' inertia", span(0.1, 10.0))
+    servo_gain: Range = option((0.85, 1.15), "factor", span(0.1, 5.0))
+    payload_kg: Range = option((0.0, 0.0), "at the flange, that the controller does not know of", span(0.0, 3.0))
+    base_pos_m: Range = option((0.0, 0.0), "where the arm stands, added to x and y", span(-0.05, 0.05))
+    base_yaw_rad: Range = option((0.0, 0.0), "turned about z", span(-0.2, 0.2))
+    encoder_bias_rad: Range = option((0.0, 0.0), "of each joint", span(-0.05, 0.05))
+    encoder_noise_rad: Range = option((0.0, 0.0), "standard deviation", span(0.0, 0.1))
+    start_xy_m: Range = option((-0.08, 0.08), "of the tool, added to the home pose's", span(-0.15, 0.15))
+    start_z_m: Range = option((-0.05, 0.05), "added", span(-0.15, 0.2))
+    start_yaw_rad: Range = option((-0.4, 0.4), "added", span(-1.6, 1.6))
     # gripper
-    gripper_speed: Range = (1.0, 1.0)  # factor
-    gripper_force: Range = (1.0, 1.0)  # factor
-    pad_friction: Range = (1.2, 1.2)
+    gripper_speed: Range = option((1.0, 1.0), "factor", span(0.05, 10.0))
+    gripper_force: Range = option((1.0, 1.0), "factor", span(0.05, 10.0))
+    pad_friction: Range = option((1.2, 1.2), "sliding, of the gripper pads", span(0.0, 5.0))
     # time
-    action_delay_s: Range = (0.0, 0.016)
-    action_jitter_s: Range = (0.0, 0.0)  # up to so much more, anew for every action
-    observation_delay_s: Range = (0.0, 0.030)
-    state_lead_s: Range = (0.0, 0.0)  # the joints are read so much later than the image was taken
-    camera_skew_s: Range = (0.0, 0.0)  # each camera's images are so much older still
-    observation_jitter_s: Range = (0.0, 0.0)  # up to so much older, anew for every image, within its policy period
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in (Range, Count):
-                kind = float if field.type is Range else int
-                object.__setattr__(self, field.name, _checked(field.name, value, kind))
-            elif field.type is float and not 0.0 <= value <= 1.0:
-                raise UserError(f"randomize.{field.name}={value}: expected a probability, 0 to 1")
-        self._check_bounds()
-        self._check_choices()
-
-    def _check_bounds(self) -> None:
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if not low <= value[0] <= value[1] <= high:
-                raise UserError(f"randomize.{name}={list(value)}: expected from {low:g} to {high:g}")
-
-    def _check_choices(self) -> None:
-        for name in ("shapes", "distractor_shapes"):
-            for shape in getattr(self, name):
-                if shape not in SHAPES:
-                    raise UserError(nearest(shape, SHAPES, f"shape in randomize.{name}"))
-            if not getattr(self, name):
-                raise UserError(f"randomize.{name}=[]: expected at least one of {', '.join(SHAPES)}")
-        if not 1 <= self.table_textures <= len(TABLE_TEXTURES):
-            raise UserError(f"randomize.table_textures={self.table_textures}: expected 1 to {len(TABLE_TEXTURES)}")
+    action_delay_s: Range = option((0.0, 0.016), "until a command takes effect", span(0.0, 1.0))
+    action_jitter_s: Range = option((0.0, 0.0), "up to so much more, anew for every action", span(0.0, 1.0))
+    observation_delay_s: Range = option((0.0, 0.030), "age of the images when they are handed out", span(0.0, 0.2))
+    state_lead_s: Range = option(
+        (0.0, 0.0), "the joints are read so much later than the image was taken", span(0.0, 0.2)
+    )
+    camera_skew_s: Range = option((0.0, 0.0), "each camera's images are so much older still", span(0.0, 0.1))
+    observation_jitter_s: Range = option(
+        (0.0, 0.0), "up to so much older, anew for every image, within its policy period", span(0.0, 0.1)
+    )
 
     @property
     def inventory(self) -> Inventory:
@@ -143,13 +101,6 @@ class RandomizeConfig:
             tuple(self.shapes), tuple(self.distractor_shapes), self.distractors[1], self.lights[1], backdrop,
             self.table_textures,
         )  # fmt: skip
-
-
-def _checked(name: str, value: Sequence, kind: type) -> tuple:
-    if not isinstance(value, list | tuple) or len(value) != 2 or value[0] > value[1]:
-        shown = list(value) if isinstance(value, list | tuple) else value
-        raise UserError(f"randomize.{name}={shown}: expected [low, high] with low <= high")
-    return kind(value[0]), kind(value[1])
 
 
 def nominal() -> RandomizeConfig:
@@ -164,3 +115,10 @@ def nominal() -> RandomizeConfig:
             middle = 1.0 if field.name in factor else kept.get(field.name, 0.0)
             values[field.name] = (middle, middle)
     return RandomizeConfig(**values)
+
+
+def bounds(term: str) -> tuple[float, float]:
+    """Return what the range of a term may hold: beyond, it would be unphysical or show nothing of the task."""
+    field = RandomizeConfig.__dataclass_fields__[term]
+    (check,) = (one for one in field.metadata[CHECKS] if isinstance(one, Span))
+    return check.low, check.high

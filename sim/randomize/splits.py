@@ -5,13 +5,14 @@ The named things decide whether an episode shows something held out of an axis; 
 other thing may show it either.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from sim.core.errors import UserError, nearest
+from sim.core.options import Options, between, one_of, option, shown
 from sim.randomize.episode_params import EpisodeParams
 from sim.scene.fixtures import TABLE_TEXTURES
 from sim.scene.layout import Layout
@@ -23,34 +24,45 @@ PARTS = ("train", "any", *AXES)
 T = TypeVar("T")
 
 
+class ColouredShape:
+    """A check: a colour and a shape, of each of the texts."""
+
+    expected = "COLOUR SHAPE, e.g. red cube"
+
+    def __call__(self, name: str, value: tuple[str, ...]) -> None:
+        for pair in value:
+            for part, choices in zip(pair.partition(" ")[::2], (COLOURS, SHAPES), strict=True):
+                if part not in choices:
+                    raise UserError(nearest(part, choices, f"name in {name}"))
+
+
+class Circles:
+    """A check: flat list of circles."""
+
+    expected = "x, y, radius in m of each circle"
+
+    def __call__(self, name: str, value: tuple[float, ...]) -> None:
+        if len(value) % 3 or any(radius <= 0.0 for radius in value[2::3]):
+            raise UserError(f"{name}={shown(value)}, expected {self.expected}")
+
+
 @dataclass(frozen=True)
-class SplitConfig:
-    """What is held out, and which part of the episodes is wanted.
+class SplitConfig(Options):
+    """What is held out, and which part of the episodes is wanted."""
 
-    part: "train": nothing that is held out appears; the name of an axis: something held out of that axis
-    appears and nothing of the others; "any": no matter.
-    """
-
-    part: str = "train"
-    pairs: tuple[str, ...] = ("yellow cube", "red mug", "green can", "blue bottle")
-    shapes: tuple[str, ...] = ("bowl", "screwdriver")
-    wordings: tuple[str, ...] = ("move", "want", "shift", "bring")  # words
-    textures: tuple[int, ...] = (3, 7, 11, 15)  # of the table, counted from 1
-    places: tuple[float, ...] = (-0.36, 0.13, 0.045, -0.30, -0.15, 0.045)  # circles: x, y, radius in m
-
-    def __post_init__(self) -> None:
-        if self.part not in PARTS:
-            raise UserError(nearest(self.part, PARTS, "split.part"))
-        if len(self.places) % 3 or any(radius <= 0.0 for radius in self.places[2::3]):
-            raise UserError(f"split.places={list(self.places)}: expected x, y, radius of each circle")
-        for pair in self.pairs:
-            colour, _, shape = pair.partition(" ")
-            _check_known("split.pairs", colour, COLOURS)
-            _check_known("split.pairs", shape, SHAPES)
-        for shape in self.shapes:
-            _check_known("split.shapes", shape, SHAPES)
-        for texture in self.textures:
-            _check_known("split.textures", texture, range(1, len(TABLE_TEXTURES) + 1))
+    part: str = option(
+        "train", "train: nothing held out; an axis: what is held out of it and nothing of the others; any: no matter",
+        one_of(*PARTS),
+    )  # fmt: skip
+    pairs: tuple[str, ...] = option(
+        ("yellow cube", "red mug", "green can", "blue bottle"), "held out: of colour and shape", ColouredShape()
+    )
+    shapes: tuple[str, ...] = option(("bowl", "screwdriver"), "held out", one_of(*SHAPES))
+    wordings: tuple[str, ...] = option(("move", "want", "shift", "bring"), "held out: words of an instruction")
+    textures: tuple[int, ...] = option(
+        (3, 7, 11, 15), "held out: images of the table, counted from 1", between(1, len(TABLE_TEXTURES))
+    )
+    places: tuple[float, ...] = option((-0.36, 0.13, 0.045, -0.30, -0.15, 0.045), "held out: circles", Circles())
 
     def check_training(self) -> None:
         """Raise UserError unless what is collected for training holds nothing that is held out."""
@@ -91,11 +103,6 @@ class SplitConfig:
         kinds = params.layout.object_xy_m, params.layout.target_xy_m
         begun = [xy for kind in kinds for xy in self._decisive("places", kind)]
         return any(np.hypot(*(xy - circle[:2])) < circle[2] for xy in begun for circle in circles)
-
-
-def _check_known(where: str, name: object, choices: Iterable) -> None:
-    if name not in (known := list(choices)):
-        raise UserError(nearest(str(name), known, f"name in {where}"))
 
 
 def _shapes(layout: Layout) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.core.errors import UserError
-from sim.core.options import option
+from sim.core.options import Options, Registered, between, option
 from sim.core.registry import Registry
 
 STATE_MARGIN = 0.1  # rad; for the gripper, of its opening
@@ -164,13 +164,16 @@ ROBOTS: Registry[Callable[[], Robot]] = Registry("robot", "sim.robots")
 
 
 @dataclass(frozen=True)
-class RobotConfig:
+class RobotConfig(Options):
     """Which robot; `robot=NAME` takes any that is registered."""
 
-    name: str = option("fairino_fr3", "a registered robot")
-    control_hz: int | None = option(None, "actions of a policy per second; null: as the robot is described, 20")
+    name: str = option("fairino_fr3", "any that is registered", Registered(ROBOTS))
+    control_hz: int | None = option(
+        None, "actions of a policy per second; null: as the robot is described, 20", between(1, MAX_CONTROL_HZ)
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.load()  # its errors are errors here
 
     @classmethod

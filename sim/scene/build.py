@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import mujoco
 import numpy as np
 
-from sim.core.errors import UserError, nearest
+from sim.core.options import IMAGE_SIDE, Options, between, one_of, option
 from sim.robots.mjcf import arm_spec, compiled
 from sim.robots.robot import Robot
 from sim.scene import fixtures
@@ -22,22 +22,15 @@ RENDERERS = ("opengl", "filament")
 
 
 @dataclass(frozen=True)
-class RenderConfig:
+class RenderConfig(Options):
     """How images are drawn. Shadows at 256 without multisampling cost a tenth of MuJoCo's default."""
 
-    renderer: str = "opengl"  # or "filament"
-    height: int = 96
-    width: int = 96
-    shadow_size: int = 256
-    samples: int = 0  # multisampling
-    slices: int = 12  # of round primitives
-
-    def __post_init__(self) -> None:
-        if self.renderer not in RENDERERS:
-            raise UserError(nearest(self.renderer, RENDERERS, "renderer"))
-        for name in ("height", "width"):
-            if not 16 <= getattr(self, name) <= 4096:
-                raise UserError(f"render.{name}={getattr(self, name)}: expected 16 to 4096 pixels")
+    renderer: str = option("opengl", "filament: MuJoCo's second one, by Vulkan", one_of(*RENDERERS))
+    height: int = option(96, "of an image, pixels", IMAGE_SIDE)
+    width: int = option(96, "of an image, pixels", IMAGE_SIDE)
+    shadow_size: int = option(256, "texels of a shadow map's side", between(16, 16384))
+    samples: int = option(0, "of a pixel, for soft edges", between(0, 32))
+    slices: int = option(12, "around a round primitive", between(3, 256))
 
 
 @dataclass(frozen=True)

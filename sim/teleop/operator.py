@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError
 from sim.teleop.device import Command, Device, twist_w
 from sim.teleop.gamepad import open_gamepad
 from sim.teleop.keyboard import open_keyboard
@@ -80,13 +80,6 @@ class Operator:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def check_device(name: str, choices: Sequence[str] = DEVICES) -> str:
-    """Return the name. UserError with the nearest choice for an unknown one."""
-    if name not in choices:
-        raise UserError(nearest(name, choices, "device"))
-    return name
 
 
 def open_operator(device: str) -> Operator:

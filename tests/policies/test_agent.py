@@ -8,7 +8,7 @@ import pytest
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 
-from policies.core.advantage_conditioning import Indicator, parse_indicator
+from policies.core.indicator import Indicator, parse_indicator
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.runtime.agent import PolicyAgent, load_agent

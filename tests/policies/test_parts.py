@@ -8,7 +8,7 @@ import pytest
 import torch
 from learning import SPEC, TINY, FakeTextConfig, FakeVisionConfig, about, random_batch, write_demos
 
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch
 from policies.core.interface import PolicyConfig
 from policies.core.parts import Head, HeadConfig, HeadShape

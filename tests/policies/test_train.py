@@ -23,7 +23,7 @@ from learning import (
 from safetensors.torch import load_file, save_file
 
 from policies import train
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import Indicator
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
 from policies.processing.data import Source

@@ -7,7 +7,8 @@ import pytest
 import torch
 from learning import TINY, random_batch, tiny_model
 
-from policies.core.advantage_conditioning import DROPOUT, Indicator, drop
+from policies.core.advantage_conditioning import DROPOUT, drop
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.parts import POINT_SCALE_M, grounding_loss
 from policies.core.spec import PolicySpec

@@ -78,7 +78,7 @@ def test_each_release_has_its_own_arguments_and_ports(firmware, counts):
 
 @pytest.mark.parametrize("firmware", ["3.5.0", "9.9.0", "9.9", "newest"])
 def test_a_release_that_nobody_knows_is_refused(firmware):
-    with pytest.raises(UserError, match=f"firmware={firmware}: expected a release from 3.7.6 to 3.9.7"):
+    with pytest.raises(UserError, match=f"firmware={firmware}, expected a release from 3.7.6 to 3.9.7"):
         Running(firmware)
 
 
@@ -266,7 +266,7 @@ def test_ports_that_are_taken_are_one_error():
 
 @pytest.mark.parametrize("kind", [EmulatorConfig, RobotConnection])
 def test_a_port_that_no_machine_has_is_one_error(kind):
-    with pytest.raises(UserError, match="rpc_port=99999: expected 0 to 65535"):
+    with pytest.raises(UserError, match="rpc_port=99999, expected a port, 0 to 65535"):
         kind(rpc_port=99999)
 
 

@@ -12,7 +12,7 @@ from waiting import wait_for
 
 from real.core.faults import RobotFault
 from real.core.json_lines import JsonLineClient
-from real.emulator.emulator import check_loopback
+from real.emulator.emulator import EmulatorConfig
 from real.emulator.fault_injection import LASTING
 from real.fairino import text_frames
 from real.fairino.xmlrpc import RpcLink
@@ -160,12 +160,12 @@ ZERO = {
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.58.2", "no-such-host.invalid"])
 def test_a_host_that_other_machines_reach_is_refused(host):
     with pytest.raises(UserError, match=f"host={host}: .*expected 127"):
-        check_loopback(host)
+        EmulatorConfig(host=host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost"])
 def test_every_address_of_the_loopback_is_accepted(host):
-    check_loopback(host)
+    EmulatorConfig(host=host)
 
 
 def test_a_client_that_asks_for_something_unknown_names_the_choices(emulator):

@@ -57,5 +57,5 @@ def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch)
 
 @pytest.mark.parametrize("percent", [0, 101])
 def test_a_speed_that_is_no_percentage_is_refused(percent):
-    with pytest.raises(UserError, match=f"robot.speed_percent={percent}: expected a whole number from 1 to 100"):
+    with pytest.raises(UserError, match=f"speed_percent={percent}, expected from 1 to 100"):
         RobotConnection(speed_percent=percent)

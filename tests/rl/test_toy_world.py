@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from policies.core.advantage_conditioning import Indicator
+from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.spec import PolicySpec
 from policies.fusion.grounded_points import TruePointsConfig

@@ -131,7 +131,7 @@ def test_the_expert_succeeds_in_the_same_time_at_any_rate(name, hz):
     ("hz", "message"),
     [
         (30, "robot.control_hz=30: 33.3333 ms is no whole number of physics steps of 2 ms"),
-        (0, "robot.control_hz=0: expected 1 to 125"),
+        (0, "control_hz=0, expected from 1 to 250"),
         (200, "robot.control_hz=200: expected 1 to 125"),
     ],
 )

@@ -74,9 +74,9 @@ def test_held_out_parts_are_never_collected_from():
 
 
 def test_wrong_ones_are_named():
-    with pytest.raises(UserError, match="unknown split.part 'place'.*did you mean 'places'"):
+    with pytest.raises(UserError, match="unknown part 'place'.*did you mean 'places'"):
         SplitConfig("place")
-    with pytest.raises(UserError, match="split.places=.*x, y, radius"):
+    with pytest.raises(UserError, match="places=.*x, y, radius"):
         SplitConfig(places=(0.1, 0.2))
 
 

@@ -9,11 +9,12 @@ import time
 import numpy as np
 import pytest
 
+from rl.correct import CorrectConfig
 from sim.core.errors import UserError
 from sim.teleop.device import TOP_SPEED_M_S, TOP_TURN_RAD_S, Command, twist_w
 from sim.teleop.gamepad import Gamepad, open_gamepad
 from sim.teleop.keyboard import HOLD_S, Keyboard
-from sim.teleop.operator import Operator, check_device
+from sim.teleop.operator import Operator
 from sim.teleop.spacemouse import SpaceMouse, open_spacemouse
 
 # As seen by wireshark on a SpaceNavigator: at rest, a turn about the second axis, buttons.
@@ -192,7 +193,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="no SpaceMouse"):
         open_spacemouse(tmp_path)
     with pytest.raises(UserError, match="did you mean 'gamepad'"):
-        check_device("gamepda")
+        CorrectConfig(device="gamepda")
 
 
 def test_the_operator_is_all_devices_as_one(ends):

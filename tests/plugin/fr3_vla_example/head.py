@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from sim.core.options import at_least, option
 
 
 @HEADS.register("mlp_l1")
@@ -15,7 +16,7 @@ class MlpConfig(HeadConfig):
     """Sizes of the head."""
 
     name: str = "mlp_l1"
-    hidden: int = 64
+    hidden: int = option(64, "width", at_least(1))
 
     def build(self, shape: HeadShape) -> "MlpHead":
         return MlpHead(self, shape)

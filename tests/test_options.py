@@ -1,0 +1,60 @@
+"""Every option of every program: what it is, what it takes, and that `--help` shows both."""
+
+import re
+import typing
+
+import pytest
+from programs import PROGRAMS, items, schemas
+
+from sim.core.command_line import Words
+from sim.core.errors import UserError
+from sim.core.help import help_page
+from sim.core.options import CHECKS, COMMENT, SEED, check_value
+from sim.core.registry import Choice
+from sim.core.structured import is_choice, is_schema, nested
+
+OPTIONS = {
+    f"{schema.__name__}.{field.name}": (field, kind)
+    for program in PROGRAMS.values()
+    for schema in schemas(program.schema)
+    for field, kind in nested(schema)
+    if not (issubclass(schema, Choice) and field.name == "name")  # its registry is comment and check
+}
+SINGLE = {name: one for name, one in OPTIONS.items() if typing.get_origin(one[1]) is not dict}
+NUMBERS = {name: one for name, one in SINGLE.items() if items(one[1]) & {int, float}}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_has_a_comment(name):
+    field, _ = OPTIONS[name]
+    assert field.metadata.get(COMMENT) and "\n" not in field.metadata[COMMENT]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_has_a_check_which_refuses_what_cannot_be(name):
+    field, kind = NUMBERS[name]
+    assert field.metadata.get(CHECKS)
+    if float in items(kind):
+        wrong = [float("nan"), float("inf"), -float("inf")]
+    else:
+        wrong = [-1, 2**31] if SEED in field.metadata[CHECKS] else [-1]
+    for value in wrong:
+        with pytest.raises(UserError, match=rf"^x=.*{value}.*, expected ") as caught:
+            check_value(field, "x", (value,) * 3 if typing.get_origin(kind) is tuple else value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_shows_every_option_with_its_comment(program):
+    shown = help_page(program, PROGRAMS[program].schema, "", Words()).partition("options and defaults:\n")[2]
+    for field, kind in nested(PROGRAMS[program].schema):
+        assert described(field, "", shown)
+        for inner, _ in nested(kind) if is_schema(kind) and not is_choice(kind) else ():
+            assert described(inner, "  ", shown)
+
+
+def described(field, indent: str, shown: str) -> bool:
+    """Whether one line has the option with its comment and what it takes."""
+    found = re.search(rf"^{indent}{field.name}:.*$", shown, re.M)
+    wanted = [field.metadata[COMMENT], *(check.expected for check in field.metadata.get(CHECKS, ()))]
+    return found is not None and all(text in found[0] for text in wanted)
