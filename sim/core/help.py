@@ -25,10 +25,10 @@ def help_page(program: str, schema: type, doc: str, words: Words) -> str:
         if names
     ]
     head = [doc.strip(), "", FLAGS, *(["", "groups, a file of conf/ each:", *groups] if groups else [])]
-    return "\n".join([*head, "", "options and defaults:", *_lines(composed(program, schema, words), ""), ""])
+    return "\n".join([*head, "", "options and defaults:", *option_lines(composed(program, schema, words)), ""])
 
 
-def _lines(config: DictConfig, indent: str) -> Iterator[str]:
+def option_lines(config: DictConfig, indent: str = "") -> Iterator[str]:
     """Yield a line for each option, those of a block below it, blocks last."""
     schema = OmegaConf.get_type(config)
     assert is_schema(schema)
@@ -37,7 +37,7 @@ def _lines(config: DictConfig, indent: str) -> Iterator[str]:
     for name in sorted(fields, key=lambda name: _is_block(values[name])):
         if _is_block(values[name]):
             yield _commented(f"{indent}{name}:", _comment(schema, fields[name]))
-            yield from _lines(values[name], indent + "  ")
+            yield from option_lines(values[name], indent + "  ")
         else:
             yield _commented(f"{indent}{name}: {_shown(values[name])}", _comment(schema, fields[name]))
 
