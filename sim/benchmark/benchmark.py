@@ -1,8 +1,9 @@
-"""`python -m sim.benchmark [actions=300] [repeats=3] [robosuite=VENV/bin/python]`
+"""`python -m sim.benchmark [actions=300] [repeats=3] [robosuite=VENV/bin/python] [baseline=CHECKOUT]`
 
 How fast the environment is beside what bounds it on this machine: the same scene with nothing but
 `mj_step` and one drawing per camera in a loop. Both are measured by turns in one run; medians. robosuite
-cannot share an environment with our MuJoCo; where one has it, its rate is measured too.
+cannot share an environment with our MuJoCo; where one has it, its rate is measured too. With `baseline=`, this
+checkout and another collect, step and render by turns instead, and the ratios are printed.
 """
 
 import functools
@@ -20,6 +21,9 @@ import mujoco
 import numpy as np
 from rich.table import Table
 
+from sim.benchmark.versions import TITLES, compare
+from sim.core.checkout import Checkout
+from sim.core.comparison import BASELINE, THIS, comparison_table, medians
 from sim.core.console import table as as_table
 from sim.core.errors import UserError
 from sim.core.options import Options, at_least, option
@@ -44,6 +48,8 @@ class BenchmarkConfig(Options):
     actions: int = option(300, "of a measurement", at_least(10))
     repeats: int = option(3, "measurements, of which the median counts", at_least(1))
     robosuite: str | None = option(None, "the Python of an environment that has robosuite")
+    baseline: str | None = option(None, "another checkout of this repository, measured by turns instead")
+    episodes: int = option(8, "that a checkout collects in a turn, with baseline=", at_least(3))
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,11 @@ def robosuite_rate(python: str, size_px: int) -> float:
 def main(config: BenchmarkConfig) -> None:
     """Measure every setting and print the table; every worker draws with one thread, as those of a pool do."""
     os.environ.update(ONE_THREAD)
+    if config.baseline:
+        checkouts = {THIS: Checkout.own(), BASELINE: Checkout(Path(config.baseline))}
+        found = compare(checkouts, config.actions, config.episodes, config.repeats)
+        _log.info("by turns", extra=as_table("versions", comparison_table(found, TITLES), **medians(found)))
+        return
     table = Table("picture, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
     rates: dict[tuple[int, int, int], float] = {}
     hz = SimulationConfig().robot.load().control_hz

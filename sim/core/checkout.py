@@ -28,10 +28,16 @@ class Checkout:
 
     def run(self, program: str, *words: str) -> str:
         """Run `python -m PROGRAM WORDS`; return what it printed. UserError with its last line when it fails."""
-        environment = os.environ | {"PYTHONPATH": str(self.root.resolve())}
-        command = [sys.executable, "-m", program, *words]
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True)
+        return self._python(program, "-m", program, *words)
+
+    def run_script(self, script: Path, *words: str) -> str:
+        """Run `python SCRIPT WORDS` where imports find this checkout; return and raise as `run` does."""
+        return self._python(script.name, str(script), *words)
+
+    def _python(self, name: str, *words: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(self.root.resolve()), "PYTHONSAFEPATH": "1"}
+        done = subprocess.run([sys.executable, *words], cwd=self.root, env=environment, capture_output=True, text=True)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["it printed nothing"]
-            raise UserError(f"{program} of {self.root} ended with exit code {done.returncode}: {lines[-1]}")
+            raise UserError(f"{name} of {self.root} ended with exit code {done.returncode}: {lines[-1]}")
         return done.stdout

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from policies.benchmark.benchmark import PolicyBenchmarkConfig, measure, speed_table, step_times_ms
+from policies.benchmark.benchmark import TITLES, PolicyBenchmarkConfig, measure, step_times_ms
 from sim.core.checkout import Checkout
+from sim.core.comparison import comparison_table, medians
 from sim.core.errors import UserError
 
 
@@ -33,11 +34,11 @@ class Fake:
 def test_checkouts_take_turns_and_their_ratio_is_printed():
     runs: list = []
     checkouts = {"this": Fake("this", 0.2, runs), "baseline": Fake("baseline", 0.25, runs)}
-    medians = measure(checkouts, PolicyBenchmarkConfig(repeats=2))
-    assert medians["this"]["training_step_ms"] == pytest.approx(200)
-    assert medians["baseline"]["training_step_ms"] == pytest.approx(250)
+    found = measure(checkouts, PolicyBenchmarkConfig(repeats=2))
+    assert medians(found)["this"]["training_step_ms"] == pytest.approx(200)
+    assert medians(found)["baseline"]["training_step_ms"] == pytest.approx(250)
     assert [name for name, program in runs if program == "policies.train"] == ["this", "baseline"] * 2
-    ratio = list(speed_table(medians).columns[-1].cells)
+    ratio = list(comparison_table(found, TITLES).columns[-1].cells)
     assert ratio == ["0.800", "1.000"]
 
 

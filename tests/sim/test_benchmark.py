@@ -1,5 +1,7 @@
 """The benchmark measures what it says: both loops play the same scene, and nothing is left out."""
 
+import json
+import os
 import time
 
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 
 from sim.benchmark import benchmark
 from sim.benchmark.benchmark import BarePlayer, BenchmarkConfig, EnvPlayer, Setting, measure, rate, spans
+from sim.benchmark.versions import SCRIPT, TITLES, commit_rate, compare
+from sim.core.checkout import Checkout
+from sim.core.comparison import comparison_table, ratios
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation
 
@@ -55,5 +60,35 @@ def test_the_swing_stays_within_what_an_arm_may_do():
 
 
 def test_too_few_actions_are_refused():
-    with pytest.raises(UserError, match="actions=1 repeats=3"):
+    with pytest.raises(UserError, match="actions=1, expected at least 10"):
         BenchmarkConfig(actions=1)
+
+
+@pytest.mark.slow
+def test_a_checkout_beside_itself_collects_steps_and_renders():
+    found = compare({"this": Checkout.own(), "baseline": Checkout.own()}, actions=10, episodes=3, repeats=1)
+    assert all(0.1 < ratio < 10 for ratio in ratios(found).values()) and set(ratios(found)) == set(TITLES)
+    assert all(value > 0 for row in found.values() for value in row[0].values())
+
+
+def test_the_script_that_a_checkout_runs_times_physics_and_images():
+    times = json.loads(Checkout.own().run_script(SCRIPT, "5").splitlines()[-1])
+    assert 0 < times["physics_ms"] < times["render_ms"] * 100 and set(times) < set(TITLES)
+
+
+def test_a_ratio_is_of_neighbours_in_time():
+    this = [{"ms": 1.0}, {"ms": 20.0}, {"ms": 300.0}]  # what else the machine did grew meanwhile
+    found = {"this": this, "baseline": [{"ms": 2.0}, {"ms": 40.0}, {"ms": 600.0}]}
+    assert ratios(found) == {"ms": 0.5}
+    assert [list(column.cells) for column in comparison_table(found, {"ms": "time"}).columns][1:] == [
+        ["20"], ["40"], ["0.500"],
+    ]  # fmt: skip
+
+
+def test_the_rate_of_collection_is_from_the_first_episode_to_the_last(tmp_path):
+    folder = tmp_path / "meta" / "episodes" / "chunk-000"
+    folder.mkdir(parents=True)
+    for i, time_s in enumerate((100.0, 100.5, 101.0)):
+        (folder / f"file-{i:03d}.parquet").touch()
+        os.utime(folder / f"file-{i:03d}.parquet", (time_s, time_s))
+    assert commit_rate(tmp_path) == pytest.approx(2.0)
