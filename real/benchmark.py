@@ -7,6 +7,7 @@ the time from a due StopMotion until it is sent, for faults in the state and for
 """
 
 import contextlib
+import logging
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 SWING_RAD, SWING_HZ = 0.15, 0.3
 BEFORE_STOP_S = (0.05, 0.25)
 TIMEOUT_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -173,22 +176,23 @@ def report(stream: ServoStream, late_s: list[float], times_s: list[float], refer
 def main(config: BenchmarkConfig) -> None:
     """Run the whole program."""
     granted = raise_priority()
-    print(f"real-time priority {'granted' if granted else 'not granted'}")
+    _log.info("real-time priority %s", "granted" if granted else "not granted")
     with EmulatorProcess((32, 32), firmware=config.firmware) as process:
         bench = EmulatedBench((process.host, process.ports["bench_port"]))
         with FairinoDriver(process.host, Ports.of(process.ports), servo=config.servo) as driver:
-            print(f"{driver.firmware}: state from {driver.states.protocol}, ServoJ by {driver.servo_link.name}")
+            _log.info("%s: %s", driver.firmware, driver.links)
             driver.power_on()
             reference: dict = {}
             with _reference(reference):
                 timed = stream_timing(driver, config.minutes)
-            print(report(*timed, reference), flush=True)
+            _log.info("%s", report(*timed, reference))
             for kind, seconds in stop_times(driver, bench, config.stops, config.seed).items():
-                print(row(f"StopMotion sent after {kind}", seconds), flush=True)
+                _log.info("%s", row(f"StopMotion sent after {kind}", seconds))
             monitor = bench.request("monitor")
-            print(
-                f"limits exceeded: {monitor['violation_count']} of {monitor['targets']} targets {monitor['violations']}"
-            )
+            _log.info(
+                "limits exceeded: %d of %d targets %s",
+                monitor["violation_count"], monitor["targets"], monitor["violations"],
+            )  # fmt: skip
         bench.close()
 
 

@@ -1,6 +1,6 @@
 """Collects the images that calibrate the cameras: the arm moves around the board, both cameras record at every stop."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +23,15 @@ from sim.core.errors import UserError
 
 STILL_S = 0.6  # at every stop, before the image: longer than any image delay
 
+_log = logging.getLogger(__name__)
+
 
 def write_board_image(path: Path) -> None:
     """Write the board as an image to print."""
     load_opencv().imwrite(str(path), board_image())
 
 
-def calibrate_cameras(
-    env: RobotEnv, arm: GuardedArm, say: Callable[[str], None]
-) -> tuple[dict[str, Estimate], dict[str, dict]]:
+def calibrate_cameras(env: RobotEnv, arm: GuardedArm) -> tuple[dict[str, Estimate], dict[str, dict]]:
     """The terms of cameras and encoders, and each camera's intrinsics and pose as plain numbers.
 
     UserError when the board is not seen.
@@ -48,14 +48,14 @@ def calibrate_cameras(
     views, joints_rad, front, size = _collect_views(env, arm, wrist, _board_centre(wrist, env, first, home))
     intrinsics = calibrate_intrinsics(views, *size[on_wrist])
     found = calibrate_hand_eye(views, joints_rad, wrist.tool_pose, intrinsics, wrist.tool_from_camera)
-    say(f"{on_wrist} camera: {len(views)} images, corners within {found.intrinsics.rms_px:.2f} px")
+    _log.info("%s camera: %d images, corners within %.2f px", on_wrist, len(views), found.intrinsics.rms_px)
     estimates = wrist.terms(found)
     cameras = {on_wrist: _plain(found.intrinsics, found.mount.pose, "tool_from_camera")}
     if front is None:
-        say(f"the {on_bench.name} camera does not see the board: it is left as designed")
+        _log.warning("the %s camera does not see the board: it is left as designed", on_bench.name)
         return estimates, cameras
     front_intrinsics = calibrate_intrinsics([front], *size[on_bench.name])
-    say(f"{on_bench.name} camera: {len(front.seen_px)} corners within {front_intrinsics.rms_px:.2f} px")
+    _log.info("%s camera: %d corners within %.2f px", on_bench.name, len(front.seen_px), front_intrinsics.rms_px)
     base_from_camera = found.base_from_board @ np.linalg.inv(board_pose(front, front_intrinsics))
     std_m = _front_std_m(found, base_from_camera, front_intrinsics)
     estimates |= front_terms(base_from_camera, front_intrinsics, std_m, on_bench)

@@ -8,6 +8,7 @@ of 30 mm) flat on the table below the gripper's home.
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +17,21 @@ from pathlib import Path
 from real.calibrate.board_views import write_board_image
 from real.calibrate.estimates import randomization
 from real.calibrate.measurements import MEASUREMENTS, Results
-from real.core.checks import refuse_unfit, report
+from real.core.checks import log_checks, refuse_unfit
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import robot_checks
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
-from sim.core.console import tell
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
 CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"
-Say = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class CalibrateConfig(Options):
     width: int = option(640, "of an image, pixels", IMAGE_SIDE)
 
 
-def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str] = input) -> dict:
+def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dict:
     """Run the whole program; returns the content of calibration.json, nothing after a dry run."""
     mode = config.mode or config.robot.default_mode
     for part in config.parts:
@@ -62,17 +64,17 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
     if "camera" in config.parts:
         write_board_image(out / "board.png")
     size = (config.height, config.width)
-    with open_robot(config.robot, size, say, board="camera" in config.parts) as env:
+    with open_robot(config.robot, size, board="camera" in config.parts) as env:
         checks = robot_checks(env)
-        say(report(checks))
+        log_checks(checks)
         if mode == "dry":
-            say("dry run: nothing was moved; mode=confirm moves the arm after a confirmation")
+            _log.info("dry run: nothing was moved; mode=confirm moves the arm after a confirmation")
             return {}
         refuse_unfit(checks)
         if mode == "confirm":
             _confirm(ask)
         env.driver.switch_on(config.robot.speed_percent)
-        results = Results(out, env.robot, config.seed, config.motion_s, say)
+        results = Results(out, env.robot, config.seed, config.motion_s)
         try:
             _measure(env, config, results)
         except UserError:  # keep what the parts before it have measured
@@ -80,8 +82,8 @@ def calibrate(config: CalibrateConfig, say: Say = tell, ask: Callable[[str], str
             raise
     content = _fit_and_write(config, results)
     for name, estimate in results.estimates.items():
-        say(f"  {name:22s} {estimate}")
-    say(f"{out / RANDOMIZE_FILE}: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated")
+        _log.info("  %-22s %s", name, estimate, extra=event("estimate", name=name, **estimate.plain()))
+    _log.info("%s: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated", out / RANDOMIZE_FILE)
     return content
 
 
@@ -107,7 +109,7 @@ def _measure(env: RobotEnv, config: CalibrateConfig, results: Results) -> None:
     """Run every part, and write the estimates after each."""
     with env.guarded_arm() as arm:
         for part in config.parts:
-            results.say(f"{part}: {MEASUREMENTS[part].description}")
+            _log.info("%s: %s", part, MEASUREMENTS[part].description)
             MEASUREMENTS[part].measure(env, arm, results)
             results.metadata["guard"] = arm.guard_counts
             _write(config, results)

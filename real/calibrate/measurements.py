@@ -1,5 +1,6 @@
 """The measurements that a calibration consists of: the motion of each, and what is estimated from it."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ SWING_JOINT, SWING_RAD, SWING_HZ, SWING_S = 0, 0.22, 0.5, 32.0
 GRIPPER_CYCLES, GRIPPER_STROKE_S = 3, 2.5  # a cycle is closing and opening
 DOWNSAMPLING = 4  # every fourth pixel suffices to see a motion
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass
 class Results:
@@ -37,7 +40,6 @@ class Results:
     robot: Robot
     seed: int
     motion_s: float
-    say: Callable[[str], None]
     estimates: dict[str, Estimate] = field(default_factory=dict)
     metadata: dict = field(default_factory=dict)
     motions: list[CycleLog] = field(default_factory=list)
@@ -47,7 +49,7 @@ class Results:
         if self.motions:
             from real.calibrate.dynamics import fit_dynamics
 
-            self.say(f"fitting {sum(len(log.command_rad) for log in self.motions)} cycles of motion")
+            _log.info("fitting %d cycles of motion", sum(len(log.command_rad) for log in self.motions))
             self.estimates |= fit_dynamics(self.motions, self.robot)
 
 
@@ -146,7 +148,7 @@ def measure_motion(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
 
 def measure_cameras(env: RobotEnv, arm: GuardedArm, results: Results) -> None:
     """View the board from all sides."""
-    estimates, cameras = calibrate_cameras(env, arm, results.say)
+    estimates, cameras = calibrate_cameras(env, arm)
     results.estimates |= estimates
     results.metadata["cameras"] = cameras
 

@@ -1,9 +1,13 @@
 """Preflight checks: readings of a robot for a person, and whether they forbid motion."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from sim.core.console import event
 from sim.core.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ def refuse_unfit(checks: Sequence[Check]) -> None:
     if bad:
         causes = "; ".join(f"{check.name}: {check.reading}{check.remedy and f' ({check.remedy})'}" for check in bad)
         raise UserError(f"the robot is not fit to move: {causes}")
+
+
+def log_checks(checks: Sequence[Check]) -> None:
+    """Log one line per check."""
+    _log.info("%s", report(checks), extra=event("checks", checks=[asdict(check) for check in checks]))
 
 
 def report(checks: Sequence[Check]) -> str:

@@ -13,6 +13,7 @@ table.
 import contextlib
 import functools
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -40,6 +41,7 @@ from real.emulator.udp_server import UdpServer
 from real.fairino.protocol import CNDE_PORT, CNDE_SINCE, LEGACY_PORT, RPC_PORT, TEXT_PORT, UDP_PORT, UDP_SINCE
 from real.fairino.releases import EmulatedRelease
 from real.fairino.state_frame import frame_bytes
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import PORT, SEED, Options, Registered, block, option
 from sim.envs.simulation import Simulation, SimulationConfig
@@ -51,6 +53,8 @@ from sim.tasks.base import TASKS, Task
 Server = TypeVar("Server")
 CAMERA_PORT, BENCH_PORT = 20100, 20101
 MAX_CATCH_UP = 25  # cycles, 0.2 s; a longer pause (the machine slept) is not replayed
+
+_log = logging.getLogger(__name__)
 
 
 class Loopback:
@@ -242,6 +246,9 @@ def main(config: EmulatorConfig) -> None:
     if config.end_with_stdin:
         threading.Thread(target=_watch_stdin, args=(emulator.ending,), daemon=True).start()
     ports = " ".join(f"{name}={port}" for name, port in emulator.ports.items())
-    print(f"FR3 emulator {emulator.controller.firmware} ready on {config.host} {ports}", flush=True)
+    _log.info(
+        "FR3 emulator %s ready on %s %s", emulator.controller.firmware, config.host, ports,
+        extra=event("ready", host=config.host, **emulator.ports),
+    )  # fmt: skip
     emulator.run()
-    print(f"emulator: {emulator.rate.overruns} cycles late, worst {emulator.rate.max_lateness_s * 1e3:.1f} ms")
+    _log.info("emulator: %d cycles late, worst %.1f ms", emulator.rate.overruns, emulator.rate.max_lateness_s * 1e3)

@@ -7,8 +7,9 @@ colour channels of images, rate and delays. Prints what is wrong and how to put 
 """
 
 import dataclasses
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from real.parity.lags import median_lag
 from real.parity.recording import LAGS, Expected, Recording, Trajectory, read_recording, read_trajectories
 from real.parity.static_checks import STATIC_CHECKS, capture, run_checks
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import Options, at_least, block, option
 from sim.dataset.reader import Dataset
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 REFERENCE_TAKES = 12  # spread over the dataset
 MOTION_CHECKS = (tracking.rate, tracking.actions, tracking.joint_tracking, tracking.gripper)
 MARGIN_RAD = 0.1  # around where the reference's episodes begin
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,26 +131,27 @@ def report(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def parity(config: ParityConfig, say: Callable[[str], None] = print) -> list[Finding]:
+def parity(config: ParityConfig) -> list[Finding]:
     """The whole program."""
     if config.reference and Path(config.reference).is_dir():
         expected = expected_from_dataset(config.reference, config.robot.load())
     else:
-        say(f"no reference at {config.reference}: comparing with the contract alone")
+        _log.info("no reference at %s: comparing with the contract alone", config.reference)
         expected = Expected.from_contract(config.robot.load())
     if config.data:
         recording = read_recording(config.data, config.episodes)
     else:
         size = expected.image_size or (96, 96)
-        with open_robot(config.robot, size, say) as env:
+        with open_robot(config.robot, size) as env:
             recording = capture(env)
     findings = compare(recording, expected, images=config.images)
-    say(report(findings))
+    found = [dataclasses.asdict(finding) for finding in findings]
+    _log.info("%s", report(findings), extra=event("parity", findings=found))
     return findings
 
 
 def main(config: ParityConfig) -> None:
     wrong = sum(bool(finding.cause) for finding in parity(config))
     if wrong:
-        print(f"{wrong} checks failed; put them right before the policy moves the arm", file=sys.stderr)
+        _log.error("%d checks failed; put them right before the policy moves the arm", wrong)
         sys.exit(1)

@@ -12,6 +12,7 @@ keys. A page on this machine shows the camera images.
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from policies.core.indicator import INDICATORS
-from real.core.checks import refuse_unfit, report
+from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
@@ -30,7 +31,7 @@ from real.workcell.connect import RobotConnection, emulator_of_our_own, open_rob
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
-from sim.core.console import tell
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import PORT, SEED, Options, at_least, block, one_of, option
 from sim.core.provenance import provenance
@@ -43,7 +44,8 @@ from sim.teleop.page import LivePage
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
 DRAG = "drag"  # guiding the arm by hand
-Say = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,6 @@ class ImageAgent(Agent, Protocol):
 def rollout(
     config: RolloutConfig,
     load_agent: Callable[[Path], ImageAgent],
-    say: Say = tell,
     operator: Operator | None = None,
     shutdown: ShutdownRequest | None = None,
 ) -> dict:
@@ -102,16 +103,16 @@ def rollout(
     shutdown, mode = shutdown or ShutdownRequest(), config.chosen_mode
     if operator is None and mode != "dry" and (mode == "confirm" or config.robot.is_hardware):
         raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
-    checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS, say)
+    checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS)
     agent = load_agent(checkpoint)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
     outcomes.check_same_run(out, metadata)
-    with open_robot(config.robot, agent.image_size, say, no_question) as env:
+    with open_robot(config.robot, agent.image_size, no_question) as env:
         checks = [*robot_checks(env), *parity_checks(env, agent.image_size)]
-        say(report(checks))
+        log_checks(checks)
         if mode == "dry":
-            say("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
+            _log.info("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
         about = provenance({"config": config, **metadata})
@@ -122,26 +123,26 @@ def rollout(
         ):
             runner = EpisodeRunner(env, agent, page, shutdown, lambda: env.driver.switch_on(config.robot.speed_percent))
             if operator is not None:
-                attend(runner, operator, config, say)
-            say(f"live view: {page.url}")
+                attend(runner, operator, config)
+            _log.info("live view: %s", page.url, extra=event("live_view", url=page.url))
             try:
-                run_episodes(env, config, writer, runner, say)
+                run_episodes(env, config, writer, runner)
             finally:
                 content = outcomes.write(out, metadata)
-                say(_summary(content, env, out))
+                _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
     return content
 
 
-def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig, say: Say) -> None:
+def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig) -> None:
     """Let the operator judge and intervene, and confirm before motion where the mode requires it."""
     runner.attend(operator, by_hand=config.device == DRAG)
-    say(HELP)
+    _log.info("%s", HELP)
     confirms = config.chosen_mode == "confirm"
     if confirms or config.robot.is_hardware:
-        runner.confirm = ConfirmBeforeEpisode(operator, say, config.robot.instruction, confirms=confirms)
+        runner.confirm = ConfirmBeforeEpisode(operator, config.robot.instruction, confirms=confirms)
 
 
-def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, runner: EpisodeRunner, say: Say) -> None:
+def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, runner: EpisodeRunner) -> None:
     """Run one episode per seed that is not recorded yet, each committed before the next begins.
 
     A fault truncates its episode, which is kept, and is raised afterwards. After a latched guard a person
@@ -155,7 +156,10 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
             if result.success
             else result.guard.latched or (with_notes(env.fault) if env.fault else "not done")
         )
-        say(f"seed {seed}: {how} after {result.time_s:.1f} s")
+        _log.info(
+            "seed %d: %s after %.1f s", seed, how, result.time_s,
+            extra=event("episode", seed=seed, success=result.success, ended=how, time_s=result.time_s),
+        )  # fmt: skip
         if env.fault is not None:
             raise env.fault
         latched = result.guard.latched if config.robot.is_hardware else ""
@@ -163,6 +167,10 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
 
 def no_question(text: str) -> None:
     """The bench needs no confirmation: the runner has asked, and handles signals while it waits."""
+
+
+def _rates(content: dict) -> dict:
+    return {name: content[name] for name in ("n", "success_rate", "ci_low", "ci_high") if name in content}
 
 
 def _summary(content: dict, env: RobotEnv, out: Path) -> str:
@@ -177,14 +185,14 @@ def _summary(content: dict, env: RobotEnv, out: Path) -> str:
     )
 
 
-def newest_checkpoint(runs: Path, say: Say) -> Path:
+def newest_checkpoint(runs: Path) -> Path:
     """The directory of the newest policy under `runs`. UserError when there is none."""
     # File names as in policies/checkpoint.py, which would load torch; other networks have no "policy".
     weights = sorted(runs.glob("**/model.safetensors"), key=lambda path: path.stat().st_mtime)
     weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
     if not weights:
         raise UserError(f"no checkpoint under {runs}/; train one (python -m policies.train) or give checkpoint=DIR")
-    say(f"no checkpoint given: using the newest, {weights[-1].parent}")
+    _log.info("no checkpoint given: using the newest, %s", weights[-1].parent)
     return weights[-1].parent
 
 

@@ -9,6 +9,7 @@ must be in the dataset. Exit code 1 when a check fails.
 """
 
 import faulthandler
+import logging
 import sys
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from real.workcell.emulator_process import EmulatorProcess
 from sim.core.options import SEED, Options, at_least, option
 
 HANG_S = 60.0  # a trial that takes longer hangs: print all threads and end the program
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def main(config: SoakConfig) -> None:
     releases = {}
     for number, firmware in enumerate(RELEASES):
         releases[firmware] = soak_release(firmware, share, config.seed + number)
-        print(f"{firmware}: {releases[firmware].faults} faults in {releases[firmware].trials} trials", flush=True)
+        _log.info("%s: %d faults in %d trials", firmware, releases[firmware].faults, releases[firmware].trials)
     records = record()
-    print(report(frames, releases, records))
+    _log.info("%s", report(frames, releases, records))
     if frames.failures or records.failures or any(result.failures for result in releases.values()):
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import re
 import socket
 import sys
@@ -29,6 +30,8 @@ SERVO_WAYS = ("auto", "rpc", "udp")
 RELEASE = Each(lambda value: bool(re.search(r"\d+\.\d+\.\d+", value)), "a release, e.g. 3.9.6")
 LOOPBACK = ("127.0.0.1", "localhost")
 PROBE_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,6 @@ def ask_at_terminal(text: str) -> None:
 def open_robot(
     config: RobotConnection,
     image_size: tuple[int, int],
-    say: Callable[[str], None],
     ask: Callable[[str], None] = ask_at_terminal,
     *,
     board: bool = False,
@@ -112,11 +114,11 @@ def open_robot(
     clearance = Clearance(robot, config.workspace)  # takes a while: before states arrive
     with contextlib.ExitStack() as opened:
         if not config.is_hardware and (why := _start_reason(config)):
-            say(f"{why}: starting the emulated {robot.name} on this machine")
+            _log.info("%s: starting the emulated %s on this machine", why, robot.name)
             process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))
-        say(f"connected to {driver.model} {driver.firmware} at {config.ip}: {driver.links}")
+        _log.info("connected to %s %s at %s: %s", driver.model, driver.firmware, config.ip, driver.links)
         if not config.is_hardware:
             cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
         else:

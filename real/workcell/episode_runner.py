@@ -1,6 +1,7 @@
 """Runs episodes on the robot one by one: policy, operator, motion guard, recorder. Whatever happens, the arm is stopped
 and the episode is kept."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from real.control.drag_teach import DragCorrector
 from real.core.shutdown import ShutdownRequest
 from real.workcell.env import RobotEnv
 from real.workcell.recording import RobotRecorder
+from sim.core.console import event
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
 from sim.episode.loop import Agent, Env, EpisodeResult, run_episode
@@ -21,6 +23,8 @@ from sim.teleop.page import LivePage, RecorderGroup
 CLEAR_S = 5.0  # to clear the bench, where no confirmation is needed
 LOOK_S = 0.02
 POLICY, INTERVENTION = "policy", "intervention"  # the metadata "source", as RECAP's pool reads it
+
+_log = logging.getLogger(__name__)
 
 
 class EpisodeRunner:
@@ -87,8 +91,8 @@ class ConfirmBeforeEpisode:
     instruction: the task to set up; None where there is none.
     """
 
-    def __init__(self, operator: Operator, say: Callable[[str], None], instruction: str | None, *, confirms: bool):
-        self._operator, self._say, self._confirms = operator, say, confirms
+    def __init__(self, operator: Operator, instruction: str | None, *, confirms: bool):
+        self._operator, self._confirms = operator, confirms
         self._what = f"set up for {instruction!r}; " if instruction else ""
 
     def __call__(self, seed: int, latched: str = "") -> None:
@@ -99,7 +103,10 @@ class ConfirmBeforeEpisode:
         confirms = self._confirms or bool(latched)
         how = "Enter" if confirms else f"by itself in {CLEAR_S:g} s"
         guard = f"the motion guard stopped the arm ({latched}), look why; " if latched else ""
-        self._say(f"episode {seed}: {guard}{self._what}hands clear, red button in reach? [{how}; x stops]")
+        _log.info(
+            "episode %d: %s%shands clear, red button in reach? [%s; x stops]", seed, guard, self._what, how,
+            extra=event("confirm", seed=seed, latched=latched),
+        )  # fmt: skip
         if confirms:
             self._operator.confirm()
             return

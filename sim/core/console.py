@@ -46,11 +46,6 @@ def table(name: str, content: RenderableType, **values: Any) -> dict[str, Any]:
     return {"content": content, **event(name, **values)}
 
 
-def tell(text: str, stream: IO[str] | None = None) -> None:
-    """Write a line; programs of `real` that do not log yet call it."""
-    _Stream("stderr" if stream is sys.stderr else "stdout").write(f"{text}\n")
-
-
 class TerminalHandler(logging.Handler):
     """Writes records to the standard streams."""
 

@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from listening import reacting
 from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
@@ -17,10 +18,6 @@ from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
 from sim.teleop.operator import Operator
-
-
-def quiet(text: str) -> None:
-    pass
 
 
 def attending() -> Operator:
@@ -43,23 +40,23 @@ def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):
             threading.Timer(0.2, operator.press, [Command.CONFIRM]).start()
 
     config = RolloutConfig(robot_at(running), str(tmp_path), 2, 0, str(tmp_path / "out"), mode="confirm")
-    rollout(config, lambda checkpoint: Swing((8, 10)), say, operator)
+    with reacting(say):
+        rollout(config, lambda checkpoint: Swing((8, 10)), operator)
     assert asked == [(False, 0), (True, 2)]  # gripper 1: bit 1
 
 
-def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(running, tmp_path):
-    said = []
+def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(running, tmp_path, caplog):
     config = RolloutConfig(robot_at(running), str(tmp_path), 1, 0, "/proc/none", mode="confirm")
     with pytest.raises(UserError, match="/proc/none"):
-        rollout(config, lambda checkpoint: Swing((8, 10)), said.append, attending())
-    assert not any("Enter" in line for line in said)
+        rollout(config, lambda checkpoint: Swing((8, 10)), attending())
+    assert "Enter" not in caplog.text
     assert not running.controller.enabled and not running.controller.gripper.active
 
 
 @pytest.mark.parametrize("out", ["/proc/none", "/proc"])
 def test_calibration_needs_a_directory_it_can_write(out):
     with pytest.raises(UserError, match=rf"out={out}: cannot be written .*name another directory"):
-        calibrate(CalibrateConfig(out=out), quiet)
+        calibrate(CalibrateConfig(out=out))
 
 
 def test_a_gripper_that_is_active_is_left_where_it_is(driver, running):
@@ -106,8 +103,8 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
     monkeypatch.setattr("real.workcell.episode_runner.CLEAR_S", 0.0)
     robot = robot_at(running, kind=kind, instruction="go")
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
-    with contextlib.suppress(KeyboardInterrupt):
-        rollout(config, lambda checkpoint: Confused((8, 10)), say, operator)
+    with contextlib.suppress(KeyboardInterrupt), reacting(say):
+        rollout(config, lambda checkpoint: Confused((8, 10)), operator)
     assert Dataset(tmp_path / "out").episode_metadata(0)["guard/latched"] == "not finite"
     return asked
 
@@ -133,4 +130,4 @@ def test_a_guard_that_latched_with_nobody_there_any_more_ends_the_run():
     operator = attending()
     operator.devices[0].lost.set()
     with pytest.raises(UserError, match="nobody is there to confirm"):
-        ConfirmBeforeEpisode(operator, quiet, None, confirms=False)(1, "not finite")
+        ConfirmBeforeEpisode(operator, None, confirms=False)(1, "not finite")

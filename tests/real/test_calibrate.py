@@ -179,7 +179,7 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
     robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=8, width=10)
     with pytest.raises(UserError, match="mode=confirm needs a terminal"):
-        calibrate(config, lambda text: None, nobody)
+        calibrate(config, nobody)
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo and running.controller.servo_calls == 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from listening import reacting
 from running import HOST, Running, Swing
 from scripted import ScriptedOperator
 from waiting import wait_for
@@ -47,10 +48,6 @@ def load_agent(root, indicator, guidance, lead_s):
 """
 
 
-def quiet(text: str) -> None:
-    pass
-
-
 def swing(checkpoint: Path) -> Swing:
     return Swing((8, 10))
 
@@ -68,7 +65,7 @@ def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
     long_episodes(running)
     script = {4: [Command.INTERVENE], 16: [Command.RESUME_POLICY], 20: [Command.SUCCESS]}
     operator = ScriptedOperator(script, {6: [0, 0, 1, 0, 0, 0]})
-    content = rollout(config(running, tmp_path), swing, quiet, operator)
+    content = rollout(config(running, tmp_path), swing, operator)
     assert content["success_rate"] == 1.0
     data = Dataset(tmp_path / "out")
     columns, metadata = data.columns(0), data.episode_metadata(0)
@@ -99,7 +96,7 @@ def test_an_arm_led_by_hand_is_recorded_where_it_was(running, tmp_path):
             return super().take(*wanted)
 
     operator = Leading({2: [Command.INTERVENE], 14: [Command.RESUME_POLICY], 18: [Command.FAILURE]})
-    rollout(config(running, tmp_path, device="drag"), swing, quiet, operator)
+    rollout(config(running, tmp_path, device="drag"), swing, operator)
     data = Dataset(tmp_path / "out")
     columns, metadata = data.columns(0), data.episode_metadata(0)
     assert (metadata["source"], metadata["intervention/reason"]) == ("intervention", "operator by hand")
@@ -131,7 +128,7 @@ def test_the_controller_refuses_what_does_not_go_with_a_hand_on_the_arm(running,
 
 def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
     said, operator = [], Operator([])
-    operator.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=quiet)]
+    operator.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=lambda: None)]
 
     def say(text):
         said.append(text)
@@ -140,18 +137,18 @@ def test_confirm_waits_for_the_person_before_every_episode(running, tmp_path):
             press = Command.CONFIRM if sum("Enter" in line for line in said) < 3 else Command.STOP
             threading.Timer(0.3, operator.press, [press]).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        rollout(config(running, tmp_path, episodes=3, mode="confirm"), swing, say, operator)
+    with pytest.raises(KeyboardInterrupt), reacting(say):
+        rollout(config(running, tmp_path, episodes=3, mode="confirm"), swing, operator)
     assert Dataset(tmp_path / "out").num_episodes == 2
     assert not running.controller.in_servo
 
 
 def test_nobody_at_the_keyboard_and_nothing_moves(running, tmp_path):
     with pytest.raises(UserError, match="nobody is at the keyboard"):
-        rollout(config(running, tmp_path, mode="confirm"), swing, quiet)
+        rollout(config(running, tmp_path, mode="confirm"), swing)
     robot = RobotConnection(kind="hardware", ip=HOST, instruction="go", **running.ports)
     with pytest.raises(UserError, match="nobody is at the keyboard"):
-        rollout(RolloutConfig(robot, str(tmp_path), mode="auto"), swing, quiet)
+        rollout(RolloutConfig(robot, str(tmp_path), mode="auto"), swing)
     assert not running.controller.enabled
 
 
@@ -165,7 +162,7 @@ def test_a_policy_that_breaks_leaves_its_episode_and_an_arm_at_rest(running, tmp
             return super().act(observation)
 
     with pytest.raises(ZeroDivisionError):
-        rollout(config(running, tmp_path), lambda checkpoint: Broken((8, 10)), quiet)
+        rollout(config(running, tmp_path), lambda checkpoint: Broken((8, 10)))
     assert not running.controller.in_servo
     data = Dataset(tmp_path / "out")
     assert (data.length(0), data.episode_metadata(0)["robot/fault"]) == (6, "ZeroDivisionError: weights")
@@ -186,7 +183,7 @@ def test_a_stop_key_stops_the_arm_from_its_own_thread_while_the_policy_thinks(ru
             return super().act(observation)
 
     with pytest.raises(KeyboardInterrupt):
-        rollout(config(running, tmp_path, episodes=2), lambda checkpoint: Thinking((8, 10)), quiet, operator, shutdown)
+        rollout(config(running, tmp_path, episodes=2), lambda checkpoint: Thinking((8, 10)), operator, shutdown)
     assert stopped_s[0] < 1.0
     data = Dataset(tmp_path / "out")
     assert data.num_episodes == 1
@@ -202,7 +199,7 @@ def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path)
 
     running.world.reset = reset
     with pytest.raises(KeyboardInterrupt, match="SIGINT"):
-        rollout(config(running, tmp_path), swing, quiet, shutdown=shutdown)
+        rollout(config(running, tmp_path), swing, shutdown=shutdown)
     assert not running.controller.in_servo
     assert running.controller.monitor.max_target_deg_s < MOVES_DEG_S
     assert Dataset(tmp_path / "out").num_episodes == 0

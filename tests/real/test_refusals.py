@@ -34,7 +34,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
     robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **ports)
     config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
     with pytest.raises(UserError) as refused:
-        rollout(config, lambda root: Swing(size), lambda text: None)
+        rollout(config, lambda root: Swing(size))
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo
     assert running.controller.servo_calls == 0
@@ -45,7 +45,7 @@ def refusal(running: Running, tmp_path, size: tuple[int, int] = (8, 10), **chang
 def test_a_wrong_address_names_it(tmp_path):
     config = RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path))
     with pytest.raises(RobotUnreachable, match=r"127\.0\.0\.1:1"):
-        rollout(config, lambda root: Swing((8, 10)), lambda text: None)
+        rollout(config, lambda root: Swing((8, 10)))
 
 
 @pytest.mark.parametrize(

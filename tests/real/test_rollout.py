@@ -38,23 +38,19 @@ def swing(checkpoint: Path) -> Swing:
     return Swing(image_size=(8, 10))
 
 
-def quiet(text: str) -> None:
-    pass
-
-
 def test_a_rollout_ends_the_servo_session_that_a_killed_one_has_left(running, tmp_path, caplog):
     running.controller.set_mode(0)
     running.controller.set_enabled(1)
     assert running.controller.servo_start() == 0
     config = RolloutConfig(robot_at(running), str(tmp_path), episodes=1, seed=3, out=str(tmp_path / "out"))
     with caplog.at_level(logging.WARNING):
-        assert rollout(config, swing, quiet)["n"] == 1
+        assert rollout(config, swing)["n"] == 1
     assert any("servo session of another client" in record.message for record in caplog.records)
 
 
 def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
     config = RolloutConfig(robot_at(running), str(tmp_path), episodes=2, seed=3, out=str(tmp_path / "out"))
-    content = rollout(config, swing, quiet)
+    content = rollout(config, swing)
     assert (content["n"], content["success_rate"]) == (2, 0.0)
     assert 0.6 < content["ci_high"] < 0.7  # Wilson, 0 of 2: 0.658
     assert [episode["seed"] for episode in content["episodes"]] == [3, 4]
@@ -65,7 +61,7 @@ def test_a_rollout_records_every_episode_and_its_outcome(running, tmp_path):
     assert columns["observation.state"].shape == (12, FR3.action_dim)
     assert np.abs(columns["action"] - columns["observation.state"]).max() < 0.6
     # More episodes into the same directory: the run goes on where it stood.
-    more = rollout(RolloutConfig(config.robot, str(tmp_path), 3, 3, config.out), swing, quiet)
+    more = rollout(RolloutConfig(config.robot, str(tmp_path), 3, 3, config.out), swing)
     assert [episode["seed"] for episode in more["episodes"]] == [3, 4, 5]
     assert Dataset(tmp_path / "out").num_episodes == 3
     assert not running.controller.in_servo
@@ -80,17 +76,16 @@ def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
 
     config = RolloutConfig(robot_at(running), str(tmp_path), 3, 0, str(tmp_path / "out"))
     with pytest.raises(RobotFault):
-        rollout(config, lambda checkpoint: Careless((8, 10)), quiet)
+        rollout(config, lambda checkpoint: Careless((8, 10)))
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["n"] == 1
     assert content["episodes"][0]["fault"]
     assert Dataset(tmp_path / "out").num_episodes == 1
 
 
-def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
-    said = []
-    assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing, said.append) == {}
-    text = "\n".join(said)
+def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path, caplog):
+    assert rollout(RolloutConfig(robot_at(running), str(tmp_path), mode="dry"), swing) == {}
+    text = caplog.text
     for name in ("controller", "mode", "drives", "joints", "camera wrist", "schema", "images", "start"):
         assert name in text
     assert "nothing was moved" in text
@@ -100,35 +95,35 @@ def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path):
 def test_a_robot_in_fault_is_refused_before_motion(running, tmp_path):
     running.controller.press_emergency_stop()
     with pytest.raises(UserError, match="not fit to move"):
-        rollout(RolloutConfig(robot_at(running), str(tmp_path)), swing, quiet)
+        rollout(RolloutConfig(robot_at(running), str(tmp_path)), swing)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_robot_that_does_not_answer_is_one_error(tmp_path):
     with pytest.raises(RobotUnreachable, match="does not answer"):
-        rollout(RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing, quiet)
+        rollout(RolloutConfig(RobotConnection(ip=HOST, rpc_port=1, start="never"), str(tmp_path)), swing)
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):
     with pytest.raises(UserError, match="no checkpoint"):
-        newest_checkpoint(tmp_path, quiet)
+        newest_checkpoint(tmp_path)
     for age, name, kind in ((100, "old", "policy"), (50, "new", "policy"), (0, "other", "value")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({kind: {}}))
         weights = tmp_path / name / "model.safetensors"
         weights.touch()
         os.utime(weights, (1e9 - age, 1e9 - age))
-    assert newest_checkpoint(tmp_path, quiet) == tmp_path / "new"
+    assert newest_checkpoint(tmp_path) == tmp_path / "new"
 
 
 def test_results_of_another_run_are_not_added_to(running, tmp_path):
     config = RolloutConfig(robot_at(running), "a", 1, 0, str(tmp_path / "out"))
-    rollout(config, swing, quiet)
+    rollout(config, swing)
     with pytest.raises(UserError, match="seed=0, not 7"):
-        rollout(RolloutConfig(config.robot, "a", 1, 7, config.out), swing, quiet)
+        rollout(RolloutConfig(config.robot, "a", 1, 7, config.out), swing)
     (tmp_path / "out" / "results.json").write_text("{}")
     with pytest.raises(UserError, match="not the results"):
-        rollout(config, swing, quiet)
+        rollout(config, swing)
 
 
 @pytest.mark.parametrize("robot", ["none", "emulator", "fr3"])
@@ -159,15 +154,13 @@ def test_a_wrong_option_is_named(make, message):
         make()
 
 
-def test_the_real_emulator_process_is_driven_and_ends(tmp_path):
+def test_the_real_emulator_process_is_driven_and_ends(tmp_path, caplog):
     with EmulatorProcess((32, 48)) as process:
         robot = RobotConnection(ip=HOST, start="never", deadline_s=10.0, **process.ports)
         config = RolloutConfig(robot, str(tmp_path), mode="dry")
-        said = []
-        rollout(config, lambda checkpoint: Swing((32, 48)), said.append)
-    text = "\n".join(said)
-    assert "48x32" in text
-    assert "NOT OK" not in text, text
+        rollout(config, lambda checkpoint: Swing((32, 48)))
+    assert "48x32" in caplog.text
+    assert "NOT OK" not in caplog.text
     assert process._process.returncode == 0
 
 

@@ -21,7 +21,7 @@ ROUNDING_DEG_S = 0.1
 def opened(running, percent: int):
     """The arm at `percent`, powered on, as a program opens it."""
     config = RobotConnection(ip=HOST, start="never", deadline_s=5.0, speed_percent=percent, **running.ports)
-    with open_robot(config, (8, 10), lambda text: None) as env:
+    with open_robot(config, (8, 10)) as env:
         env.driver.power_on(percent)
         env.driver.gripper.activate()
         yield env

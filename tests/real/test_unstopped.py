@@ -12,10 +12,6 @@ from sim.episode.loop import run_episode
 from sim.guard.motion_guard import MotionGuard
 
 
-def quiet(text: str) -> None:
-    pass
-
-
 def refuse_stops(running) -> None:
     running.answer("StopMotion", 0, 77)
 
@@ -27,7 +23,7 @@ def test_a_normal_end_without_a_stop_is_an_error(running, tmp_path):
     with pytest.raises(
         RobotFault, match=r"may still move: its last stop failed \(StopMotion refused: code 77.*red button"
     ):
-        rollout(config, lambda checkpoint: Swing((8, 10)), quiet)
+        rollout(config, lambda checkpoint: Swing((8, 10)))
     assert Dataset(tmp_path / "out").num_episodes == 1
 
 

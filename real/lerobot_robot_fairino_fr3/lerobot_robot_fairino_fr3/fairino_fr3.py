@@ -80,7 +80,7 @@ class FairinoFR3(Robot):
             raise UserError(f"{self} is connected already")
         size = (self.config.image_height, self.config.image_width)
         with contextlib.ExitStack() as opened:
-            env = opened.enter_context(open_robot(self.config.session(), size, logger.info))
+            env = opened.enter_context(open_robot(self.config.session(), size))
             checks = robot_checks(env)
             logger.info("%s", report(checks))
             refuse_unfit(checks)
