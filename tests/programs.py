@@ -15,6 +15,7 @@ from real.emulator.emulator import EmulatorConfig
 from real.parity.parity import ParityConfig
 from real.rollout.rollout import RolloutConfig
 from real.soak.soak import SoakConfig
+from rl.compare.compare import CompareConfig
 from rl.correct import CorrectConfig
 from rl.run.options import RecapConfig
 from rl.sb3 import Sb3Config
@@ -35,6 +36,7 @@ class Program(NamedTuple):
 PROGRAMS = {
     "calibrate": Program("real.calibrate", CalibrateConfig),
     "collect": Program("sim.collect", CollectConfig),
+    "compare": Program("rl.compare", CompareConfig),
     "correct": Program("rl.correct", CorrectConfig),
     "emulator": Program("real.emulator", EmulatorConfig),
     "evaluate": Program("policies.evaluate", EvaluateConfig),

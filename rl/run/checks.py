@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from rl.run.compare import mcnemar
+from rl.run.paired import mcnemar
 from sim.episode.results import summary
 
 LITTLE_TO_WIN = 0.9  # of the clean expert's successes an hour

@@ -61,7 +61,8 @@ class OfflineRun:
         config = self.config
         recorded = [self.folder(j) / name for j in range(1, k + 1) for name in ("rollouts", "interventions")]
         datasets = [root for root in (config.demos_root, *recorded) if episodes_in(root)]
-        data = Round(k, self.folder(k), datasets, config.pretrained_root, config.time_limits, config)
+        folder = self.folder(k)
+        data = Round(k, folder, datasets, config.pretrained_root, config.time_limits, config, folder / "rollouts")
         data.tracker = Prefixed(self.tracker, f"round_{k}/policy")
         return data
 
@@ -138,11 +139,12 @@ class OfflineRun:
     def evaluate(self, k: int) -> None:
         """Evaluate pi_k on seeds that nothing is learned from, the same in every round."""
         config, out = self.config, self.folder(k) / "evaluation"
-        settings = self._evaluation(out, self.behaviour(k), config.evaluation_episodes, config.videos)
+        settings = self.evaluation(out, self.behaviour(k), config.evaluation_episodes, config.videos)
         tracker = Prefixed(self.tracker, f"round_{k}/evaluation")
         self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings, tracker))
 
-    def _evaluation(self, out: Path, how: Behaviour, episodes: int, videos: int = 0) -> EvaluateConfig:
+    def evaluation(self, out: Path, how: Behaviour, episodes: int, videos: int = 0) -> EvaluateConfig:
+        """Return an evaluation on the run's seeds, the first `episodes` of them."""
         config = self.config
         return EvaluateConfig(
             checkpoint=how.checkpoint, task=config.task, episodes=episodes, seed=config.evaluation_seed, out=str(out),
@@ -169,7 +171,7 @@ class OfflineRun:
         for name, played in (("none", replace(how, indicator="unknown", guidance=1.0)),
                              ("negative", replace(how, indicator="negative"))):  # fmt: skip
             out = self.folder(k) / f"evaluation_{name}"
-            settings = self._evaluation(out, played, n)
+            settings = self.evaluation(out, played, n)
             self.stages.run(
                 f"round {k}, check with indicator {name}", out, lambda settings=settings: evaluate(settings)
             )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl.run.checks import gap_share
-from rl.run.compare import paired, read_outcomes
+from rl.run.paired import paired, read_outcomes
 from sim.core.console import table as as_table
 from sim.dataset.files import write_atomic
 

@@ -11,14 +11,15 @@ from rl.value.cross_fit import CrossFit
 
 CONTROLS = (
     "advantage_weighted", "all_data", "filtered_imitation", "interventions_only", "outcome_bit", "positives_only",
-    "random_bit",
+    "random_bit", "return_conditioned",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def data(roots):
     """A round whose value is the return with noise."""
-    data = Round(1, roots["rollouts"].parent, list(roots.values()), roots["demos"], LIMIT, LearningConfig())
+    where, datasets = roots["rollouts"], list(roots.values())
+    data = Round(1, where.parent, datasets, roots["demos"], LIMIT, LearningConfig(), where)
     values = data.targets.values + np.random.default_rng(0).normal(0, 0.05, len(data.targets.values))
     data.fit = CrossFit([], data.pool.seed % 3, values.clip(-1, 0), values, [])
     return data
@@ -45,7 +46,7 @@ def test_the_controls_of_recap_are_registered():
 def test_only_who_knows_good_from_bad_is_guided():
     config = LearningConfig(guidance=2.5)
     guided = {name for name in ("recap", *CONTROLS) if ALGORITHMS.get(name)().guidance(config) == 2.5}
-    assert guided == {"recap", "random_bit", "outcome_bit"}
+    assert guided == {"recap", "random_bit", "outcome_bit", "return_conditioned"}
 
 
 def test_all_data_leaves_nothing_out_and_says_nothing(data):
@@ -105,3 +106,14 @@ def test_the_outcome_bit_is_the_episodes_outcome_cut_at_an_intervention(data):
     autonomous = ~np.isin(pool.per_frame(pool.source), ["intervention"])
     assert (positive[autonomous] == pool.per_frame(pool.success)[autonomous]).all()
     assert (positive[~autonomous] == pool.intervention[~autonomous]).all()
+
+
+def test_the_return_bit_is_of_whole_episodes_the_fastest_successes(data):
+    positive, pool = label("return_conditioned", data).positive, data.pool
+    rollouts = [e for e in range(len(pool.length)) if pool.source[e] == "policy"]
+    bits = {e: positive[pool.rows(e)] for e in rollouts}
+    assert all(one.all() or not one.any() for one in bits.values())
+    chosen = [e for e in rollouts if bits[e].all()]
+    assert pool.success[chosen].all()
+    assert pool.length[chosen].max() <= min(pool.length[e] for e in rollouts if e not in chosen and pool.success[e])
+    assert positive[data.newest].mean() <= 0.4

@@ -1,59 +1,114 @@
-"""Paired comparisons against another library and numbers written out."""
+"""The matrix: its cells, its tests against scipy, and a tiny one through the program."""
+
+import json
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from matplotlib.image import imread
+from scipy.stats import permutation_test
 
-from rl.run.compare import Outcomes, mcnemar, paired, read_outcomes
+from policies.fusion.grounded_points import TruePointsConfig
+from policies.models.vla import VlaConfig
+from policies.training.optim import OptimConfig
+from rl.compare.cells import Cell, parse_cell, parse_cells
+from rl.compare.compare import CompareConfig, main
+from rl.compare.matrix import correct_for_many, permutation_p
+from rl.value.value_head import ValueConfig
 from sim.core.errors import UserError
 
-
-def outcomes(success: list[bool], time_s: list[float] | None = None, first: int = 900000) -> Outcomes:
-    times = time_s or [5.0 if s else 15.0 for s in success]
-    rows = [{"seed": first + i, "success": s, "time_s": t} for i, (s, t) in enumerate(zip(success, times, strict=True))]
-    return read_outcomes(rows[::-1])  # any order
+BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(10, 2), (1, 1), (0, 5), (30, 11)])
-def test_mcnemar_is_the_binomial_test_of_the_changed_pairs(gained, lost):
-    assert mcnemar(gained, lost) == pytest.approx(float(binomtest(gained, gained + lost).pvalue))
+def config(out, **options) -> CompareConfig:
+    return CompareConfig(
+        task="reach", out=str(out), demo_episodes=3, rollouts=3, interventions=0, evaluation_episodes=2,
+        check_episodes=0, workers=1, init_fusion=None, pretrain=BRIEF, retrain=BRIEF,
+        policy=VlaConfig(vision=None, language=None, fusion=TruePointsConfig()),
+        value=ValueConfig(folds=2, hidden=8, batch=16, steps_per_epoch=1, max_epochs=1),
+        **{"cells": ("imitation", "all_data", "recap@1", "recap@3"), "train_seeds": (0, 1)} | options,
+    )  # fmt: skip
 
 
-def test_nothing_changed():
-    same = outcomes([True, False, True])
-    found = paired(same, same)
-    assert (found["gained"], found["lost"], found["p_success"]) == (0, 0, 1.0)
-    assert (found["throughput_change_low"], found["throughput_change_high"]) == (0.0, 0.0)
+def test_a_cell_is_an_algorithm_and_its_guidance():
+    assert parse_cell("imitation", 2.0) == Cell("imitation", "imitation")
+    assert parse_cell("recap", 2.0) == Cell("recap", "recap", 2.0)
+    assert parse_cell("random_bit@0", 2.0) == Cell("random_bit@0", "random_bit", 0.0)
+    assert parse_cell("all_data", 2.0) == Cell("all_data", "all_data", 1.0)
 
 
-def test_gains_and_losses_are_counted_by_seed():
-    found = paired(outcomes([True, False, False, False, True]), outcomes([True, True, True, False, False]))
-    assert (found["gained"], found["lost"]) == (2, 1)
-    assert found["p_success"] == 1.0
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (("recapp",), "unknown algorithm 'recapp'.*did you mean 'recap'"),
+        (("all_data@2",), "all_data@2, expected all_data"),
+        (("recap@",), "recap@, expected a guidance"),
+        (("recap@-1",), "recap@-1, expected a guidance"),
+        (("recap@nan",), "recap@nan, expected a guidance"),
+        (("recap@2", "recap"), "recap is recap@2"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_one_line(cells, message):
+    with pytest.raises(UserError, match=message):
+        parse_cells(cells, 2.0)
 
 
-def test_everything_twice_as_fast_doubles_the_throughput():
-    success = [True] * 40
-    found = paired(outcomes(success, [8.0] * 40), outcomes(success, [4.0] * 40))
-    assert found["throughput_change_low"] == found["throughput_change_high"] == pytest.approx(3600 / 4 - 3600 / 8)
+def test_a_matrix_that_cannot_be_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"reference 'recap@2'.*did you mean 'recap@"):
+        config(tmp_path, reference="recap@2")
+    with pytest.raises(UserError, match=r"train_seeds=\[1,1\]"):
+        config(tmp_path, train_seeds=(1, 1))
 
 
-def test_the_paired_interval_covers_as_often_as_it_says():
-    """60 pairs of evaluations, 80 % and 90 % of 150 episodes: the true change lies inside most intervals."""
-    rng, inside = np.random.default_rng(0), 0
-    rate = {share: share * 3600 / (share * 5 + (1 - share) * 15) for share in (0.8, 0.9)}
-    for i in range(60):
-        luck = rng.random(150)
-        found = paired(outcomes((luck < 0.8).tolist()), outcomes((luck < 0.9).tolist()), seed=i)
-        inside += found["throughput_change_low"] <= rate[0.9] - rate[0.8] <= found["throughput_change_high"]
-    assert inside >= 51
+def test_the_permutation_of_pairs_is_scipys():
+    rng = np.random.default_rng(3)
+    a = (rng.random((1, 12)) < 0.4, rng.uniform(4, 15, (1, 12)))
+    b = (rng.random((1, 12)) < 0.9, rng.uniform(4, 9, (1, 12)))
+    index = np.arange(12)
+    success, time_s = (np.concatenate([x[0], y[0]]) for x, y in zip(a, b, strict=True))
+
+    def difference(i, j):
+        i, j = i.astype(int), j.astype(int)
+        return success[i].sum() / time_s[i].sum() - success[j].sum() / time_s[j].sum()
+
+    exact = permutation_test(
+        (index, index + 12), difference, permutation_type="samples", n_resamples=10_000, vectorized=False
+    )
+    assert 0.001 < exact.pvalue < 0.2
+    assert permutation_p(a, b) == pytest.approx(exact.pvalue, abs=0.012)
+    assert permutation_p(a, a) == 1.0
 
 
-def test_different_seeds_cannot_be_paired():
-    with pytest.raises(UserError, match="different seeds"):
-        paired(outcomes([True]), outcomes([True], first=1))
+def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
+    rows = [{"p_success": 0.01, "p_throughput": 0.04}, {"p_success": 0.03}, {}]
+    correct_for_many(rows)
+    assert rows[0]["p_success_holm"] == pytest.approx(0.03)
+    assert rows[1]["p_success_holm"] == rows[0]["p_throughput_holm"] == pytest.approx(0.06)
+    assert rows[2] == {}
 
 
-def test_a_single_episode_has_no_interval():
-    found = paired(outcomes([True], [4.0]), outcomes([True], [2.0]))
-    assert found["throughput_change_low"] == found["throughput_change_high"] == pytest.approx(900.0)
+def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
+    main(config(tmp_path))
+    rows = {row["name"]: row for row in json.loads((tmp_path / "matrix.json").read_text())["cells"]}
+    assert list(rows) == ["imitation", "all_data", "recap@1", "recap@3"]
+    for row in rows.values():
+        assert set(row["by_train_seed"]) == {"0", "1"}
+        assert row["n"] == 4 and all(one["n"] == 2 and one["time_s"] > 0 for one in row["by_train_seed"].values())
+    assert "p_success_holm" in rows["all_data"] and "p_success" not in rows["recap@3"]
+    assert rows["all_data"]["by_train_seed"]["0"]["minutes"] > 0 == rows["imitation"]["by_train_seed"]["0"]["minutes"]
+    table = (tmp_path / "matrix.md").read_text().splitlines()
+    assert len(table) == 2 + 4 + 1 and "reference" in table[5] and "clean expert" in table[-1]
+    assert imread(tmp_path / "matrix.png").shape[1] > 800
+
+    policies = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/seed_*/policy/model.safetensors")}
+    assert len(policies) == 4
+    main(config(tmp_path, cells=("imitation", "all_data", "recap@1", "recap@3", "recap@0")))
+    again = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/seed_*/policy/model.safetensors")}
+    assert again == policies
+    assert len(json.loads((tmp_path / "matrix.json").read_text())["cells"]) == 5
+
+
+def test_a_matrix_of_other_data_is_refused(tmp_path):
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "config.json").write_text(json.dumps({"rollouts": 7}))
+    with pytest.raises(UserError, match="was begun with"):
+        main(config(tmp_path))

@@ -163,4 +163,4 @@ def test_without_ray_the_line_that_installs_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # imports fail
     config = CollectConfig(executor="ray")
     with pytest.raises(UserError, match='executor=ray needs Ray; install it with: python -m pip install "ray'):
-        list(map_seeds(Moody, [1], config.crew))
+        list(map_seeds(Moody, [1], config))

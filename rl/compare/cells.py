@@ -1,0 +1,119 @@
+"""Cells of a matrix: an algorithm, how strongly it is guided, and what one training seed makes of the start's data.
+
+Files of a cell, in OUT/cells/ALGORITHM/seed_SEED (cells of one algorithm share all but the evaluation):
+    value/ labels.json policy/      as in a round of rl.recap
+    evaluation_GUIDANCE/            results.json
+    minutes.json                    what each stage took
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from policies.evaluate import evaluate
+from rl.algorithms.base import ALGORITHMS
+from rl.data.rollouts import Behaviour
+from rl.learning.round import Round
+from rl.run.offline_run import OfflineRun
+from sim.core.errors import UserError
+from sim.dataset.files import write_atomic
+from sim.episode.results import FILE as RESULTS
+
+IMITATION = "imitation"
+MINUTES = "minutes.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of a matrix."""
+
+    name: str
+    algorithm: str  # IMITATION: none
+    guidance: float = 1.0
+
+    def folder(self, root: Path, seed: int) -> Path:
+        """Return where a training seed's files lie under the matrix' directory."""
+        return root / "cells" / self.algorithm / f"seed_{seed}"
+
+    def minutes(self, root: Path, seed: int) -> float:
+        """Return what its labels, retraining and evaluation took; 0 for the start itself."""
+        taken = Timer(self.folder(root, seed)).read()
+        return sum(taken.get(stage, 0.0) for stage in ("label", "retrain", self.evaluation(root, seed).name))
+
+    def evaluation(self, root: Path, seed: int) -> Path:
+        """Return the folder of its results.json."""
+        if self.algorithm == IMITATION:
+            return root / "start" / "round_0" / "evaluation"
+        return self.folder(root, seed) / f"evaluation_{self.guidance:g}"
+
+
+def parse_cell(name: str, default_guidance: float) -> Cell:
+    """Return the cell of imitation, NAME or NAME@GUIDANCE. UserError names what is wrong."""
+    algorithm, at, guidance = name.partition("@")
+    if algorithm == IMITATION and not at:
+        return Cell(name, IMITATION)
+    if not ALGORITHMS.get(algorithm).conditioned:
+        if at:
+            raise UserError(f"cells: {name}, expected {algorithm}: it does not learn good from bad, nothing is guided")
+        return Cell(name, algorithm)
+    try:
+        beta = float(guidance) if at else default_guidance
+    except ValueError:
+        beta = -1.0
+    if not 0 <= beta < float("inf"):
+        raise UserError(f"cells: {name}, expected a guidance of 0 or more after @")
+    return Cell(name, algorithm, beta)
+
+
+def parse_cells(names: Sequence[str], default_guidance: float) -> list[Cell]:
+    """Return the cells of these names. UserError when two are the same."""
+    cells = [parse_cell(name, default_guidance) for name in names]
+    for i, cell in enumerate(cells):
+        for other in cells[:i]:
+            if (other.algorithm, other.guidance) == (cell.algorithm, cell.guidance):
+                raise UserError(f"cells: {cell.name} is {other.name}; expected each once")
+    return cells
+
+
+def run_cell(start: OfflineRun, root: Path, cell: Cell, seed: int) -> None:
+    """Label, retrain and evaluate with one training seed; what was done before is kept."""
+    config, folder, timer = start.config, cell.folder(root, seed), Timer(cell.folder(root, seed))
+    learning = replace(config, seed=seed, retrain=replace(config.retrain, seed=seed))
+    first = start.round(1)
+    data = Round(1, folder, first.datasets, first.pretrained, first.time_limits, learning, first.rollouts)
+    algorithm = ALGORITHMS.get(cell.algorithm)()
+    if not data.labels_path.is_file():
+        with timer("label"):
+            data.write_labels(algorithm.label(data), cell.algorithm)
+    with timer("retrain"):
+        algorithm.improve(data)  # resumes, and leaves a finished policy as it is
+    out = cell.evaluation(root, seed)
+    if not (out / RESULTS).is_file():
+        with timer(out.name):
+            played = Behaviour(str(data.policy), cell.guidance)
+            evaluate(start.evaluation(out, played, config.evaluation_episodes))
+
+
+class Timer:
+    """Adds up the minutes of stages in a folder's minutes.json, over interruptions."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / MINUTES
+
+    def read(self) -> dict[str, float]:
+        """Return stage -> minutes."""
+        return json.loads(self._path.read_text()) if self._path.is_file() else {}
+
+    def __call__(self, stage: str) -> "Timer":
+        self._stage = stage
+        return self
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        minutes = self.read()
+        minutes[self._stage] = minutes.get(self._stage, 0.0) + (time.monotonic() - self._begun) / 60
+        write_atomic(self._path, json.dumps(minutes, indent=1).encode())

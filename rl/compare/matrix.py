@@ -1,0 +1,155 @@
+"""The matrix of cells that are finished: raw counts, intervals, tests against the reference, as JSON, Markdown, figure.
+
+Shapes: S training seeds, n evaluation seeds, the same for every cell; R permutations.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from statsmodels.stats.multitest import multipletests
+
+from rl.compare.cells import Cell
+from rl.compare.figure import draw_matrix
+from rl.run.checks import gap_share
+from rl.run.paired import mcnemar
+from sim.core.provenance import provenance
+from sim.dataset.files import write_atomic
+from sim.episode.results import FILE as RESULTS
+from sim.episode.results import summary
+
+_log = logging.getLogger(__name__)
+
+MATRIX, TABLE, FIGURE = "matrix.json", "matrix.md", "matrix.png"
+PERMUTATIONS = 10_000
+TESTS = {"p_success": "p_success_holm", "p_throughput": "p_throughput_holm"}
+
+
+def write_matrix(root: Path, cells: Sequence[Cell], seeds: Sequence[int], reference: str) -> None:
+    """Write what is finished; tests are made among training seeds that cell and reference both have."""
+    played = {cell.name: _episodes(root, cell, seeds) for cell in cells}
+    expert = json.loads((root / "start" / "round_0" / "expert" / RESULTS).read_text())
+    start = json.loads((root / "start" / "round_0" / "evaluation" / RESULTS).read_text())
+    rows = [
+        _row(root, cell, played[cell.name]) | _against(played[cell.name], played[reference])
+        for cell in cells
+        if played[cell.name]
+    ]
+    for row in rows:
+        row["gap_share"] = gap_share(start, row, expert)
+    correct_for_many(rows)
+    brief = {name: expert[name] for name in ("success_rate", "throughput_per_hour", "mean_time_s", "n")}
+    content = {"reference": reference, "expert": brief, "cells": rows, **provenance({})}
+    write_atomic(root / MATRIX, json.dumps(content, indent=1).encode())
+    write_atomic(root / TABLE, markdown(rows, brief, reference).encode())
+    draw_matrix(root / FIGURE, rows, brief)
+
+
+def _episodes(root: Path, cell: Cell, seeds: Sequence[int]) -> dict[int, list[dict]]:
+    """Return training seed -> rows of results.json, of the training seeds that are finished."""
+    found = {seed: cell.evaluation(root, seed) / RESULTS for seed in seeds}
+    return {seed: json.loads(path.read_text())["episodes"] for seed, path in found.items() if path.is_file()}
+
+
+def _row(root: Path, cell: Cell, played: dict[int, list[dict]]) -> dict:
+    counts = {
+        str(seed): {
+            "n": len(rows),
+            "successes": sum(one["success"] for one in rows),
+            "time_s": round(sum(one["time_s"] for one in rows), 2),
+            "minutes": round(cell.minutes(root, seed), 2),
+        }
+        for seed, rows in played.items()
+    }
+    pooled = [one for rows in played.values() for one in rows]
+    return {"name": cell.name, **summary(pooled), "by_train_seed": counts}
+
+
+# ---- tests -------------------------------------------------------------------------------------
+
+
+def _against(played: dict[int, list[dict]], reference: dict[int, list[dict]]) -> dict:
+    """Return p of success and of throughput against the reference, {} for the reference itself or without a pair."""
+    common = sorted(played.keys() & reference.keys())
+    if played is reference or not common:
+        return {}
+    ours, theirs = _arrays(played, common), _arrays(reference, common)
+    gained, lost = (int((a[0] & ~b[0]).sum()) for a, b in ((ours, theirs), (theirs, ours)))
+    return {"p_success": mcnemar(gained, lost), "p_throughput": permutation_p(ours, theirs)}
+
+
+def _arrays(played: dict[int, list[dict]], seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return success, bool (S, n), and time in s (S, n), by evaluation seed."""
+    rows = [sorted(played[seed], key=lambda one: one["seed"]) for seed in seeds]
+    return tuple(np.array([[one[name] for one in of_seed] for of_seed in rows]) for name in ("success", "time_s"))  # type: ignore[return-value]
+
+
+def permutation_p(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray], seed: int = 0) -> float:
+    """Return the two-sided p that a and b have the same successes an hour.
+
+    a, b: success and time, (S, n) each. An evaluation seed is exchanged between a and b as a whole, with all its
+    training seeds: its episodes are no independent draws of layouts.
+    """
+    success = np.stack([a[0].sum(0), b[0].sum(0)]).astype(float)  # (2, n)
+    time_s = np.stack([a[1].sum(0), b[1].sum(0)])
+
+    def difference(swapped: np.ndarray) -> np.ndarray:
+        """bool (R, n) -> (R,)"""
+        rates = [
+            np.where(swapped, success[1 - k], success[k]).sum(1) / np.where(swapped, time_s[1 - k], time_s[k]).sum(1)
+            for k in (0, 1)
+        ]
+        return rates[0] - rates[1]
+
+    n = success.shape[1]
+    seen = np.abs(difference(np.zeros((1, n), bool)))[0]
+    drawn = np.abs(difference(np.random.default_rng(seed).random((PERMUTATIONS, n)) < 0.5))
+    return float((1 + (drawn >= seen * (1 - 1e-12)).sum()) / (1 + PERMUTATIONS))
+
+
+def correct_for_many(rows: Sequence[dict]) -> None:
+    """Add Holm's correction over all cells and both tests to the rows that have p-values."""
+    places = [(row, name) for row in rows for name in TESTS if name in row]
+    if places:
+        found: Any = multipletests([row[name] for row, name in places], method="holm")
+        for (row, name), p in zip(places, found[1], strict=True):
+            row[TESTS[name]] = float(p)
+
+
+# ---- for people --------------------------------------------------------------------------------
+
+
+def markdown(rows: Sequence[dict], expert: dict, reference: str) -> str:
+    """Return the table; p by Holm, against the reference."""
+    lines = [
+        f"| cell | n | success | an hour | of the gap | time | p success | p an hour | minutes |\n|{'---|' * 9}",
+    ]
+    for row in rows:
+        minutes = sum(one["minutes"] for one in row["by_train_seed"].values())
+        tests = ["reference"] * 2 if row["name"] == reference else [_p(row.get(name)) for name in TESTS.values()]
+        lines.append(
+            f"| {row['name']} | {row['n']} "
+            f"| {row['success_rate']:.1%} ({100 * row['ci_low']:.1f}-{100 * row['ci_high']:.1f}) "
+            f"| {row['throughput_per_hour']:.0f} ({row['throughput_ci_low']:.0f}-{row['throughput_ci_high']:.0f}) "
+            f"| {_share(row['gap_share'])} | {_seconds(row['mean_time_s'])} | {tests[0]} | {tests[1]} | {minutes:.0f} |"
+        )
+    lines.append(
+        f"| the clean expert | {expert['n']} | {expert['success_rate']:.1%} | {expert['throughput_per_hour']:.0f} "
+        f"| 100 % | {_seconds(expert['mean_time_s'])} | | | |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.001" if value < 1e-3 else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} s"
