@@ -30,6 +30,7 @@ GROUPS = {
 SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
 EXPERIMENTS = {
     "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
+    "recap_matrix": "compare",
 }  # fmt: skip
 NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 
@@ -47,8 +48,16 @@ def loaded(program: str, *words: str):
 
 def test_no_configuration_file_is_forgotten_here():
     assert {path.stem for path in CONF.glob("*.yaml")} <= set(PROGRAMS)
-    assert {path.name for path in CONF.iterdir() if path.is_dir()} == {*GROUPS, "exp"}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == {*GROUPS, "exp", "lane"}
     assert set(choices("exp")) == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("lane", choices("lane"))
+def test_a_lane_is_chosen_within_an_experiment(lane):
+    stated = yaml.safe_load((CONF / "lane" / f"{lane}.yaml").read_text())
+    found = loaded("compare", "+exp=recap_matrix", f"lane={lane}")
+    assert found.pretrain.steps == stated["pretrain"]["steps"]
+    assert found.needs_images == (lane == "pixels")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
