@@ -17,6 +17,8 @@ from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
 from policies.processing.features import Progress, cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
+from policies.processing.resize import policy_image_size
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -40,13 +42,16 @@ class Source:
 def dataset_spec(dataset: Dataset) -> PolicySpec:
     """Return the dimensions of a policy for this dataset's robot, cameras and grounded points."""
     columns = dataset.features.columns
+    for name in ("observation.state", "action"):
+        if name not in columns:
+            raise UserError(f"dataset {dataset.root} has no column {name!r}; it has {', '.join(columns)}")
     return PolicySpec(
-        robot=dataset.info["robot_type"],
+        robot=str(dataset.info.get("robot_type") or ""),
         cameras=dataset.features.cameras,
-        image_size=dataset.features.image_size,
+        image_size=policy_image_size(dataset.features.image_size),
         state_dim=columns["observation.state"].shape[0],
         action_dim=columns["action"].shape[0],
-        points=tuple(name for name in columns if name.startswith(GROUNDING)),
+        points=tuple(name for name in columns if name.startswith(GROUNDING)) or GROUNDING_COLUMNS,
         control_hz=dataset.fps,
     )
 
@@ -140,9 +145,9 @@ class FrameInputs:
 
 
 def check_fits(table: EpisodeTable, policy: Policy) -> None:
-    """UserError when a dataset is of another robot, other cameras, image size or points than the policy."""
+    """UserError when a dataset is of another robot, other cameras or points than the policy."""
     names = ["robot", "control_hz", "state_dim", "action_dim", "points"]
-    names += ["cameras", "image_size"] * policy.needs.images
+    names += ["cameras"] * policy.needs.images
     for name in names:
         found, expected = getattr(table.spec, name), getattr(policy.spec, name)
         if found != expected:

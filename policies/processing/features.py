@@ -1,6 +1,6 @@
 """Cached features: what a policy's frozen encoders make of every frame of a dataset, computed once.
 
-They lie beside the raw data in <dataset>/cache/<fingerprint>/: one file a feature array, one row a
+They lie beside the dataset in <dataset>.cache/<fingerprint>/: one file a feature array, one row a
 frame in the dataset's order, and index.json. An episode counts once the index names it; that happens
 after its rows reached the disk, so a killed run is resumed at the next call, and episodes added to
 the dataset later are added to the cache.
@@ -8,6 +8,8 @@ the dataset later are added to the cache.
 Shapes: B frames, T frames of an episode.
 """
 
+import contextlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,10 +21,12 @@ import torch
 from policies.core.inputs import Inputs
 from policies.processing.feature_index import Index, inherited, read_index, save_index
 from policies.processing.observation import ObservationProcessor
+from policies.processing.resize import resize
 from sim.core.errors import UserError
-from sim.dataset.files import lock
+from sim.dataset.files import Lock
 from sim.dataset.reader import Dataset
-from sim.dataset.schema import video_path
+
+_log = logging.getLogger(__name__)
 
 MAPS, POINTS = np.dtype("<f2"), np.dtype("<f4")
 Progress = Callable[[int, int], None]
@@ -103,26 +107,43 @@ def cache_features(
 
     workers: threads, each decoding and encoding episodes of its own (onnxruntime and the video
     decoder release Python's lock; give `processor` one thread then). progress: called with episodes
-    done and episodes in all. folder: instead of <dataset>/cache/, for a dataset that is read-only.
+    done and episodes in all. folder: rather than beside the dataset.
     UserError when there is nothing to compute, no room, or another process computes it.
     """
-    folder = (folder or dataset.root / "cache") / processor.fingerprint
+    folder = (folder or cache_folder(dataset.root)) / _name(dataset, processor)
+    if dataset.features.image_size != processor.spec.image_size:
+        found, size = ("x".join(map(str, size)) for size in (dataset.features.image_size, processor.spec.image_size))
+        _log.info("%s: images of %s are resized to %s", dataset.root, found, size)
     index = plan(dataset, processor)
     old = read_index(folder)
     index.done = inherited(index, old)
     if index.missing or index != old:
-        with lock(folder):
+        with Lock(folder):
             # Read again: until the lock was held, another process may have added episodes.
             index.done = inherited(index, read_index(folder))
             fill(folder, index, dataset, processor, workers, progress or (lambda done, total: None))
     return FeatureCache(folder)
 
 
+def cache_folder(root: Path) -> Path:
+    """Return where the features of a dataset lie: beside it, as what lies inside goes to a hub with it."""
+    folder, old = root.with_name(f"{root.name}.cache"), root / "cache"
+    if old.is_dir() and not folder.exists():
+        with contextlib.suppress(OSError):
+            old.rename(folder)
+    return folder
+
+
+def _name(dataset: Dataset, processor: ObservationProcessor) -> str:
+    size = processor.spec.image_size
+    return processor.fingerprint + ("" if dataset.features.image_size == size else f"-{size[0]}x{size[1]}")
+
+
 def plan(dataset: Dataset, processor: ObservationProcessor) -> Index:
     """Return the index of a complete cache of this dataset, with nothing done yet."""
     if not dataset.num_episodes or not dataset.features.cameras:
         raise UserError(f"dataset {dataset.root} has no episodes or no cameras")
-    black = {camera: np.zeros((1, *dataset.features.image_size, 3), np.uint8) for camera in dataset.features.cameras}
+    black = {camera: np.zeros((1, *processor.spec.image_size, 3), np.uint8) for camera in dataset.features.cameras}
     state = np.zeros((1, processor.spec.state_dim), np.float32)
     sample = feature_arrays(processor.inputs(black, state, [dataset.instruction(0)]))
     return Index(
@@ -133,10 +154,12 @@ def plan(dataset: Dataset, processor: ObservationProcessor) -> Index:
 
 
 def identity(dataset: Dataset, episode: int) -> list[int]:
-    """Return numbers that distinguish an episode from another recorded in its place: frames, bytes of videos."""
-    cameras = dataset.features.cameras
-    videos = (video_path(dataset.root, camera, episode) for camera in cameras)
-    return [dataset.length(episode), *(video.stat().st_size for video in videos)]
+    """Return numbers that distinguish an episode from another recorded in its place: frames, bytes of videos, and
+    where in them it begins if it shares them."""
+    place = dataset.place(episode)
+    starts = [span.first for span in place.spans.values()]
+    sizes = [video.stat().st_size for video in place.videos.values()]
+    return [dataset.length(episode), *sizes, *(starts if any(starts) else [])]
 
 
 def fill(
@@ -173,7 +196,8 @@ def fill(
 
 def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: int) -> Mapping[str, np.ndarray]:
     """Return the arrays (T, ...) of one episode by name. UserError for a value beyond float16."""
-    images = {camera: dataset.images(episode, camera) for camera in processor.cameras}
+    size = processor.spec.image_size
+    images = {camera: resize(dataset.images(episode, camera), size) for camera in processor.cameras}
     state = dataset.columns(episode, ["observation.state"])["observation.state"]
     sentences = [dataset.instruction(episode)] * len(state)
     arrays = feature_arrays(processor.inputs(images, state, sentences))

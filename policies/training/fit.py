@@ -62,7 +62,7 @@ def describe_training(
     metadata: what else its provenance holds. start: the provenance of the weights that training began
     from, empty for random ones.
     """
-    seeds = [*start.get("seeds", []), *map(_seeds, datasets)]
+    seeds = [*start.get("seeds", []), *filter(None, map(_seeds, datasets))]
     splits = [
         split for one in (start, *(dataset.provenance for dataset in datasets)) if one for split in splits_of(one)
     ]
@@ -84,6 +84,6 @@ def _distinct(items: list) -> list:
 
 
 def _seeds(dataset: Dataset) -> list[int]:
-    """Return first and last seed of the episodes: evaluation keeps away from them."""
-    seeds = [int(dataset.episode_metadata(i)["seed"]) for i in range(dataset.num_episodes)]
-    return [min(seeds), max(seeds)]
+    """Return first and last seed of the episodes: evaluation keeps away from them. Nothing where none is known."""
+    seeds = [int(seed) for seed in dataset.metadata_table().get("seed", []) if seed is not None]
+    return [min(seeds), max(seeds)] if seeds else []

@@ -19,7 +19,7 @@ def schema(recording: Recording, expected: Expected) -> Iterator[Finding]:
             name, recording.robot_type, f"the recording is of a {recording.robot_type!r}, not of a {robot.name!r}",
             "record with this robot, or give a policy trained for that one",
         )  # fmt: skip
-    wanted = (*robot.joint_names, "gripper")
+    wanted = robot.value_names
     for column in (STATE, ACTION):
         got = recording.names[column]
         if got != wanted:
@@ -65,7 +65,7 @@ def _explanation(first: np.ndarray, expected: Expected) -> tuple[str, str]:
         if _outside(undo(first.copy()), expected) <= START_RAD:
             return cause, remedy
     worst = int(np.argmax(np.maximum(expected.start_low - first, first - expected.start_high)))
-    name = (*expected.robot.joint_names, "gripper")[worst]
+    name = expected.robot.value_names[worst]
     low, high = expected.start_low[worst], expected.start_high[worst]
     return (
         f"episodes begin with {name} at {first[worst]:.2f}, outside [{low:.2f}, {high:.2f}]",

@@ -22,7 +22,7 @@ def capture(env: RobotEnv) -> Recording:
     seen = env.capture()
     images = {name: image[None] for name, image in seen.images.items()}
     trajectory = Trajectory(seen.state[None], seen.state[None], images)
-    names = (*env.robot.joint_names, "gripper")
+    names = env.robot.value_names
     return Recording(
         env.robot.name,
         Expected.from_contract(env.robot).fps,

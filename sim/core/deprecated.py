@@ -41,6 +41,7 @@ COLUMNS = {  # of a dataset's frames, and of its episodes' metadata
     "draw/clutter_xy_m": "draw/distractor_xy_m",
     "draw/clutter_yaw_rad": "draw/distractor_yaw_rad",
 }
+VALUES = {name: f"{name}.pos" for name in (*(f"j{i}" for i in range(1, 8)), "gripper")}  # of state and action
 ROBOT_KINDS = {"fr3": "hardware"}  # values of robot.kind
 TASKS = {"fork": "reach_around"}
 SOURCES = {"correction": "intervention"}  # who acted in an episode
@@ -73,6 +74,15 @@ def columns(names: Iterable[str]) -> dict[str, str]:
     if old:
         _notice("dataset columns", ", ".join(old), ", ".join(old.values()))
     return stored
+
+
+def value_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the present names of a vector's values, where they are all old ones; with one notice."""
+    if not set(names) <= set(VALUES):
+        return names
+    present = tuple(VALUES[name] for name in names)
+    _notice("values of state and action", ", ".join(names), ", ".join(present))
+    return present
 
 
 def run_renamed(old: str, new: str) -> None:

@@ -4,11 +4,13 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Self, TextIO
 
 from sim.core.errors import UserError
 
 TEMPORARY = ".tmp"  # never ".parquet" or ".mp4": readers find files by their ending
 LOCK = "writer.lock"
+PROVENANCE = "provenance.json"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -33,24 +35,53 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def lock(root: Path):
-    """Hold the dataset for writing until the returned file is closed or the process ends.
+class Lock:
+    """A directory held for writing until it is closed or the process ends; no file of it stays after that.
 
     A record lock: unlike flock, workers forked from the writer do not keep it alive.
     Raises UserError when another process writes here.
     """
-    path = root / "meta" / LOCK
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise UserError(f"another process is writing to {root}; wait for it to end") from error
-    return file
+
+    def __init__(self, root: Path):
+        self._path = root / "meta" / LOCK
+        while True:
+            self._file = self._hold(root)
+            try:  # of a file that was removed meanwhile the lock is worth nothing
+                if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    return
+            except FileNotFoundError:
+                pass
+            self._file.close()
+
+    def _hold(self, root: Path) -> TextIO:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise UserError(f"another process is writing to {root}; wait for it to end") from error
+        return file
+
+    @property
+    def closed(self) -> bool:
+        """Return whether it is let go of."""
+        return self._file.closed
+
+    def close(self) -> None:
+        """Let go of it."""
+        if not self.closed:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
 
 def remove_temporary(root: Path) -> None:
@@ -62,4 +93,4 @@ def remove_temporary(root: Path) -> None:
 def is_untouched(root: Path) -> bool:
     """Return whether a directory holds nothing but what a writer killed at its very start leaves."""
     files = (path for path in root.rglob("*") if path.is_file())
-    return all(path.name == LOCK or path.name.endswith(TEMPORARY) for path in files)
+    return all(path.name in (LOCK, PROVENANCE) or path.name.endswith(TEMPORARY) for path in files)

@@ -1,4 +1,7 @@
-"""meta/info.json: what a dataset is."""
+"""meta/info.json: what a dataset is; meta/provenance.json: how it was made.
+
+The provenance has a file of its own: LeRobot warns of every key of info.json that it does not know.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +15,7 @@ from sim.dataset.schema import (
     CODEBASE_VERSION,
     DATA_PATH,
     INFO_PATH,
+    PROVENANCE_PATH,
     VIDEO_PATH,
     Features,
 )
@@ -21,7 +25,7 @@ from sim.dataset.video import video_info
 SAME_EPISODES = ("world", "quality")
 
 
-def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -> dict:
+def make_info(features: Features, fps: int, robot_type: str) -> dict:
     """Return the info of a dataset without episodes. Raises ValueError when fps is no whole number."""
     if int(fps) != fps or fps < 1:
         raise ValueError(f"fps is {fps}, expected a whole number >= 1")
@@ -39,7 +43,6 @@ def make_info(features: Features, fps: int, robot_type: str, provenance: dict) -
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH if features.cameras else None,
         "features": features.to_json(video_info(int(fps), features.image_size)),
-        "provenance": provenance,
     }
 
 
@@ -52,9 +55,15 @@ def read_info(root: Path) -> dict:
         info = json.loads(path.read_text())
         version = info["codebase_version"]
         if version != CODEBASE_VERSION:
-            raise UserError(f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}")
-        if (info["data_path"], info["chunks_size"]) != (DATA_PATH, CHUNK_SIZE):
-            raise UserError(f"dataset {root} has another file layout than one file per episode")
+            raise UserError(
+                f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}; "
+                "LeRobot converts it: python -m lerobot.scripts.convert_dataset_v21_to_v30"
+            )
+        if images := [key for key, value in info["features"].items() if value["dtype"] == "image"]:
+            raise UserError(
+                f"dataset {root} stores {', '.join(images)} as single images, expected videos; "
+                "LeRobot converts it: lerobot-edit-dataset --operation.type=convert_image_to_video"
+            )
         Features.from_json(info["features"])
         info["fps"] = int(info["fps"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -63,11 +72,8 @@ def read_info(root: Path) -> dict:
     return info
 
 
-def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
-    """Return the info to go on with: the found one, which must describe the same kind of data of the same simulation.
-
-    Raises UserError naming every difference of kind, or the first one of the simulation.
-    """
+def check_agrees(root: Path, found: dict, wanted: dict) -> None:
+    """Raise UserError, naming every difference, unless both infos describe the same kind of data."""
     robots = [f"{info.get('robot_type')} at {info['fps']} Hz" for info in (found, wanted)]
     if robots[0] != robots[1]:
         raise UserError(f"dataset {root} was recorded with {robots[0]}, not {robots[1]}; name a new out=DIR")
@@ -78,16 +84,38 @@ def check_agrees(root: Path, found: dict, wanted: dict) -> dict:
             + "; ".join(differences)
             + "; name a new directory"
         )
-    known = [found.get("provenance", {}), *found.get("resumed", [])]
-    new = json.loads(json.dumps(wanted["provenance"], default=str))
-    other = first_difference(known[0], {key: new[key] for key in SAME_EPISODES if key in new})
+
+
+def read_provenance(root: Path, info: Mapping) -> list[dict]:
+    """Return how a dataset was made: first by whom it was begun, then by others that went on with it.
+
+    Older datasets have it in their info. Nothing where another program wrote the dataset. UserError when it is broken.
+    """
+    path = root / PROVENANCE_PATH
+    try:
+        content = json.loads(path.read_text()) if path.is_file() else info
+        return [content["provenance"], *content.get("resumed", [])] if "provenance" in content else []
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"dataset {root} is broken: {path}: {error}") from error
+
+
+def write_provenance(root: Path, provenance: list[dict]) -> None:
+    """Write what `read_provenance` returns."""
+    content = {"provenance": provenance[0], "resumed": provenance[1:]}
+    write_atomic(root / PROVENANCE_PATH, json.dumps(content, indent=1, default=str).encode())
+
+
+def continued(root: Path, known: list[dict], provenance: dict) -> list[dict]:
+    """Return the provenance of a dataset that goes on with this one. UserError, naming the first difference, where
+    the simulation is not the same."""
+    new = json.loads(json.dumps(provenance, default=str))
+    first = known[0] if known else {}
+    other = first_difference(first, {key: new[key] for key in SAME_EPISODES if key in new})
     if other:
         key, has, want = other
         raise UserError(f"dataset {root} was made with {key}={json.dumps(has)}, not {json.dumps(want)}; "
                         "name a new out=DIR")  # fmt: skip
-    if new and new not in known:
-        found = found | {"resumed": [*found.get("resumed", []), new]}
-    return found
+    return [*known, new] if new and new not in known else known or [{}]
 
 
 def first_difference(has: Mapping, want: Mapping, where: str = "") -> tuple[str, Any, Any] | None:
@@ -108,5 +136,6 @@ def first_difference(has: Mapping, want: Mapping, where: str = "") -> tuple[str,
 def write_info(root: Path, info: dict, episodes: int, frames: int, tasks: int) -> None:
     """Write info.json with these totals."""
     totals = {"total_episodes": episodes, "total_frames": frames, "total_tasks": tasks}
-    info = info | totals | {"splits": {"train": f"0:{episodes}"}}
+    info = {key: value for key, value in info.items() if key not in ("provenance", "resumed")}  # of older datasets
+    info |= totals | {"splits": {"train": f"0:{episodes}"}}
     write_atomic(root / INFO_PATH, json.dumps(info, indent=1, default=str).encode())

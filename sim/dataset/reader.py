@@ -1,4 +1,4 @@
-"""The dataset on disk: LeRobotDataset v3.0, written and read without LeRobot.
+"""The dataset on disk: LeRobotDataset v3.0, written and read without LeRobot; also what LeRobot wrote or edited.
 
     with DatasetWriter(root, features, fps=20, robot_type="fr3") as writer:
         writer.commit(Episode(columns, "put the red cube on the plate", images, metadata))
@@ -16,21 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sim.core import deprecated
 from sim.core.errors import UserError, nearest
 from sim.dataset import rows
 from sim.dataset.episode import Episode
-from sim.dataset.info import read_info
-from sim.dataset.schema import (
-    STANDARD_COLUMNS,
-    Column,
-    Features,
-    data_path,
-    video_path,
-)
+from sim.dataset.info import read_info, read_provenance
+from sim.dataset.places import Place, find_place, read_frames
+from sim.dataset.schema import DEFAULTS, STANDARD_COLUMNS, Column, Features
 from sim.dataset.sidecar import read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.video import Video, decode_video, encode_episode_videos, encode_video
 from sim.dataset.writer import DatasetWriter, join_stats, read_stats
@@ -69,16 +62,12 @@ class Dataset:
         if differences:
             found = "; ".join(differences)
             raise UserError(f"dataset {self.root} has another schema (expected, found): {found}")
-        self._rows = [self._read_row(i) for i in range(rows.count_episodes(self.root))]
-
-    def _read_row(self, episode: int) -> dict:
-        cameras = self.features.cameras
-        paths = [video_path(self.root, camera, episode) for camera in cameras]
-        for path in [data_path(self.root, episode), *paths]:
+        stored_rows = rows.read_rows(self.root)
+        self._places = [find_place(self.root, self.info, self.features.cameras, row) for row in stored_rows]
+        for path in dict.fromkeys(path for place in self._places for path in place.files):
             if not path.is_file():
                 raise UserError(f"dataset {self.root} is broken: {path} is missing")
-        (row,) = rows.read_row(self.root, episode).to_pylist()
-        return {new: row[old] for new, old in deprecated.columns(row).items()}
+        self._rows = [{new: row[old] for new, old in deprecated.columns(row).items()} for row in stored_rows]
 
     @property
     def num_episodes(self) -> int:
@@ -92,8 +81,8 @@ class Dataset:
 
     @property
     def provenance(self) -> dict:
-        """Return what the writer recorded about how the data was made."""
-        return self.info.get("provenance", {})
+        """Return what the writer recorded about how the data was made; nothing where another program wrote it."""
+        return (read_provenance(self.root, self.info) or [{}])[0]
 
     def length(self, episode: int) -> int:
         """Return T, the frames of an episode."""
@@ -117,22 +106,24 @@ class Dataset:
         """Read columns of an episode, (T,) for scalars and (T, n) for vectors.
 
         names: all of the schema when None; timestamp, frame_index, episode_index, index and
-        task_index can be asked for too. Raises UserError for an unknown name or a broken file.
+        task_index can be asked for too. A column of `DEFAULTS` that the dataset lacks has its default everywhere.
+        Raises UserError for an unknown name or a broken file.
         """
         known = {**self.features.columns, **STANDARD_COLUMNS}
         names = list(self.features.columns if names is None else names)
         for name in names:
-            if name not in known:
-                raise UserError(nearest(name, known, "column"))
-        path = data_path(self.root, self._checked(episode))
+            if name not in known and name not in DEFAULTS:
+                raise UserError(f"dataset {self.root}: {nearest(name, known, 'column')}")
+        stored = {name: self._stored_names.get(name, name) for name in names if name in known}
+        path = self.place(episode).data
+        table = read_frames(path, self._rows[episode], list(stored.values()))
         try:
-            with pq.ParquetFile(path) as file:
-                table = file.read([self._stored_names.get(name, name) for name in names], use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
-        if len(table) != self.length(episode):
-            raise UserError(f"{path} has {len(table)} frames, expected {self.length(episode)}")
-        return {name: rows.to_numpy(table[self._stored_names.get(name, name)]) for name in names}
+            read = {name: rows.to_numpy(table[column]) for name, column in stored.items()}
+        except ValueError as error:
+            raise UserError(f"cannot read {path}: vectors of different lengths") from error
+        length = self.length(episode)
+        return {name: read[name] if name in read else np.full((length, *DEFAULTS[name].shape), DEFAULTS[name])
+                for name in names}  # fmt: skip
 
     def images(self, episode: int, camera: str, frames: Sequence[int] | None = None) -> np.ndarray:
         """Decode uint8 RGB (T, H, W, 3): all frames of an episode, or only those with these indices.
@@ -141,8 +132,9 @@ class Dataset:
         """
         if camera not in self.features.cameras:
             raise UserError(nearest(camera, self.features.cameras, "camera"))
-        path = video_path(self.root, camera, self._checked(episode))
-        pixels = decode_video(path, frames)
+        place = self.place(episode)
+        path = place.videos[camera]
+        pixels = decode_video(path, frames, place.spans[camera])
         if frames is None and len(pixels) != self.length(episode):
             raise UserError(f"{path} has {len(pixels)} frames, expected {self.length(episode)}")
         return pixels
@@ -158,14 +150,27 @@ class Dataset:
         written = read_stats(self.root)
         if written and int(written["index"]["count"][0]) == self.num_frames:
             return written
-        return join_stats(self.root, self.num_episodes)
+        return join_stats(self.root)
 
     def fingerprint(self) -> str:
         """Return a hash of the schema and of every committed episode's content, for provenance."""
-        parts = [self.info["features"], [row["content_sha256"] for row in self._rows]]
+        parts = [self.info["features"], [self._content(episode) for episode in range(self.num_episodes)]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _checked(self, episode: int) -> int:
+    def _content(self, episode: int) -> str:
+        """Return the hash that this project's writer stored, or one of what another program's episode holds."""
+        if written := self._rows[episode].get("content_sha256"):
+            return written
+        found = hashlib.sha256(self.instruction(episode).encode())
+        for name, values in self.columns(episode).items():
+            found.update(name.encode() + np.ascontiguousarray(values).tobytes())
+        place = self.place(episode)
+        for camera, path in place.videos.items():
+            found.update(f"{camera} {path.stat().st_size} {place.spans[camera].first}".encode())
+        return found.hexdigest()
+
+    def place(self, episode: int) -> Place:
+        """Return the files of an episode. IndexError for one that is not there."""
         if not 0 <= episode < self.num_episodes:
             raise IndexError(f"episode {episode} of a dataset with {self.num_episodes}")
-        return int(episode)
+        return self._places[int(episode)]

@@ -6,16 +6,9 @@ import numpy as np
 
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
+from sim.dataset.schema import FLAGS
 from sim.episode.loop import EpisodeResult, Step
 from sim.robots.robot import Robot
-
-FLAGS = (
-    "intervention",  # a corrector acted, not the policy
-    "perturbed",  # the action is a disturbance, not to be imitated
-    "hesitating",  # a pause for no reason
-    "failed_grasp",  # on the way to a grasp beside the object
-    "retrying",  # the grasp that follows it
-)
 
 
 def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
@@ -23,7 +16,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
 
     image_size: height and width of the cameras' images; None: no image is recorded.
     """
-    vector = Column("float32", (robot.action_dim,), (*robot.joint_names, "gripper"))
+    vector = Column("float32", (robot.action_dim,), robot.value_names)
     columns = {
         "observation.state": vector,
         "action": vector,  # as sent to the arm

@@ -109,11 +109,11 @@ def to_arrow(values: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """Return the inverse of `to_arrow`."""
-    if not pa.types.is_fixed_size_list(column.type):
+    """Return the inverse of `to_arrow`; other programs may have written lists of any size, all equally long here."""
+    if not (pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)):
         return column.to_numpy()
     flat = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
-    return flat.to_numpy().reshape(len(column), column.type.list_size)
+    return flat.to_numpy().reshape(len(column), -1)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -161,7 +161,10 @@ def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
 
     Raises UserError when the file is missing or broken.
     """
-    path = meta_path(root, episode)
+    return _read(meta_path(root, episode), stats=stats)
+
+
+def _read(path: Path, *, stats: bool) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             names = [n for n in file.schema_arrow.names if n.startswith("stats/") == stats]
@@ -170,13 +173,35 @@ def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
-def read_stats(root: Path, episode: int) -> dict[str, dict[str, np.ndarray]]:
-    """Read an episode's statistics: feature -> statistic -> array."""
+def read_rows(root: Path) -> list[dict]:
+    """Read the rows of all episodes, in order and without statistics, however many a file holds.
+
+    Raises UserError when a file is broken or an episode is missing.
+    """
+    found = [row for path in _row_files(root) for row in _read(path, stats=False).to_pylist()]
+    try:
+        by_episode = {row["episode_index"]: row for row in found}
+    except KeyError as error:
+        raise UserError(f"dataset {root} is broken: meta/episodes has no column {error}") from error
+    _check_complete(root, set(by_episode), len(found))
+    return [by_episode[episode] for episode in range(len(found))]
+
+
+def read_stats(root: Path) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Read the statistics of all episodes, in no order: feature -> statistic -> array."""
+    return [_stats(row) for path in _row_files(root) for row in _read(path, stats=True).to_pylist()]
+
+
+def _stats(row: dict) -> dict[str, dict[str, np.ndarray]]:
     stats: dict[str, dict[str, np.ndarray]] = {}
-    for key, (value,) in read_row(root, episode, stats=True).to_pydict().items():
+    for key, value in row.items():
         _, feature, name = key.split("/")
         stats.setdefault(feature, {})[name] = np.array(value)
     return stats
+
+
+def _row_files(root: Path) -> list[Path]:
+    return sorted((root / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
 
 
 def add_metadata_columns(root: Path, metadata_types: dict[str, pa.DataType]) -> None:
@@ -194,16 +219,20 @@ def add_metadata_columns(root: Path, metadata_types: dict[str, pa.DataType]) -> 
 
 
 def count_episodes(root: Path) -> int:
-    """Return how many episodes are committed. Raises UserError when one in between is missing."""
+    """Return how many episodes are committed where each has a file. Raises UserError when one in between is missing."""
     found = set()
-    for path in (root / "meta" / "episodes").glob("chunk-*/file-*.parquet"):
+    for path in _row_files(root):
         chunk, file = re.findall(r"\d+", f"{path.parent.name}/{path.name}")
         found.add(int(chunk) * CHUNK_SIZE + int(file))
-    missing = sorted(set(range(len(found))) - found)
-    if missing:
-        path = meta_path(root, missing[0])
-        raise UserError(f"dataset {root} is broken: {path} is missing, but later episodes exist")
+    _check_complete(root, found, len(found))
     return len(found)
+
+
+def _check_complete(root: Path, episodes: set[int], count: int) -> None:
+    if missing := sorted(set(range(count)) - episodes):
+        path = meta_path(root, missing[0])
+        what = f"the row of episode {missing[0]}" if path.is_file() else f"{path}"
+        raise UserError(f"dataset {root} is broken: {what} is missing, but later episodes exist")
 
 
 def write_tasks(root: Path, tasks: list[str]) -> None:

@@ -1,7 +1,7 @@
 """What a dataset holds, and where: LeRobotDataset v3.0 features and file names.
 
-One data file, one mp4 a camera and one meta/episodes file per episode. The format allows many
-episodes in a file; one makes an episode a unit that is there or not.
+What this project writes has one data file, one mp4 a camera and one meta/episodes file per episode. The format
+allows many episodes in a file; one makes an episode a unit that is there or not.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from sim.core import deprecated
+from sim.core.contract import GROUNDING_COLUMNS
+from sim.dataset.files import PROVENANCE
 
 CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files in a directory
@@ -20,6 +24,7 @@ META_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet
 INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
+PROVENANCE_PATH = f"meta/{PROVENANCE}"  # of this project alone
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -44,6 +49,18 @@ STANDARD_COLUMNS = {
     "index": Column("int64"),  # over the whole dataset
     "task_index": Column("int64"),
 }
+
+
+FLAGS = (
+    "intervention",  # a corrector acted, not the policy
+    "perturbed",  # the action is a disturbance, not to be imitated
+    "hesitating",  # a pause for no reason
+    "failed_grasp",  # on the way to a grasp beside the object
+    "retrying",  # the grasp that follows it
+)
+# What a column is where a dataset of another program lacks it: no flag is set, ground truth is unknown.
+DEFAULTS = {name: np.bool_(False) for name in FLAGS}  # noqa: FBT003
+DEFAULTS |= {name: np.full(3, np.nan, np.float32) for name in GROUNDING_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -88,15 +105,19 @@ class Features:
 
     @classmethod
     def from_json(cls, features: dict) -> "Features":
-        """Return the schema of an info.json. Raises KeyError, TypeError or ValueError when it is broken."""
-        videos = {key: value for key, value in features.items() if value["dtype"] == "video"}
-        sizes = {tuple(value["shape"][:2]) for value in videos.values()}
+        """Return the schema of an info.json: its videos, and its columns of numbers and vectors.
+
+        Without texts, depth and arrays of more dimensions, which other programs may have added.
+        Raises KeyError, TypeError or ValueError when it is broken.
+        """
+        videos = {key: value for key, value in features.items() if _is_video(value)}
+        sizes = {_image_size(value) for value in videos.values()}
         if len(sizes) > 1:
             raise ValueError(f"cameras with different image sizes: {sorted(sizes)}")
         columns = {
-            key: Column(value["dtype"], tuple(value["shape"]), _tuple(value["names"]))
+            key: Column(value["dtype"], tuple(value["shape"]), _names(value))
             for key, value in features.items()
-            if key not in videos and key not in STANDARD_COLUMNS
+            if key not in STANDARD_COLUMNS and value["dtype"] in DTYPES and len(value["shape"]) == 1
         }
         cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in videos)
         return cls(cameras, sizes.pop() if sizes else (0, 0), columns)
@@ -130,8 +151,25 @@ def _column_to_json(column: Column) -> dict:
     return {"dtype": column.dtype, "shape": list(column.shape), "names": names}
 
 
-def _tuple(values) -> tuple | None:
-    return None if values is None else tuple(values)
+def _is_video(feature: dict) -> bool:
+    return feature["dtype"] == "video" and not (feature.get("info") or {}).get("is_depth_map")
+
+
+def _image_size(feature: dict) -> tuple[int, int]:
+    """Return height and width, which converted datasets may give after the channels."""
+    names, shape = feature.get("names") or ["height"], feature["shape"]
+    height, width = shape[1:3] if str(names[0]).startswith("channel") else shape[:2]
+    return int(height), int(width)
+
+
+def _names(feature: dict) -> tuple[str, ...] | None:
+    """Return one name a value, by their present names; None where there are none. Groups of names are joined."""
+    names = feature.get("names")
+    if isinstance(names, Mapping):
+        names = [name for group in names.values() for name in group]
+    if names is None or len(names) != feature["shape"][0]:
+        return None
+    return deprecated.value_names(tuple(names))
 
 
 def file_indices(episode_index: int) -> dict[str, int]:

@@ -27,6 +27,15 @@ PRESET = "veryfast"  # half the size of ultrafast for a tenth of a millisecond a
 
 
 @dataclass(frozen=True)
+class Span:
+    """The frames of one episode in a file that may hold several: `length` of them from the one with index `first`."""
+
+    fps: int
+    first: int
+    length: int
+
+
+@dataclass(frozen=True)
 class Video:
     """One camera's encoded episode. Small and picklable: a worker can send it to the writer."""
 
@@ -64,16 +73,20 @@ def encode_video(frames: np.ndarray, fps: int) -> Video:
     return Video(buffer.getvalue(), len(frames), (height, width), image_stats(frames))
 
 
-def decode_video(source: Path | bytes, frames: Sequence[int] | None = None) -> np.ndarray:
+def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span: Span | None = None) -> np.ndarray:
     """Decode uint8 RGB (T, H, W, 3): all frames of an mp4, or the frames with these indices, in order.
 
-    Raises UserError for a file that cannot be decoded, IndexError for a frame it does not have.
+    span: the frames that count, where the file holds more. Raises UserError for a file that cannot be decoded,
+    IndexError for a frame it does not have.
     """
     name = "video" if isinstance(source, bytes) else str(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
         with av.open(file) as container:
-            container.streams.video[0].codec_context.thread_count = 1
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            if span and (span.first or span.length != stream.frames):
+                return _decode_span(container, span, frames)
             if frames is None:
                 return _decode_all(container)
             return np.stack([_decode_one(container, int(index)) for index in frames])
@@ -96,6 +109,31 @@ def _decode_one(container, index: int) -> np.ndarray:
         if frame.pts == index * ticks:
             return _pixels(frame, VideoReformatter())
     raise ValueError(f"frame {index} is missing")
+
+
+def _decode_span(container, span: Span, frames: Sequence[int] | None) -> np.ndarray:
+    """Frames are found by their time: what other programs joined need not count evenly in the stream's clock."""
+    if frames is None:
+        return np.stack(_decode_from(container, span, 0, span.length))
+    for index in frames:
+        if not 0 <= index < span.length:
+            raise IndexError(f"frame {index} of an episode with {span.length} frames")
+    return np.stack([_decode_from(container, span, int(index), 1)[0] for index in frames])
+
+
+def _decode_from(container, span: Span, index: int, count: int) -> list[np.ndarray]:
+    stream, first, found = container.streams.video[0], span.first + index, []
+    reformatter = VideoReformatter()
+    container.seek(max(int((first - 0.5) / span.fps / stream.time_base), 0), stream=stream)
+    for frame in container.decode(stream):
+        number = round(frame.time * span.fps)
+        if number == first + len(found):
+            found.append(_pixels(frame, reformatter))
+        if len(found) == count:
+            return found
+        if number >= first + count:
+            break
+    raise ValueError(f"frame {first + len(found)} is missing")
 
 
 def _pixels(frame, reformatter: VideoReformatter) -> np.ndarray:

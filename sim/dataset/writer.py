@@ -14,18 +14,29 @@ import pyarrow as pa
 from sim.core.errors import UserError
 from sim.dataset import rows
 from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
-from sim.dataset.files import is_untouched, lock, remove_temporary, write_atomic
-from sim.dataset.info import check_agrees, make_info, read_info, write_info
+from sim.dataset.files import Lock, is_untouched, remove_temporary, write_atomic
+from sim.dataset.info import (
+    check_agrees,
+    continued,
+    make_info,
+    read_info,
+    read_provenance,
+    write_info,
+    write_provenance,
+)
 from sim.dataset.schema import (
+    CHUNK_SIZE,
+    DATA_PATH,
     IMAGE_PREFIX,
     INFO_PATH,
     STATS_PATH,
     Features,
     data_path,
+    file_indices,
     meta_path,
     video_path,
 )
-from sim.dataset.stats import aggregate, column_stats
+from sim.dataset.stats import STATISTICS, aggregate, column_stats
 from sim.dataset.video import Video, read_video
 
 
@@ -34,8 +45,8 @@ class DatasetWriter:
 
     fps: frames a second, a whole number. provenance: what the data was made with and from, as
     JSON values; a resumed dataset keeps its own and lists a different new one under "resumed".
-    Raises UserError when the directory holds something else, another schema, version or fps, or episodes
-    of another "world" or "quality", is being written by another process, or the disk is full.
+    Raises UserError when the directory holds something else, another schema, version or fps, episodes
+    of another "world" or "quality" or that share files, is being written by another process, or the disk is full.
     """
 
     def __init__(
@@ -47,17 +58,25 @@ class DatasetWriter:
         provenance: dict | None = None,
     ):
         self.root, self.features, self.fps = Path(root), features, int(fps)
-        self._info = make_info(features, fps, robot_type, provenance or {})
+        self._info, self._provenance = make_info(features, fps, robot_type), [provenance or {}]
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root} is a file, expected a dataset directory")
         if (self.root / INFO_PATH).exists():
-            self._info = check_agrees(self.root, read_info(self.root), self._info)
+            self._resume(provenance or {})
         elif self.root.exists() and not is_untouched(self.root):
             raise UserError(f"{self.root} is not empty and holds no dataset; name a new directory")
-        self._lock = lock(self.root)
+        self._lock = Lock(self.root)
         self._load_committed()
         self._remove_uncommitted()
+        write_provenance(self.root, self._provenance)  # first: an older dataset has it in the info
         self._save_info()
+
+    def _resume(self, provenance: dict) -> None:
+        found = read_info(self.root)
+        check_agrees(self.root, found, self._info)
+        check_one_file_each(self.root, found)
+        self._provenance = continued(self.root, read_provenance(self.root, found), provenance)
+        self._info = found
 
     def _load_committed(self) -> None:
         self._episodes = rows.count_episodes(self.root)
@@ -153,7 +172,7 @@ class DatasetWriter:
             return
         try:
             if self._episodes:
-                write_stats(self.root, join_stats(self.root, self._episodes))
+                write_stats(self.root, join_stats(self.root))
             self._save_info()
         finally:
             self._lock.close()
@@ -173,10 +192,25 @@ def _with(tasks: list[str], task: str) -> list[str]:
     return tasks if task in tasks else [*tasks, task]
 
 
-def join_stats(root: Path, episodes: int) -> dict[str, dict[str, np.ndarray]]:
-    """Return the statistics of the first episodes of a dataset together."""
-    parts = [rows.read_stats(root, episode) for episode in range(episodes)]
-    return {feature: aggregate([part[feature] for part in parts]) for feature in parts[0]}
+def check_one_file_each(root: Path, info: dict) -> None:
+    """UserError unless every episode has files of its own, as this project's datasets have: others share them."""
+    features = info["features"]
+    keys = ["data", "meta/episodes", *(f"videos/{key}" for key in features if features[key]["dtype"] == "video")]
+    same_paths = (info["data_path"], info["chunks_size"]) == (DATA_PATH, CHUNK_SIZE)
+    for row in rows.read_rows(root):
+        wanted = file_indices(row["episode_index"])
+        if not same_paths or any(row.get(f"{key}/{name}") != wanted[name] for key in keys for name in wanted):
+            raise UserError(
+                f"dataset {root} was written or edited by another program, whose episodes share files; "
+                "name a new out=DIR, and merge both with lerobot-edit-dataset"
+            )
+
+
+def join_stats(root: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Return the statistics of all episodes of a dataset together: of the features that every episode has them of."""
+    parts = rows.read_stats(root)
+    shared = [name for name in parts[0] if all(set(STATISTICS) <= part.get(name, {}).keys() for part in parts)]
+    return {feature: aggregate([part[feature] for part in parts]) for feature in shared}
 
 
 def write_stats(root: Path, stats: dict[str, dict[str, np.ndarray]]) -> None:

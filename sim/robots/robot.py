@@ -89,6 +89,11 @@ class Robot:
         return self.joints + 1
 
     @property
+    def value_names(self) -> tuple[str, ...]:
+        """Return the names of the values of state and action (D,), as LeRobot's robots name theirs."""
+        return tuple(f"{name}.pos" for name in (*self.joint_names, "gripper"))
+
+    @property
     def camera_names(self) -> tuple[str, ...]:
         return tuple(camera.name for camera in self.cameras)
 

@@ -10,7 +10,7 @@ import pytest
 from policies.core.spec import PolicySpec
 from policies.models.vla import VlaConfig
 from policies.processing import features
-from policies.processing.features import FeatureCache, cache_features
+from policies.processing.features import FeatureCache, cache_features, cache_folder
 from policies.processing.observation import ObservationProcessor
 from policies.vision.efficientnet import FrozenVision
 from sim.core.errors import UserError
@@ -101,7 +101,7 @@ def test_gather_equals_direct_encoding(dataset, processor, vision, workers):
 def test_stands_beside_the_raw_data_under_its_fingerprint(dataset, processor, vision):
     before = dataset.fingerprint()
     cache = cache_features(dataset, processor)
-    assert cache.folder == dataset.root / "cache" / processor.fingerprint
+    assert cache.folder == cache_folder(dataset.root) / processor.fingerprint
     for camera in CAMERAS:
         for i, values in enumerate((136 * 4 * 6, 112 * 2 * 3)):
             assert (cache.folder / f"{camera}.{i}.rows").stat().st_size == 10 * 2 * values
@@ -118,7 +118,7 @@ def test_second_call_computes_nothing(dataset, processor, vision):
 def test_resumes_after_an_interruption(dataset, processor, vision):
     with pytest.raises(KeyboardInterrupt):
         cache_features(dataset, counting(fail_at=4))  # in the second episode
-    folder = dataset.root / "cache" / processor.fingerprint
+    folder = cache_folder(dataset.root) / processor.fingerprint
     with pytest.raises(UserError, match="holds no complete cache"):
         FeatureCache(folder)
     again = counting()
@@ -141,10 +141,8 @@ def test_dataset_recorded_anew_is_computed_anew(dataset, processor, vision):
     cache_features(dataset, processor)
     for name in ("data", "meta", "videos"):
         shutil.rmtree(dataset.root / name)
-    shutil.move(dataset.root / "cache", dataset.root.parent / "cache")
     shutil.rmtree(dataset.root)
     other = write(dataset.root, (3, 6), seed=9)
-    shutil.move(dataset.root.parent / "cache", dataset.root / "cache")
     cache = cache_features(other, processor)
     assert cache.num_frames == 9
     assert_equals_direct_encoding(cache, other, vision)
@@ -153,7 +151,16 @@ def test_dataset_recorded_anew_is_computed_anew(dataset, processor, vision):
 def test_other_folder_for_a_read_only_dataset(dataset, processor, vision, tmp_path):
     cache = cache_features(dataset, processor, folder=tmp_path / "elsewhere")
     assert cache.folder == tmp_path / "elsewhere" / processor.fingerprint
-    assert not (dataset.root / "cache").exists()
+    assert not (cache_folder(dataset.root)).exists()
+
+
+def test_a_cache_inside_the_dataset_as_older_versions_had_it_moves_out(dataset, processor, vision):
+    cache_features(dataset, processor)
+    cache_folder(dataset.root).rename(dataset.root / "cache")
+    again = counting()
+    cache = cache_features(dataset, again)
+    assert again.vision.calls == 0 and cache.folder.parent == cache_folder(dataset.root)
+    assert {path.name for path in dataset.root.iterdir()} == {"data", "meta", "videos"}
 
 
 def test_index_of_another_format_is_ignored(dataset, processor, vision):

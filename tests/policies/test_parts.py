@@ -18,6 +18,7 @@ from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.fusion.pretrained_fusion import save_fusion
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.features import cache_folder
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import fit, new_policy
 from policies.training.optim import OptimConfig
@@ -195,7 +196,7 @@ def test_frozen_points_are_computed_once_and_cached_in_a_few_bytes(tmp_path):
     data = TrainingData([table], processor)
     batch = data.batch(0, np.arange(len(table.frame)))
     assert not batch.inputs.maps and batch.inputs.words is None
-    cached = table.dataset.root / "cache" / processor.fingerprint
+    cached = cache_folder(table.dataset.root) / processor.fingerprint
     assert sum(path.stat().st_size for path in cached.glob("*.rows")) == 4 * 3 * len(SPEC.points) * len(table.frame)
 
     direct = ObservationProcessor(TINY.build(SPEC))
@@ -237,7 +238,7 @@ def test_true_points_look_at_no_image(tmp_path):
     processor = ObservationProcessor(policy)
     assert processor.vision is None and processor.language is None and processor.cameras == ()
     batch = TrainingData([table], processor).batch(0, np.arange(6))
-    assert not (table.dataset.root / "cache").exists()
+    assert not (cache_folder(table.dataset.root)).exists()
     assert np.array_equal(batch.inputs.points, table.truth[:6])
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from policies import train
 from policies.core.indicator import Indicator
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
-from policies.processing.data import Source
+from policies.processing.data import Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.train import TrainConfig
 from policies.training import loop
@@ -52,6 +53,40 @@ def data(demos):
 def saved(tmp_path, demos):
     checkpoint.save(tmp_path / "policy", tiny_model(), about(demos))
     return tmp_path / "policy"
+
+
+# ---- datasets of other programs ----
+
+
+LEROBOT = Path(__file__).resolve().parents[1] / "data" / "lerobot"
+
+
+@pytest.mark.parametrize("name", ["recorded", "merged"])
+def test_what_lerobot_recorded_or_edited_is_trained_on(name, tmp_path):
+    config = TrainConfig(data=(str(LEROBOT / name),), out=str(tmp_path / "policy"), policy=TINY, optim=QUICK,
+                         init_fusion=None)  # fmt: skip
+    data = Path(shutil.copytree(LEROBOT / name, tmp_path / name))
+    policy = train.train(dataclasses.replace(config, data=(str(data),)))
+    assert all(torch.isfinite(value).all() for value in policy.state_dict().values())
+    assert policy.spec.image_size == (48, 64) and policy.spec.points[0] == "grounding.object_pos_w"
+
+
+def test_images_of_a_camera_are_resized_to_what_the_policy_looks_at(tmp_path, demos):
+    """Large images become the shipped fusion's size, cropped to its aspect; a policy's size holds for any dataset."""
+    size, length = (480, 640), 4
+    columns = {"observation.state": Column("float32", (7,)), "action": Column("float32", (7,))}
+    zeros = {name: np.zeros((length, 7), np.float32) for name in columns}
+    images = np.zeros((length, *size, 3), np.uint8)
+    images[:, :, 80:560] = 200  # what is left of the aspect of 4:3
+    with DatasetWriter(tmp_path / "wide", Features(("front", "wrist"), size, columns), 20, "fairino_fr3") as writer:
+        writer.commit(Episode(zeros, "go", {"front": images, "wrist": images}))
+    table = training_data(Source(tmp_path / "wide"), policy=TINY.build(SPEC)).tables[0]
+    assert table.spec.image_size == (96, 96)
+    processor = ObservationProcessor(TINY.build(SPEC))
+    seen = TrainingData([table], processor).batch(0, np.arange(2)).inputs.maps["front"]
+    expected = processor.vision.encode(np.full((2, *SIZE, 3), 200, np.uint8))
+    for found, of_plain in zip(seen, expected, strict=True):
+        assert np.allclose(found.numpy(), of_plain, atol=0.02)
 
 
 # ---- samples -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from PIL import Image
 
 from real.parity.recording import ACTION, STATE, Recording, Trajectory
 
-NAMES = ("j1", "j2", "j3", "j4", "j5", "j6", "gripper")
+NAMES = tuple(f"{name}.pos" for name in ("j1", "j2", "j3", "j4", "j5", "j6", "gripper"))
 DEG = 180 / np.pi
 
 

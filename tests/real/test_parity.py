@@ -36,7 +36,7 @@ from sim.episode.loop import run_episode
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 
-NAMES = (*FR3.joint_names, "gripper")
+NAMES = FR3.value_names
 SIZE = (96, 96)
 RENDERED = [error for error in ERRORS if error.needs_rendering]
 NOT_RENDERED = [error for error in ERRORS if not error.needs_rendering]

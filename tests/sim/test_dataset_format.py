@@ -31,7 +31,8 @@ def test_info_json(example):
     totals = [info[f"total_{name}"] for name in ("episodes", "frames", "tasks")]
     assert totals == [4, sum(lengths), 2]
     assert info["splits"] == {"train": "0:4"} and info["chunks_size"] == 1000
-    assert info["robot_type"] == "fr3" and info["provenance"] == {"git": "abc"}
+    assert info["robot_type"] == "fr3" and "provenance" not in info
+    assert json.loads((example / "meta/provenance.json").read_text()) == {"provenance": {"git": "abc"}, "resumed": []}
     assert info["data_path"] == "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
     assert info["video_path"] == "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     features = info["features"]

@@ -1,10 +1,14 @@
 """Statistics, provenance, fingerprints and sidecar labels."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dataset_examples import make_episode, open_writer, write
 
 from sim.core.errors import UserError
+from sim.dataset.info import read_provenance
 from sim.dataset.reader import Dataset, read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.stats import aggregate, column_stats, image_stats
 
@@ -51,7 +55,7 @@ def test_resuming_keeps_the_first_provenance_and_lists_others(tmp_path):
         open_writer(tmp_path / "d", provenance={"git": "def"}).close()
     dataset = Dataset(tmp_path / "d")
     assert dataset.provenance == {"git": "abc"}
-    assert dataset.info["resumed"] == [{"git": "def"}]
+    assert read_provenance(dataset.root, dataset.info) == [{"git": "abc"}, {"git": "def"}]
 
 
 def test_episodes_of_another_world_are_refused_and_of_another_policy_are_not(tmp_path):
@@ -88,3 +92,35 @@ def test_sidecars_leave_the_data_alone(tmp_path):
             write_sidecar(example, name, bad)
     with pytest.raises(ValueError, match="different lengths"):
         write_sidecar(example, "x", columns | {"return": np.zeros(5)})
+
+
+OLD = Path(__file__).resolve().parents[1] / "data" / "dataset_v0"
+
+
+def test_an_older_dataset_gives_present_names_and_its_provenance():
+    dataset = Dataset(OLD)
+    names = tuple(f"{name}.pos" for name in ("j1", "j2", "j3", "j4", "j5", "j6", "gripper"))
+    assert json.loads((OLD / "meta/info.json").read_text())["features"]["action"]["names"][0] == "j1"
+    assert {dataset.features.columns[name].names for name in ("observation.state", "action")} == {names}
+    assert dataset.provenance["world"]["task"] == "pick_place"
+
+
+def test_going_on_with_an_older_dataset_moves_its_provenance_out_of_the_info(tmp_path):
+    root = tmp_path / "d"
+    write(root, [0])
+    (root / "meta/provenance.json").unlink()
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps(info | {"provenance": {"git": "old"}, "resumed": [{"git": "2"}]}))
+    assert Dataset(root).provenance == {"git": "old"}
+    write(root, [1])  # with {"git": "abc"}
+    assert json.loads((root / "meta/info.json").read_text()).keys() == info.keys()
+    dataset = Dataset(root)
+    assert read_provenance(root, dataset.info) == [{"git": "old"}, {"git": "2"}, {"git": "abc"}]
+    assert dataset.num_episodes == 2
+
+
+def test_a_closed_dataset_holds_nothing_but_itself(tmp_path):
+    write(tmp_path / "d", [0])
+    assert {path.name for path in (tmp_path / "d").rglob("*") if path.is_file()} == {
+        "info.json", "provenance.json", "stats.json", "tasks.parquet", "file-000.parquet", "file-000.mp4",
+    }  # fmt: skip
