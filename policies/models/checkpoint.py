@@ -50,6 +50,11 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         raise UserError(f"{root} is no checkpoint: {WEIGHTS} and {CONFIG} expected there{found_beside(root, WEIGHTS)}")
     try:
         content = json.loads((root / CONFIG).read_text())
+        if "input_features" in content:
+            raise UserError(
+                f"{root} is a checkpoint of LeRobot, of policy {content.get('type')!r}: lerobot-eval and "
+                "lerobot-rollout play it; here policies.train makes checkpoints"
+            )
         contract = content.pop("contract")
         if contract != CONTRACT_VERSION:
             raise UserError(f"{root} has contract version {contract}, this code has {CONTRACT_VERSION}; train again")

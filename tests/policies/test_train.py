@@ -336,3 +336,9 @@ def test_another_schema_version_is_refused(tmp_path):
 def test_a_missing_dataset_is_named():
     with pytest.raises(UserError, match="no dataset at nowhere"):
         training_data(Source(Path("nowhere")))
+
+
+def test_a_checkpoint_of_lerobot_is_named_as_such(tmp_path, saved):
+    (saved / checkpoint.CONFIG).write_text(json.dumps({"type": "act", "input_features": {}, "output_features": {}}))
+    with pytest.raises(UserError, match=r"policy is a checkpoint of LeRobot, of policy 'act': lerobot-eval"):
+        checkpoint.load(saved)

@@ -1,7 +1,7 @@
 """Datasets that LeRobot 0.6.1 wrote or edited: read whole, never damaged, or refused in one line.
 
 tests/data/lerobot holds episodes of `dataset_examples` that LeRobot itself merged, deleted, appended and recorded
-(tests/lerobot/make_examples.py); what they must hold is known without LeRobot.
+(tests/with_lerobot/make_examples.py); what they must hold is known without LeRobot.
 """
 
 import hashlib

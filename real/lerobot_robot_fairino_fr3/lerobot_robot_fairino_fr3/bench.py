@@ -5,8 +5,10 @@ import numpy as np
 
 from sim.envs.sim_env import GymEnv, SimEnv
 from sim.envs.simulation import SimulationConfig
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 
+EVALUATION_SEED = 900_000  # the first one, see CONVENTIONS.md
 PACKAGE = "lerobot_robot_fairino_fr3"
 
 
@@ -32,6 +34,13 @@ class LeRobotView(gymnasium.ObservationWrapper):
             }
         )
 
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Begin the episode of `seed`, counted from the evaluation's first one where it is smaller: LeRobot begins at
+        1000, where demonstrations lie."""
+        if seed is not None and seed < EVALUATION_SEED:
+            seed += EVALUATION_SEED
+        return super().reset(seed=seed, options=options)
+
     @property
     def task_description(self) -> str:
         """What the operator asks for in this episode."""
@@ -43,8 +52,10 @@ class LeRobotView(gymnasium.ObservationWrapper):
 
 
 def make_bench(
-    task: str = "pick_place", height: int = 96, width: int = 96, render_mode: str | None = "rgb_array"
-) -> LeRobotView:
-    """Entry point of the registered ids. UserError for an unknown task or size."""
-    bench = SimEnv(SimulationConfig(task=task, render=RenderConfig(height=height, width=width)))
+    task: str = "pick_place", height: int = 96, width: int = 96, fps: int | None = None,
+    render_mode: str | None = "rgb_array",
+) -> LeRobotView:  # fmt: skip
+    """Entry point of the registered ids. fps: actions a second. UserError for an unknown task, size or rate."""
+    render, robot = RenderConfig(height=height, width=width), RobotConfig(control_hz=fps)
+    bench = SimEnv(SimulationConfig(task=task, render=render, robot=robot))
     return LeRobotView(GymEnv(bench, (height, width), render_mode), bench)

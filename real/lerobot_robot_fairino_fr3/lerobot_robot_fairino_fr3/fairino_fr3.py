@@ -1,30 +1,31 @@
-"""The FR3 as LeRobot's Robot: absolute joint targets at the policy rate, through motion guard and servo stream."""
+"""The FR3 as LeRobot's Robot: absolute joint targets at any rate, through motion guard and servo stream."""
 
 import contextlib
-import dataclasses
 import logging
 import time
-from functools import cached_property
 from typing import cast
 
 import numpy as np
 from lerobot.robots import Robot  # pyright: ignore[reportMissingImports]
 
 from lerobot_robot_fairino_fr3.config_fairino_fr3 import FairinoFR3Config
+from lerobot_robot_fairino_fr3.paced_motion import PacedMotion
 from real.core.checks import refuse_unfit, report
+from real.core.faults import RobotUnreachable
+from real.core.priority import raised_priority
 from real.fairino.driver import FairinoDriver
 from real.parity.preflight import robot_checks
 from real.workcell.connect import open_robot
 from real.workcell.env import RobotEnv
 from sim.core.contract import Observation, check_action
 from sim.core.errors import UserError
-from sim.guard.motion_guard import MotionGuard
 from sim.robots.fairino_fr3 import fairino_fr3
 
 logger = logging.getLogger(__name__)
 
-
 ROBOT = fairino_fr3()
+PATIENCE_S = 2.0  # for state and images after a pause in which the machine was busy
+RETRY_S = 0.02
 
 
 class FairinoFR3(Robot):
@@ -38,12 +39,8 @@ class FairinoFR3(Robot):
         self.config = config
         self._opened = contextlib.ExitStack()
         self._env: RobotEnv | None = None
-        self._guard: MotionGuard | None = None
-        self._seen: Observation | None = None
-
-    @cached_property
-    def _values(self) -> tuple[str, ...]:
-        return tuple(f"{name}.pos" for name in (*ROBOT.joint_names, "gripper"))
+        self._motion: PacedMotion | None = None
+        self._heard_s = self._lag_s = 0.0  # when LeRobot called last, and how old what it read was then
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -57,7 +54,7 @@ class FairinoFR3(Robot):
 
     @property
     def action_features(self) -> dict:
-        return dict.fromkeys(self._values, float)
+        return dict.fromkeys(ROBOT.value_names, float)
 
     @property
     def is_connected(self) -> bool:
@@ -75,11 +72,11 @@ class FairinoFR3(Robot):
         pass
 
     def connect(self, calibrate: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Switch the drives on and enter servo mode where the arm is; nothing moves. UserError when not fit to move."""
+        """Switch the drives on; nothing moves before the first action. UserError when not fit to move."""
         if self.is_connected:
             raise UserError(f"{self} is connected already")
         size = (self.config.image_height, self.config.image_width)
-        with contextlib.ExitStack() as opened:
+        with raised_priority(), contextlib.ExitStack() as opened:
             env = opened.enter_context(open_robot(self.config.session(), size))
             checks = robot_checks(env)
             logger.info("%s", report(checks))
@@ -89,48 +86,66 @@ class FairinoFR3(Robot):
             if self.config.kind == "emulator":  # some real grippers travel their whole stroke on it: a person does that
                 driver.gripper.activate()
             env.driver.settle()
-            self._seen = env.capture()
-            env.stream.start()
-            self._guard = MotionGuard(env.robot, env.clearance)
-            self._guard.reset(self._seen.state)
+            self._motion = PacedMotion(env)
+            self._motion.start()
+            self._heard_s = time.monotonic()
             self._opened, self._env = opened.pop_all(), env
 
     def get_observation(self) -> dict:
         """What is measured now. RobotFault or RobotUnreachable when the arm stopped or does not answer."""
-        env = self._connected()
-        if env.stream.error is not None:
-            raise env.stream.error
-        env.driver.raise_fault()
-        self._seen = env.capture()
-        values = (float(value) for value in self._seen.state)
-        return {**dict(zip(self._values, values, strict=True)), **self._seen.images}
+        env, motion = self._connected()
+        motion.raise_error()
+        seen = _look(env, motion)
+        self._heard_s = time.monotonic()
+        self._lag_s = self._heard_s - seen.stamp_s
+        return {**_named(seen.state), **seen.images}
 
     def send_action(self, action: dict) -> dict:
-        """Stream towards it; returns what the motion guard let through. UserError once the guard has latched, as by an
-        action 0.25 s or more behind the observation it answers."""
-        env = self._connected()
-        if missing := set(self._values) - set(action):
+        """Move towards it; returns what the motion guard let through last.
+
+        UserError once the guard has latched, and for an action later than `max_answer_s` after the observation, or
+        where there was none the action, before it.
+        """
+        _, motion = self._connected()
+        if missing := set(ROBOT.value_names) - set(action):
             raise UserError(f"the action lacks {', '.join(sorted(missing))}")
-        assert self._guard is not None and self._seen is not None  # as long as it is connected
-        asked = check_action(np.array([action[name] for name in self._values]), ROBOT.action_dim)
-        aged = dataclasses.replace(self._seen, age_s=time.monotonic() - self._seen.stamp_s)
-        sent = self._guard.check(aged, asked)
-        if self._guard.report.latched:
-            env.stream.stop()
+        requested = check_action(np.array([action[name] for name in ROBOT.value_names]), ROBOT.action_dim)
+        answered_s = time.monotonic() - self._heard_s
+        if answered_s > self.config.max_answer_s:
+            motion.stop()
             raise UserError(
-                f"the motion guard stopped the arm: {self._guard.report.latched}; disconnect and begin anew"
+                f"stale observation: the action comes {answered_s:.2f} s after it, "
+                f"max_answer_s={self.config.max_answer_s:g}; the arm was stopped"
             )
-        env.stream.set_target(sent[: ROBOT.joints])
-        env.driver.gripper.move(float(sent[-1]))
-        return dict(zip(self._values, (float(value) for value in sent), strict=True))
+        sent = motion.send(requested, self._lag_s)
+        self._heard_s, self._lag_s = time.monotonic(), 0.0
+        return _named(sent)
 
     def disconnect(self) -> None:
         """The arm slows to rest and leaves servo mode."""
-        self._connected()
-        self._env = self._guard = self._seen = None
-        self._opened.close()
+        _, motion = self._connected()
+        self._env = self._motion = None
+        with self._opened:
+            motion.stop()
 
-    def _connected(self) -> RobotEnv:
-        if self._env is None:
+    def _connected(self) -> tuple[RobotEnv, PacedMotion]:
+        if self._env is None or self._motion is None:
             raise UserError(f"{self} is not connected")
-        return self._env
+        return self._env, self._motion
+
+
+def _look(env: RobotEnv, motion: PacedMotion) -> Observation:
+    """Return what is seen now; after a pause of the arm once state and images are there again."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            env.driver.raise_fault()
+            return env.capture()
+        except RobotUnreachable:
+            if not motion.rests or time.monotonic() > until_s:
+                raise
+        time.sleep(RETRY_S)
+
+
+def _named(values: np.ndarray) -> dict:
+    return dict(zip(ROBOT.value_names, map(float, values), strict=True))

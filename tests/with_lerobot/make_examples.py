@@ -1,6 +1,6 @@
 """Datasets as LeRobot itself writes and edits them, of `dataset_examples`' episodes: how tests/data/lerobot was made.
 
-PYTHONPATH=.:tests/sim PYTHON_WITH_LEROBOT tests/lerobot/make_examples.py OUT
+PYTHONPATH=.:tests/sim PYTHON_WITH_LEROBOT tests/with_lerobot/make_examples.py OUT
 """
 
 import sys
