@@ -2,9 +2,11 @@
 
 import sys
 
-from sim.core.errors import leave_without_environment
+from sim.core.errors import interrupts_in_one_line, leave_without_environment
 from sim.render.gl import choose_gl
 
+if sys.argv[:1] == ["-m"]:  # a program of ours is about to run
+    interrupts_in_one_line()
 try:
     import gymnasium  # noqa: F401 - the first package that a Python without our environment lacks
 except ModuleNotFoundError as _error:

@@ -36,8 +36,12 @@ class PolicyAgent:
     the chunk before.
     """
 
-    def __init__(self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None):
-        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without."""
+    def __init__(self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None, task: str = ""):
+        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without.
+
+        task: the name of what the policy was trained to do, "" where that is not known.
+        """
+        self.task = task
         if policy.needs.ground_truth and ground_truth is None:
             raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
         self.policy, self.spec, self.config = policy, policy.spec, config
@@ -99,7 +103,7 @@ def load_agent(
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     beta = metadata.guidance if guidance is None else guidance
-    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth)
+    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth, metadata.task)
     check_encoders(root, metadata, agent.processor)
     return agent
 

@@ -82,7 +82,7 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
             raise
     content = _fit_and_write(config, results)
     for name, estimate in results.estimates.items():
-        _log.info("  %-22s %s", name, estimate, extra=event("estimate", name=name, **estimate.plain()))
+        _log.info("  %-22s %s", name, estimate, extra=event("estimate", term=name, **estimate.plain()))
     _log.info("%s: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated", out / RANDOMIZE_FILE)
     return content
 

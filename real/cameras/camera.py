@@ -15,6 +15,7 @@ import numpy as np
 
 from real.core.faults import RobotUnreachable
 from real.core.json_lines import JsonLineClient
+from sim.core.errors import UserError
 
 SILENCE_S = 1.0
 FIRST_FRAME_S = 5.0
@@ -36,6 +37,19 @@ class Camera(Protocol):
 
     def latest(self) -> Frame: ...
     def close(self) -> None: ...
+
+
+class AbsentCamera:
+    """A camera that could not be opened: whoever wants an image gets the reason, so that a preflight lists it."""
+
+    def __init__(self, reason: UserError):
+        self._reason = reason
+
+    def latest(self) -> Frame:
+        raise self._reason
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class EmulatorCamera:

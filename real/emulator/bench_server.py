@@ -67,6 +67,7 @@ class BenchCommands:
         self._controller, self._twin, self._injector = controller, controller.twin, injector
         self._commands = {
             "reset": self._reset,
+            "task": lambda request: {"task": self._twin.task},
             "success": lambda request: {"success": self._twin.success()},
             "ground_truth": lambda request: {name: value.tolist() for name, value in self._twin.ground_truth().items()},
             "episode_record": lambda request: self._twin.episode_record(),

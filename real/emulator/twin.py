@@ -90,6 +90,11 @@ class Twin:
         """Release the OpenGL context, from the thread that used it."""
         self._world.close()
 
+    @property
+    def task(self) -> str:
+        """Return the name of the task on the bench."""
+        return self._world.task.name
+
     def episode(self) -> dict:
         """What an operator knows of the task on the bench."""
         task = self._world.task

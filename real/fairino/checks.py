@@ -1,24 +1,61 @@
 """What a FAIRINO controller is checked for before its arm moves."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from real.core.checks import Check
+from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
 from real.fairino.protocol import AUTOMATIC, OLDEST_RELEASE
+from real.fairino.state_frame import parse_version
+from real.fairino.state_link import StateLink
+from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError
 from sim.robots.robot import Robot
 
 MODEL = "FR3"  # as the controller begins its name
+UPDATE = f"update the controller to V{'.'.join(map(str, OLDEST_RELEASE))} or later"
+LOAD_TOLERANCE_KG, TOOL_TOLERANCE_MM = 0.1, 5.0
+
+
+def await_first_state(states: StateLink, query: RpcLink, timeout_s: float) -> None:
+    """Wait for a state. Where none comes, RobotFault if the release is one whose frames are not known, else
+    RobotUnreachable."""
+    try:
+        states.wait_newer(0.0, timeout_s)
+    except RobotUnreachable as error:
+        release = ""
+        with contextlib.suppress(UserError):
+            release = str(query.query("GetSoftwareVersion")[1])
+        if release and parse_version(release) < OLDEST_RELEASE:
+            raise RobotFault(
+                f"the controller's release is {release}: its state frames are unknown; {UPDATE}"
+            ) from error
+        raise
+
+
+def load_checks(query: RpcLink, robot: Robot) -> Iterator[Check]:
+    """Yield what the controller holds for payload and tool; its collision check rests on them."""
+    try:
+        (load_kg,), tool_mm = query.query("GetTargetPayload", 0), query.query("GetTCPOffset", 0)[:3]
+    except UserError as error:
+        yield Check("payload", str(error), good=False, needed_before_power=False)
+        return
+    reading = f"{load_kg:.2f} kg, the gripper weighs {robot.gripper_kg:.2f} kg"
+    yield Check("payload", reading, abs(load_kg - robot.gripper_kg) <= LOAD_TOLERANCE_KG, needed_before_power=False)
+    wanted_mm = 1e3 * np.array(robot.tcp_from_flange_m)
+    reading = f"{np.round(tool_mm, 1).tolist()} mm from the flange, in the description {wanted_mm.round(1).tolist()}"
+    close = np.abs(np.array(tool_mm, float) - wanted_mm).max() <= TOOL_TOLERANCE_MM
+    yield Check("tool", reading, bool(close), needed_before_power=False)
 
 
 def controller_checks(model: str, firmware: str, version: tuple[int, int, int]) -> Iterator[Check]:
     """Yield the checks of what is connected."""
     remedy = "this program drives a FAIRINO FR3; see robot.ip"
     yield Check("controller", f"{model} {firmware}", model.upper().startswith(MODEL), remedy=remedy)
-    remedy = f"update the controller to V{'.'.join(map(str, OLDEST_RELEASE))} or later"
-    yield Check("release", firmware, version >= OLDEST_RELEASE, remedy=remedy)
+    yield Check("release", firmware, version >= OLDEST_RELEASE, remedy=UPDATE)
 
 
 def state_checks(state: ControllerState, fault: UserError | None, robot: Robot) -> Iterator[Check]:

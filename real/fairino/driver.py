@@ -15,7 +15,7 @@ import numpy as np
 
 from real.core.checks import Check
 from real.core.faults import RobotFault, RobotUnreachable
-from real.fairino.checks import controller_checks, state_checks
+from real.fairino.checks import await_first_state, controller_checks, load_checks, state_checks
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import Code, ControllerFault, fault_in, readiness_fault
 from real.fairino.gripper import GripperWorker
@@ -66,7 +66,7 @@ class FairinoDriver:
         self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
         try:
-            self.states.wait_newer(0.0, CONNECT_S)
+            await_first_state(self.states, self._query, CONNECT_S)
             self.model, self.firmware, self.core = self._read_version()
             self.version = parse_version(self.firmware)
             udp = (ip, ports.servo), self._servo_count
@@ -148,8 +148,8 @@ class FairinoDriver:
             fault = None
         except UserError as error:
             fault = error
-        known = controller_checks(self.model, self.firmware, self.version)
-        return [*known, *state_checks(self.controller_state(), fault, self.robot)]
+        known, load = controller_checks(self.model, self.firmware, self.version), load_checks(self._query, self.robot)
+        return [*known, *state_checks(self.controller_state(), fault, self.robot), *load]
 
     def check_ready(self) -> None:
         """RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""

@@ -29,6 +29,32 @@ def parity_checks(env: RobotEnv, image_size: tuple[int, int]) -> list[Check]:
     ]
 
 
+def task_check(env: RobotEnv, trained: str) -> list[Check]:
+    """Return whether the bench holds the task that the policy was trained on; nothing where either is unknown."""
+    try:
+        laid_out = env.bench.task()
+    except UserError as error:
+        return [Check("task", str(error), good=False)]
+    if not trained or not laid_out:
+        return []
+    remedy = f"the policy was trained on {trained}; start the emulator with task={trained}, or give its own checkpoint"
+    return [Check("task", laid_out, trained == laid_out, remedy=remedy)]
+
+
+def camera_order(env: RobotEnv) -> list[Check]:
+    """Return whether every camera shows what it would from its place: exchanged ones are told by the arm's outline.
+
+    Renders the arm as it stands, about a second.
+    """
+    from real.parity.alignment_at_rest import exchanged_cameras
+
+    try:
+        cause, remedy = exchanged_cameras(capture(env), env.robot)
+    except UserError:
+        return []  # a check of the camera itself has told it
+    return [Check("camera order", cause or "as it should be", good=not cause, remedy=remedy)]
+
+
 def _camera(env: RobotEnv, name: str) -> Check:
     try:
         image = env.cameras[name].latest().image

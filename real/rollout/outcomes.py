@@ -36,7 +36,10 @@ def check_same_run(out: Path, metadata: dict) -> None:
         return
     try:
         before = json.loads(path.read_text())
-        differing = [name for name, value in metadata.items() if before[name] != value]
+        _ = before["checkpoint"]  # which every version wrote; the others came later
+        differing = [
+            name for name, value in metadata.items() if before.get(name, value) != value
+        ]  # older ones say less
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not the results of a rollout; name a new out=DIR") from error
     if differing:

@@ -25,7 +25,7 @@ from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
-from real.parity.preflight import parity_checks, robot_checks
+from real.parity.preflight import camera_order, parity_checks, robot_checks, task_check
 from real.rollout import outcomes
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
@@ -85,9 +85,10 @@ class RolloutConfig(Options):
 
 
 class ImageAgent(Agent, Protocol):
-    """An agent with the size of its images, (height, width)."""
+    """An agent with the size of its images, (height, width), and the task it was trained on, "" if unknown."""
 
     image_size: tuple[int, int]
+    task: str
 
 
 def rollout(
@@ -107,15 +108,18 @@ def rollout(
     agent = load_agent(checkpoint)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
-    outcomes.check_same_run(out, metadata)
-    with open_robot(config.robot, agent.image_size, no_question) as env:
-        checks = [*robot_checks(env), *parity_checks(env, agent.image_size)]
+    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s")}
+    acting["instruction"] = config.robot.instruction
+    outcomes.check_same_run(out, {**metadata, **acting})
+    with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
+        checks = [*robot_checks(env), *parity_checks(env, agent.image_size), *task_check(env, agent.task)]
+        checks += camera_order(env) if config.robot.is_hardware else []
         log_checks(checks)
         if mode == "dry":
             _log.info("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        about = provenance({"config": config, **metadata})
+        about = provenance({"config": config, **metadata, "acting": acting})
         schema = robot_features(env.robot, agent.image_size)
         with (
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
@@ -128,7 +132,7 @@ def rollout(
             try:
                 run_episodes(env, config, writer, runner)
             finally:
-                content = outcomes.write(out, metadata)
+                content = outcomes.write(out, {**metadata, **acting})
                 _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
     return content
 
@@ -149,6 +153,11 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
     has to confirm before hardware moves again: UserError when nobody is there any more.
     """
     latched = ""
+    if writer.num_episodes >= config.episodes:
+        _log.warning(
+            "%s holds %d episodes of this run already, episodes=%d: nothing is played; give more, or another out=DIR",
+            writer.root, writer.num_episodes, config.episodes,
+        )  # fmt: skip
     for seed in range(config.seed + writer.num_episodes, config.seed + config.episodes):
         result = runner.run(seed, writer, latched)
         how = (

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from real.cameras.camera import Camera, EmulatorCamera
+from real.cameras.camera import AbsentCamera, Camera, EmulatorCamera
 from real.cameras.realsense import PREFIX, RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
@@ -69,6 +70,7 @@ class RobotConnection(RobotConfig):
                 f"robot.name={self.name}: it has no driver, expected one of {', '.join(DRIVERS.names())}; "
                 "programs of sim, policies and rl take it"
             )
+        check_devices(self.cameras)
         super().__post_init__()
 
     @property
@@ -100,11 +102,12 @@ def open_robot(
     ask: Callable[[str], None] = ask_at_terminal,
     *,
     board: bool = False,
+    task: str = "",
 ) -> Iterator[RobotEnv]:
     """The connected robot, its drives untouched. image_size: (height, width) that the policy needs.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
-    board: a calibration board lies on the table of an emulator that is started.
+    board, task: a calibration board on the table of an emulator that is started, and the task on its bench.
     RobotUnreachable or RobotFault when robot or camera does not answer, or the arm does not acknowledge its stop at the
     end; whatever was opened is closed.
     """
@@ -115,7 +118,8 @@ def open_robot(
     with contextlib.ExitStack() as opened:
         if not config.is_hardware and (why := _start_reason(config)):
             _log.info("%s: starting the emulated %s on this machine", why, robot.name)
-            process = opened.enter_context(EmulatorProcess(image_size, firmware=config.firmware, board=board))
+            options = {"firmware": config.firmware, "board": board, **({"task": task} if task else {})}
+            process = opened.enter_context(EmulatorProcess(image_size, **options))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))
         _log.info("connected to %s %s at %s: %s", driver.model, driver.firmware, config.ip, driver.links)
@@ -163,23 +167,32 @@ def _emulated_cameras(config: RobotConnection) -> dict[str, Camera]:
 
 
 def _cameras(config: RobotConnection, image_size: tuple[int, int]) -> dict[str, Camera]:
-    names = config.load().camera_names
-    missing = set(names) - set(config.cameras)
-    if missing:
-        name = min(missing)
-        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
+    """The cameras by name; one that cannot be opened is an `AbsentCamera`, which the preflight checks report."""
     cameras: dict[str, Camera] = {}
-    try:
-        for name in names:
-            cameras[name] = _camera(name, config.cameras[name], image_size, config.exposure)
-    except UserError:
-        for camera in cameras.values():
-            camera.close()
-        raise
+    for name in config.load().camera_names:
+        try:
+            cameras[name] = _camera(name, config.cameras.get(name), image_size, config.exposure)
+        except UserError as error:
+            cameras[name] = AbsentCamera(error)
     return cameras
 
 
-def _camera(name: str, device: int | str, image_size: tuple[int, int], exposure: float | None) -> Camera:
+def check_devices(cameras: Mapping[str, int | str]) -> None:
+    """UserError when two cameras name one device."""
+    owners: dict[str, str] = {}
+    for name, device in cameras.items():
+        number = str(device).isdigit()
+        known = f"/dev/video{device}" if number else os.path.realpath(str(device))
+        if known in owners:
+            raise UserError(
+                f"robot.cameras.{name}={device}: robot.cameras.{owners[known]} is the same device; expected another one"
+            )
+        owners[known] = name
+
+
+def _camera(name: str, device: int | str | None, image_size: tuple[int, int], exposure: float | None) -> Camera:
+    if device is None:
+        raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
     library, _, serial = str(device).partition(":")
     if library == PREFIX:
         return RealsenseCamera(name, serial, *image_size, exposure)

@@ -29,10 +29,13 @@ class Outcome:
 
 
 class Bench(Protocol):
-    """sets_start_pose: setting up also places the arm at its start pose; otherwise the robot homes."""
+    """task: the name of what is laid out, "" where no program knows it.
+
+    sets_start_pose: setting up also places the arm at its start pose; otherwise the robot homes."""
 
     sets_start_pose: bool
 
+    def task(self) -> str: ...
     def prepare(self, seed: int) -> EpisodeSetup: ...
     def outcome(self) -> Outcome: ...
     def ground_truth(self) -> dict[str, np.ndarray]: ...
@@ -47,6 +50,10 @@ class EmulatedBench:
 
     def __init__(self, address: tuple[str, int], deadline_s: float = 5.0):
         self._client = JsonLineClient("the emulator's bench", address, deadline_s)
+
+    def task(self) -> str:
+        """Return the name of the task that is laid out, as `task=` has it."""
+        return self._client.request({"do": "task"})[0]["task"]
 
     def prepare(self, seed: int) -> EpisodeSetup:
         answer, _ = self._client.request({"do": "reset", "seed": int(seed)})
@@ -86,6 +93,10 @@ class OperatorBench:
     confirm: Callable[[str], None]  # shows the text and returns once the person has confirmed
 
     sets_start_pose = False
+
+    def task(self) -> str:
+        """Return nothing: the instruction is a person's own words."""
+        return ""
 
     def prepare(self, seed: int) -> EpisodeSetup:
         self.confirm(f"Set up for: {self.instruction!r}. Hands clear, button in reach? Enter.")

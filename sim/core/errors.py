@@ -5,6 +5,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 KEPT = "kept"  # attribute of a KeyboardInterrupt: what `keeps` noted
@@ -40,6 +41,18 @@ def leave_without_environment(missing: str | None) -> NoReturn:
     """End the program, exit code 2: this Python lacks the module, the project was not set up for it."""
     sys.stderr.write(f"error: {sys.executable} has no {missing}; run `make setup`, then `. .venv/bin/activate`\n")
     sys.exit(2)
+
+
+def interrupts_in_one_line() -> None:
+    """Let Ctrl-C while a program's modules are still imported be one line; `run_program` handles it from then on."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write("warning: interrupted; nothing is kept\n")
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def found_beside(root: Path, marker: str) -> str:

@@ -66,6 +66,7 @@ class Robot:
     home_rad: tuple[float, ...]
     dh_m: tuple[tuple[float, float, float], ...]  # a and d in m, alpha in rad, a row a joint (`sim.control.dh`)
     tcp_from_flange_m: tuple[float, float, float]
+    gripper_kg: float  # with its fingers: what the controller is to be told of its load
     gripper_stroke_m: float
     gripper_speed_per_s: float  # openings per second
     cameras: tuple[Camera, ...]

@@ -27,7 +27,7 @@ class FakeWorld:
     """Behaves like sim.envs.simulation.Simulation: the arm follows its targets with a lag of one servo period."""
 
     robot = FR3
-    task = types.SimpleNamespace(time_limit_s=0.6, settle_s=0.1)
+    task = types.SimpleNamespace(name="pick_place", time_limit_s=0.6, settle_s=0.1)
 
     def __init__(self):
         self.goal = False
@@ -82,6 +82,8 @@ class FakeWorld:
 
 class Swing:
     """A scripted agent: J1 swings about where the episode began, the gripper half closes."""
+
+    task = ""
 
     def __init__(self, image_size: tuple[int, int] = (8, 10)):
         self.image_size = image_size

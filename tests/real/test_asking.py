@@ -89,7 +89,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
     asked, operator = [], attending()
 
     @contextlib.contextmanager
-    def opened(*_):
+    def opened(*_, **__):
         with running.env() as env:
             yield env
 

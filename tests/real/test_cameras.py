@@ -104,13 +104,30 @@ def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refuse
     assert cv2.opened[1].released
 
 
-def test_a_camera_that_is_not_there_closes_the_others(cv2):
-    config = RobotConnection(kind="hardware", cameras={"front": 0, "wrist": 99})
+def test_a_camera_that_is_not_there_is_named_whenever_an_image_is_wanted(cv2):
+    cameras = _cameras(RobotConnection(kind="hardware", cameras={"front": 0, "wrist": 99}), (96, 96))
+    assert cameras["front"].latest().image.shape == (96, 96, 3)
     with pytest.raises(RobotUnreachable, match=r"camera wrist \(device 99\) cannot be opened"):
-        _cameras(config, (96, 96))
-    assert cv2.opened[0].released
+        cameras["wrist"].latest()
+    cameras["front"].close()
+    cameras = _cameras(RobotConnection(kind="hardware", cameras={"front": 0}), (96, 96))
     with pytest.raises(UserError, match=r"robot.cameras.wrist=NUMBER, or realsense:SERIAL"):
-        _cameras(RobotConnection(kind="hardware", cameras={"front": 0}), (96, 96))
+        cameras["wrist"].latest()
+    cameras["front"].close()
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [{"front": 0, "wrist": 0}, {"front": 2, "wrist": "/dev/video2"}, dict.fromkeys(("front", "wrist"), "realsense")],
+)
+def test_one_device_for_two_cameras_is_refused_before_anything_is_opened(devices):
+    with pytest.raises(UserError, match=r"robot.cameras.wrist=.*: robot.cameras.front is the same device"):
+        RobotConnection(kind="hardware", cameras=devices)
+
+
+def test_two_devices_by_number_path_or_serial_are_accepted():
+    for devices in ({"front": 0, "wrist": "/dev/video2"}, {"front": "realsense:1", "wrist": "realsense:2"}):
+        assert RobotConnection(kind="hardware", cameras=devices).cameras == devices
 
 
 def test_a_device_that_still_blocks_is_not_released_under_its_reader(monkeypatch):

@@ -13,6 +13,7 @@ from parity_errors import ERRORS
 
 import real.parity
 from real.calibrate.calibrate import CalibrateConfig
+from real.parity.alignment_at_rest import exchanged_cameras
 from real.parity.arm_renderer import ArmRenderer
 from real.parity.image_alignment import correlation
 from real.parity.parity import (
@@ -154,6 +155,16 @@ def _still(trajectory: Trajectory) -> Trajectory:
         {c: first(i) for c, i in trajectory.images.items()},
         trajectory.instruction,
     )
+
+
+def test_exchanged_cameras_are_told_by_an_arm_at_rest(recording):
+    still = dataclasses.replace(recording, trajectories=(_still(recording.trajectories[0]),))
+    assert exchanged_cameras(still, FR3) == ("", "")
+    (one,) = still.trajectories
+    front, wrist = still.cameras
+    exchanged = dataclasses.replace(one, images={front: one.images[wrist], wrist: one.images[front]})
+    cause, remedy = exchanged_cameras(dataclasses.replace(still, trajectories=(exchanged,)), FR3)
+    assert cause == "cameras front and wrist are exchanged" and "exchange the devices" in remedy
 
 
 def test_the_warped_table_moves_as_geometry_implies(renderer):

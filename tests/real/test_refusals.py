@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from running import HOST, Running, Swing
 
-from real.core.faults import RobotUnreachable
+from real.core.faults import RobotFault, RobotUnreachable
+from real.fairino.checks import await_first_state
 from real.fairino.driver import FairinoDriver
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="so101", control_hz=20))
+    return types.SimpleNamespace(image_size=(8, 8), task="", spec=types.SimpleNamespace(robot="so101", control_hz=20))
 """
 
 
@@ -134,3 +136,43 @@ def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
     assert done.returncode == 2, done.stderr
     assert "was made with so101 at 20 Hz, this is fairino_fr3" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_release_whose_state_is_unknown_is_named_and_no_cable(monkeypatch):
+    class Mute:
+        def wait_newer(self, than_s: float, timeout_s: float) -> None:
+            raise RobotUnreachable("no state; check power and address")
+
+    def answering(release: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(query=lambda method: ["FR3", release, "V3.2.1"])
+
+    with pytest.raises(RobotFault, match="release is V3.6.9: .* unknown; update the controller to V3.7.6"):
+        await_first_state(Mute(), answering("V3.6.9"), 0.1)  # type: ignore[arg-type]
+    with pytest.raises(RobotUnreachable, match="check power"):
+        await_first_state(Mute(), answering("V3.9.6"), 0.1)  # type: ignore[arg-type]
+
+
+def test_a_policy_of_another_task_is_refused(running, tmp_path):
+    class Stacker(Swing):
+        task = "stack"
+
+    config = RolloutConfig(
+        RobotConnection(ip=HOST, start="never", **running.ports), str(tmp_path), 1, 0, str(tmp_path / "out")
+    )
+    with pytest.raises(
+        UserError, match=r"task: pick_place \(the policy was trained on stack; start the emulator with task="
+    ):
+        rollout(config, lambda root: Stacker((8, 10)))
+    assert running.controller.servo_calls == 0
+
+
+def test_a_dry_run_with_a_camera_missing_shows_payload_tool_and_everything_else(running, tmp_path, caplog):
+    running.controller.frames.load_kg = 0.5
+    robot = RobotConnection(kind="hardware", instruction="go", ip=HOST, cameras={"front": "/dev/none"}, **running.ports)
+    rollout(RolloutConfig(robot, str(tmp_path), mode="dry"), lambda root: Swing((8, 10)))
+    for reading in (
+        "0.50 kg, the gripper weighs 1.00 kg", "in the description [0.0, 0.0, 160.0]",
+        "no device for camera wrist", "nothing was moved",
+    ):  # fmt: skip
+        assert reading in caplog.text
+    assert caplog.text.count("NOT OK") >= 2

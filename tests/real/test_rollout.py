@@ -1,5 +1,6 @@
 """The whole program but the policy: a scripted agent on the emulator, recorded and counted."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -25,7 +26,8 @@ from sim.dataset.reader import Dataset
 STUB_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
-    return types.SimpleNamespace(image_size=(8, 8), spec=types.SimpleNamespace(robot="fairino_fr3", control_hz=20))
+    spec = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
+    return types.SimpleNamespace(image_size=(8, 8), task="", spec=spec)
 """
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,6 +121,10 @@ def test_the_newest_checkpoint_is_taken(tmp_path):
 def test_results_of_another_run_are_not_added_to(running, tmp_path):
     config = RolloutConfig(robot_at(running), "a", 1, 0, str(tmp_path / "out"))
     rollout(config, swing)
+    for changed in ({"indicator": "negative"}, {"guidance": 3.0}, {"lead_s": 0.1}):
+        name, value = next(iter(changed.items()))
+        with pytest.raises(UserError, match=f"was made with {name}=.*, not {value}; name a new out=DIR"):
+            rollout(dataclasses.replace(config, **changed), swing)
     with pytest.raises(UserError, match="seed=0, not 7"):
         rollout(RolloutConfig(config.robot, "a", 1, 7, config.out), swing)
     (tmp_path / "out" / "results.json").write_text("{}")
@@ -192,3 +198,11 @@ def test_the_ports_are_the_controllers():
     found = RobotConnection()
     ports = (found.rpc_port, found.state_port, found.cnde_port, found.servo_port)
     assert ports == (protocol.RPC_PORT, protocol.LEGACY_PORT, protocol.CNDE_PORT, protocol.UDP_PORT)
+
+
+def test_a_run_that_is_complete_plays_nothing_and_tells_so(running, tmp_path, caplog):
+    config = RolloutConfig(robot_at(running), str(tmp_path), 1, 3, str(tmp_path / "out"))
+    first = rollout(config, swing)
+    assert "holds" not in caplog.text
+    assert rollout(config, swing) == first
+    assert "holds 1 episodes of this run already, episodes=1: nothing is played" in caplog.text

@@ -50,6 +50,7 @@ def test_a_description_has_one_value_a_joint_and_the_ranges_of_its_model(robot):
     assert (np.array(robot.max_speed_rad_s) >= robot.policy_speed_rad_s).all()
     for finger in ("finger_left", "finger_right"):
         assert model.joint(finger).range[1] == pytest.approx(robot.gripper_stroke_m / 2)
+    assert model.body_subtreemass[model.body("gripper").id] == pytest.approx(robot.gripper_kg)
     assert all(model.camera(camera.name).id >= 0 for camera in robot.wrist_cameras)
 
 

@@ -1,0 +1,43 @@
+"""Programs as a user starts them: with nothing in the environment, and interrupted before they have begun."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from programs import PROGRAMS
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMED = sorted(set(re.findall(r"python -m ((?:sim|policies|rl|real)\.\w+)", (ROOT / "README.md").read_text())))
+EMPTY = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"]}
+
+
+def start(*words: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, env={**EMPTY, **environment}, capture_output=True, text=True
+    )
+
+
+def test_the_readme_names_programs_of_every_package():
+    assert {name.partition(".")[0] for name in NAMED} == {"sim", "policies", "rl", "real"} and len(NAMED) > 15
+
+
+@pytest.mark.timeout(900)
+def test_every_program_starts_in_an_empty_environment():
+    """No display, no MUJOCO_GL: as `env -i HOME=... PATH=... python -m PROGRAM --help`."""
+    modules = sorted({*NAMED, *(program.module for program in PROGRAMS.values())})
+    with ThreadPoolExecutor(2) as pool:
+        ended = dict(zip(modules, pool.map(lambda name: start(name, "--help"), modules), strict=True))
+    assert {name: done.stderr[-300:] for name, done in ended.items() if done.returncode} == {}
+
+
+@pytest.mark.parametrize("program", ["sim.collect", "policies.train", "rl.recap", "real.rollout"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path, program):
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")  # in the middle of every program's imports
+    done = start(program, PYTHONPATH=str(tmp_path))
+    assert done.stderr == "warning: interrupted; nothing is kept\n"
+    assert done.returncode == -signal.SIGINT
