@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := runs/demo
+LEROBOT_PYTHON := python3.12
+LEROBOT := .venv-lerobot
+LEROBOT_STAMP := $(LEROBOT)/installed
 
-.PHONY: demo test test-slow check structure test-sdk setup wheel wheel-test constraints
+.PHONY: demo test test-slow check structure test-sdk test-lerobot setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -32,6 +35,11 @@ structure: setup
 test-sdk: setup
 	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK)
 
+# LeRobot's own commands on our datasets, plugin and emulator, in an environment of its own; prints a table of them.
+test-lerobot: $(LEROBOT_STAMP)
+	$(LEROBOT)/bin/python -m pytest -q tests/real/test_lerobot_plugin.py tests/sim/test_dataset_format.py
+	$(LEROBOT)/bin/python tests/with_lerobot/commands.py
+
 wheel: setup
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -56,4 +64,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	$(BIN)/python .ci/labmaze.py
+	@touch $@
+
+# Without constraints.txt: LeRobot wants an older torch.
+$(LEROBOT_STAMP): pyproject.toml real/lerobot_robot_fairino_fr3/pyproject.toml
+	@$(LEROBOT_PYTHON) -c "import ensurepip, venv" 2>/dev/null || { \
+	  echo "error: $(LEROBOT_PYTHON) with venv is missing; LeRobot 0.6 needs it: LEROBOT_PYTHON=PROGRAM names another" >&2; exit 2; }
+	@test -x $(LEROBOT)/bin/python || $(LEROBOT_PYTHON) -m venv $(LEROBOT)
+	PYTHONWARNINGS=ignore $(LEROBOT)/bin/python -m pip install --quiet -e . -e real/lerobot_robot_fairino_fr3 pytest pytest-timeout hypothesis
 	@touch $@

@@ -23,6 +23,7 @@ from sim.benchmark.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.core.structured import alternatives, is_choice, is_schema, nested
 from sim.evaluate_expert import EvaluateExpertConfig
+from sim.export import ExportConfig
 from sim.guard_benchmark.guard_benchmark import GuardBenchmarkConfig
 from sim.replay import ReplayConfig
 from sim.view import ViewConfig
@@ -41,6 +42,7 @@ PROGRAMS = {
     "emulator": Program("real.emulator", EmulatorConfig),
     "evaluate": Program("policies.evaluate", EvaluateConfig),
     "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
+    "export": Program("sim.export", ExportConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": Program("real.parity", ParityConfig),
     "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),

@@ -114,7 +114,7 @@ def test_the_distribution_has_the_name_that_lerobot_looks_for():
     about = tomllib.loads((DISTRIBUTION / "pyproject.toml").read_text())
     assert about["project"]["name"] == NAME == about["tool"]["setuptools"]["packages"][0]
     assert (DISTRIBUTION / NAME / "__init__.py").is_file()
-    assert "lerobot>=0.6,<0.7" in about["project"]["dependencies"]
+    assert "lerobot[core-scripts,training]>=0.6,<0.7" in about["project"]["dependencies"]
 
 
 @pytest.mark.skipif(LEROBOT, reason="of the stand-ins")
