@@ -13,7 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from real.fairino.driver import FairinoDriver
+from real.fairino.fault_codes import UNKNOWN_METHOD
+from real.fairino.ports import Ports
+from real.soak.servo_trials import RECOVER
 from real.workcell.emulator_process import EmulatorProcess
+from real.workcell.episode_setup import EmulatedBench
 from sim.core.errors import UserError
 
 HOST = "127.0.0.1"
@@ -24,21 +29,21 @@ PORTS = {
 TIMEOUT_S = 15.0
 # Runs in the SDK's process, before the SDK is imported: record every call on the wire and how it ended.
 RECORDER = """
-import atexit, json, sys, xmlrpc.client
-calls = []
+import json, sys, xmlrpc.client
+calls = open(sys.argv[1], "w", buffering=1)  # a line at once: an example that never ends is killed
 request = xmlrpc.client.ServerProxy._ServerProxy__request
 
 def recorded(self, method, params):
     try:
         answer = request(self, method, params)
     except xmlrpc.client.Fault as fault:
-        calls.append((method, fault.faultCode, fault.faultString))
+        print(json.dumps((method, fault.faultCode, fault.faultString)), file=calls)
         raise
-    calls.append((method, answer[0] if isinstance(answer, list) and answer else answer, ""))
+    code = answer[0] if isinstance(answer, list) and answer else answer
+    print(json.dumps((method, code if isinstance(code, int) else 0, "")), file=calls)
     return answer
 
 xmlrpc.client.ServerProxy._ServerProxy__request = recorded
-atexit.register(lambda: open(sys.argv[1], "w").write(json.dumps(calls)))
 source = open(sys.argv[2], encoding="utf8").read()
 exec(compile(source, sys.argv[2], "exec"), {"__name__": "__main__"})
 """
@@ -46,7 +51,7 @@ SMOKE = """
 import time
 from fairino import Robot
 robot = Robot.RPC("{host}")
-assert Robot.RPC.is_connect is not False
+assert all(getattr(Robot.RPC, name, True) is not False for name in ("is_connect", "is_conect"))  # by release
 print(robot.GetSoftwareVersion(), robot.GetControllerIP())
 assert robot.Mode(0) == 0 and robot.RobotEnable(1) == 0
 time.sleep(0.5)
@@ -92,7 +97,32 @@ def run(source: str, sdk: Path) -> tuple[str, list]:
             ending = "ran" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["?"])[-1]
         except subprocess.TimeoutExpired:
             ending = f"still running after {TIMEOUT_S:g} s"
-        return ending, json.loads(calls.read_text()) if calls.exists() else []
+        return ending, [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+
+def begin_anew(bench: EmulatedBench, process: EmulatorProcess) -> None:
+    """Bring the arm back and reset what the example before has left: while faulted every query answers 14, whose lack
+    of values the SDK unpacks."""
+    with FairinoDriver(process.host, Ports.of(process.ports)) as driver:
+        driver.stop()
+        for what in RECOVER:
+            bench.inject(what)
+        bench.prepare(0)
+
+
+def ending_kind(ending: str) -> str:
+    """Return what kind of end an example had: whose doing it was."""
+    if ending == "ran" or ending.startswith("still running"):
+        return ending
+    if "not served by this emulator" in ending:
+        return "asked for what the emulator does not serve"
+    if (
+        "missing" in ending
+        and "positional argument" in ending
+        or ending.startswith(("ModuleNotFoundError", "AttributeError"))
+    ):
+        return "does not fit its own SDK, or needs a module that the SDK does not bring"
+    return "ended by another error"
 
 
 def main(folder: str) -> int:
@@ -100,24 +130,29 @@ def main(folder: str) -> int:
     sdk = Path(folder).resolve()
     firmware = release_of(sdk)
     print(f"SDK for controller V{firmware}")
-    with EmulatorProcess((32, 32), firmware=firmware, host=HOST, **PORTS):
+    with EmulatorProcess((32, 32), firmware=firmware, host=HOST, **PORTS) as process:
+        bench = EmulatedBench((process.host, process.ports["bench_port"]))
         smoke, calls = run(SMOKE.format(host=HOST), sdk)
         print(f"connect, read, move, stream 500 ServoJ: {smoke}; {len(calls)} calls")
         endings: collections.Counter[str] = collections.Counter()
         every = list(calls)
         for path in sorted((sdk / "example").glob("*.py")):
             source = path.read_text(encoding="utf8", errors="replace").replace("192.168.58.2", HOST)
+            begin_anew(bench, process)
             ending, calls = run(source, sdk)
-            endings[ending if ending == "ran" else "other"] += 1
+            endings[ending_kind(ending)] += 1
             every += calls
             print(f"  {path.name:40s} {len(calls):4d} calls  {ending[:90]}", flush=True)
-    methods = {method for method, _, _ in every}
-    unserved = {method for method, code, text in every if code == -506}
-    print(f"examples: {dict(endings)}; calls {len(every)} of {len(methods)} methods")
+    tried = {method for method, _, _ in every}
+    answered = {method for method, code, _ in every if code == 0}
+    unserved = {method for method, code, _ in every if code == UNKNOWN_METHOD}
+    refused = tried - answered - unserved
+    print(f"examples of V{firmware}: {', '.join(f'{count} {kind}' for kind, count in endings.most_common())}")
     print(
-        f"answered {sum(code == 0 for _, code, _ in every)}, refused with a code "
-        f"{sum(isinstance(code, int) and code > 0 for _, code, _ in every)}"
+        f"calls: {len(every)}; methods tried {len(tried)}, answered {len(answered)}, refused {len(refused)}, "
+        f"not served {len(unserved)}"
     )
+    print(f"refused: {', '.join(sorted(refused)) or 'none'}")
     print(f"not served: {', '.join(sorted(unserved)) or 'none'}")
     return int(smoke != "ran")
 
