@@ -108,6 +108,7 @@ def begin_anew(bench: EmulatedBench, process: EmulatorProcess) -> None:
         for what in RECOVER:
             bench.inject(what)
         bench.prepare(0)
+        driver.power_on()  # as the examples presuppose
 
 
 def ending_kind(ending: str) -> str:
