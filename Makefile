@@ -8,7 +8,13 @@ LEROBOT_PYTHON := python3.12
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/installed
 
-.PHONY: demo test test-slow check structure test-sdk test-lerobot setup wheel wheel-test constraints
+DRAWS := 2000
+SEED := 0
+
+# Of a shell that sourced ROS it names packages of another Python, pytest plug-ins among them.
+unexport PYTHONPATH
+
+.PHONY: demo test test-slow fuzz check structure test-sdk test-lerobot setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -21,6 +27,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Wrong options and damaged files: DRAWS=N of each kind, from SEED=K.
+fuzz: setup
+	$(BIN)/python -m pytest tests/fuzz --draws=$(DRAWS) --fuzz-seed=$(SEED)
 
 check: setup
 	$(BIN)/ruff check

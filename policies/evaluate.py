@@ -18,7 +18,8 @@ from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
-from sim.core.options import SEED, at_least, one_of, option
+from sim.core.errors import UserError
+from sim.core.options import FOLDER, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
@@ -44,7 +45,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     checkpoint: str = option("runs/policy", "the policy")
     episodes: int = option(300, "to play", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
-    out: str | None = option(None, "null: CHECKPOINT/eval")
+    out: str | None = option(None, "null: CHECKPOINT/eval", FOLDER)
     videos: int = option(3, "episodes to record, the first ones", at_least(0))
     indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
@@ -88,6 +89,7 @@ class PolicyWorker:
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play all episodes; return the content of results.json."""
     policy, metadata = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
+    metadata.check_task(config.task, config.checkpoint)
     robot = config.robot.load()
     robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
     seeds = range(config.seed, config.seed + config.episodes)
@@ -116,6 +118,12 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     return content
 
 
+def check_new(folder: Path) -> None:
+    """UserError when a folder holds the results of an evaluation, which would be overwritten."""
+    if (folder / results.FILE).is_file():
+        raise UserError(f"{folder} holds the results of an evaluation; name another out=DIR")
+
+
 def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
     tracker.log(0, summary)
     for path in sorted(out.glob("episode-*.mp4")):
@@ -134,7 +142,8 @@ def report(content: dict, out: Path) -> str:
 
 
 def main(config: EvaluateConfig) -> None:
-    """Evaluate, tracked."""
+    """Evaluate, tracked. UserError when the folder holds another evaluation."""
+    check_new(config.directory)
     with open_tracker(config.tracker, config.directory, config) as tracker:
         evaluate(config, tracker)
 

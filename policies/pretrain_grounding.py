@@ -27,7 +27,7 @@ from policies.training.trainer import Trainer
 from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import Options, Registered, at_least, block, one_of, option
+from sim.core.options import FOLDER, Options, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
@@ -54,7 +54,7 @@ class PretrainGroundingConfig(Options):
     """Options of the program."""
 
     scenes: int = option(32000, "to look at, once each", at_least(SCENES_PER_CALL))
-    out: str = option("assets/fusion", "weights and card")
+    out: str = option("assets/fusion", "weights and card", FOLDER)
     workers: int = option(2, "processes that render", at_least(1))
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
     task: str = option("pick_place", "whose things are to be found", Registered(TASKS))

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from policies.evaluate import EvaluateConfig, evaluate
+from policies.evaluate import EvaluateConfig, check_new, evaluate
 from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import UserError, keeps
-from sim.core.options import NOT_EMPTY, SEED, Options, Registered, at_least, block, one_of, option
+from sim.core.options import FOLDER, NOT_EMPTY, SEED, Options, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -43,7 +43,7 @@ class RobustnessConfig(Options):
     task: str = option("pick_place", "what the robot does", Registered(TASKS))
     episodes: int = option(200, "of every cell", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
-    out: str = option("runs/robustness", "results, a folder of every cell")
+    out: str = option("runs/robustness", "results, a folder of every cell", FOLDER)
     workers: int = option(2, "processes that play", at_least(1))
     tracker: str = option("none", "where rates go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
@@ -80,7 +80,10 @@ def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics
 def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
     for one in config.checkpoints:
-        checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
+        _, metadata = checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
+        metadata.check_task(config.task, one)
+        for renderer, dynamics in CONDITIONS.values():
+            check_new(condition(config, one, renderer, dynamics).directory)
     missing = _missing_renderers()
     for reason in missing.values():
         _log.info("skipped, a dash in the table: %s", reason)

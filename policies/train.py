@@ -5,7 +5,8 @@ with the project (`init_fusion=null`: from random weights) or from a whole check
 killed run goes on where it stopped, to the same weights.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
@@ -16,9 +17,10 @@ from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
-from sim.core.options import NOT_EMPTY, Options, block, one_of, option
+from sim.core.options import FOLDER, NOT_EMPTY, Options, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
+from sim.core.provenance import plain
 from sim.core.tracker import KINDS, Tracker, open_tracker
 
 
@@ -27,7 +29,7 @@ class TrainConfig(Options):
     """Options of the program."""
 
     data: tuple[str, ...] = option(("runs/demos",), "datasets", NOT_EMPTY)
-    out: str = option("runs/policy", "the checkpoint")
+    out: str = option("runs/policy", "the checkpoint", FOLDER)
     policy: PolicyConfig = block(VlaConfig, "the network")
     optim: OptimConfig = block(OptimConfig, "how it is trained")
     init_fusion: str | None = option("assets/fusion", "where a pretrained fusion lies; null: random weights")
@@ -41,10 +43,12 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     if (out / checkpoint.WEIGHTS).is_file():
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
     tables = [EpisodeTable(Source(Path(root))) for root in config.data]
-    policy, start = _start(config, tables[0])
+    tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
+    policy, start = _start(config, tables)
     processor = ObservationProcessor(policy)
     data = TrainingData(tables, processor, workers=config.optim.threads)
-    metadata = describe_training(processor, [table.dataset for table in tables], {"config": config}, start)
+    made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
+    metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
     return fit(policy, data, config.optim, out, metadata, tracker)
 
 
@@ -54,13 +58,27 @@ def main(config: TrainConfig) -> None:
         train(config, tracker)
 
 
-def _start(config: TrainConfig, table: EpisodeTable) -> tuple[Policy, dict]:
+def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy, dict]:
     """The policy to start from, and where its weights come from."""
     if config.init:
         policy, metadata = checkpoint.load(config.init)
+        check_same_policy(config.init, plain(policy.config), plain(config.policy), plain(TrainConfig().policy))
         return policy, metadata.provenance
     init_fusion = find_asset(config.init_fusion) if config.init_fusion else None
-    return new_policy(config.policy, table, config.optim.seed, init_fusion)
+    return new_policy(config.policy, tables, config.optim.seed, init_fusion)
+
+
+def check_same_policy(root: str, has: dict, given: dict, defaults: dict, where: str = "policy") -> None:
+    """UserError names an option that the checkpoint's policy has otherwise, unless it is the default."""
+    for name, value in given.items():
+        if isinstance(value, dict) and isinstance(has.get(name), dict):
+            known = defaults.get(name)
+            check_same_policy(root, has[name], value, known if isinstance(known, dict) else {}, f"{where}.{name}")
+        elif value not in (has.get(name), defaults.get(name)):
+            raise UserError(
+                f"{where}.{name}={value}, expected {has.get(name)}, which init={root} was made with; leave it out, or "
+                "begin without init="
+            )
 
 
 if __name__ == "__main__":

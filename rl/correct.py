@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policies.core.indicator import INDICATORS
+from policies.models import checkpoint
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
 from sim.core.errors import keeps
-from sim.core.options import PORT, SEED, at_least, one_of, option
+from sim.core.options import FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
@@ -39,7 +40,7 @@ class CorrectConfig(SimulationConfig):
     episodes: int = option(20, "at most so many are played", at_least(1))
     seed: int = option(500_000, "of the first, where no rollouts are given", SEED)
     rollouts: str | None = option(None, "a dataset of autonomous rollouts: play the seeds at which they failed")
-    out: str = option("runs/corrections", "the dataset's directory")
+    out: str = option("runs/corrections", "the dataset's directory", FOLDER)
     device: str = option("keyboard", "beside the keyboard", one_of(*DEVICES))
     page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
     indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))
@@ -86,6 +87,7 @@ class OperatorWorker(RolloutWorker):
 
 def correct(config: CorrectConfig, operator: Operator) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
+    checkpoint.load(config.checkpoint)[1].check_task(config.task, config.checkpoint)
     out, world, robot = Path(config.out), config.world, config.robot.load()
     schema = config.behaviour.features(world)
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})

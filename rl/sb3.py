@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from rl.online.state_view import ReachState
 from sim.core.console import event
 from sim.core.errors import UserError
-from sim.core.options import PROBABILITY, SEED, Options, above, at_least, between, block, one_of, option
+from sim.core.options import FOLDER, PROBABILITY, SEED, Options, above, at_least, between, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
@@ -54,7 +54,7 @@ class PpoConfig(Options):
 class Sb3Config(Options):
     """Options of the program."""
 
-    out: str = option("runs/sb3", "the model's directory")
+    out: str = option("runs/sb3", "the model's directory", FOLDER)
     steps: int = option(200_000, "of the environment, all copies together", at_least(1))
     seed: int = option(0, "of networks and environments", SEED)
     envs: int = option(2, "copies, each in a process of its own; 1: in this process", at_least(1))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.core.console import event, progress
-from sim.core.errors import keeps
-from sim.core.options import SEED, at_least, block, option
+from sim.core.errors import UserError, keeps
+from sim.core.options import FOLDER, SEED, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
@@ -25,6 +25,8 @@ from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
 
+HOPELESS = 50  # failures of the expert in a row, after which no more are tried
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class CollectConfig(SimulationConfig, WorkerConfig):
 
     episodes: int = option(500, "demonstrations that the dataset is to hold", at_least(1))
     seed: int = option(0, "of the first episode; the next ones follow", SEED)
-    out: str = option("runs/demos", "the dataset's directory")
+    out: str = option("runs/demos", "the dataset's directory", FOLDER)
     quality: QualityConfig = block(QualityConfig, "how well the expert plays")
     images: bool = option(True, "false: nothing is rendered, for policies that need none")
 
@@ -82,20 +84,38 @@ def collect(config: CollectConfig) -> Path:
     return root
 
 
+class Failures:
+    """Counts the expert's failures."""
+
+    def __init__(self, config: CollectConfig):
+        self._config = config
+        self.total = self._in_a_row = 0
+
+    def count(self, result: EpisodeResult) -> None:
+        """Take an attempt. UserError after too many failures in a row: collection would go on for ever."""
+        self.total += not result.success
+        self._in_a_row = 0 if result.success else self._in_a_row + 1
+        if self._in_a_row == HOPELESS:
+            raise UserError(
+                f"the expert failed at task={self._config.task} with {HOPELESS} seeds in a row, up to {result.seed}; "
+                f"expected one that it can do: change randomize, dynamics or quality, and name a new out=DIR"
+            )
+
+
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
-    """Commit episodes until there are enough; returns how many attempts failed."""
+    """Commit episodes until there are enough; return how many attempts failed. UserError when all seem to."""
     make_player = functools.partial(ExpertWorker, config.world, config.quality, images=config.images)
-    failed, next_seed = 0, _next_seed(root, writer.num_episodes, config.seed)
+    failures, next_seed = Failures(config), _next_seed(root, writer.num_episodes, config.seed)
     with progress() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
             for result, episode in map_seeds(make_player, seeds, config):
-                failed += not result.success
+                failures.count(result)
                 _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)
             next_seed += missing
-    return failed
+    return failures.total
 
 
 def _keep(writer: DatasetWriter, episode: Episode | None) -> None:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sim.core.errors import UserError, leave_without_environment
-from sim.render.gl import INSTALL_EGL
+from sim.render.gl import remedy
 from sim.render.vulkan import check_vulkan
 
 _log = logging.getLogger(__name__)
@@ -77,20 +77,20 @@ def look_at_drawing() -> Finding:
         world = Simulation()
         world.reset(0)
         camera = world.robot.camera_names[0]
-        pictures = [world.render(camera) for _ in range(3)]
+        images = [world.render(camera) for _ in range(3)]
         begun = time.perf_counter()
-        pictures += [world.render(camera) for _ in range(20)]
+        images += [world.render(camera) for _ in range(20)]
         took = time.perf_counter() - begun
         world.close()
     except UserError as error:
-        return Finding(name, str(error), INSTALL_EGL)
+        return Finding(name, str(error), remedy())
     except ImportError as error:
         return Finding(name, str(error), INSTALL)
     except Exception as error:  # noqa: BLE001 - drivers raise anything
-        return Finding(name, str(error).splitlines()[0], INSTALL_EGL)
-    if pictures[-1].std() < 1:
-        return Finding(name, "pictures are empty", INSTALL_EGL)
-    return Finding(name, f"{len(pictures[3:]) / took:.0f} pictures of 96 px a second")
+        return Finding(name, str(error).splitlines()[0], remedy())
+    if images[-1].std() < 1:
+        return Finding(name, "images are empty", remedy())
+    return Finding(name, f"{len(images[3:]) / took:.0f} images of 96 px a second")
 
 
 def look_at_vulkan() -> Finding:

@@ -17,7 +17,7 @@ import numpy as np
 from sim.core.console import event, track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import at_least, block, option
+from sim.core.options import FILE, at_least, block, option
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.dataset.reader import Dataset, encode_video
@@ -43,7 +43,7 @@ class ReplayConfig:
     episode: int = option(0, "the first one", at_least(0))
     episodes: int = option(1, "how many", at_least(1))
     images: bool = option(False, "compare the cameras' images too, several times slower")
-    video: str | None = option(None, "FILE.mp4 of the first one")
+    video: str | None = option(None, "FILE.mp4 of the first one", FILE)
     render: RenderConfig = block(lambda: PRETTY, "of the video")
 
 

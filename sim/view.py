@@ -14,7 +14,7 @@ import imageio.v3 as imageio
 import numpy as np
 
 from sim.core.contract import Observation
-from sim.core.options import SEED, block, one_of, option
+from sim.core.options import FOLDER, SEED, block, one_of, option
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -36,7 +36,7 @@ class ViewConfig(SimulationConfig):
 
     seed: int = option(0, "of the episode", SEED)
     act: str = option("expert", "who acts; nothing: the arm holds still", one_of(*ACTS))
-    out: str = option("runs/view", "where video and contact sheet go without a display")
+    out: str = option("runs/view", "where video and contact sheet go without a display", FOLDER)
     render: RenderConfig = block(lambda: PRETTY, "how images are drawn")
 
 

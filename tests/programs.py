@@ -1,7 +1,13 @@
 """Every program that is configured: its name in `conf/`, the module a user types, its dataclass."""
 
+import contextlib
+import importlib.util
+import io
+import sys
 import typing
+from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest import mock
 
 from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.evaluate import EvaluateConfig
@@ -21,6 +27,7 @@ from rl.run.options import RecapConfig
 from rl.sb3 import Sb3Config
 from sim.benchmark.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
+from sim.core.program import run_program
 from sim.core.structured import alternatives, is_choice, is_schema, nested
 from sim.evaluate_expert import EvaluateExpertConfig
 from sim.export import ExportConfig
@@ -77,3 +84,32 @@ def schemas(schema: type) -> list[type]:
 def items(kind: Any) -> set:
     """Return the types that a value of `kind` may be of, of a list those of its items."""
     return {part for one in alternatives(kind) for part in typing.get_args(one) or (one,)}
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def ended(program: str, *words: str, main: Callable[[Any], Any] | None = None) -> Ended:
+    """Run a program in this process to its end; `main` instead of its work."""
+    module, schema = PROGRAMS[program]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", [module, *words]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            run_program(program, schema, main or main_of(module), "")
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def main_of(module: str) -> Callable[[Any], Any]:
+    """Return what a program does with its configuration."""
+    is_package = importlib.util.find_spec(module).submodule_search_locations  # pyright: ignore[reportOptionalMemberAccess]
+    found = importlib.import_module(f"{module}.__main__" if is_package else module)
+    return next(getattr(found, name) for name in ("main", "collect", "write_report") if hasattr(found, name))

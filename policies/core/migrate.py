@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from sim.core.deprecated import TASKS, current
+
 POINTS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
@@ -24,8 +26,9 @@ WEIGHTS = {  # prefix of a weight's name, then and now
 
 def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return a checkpoint's config.json and weights as they are written now."""
+    content = _with_tasks(content)
     if "spec" in content:
-        return dict(content), dict(weights)
+        return content, dict(weights)
     policy = dict(content["policy"])
     dimensions = {name: policy.pop(name) for name in ("cameras", "state_dim", "action_dim")}
     policy["fusion"] = _fusion_config(policy["fusion"])
@@ -36,6 +39,14 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     spec = {**dimensions, **moved, "points": POINTS}
     now = {**rest, "policy": {"name": "vla", **parts, **policy}, "spec": spec}
     return now, {_renamed(name): value for name, value in weights.items()}
+
+
+def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint named one task."""
+    if "task" not in content:
+        return dict(content)
+    task = current("task", content["task"], TASKS)
+    return {**{name: value for name, value in content.items() if name != "task"}, "tasks": [task] if task else []}
 
 
 def migrate_fusion(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from policies.core.migrate import migrate_fusion
@@ -13,15 +14,15 @@ from policies.core.parts import FusionConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.core.structured import typed
+from sim.dataset.files import write_atomic
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
 
 
 def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
     """Write the state dict of a fusion, and a card whose "fusion" is its configuration."""
-    root.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in weights.items()}, root / WEIGHTS)
-    (root / CARD).write_text(json.dumps(card, indent=1) + "\n")
+    write_atomic(root / CARD, (json.dumps(card, indent=1) + "\n").encode())
+    write_atomic(root / WEIGHTS, to_bytes({name: value.contiguous() for name, value in weights.items()}))
 
 
 def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], dict]:
@@ -35,7 +36,7 @@ def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], di
         card = json.loads((root / CARD).read_text())
         stated, weights = migrate_fusion(card["fusion"], load_file(root / WEIGHTS))
         made_for = typed(FusionConfig, stated, "fusion.")
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"the pretrained fusion in {root} is broken: {str(error).splitlines()[0]}") from error
     if made_for != config:
         raise UserError(f"{root} was made for {plain(made_for)}, not {plain(config)}; give init_fusion=null")

@@ -5,12 +5,14 @@ config.json         policy configuration and dimensions, contract and encoder ve
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from policies.core.interface import Policy, PolicyConfig
 from policies.core.migrate import migrate_checkpoint
@@ -30,17 +32,40 @@ class CheckpointMetadata:
 
     vision: str  # fingerprints of the frozen encoders, "" where the policy uses none
     text: str
-    task: str
+    tasks: tuple[str, ...]  # that it was trained on; () where it is not known
     provenance: dict
     guidance: float = 1.0  # beta that it is played with by default
 
+    def check_task(self, task: str, whose: Path | str) -> None:
+        """UserError when the policy was trained on other tasks than `task`."""
+        if self.tasks and task not in self.tasks:
+            raise UserError(f"task={task}, expected {' or '.join(self.tasks)}, which {whose} was trained on")
+
 
 def save(out: Path, policy: Policy, metadata: CheckpointMetadata) -> None:
-    """Write weights and configuration, each whole or not at all; the weights last."""
+    """Write weights and configuration, each whole or not at all; the weights last. UserError for weights that are no
+    numbers, a full disk and the like."""
     made_for = {"policy": plain(policy.config), "spec": plain(policy.spec)}
+    check_finite(policy.state_dict(), f"the policy for {out}")
     content = {"contract": CONTRACT_VERSION, **made_for, **plain(metadata)}
     write_atomic(out / CONFIG, json.dumps(content, indent=1).encode())
     write_atomic(out / WEIGHTS, to_bytes({name: value.contiguous() for name, value in policy.state_dict().items()}))
+
+
+def check_ours(root: Path, content: dict) -> None:
+    """UserError when config.json is another program's."""
+    if "contract" not in content and "type" in content:
+        raise UserError(
+            f"{root} is a checkpoint of LeRobot, of policy {content['type']!r}: lerobot-eval and "
+            "lerobot-rollout play it; here policies.train makes checkpoints"
+        )
+
+
+def check_finite(weights: Mapping[str, Tensor], whose: str) -> None:
+    """UserError when a weight is not a finite number: such a policy decides nothing."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{whose} has weights that are no finite numbers, {name}; expected finite ones: train anew")
 
 
 def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
@@ -50,11 +75,7 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         raise UserError(f"{root} is no checkpoint: {WEIGHTS} and {CONFIG} expected there{found_beside(root, WEIGHTS)}")
     try:
         content = json.loads((root / CONFIG).read_text())
-        if "input_features" in content:
-            raise UserError(
-                f"{root} is a checkpoint of LeRobot, of policy {content.get('type')!r}: lerobot-eval and "
-                "lerobot-rollout play it; here policies.train makes checkpoints"
-            )
+        check_ours(root, content)
         contract = content.pop("contract")
         if contract != CONTRACT_VERSION:
             raise UserError(f"{root} has contract version {contract}, this code has {CONTRACT_VERSION}; train again")
@@ -62,6 +83,7 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         config = typed(PolicyConfig, content.pop("policy"), "policy.")
         policy = config.build(typed(PolicySpec, content.pop("spec"), "spec."))
         policy.load_state_dict(weights)
-    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        check_finite(weights, f"checkpoint {root}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"checkpoint {root} is broken: {str(error).splitlines()[0]}") from error
     return policy.eval(), typed(CheckpointMetadata, content)

@@ -104,13 +104,18 @@ class EpisodeTable:
         return self.action[wanted], inside & clean
 
 
-def fit_normalization(policy: Policy, table: EpisodeTable, rng: np.random.Generator, samples: int = 20000) -> None:
-    """Set the policy's normalization from random undisturbed frames of a dataset."""
-    rows = np.flatnonzero(~table.perturbed)
-    rows = rng.choice(rows, min(samples, len(rows)), replace=False)
-    actions, valid = table.windows(rows, policy.config.chunk)
-    columns = (actions, valid, table.state[rows], table.points[rows])
-    policy.fit_normalization(*(torch.from_numpy(column) for column in columns))
+def fit_normalization(
+    policy: Policy, tables: Sequence[EpisodeTable], rng: np.random.Generator, samples: int = 20000
+) -> None:
+    """Set the policy's normalization from random undisturbed frames of all datasets."""
+    clean = [np.flatnonzero(~table.perturbed) for table in tables]
+    first = np.concatenate([[0], np.cumsum([len(rows) for rows in clean])])
+    drawn = rng.choice(first[-1], min(samples, first[-1]), replace=False)
+    parts = []
+    for i, table in enumerate(tables):
+        rows = clean[i][drawn[(first[i] <= drawn) & (drawn < first[i + 1])] - first[i]]
+        parts.append((*table.windows(rows, policy.config.chunk), table.state[rows], table.points[rows]))
+    policy.fit_normalization(*(torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True)))
 
 
 class FrameInputs:

@@ -20,7 +20,7 @@ from policies.report.page import render
 from policies.report.plots import bars, grouped_lines, named_lines
 from policies.training.loop import LOG
 from sim.core.errors import UserError
-from sim.core.options import Options, at_least, option
+from sim.core.options import FILE, Options, at_least, option
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
 from sim.envs.video import write_mp4
@@ -42,7 +42,7 @@ class ReportConfig(Options):
     """Options of the program."""
 
     run: str = option("runs/demo", "a folder that a program wrote")
-    out: str | None = option(None, "null: RUN/report.html")
+    out: str | None = option(None, "null: RUN/report.html", FILE)
     videos: int = option(4, "of each kind at most", at_least(0))
 
 

@@ -103,7 +103,8 @@ def load_agent(
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     beta = metadata.guidance if guidance is None else guidance
-    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth, metadata.task)
+    task = metadata.tasks[0] if len(metadata.tasks) == 1 else ""
+    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth, task)
     check_encoders(root, metadata, agent.processor)
     return agent
 

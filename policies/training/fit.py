@@ -13,7 +13,7 @@ from policies.core.interface import Policy, PolicyConfig
 from policies.evaluation.leakage import splits_of
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
-from policies.processing.data import EpisodeTable, TrainingData, fit_normalization
+from policies.processing.data import EpisodeTable, TrainingData, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
 from policies.training.loop import STATE, train
 from policies.training.optim import OptimConfig
@@ -40,15 +40,19 @@ def fit(
     return averaged
 
 
-def new_policy(config: PolicyConfig, table: EpisodeTable, seed: int, init_fusion: Path | None) -> tuple[Policy, dict]:
-    """Return a policy for the robot of a dataset, normalized by it, and the provenance of what it starts from.
+def new_policy(
+    config: PolicyConfig, tables: Sequence[EpisodeTable], seed: int, init_fusion: Path | None
+) -> tuple[Policy, dict]:
+    """Return a policy for the robot of these datasets, normalized by them, and the provenance of what it starts from.
 
     init_fusion: a fusion from grounding pretraining; None: random weights. UserError when it is missing, was
     made for other sizes, or the policy is useless without.
     """
     torch.manual_seed(seed)
-    policy = config.build(table.spec)
-    fit_normalization(policy, table, np.random.default_rng(seed))
+    policy = config.build(tables[0].spec)
+    for table in tables:
+        check_fits(table, policy)
+    fit_normalization(policy, tables, np.random.default_rng(seed))
     if init_fusion is None and policy.requires_pretrained:
         raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
     return policy, policy.load_pretrained(init_fusion) if init_fusion else {}
@@ -72,7 +76,7 @@ def describe_training(
         "splits": _distinct(splits),
     }
     return CheckpointMetadata(
-        task=datasets[0].provenance.get("world", {}).get("task", ""),
+        tasks=tuple(sorted({task for one in datasets if (task := one.provenance.get("world", {}).get("task"))})),
         provenance=provenance({**made_of, **metadata}),
         guidance=guidance,
         **processor.encoders,

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,8 +34,24 @@ class JsonLines:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         row = {"step": step, **metrics, "s": round(time.monotonic() - self._begun, 1)}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+
+def read_log(path: Path) -> list[dict]:
+    """Return the rows that `JsonLines` wrote; a last one that a kill or a full disk cut off is left out."""
+    lines = path.read_text(errors="replace").splitlines()
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append({**json.loads(line)})
+        except (ValueError, TypeError) as error:
+            if number < len(lines):
+                raise UserError(f"{path} is broken: line {number} is no row of a training log") from error
+    return rows
 
 
 def train(
@@ -109,13 +126,22 @@ def resume(trainer: Trainer, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / STATE).is_file():
         return
-    state = torch.load(out / STATE, weights_only=True)
+    state = _read_state(out / STATE)
     check_options(state.pop("config"), trainer.config, out)
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
         raise UserError(f"{out} was begun with another network; name a new out=DIR")
     trainer.restore(state)
     _log.info("going on at step %d", trainer.step)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote. UserError when the file was truncated or changed."""
+    try:
+        return torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is broken ({reason}); remove it to begin anew, or name a new out=DIR") from error
 
 
 def check_options(before: Mapping[str, Any], config: OptimConfig, out: Path) -> None:

@@ -25,7 +25,7 @@ from real.workcell.connect import RobotConnection, emulator_of_our_own, open_rob
 from real.workcell.env import RobotEnv
 from sim.core.console import event
 from sim.core.errors import UserError
-from sim.core.options import IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
+from sim.core.options import FOLDER, IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
@@ -42,7 +42,7 @@ class CalibrateConfig(Options):
     parts: tuple[str, ...] = option(
         tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS), NOT_EMPTY
     )
-    out: str = option("runs/calibration", "folder of the logs and results")
+    out: str = option("runs/calibration", "folder of the logs and results", FOLDER)
     mode: str | None = option(
         None,
         "dry: check and stop before motion; confirm: move after Enter; auto: move. "

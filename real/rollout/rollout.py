@@ -220,6 +220,8 @@ def main(config: RolloutConfig) -> None:
 
     def load(checkpoint: Path) -> ImageAgent:
         agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
+        if config.robot.instruction and agent.processor.language:
+            agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
         config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, str(checkpoint))
         return agent
 

@@ -88,8 +88,7 @@ class OfflineRun:
         if (out / checkpoint.WEIGHTS).is_file():
             policy, before = checkpoint.load(out)
             config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, f"checkpoint {out}")
-            if (task := before.task) not in ("", config.task):
-                raise UserError(f"checkpoint {out} is for task {task!r}, not {config.task!r}; give pretrained=DIR")
+            before.check_task(config.task, f"pretrained={out}")
             _log.info("imitation: taking the checkpoint %s", out)
         else:
             _log.info("imitation: no checkpoint in %s, training it for %d steps", out, config.pretrain.steps)

@@ -13,7 +13,7 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import SEED, Registered, at_least, block, one_of, option
+from sim.core.options import FOLDER, SEED, Registered, at_least, block, one_of, option
 from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
@@ -27,8 +27,8 @@ class RecapConfig(SimulationConfig, LearningConfig):
     """Options of the program."""
 
     algorithm: str = option("recap", "how frames are labelled and the policy improves", Registered(ALGORITHMS))
-    out: str = option("runs/recap_pick_place", "the run's directory")
-    demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos")
+    out: str = option("runs/recap_pick_place", "the run's directory", FOLDER)
+    demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos", FOLDER)
     pretrained: str | None = option(None, "the imitation checkpoint, trained there when missing; null: OUT/pretrained")
     demo_episodes: int = option(500, "demonstrations that are collected", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)

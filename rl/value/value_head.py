@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rl.advantage.returns import BINS, CENTERS, two_hot
+from sim.core.errors import UserError
 from sim.core.options import SHARE, Options, above, at_least, option
 
 CHECK_FRAMES = 6000  # at most, for a loss without gradient
@@ -88,7 +89,8 @@ def fit_head(
 ) -> tuple[ValueHead, dict]:
     """Fit a head to the usable frames; return it at its lowest loss on episodes held out of them, and a log.
 
-    features (N, F); targets (N,) in [-1, 0]; usable bool (N,); owner int (N,), the episode of each frame.
+    features (N, F); targets (N,) in [-1, 0]; usable bool (N,); owner int (N,), the episode of each frame. UserError
+    when the loss is never a finite number.
     """
     rng = np.random.default_rng(seed)
     episodes = rng.permutation(np.unique(owner[usable]))
@@ -119,6 +121,11 @@ def _train(head: ValueHead, features: Tensor, targets: np.ndarray, train: np.nda
         if loss < best:
             best, waited = loss, 0
             best_state = {name: value.clone() for name, value in head.state_dict().items()}
+    if not np.isfinite(best):
+        raise UserError(
+            f"the value's held-out loss is never a finite number with value.learning_rate={config.learning_rate:g}; "
+            "expected a lower rate"
+        )
     head.load_state_dict(best_state)
     return {"epochs": epoch, "validation_loss": best, "train_loss": mean_loss(head, features, targets, train, 0)}
 

@@ -7,7 +7,9 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sim.core.errors import UserError, nearest
@@ -157,6 +159,29 @@ def one_of(*choices: str) -> Check:
     return OneOf(choices)
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a program may write: a folder, new or not, or a file in one."""
+
+    file: bool = False
+
+    @property
+    def expected(self) -> str:
+        return "a file that can be written" if self.file else "a folder that can be written"
+
+    def __call__(self, name: str, value: str) -> None:
+        path = Path(value)
+        try:
+            there = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
+            fits = there.is_dir() if there != path or not self.file else there.is_file()
+            good = bool(value) and fits and os.access(there, os.W_OK)
+        except (OSError, ValueError):  # a name too long, a byte that no name can have
+            there, good = path, False
+        if not good:
+            found = "" if there == path else f" ({there} cannot hold it)"
+            raise UserError(f"{name}={value}, expected {self.expected}{found}")
+
+
 class _NotEmpty:
     expected = "at least one"
 
@@ -173,6 +198,7 @@ def shown(value: Any) -> str:
 
 
 NOT_EMPTY = _NotEmpty()
+FOLDER, FILE = Place(), Place(file=True)
 IMAGE_SIDE = multiple_of(16, 16, 4096)  # pixels; what vision parts and videos can take
 PROBABILITY = between(0, 1)
 SHARE = Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")  # something is left over

@@ -1,6 +1,7 @@
 """Run a program: its configuration from the command line, its errors in one line, hydra's flags as hydra has them."""
 
 import contextlib
+import errno
 import itertools
 import logging
 import sys
@@ -23,6 +24,8 @@ from sim.core.help import help_page
 T = TypeVar("T")
 # A job's results lie where its `out` is; hydra adds no folder and no log of its own.
 QUIET = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null", "hydra.run.dir=.")
+# What a user puts right by freeing or choosing another place; where a program has more to say, it does.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,10 @@ def _one_line_ends() -> Iterator[None]:
         yield
     except UserError as error:
         _end(logging.ERROR, str(error), error, 2)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _end(logging.ERROR, f"cannot write {error.filename or 'to the disk'}: {error.strerror}", error, 2)
     except KeyboardInterrupt as interrupt:
         _end(logging.WARNING, f"interrupted; {getattr(interrupt, KEPT, 'nothing is kept')}", interrupt, 130)
 

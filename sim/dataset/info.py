@@ -22,7 +22,7 @@ from sim.dataset.schema import (
 from sim.dataset.video import video_info
 
 # Of a provenance: what all episodes of a dataset share. Of the rest (git, versions, who acts) the last may differ.
-SAME_EPISODES = ("world", "quality", "acting")
+SAME_EPISODES = ("world", "quality", "seed", "behaviour", "acting")
 
 
 def make_info(features: Features, fps: int, robot_type: str) -> dict:

@@ -67,5 +67,9 @@ def write(out: Path, content: dict) -> None:
     """Write `out`/results.json in one step."""
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (FILE + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, out / FILE)
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(temporary, out / FILE)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

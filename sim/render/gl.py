@@ -18,21 +18,31 @@ OFF = "disabled"  # MuJoCo is imported without a back-end
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 VARIABLES = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID")
 
+FORKED = (
+    "images were drawn in the process that this one was forked from, which its GL library does not survive; start "
+    "processes by spawn: gymnasium.make_vec(..., vector_kwargs={'context': 'spawn'}), "
+    "SubprocVecEnv(..., start_method='spawn')"
+)
+
 _log = logging.getLogger(__name__)
+_given: dict[str, str] = {}  # VARIABLES as the user's shell has them
+_drawing: list[int] = []  # the process that opened a library to draw with
 
 
 def choose_gl() -> None:
     """Set MUJOCO_GL on Linux: to egl, with or without a display, or to what the user named, where that can draw."""
     if not sys.platform.startswith("linux"):
         return
-    given = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
-    reason = _why_not(given)
-    if reason and given != "egl":
+    given = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    _given.update({name: value for name, value in given.items() if value != "egl"})  # that is what a parent sets
+    back_end = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
+    reason = _why_not(back_end)
+    if reason and back_end != "egl":
         _log.warning("MUJOCO_GL=%s: %s; images are drawn by egl", os.environ["MUJOCO_GL"], reason)
-        given, reason = "egl", _why_not("egl")
-    os.environ["MUJOCO_GL"] = OFF if reason else given
-    if given in LIBRARIES:
-        os.environ["PYOPENGL_PLATFORM"] = given
+        back_end, reason = "egl", _why_not("egl")
+    os.environ["MUJOCO_GL"] = OFF if reason else back_end
+    if back_end in LIBRARIES:
+        os.environ["PYOPENGL_PLATFORM"] = back_end
 
 
 def _why_not(back_end: str) -> str:
@@ -59,11 +69,23 @@ def check_gl() -> None:
         )
 
 
+def begin_drawing() -> None:
+    """Note that this process draws. UserError in one that was forked from another that did: it would hang."""
+    if _drawing and _drawing[0] != os.getpid():
+        raise UserError(FORKED)
+    _drawing[:] = [os.getpid()]
+
+
 def drawing_error(error: Exception) -> UserError:
     """Return the one line for what a GL back-end raised, with the variables that may be the cause."""
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    given = " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
-    return UserError(f"cannot draw with {given} ({reason}); unset these, or install what is missing: {INSTALL_EGL}")
+    return UserError(f"cannot draw by {os.environ.get('MUJOCO_GL')} ({reason}); {remedy()}")
+
+
+def remedy() -> str:
+    """Return what may help where nothing can be drawn: the user's own variables first."""
+    given = " ".join(f"{name}={value}" for name, value in _given.items())
+    return f"unset {given}, or {INSTALL_EGL}" if given else INSTALL_EGL
 
 
 def main() -> None:

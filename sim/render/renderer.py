@@ -8,7 +8,7 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
-from sim.render.gl import check_gl, drawing_error
+from sim.render.gl import begin_drawing, check_gl, drawing_error
 from sim.scene.build import RenderConfig, Scene
 
 
@@ -24,6 +24,7 @@ class Renderer(Protocol):
 
 def make_renderer(scene: Scene, config: RenderConfig) -> Renderer:
     """The renderer that `config` names. UserError where its libraries are missing."""
+    begin_drawing()
     if config.renderer == "filament":
         from sim.render.filament import FilamentRenderer  # needs Vulkan, which most machines do without
 
@@ -49,6 +50,7 @@ class OpenGlRenderer:
         self._meshes = self._scene.meshes_edition
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        begin_drawing()
         if self._meshes != self._scene.meshes_edition:
             self._upload_meshes()
         self._data.qpos[:] = qpos

@@ -161,5 +161,5 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
 
 def about(root: Path | None = None, **changes) -> CheckpointMetadata:
     made_of = {str(root): Dataset(root).fingerprint()} if root else {}
-    values = {"vision": "fake-vision", "text": "fake-text", "task": "pick_place"}
+    values = {"vision": "fake-vision", "text": "fake-text", "tasks": ("pick_place",)}
     return CheckpointMetadata(**(values | {"provenance": {"data": made_of}} | changes))

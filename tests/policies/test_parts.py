@@ -191,7 +191,7 @@ def test_frozen_points_are_computed_once_and_cached_in_a_few_bytes(tmp_path):
     root, fusion = pretrained(tmp_path)
     table = EpisodeTable(Source(write_demos(tmp_path / "demos")))
     config = dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"])
-    policy, _ = new_policy(config, table, 0, root)
+    policy, _ = new_policy(config, [table], 0, root)
     processor = ObservationProcessor(policy)
     data = TrainingData([table], processor)
     batch = data.batch(0, np.arange(len(table.frame)))
@@ -211,7 +211,7 @@ def test_frozen_points_are_computed_once_and_cached_in_a_few_bytes(tmp_path):
 def test_training_leaves_a_frozen_fusion_as_it_was(tmp_path):
     root, fusion = pretrained(tmp_path)
     table = EpisodeTable(Source(write_demos(tmp_path / "demos")))
-    policy, _ = new_policy(dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]), table, 0, root)
+    policy, _ = new_policy(dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]), [table], 0, root)
     data = TrainingData([table], ObservationProcessor(policy))
     trained = fit(policy, data, OptimConfig(steps=3, batch=4, threads=1), tmp_path / "out", about())
     kept = trained.fusion.finder.state_dict()
@@ -229,7 +229,7 @@ def test_other_frozen_weights_have_a_cache_of_their_own(tmp_path):
 def test_a_frozen_fusion_needs_pretrained_weights(tmp_path):
     table = EpisodeTable(Source(write_demos(tmp_path / "demos", lengths=(5,))))
     with pytest.raises(UserError, match="init_fusion=null: this policy's fusion is frozen"):
-        new_policy(dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]), table, 0, None)
+        new_policy(dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]), [table], 0, None)
 
 
 def test_true_points_look_at_no_image(tmp_path):

@@ -165,7 +165,7 @@ def test_the_learning_rate_warms_up_and_falls():
 
 
 def fresh(data, config=QUICK):
-    return new_policy(TINY, data.tables[0], config.seed, init_fusion=None)[0]
+    return new_policy(TINY, data.tables, config.seed, init_fusion=None)[0]
 
 
 def test_training_lowers_both_losses(data, tmp_path):
@@ -213,7 +213,7 @@ def test_resuming_with_another_network_is_refused(data, tmp_path):
     loop.save_state(Trainer(policy, policy.loss, QUICK, policy.pretrained_parameters()), tmp_path)
     other = dataclasses.replace(TINY, head=FlowConfig(hidden=16, blocks=1))
     with pytest.raises(UserError, match="begun with another network; name a new out=DIR"):
-        fit(new_policy(other, data.tables[0], 0, None)[0], data, QUICK, tmp_path, about())
+        fit(new_policy(other, data.tables, 0, None)[0], data, QUICK, tmp_path, about())
 
 
 def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):

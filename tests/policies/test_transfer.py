@@ -1,6 +1,7 @@
 """The table of transfer: every cell its own world and folder, what the machine cannot draw a dash."""
 
 import pytest
+from learning import about
 
 from policies import robustness as transfer
 from policies.robustness import RobustnessConfig
@@ -19,7 +20,7 @@ def asked(monkeypatch) -> list:
 
     monkeypatch.setattr(transfer, "evaluate", evaluate)
     monkeypatch.setattr(transfer, "check_vulkan", lambda: None)
-    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: None)
+    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: (None, about()))
     return configs
 
 
@@ -53,9 +54,10 @@ def test_without_vulkan_its_cells_are_dashes(asked, monkeypatch, capsys):
 
 
 def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch):
-    def load(root: str) -> None:
+    def load(root: str) -> tuple:
         if root == "b":
             raise UserError("b is no checkpoint")
+        return None, about()
 
     monkeypatch.setattr(transfer.checkpoint, "load", load)
     with pytest.raises(UserError, match="b is no checkpoint"):

@@ -36,7 +36,7 @@ def behaviour(tmp_path_factory) -> Behaviour:
     """A policy on true points with random weights."""
     out = tmp_path_factory.mktemp("points")
     policy = POINTS.build(PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS))
-    metadata = CheckpointMetadata(task="reach", provenance={}, vision="", text="")
+    metadata = CheckpointMetadata(tasks=("reach",), provenance={}, vision="", text="")
     checkpoint.save(out, policy, metadata)
     return Behaviour(str(out))
 
@@ -47,7 +47,7 @@ def test_the_policy_of_a_run_decides_whether_its_demonstrations_have_images():
 
 
 def test_demonstrations_without_images(no_rendering, tmp_path):
-    root = collect(CollectConfig(task="reach", episodes=1, out=str(tmp_path / "demos"), workers=1, images=False))
+    root = collect(CollectConfig(tasks=("reach",), episodes=1, out=str(tmp_path / "demos"), workers=1, images=False))
     assert Dataset(root).features.cameras == ()
     assert not list(root.rglob("*.mp4"))
 

@@ -21,7 +21,7 @@ def test_a_good_machine_needs_nothing():
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("mujoco", "torch", "numpy"):
         assert re.search(rf"{name} .*{re.escape(metadata.version(name))}", done.stdout), name
-    assert "everything is there" in done.stdout and "pictures of 96 px a second" in done.stdout
+    assert "everything is there" in done.stdout and "images of 96 px a second" in done.stdout
 
 
 def test_a_python_without_the_environment_is_told_how_to_get_it(monkeypatch):
