@@ -18,3 +18,9 @@ from sim.core import console  # noqa: E402
 def _records_on_the_terminal():
     """What programs log appears on the standard streams, as `run_program` has it."""
     console.set_up()
+
+
+def pytest_addoption(parser) -> None:
+    """What `make fuzz DRAWS=N SEED=K` gives to tests/fuzz."""
+    parser.addoption("--draws", type=int, default=40, help="wrong inputs of each kind that are tried")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="of these draws")

@@ -230,7 +230,7 @@ def test_a_finished_checkpoint_is_not_written_over(saved, demos):
 
 def test_a_checkpoint_says_what_it_was_made_of(demos):
     made = describe(demos, {"note": 1}, {})
-    assert made.task == "pick_place"
+    assert made.tasks == ("pick_place",)
     assert (made.vision, made.text) == (FakeVision.fingerprint, FakeText.fingerprint)
     assert made.provenance["data"] == {str(demos): Dataset(demos).fingerprint()}
     assert made.provenance["note"] == 1 and "git" in made.provenance
