@@ -2,14 +2,18 @@
 
 import errno
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Self, TextIO
 
 from sim.core.errors import UserError
 
+_log = logging.getLogger(__name__)
+
 TEMPORARY = ".tmp"  # never ".parquet" or ".mp4": readers find files by their ending
 LOCK = "writer.lock"
+HELD = (errno.EACCES, errno.EAGAIN)  # by another process
 PROVENANCE = "provenance.json"
 
 
@@ -62,6 +66,9 @@ class Lock:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in HELD:  # NFS without its lock daemon: every file is still written whole or not at all
+                _log.warning("%s has no file locks (%s): let one process at a time write there", root, error.strerror)
+                return file
             file.close()
             raise UserError(f"another process is writing to {root}; wait for it to end") from error
         return file

@@ -66,7 +66,7 @@ class Dataset:
         self._places = [find_place(self.root, self.info, self.features.cameras, row) for row in stored_rows]
         for path in dict.fromkeys(path for place in self._places for path in place.files):
             if not path.is_file():
-                raise UserError(f"dataset {self.root} is broken: {path} is missing")
+                raise UserError(f"dataset {self.root} is broken: {path} is missing; {rows.REMEDY}")
         self._rows = [{new: row[old] for new, old in deprecated.columns(row).items()} for row in stored_rows]
 
     @property

@@ -21,6 +21,7 @@ from sim.dataset.schema import (
     meta_path,
 )
 
+REMEDY = "restore it from a copy, or record again into a new out=DIR"
 OWN_KEYS = (
     "episode_index",
     "tasks",
@@ -232,7 +233,7 @@ def _check_complete(root: Path, episodes: set[int], count: int) -> None:
     if missing := sorted(set(range(count)) - episodes):
         path = meta_path(root, missing[0])
         what = f"the row of episode {missing[0]}" if path.is_file() else f"{path}"
-        raise UserError(f"dataset {root} is broken: {what} is missing, but later episodes exist")
+        raise UserError(f"dataset {root} is broken: {what} is missing, but later episodes exist; {REMEDY}")
 
 
 def write_tasks(root: Path, tasks: list[str]) -> None:

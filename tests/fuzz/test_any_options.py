@@ -1,4 +1,4 @@
-"""Any words behind any program: they compose, or one line says what is wrong, with exit code 2, and nothing is written."""
+"""Any words behind any program: they compose, or one line and exit code 2 say what is wrong. Nothing is written."""
 
 import socket
 import typing
