@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from policies.core.migrate import migrate_fusion
 from policies.core.parts import FusionConfig
+from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.core.structured import typed
@@ -21,8 +20,9 @@ WEIGHTS, CARD = "fusion.safetensors", "card.json"
 
 def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
     """Write the state dict of a fusion, and a card whose "fusion" is its configuration."""
-    write_atomic(root / CARD, (json.dumps(card, indent=1) + "\n").encode())
-    write_atomic(root / WEIGHTS, to_bytes({name: value.contiguous() for name, value in weights.items()}))
+    data, checksum = as_bytes(weights)
+    write_atomic(root / CARD, (json.dumps({**card, **checksum}, indent=1) + "\n").encode())
+    write_atomic(root / WEIGHTS, data)
 
 
 def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], dict]:
@@ -34,7 +34,7 @@ def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], di
         )
     try:
         card = json.loads((root / CARD).read_text())
-        stated, weights = migrate_fusion(card["fusion"], load_file(root / WEIGHTS))
+        stated, weights = migrate_fusion(card["fusion"], read_weights(root / WEIGHTS, card.get(SHA256)))
         made_for = typed(FusionConfig, stated, "fusion.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"the pretrained fusion in {root} is broken: {str(error).splitlines()[0]}") from error

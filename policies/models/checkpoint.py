@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from policies.core.interface import Policy, PolicyConfig
 from policies.core.migrate import migrate_checkpoint
 from policies.core.spec import PolicySpec
+from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError, found_beside
 from sim.core.provenance import plain
@@ -47,9 +46,10 @@ def save(out: Path, policy: Policy, metadata: CheckpointMetadata) -> None:
     numbers, a full disk and the like."""
     made_for = {"policy": plain(policy.config), "spec": plain(policy.spec)}
     check_finite(policy.state_dict(), f"the policy for {out}")
-    content = {"contract": CONTRACT_VERSION, **made_for, **plain(metadata)}
+    weights, checksum = as_bytes(policy.state_dict())
+    content = {"contract": CONTRACT_VERSION, **made_for, **plain(metadata), **checksum}
     write_atomic(out / CONFIG, json.dumps(content, indent=1).encode())
-    write_atomic(out / WEIGHTS, to_bytes({name: value.contiguous() for name, value in policy.state_dict().items()}))
+    write_atomic(out / WEIGHTS, weights)
 
 
 def check_ours(root: Path, content: dict) -> None:
@@ -79,7 +79,7 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         contract = content.pop("contract")
         if contract != CONTRACT_VERSION:
             raise UserError(f"{root} has contract version {contract}, this code has {CONTRACT_VERSION}; train again")
-        content, weights = migrate_checkpoint(content, load_file(root / WEIGHTS))
+        content, weights = migrate_checkpoint(content, read_weights(root / WEIGHTS, content.pop(SHA256, None)))
         config = typed(PolicyConfig, content.pop("policy"), "policy.")
         policy = config.build(typed(PolicySpec, content.pop("spec"), "spec."))
         policy.load_state_dict(weights)

@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sim.dataset.files import write_atomic
 STATE, LOG = "training.pt", "train.jsonl"
 LOG_EVERY = 50  # steps
 FREE = ("threads", "save_every", "device")  # options that may differ when a run is resumed
+UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, NotImplementedError)
 _log = logging.getLogger(__name__)
 
 
@@ -138,8 +140,11 @@ def resume(trainer: Trainer, out: Path) -> None:
 def _read_state(path: Path) -> dict[str, Any]:
     """What `save_state` wrote. UserError when the file was truncated or changed."""
     try:
+        with zipfile.ZipFile(path) as file:  # torch does not look at its checksums
+            if wrong := file.testzip():
+                raise ValueError(f"{wrong} was changed")
         return torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except (*UNREADABLE, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is broken ({reason}); remove it to begin anew, or name a new out=DIR") from error
 

@@ -65,7 +65,7 @@ def read_info(root: Path) -> dict:
                 "LeRobot converts it: lerobot-edit-dataset --operation.type=convert_image_to_video"
             )
         Features.from_json(info["features"])
-        info["fps"] = int(info["fps"])
+        info["fps"], info["total_episodes"] = int(info["fps"]), int(info.get("total_episodes", 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"dataset {root} is broken: {path}: {reason}") from error

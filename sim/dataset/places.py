@@ -67,7 +67,7 @@ def read_frames(path: Path, row: Mapping, names: list[str]) -> pa.Table:
     """
     episode, length = row[KEY], row["length"]
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows == length:
                 return file.read(names, use_threads=False)
             table = file.read_row_groups(_groups(file, episode), list({*names, KEY}), use_threads=False)

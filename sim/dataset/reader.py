@@ -63,6 +63,9 @@ class Dataset:
             found = "; ".join(differences)
             raise UserError(f"dataset {self.root} has another schema (expected, found): {found}")
         stored_rows = rows.read_rows(self.root)
+        if len(stored_rows) < (total := self.info.get("total_episodes", 0)):
+            missing = f"{total - len(stored_rows)} of {total} episodes"
+            raise UserError(f"dataset {self.root} is broken: {missing} are missing in meta/episodes; {rows.REMEDY}")
         self._places = [find_place(self.root, self.info, self.features.cameras, row) for row in stored_rows]
         for path in dict.fromkeys(path for place in self._places for path in place.files):
             if not path.is_file():

@@ -129,7 +129,7 @@ def row_bytes(table: pa.Table) -> bytes:
 
 def _parquet(table: pa.Table, **options) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="snappy", **options)
+    pq.write_table(table, sink, compression="snappy", write_page_checksum=True, **options)
     return sink.getvalue().to_pybytes()
 
 
@@ -167,7 +167,7 @@ def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
 
 def _read(path: Path, *, stats: bool) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = [n for n in file.schema_arrow.names if n.startswith("stats/") == stats]
             return file.read(names, use_threads=False)
     except (OSError, pa.ArrowException) as error:

@@ -55,7 +55,7 @@ def _read(root: Path | str, name: str) -> pa.Table:
         there = [p.stem for p in path.parent.glob("*.parquet") if p.stem != "tasks"]
         raise UserError(f"{path.parent}: {nearest(name, there, 'sidecar')}")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"cannot read {path}: {error}") from error

@@ -83,6 +83,8 @@ def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
         with av.open(file) as container:
+            if not container.streams.video:
+                raise ValueError("it holds no video")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             if span and (span.first or span.length != stream.frames):
