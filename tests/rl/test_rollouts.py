@@ -47,7 +47,7 @@ def test_the_policy_of_a_run_decides_whether_its_demonstrations_have_images():
 
 
 def test_demonstrations_without_images(no_rendering, tmp_path):
-    root = collect(CollectConfig(tasks=("reach",), episodes=1, out=str(tmp_path / "demos"), workers=1, images=False))
+    root = collect(CollectConfig(task="reach", episodes=1, out=str(tmp_path / "demos"), workers=1, images=False))
     assert Dataset(root).features.cameras == ()
     assert not list(root.rglob("*.mp4"))
 
