@@ -33,14 +33,13 @@ COMMANDS = (
     f'{EDIT}=remove_feature {DEMOS} --operation.feature_names=["perturbed"] --new_repo_id=local/l --new_root=less',
     f"{EDIT}=recompute_stats {MERGED} --operation.overwrite=true",
     "python -m policies.train data=[merged,fewer,less] out=policy optim.steps=2",
-    "cp demos/meta/provenance.json merged/meta/",
-    "python -m sim.replay data=merged episode=3 images=true",
+    "cp demos/meta/provenance.json less/meta/",
+    "python -m sim.replay data=less episode=3 images=true",
     "python -m sim.export data=demos out=clean",
     f"lerobot-record {ARM} {LEADER} {QUIET} --dataset.repo_id=local/recorded --dataset.root=recorded "
     "--dataset.no_stamp=true --dataset.single_task=swing --dataset.num_episodes=2 --dataset.episode_time_s=4 "
     "--dataset.reset_time_s=2 --dataset.push_to_hub=false",
     "python -m policies.train data=recorded out=policy_recorded optim.steps=2",
-    "python -m real.parity data=recorded reference=null images=false",
     f"lerobot-teleoperate {ARM} {LEADER} --fps=60 --teleop_time_s=5",
     f"lerobot-replay {ARM} {QUIET} --dataset.repo_id=local/demos --dataset.root=demos --dataset.episode=0",
     "lerobot-train --dataset.repo_id=local/clean --dataset.root=clean --policy.type=act --policy.device=cpu "
@@ -55,6 +54,8 @@ REFUSED = (  # and what must be said
     (f"lerobot-eval --policy.path={POLICY} --env.type=fairino_fr3 --env.task=stak", "did you mean 'stack'"),
     (f"lerobot-eval --policy.path={POLICY} --env.type=fairino_fr3 --env.fps=30", "fps=30: expected one of"),
     (f"python -m policies.evaluate checkpoint={POLICY} episodes=1", "is a checkpoint of LeRobot, of policy 'act'"),
+    ("python -m real.parity data=recorded reference=null images=false", "recorded at 30 frames a second"),
+    ("python -m sim.replay data=merged", "nothing to rebuild it from"),  # splitting drops what was drawn
     ("python -m sim.collect episodes=6 seed=0 out=merged", "share files; name a new out=DIR"),
 )
 WARNINGS = ("Unknown fields",)  # of LeRobot about a dataset's files
