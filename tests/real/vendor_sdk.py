@@ -107,7 +107,8 @@ def begin_anew(bench: EmulatedBench, process: EmulatorProcess) -> None:
         driver.stop()
         for what in RECOVER:
             bench.inject(what)
-        bench.prepare(0)
+    bench.prepare(0)
+    with FairinoDriver(process.host, Ports.of(process.ports)) as driver:  # anew: the arm was placed elsewhere at once
         driver.power_on()  # as the examples presuppose
 
 
