@@ -16,7 +16,7 @@ import torch
 from policies.training.optim import OptimConfig
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
-from sim.core.errors import UserError, keeps
+from sim.core.errors import UserError, keeps, reason
 from sim.core.provenance import plain
 from sim.core.tracker import NoTracker, Tracker
 from sim.dataset.files import write_atomic
@@ -145,8 +145,9 @@ def _read_state(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{wrong} was changed")
         return torch.load(path, weights_only=True)
     except (*UNREADABLE, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is broken ({reason}); remove it to begin anew, or name a new out=DIR") from error
+        raise UserError(
+            f"{path} is broken ({reason(error)}); remove it to begin anew, or name a new out=DIR"
+        ) from error
 
 
 def check_options(before: Mapping[str, Any], config: OptimConfig, out: Path) -> None:

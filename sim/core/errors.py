@@ -37,6 +37,11 @@ def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
     return f"{message}; did you mean {close[0]!r}?" if close else message
 
 
+def reason(error: BaseException) -> str:
+    """Return the first line of what a library says of an error, or the error's name."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def leave_without_environment(missing: str | None) -> NoReturn:
     """End the program, exit code 2: this Python lacks the module, the project was not set up for it."""
     sys.stderr.write(f"error: {sys.executable} has no {missing}; run `make setup`, then `. .venv/bin/activate`\n")

@@ -48,19 +48,29 @@ def dotted(schema: type, depth: int, where: str = "") -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def sensible(program: str) -> list[str]:
+    """Words that change nothing: options at their defaults."""
+    fields = [field for field, _ in nested(PROGRAMS[program].schema)]
+    return [f"{field.name}={field.default}" for field in fields if isinstance(field.default, int | float | str)]
+
+
+SENSIBLE = {program: sensible(program) for program in PROGRAMS}
 NAMES = {program: names(program) for program in PROGRAMS}
 
 
 @st.composite
 def command_lines(draw) -> tuple[str, list[str]]:
-    """A program and one to three words."""
+    """A program, words that are right, and some that may be anything."""
     program = draw(st.sampled_from(sorted(PROGRAMS)))
     value = st.sampled_from(ODD) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
     value |= st.integers().map(str) | st.floats().map(str)
     name = st.sampled_from(NAMES[program]) | st.sampled_from([*GROUPS, "+exp", "hydra.run.dir", "optm", "a.b"])
     prefix = st.sampled_from(["", "", "", "", "+", "++", "~"])
     word = st.tuples(prefix, name, value).map(lambda parts: [f"{parts[0]}{parts[1]}={parts[2]}"])
-    words = draw(st.lists(word | word | word | st.sampled_from(FLAGS), min_size=1, max_size=3))
+    words = draw(st.lists(st.sampled_from(SENSIBLE[program]).map(lambda word: [word]), max_size=2))
+    words += draw(
+        st.lists(word, min_size=1, max_size=2) | st.sampled_from(FLAGS).map(lambda flag: [flag]) | st.just([])
+    )
     return program, sum(words, [])
 
 
