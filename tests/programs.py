@@ -11,6 +11,8 @@ from unittest import mock
 
 from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.evaluate import EvaluateConfig
+from policies.evaluate_eye import EvaluateEyeConfig
+from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.report.report import ReportConfig
 from policies.robustness import RobustnessConfig
@@ -48,11 +50,13 @@ PROGRAMS = {
     "correct": Program("rl.correct", CorrectConfig),
     "emulator": Program("real.emulator", EmulatorConfig),
     "evaluate": Program("policies.evaluate", EvaluateConfig),
+    "evaluate_eye": Program("policies.evaluate_eye", EvaluateEyeConfig),
     "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
     "export": Program("sim.export", ExportConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": Program("real.parity", ParityConfig),
     "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),
+    "pretrain_eye": Program("policies.pretrain_eye", PretrainEyeConfig),
     "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
     "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),
     "recap": Program("rl.recap", RecapConfig),

@@ -36,7 +36,7 @@ class Inputs(TensorGroup):
     maps: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)  # camera -> frozen feature maps (B, C, h, w)
     words: Tensor | None = None  # (B, L, W) token states
     word_mask: Tensor | None = None  # (B, L) bool, True at a token
-    points: Tensor | None = None  # (B, G, 3) m: ground truth, or what a frozen fusion found
+    points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
 
     def __len__(self) -> int:
         return len(self.state)

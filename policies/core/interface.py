@@ -28,6 +28,7 @@ class Decision:
 
     chunk: Tensor  # (B, T, D) absolute targets: rad, gripper opening 0..1
     points: Tensor | None = None  # (B, G, 3) m: where it found the named things
+    errors: Tensor | None = None  # (B, G) m: how far off those may be, as `policies.core.parts.Prefix` has it
 
 
 @dataclass(frozen=True)

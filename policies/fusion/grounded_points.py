@@ -50,7 +50,7 @@ class PointFusion(Fusion):
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
-        return Prefix(self.token(inputs.points))
+        return Prefix(self.token(inputs.points[..., :3]))
 
     def fit_points(self, points: Tensor) -> None:
         self.token.center.copy_(points.nanmean(0).nan_to_num())
@@ -106,13 +106,17 @@ class GroundedPoints(PointFusion):
 
     @torch.no_grad()
     def condense(self, inputs: Inputs) -> Inputs:
-        return Inputs(inputs.state, points=self.finder(inputs).points)
+        found = self.finder.eval()(inputs)
+        points = found.points if found.errors is None else torch.cat([found.points, found.errors[..., None]], -1)
+        return Inputs(inputs.state, points=points)
 
     def frozen_weights(self) -> dict[str, Tensor]:
         return self.finder.state_dict()
 
     def forward(self, inputs: Inputs) -> Prefix:
-        return Prefix(super().forward(inputs).tokens, inputs.points)
+        assert inputs.points is not None
+        points, errors = inputs.points[..., :3], inputs.points[..., 3:]
+        return Prefix(super().forward(inputs).tokens, points, errors[..., 0] if errors.numel() else None)
 
     def load_pretrained(self, root: Path) -> dict:
         return self.finder.load_pretrained(root)

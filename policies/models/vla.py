@@ -132,7 +132,7 @@ class Vla(Policy):
             unconditional = context.clone()
             unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
         chunk = self.head.sample(context, generator, unconditional, guidance)
-        return Decision(self.normalizer.denormalize(chunk, inputs.state), prefix.points)
+        return Decision(self.normalizer.denormalize(chunk, inputs.state), prefix.points, prefix.errors)
 
     def embedding(self, inputs: Inputs) -> Tensor:
         prefix = self.fusion(inputs)

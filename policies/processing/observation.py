@@ -62,10 +62,12 @@ class ObservationProcessor:
     ) -> Inputs:  # fmt: skip
         """Return the inputs of B frames.
 
-        images: camera -> uint8 RGB (B, H, W, 3). state: (B, D) as measured. points: (B, G, 3) m, ground
-        truth, for a policy that needs it. UserError for images of another size or an empty instruction.
+        images: camera -> uint8 RGB (B, H, W, 3); an eye does without one of them. state: (B, D) as measured.
+        points: (B, G, 3) m, ground truth, for a policy that needs it. UserError for images of another size or an
+        empty instruction.
         """
-        raw = Inputs(torch.tensor(state), {camera: self._maps(images[camera]) for camera in self.cameras})
+        maps = {camera: self._maps(images[camera]) for camera in self.cameras if camera in images}
+        raw = Inputs(torch.tensor(state), maps)
         if self.language:
             raw.words, raw.word_mask = self.words(instructions)
         if self.policy.needs.ground_truth:

@@ -78,6 +78,15 @@ def train(
                 save_state(trainer, out)
 
 
+def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path) -> None:
+    """Take the same steps as `train` in another process, from the same state, with batches of its own; keep nothing."""
+    config = trainer.config
+    torch.set_num_threads(config.threads)
+    resume(trainer, out)
+    while trainer.step < config.steps:
+        trainer.update(sample(np.random.default_rng([config.seed, trainer.step]), config.batch))
+
+
 def kept(trainer: Trainer, out: Path) -> str:
     """Return what an interrupted run leaves behind."""
     saved = trainer.step - trainer.step % trainer.config.save_every

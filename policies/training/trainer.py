@@ -27,6 +27,7 @@ class OnDevice(Protocol):
 
 
 B = TypeVar("B", bound=OnDevice)
+Share = Callable[[nn.Module], None]
 Loss = Callable[[Any, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -37,13 +38,17 @@ class NotFinite(UserError):
 class Trainer(Generic[B]):
     """Weights, their average, optimizer, schedule and random generator: all that a resume needs."""
 
-    def __init__(self, model: nn.Module, loss: Loss, config: OptimConfig, slow: Sequence[nn.Parameter] = ()):
+    def __init__(
+        self, model: nn.Module, loss: Loss, config: OptimConfig, slow: Sequence[nn.Parameter] = (),
+        share: Share | None = None,
+    ):  # fmt: skip
         """loss: (batch, generator) -> scalar and its detached parts by name, of `model`. slow: parameters of
-        `model` that learn at `config.pretrained_rate` times the rate; frozen ones are left alone.
+        `model` that learn at `config.pretrained_rate` times the rate; frozen ones are left alone. share: replaces
+        the gradients by the mean over processes that train the same model on batches of their own.
         """
         self.device = choose_device(config.device)
         self.model, self.config, self.step = model.to(self.device).train(), config, 0
-        self._loss = loss
+        self._loss, self._share = loss, share
         # Updated once here, which copies: the first training step then averages with a small decay.
         self._average = AveragedModel(model, multi_avg_fn=_ema(config.ema_decay)) if config.ema_decay else None
         if self._average:
@@ -59,6 +64,8 @@ class Trainer(Generic[B]):
         loss, parts = self._loss(batch.to(self.device), self.generator)
         self.optimizer.zero_grad()
         loss.backward()
+        if self._share:
+            self._share(self.model)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not torch.isfinite(value):

@@ -22,7 +22,7 @@ from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.randomization import Randomization, draw_randomization
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.render.renderer import Renderer, make_renderer
+from sim.render.renderer import OpenGlRenderer, Renderer, make_renderer
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig, Scene, build_scene
 from sim.scene.layout import Layout
@@ -216,6 +216,14 @@ class Simulation:
         if self._renderer is None:
             self._renderer = make_renderer(self.scene, self.config.render)
         return self._renderer.render(camera, self.data.qpos if qpos is None else qpos)
+
+    def segment(self, camera: str) -> np.ndarray:
+        """Return which geom each pixel of `render` shows, int32 (H, W), -1 for none. UserError but for OpenGL."""
+        if self._renderer is None:
+            self._renderer = make_renderer(self.scene, self.config.render)
+        if not isinstance(self._renderer, OpenGlRenderer):
+            raise UserError(f"render.renderer={self.config.render.renderer}: only opengl says what a pixel shows")
+        return self._renderer.segment(camera, self.data.qpos)
 
     def capture(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""

@@ -50,6 +50,20 @@ class OpenGlRenderer:
         self._meshes = self._scene.meshes_edition
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        self._place(camera, qpos)
+        return self._renderer.render()
+
+    def segment(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        """Return which geom each pixel shows, int32 (H, W), -1 where there is none."""
+        self._place(camera, qpos)
+        self._renderer.enable_segmentation_rendering()
+        try:
+            return self._renderer.render()[..., 0]
+        finally:
+            self._renderer.disable_segmentation_rendering()
+
+    def _place(self, camera: str, qpos: np.ndarray) -> None:
+        """Set up what `camera` looks at."""
         begin_drawing()
         if self._meshes != self._scene.meshes_edition:
             self._upload_meshes()
@@ -57,7 +71,6 @@ class OpenGlRenderer:
         mujoco.mj_kinematics(self._scene.model, self._data)
         mujoco.mj_camlight(self._scene.model, self._data)
         self._renderer.update_scene(self._data, self._scene.cameras[camera], self._option)
-        return self._renderer.render()
 
     def _upload_meshes(self) -> None:
         """Show the used shapes at the scale of this episode."""

@@ -41,6 +41,7 @@ class Task(ABC):
     success_text: ClassVar[str]  # when it is done, for people
     max_objects: ClassVar[int] = 0  # movable things
     max_targets: ClassVar[int] = 0  # things that stay where the episode puts them
+    target_kind: ClassVar[str] = "plate"  # what those are, a word of `sim.tasks.instructions.NOUNS`
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
     sentences: ClassVar[tuple[str, ...]]  # templates of `sim.tasks.instructions`

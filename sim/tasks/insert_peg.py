@@ -38,6 +38,7 @@ class InsertPeg(Task):
     )
     max_objects = 2
     max_targets = 2
+    target_kind = "block"
     object_shapes = ("peg",)
     sentences = (
         "put the {object} in the {target}",

@@ -50,6 +50,7 @@ class Push(Task):
     object_shapes = ("cube",)
     max_objects = 3
     max_targets = 3
+    target_kind = "zone"
     sentences = (
         "push the {object} into the {target}",
         "slide the {object} into the {target}",

@@ -38,6 +38,7 @@ class ReachAround(Task):
     )
     max_objects = 1
     max_targets = 1
+    target_kind = "pad"
     object_shapes = ("pillar",)
     sentences = (
         "go around the {object} to the {target}",

@@ -1,0 +1,121 @@
+"""`python -m policies.evaluate_eye [eye=assets/eye] [checkpoint=CKPT] [task=all] [scenes=200] [split=...]`
+
+Looks at fresh scenes and measures how far off the named things are found, horizontally, at an episode's first look and
+later, and whether the eye's own estimate covers it. Half of the looks are first ones. Sentences that name something
+which is not on the table are asked as well: their points are to be flagged.
+"""
+
+import functools
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies.core.interface import Policy
+from policies.eye_training.errors import Errors, by_task, report
+from policies.eye_training.load import load_eye
+from policies.fusion.eye import NOWHERE_M
+from policies.models import checkpoint
+from policies.processing.observation import ObservationProcessor
+from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
+from sim.core.console import track
+from sim.core.errors import UserError
+from sim.core.options import SEED, OneOf, at_least, block, option
+from sim.core.program import run_program
+from sim.core.provenance import provenance
+from sim.dataset.files import write_atomic
+from sim.parallel.worker_config import WorkerConfig
+from sim.parallel.workers import map_seeds
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
+from sim.tasks.base import TASKS
+
+ALL = "all"
+FIRST_SHARE = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateEyeConfig(WorkerConfig):
+    """Options of the program."""
+
+    eye: str = option("assets/eye", "a pretrained eye or fusion; used where no checkpoint is named")
+    checkpoint: str | None = option(None, "a policy whose eye is measured")
+    task: str = option(ALL, "whose things are to be found; all: every task in turn", OneOf((ALL, *TASKS.names())))
+    scenes: int = option(200, "of each task, rounded up to whole hundreds", at_least(1))
+    seed: int = option(950_000_000, "of the first scene: far from those that eyes are pretrained on", SEED)
+    without: str = option("", "a camera to leave out")
+    out: str | None = option(None, "where the results go; null: nowhere")
+    randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ")
+    split: SplitConfig = block(SplitConfig, "what is held out, and which scenes are drawn")
+    robot: RobotConfig = block(RobotConfig, "the arm")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.without and self.without not in (names := self.robot.load().camera_names):
+            raise UserError(f"without={self.without}: expected one of {', '.join(names)}")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(TASKS.names()) if self.task == ALL else (self.task,)
+
+    @property
+    def policy(self) -> Policy:
+        return checkpoint.load(self.checkpoint)[0] if self.checkpoint else load_eye(self.eye, self.robot.load())
+
+
+class EyeWorker:
+    """Draws chunks of looks and measures the eye on them."""
+
+    def __init__(self, config: EvaluateEyeConfig):
+        torch.set_num_threads(1)
+        self._config, policy = config, config.policy
+        self._policy, self._processor = policy, ObservationProcessor(policy)
+        scenes = SceneConfig(
+            config.tasks, (config.randomize,), config.split, config.robot, config.seed, FIRST_SHARE,
+            side=policy.spec.image_size[0],
+        )  # fmt: skip
+        self._looker = SceneLooker(scenes)
+
+    def __call__(self, number: int) -> Errors:
+        looks = self._looker.chunk(number)
+        rows = {name: np.stack([row[name] for row, _, _ in looks]) for name in looks[0][0]}
+        asked = self._found(rows, [sentence for _, sentence, _ in looks])
+        foils = [other or sentence for _, sentence, other in looks]
+        regions = self._found(rows, foils)[1]
+        off_mm = 1e3 * np.linalg.norm((asked[0] - rows["points_b"])[..., :2], axis=-1)
+        task, _ = self._looker.config.choice(number)
+        foil_mm = np.where(rows["absent"], 1e3 * regions, np.nan)
+        return Errors(np.array([task] * len(looks)), rows["first"], off_mm, 1e3 * asked[1], foil_mm)
+
+    @torch.no_grad()
+    def _found(self, rows: dict[str, np.ndarray], sentences: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return points (N, R, 3) m in the base frame and regions (N, R) m, nan where there is no estimate."""
+        cameras = enumerate(self._policy.spec.cameras)
+        images = {camera: rows["images"][:, c] for c, camera in cameras if camera != self._config.without}
+        inputs = self._processor.inputs(images, rows["state"], sentences)
+        points = inputs.points if inputs.points is not None else self._policy.fusion(inputs).points  # type: ignore[attr-defined]
+        regions = points[:, :2, 3] if points.shape[-1] > 3 else torch.full_like(points[:, :2, 0], torch.nan)
+        return points[:, :2, :3].numpy(), regions.numpy()
+
+
+def evaluate_eye(config: EvaluateEyeConfig) -> dict:
+    """Look at all scenes; return what is printed."""
+    assert config.policy  # a wrong one is an error here, not in a worker
+    chunks = range(len(config.tasks) * -(-config.scenes // CHUNK))
+    measured = map_seeds(functools.partial(EyeWorker, config), chunks, config)
+    errors = Errors.joined(list(track(measured, "looking", total=len(chunks))))
+    tables = by_task(errors, 1e3 * NOWHERE_M)
+    if config.out:
+        content = {"tasks": tables, **provenance({"config": config})}
+        write_atomic(Path(config.out) / "eye.json", json.dumps(content, indent=1).encode())
+    _log.info("horizontal error, mm, median / 95 %%\n%s", report(tables))
+    return tables
+
+
+if __name__ == "__main__":
+    run_program("evaluate_eye", EvaluateEyeConfig, evaluate_eye, __doc__)

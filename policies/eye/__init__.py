@@ -1,0 +1,1 @@
+"""The eye: images and words to where the named things are, by comparing words with places."""

@@ -1,0 +1,1 @@
+"""How the eye learns: its network from pixels, then its mixing network from geometry."""

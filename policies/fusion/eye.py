@@ -1,0 +1,90 @@
+"""The eye as the part of a policy that finds the named things: images, words and joints to grounded points.
+
+It gives points and no tokens: `grounded_points` makes one token of them, and keeps the eye frozen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from policies.core.inputs import Inputs
+from policies.core.parts import Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.registry import FUSIONS
+from policies.core.spec import Needs, PolicySpec
+from policies.eye.mixing import Found, Mixer
+from policies.eye.network import EyeConfig, EyeNetwork
+from policies.eye.trunk import SIDE, as_patches
+from policies.fusion.pretrained_fusion import read_fusion
+from sim.core.errors import UserError
+from sim.robots.robot import ROBOTS, WristCamera
+
+EXISTS = 1  # of the flags
+NOWHERE_M = 1.0  # error of a point that names nothing on the table
+
+
+@FUSIONS.register("eye")
+@dataclass(frozen=True)
+class EyeFusionConfig(FusionConfig):
+    """Sizes of the eye."""
+
+    name: str = "eye"
+    network: EyeConfig = field(default_factory=EyeConfig)
+
+    def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
+        if vision is None or vision.name != "pixels" or language is None:
+            raise UserError("fusion 'eye' needs policy.vision.name=pixels and a language part; policy=eye has both")
+        if tuple(spec.image_size) != (SIDE, SIDE):
+            raise UserError(
+                f"images are {spec.image_size[0]}x{spec.image_size[1]}, the eye needs {SIDE}x{SIDE}: collect with "
+                f"render.height={SIDE} render.width={SIDE}"
+            )
+        return Eye(self, spec, language.width)
+
+
+class Eye(Fusion):
+    """Network and geometry of the eye."""
+
+    needs = Needs(images=True, instruction=True)
+    gives = frozenset({"points"})
+    requires_pretrained = True
+    prefix_tokens, width = 0, 1
+    radius: Tensor
+
+    def __init__(self, config: EyeFusionConfig, spec: PolicySpec, text_width: int):
+        super().__init__()
+        self.config = config
+        robot = ROBOTS.get(spec.robot)()
+        self.mixer = Mixer({one.name: isinstance(one, WristCamera) for one in robot.cameras}, robot.joints)
+        self.network = EyeNetwork(config.network, spec.cameras, self.mixer.arm.landmarks, text_width)
+        self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
+
+    def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:
+        """images: camera -> uint8 (B, SIDE, SIDE, 3); words (B, L, W), mask (B, L), state (B, D)."""
+        queries = self.network.read(words, mask)
+        looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
+        return self.mixer(self.network.compare(looked, queries), queries, state)
+
+    def forward(self, inputs: Inputs) -> Prefix:
+        """Return points (B, 4, 3) m as `sim.core.contract.GROUNDING_COLUMNS` has them, and errors (B, 4) m."""
+        assert inputs.words is not None and inputs.word_mask is not None
+        images = {camera: maps[0] for camera, maps in inputs.maps.items()}
+        found = self.find(images, inputs.words, inputs.word_mask, inputs.state)
+        points, error = torch.cat([found.points_b, found.points_t], 1), self.error_m(found)
+        return Prefix(points.new_zeros(len(points), 0, self.width), points, errors=torch.cat([error, error], 1))
+
+    def error_m(self, found: Found) -> Tensor:
+        """Return the radius (B, R) m within which the thing lies horizontally in 95 of 100 cases."""
+        error = self.radius * found.log_error[..., 3].exp()
+        return torch.where(found.flags[..., EXISTS] > 0, error, error.clamp(min=NOWHERE_M))
+
+    def load_pretrained(self, root: Path) -> dict:
+        """Load a folder's weights. UserError for another robot or other cameras."""
+        weights, card = read_fusion(root, self.config)
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{root} was made for another robot or other cameras") from error
+        return card

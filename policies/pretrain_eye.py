@@ -1,0 +1,198 @@
+"""`python -m policies.pretrain_eye [scenes=60000] [out=assets/eye] [split.pairs=[...]] [work=runs/eye]`
+
+Pretrains the eye on labels that the simulator gives for nothing: scenes of every task, looked at once each by both
+cameras. First the scenes are drawn and kept on disk, then the network learns to find pixels, then a small network to
+mix geometry. A killed run goes on where it stopped.
+"""
+
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from policies.core.parts import LanguageConfig
+from policies.eye.network import EyeConfig
+from policies.eye_training.load import eye_policy
+from policies.eye_training.loss import network_loss
+from policies.eye_training.mixer import Seen, fit_mixer, mix, region, see
+from policies.fusion.eye import Eye, EyeFusionConfig
+from policies.fusion.grounded_points import GroundedPoints
+from policies.fusion.pretrained_fusion import save_fusion
+from policies.language.minilm import MiniLmConfig
+from policies.scenes.bench import describe
+from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, crowded
+from policies.scenes.table import LookTable
+from policies.training.loop import STATE, follow, train
+from policies.training.optim import OptimConfig
+from policies.training.ranks import in_ranks, mean_gradients
+from policies.training.trainer import Trainer
+from sim.core.config import load_group
+from sim.core.console import track
+from sim.core.options import NOT_EMPTY, Each, at_least, block, option
+from sim.core.program import run_program
+from sim.core.provenance import plain, provenance
+from sim.parallel.worker_config import WorkerConfig
+from sim.parallel.workers import map_seeds
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.robots.robot import Robot, RobotConfig
+from sim.tasks.base import TASKS
+
+MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
+OFTEN = 3  # times as many scenes of the first task
+TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
+NETWORK, WEIGHTS = "network", "network.pt"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainEyeConfig(WorkerConfig):
+    """Options of the program."""
+
+    scenes: int = option(60000, "to look at, once each, in whole hundreds", at_least(10 * CHUNK))
+    out: str = option("assets/eye", "weights and card")
+    work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
+    tasks: tuple[str, ...] = option(
+        TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY,
+        Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASK_NAMES)}"),
+    )  # fmt: skip
+    network: EyeConfig = block(EyeConfig, "its sizes")
+    optim: OptimConfig = block(
+        lambda: OptimConfig(steps=3200, batch=24, learning_rate=2e-3, weight_decay=1e-3),
+        "how it is trained; `threads` processes take a batch each",
+    )
+    randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ: a third as it is, a third more crowded")
+    wide: str = option("full", "how the last third differs: one of conf/randomize")
+    split: SplitConfig = block(SplitConfig, "what is held out")
+    robot: RobotConfig = block(RobotConfig, "the arm")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.split.check_training()
+
+    @property
+    def looks(self) -> SceneConfig:
+        first, *others = self.tasks
+        cycle = tuple(one for i, other in enumerate(others) for one in ([first] if i % OFTEN == 0 else []) + [other])
+        wide = load_group("randomize", self.wide, RandomizeConfig)
+        variants = (self.randomize, crowded(self.randomize), crowded(wide))
+        return SceneConfig(cycle or (first,), variants, self.split, self.robot)
+
+    @property
+    def chunks(self) -> int:
+        return self.scenes // CHUNK
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.work) / "scenes"
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows of the network's scenes, of the mixing network's and of the card's; of every chunk some."""
+        rows = np.arange(CHUNK * self.chunks)
+        part = np.digitize(rows % CHUNK, (MIXING_FROM, CARD_FROM))
+        return rows[part == 0], rows[part == 1], rows[part == 2]
+
+
+def gather(config: PretrainEyeConfig) -> None:
+    """Draw the scenes that are not on disk yet."""
+    config.folder.mkdir(parents=True, exist_ok=True)
+    missing = [i for i in range(config.chunks) if not (config.folder / f"sentences-{i:06d}.json").is_file()]
+    drawn = map_seeds(functools.partial(ChunkWriter, config.looks, config.folder), missing, config)
+    for _ in track(drawn, "looking at scenes", total=len(missing)):
+        pass
+
+
+def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
+    """Return the scenes as batches."""
+    landmarks = new_eye(config, robot).mixer.arm.landmarks
+    language = cast(LanguageConfig, MiniLmConfig())
+    return LookTable(config.folder, config.chunks, len(robot.cameras), robot.action_dim, landmarks, language.build())
+
+
+def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
+    """Return an untrained eye for a robot."""
+    torch.manual_seed(config.optim.seed)
+    fusion = cast(GroundedPoints, eye_policy(robot, EyeFusionConfig(network=config.network)).fusion)
+    eye = cast(Eye, fusion.finder).requires_grad_()
+    describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
+    return eye
+
+
+def train_network(config: PretrainEyeConfig, rank: int) -> None:
+    """Train the network as one of several processes; the first keeps the state, and at the end the weights."""
+    robot, out = config.robot.load(), Path(config.work) / NETWORK
+    network, table = new_eye(config, robot).network, open_table(config, robot)
+    fixed = [camera.name for camera in robot.fixed_cameras]
+    loss = functools.partial(network_loss, network, robot.camera_names, fixed)
+    trainer = Trainer(network, loss, replace(config.optim, threads=1), share=mean_gradients)
+    rows = config.rows()[0]
+
+    def sample(rng: np.random.Generator, size: int):
+        own = np.random.default_rng([int(rng.integers(2**31)), rank])
+        return table.batch(np.sort(own.choice(rows, size, replace=False)), own)
+
+    if rank:
+        follow(trainer, sample, out)
+        return
+    train(trainer, sample, out)
+    torch.save(trainer.averaged().state_dict(), out / WEIGHTS)
+    (out / STATE).unlink(missing_ok=True)
+
+
+def finish(config: PretrainEyeConfig) -> Path:
+    """Train the mixing network on scenes that the other has not seen; write weights and card to `config.out`."""
+    robot, out = config.robot.load(), Path(config.out)
+    eye, table = new_eye(config, robot), open_table(config, robot)
+    eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
+    _, mixing, held_out = config.rows()
+    fit_mixer(eye.mixer, see(eye, table, mixing), log=lambda step, one: _log.info("%d %s", step, one))
+    seen = see(eye, table, held_out, seed=1)
+    eye.radius.fill_(region(eye.mixer, seen))
+    card = describe_eye(eye, seen, table, config)
+    save_fusion(out, eye.state_dict(), card)
+    _log.info("held-out error, mm: %s; %s", card["horizontal_error_mm"], out)
+    return out
+
+
+@torch.no_grad()
+def describe_eye(eye: Eye, seen: Seen, table: LookTable, config: PretrainEyeConfig) -> dict:
+    """Return the card: what the eye was made of and how far off it is on held-out scenes."""
+    whole = seen[seen.whole & ~seen.absent.any(1)]
+    off_mm = 1e3 * (mix(eye.mixer, whole).points_b - whole.points_b)[..., :2].norm(dim=-1).numpy()
+    first = table.rows["first"][whole.row.numpy()]
+    errors = {
+        look: {
+            role: {
+                "median": round(float(np.median(off_mm[rows, r])), 1),
+                "p95": round(float(np.percentile(off_mm[rows, r], 95)), 1),
+            }
+            for r, role in enumerate(("object", "target"))
+        }
+        for look, rows in (("first", first), ("later", ~first))
+    }
+    return {
+        "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
+        "licence": "Apache-2.0, made by `python -m policies.pretrain_eye`",
+        "held_out_scenes": len(off_mm),
+        "horizontal_error_mm": errors,
+        "fusion": plain(eye.config),
+        **provenance({"config": config}),
+    }
+
+
+def pretrain_eye(config: PretrainEyeConfig) -> Path:
+    """Draw scenes, train both networks, write the eye; return its folder."""
+    gather(config)
+    open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
+    if not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+        in_ranks(functools.partial(train_network, config), config.optim.threads)
+    return finish(config)
+
+
+if __name__ == "__main__":
+    run_program("pretrain_eye", PretrainEyeConfig, pretrain_eye, __doc__)

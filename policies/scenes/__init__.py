@@ -1,0 +1,1 @@
+"""Labelled scenes: what the simulator knows for nothing about what its cameras see."""

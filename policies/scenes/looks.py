@@ -1,0 +1,113 @@
+"""Random scenes of several tasks, looked at once each and labelled, by worker processes into files of rows.
+
+A chunk is of one task and one kind of randomization; chunk and number fix the seed of a scene, whoever draws it.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from policies.processing.features import array_path, write_rows
+from policies.scenes.bench import described_arm
+from policies.scenes.labels import look_labels, things
+from policies.scenes.poses import finish_steps, pose_at_random
+from policies.scenes.sentences import foil, sentence_of
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.randomize.ranges import RandomizeConfig
+from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
+from sim.scene.build import RenderConfig
+from sim.scene.shapes import SHAPES
+
+CHUNK = 100  # scenes
+SIDE = 192  # px
+FIRST_SHARE = 0.4  # of the looks that are an episode's first
+ONE_TASK_SHAPES = ("peg", "pillar")  # that stand in their tasks alone
+CROWD = 3  # distractors at most
+Row = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Which scenes are drawn."""
+
+    tasks: tuple[str, ...]
+    variants: tuple[RandomizeConfig, ...]
+    split: SplitConfig = field(default_factory=SplitConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    first_seed: int = 2_000_000
+    first_share: float = FIRST_SHARE
+    side: int = SIDE
+
+    def choice(self, chunk: int) -> tuple[str, RandomizeConfig]:
+        """Return the task and the randomization of a chunk: every pair in turn."""
+        task = self.tasks[chunk % len(self.tasks)]
+        return task, self.variants[chunk // len(self.tasks) % len(self.variants)]
+
+
+def crowded(ranges: RandomizeConfig) -> RandomizeConfig:
+    """Return the ranges with every shape, distractors and wordings of the grammar."""
+    shapes = tuple(name for name in SHAPES if name not in ONE_TASK_SHAPES)
+    return replace(ranges, shapes=shapes, distractor_shapes=shapes, distractors=(0, CROWD), paraphrase=0.5)
+
+
+class SceneLooker:
+    """Draws scenes and labels them."""
+
+    def __init__(self, config: SceneConfig):
+        self.config = config
+        self.render = RenderConfig(height=config.side, width=config.side)
+        self._arm = described_arm(config.robot.load())
+
+    def chunk(self, number: int) -> list[tuple[Row, str, str]]:
+        """Return the rows, sentences and foils of one chunk."""
+        world, rng = self._world(number), np.random.default_rng([number, 7])
+        first = self.config.first_seed + CHUNK * number
+        try:
+            return [self.look(world, first + i, rng) for i in range(CHUNK)]
+        finally:
+            world.close()  # a world takes 100 MB, and less time to build than a tenth of a chunk
+
+    def look(self, world: Simulation, seed: int, rng: np.random.Generator) -> tuple[Row, str, str]:
+        """Return the row, sentence and foil of one scene."""
+        world.reset(seed)
+        sentence, step = sentence_of(world, rng)
+        is_first, held = rng.random() < self.config.first_share, False
+        if not is_first:
+            if step is None:
+                finish_steps(world, rng)
+            held = pose_at_random(world, rng)
+        here = things(world)
+        named = here[step or 0]
+        other, absent = foil(sentence, here, named, rng)
+        qpos = world.snapshot()
+        images = np.stack([world.capture(camera, qpos, 0) for camera in world.robot.camera_names])
+        flags = {"first": np.array(is_first), "held": np.array(held), "absent": absent}
+        return (
+            {"images": images, "state": world.state(), **flags, **look_labels(world, self._arm, step)},
+            sentence,
+            other,
+        )
+
+    def _world(self, number: int) -> Simulation:
+        task, ranges = self.config.choice(number)
+        return Simulation(SimulationConfig(task, ranges, self.render, self.config.split, self.config.robot))
+
+
+class ChunkWriter:
+    """Writes chunks of scenes into a folder of row files, each at its place."""
+
+    def __init__(self, config: SceneConfig, folder: Path):
+        self._looker, self._folder = SceneLooker(config), folder
+
+    def __call__(self, number: int) -> int:
+        looks = self._looker.chunk(number)
+        for name in looks[0][0]:
+            rows = np.stack([row[name] for row, _, _ in looks])
+            array_path(self._folder, name).touch()
+            write_rows(array_path(self._folder, name), rows, CHUNK * number)
+        lines = [[sentence, other] for _, sentence, other in looks]
+        (self._folder / f"sentences-{number:06d}.json").write_text(json.dumps(lines))
+        return number

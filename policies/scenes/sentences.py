@@ -1,0 +1,48 @@
+"""Sentences for a scene: the one that belongs to it, and one that names something which is not there."""
+
+import re
+
+import numpy as np
+
+from policies.scenes.labels import Thing
+from sim.envs.simulation import Simulation
+from sim.scene.placement import COLOURS
+from sim.tasks.instructions import NOUNS
+
+WORDS = sorted({word for words in NOUNS.values() for word in words}, key=len, reverse=True)
+PHRASE = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(WORDS)})\b")
+WORD_KINDS = {word: tuple(kind for kind, words in NOUNS.items() if word in words) for word in WORDS}
+SUBTASK_SHARE = 0.6  # of a long task's scenes that show one of its steps
+
+
+def sentence_of(world: Simulation, rng: np.random.Generator) -> tuple[str, int | None]:
+    """Return the instruction and None, or that of one step of a long task and its number."""
+    steps = world.params.layout.subtasks
+    if steps is None or rng.random() >= SUBTASK_SHARE:
+        return world.instruction, None
+    step = int(rng.integers(len(steps)))
+    return steps[step], step
+
+
+def foil(sentence: str, here: list[Thing], named: Thing, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """Return the sentence with a colour that makes it name nothing here, and which roles then have no answer (2,).
+
+    named: the object of the sentence, the target where it has none. "" where every colour is on the table or the
+    sentence names no colour.
+    """
+    phrases = list(PHRASE.finditer(sentence))
+    for k in rng.permutation(len(phrases)):
+        found = phrases[k]
+        missing = sorted(set(COLOURS) - {thing.colour for thing in here if thing.kind in WORD_KINDS[found[2]]})
+        if missing:
+            changed = f"{sentence[: found.start()]}{rng.choice(missing)} {found[2]}{sentence[found.end() :]}"
+            return changed, _absent(found, len(phrases), named)
+    return "", np.zeros(2, bool)
+
+
+def _absent(found: re.Match, phrases: int, named: Thing) -> np.ndarray:
+    """Return which roles rest on a phrase: where a drawer or button is all that is named, both do."""
+    is_named = found[1] == named.colour and found[2] in NOUNS[named.kind]
+    if phrases == 1:
+        return np.array([named.kind in ("drawer", "button"), True])
+    return np.array([is_named, not is_named])

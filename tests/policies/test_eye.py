@@ -1,0 +1,237 @@
+"""The eye: its geometry against MuJoCo, its heat maps, its labels against what cameras see, its programs."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from fr3 import FR3
+
+from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
+from policies.eye.bench import FREE, Arm, Camera
+from policies.eye.solve import CameraPrior, Measured, solve
+from policies.eye.trunk import CELLS, SIDE, as_patches, cell_centres
+from policies.eye.view import CameraView, heat_loss
+from policies.eye_training.errors import Errors, by_task
+from policies.eye_training.load import eye_policy, load_eye
+from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
+from policies.fusion.grounded_points import GroundedPoints
+from policies.fusion.pretrained_fusion import save_fusion
+from policies.models.vla import Vla
+from policies.scenes.bench import describe
+from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
+from policies.scenes.looks import SceneConfig, SceneLooker, crowded
+from policies.scenes.sentences import PHRASE, foil
+from policies.scenes.table import named_things
+from sim.core.errors import UserError
+from sim.core.provenance import plain
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.tasks.base import TASKS
+from sim.tasks.instructions import NOUNS
+
+POSES = np.array(FR3.home_rad) + np.random.default_rng(0).uniform(-0.4, 0.4, (5, FR3.joints))
+
+
+@pytest.fixture(scope="module")
+def bench():
+    arm = Arm(FR3.joints)
+    cameras = {"front": Camera(on_tool=False), "wrist": Camera(on_tool=True)}
+    describe(arm, cameras, FR3)
+    return arm, cameras
+
+
+@pytest.fixture(scope="module")
+def world():
+    one = Simulation(SimulationConfig("pick_place", nominal()))
+    one.reset(3)
+    return one
+
+
+# ---- geometry ----------------------------------------------------------------------------------
+
+
+def test_the_tool_is_where_mujoco_has_it(bench, world):
+    arm, _ = bench
+    for joints in POSES:
+        world.data.qpos[world.scene.arm_qpos] = joints
+        mujoco.mj_kinematics(world.scene.model, world.data)
+        points, rotation = arm(torch.tensor([[*joints, 1.0]]))
+        np.testing.assert_allclose(points[0, -1], world.data.site_xpos[world.scene.tcp_site], atol=1e-6)
+        np.testing.assert_allclose(rotation[0].flatten(), world.data.site_xmat[world.scene.tcp_site], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FR3.camera_names)
+def test_a_camera_sees_a_point_where_mujoco_draws_it(bench, world, name):
+    arm, cameras = bench
+    world.reset(3)
+    joints, state = np.array(FR3.home_rad), torch.tensor([[*FR3.home_rad, 1.0]])
+    world.data.qpos[world.scene.arm_qpos] = joints
+    points, rotation = arm(state)
+    tool_w = points[0, -1].numpy()
+    first = world.scene.object_qpos[0]
+    world.data.qpos[first : first + 3] = [*(tool_w[:2] + [-0.06, 0.02]), 0.02]
+    mujoco.mj_kinematics(world.scene.model, world.data)
+    geoms = world.segment(name)
+    rows, columns = np.nonzero(np.isin(geoms, world.scene.object_geoms[0]))
+    drawn = np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / len(geoms)
+    place = torch.tensor(np.array(world.data.xpos[world.scene.objects[0]])[None, None])
+    found = cameras[name].project(place, torch.zeros(1, FREE, dtype=torch.float64), (points[:, -1], rotation))
+    assert len(rows) > 4
+    np.testing.assert_allclose(found[0, 0], drawn, atol=1.5 / len(geoms))
+
+
+def looked_at(bench, moved: torch.Tensor, *, arm_seen: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The true points and what is solved from their exact pixels in a front camera that is elsewhere."""
+    arm, cameras = bench
+    points, rotation = arm(torch.tensor([[*FR3.home_rad, 1.0]]))
+    tool, true = (points[:, -1], rotation), torch.tensor([[[-0.35, 0.1, 0.02], [-0.28, -0.12, 0.008]]]).double()
+    names, free = ("front", "wrist"), torch.stack([moved, torch.zeros(FREE)]).double()[None]
+    pixel = torch.stack([cameras[name].project(true, free[:, c], tool) for c, name in enumerate(names)], 1)
+    arm_pixel = torch.stack([cameras[name].project(points, free[:, c], tool) for c, name in enumerate(names)], 1)
+    inside = ((arm_pixel > 0) & (arm_pixel < 1)).all(-1, keepdim=True) & arm_seen
+    measured = Measured(
+        tool=tool, arm=points, arm_pixel=arm_pixel, arm_deviation=torch.where(inside, 1e-3, 1e3).expand_as(arm_pixel),
+        pixel=pixel, deviation=torch.tensor([1e-3, 1e3]).double()[None, :, None, None].expand_as(pixel),
+        start=true + 0.03, height=true[..., 2], height_deviation=torch.full((1, 2), 1e-3).double(),
+    )  # fmt: skip
+    prior = CameraPrior([False, True])().detach()
+    return true, solve([cameras[name] for name in names], prior, measured).points
+
+
+def test_the_arm_calibrates_a_camera_that_was_moved(bench):
+    moved = torch.tensor([0.012, -0.01, 0.008, 0.004, -0.005, 0.003, 0.008])
+    true, found = looked_at(bench, moved, arm_seen=True)
+    assert (found - true)[..., :2].norm(dim=-1).max() < 0.002
+    true, blind = looked_at(bench, moved, arm_seen=False)
+    assert (blind - true)[..., :2].norm(dim=-1).max() > 0.005
+
+
+# ---- images ------------------------------------------------------------------------------------
+
+
+def test_patches_hold_the_pixels_two_by_two():
+    images = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
+    patches = as_patches(images)
+    back = ((patches + 1) * 127.5).round().to(torch.uint8)[0]
+    for row, column, channel in ((0, 0, 0), (5, 8, 1), (191, 190, 2)):
+        assert (
+            back[3 * (2 * (row % 2) + column % 2) + channel, row // 2, column // 2] == images[0, row, column, channel]
+        )
+
+
+def test_a_pixel_is_found_between_cells():
+    view, pixel = CameraView((4, 4, 4, 4), 4, 4, 1, 4), torch.tensor([[[0.3137, 0.7241]]])
+    away = (cell_centres() - pixel[0]).abs() * CELLS
+    share = ((1 - away[:, 0]).clamp(min=0) * (1 - away[:, 1]).clamp(min=0) + 1e-9).log()
+    heat = view.heat(torch.cat([share, torch.tensor([-20.0])])[None, None])
+    torch.testing.assert_close(heat.pixel, pixel, atol=1e-5, rtol=0)
+    assert heat.presence.item() > 0.999
+    entropy = -(share.exp() * share).sum()
+    assert heat_loss(heat, pixel, torch.ones(1, 1))["cross"] == pytest.approx(entropy.item(), abs=1e-3)
+    gone = heat_loss(heat, torch.full((1, 1, 2), torch.nan), torch.ones(1, 1))["cross"]
+    assert gone == pytest.approx(20.0, abs=0.1)
+
+
+# ---- labelled scenes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+def test_labels_of_a_look_agree_with_the_scene(task):
+    looker = SceneLooker(SceneConfig((task,), (crowded(RandomizeConfig()),), first_share=1.0))
+    world = Simulation(SimulationConfig(task, crowded(RandomizeConfig()), render=looker.render))
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        row, sentence, other = looker.look(world, seed, rng)
+        here = things(world)
+        assert [KINDS[kind - 1] for kind, _ in row["things"][: len(here)]] == [thing.kind for thing in here]
+        for phrase in PHRASE.finditer(sentence):
+            assert any(one.colour == phrase[1] and phrase[2] in NOUNS[one.kind] for one in here)
+        absent = [p for p in PHRASE.finditer(other) if not any(_is(one, p) for one in here)]
+        assert bool(other) == bool(absent) == bool(row["absent"].any())
+        shown, number = row["cells"], named_things(sentence, row["things"])
+        assert all(n == 0 or here[n - FIRST_THING].kind for n in number)
+        assert shown.max() < FIRST_THING + len(here)
+    world.close()
+
+
+def _is(one, phrase) -> bool:
+    return one.colour == phrase[1] and phrase[2] in NOUNS[one.kind]
+
+
+def test_the_named_cube_is_what_its_cells_show():
+    looker = SceneLooker(SceneConfig(("pick_place",), (nominal(),), first_share=1.0))
+    world, rng, hits = (
+        Simulation(SimulationConfig("pick_place", nominal(), render=looker.render)),
+        np.random.default_rng(0),
+        0,
+    )
+    for seed in range(12):
+        row, sentence, _ = looker.look(world, seed, rng)
+        x, y = (row["pixels"][0, 0] * CELLS).astype(int)
+        hits += row["cells"][0, y, x] == named_things(sentence, row["things"])[0]
+        np.testing.assert_allclose(named_points_w(world, None)[0], row["points_b"][0], atol=1e-6)
+    assert hits >= 10  # the arm may be in between
+    world.close()
+
+
+def test_a_foil_changes_one_colour_to_one_that_is_not_there():
+    here = [Thing(1, "cube", "red"), Thing(2, "plate", "blue"), Thing(3, "ball", "green")]
+    for seed in range(20):
+        changed, absent = foil("put the red block on the blue dish", here, here[0], np.random.default_rng(seed))
+        colours = [phrase[1] for phrase in PHRASE.finditer(changed)]
+        assert [colours[0] != "red", colours[1] != "blue"] == absent.tolist()
+        assert absent.sum() == 1
+
+
+# ---- as part of a policy, and its program ------------------------------------------------------
+
+
+def test_errors_are_told_apart_by_task_and_look():
+    off = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 100.0]])
+    errors = Errors(
+        np.array(["a", "a", "b", "b"]), np.array([True, False, True, False]), off, np.full((4, 2), 10.0),
+        np.array([[np.nan, 2000.0], [np.nan, np.nan], [5.0, np.nan], [np.nan, np.nan]]),
+    )  # fmt: skip
+    tables = by_task(errors, 1000.0)
+    assert tables["a"]["first"]["object"] == {"median": 1.0, "p95": 1.0}
+    assert tables["all"]["coverage"] == 0.875
+    assert (tables["all"]["flagged_absent"], tables["all"]["flagged_good"]) == (0.5, 0.0)
+
+
+@pytest.fixture(scope="module")
+def random_eye(tmp_path_factory):
+    torch.manual_seed(0)
+    eye = eye_of(eye_policy(FR3, EyeFusionConfig()))
+    describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), FR3)
+    folder = tmp_path_factory.mktemp("eye")
+    save_fusion(folder, eye.state_dict(), {"fusion": plain(eye.config)})
+    return folder
+
+
+def eye_of(policy: Vla) -> Eye:
+    return cast(Eye, cast(GroundedPoints, policy.fusion).finder)
+
+
+def test_the_program_measures_any_eye(random_eye, tmp_path):
+    tables = evaluate_eye(EvaluateEyeConfig(eye=str(random_eye), task="reach", scenes=1, workers=1, out=str(tmp_path)))
+    assert tables["all"]["looks"] == 100 and tables["all"]["absent"] > 20
+    assert tables["reach"]["first"]["target"]["median"] > 5  # it has learned nothing
+    assert (tmp_path / "eye.json").is_file()
+    with pytest.raises(UserError, match="without=side"):
+        EvaluateEyeConfig(without="side")
+    with pytest.raises(UserError, match="no pretrained eye"):
+        evaluate_eye(EvaluateEyeConfig(eye=str(tmp_path / "none")))
+
+
+def test_an_absent_thing_has_a_region_as_large_as_the_table(random_eye):
+    eye = eye_of(load_eye(random_eye, FR3))
+    images = {name: torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8) for name in FR3.camera_names}
+    found = eye.find(
+        images, torch.zeros(1, 3, 384), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[*FR3.home_rad, 1.0]])
+    )
+    found.flags[..., 1] = torch.tensor([[1.0, -1.0]])
+    error = eye.error_m(found)
+    assert error[0, 0] < NOWHERE_M <= error[0, 1]
