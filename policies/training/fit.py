@@ -55,7 +55,11 @@ def new_policy(
     fit_normalization(policy, tables, np.random.default_rng(seed))
     if init_fusion is None and policy.requires_pretrained:
         raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
-    return policy, policy.load_pretrained(init_fusion) if init_fusion else {}
+    start = policy.load_pretrained(init_fusion) if init_fusion else {}
+    if "horizontal_error_mm" in start:
+        kept = "frozen" if policy.condenses else "trained on"
+        _log.info("held-out error of %s, mm: %s; %s", init_fusion, start["horizontal_error_mm"], kept)
+    return policy, start
 
 
 def describe_training(
