@@ -17,7 +17,7 @@ from sim.render.photometry import develop
 from sim.render.vulkan import INSTALL_VULKAN, check_vulkan
 from sim.scene.build import RenderConfig
 
-HEIGHT, WIDTH = 72, 120
+HEIGHT, WIDTH = 80, 128
 SMALL = RenderConfig(height=HEIGHT, width=WIDTH)
 RED, GREEN, BLUE = (0.9, 0.05, 0.05), (0.05, 0.7, 0.05), (0.05, 0.1, 0.9)
 BENCH = """
