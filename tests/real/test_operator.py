@@ -58,7 +58,7 @@ def config(running: Running, tmp_path: Path, **options) -> RolloutConfig:
 
 
 def long_episodes(running: Running, limit_s: float = 600.0) -> None:
-    running.world.task = types.SimpleNamespace(time_limit_s=limit_s, settle_s=0.1)
+    running.world.task = types.SimpleNamespace(name="pick_place", time_limit_s=limit_s, settle_s=0.1)
 
 
 def test_a_person_takes_over_hands_back_and_judges(running, tmp_path):
