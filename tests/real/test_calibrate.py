@@ -177,7 +177,7 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
 
     before = running.controller.measured_deg()
     robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
-    config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=8, width=10)
+    config = CalibrateConfig(robot, ("delays",), str(tmp_path), mode="confirm", height=16, width=16)
     with pytest.raises(UserError, match="mode=confirm needs a terminal"):
         calibrate(config, nobody)
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)

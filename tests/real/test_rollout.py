@@ -27,7 +27,7 @@ STUB_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
     spec = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
-    return types.SimpleNamespace(image_size=(8, 8), task="", spec=spec)
+    return types.SimpleNamespace(image_size=(8, 8), task="", spec=spec, processor=types.SimpleNamespace(language=None))
 """
 ROOT = Path(__file__).resolve().parents[2]
 

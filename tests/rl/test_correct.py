@@ -7,6 +7,7 @@ import pytest
 from outcome_examples import write_dataset
 from scripted import ScriptedOperator
 
+from policies.models.checkpoint import CheckpointMetadata
 from rl import correct
 from rl.correct import CorrectConfig
 from rl.data.pool import Interventions, open_pool
@@ -57,6 +58,8 @@ def person(monkeypatch):
     onlooker = Onlooker()
     monkeypatch.setattr(Behaviour, "needs_images", True)
     monkeypatch.setattr(Behaviour, "agent", lambda self, env: Holding())
+    metadata = CheckpointMetadata("", "", ("reach",), {})
+    monkeypatch.setattr(correct.checkpoint, "load", lambda root: (None, metadata))
     monkeypatch.setattr(correct, "RealTimePacer", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
     open_world = correct.OperatorWorker.__init__
 

@@ -103,8 +103,8 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(retrain, "Dataset", lambda root: None)
     monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
     spec = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
-    about = SimpleNamespace(task="pick_place", provenance={})
-    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), spec=spec), about))
+    metadata = checkpoint.CheckpointMetadata("", "", ("pick_place",), {})
+    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), spec=spec), metadata))
     return parts
 
 
