@@ -1,6 +1,7 @@
 """The eye: its geometry against MuJoCo, its heat maps, its labels against what cameras see, its programs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import mujoco
@@ -19,12 +20,13 @@ from policies.eye_training.load import eye_policy, load_eye
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
-from policies.models.vla import Vla
+from policies.models.vla import Vla, VlaConfig
 from policies.scenes.bench import describe
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
 from policies.scenes.sentences import PHRASE, foil
 from policies.scenes.table import named_things
+from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.envs.simulation import Simulation, SimulationConfig
@@ -235,3 +237,19 @@ def test_an_absent_thing_has_a_region_as_large_as_the_table(random_eye):
     found.flags[..., 1] = torch.tensor([[1.0, -1.0]])
     error = eye.error_m(found)
     assert error[0, 0] < NOWHERE_M <= error[0, 1]
+
+
+def test_pixels_are_handed_on_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    (same,) = PixelsConfig().build().encode(images)
+    assert same is images
+
+
+def test_a_policy_that_does_not_fit_the_eye_is_one_line():
+    spec = eye_policy(FR3, EyeFusionConfig()).spec
+    with pytest.raises(UserError, match="policy.vision.name=pixels"):
+        VlaConfig(fusion=EyeFusionConfig()).build(spec)
+    with pytest.raises(UserError, match="images are 96x96"):
+        VlaConfig(vision=PixelsConfig(), fusion=EyeFusionConfig()).build(replace(spec, image_size=(96, 96)))
+    with pytest.raises(UserError, match="needs tokens in the prefix"):
+        VlaConfig(vision=PixelsConfig(), fusion=EyeFusionConfig()).build(spec)
