@@ -73,7 +73,7 @@ def tracked(*folders: str) -> set[str]:
 def test_the_wheel_carries_the_code_and_its_data_and_nothing_else(wheel):
     plugin = "real/lerobot_robot_fairino_fr3/"  # a distribution of its own
     code = {name for name in tracked("sim", "policies", "rl", "real") if not name.startswith(plugin)}
-    data = tracked("conf", "assets/fr3_mjcf", "assets/franka_mjcf", "assets/fusion", "assets/fusion_full")
+    data = tracked("conf", "assets/fr3_mjcf", "assets/franka_mjcf", "assets/eye", "assets/fusion", "assets/fusion_full")
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == code | {f"{DATA}/{name}" for name in data}
 
@@ -84,7 +84,8 @@ def test_demonstrations_are_collected_outside_of_the_repository(target, elsewher
     assert [path.name for path in elsewhere.iterdir()] == ["runs"]
     info = json.loads((elsewhere / "runs/demos/meta/info.json").read_text())
     assert info["total_episodes"] == 2
-    assert info["provenance"]["git"] == ""  # of no checkout, wherever the environment lies
+    made_of = json.loads((elsewhere / "runs/demos/meta/provenance.json").read_text())
+    assert made_of["provenance"]["git"] == ""  # of no checkout, wherever the environment lies
 
 
 def test_the_shipped_fusion_is_found_from_another_folder(elsewhere, monkeypatch):

@@ -179,7 +179,7 @@ def test_empty_instruction_is_refused(encoder, empty):
 def test_bad_options_are_refused():
     with pytest.raises(UserError, match="max_tokens is 2"):
         FrozenText(max_tokens=2)
-    with pytest.raises(UserError, match="'word2vec', expected 'package' or 'hub'"):
+    with pytest.raises(UserError, match="'word2vec', expected one of 'hub', 'package'"):
         FrozenText(source="word2vec")
 
 

@@ -58,13 +58,15 @@ def test_resuming_keeps_the_first_provenance_and_lists_others(tmp_path):
     assert read_provenance(dataset.root, dataset.info) == [{"git": "abc"}, {"git": "def"}]
 
 
-def test_episodes_of_another_world_are_refused_and_of_another_policy_are_not(tmp_path):
+def test_episodes_of_another_world_or_policy_are_refused(tmp_path):
     first = {"world": {"task": "stack", "split": {"part": "train"}}, "behaviour": {"checkpoint": "a"}}
     open_writer(tmp_path / "d", provenance=first).close()
-    for later in ({"world": {"task": "stack", "term": 1}, "behaviour": {"checkpoint": "b"}}, {"checkpoint": "real"}):
+    for later in ({"world": {"task": "stack", "term": 1}, "behaviour": {"checkpoint": "a"}}, {"checkpoint": "real"}):
         open_writer(tmp_path / "d", provenance=later).close()
     with pytest.raises(UserError, match=r'd was made with world.split.part="train", not "pairs"; name a new out=DIR$'):
         open_writer(tmp_path / "d", provenance={"world": {"task": "stack", "split": {"part": "pairs"}}})
+    with pytest.raises(UserError, match=r'd was made with behaviour.checkpoint="a", not "b"; name a new out=DIR$'):
+        open_writer(tmp_path / "d", provenance={"behaviour": {"checkpoint": "b"}})
 
 
 def test_sidecars_leave_the_data_alone(tmp_path):

@@ -206,9 +206,11 @@ def test_stable_baselines3_trains_on_it_unchanged(gym_env):
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_gymnasium_makes_a_vector_of_it(mode):
+    started = {"context": "spawn"} if mode == "async" else {}  # this process may have drawn already
     vector = gymnasium.make_vec(
-        "FR3PickPlace-v0", num_envs=2, vectorization_mode=mode, config=SimulationConfig(render=SMALL)
-    )
+        "FR3PickPlace-v0", num_envs=2, vectorization_mode=mode, vector_kwargs=started,
+        config=SimulationConfig(render=SMALL),
+    )  # fmt: skip
     alone = gymnasium.make("FR3PickPlace-v0", config=SimulationConfig(render=SMALL))
     together, info = vector.reset(seed=[3, 4])
     assert together["front"].shape == (2, SMALL.height, SMALL.width, 3)
