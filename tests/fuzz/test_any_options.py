@@ -32,8 +32,8 @@ FLAGS = [
 
 
 def names(program: str) -> list[str]:
-    """The options of a program, those of its blocks dotted, to the third level."""
-    return [*dotted(PROGRAMS[program].schema, 3), *(field.name for field, _ in nested(ProgramOptions))]
+    """The options of a program, those of its blocks dotted, to the fourth level."""
+    return [*dotted(PROGRAMS[program].schema, 4), *(field.name for field, _ in nested(ProgramOptions))]
 
 
 def dotted(schema: type, depth: int, where: str = "") -> list[str]:
