@@ -33,7 +33,7 @@ from policies.training.ranks import in_ranks, mean_gradients
 from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
-from sim.core.options import NOT_EMPTY, Each, at_least, block, option
+from sim.core.options import FOLDER, NOT_EMPTY, Each, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.parallel.worker_config import WorkerConfig
@@ -55,7 +55,7 @@ class PretrainEyeConfig(WorkerConfig):
     """Options of the program."""
 
     scenes: int = option(60000, "to look at, once each, in whole hundreds", at_least(10 * CHUNK))
-    out: str = option("assets/eye", "weights and card")
+    out: str = option("assets/eye", "weights and card", FOLDER)
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY,

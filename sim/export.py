@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.core.console import event, track
 from sim.core.errors import UserError
-from sim.core.options import option
+from sim.core.options import FOLDER, option
 from sim.core.program import run_program
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 
@@ -27,7 +27,7 @@ class ExportConfig:
     """Options of the program."""
 
     data: str = option("runs/demos", "a dataset's directory")
-    out: str = option("runs/demos_clean", "a new dataset")
+    out: str = option("runs/demos_clean", "a new dataset", FOLDER)
 
 
 def stretches(perturbed: np.ndarray) -> list[slice]:

@@ -116,4 +116,8 @@ def main_of(module: str) -> Callable[[Any], Any]:
     """Return what a program does with its configuration."""
     is_package = importlib.util.find_spec(module).submodule_search_locations  # pyright: ignore[reportOptionalMemberAccess]
     found = importlib.import_module(f"{module}.__main__" if is_package else module)
-    return next(getattr(found, name) for name in ("main", "collect", "write_report") if hasattr(found, name))
+    return next(
+        getattr(found, name)
+        for name in ("main", "collect", "write_report", "evaluate_eye", "pretrain_eye")
+        if hasattr(found, name)
+    )

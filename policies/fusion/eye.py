@@ -4,7 +4,7 @@ It gives points and no tokens: `grounded_points` makes one token of them, and ke
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from policies.eye.network import EyeConfig, EyeNetwork
 from policies.eye.trunk import SIDE, as_patches
 from policies.fusion.pretrained_fusion import read_fusion
 from sim.core.errors import UserError
+from sim.core.options import block
 from sim.robots.robot import ROBOTS, WristCamera
 
 EXISTS = 1  # of the flags
@@ -31,7 +32,7 @@ class EyeFusionConfig(FusionConfig):
     """Sizes of the eye."""
 
     name: str = "eye"
-    network: EyeConfig = field(default_factory=EyeConfig)
+    network: EyeConfig = block(EyeConfig, "sizes of the network")
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
         if vision is None or vision.name != "pixels" or language is None:
