@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -58,8 +58,18 @@ def new_policy(
     start = policy.load_pretrained(init_fusion) if init_fusion else {}
     if "horizontal_error_mm" in start:
         kept = "frozen" if policy.condenses else "trained on"
-        _log.info("held-out error of %s, mm: %s; %s", init_fusion, start["horizontal_error_mm"], kept)
+        errors = ", ".join(f"{name} {mm:g} mm" for name, mm in _medians(start["horizontal_error_mm"]))
+        _log.info("%s, %s: held-out median errors %s", init_fusion, kept, errors)
     return policy, start
+
+
+def _medians(errors: Mapping, where: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the medians of a pretrained part's card under the names of what they are of."""
+    for name, value in errors.items():
+        if name == "median":
+            yield where, value
+        elif isinstance(value, Mapping):
+            yield from _medians(value, f"{where} {name}".strip())
 
 
 def describe_training(
