@@ -21,59 +21,44 @@ from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
 from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
+from policies.scenes.poses import move_arm
 from policies.training.loop import STATE, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
 from sim.core.console import track
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import FOLDER, Options, Registered, at_least, block, one_of, option
+from sim.core.options import FOLDER, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
 from sim.envs.simulation import Simulation, SimulationConfig
-from sim.parallel.workers import WorkerConfig, map_seeds
-from sim.planning.kinematics import tool_down
-from sim.randomize.ranges import RandomizeConfig
-from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
-from sim.scene.build import RenderConfig
-from sim.tasks.base import TASKS
+from sim.parallel.worker_config import WorkerConfig
+from sim.parallel.workers import map_seeds
 
 SCENES_PER_CALL = 40
 NEAR_M = 0.12
-ANYWHERE = "anywhere"
 FIRST_SEED = 2_000_000  # far from every demonstration, rollout and evaluation
 HELD_OUT_SHARE = 0.05  # of the scenes, the last ones
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PretrainGroundingConfig(Options):
+@dataclass(frozen=True, kw_only=True)
+class PretrainGroundingConfig(SimulationConfig, WorkerConfig):
     """Options of the program."""
 
     scenes: int = option(32000, "to look at, once each", at_least(SCENES_PER_CALL))
     out: str = option("assets/fusion", "weights and card", FOLDER)
-    workers: int = option(2, "processes that render", at_least(1))
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
-    task: str = option("pick_place", "whose things are to be found", Registered(TASKS))
     policy: PolicyConfig = block(VlaConfig, "whose fusion is trained")
     optim: OptimConfig = block(
         lambda: OptimConfig(steps=5000, learning_rate=1.5e-3, warmup_steps=250), "how it is trained"
     )
-    randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ")
-    render: RenderConfig = block(RenderConfig, "how images are drawn")
-    split: SplitConfig = block(SplitConfig, "what is held out")
-    robot: RobotConfig = block(RobotConfig, "the arm")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.split.check_training()
-
-    @property
-    def simulation(self) -> SimulationConfig:
-        return SimulationConfig(self.task, self.randomize, self.render, self.split, self.robot)
 
     def build(self) -> Vla:
         """Build the policy whose fusion is pretrained. UserError when that finds no points."""
@@ -107,7 +92,7 @@ class SceneLooker:
     """
 
     def __init__(self, config: PretrainGroundingConfig):
-        self._world = Simulation(config.simulation)
+        self._world = Simulation(config.world)
         self._processor = ObservationProcessor(config.build())
 
     def __call__(self, seed: int) -> Looks:
@@ -126,17 +111,10 @@ class SceneLooker:
 
     def _pose(self, rng: np.random.Generator) -> None:
         """Move the tool near one of the task's points or anywhere, with or without an object that can be held."""
-        world, points_w = self._world, self._world.task.points_w(self._world.scene_state)
-        place, holding = str(rng.choice([*points_w, ANYWHERE])), rng.random() < 0.5
-        centers = {**points_w, ANYWHERE: np.array([*rng.uniform([-0.45, -0.24], [-0.2, 0.24]), 0.0])}
-        spread, low_m = 0.04 * rng.random(), 0.03 if place == "target" else 0.015
-        pos_w = [*(centers[place][:2] + rng.normal(0, spread, 2)), rng.uniform(low_m, 0.20)]
-        home = np.array(world.robot.home_rad)
-        joints = world.kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
-        if joints is None:
+        world = self._world
+        reached, held = move_arm(world, rng)
+        if not reached:
             return
-        world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
-        held = world.task.graspable(world.scene_state) if holding and place != "object" else None
         if held is None:
             travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
         else:
@@ -149,7 +127,7 @@ class SceneLooker:
 def gather(config: PretrainGroundingConfig) -> list[Looks]:
     """Look at `config.scenes` scenes."""
     calls = range(round(config.scenes / SCENES_PER_CALL))
-    looks = map_seeds(functools.partial(SceneLooker, config), calls, WorkerConfig(config.workers))
+    looks = map_seeds(functools.partial(SceneLooker, config), calls, config)
     return list(track(looks, "looking at scenes", total=len(calls)))
 
 

@@ -22,6 +22,20 @@ def pose_at_random(world: Simulation, rng: np.random.Generator) -> bool:
     No physics: one layout a look teaches places better than many looks at one.
     """
     _slide(world, rng)
+    reached, held = move_arm(world, rng)
+    if not reached:
+        return False
+    travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
+    if held is not None:
+        travel = world.scene.slots[held].grasp_half_width_m
+        hold(world, held, rng.normal(0, 1, 3) * HELD_JITTER_M)
+    world.data.qpos[world.scene.finger_qpos] = travel
+    mujoco.mj_forward(world.scene.model, world.data)
+    return held is not None
+
+
+def move_arm(world: Simulation, rng: np.random.Generator) -> tuple[bool, int | None]:
+    """Move the tool near one of the task's points or anywhere: whether it can, and the object to be held there."""
     points_w = world.task.points_w(world.scene_state)
     place, holding = str(rng.choice([*points_w, ANYWHERE])), rng.random() < 0.5
     centers = {**points_w, ANYWHERE: np.array([*rng.uniform(*AREA_M), 0.0])}
@@ -30,16 +44,9 @@ def pose_at_random(world: Simulation, rng: np.random.Generator) -> bool:
     home = np.array(world.robot.home_rad)
     joints = world.kinematics.inverse(np.array(pos_w), tool_down(rng.uniform(-np.pi / 2, np.pi / 2)), home)
     if joints is None:
-        return False
+        return False, None
     world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
-    held = world.task.graspable(world.scene_state) if holding and place != "object" else None
-    travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
-    if held is not None:
-        travel = world.scene.slots[held].grasp_half_width_m
-        hold(world, held, rng.normal(0, 1, 3) * HELD_JITTER_M)
-    world.data.qpos[world.scene.finger_qpos] = travel
-    mujoco.mj_forward(world.scene.model, world.data)
-    return held is not None
+    return True, world.task.graspable(world.scene_state) if holding and place != "object" else None
 
 
 def hold(world: Simulation, i: int, offset_t: np.ndarray) -> None:

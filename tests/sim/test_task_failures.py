@@ -106,17 +106,13 @@ def test_reach_is_not_for_another_plate():
     assert failure(world) == ""
 
 
-def test_press_button_is_not_for_another_button():
-    world = world_with("press_button", targets=2)
-    world.data.joint("button_0").qpos[0] = 0.006
+@pytest.mark.parametrize(
+    ("task", "joint", "named_m", "other_m"),
+    [("press_button", "button", 0.006, 0.006), ("open_drawer", "drawer", 0.05, 0.03)],
+)
+def test_a_button_or_drawer_that_is_not_named_is_the_wrong_one(task, joint, named_m, other_m):
+    world = world_with(task, targets=2)
+    world.data.joint(f"{joint}_0").qpos[0] = named_m
     assert failure(world) == ""
-    world.data.joint("button_1").qpos[0] = 0.006
-    assert failure(world) == "wrong button"
-
-
-def test_open_drawer_is_not_for_another_drawer():
-    world = world_with("open_drawer", targets=2)
-    world.data.joint("drawer_0").qpos[0] = 0.05
-    assert failure(world) == ""
-    world.data.joint("drawer_1").qpos[0] = 0.03
-    assert failure(world) == "wrong drawer"
+    world.data.joint(f"{joint}_1").qpos[0] = other_m
+    assert failure(world) == f"wrong {joint}"
