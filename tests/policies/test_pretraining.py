@@ -1,0 +1,60 @@
+"""Pretraining programs, as small as they go, through their command lines; what they write starts a policy."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from programs import ended
+
+from policies import pretrain_grounding
+from policies.pretrain_grounding import FIRST_SEED, LookTable, PretrainGroundingConfig, SceneLooker, errors_m
+from policies.processing.observation import ObservationProcessor
+from sim.envs.simulation import Simulation
+from sim.scene.build import RenderConfig
+
+SCENES = 8
+SMALL = RenderConfig(height=32, width=32)
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    monkeypatch.setattr(pretrain_grounding, "SCENES_PER_CALL", SCENES)
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_scenes_show_the_things_where_the_layout_put_them():
+    looks, world = SceneLooker(PretrainGroundingConfig(render=SMALL))(2), Simulation()
+    held = 0
+    for i in range(SCENES):
+        world.reset(FIRST_SEED + 2 * SCENES + i)
+        assert looks.instructions[i] == world.instruction
+        layout, seen = world.params.layout, looks.points[i]
+        target = np.array(layout.target_xy_m[0])
+        assert np.allclose(seen[1][:2], target, atol=1e-3)
+        distance = np.linalg.norm(seen[0][:2] - np.array(layout.object_xy_m[0]))
+        held += distance > 0.01
+    assert 0 < held < SCENES  # some objects are in the gripper, others stand where they stood
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_the_program_writes_weights_that_a_policy_starts_from(tmp_path):
+    out = tmp_path / "fusion"
+    words = ("optim.steps=2", "optim.batch=4", "optim.warmup_steps=1", "optim.threads=1", "workers=1")
+    found = ended(
+        "pretrain_grounding", f"scenes={5 * SCENES}", "render.height=32", "render.width=32", f"out={out}", *words
+    )
+    assert found.code == 0, found.err
+    card = json.loads((out / "card.json").read_text())
+    assert card["held_out_frames"] == 2
+    config = PretrainGroundingConfig(render=SMALL)
+    policy = config.build()
+    untrained = [parameter.clone() for parameter in policy.fusion.parameters()]
+    start = policy.load_pretrained(out)
+    assert start["horizontal_error_mm"] == card["horizontal_error_mm"]
+    assert any(not torch.equal(a, b) for a, b in zip(untrained, policy.fusion.parameters(), strict=True))
+    looks = [SceneLooker(config)(call) for call in range(5)]
+    table = LookTable(looks, ObservationProcessor(policy.eval()))
+    errors_mm = 1e3 * errors_m(policy.fusion, table.batch(table.held_out))
+    medians = [one["median"] for one in card["horizontal_error_mm"].values()]
+    assert np.allclose(np.median(errors_mm, axis=0), medians, atol=0.06)
