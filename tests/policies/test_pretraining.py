@@ -55,6 +55,7 @@ def test_the_program_writes_weights_that_a_policy_starts_from(tmp_path):
     assert any(not torch.equal(a, b) for a, b in zip(untrained, policy.fusion.parameters(), strict=True))
     looks = [SceneLooker(config)(call) for call in range(5)]
     table = LookTable(looks, ObservationProcessor(policy.eval()))
+    assert sorted([*table.rows, *table.held_out]) == list(range(5 * SCENES))  # none is both trained on and held out
     errors_mm = 1e3 * errors_m(policy.fusion, table.batch(table.held_out))
     medians = [one["median"] for one in card["horizontal_error_mm"].values()]
     assert np.allclose(np.median(errors_mm, axis=0), medians, atol=0.06)

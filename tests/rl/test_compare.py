@@ -101,6 +101,11 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
 
     policies = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/seed_*/policy/model.safetensors")}
     assert len(policies) == 4
+    weights = {path: path.read_bytes() for path in policies}
+    assert len(set(weights.values())) == 4  # another seed or algorithm is another policy
+    for guidance in (1.0, 3.0):
+        for path in tmp_path.glob(f"cells/recap/seed_*/evaluation_{guidance:g}/results.json"):
+            assert json.loads(path.read_text())["config"]["guidance"] == guidance
     main(config(tmp_path, cells=("imitation", "all_data", "recap@1", "recap@3", "recap@0")))
     again = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/seed_*/policy/model.safetensors")}
     assert again == policies
