@@ -4,8 +4,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import track
-
+from sim.core.console import track
 from sim.core.provenance import provenance
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
