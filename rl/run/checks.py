@@ -45,7 +45,10 @@ def indicator_check(episodes: Mapping[str, Sequence[dict]]) -> dict:
 def indicator_line(check: Mapping) -> str:
     """Return an indicator check for people."""
     rates = ", ".join(f"{name} {check[name]:.1%}" for name in NAMES)
-    verdict = (
-        "in the expected order" if check["holds"] else "NOT in the expected order: the labels carry no information"
-    )
+    if check["holds"]:
+        verdict = "in the expected order"
+    elif check["positive"] > check["negative"]:
+        verdict = "NOT in the expected order, though positive is above negative: its p says by chance or not"
+    else:
+        verdict = "NOT in the expected order: the labels carry no information"
     return f"success on the same {check['n']} seeds: {rates} (positive against negative p {check['p']:.2g}); {verdict}"

@@ -122,3 +122,11 @@ def test_a_recording_is_shown_without_a_trace_in_it(tmp_path):
     before = sorted(root.rglob("*"))
     assert "Recorded: robot" in write_report(ReportConfig(str(tmp_path))).read_text()
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("successes", [0, 60])
+def test_rates_at_the_ends_are_drawn(tmp_path, successes):
+    """Of 60 of 60 the interval's end, as a library computes it, is a rounding below 100 %."""
+    rows = [{"seed": i, "success": i < successes, "time_s": 5.0} for i in range(60)]
+    results.write(tmp_path / "evaluation", {**results.summary(rows), "episodes": rows})
+    assert "<svg" in write_report(ReportConfig(run=str(tmp_path))).read_text()

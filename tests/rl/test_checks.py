@@ -27,6 +27,7 @@ def test_any_other_order_does_not(counts):
     check = indicator_check(dict(zip(("positive", "none", "negative"), map(episodes, counts), strict=True)))
     assert not check["holds"]
     assert "NOT in the expected order" in indicator_line(check)
+    assert ("no information" in indicator_line(check)) == (counts[0] <= counts[2])
 
 
 def test_a_start_as_good_as_the_expert_is_a_warning():
