@@ -30,7 +30,8 @@ def bars(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.nda
     figure, axes = _axes("", label)
     places = np.arange(len(names))
     colours = [COLOURS[0]] + [COLOURS[1]] * (len(names) - 1)
-    axes.bar(places, values, 0.45, yerr=[values - low, high - values], capsize=6, color=colours, ecolor="#1d2733")
+    errors = np.clip([values - low, high - values], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
+    axes.bar(places, values, 0.45, yerr=errors, capsize=6, color=colours, ecolor="#1d2733")
     axes.set_xticks(places, names)
     axes.set_xlim(-0.7, len(names) - 0.3)
     axes.set_ylim(0, 100 if "%" in label else None)

@@ -36,7 +36,8 @@ def draw_matrix(path: Path, rows: Sequence[Mapping], expert: Mapping) -> None:
 def _bars(axis: Any, rows: Sequence[Mapping], keys: tuple[str, str, str], factor: float) -> None:
     value, low, high = (np.array([row[key] for row in rows], float) * factor for key in keys)
     colours = [START if row["name"] == "imitation" else COLOUR for row in rows]
-    axis.barh(range(len(rows)), value, 0.62, color=colours, xerr=[value - low, high - value], capsize=3)
+    errors = np.clip([value - low, high - value], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
+    axis.barh(range(len(rows)), value, 0.62, color=colours, xerr=errors, capsize=3)
     for place, row in enumerate(rows):
         for one in row["by_train_seed"].values():
             rate = one["successes"] / one["n"] if keys[0] == "success_rate" else one["successes"] * 3600 / one["time_s"]

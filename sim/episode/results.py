@@ -38,7 +38,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     if not n:
         return 0.0, 1.0
     bounds: Any = proportion_confint(successes, n, method="wilson")
-    return _around(successes / n, *bounds)
+    return float(bounds[0]), float(bounds[1])
 
 
 def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float | None, float | None]:
@@ -49,12 +49,7 @@ def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float 
     hours = np.array([episode["time_s"] for episode in episodes]) / 3600
     rows = np.random.default_rng(0).integers(len(episodes), size=(draws, len(episodes)))
     low, high = np.percentile(success[rows].sum(1) / hours[rows].sum(1), [2.5, 97.5])
-    return _around(success.sum() / hours.sum(), low, high)
-
-
-def _around(estimate: float, low: float, high: float) -> tuple[float, float]:
-    """Return the interval; rounding may leave its end beside an estimate that it should reach, 100 % for one."""
-    return min(float(low), float(estimate)), max(float(high), float(estimate))
+    return float(low), float(high)
 
 
 def row(result: EpisodeResult) -> dict:

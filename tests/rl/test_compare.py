@@ -12,9 +12,11 @@ from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.compare.cells import Cell, parse_cell, parse_cells
 from rl.compare.compare import CompareConfig, main
+from rl.compare.figure import draw_matrix
 from rl.compare.matrix import correct_for_many, permutation_p
 from rl.value.value_head import ValueConfig
 from sim.core.errors import UserError
+from sim.episode.results import summary
 
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 
@@ -117,3 +119,11 @@ def test_a_matrix_of_other_data_is_refused(tmp_path):
     (tmp_path / "start" / "config.json").write_text(json.dumps({"rollouts": 7}))
     with pytest.raises(UserError, match="was begun with"):
         main(config(tmp_path))
+
+
+@pytest.mark.parametrize("successes", [0, 60])
+def test_rates_at_the_ends_are_drawn(tmp_path, successes):
+    played = summary([{"success": i < successes, "time_s": 5.0} for i in range(60)])
+    seeds = {"0": {"n": 60, "successes": successes, "time_s": 300.0}}
+    draw_matrix(tmp_path / "matrix.png", [{"name": "recap", **played, "by_train_seed": seeds}], played)
+    assert imread(tmp_path / "matrix.png").std() > 0.05
