@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,17 +124,8 @@ def _bars(evaluations: Mapping[str, dict], label: str, columns: tuple[str, ...],
     """A plot and its caption."""
     value, low, high = (factor * np.array([row[name] for row in evaluations.values()], float) for name in columns)
     caption = f"{label[0].upper()}{label[1:].split(',')[0]}, with 95 % interval."
-    return bars([_wrapped(name) for name in evaluations], value, low, high, label), caption
-
-
-def _wrapped(name: str, width: int = 14) -> str:
-    """A name in lines short enough to stand under a bar."""
-    lines = [""]
-    for word in name.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    names = [textwrap.fill(name, 12, break_long_words=False) for name in evaluations]  # four stand side by side
+    return bars(names, value, low, high, label), caption
 
 
 def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:

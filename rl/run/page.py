@@ -18,8 +18,8 @@ def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[
     names = {k: f"after RECAP round {k}" if k else "imitation" for k in range(len(rounds))}
     evaluations = {f"round_{k}/evaluation": name for k, name in names.items()}
     evaluations |= {
-        "round_0/expert": "the clean expert on the same seeds",
-        "robot": "the same policy on the emulated robot, through its sockets",
+        "round_0/expert": "clean expert, same seeds",
+        "robot": "same policy, emulated robot",
     }
     trainings = {f"round_{k}/policy": f"round {k}" for k in names if k}
     description = RunDescription(
