@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from listening import reacting
+from other_agent import write_agent
 from running import HOST, Running, Swing
 from scripted import ScriptedOperator
 from waiting import wait_for
@@ -208,10 +209,7 @@ def test_an_end_asked_for_on_the_way_to_the_start_is_no_fault(running, tmp_path)
 @contextlib.contextmanager
 def program(tmp_path: Path, ports: dict, size: tuple[int, int], stdin: int) -> Iterator[subprocess.Popen]:
     """`python -m real.rollout` on the emulator at these ports."""
-    (tmp_path / "policies" / "runtime").mkdir(parents=True)
-    (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "agent.py").write_text(STUB.format(height=size[0], width=size[1]))
+    write_agent(tmp_path, STUB.format(height=size[0], width=size[1]))
     words = ["robot=emulator", "robot.start=never", "episodes=2", f"checkpoint={tmp_path}", f"out={tmp_path / 'out'}"]
     words += [f"robot.{name}={port}" for name, port in ports.items()] + ["robot.deadline_s=5.0"]
     search = f"{tmp_path}:{ROOT}:{ROOT / 'tests' / 'real'}:{ROOT / 'tests' / 'sim'}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from other_agent import write_agent
 from running import HOST, Running, Swing
 
 from real.core.faults import RobotFault, RobotUnreachable
@@ -124,10 +125,7 @@ def test_joints_the_policy_would_not_understand_are_refused(running, tmp_path, m
 
 
 def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
-    (tmp_path / "policies" / "runtime").mkdir(parents=True)
-    (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "agent.py").write_text(OTHER_AGENT)
+    write_agent(tmp_path, OTHER_AGENT)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", f"checkpoint={tmp_path}", "robot=emulator", "robot.start=never"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},

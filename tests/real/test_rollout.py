@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fr3 import FR3
+from other_agent import write_agent
 from running import HOST, Running, Swing
 
 from real.core.faults import RobotFault, RobotUnreachable
@@ -172,10 +173,7 @@ def test_the_real_emulator_process_is_driven_and_ends(tmp_path, caplog):
 
 def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
     words = ["robot=fr3", "robot.ip=127.0.0.1", "robot.rpc_port=1", "robot.instruction=go", f"checkpoint={tmp_path}"]
-    (tmp_path / "policies" / "runtime").mkdir(parents=True)
-    (tmp_path / "policies" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "__init__.py").touch()
-    (tmp_path / "policies" / "runtime" / "agent.py").write_text(STUB_AGENT)
+    write_agent(tmp_path, STUB_AGENT)
     search = f"{tmp_path}:{ROOT}"
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", *words],
