@@ -1,4 +1,4 @@
-"""`python -m policies.benchmark [steps=150] [repeats=3] [baseline=CHECKOUT]`
+"""`python -m policies.benchmark [steps=150] [repeats=3] [plays=9] [baseline=CHECKOUT]`
 
 Times a gradient step of the default policy and one decision, by the programs themselves: demonstrations are
 collected, a policy is trained on them and plays. With `baseline=`, another checkout of this repository does the
@@ -22,6 +22,7 @@ from sim.core.options import Options, at_least, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
 TITLES = {"training_step_ms": "training step, ms", "decision_ms": "decision, ms"}
+Found = dict[str, list[Figures]]  # checkout -> its figures by repeat
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class PolicyBenchmarkConfig(Options):
     """Options of the program."""
 
     steps: int = option(150, "of a training", at_least(3 * LOG_EVERY))
-    repeats: int = option(3, "of every measurement", at_least(1))
+    repeats: int = option(3, "trainings of every checkout", at_least(1))
+    plays: int = option(9, "evaluations of every checkout, two episodes each", at_least(1))
     episodes: int = option(8, "demonstrations to train on", at_least(1))
     threads: int = option(2, "of training", at_least(1))
     baseline: str | None = option(None, "another checkout of this repository, measured by turns")
@@ -44,17 +46,22 @@ class Course:
         self._checkout, self._folder, self._config = checkout, folder, config
         checkout.run("sim.collect", f"episodes={config.episodes}", "workers=1", f"out={folder / 'demos'}")
 
-    def measure(self, repeat: int) -> Figures:
-        """Train and play once more; return the median times of a training step and of a decision, ms."""
-        policy, config = self._folder / f"policy_{repeat}", self._config
-        optim = (f"optim.steps={config.steps}", f"optim.threads={config.threads}")
-        self._checkout.run("policies.train", f"data={self._folder / 'demos'}", f"out={policy}", *optim)
-        self._checkout.run("policies.evaluate", f"checkpoint={policy}", "episodes=2", "workers=1")
-        played = json.loads((policy / "eval" / "results.json").read_text())
-        return {
-            "training_step_ms": float(np.median(step_times_ms(policy / "train.jsonl"))),
-            "decision_ms": played["decision_ms_median"],
-        }
+    def train(self, repeat: int) -> Figures:
+        """Train once more; return the median time of a training step, ms."""
+        optim = (f"optim.steps={self._config.steps}", f"optim.threads={self._config.threads}")
+        out = self._policy(repeat)
+        self._checkout.run("policies.train", f"data={self._folder / 'demos'}", f"out={out}", *optim)
+        return {"training_step_ms": float(np.median(step_times_ms(out / "train.jsonl")))}
+
+    def play(self, repeat: int) -> Figures:
+        """Play the first policy once more; return the median time of a decision, ms."""
+        out = self._folder / f"played_{repeat}"
+        where = (f"checkpoint={self._policy(0)}", f"out={out}")
+        self._checkout.run("policies.evaluate", *where, "episodes=2", "workers=1")
+        return {"decision_ms": json.loads((out / "results.json").read_text())["decision_ms_median"]}
+
+    def _policy(self, repeat: int) -> Path:
+        return self._folder / f"policy_{repeat}"
 
 
 def step_times_ms(log: Path) -> list[float]:
@@ -69,15 +76,18 @@ def main(config: PolicyBenchmarkConfig) -> None:
     checkouts = {THIS: Checkout.own()}
     if config.baseline:
         checkouts[BASELINE] = Checkout(Path(config.baseline))
-    found = measure(checkouts, config)
-    _log.info("training and acting", extra=as_table("speed", comparison_table(found, TITLES), **medians(found)))
+    for found in measure(checkouts, config):
+        table = comparison_table(found, {key: TITLES[key] for key in found[THIS][0]})
+        _log.info("speed", extra=as_table("speed", table, **medians(found)))
     if not config.baseline:
         table, rows = encoder_table()
         _log.info("frozen encoders", extra=as_table("encoders", table, encoders=rows))
 
 
-def measure(checkouts: Mapping[str, Checkout], config: PolicyBenchmarkConfig) -> dict[str, list[Figures]]:
-    """Return the figures of every checkout by repeat."""
+def measure(checkouts: Mapping[str, Checkout], config: PolicyBenchmarkConfig) -> tuple[Found, Found]:
+    """Return the figures of every checkout by repeat, a part of the work at a time."""
     with tempfile.TemporaryDirectory() as folder:
         courses = {name: Course(one, Path(folder) / name, config) for name, one in checkouts.items()}
-        return by_turns({name: course.measure for name, course in courses.items()}, config.repeats)
+        trained = by_turns({name: course.train for name, course in courses.items()}, config.repeats)
+        played = by_turns({name: course.play for name, course in courses.items()}, config.plays)
+    return trained, played

@@ -26,7 +26,8 @@ class Fake:
             rows = [{"step": step, "s": 100 + self.step_s * step} for step in (50, 100, 150)]
             (out / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         if program == "policies.evaluate":
-            out = Path(options["checkpoint"]) / "eval"
+            assert Path(options["checkpoint"]).is_dir()
+            out = Path(options["out"])
             out.mkdir()
             (out / "results.json").write_text(json.dumps({"decision_ms_median": 10.0}))
 
@@ -34,12 +35,17 @@ class Fake:
 def test_checkouts_take_turns_and_their_ratio_is_printed():
     runs: list = []
     checkouts = {"this": Fake("this", 0.2, runs), "baseline": Fake("baseline", 0.25, runs)}
-    found = measure(checkouts, PolicyBenchmarkConfig(repeats=2))
-    assert medians(found)["this"]["training_step_ms"] == pytest.approx(200)
-    assert medians(found)["baseline"]["training_step_ms"] == pytest.approx(250)
+    trained, played = measure(checkouts, PolicyBenchmarkConfig(repeats=2, plays=3))
+    assert medians(trained)["this"]["training_step_ms"] == pytest.approx(200)
+    assert medians(trained)["baseline"]["training_step_ms"] == pytest.approx(250)
     assert [name for name, program in runs if program == "policies.train"] == ["this", "baseline"] * 2
-    ratio = list(comparison_table(found, TITLES).columns[-1].cells)
-    assert ratio == ["0.800", "1.000"]
+    assert [name for name, program in runs if program == "policies.evaluate"] == ["this", "baseline"] * 3
+    ratio = [list(comparison_table(found, titles(found)).columns[-1].cells) for found in (trained, played)]
+    assert ratio == [["0.800"], ["1.000"]]
+
+
+def titles(found: dict) -> dict[str, str]:
+    return {key: TITLES[key] for key in found["this"][0]}
 
 
 def test_the_first_steps_do_not_count(tmp_path):
