@@ -47,6 +47,7 @@ class Controller:
         self.main_code, self.sub_code = 0, 0
         self.emergency_stop = self.safety_stop = self.collided = False
         self.servo_calls = 0
+        self.cycles = self.reports = 0  # of the drives; of these, whose state has left
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
         self.high_deg = np.rad2deg(twin.robot.position_max_rad)
@@ -86,6 +87,7 @@ class Controller:
                     target_deg = self.drives.advance()
                     self.monitor.record_command(target_deg)
                 self.twin.tick(np.deg2rad(target_deg), opening)
+                self.cycles += 1
                 if self.collision.update(target_deg, self.measured_deg()):
                     self.collide()
 

@@ -203,6 +203,7 @@ class Emulator:
         read_values = functools.cache(lambda: state_values(self.controller))  # once a cycle, for all clients
         for server in self.states:
             server.push(read_values)
+        self.controller.reports += 1
 
     def _switch_power(self, *, off: bool) -> None:
         self._powered_off = off

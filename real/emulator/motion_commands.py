@@ -12,7 +12,8 @@ from real.emulator.trajectories import arc_path, joint_path, line_path
 from real.fairino.fault_codes import Code
 
 POLL_S = 0.004
-SETTLE_S, STILL_RAD_S = 0.5, 0.002  # the arm follows its command with a lag
+SETTLE_CYCLES, STILL_RAD_S = 62, 0.002  # the arm follows its command with a lag
+REPORTS = 2  # states of the arm at rest that leave before the answer: clients read joints from the last one
 ABSOLUTE, IN_BASE, IN_TOOL = 0, 1, 2
 JOG_JOINT, JOG_BASE, JOG_TOOL, JOG_WORK_OBJECT = 0, 2, 4, 8
 
@@ -176,17 +177,26 @@ class MotionCommands:
         return percent / 100 * self._c.speed_percent / 100
 
     def _finish(self, blend: float) -> int:
-        """Wait for the end where the client blocks; 14 when something stopped the arm before it."""
+        """Wait for the end where the client blocks; 14 when something stopped the arm before it.
+
+        Counted in cycles, not in seconds: on a machine that stalls the arm moves on later.
+        """
         if blend >= 0:
             return Code.OK
-        goal_deg = self._c.drives.end_deg
-        while self._c.drives.path_cycles:
-            time.sleep(POLL_S)
-        ends_s = time.monotonic() + SETTLE_S
-        while np.abs(self._c.twin.speed_rad_s()).max() > STILL_RAD_S and time.monotonic() < ends_s:
-            time.sleep(POLL_S)
-        stopped = np.abs(self._c.drives.target_deg - goal_deg).max() > 0.1
+        c = self._c
+        goal_deg = c.drives.end_deg
+        _wait_until(lambda: not c.drives.path_cycles)
+        settled = c.cycles + SETTLE_CYCLES
+        _wait_until(lambda: np.abs(c.twin.speed_rad_s()).max() <= STILL_RAD_S or c.cycles >= settled)
+        reported = c.reports + REPORTS
+        _wait_until(lambda: c.reports >= reported)
+        stopped = np.abs(c.drives.target_deg - goal_deg).max() > 0.1
         return Code.FAILED if stopped else Code.OK
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(POLL_S)
 
 
 def _moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndarray:
