@@ -4,6 +4,7 @@ Two programs whose threads wait spinning slow each other by an order of magnitud
 """
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -11,13 +12,24 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 import pytest  # noqa: E402
 
 import sim  # noqa: E402, F401 - a test file that imports MuJoCo first would fix another back-end
-from sim.core import console  # noqa: E402
+from sim.core import console, deprecated  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _records_on_the_terminal():
-    """What programs log appears on the standard streams, as `run_program` has it."""
+    """What programs log appears on the standard streams, as `run_program` has it; of a renamed option every time."""
     console.set_up()
+    deprecated._notice.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_priority():
+    """Take back the priority that a program raised for good in this process: other tests and their children lack it."""
+    interval_s = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(interval_s)
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def pytest_addoption(parser) -> None:
