@@ -1,28 +1,34 @@
-"""`python -m policies.evaluate checkpoint=CKPT [task=pick_place] [episodes=300] [seed=900000] [out=DIR]`
+"""`python -m policies.evaluate checkpoint=CKPT [task=pick_place|all] [episodes=300] [seed=900000] [out=DIR]`
 
 Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
-interval, throughput, the slices of the drawn values in which it fails most, every episode's seed,
-outcome and drawn values) and a few videos.
+interval, throughput, how often a wrong thing was touched first, the slices of the drawn values in which
+it fails most, every episode's seed, outcome and drawn values) and a few videos.
+`execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that.
+`task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
 import functools
+import itertools
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
 from policies.core.indicator import INDICATORS
+from policies.evaluation import first_touch
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
-from sim.core.errors import UserError
-from sim.core.options import FOLDER, SEED, at_least, one_of, option
+from sim.core.console import table as as_table
+from sim.core.errors import UserError, keeps
+from sim.core.options import FOLDER, SEED, Registered, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
+from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
@@ -32,16 +38,20 @@ from sim.guard.clearance import guarded
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
 from sim.randomize.episode_params import EpisodeParams
+from sim.tasks.base import TASKS
 
 _log = logging.getLogger(__name__)
 
+ALL = "all"
 WORST = 5  # slices to name
+Played = tuple[EpisodeResult, list[float], EpisodeParams, dict]  # with decision times, s, and what was touched first
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(SimulationConfig, WorkerConfig):
     """Options of the program. The images' size is the policy's."""
 
+    task: str = option("pick_place", "what the robot does; all: each that it was trained on", Registered(TASKS, (ALL,)))
     checkpoint: str = option("runs/policy", "the policy")
     episodes: int = option(300, "to play", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
@@ -50,6 +60,8 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
     lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
+    execute: int | None = option(None, "steps played before looking again; null: the policy's own", at_least(1))
+    inference_delay_s: float = option(0.0, "from a look until its chunk is played, simulated", at_least(0.0))
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
 
     @property
@@ -63,8 +75,9 @@ class PolicyWorker:
     def __init__(self, config: EvaluateConfig):
         self._config = config
         self._agent = load_agent(
-            config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth()
-        )
+            config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth(),
+            config.execute, config.inference_delay_s,
+        )  # fmt: skip
         world = config.world
         if self._agent.policy.needs.images:
             height, width = self._agent.image_size
@@ -72,15 +85,16 @@ class PolicyWorker:
         self._env = SimEnv(world)
         self._guard = guarded(self._env.robot)
 
-    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
+    def __call__(self, seed: int) -> Played:
         self._agent.decision_s = []
         video = self._video() if seed < self._config.seed + self._config.videos else None
-        result = run_episode(self._env, self._agent, self._guard, seed, video)
+        touch = first_touch.FirstTouch(self._env.world, video)
+        result = run_episode(self._env, self._agent, self._guard, seed, touch)
         if video:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
-        return result, self._agent.decision_s, self._env.world.params
+        return result, self._agent.decision_s, self._env.world.params, touch.row()
 
     def _video(self) -> VideoRecorder:
         return VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer))
@@ -97,13 +111,16 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
     episodes, drawn, decisions = [], [], []
-    for result, decision_s, params in track(played, "evaluating", total=len(seeds)):
-        episodes.append({**results.row(result), "draws": params.to_record()})
+    for result, decision_s, params, touched in track(played, "evaluating", total=len(seeds)):
+        episodes.append({**results.row(result), **touched, "draws": params.to_record()})
         drawn.append(params)
         decisions += decision_s
     worst = slices(drawn, [one["success"] for one in episodes], robot)[:WORST]
     content = {
         **results.summary(episodes),
+        **first_touch.summary(episodes),
+        "execute": config.execute or policy.config.execute,
+        "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
         **provenance({"config": config}),
         "worst_slices": [str(one) for one in worst],
@@ -116,6 +133,53 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     if worst:
         _log.info("\n  ".join(["worst slices:", *map(str, worst)]))
     return content
+
+
+def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
+    """Play every task of the policy; return the content of the total results.json, and print a table.
+
+    UserError when the checkpoint does not say which those are, or a folder holds another evaluation.
+    """
+    _, metadata = checkpoint.load(config.checkpoint)
+    if not metadata.tasks:
+        raise UserError(f"task=all: {config.checkpoint} does not say what it was trained on; name one task")
+    runs = {task: replace(config, task=task, out=str(config.directory / task)) for task in metadata.tasks}
+    for one in runs.values():
+        check_new(one.directory)
+    found: dict[str, dict] = {}
+    with keeps(lambda: f"{len(found)} of {len(runs)} tasks are kept in {config.directory}"):
+        for task, one in runs.items():
+            found[task] = evaluate(one, Prefixed(tracker or NoTracker(), task))
+    content = total(found, config)
+    results.write(config.directory, content)
+    _log.info("success by task", extra=as_table("tasks", _by_task(found, content), tasks=content["tasks"]))
+    return content
+
+
+def total(found: dict[str, dict], config: EvaluateConfig) -> dict:
+    """Return what is written of several tasks, from the content of results.json of each."""
+    episodes = list(itertools.chain.from_iterable(one["episodes"] for one in found.values()))
+    rates = [one["success_rate"] for one in found.values()]
+    names = ("success_rate", "ci_low", "ci_high", "n", "mean_time_s", "throughput_per_hour", "wrong_first_rate")
+    return {
+        **results.summary(episodes),
+        **first_touch.summary(episodes),
+        "mean_success_rate": float(np.mean(rates)),
+        "worst_success_rate": min(rates),
+        **provenance({"config": config}),
+        "tasks": {task: {name: one[name] for name in names} for task, one in found.items()},
+    }
+
+
+def _by_task(found: dict[str, dict], content: dict) -> Table:
+    """Return the table of tasks, their mean last: each task counts the same."""
+    table = Table("task", "success", "95 % interval", "mean time", "wrong thing first")
+    for task, one in found.items():
+        time = "-" if one["mean_time_s"] is None else f"{one['mean_time_s']:.1f} s"
+        interval = f"{one['ci_low']:.1%} to {one['ci_high']:.1%}"
+        table.add_row(task, f"{one['success_rate']:.1%}", interval, time, wrong_first(one))
+    table.add_row("mean", f"{content['mean_success_rate']:.1%}", "", "", wrong_first(content))
+    return table
 
 
 def check_new(folder: Path) -> None:
@@ -137,15 +201,20 @@ def report(content: dict, out: Path) -> str:
         f"(95 % interval {content['ci_low']:.1%} to {content['ci_high']:.1%}), "
         f"{content['throughput_per_hour']:.0f} successes an hour "
         f"({content['throughput_ci_low']:.0f} to {content['throughput_ci_high']:.0f}), "
-        f"decision {content['decision_ms_median']:.1f} ms; {out}"
+        f"wrong thing touched first in {wrong_first(content)}, decision {content['decision_ms_median']:.1f} ms; {out}"
     )
+
+
+def wrong_first(content: dict) -> str:
+    """Return for people in how many episodes a wrong thing was touched first, of those that had one."""
+    return f"{content['wrong_first']} of {content['wrong_first_n']}"
 
 
 def main(config: EvaluateConfig) -> None:
     """Evaluate, tracked. UserError when the folder holds another evaluation."""
     check_new(config.directory)
     with open_tracker(config.tracker, config.directory, config) as tracker:
-        evaluate(config, tracker)
+        (evaluate_every_task if config.task == ALL else evaluate)(config, tracker)
 
 
 if __name__ == "__main__":

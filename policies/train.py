@@ -2,7 +2,8 @@
 
 Imitation of recorded demonstrations. A policy starts from the grounding-pretrained fusion that ships
 with the project (`init_fusion=null`: from random weights) or from a whole checkpoint (`init=`). A
-killed run goes on where it stopped, to the same weights.
+killed run goes on where it stopped, to the same weights. Of datasets of several tasks each task is drawn
+equally often, however many frames it has.
 """
 
 from collections.abc import Sequence
@@ -46,10 +47,20 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
     policy, start = _start(config, tables)
     processor = ObservationProcessor(policy)
-    data = TrainingData(tables, processor, workers=config.optim.threads)
+    data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
     return fit(policy, data, config.optim, out, metadata, tracker)
+
+
+def shares_by_task(tables: Sequence[EpisodeTable]) -> list[float] | None:
+    """Return the share of each table in a batch: equal ones of tasks, a task's by frames. None where there is one."""
+    tasks = [table.dataset.provenance.get("world", {}).get("task", "") for table in tables]
+    if len(set(tasks)) < 2:
+        return None
+    frames = {task: sum(len(table.frame) for table, own in zip(tables, tasks, strict=True) if own == task)
+              for task in tasks}  # fmt: skip
+    return [len(table.frame) / frames[task] for table, task in zip(tables, tasks, strict=True)]
 
 
 def main(config: TrainConfig) -> None:

@@ -37,6 +37,8 @@ class Inputs(TensorGroup):
     words: Tensor | None = None  # (B, L, W) token states
     word_mask: Tensor | None = None  # (B, L) bool, True at a token
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
+    commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
+    under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
 
     def __len__(self) -> int:
         return len(self.state)

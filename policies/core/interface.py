@@ -64,6 +64,11 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     @property
+    def given_steps(self) -> int:
+        """How many first steps of a chunk may be given as `Inputs.under_way`; 0: chunks start from measured joints."""
+        return 0
+
+    @property
     def condenses(self) -> bool:
         """Whether `condense` leaves neither maps nor words, so that training needs only its small result."""
         return False
@@ -100,8 +105,8 @@ class Policy(nn.Module):
         """Load weights of grounding pretraining; return their card, {} where this policy has none to load."""
         return {}
 
-    def fit_normalization(self, actions: Tensor, valid: Tensor, state: Tensor, points: Tensor) -> None:
-        """Set normalization constants from N samples, shaped as in `Batch`."""
+    def fit_normalization(self, actions: Tensor, valid: Tensor, start: Tensor, points: Tensor) -> None:
+        """Set normalization constants from N samples, shaped as in `Batch`; start (N, D): what chunks start from."""
         raise NotImplementedError
 
     def pretrained_parameters(self) -> list[nn.Parameter]:

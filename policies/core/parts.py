@@ -161,15 +161,20 @@ class Head(nn.Module):
     """Context tokens to a chunk of normalized actions."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of the fusion's Prefix
+    given_steps: int = 0  # how many first steps of a chunk `sample` may be given
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss (B,) of actions (B, T, D) given context (B, N, W); valid (B, T) False: not to be imitated."""
         raise NotImplementedError
 
     def sample(
-        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0
-    ) -> Tensor:
-        """Return a chunk (B, T, D). Guidance beta != 1 moves away from that of the `unconditional` context."""
+        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0,
+        given: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return a chunk (B, T, D). Guidance beta != 1 moves away from that of the `unconditional` context.
+
+        given: (B, t, D) its first steps, t up to `given_steps`; a head that takes none is never handed any.
+        """
         raise NotImplementedError
 
 

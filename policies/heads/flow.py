@@ -4,6 +4,10 @@ Departures: optimal-transport paths run from noise at time 0 to actions at time 
 al. 2023 (pi-0 prints the same, pi*-0.6 the reverse), and the time is drawn from Beta(1, 1.5) towards
 the noisy end.
 
+With `joins` the head is trained with the first steps of a chunk given (Ren, Black et al. 2025, "Training-Time Action
+Conditioning for Efficient Real-Time Chunking"): they carry their true actions, as at flow time 1, and only the rest is
+learned; how many is drawn for every sample. Chunks then go on from the commands that are under way while it decides.
+
 Shapes: B batch, T steps of a chunk, D action dimension, N context tokens, W token width.
 """
 
@@ -28,6 +32,7 @@ class FlowConfig(HeadConfig):
     blocks: int = option(4, "residual blocks", at_least(1))
     euler_steps: int = option(8, "from noise to actions", at_least(1))
     noise_samples: int = option(4, "(time, noise) pairs that a training sample is used with", at_least(1))
+    joins: bool = option(False, "chunks start from commands, up to half their steps given; false: from measured joints")
 
     def build(self, shape: HeadShape) -> "FlowHead":
         return FlowHead(self, shape)
@@ -72,6 +77,10 @@ class FlowHead(Head):
         self.out = nn.Linear(config.hidden, values)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.given_steps = shape.chunk // 2 if config.joins else 0
+        if self.given_steps:
+            self.given = nn.Embedding(self.given_steps + 1, config.hidden)  # of how many steps are given
+            nn.init.zeros_(self.given.weight)
 
     def encode(self, context: Tensor) -> Tensor:
         """context (B, N, W) -> (B, hidden), computed once a chunk."""
@@ -91,37 +100,57 @@ class FlowHead(Head):
         noise = torch.randn(actions.shape, generator=generator).to(actions)
         time = 1 - torch.rand(len(actions), generator=generator).to(actions) ** (1 / 1.5)  # Beta(1, 1.5)
         noisy = noise + time[:, None, None] * (actions - noise)
+        if self.given_steps:
+            steps = self._draw_given(len(actions), generator).to(actions.device)
+            given = torch.arange(self.shape.chunk, device=actions.device) < steps[:, None]
+            noisy = torch.where(given[..., None], actions, noisy)
+            valid, encoded = valid & ~given, encoded + self.given(steps)
         error = (self.velocity(noisy, time, encoded) - (actions - noise)).square().mean(-1)
         per_sample = (error * valid).sum(1) / valid.sum(1).clamp(min=1)
         return per_sample.unflatten(0, (-1, n)).mean(1)
 
+    def _draw_given(self, samples: int, generator: torch.Generator) -> Tensor:
+        """Draw how many steps are given (samples,): none in half of the cases, else any number."""
+        some = torch.rand(samples, generator=generator) < 0.5
+        return some * torch.randint(1, self.given_steps + 1, (samples,), generator=generator)
+
     def sample(
-        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0
-    ) -> Tensor:
+        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0,
+        given: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         shape = (len(context), self.shape.chunk, self.shape.action_dim)
         noise = torch.randn(shape, generator=generator).to(context)
-        return self.integrate(context, noise, unconditional, guidance)
+        return self.integrate(context, noise, unconditional, guidance, given)
 
     @torch.no_grad()
     def integrate(
-        self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0
-    ) -> Tensor:
+        self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0,
+        given: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return the chunk (B, T, D) that noise (B, T, D) flows to, by Euler steps along the velocity field.
 
         With guidance beta != 1 the velocity is v_u + beta (v_c - v_u), v_u from `unconditional`
-        context (classifier-free guidance; beta = 0 is the unconditional policy).
+        context (classifier-free guidance; beta = 0 is the unconditional policy). given (B, t, D): the first
+        steps, which stay as they are.
         """
-        x, step = noise, 1.0 / self.config.euler_steps
+        x, step = _begun_with(given, noise), 1.0 / self.config.euler_steps
         # Both in one pass: a small network's time is that of reading its weights.
         contexts = [context] if unconditional is None or guidance == 1.0 else [context, unconditional]
         encoded = self.encode(torch.cat(contexts))
+        if self.given_steps:
+            encoded = encoded + self.given.weight[0 if given is None else given.shape[1]]
         for i in range(self.config.euler_steps):
             time = torch.full((len(encoded),), i * step, device=x.device)
             v, *v_u = self.velocity(torch.cat([x] * len(contexts)), time, encoded).chunk(len(contexts))
             if v_u:
                 v = v_u[0] + guidance * (v - v_u[0])
-            x = x + step * v
+            x = _begun_with(given, x + step * v)
         return x
+
+
+def _begun_with(given: Tensor | None, chunk: Tensor) -> Tensor:
+    """Return a chunk (B, T, D) whose first steps are those of `given` (B, t, D)."""
+    return chunk if given is None else torch.cat([given, chunk[:, given.shape[1] :]], 1)
 
 
 def _fourier(time: Tensor) -> Tensor:

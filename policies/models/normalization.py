@@ -1,6 +1,7 @@
-"""Action chunks as a network learns them: relative to the joints measured at the chunk's start, normalized.
+"""Action chunks as a network learns them: relative to the joints that the chunk starts from, normalized.
 
-The gripper, last, is absolute. Mean and standard deviation are of each step and dimension.
+Those are the measured or the commanded ones. The gripper, last, is absolute. Mean and standard deviation are of each
+step and dimension.
 Shapes: B batch, N samples, T chunk, D state and action dimension.
 """
 
@@ -21,9 +22,9 @@ class ActionNormalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(chunk, action_dim))
         self.register_buffer("std", torch.ones(chunk, action_dim))
 
-    def fit(self, actions: Tensor, valid: Tensor, state: Tensor) -> None:
-        """Set the constants from actions (N, T, D), of which valid (N, T) ones count, and states (N, D)."""
-        relative = actions - _origin(state)
+    def fit(self, actions: Tensor, valid: Tensor, start: Tensor) -> None:
+        """Set the constants from actions (N, T, D), of which valid (N, T) ones count, and starts (N, D)."""
+        relative = actions - _origin(start)
         weight = valid[..., None].float()
         count = weight.sum(0).clamp(min=1)
         mean = (relative * weight).sum(0) / count
@@ -31,17 +32,18 @@ class ActionNormalizer(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=MIN_STD))
 
-    def normalize(self, actions: Tensor, state: Tensor) -> Tensor:
-        """actions (B, T, D), state (B, D) -> (B, T, D)."""
-        return (actions - _origin(state) - self.mean) / self.std
+    def normalize(self, actions: Tensor, start: Tensor) -> Tensor:
+        """actions (B, t, D), the first t <= T steps of chunks, start (B, D) -> (B, t, D)."""
+        steps = actions.shape[1]
+        return (actions - _origin(start) - self.mean[:steps]) / self.std[:steps]
 
-    def denormalize(self, chunk: Tensor, state: Tensor) -> Tensor:
-        """The inverse of `normalize`."""
-        return chunk * self.std + self.mean + _origin(state)
+    def denormalize(self, chunk: Tensor, start: Tensor) -> Tensor:
+        """The inverse of `normalize`, of whole chunks."""
+        return chunk * self.std + self.mean + _origin(start)
 
 
-def _origin(state: Tensor) -> Tensor:
-    """(B, 1, D): the measured joints, zero for the gripper."""
-    origin = state[:, None].clone()
+def _origin(start: Tensor) -> Tensor:
+    """(B, 1, D): the joints, zero for the gripper."""
+    origin = start[:, None].clone()
     origin[..., -1] = 0.0
     return origin

@@ -2,7 +2,8 @@
 
     maps, words -> Fusion -> prefix | state | indicator -> Head -> action chunk
 
-Joint targets are predicted relative to the joints measured at the chunk's start (`ActionNormalizer`).
+Joint targets are predicted relative to the joints measured at the chunk's start (`ActionNormalizer`), or, with a head
+that takes given steps, to those commanded last; how far the arm lags behind the command is then a part of the state.
 Nothing here knows how many joints, cameras or grounded points there are.
 """
 
@@ -34,6 +35,8 @@ from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
 from sim.core.options import PROBABILITY, at_least, block, option
 
+LAG_RAD = 0.1  # joints lag behind their commands by about as much in motion
+
 
 @POLICIES.register("vla")
 @dataclass(frozen=True)
@@ -63,13 +66,17 @@ class Vla(Policy):
         width, tokens = self.fusion.width, self.fusion.prefix_tokens + 2  # and the state, and the indicator
         self.head = config.head.build(HeadShape(config.chunk, spec.action_dim, tokens, width))
         check_head_fits(config.head, self.head.needs, config.fusion, self.fusion.gives)
-        self.state_token = nn.Linear(3 * spec.state_dim, width)
+        self.state_token = nn.Linear((4 if self.given_steps else 3) * spec.state_dim, width)
         self.indicator_token = nn.Embedding(len(Indicator), width)
         self.normalizer = ActionNormalizer(config.chunk, spec.action_dim)
 
     @property
     def needs(self) -> Needs:
         return self.fusion.needs
+
+    @property
+    def given_steps(self) -> int:
+        return self.head.given_steps
 
     @property
     def condenses(self) -> bool:
@@ -88,7 +95,7 @@ class Vla(Policy):
         inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
         prefix = self.fusion(inputs)
         context = self.context(prefix.tokens, inputs, indicator)
-        actions = self.normalizer.normalize(batch.actions, inputs.state)
+        actions = self.normalizer.normalize(batch.actions, self._start(inputs))
         total = self.head.loss(actions, batch.valid, context, generator).mean()
         parts = {self.config.head.name: total.detach()}
         if prefix.points is not None:
@@ -98,8 +105,8 @@ class Vla(Policy):
                 total = total + self.config.grounding_weight * grounding
         return total, parts
 
-    def fit_normalization(self, actions: Tensor, valid: Tensor, state: Tensor, points: Tensor) -> None:
-        self.normalizer.fit(actions, valid, state)
+    def fit_normalization(self, actions: Tensor, valid: Tensor, start: Tensor, points: Tensor) -> None:
+        self.normalizer.fit(actions, valid, start)
         self.fusion.fit_points(points)
 
     @property
@@ -116,8 +123,25 @@ class Vla(Policy):
 
     def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:
         """Return everything the actions depend on, (B, N, W): prefix (B, P, W), state, indicator (B,)."""
-        tokens = [prefix, self.state_token(inputs.pose)[:, None], self.indicator_token(indicator)[:, None]]
+        tokens = [prefix, self.state_token(self._state(inputs))[:, None], self.indicator_token(indicator)[:, None]]
         return torch.cat(tokens, 1)
+
+    def _start(self, inputs: Inputs) -> Tensor:
+        """(B, D): what chunks start from."""
+        return inputs.commanded if self.given_steps and inputs.commanded is not None else inputs.state
+
+    def _state(self, inputs: Inputs) -> Tensor:
+        """(B, 3 D) the pose, (B, 4 D) with how far it is behind the command."""
+        if not self.given_steps:
+            return inputs.pose
+        lag = self._start(inputs) - inputs.state
+        return torch.cat([inputs.pose, lag[:, :-1] / LAG_RAD, lag[:, -1:]], -1)
+
+    def _given(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """What the head is handed of the steps that are under way."""
+        if not self.given_steps or inputs.under_way is None or not inputs.under_way.shape[1]:
+            return ()
+        return (self.normalizer.normalize(inputs.under_way, self._start(inputs)),)
 
     @torch.no_grad()
     def act(
@@ -131,8 +155,8 @@ class Vla(Policy):
         if guidance != 1.0:
             unconditional = context.clone()
             unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
-        chunk = self.head.sample(context, generator, unconditional, guidance)
-        return Decision(self.normalizer.denormalize(chunk, inputs.state), prefix.points, prefix.errors)
+        chunk = self.head.sample(context, generator, unconditional, guidance, *self._given(inputs))
+        return Decision(self.normalizer.denormalize(chunk, self._start(inputs)), prefix.points, prefix.errors)
 
     def embedding(self, inputs: Inputs) -> Tensor:
         prefix = self.fusion(inputs)

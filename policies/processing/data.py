@@ -103,6 +103,11 @@ class EpisodeTable:
         clean = ~np.maximum.accumulate(self.perturbed[wanted], 1)
         return self.action[wanted], inside & clean
 
+    def commanded(self, rows: np.ndarray) -> np.ndarray:
+        """Return the actions (B, D) before each row; of an episode's first frame its state: the arm is at rest."""
+        first = (self.frame[rows] == 0)[:, None]
+        return np.where(first, self.state[rows], self.action[np.maximum(rows - 1, 0)])
+
 
 def fit_normalization(
     policy: Policy, tables: Sequence[EpisodeTable], rng: np.random.Generator, samples: int = 20000
@@ -114,7 +119,8 @@ def fit_normalization(
     parts = []
     for i, table in enumerate(tables):
         rows = clean[i][drawn[(first[i] <= drawn) & (drawn < first[i + 1])] - first[i]]
-        parts.append((*table.windows(rows, policy.config.chunk), table.state[rows], table.points[rows]))
+        start = table.commanded(rows) if policy.given_steps else table.state[rows]
+        parts.append((*table.windows(rows, policy.config.chunk), start, table.points[rows]))
     policy.fit_normalization(*(torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True)))
 
 
@@ -130,7 +136,7 @@ class FrameInputs:
     ):
         """Fill the feature cache with `workers` threads. UserError when the dataset does not fit the policy."""
         check_fits(table, processor.policy)
-        self._table, self._needs = table, processor.policy.needs
+        self._table, self._policy = table, processor.policy
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
         self._words = None
         if processor.language and not processor.policy.condenses:
@@ -142,7 +148,9 @@ class FrameInputs:
         table, episodes = self._table, self._table.episode[rows]
         arrays = self._cache.gather(episodes, table.frame[rows]) if self._cache else {}
         inputs = cached_inputs(arrays, table.state[rows])
-        if self._needs.ground_truth:
+        if self._policy.given_steps:
+            inputs.commanded = torch.from_numpy(table.commanded(rows))
+        if self._policy.needs.ground_truth:
             inputs.points = torch.from_numpy(table.truth[rows])
         if self._words:
             inputs.words, inputs.word_mask = (part[self._sentence[episodes]] for part in self._words)

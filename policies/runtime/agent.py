@@ -1,7 +1,9 @@
 """A checkpoint as an agent: images, state and instruction in, one action a period out."""
 
 import dataclasses
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,14 +28,17 @@ class ActingConfig:
     indicator: Indicator = Indicator.POSITIVE
     guidance: float = 1.0  # RECAP's beta
     lead_s: float = 0.0  # how late this robot takes up a command, beyond what the policy was trained with
+    execute: int | None = None  # steps played before looking again; None: the policy's own
+    inference_delay_s: float = 0.0  # simulated: the steps of a chunk that this takes are played from the one before
 
 
 class PolicyAgent:
     """Plays action chunks of a policy: `execute` steps of each, then it looks again.
 
-    Satisfies `sim.episode.loop.Agent`, in simulation and on the robot. With a lead the beginning of
-    every chunk but an episode's first is left out: while it would be played, the arm still follows
-    the chunk before.
+    Satisfies `sim.episode.loop.Agent`, in simulation and on the robot. Commands are under way while a chunk is
+    decided: sent ones that an arm with a lead has not taken up, and those that are played until an inference delay
+    is over. The chunk's steps at their times are left out, and a policy with `given_steps` decides the rest to go on
+    from them. An episode's first chunk is played whole, after a delay in which the arm is held.
     """
 
     def __init__(self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None, task: str = ""):
@@ -48,63 +53,97 @@ class PolicyAgent:
         self.image_size = policy.spec.image_size
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None
+        self._execute = policy.config.execute if config.execute is None else config.execute
         self._lead = round(config.lead_s * self.spec.control_hz)
-        longest_s = (policy.config.chunk - policy.config.execute) / self.spec.control_hz
-        if not 0.0 <= config.lead_s <= longest_s:
-            raise UserError(
-                f"lead_s={config.lead_s:g}: expected 0 to {longest_s:g}, what the policy's chunks reach beyond what is "
-                "played"
-            )
+        self._delay = math.ceil(round(config.inference_delay_s * self.spec.control_hz, 6))
+        _check_fits(policy, config, self._execute, self._lead, self._delay)
         self.decision_s: list[float] = []  # how long each look-to-chunk took
 
     def reset(self, observation: Observation, seed: int) -> None:
         """Begin an episode; the seed fixes the noise that actions are sampled from."""
         self._generator = torch.Generator().manual_seed(seed)
-        self._chunk: list[np.ndarray] = []
-        self._skip = 0
+        self._plan: list[np.ndarray] = []
+        # The command that the arm shows the effect of, then those that it has not taken up; at first it is at rest.
+        self._sent = deque([observation.state], self._lead + 1)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return the next action (D,)."""
-        if not self._chunk:
+        if len(self._plan) <= self._delay:
             # Rendered before the clock starts: a camera's time is not the policy's.
             images = {camera: observation.images[camera] for camera in self.processor.cameras}
             begun = time.perf_counter()
-            chunk = self._decide(dataclasses.replace(observation, images=images))
-            self._chunk = list(chunk[self._skip : self._skip + self.policy.config.execute])
-            self._skip = self._lead
+            self._extend(dataclasses.replace(observation, images=images))
             self.decision_s.append(time.perf_counter() - begun)
-        return self._chunk.pop(0)
+        self._sent.append(self._plan.pop(0))
+        return self._sent[-1]
+
+    def note_executed(self, action: np.ndarray) -> None:
+        """Take note of what the motion guard made of the last action (D,): the next chunk starts from that."""
+        self._sent[-1] = np.asarray(action, np.float32)
 
     @property
     def upcoming(self) -> np.ndarray:
-        """(n, D) what is left to play of the chunk: the motion guard looks ahead."""
-        return np.array(self._chunk, np.float32).reshape(-1, self.spec.action_dim)
+        """(n, D) what is decided and not played yet: the motion guard looks ahead."""
+        return np.array(self._plan, np.float32).reshape(-1, self.spec.action_dim)
 
     def flags(self) -> dict[str, bool]:
         return {}
 
-    def _decide(self, observation: Observation) -> np.ndarray:
+    def _extend(self, observation: Observation) -> None:
+        """Decide a chunk and append `execute` steps of it to what is planned."""
+        commanded, *late = self._sent
+        under_way = [*late, *self._plan]
+        chunk = self._decide(observation, commanded, under_way)
+        if not self._plan:  # nothing can be played during the delay: the arm is held
+            self._plan = [observation.state] * self._delay
+        self._plan += list(chunk[len(under_way) :][: self._execute])
+
+    def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         """(T, D) absolute targets."""
         inputs = self.processor.observe(observation, self._truth() if self._truth else None)
+        if self.policy.given_steps:
+            inputs.commanded = torch.from_numpy(commanded)[None]
+            inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
         decision = self.policy.act(inputs, self._generator, self.config.indicator, self.config.guidance)
         self.points_m = decision.points
         return decision.chunk[0].numpy()
 
 
+def _check_fits(policy: Policy, config: ActingConfig, execute: int, lead: int, delay: int) -> None:
+    """UserError when chunks are too short for what is played and what is under way; lead and delay in steps."""
+    chunk, period_s = policy.config.chunk, 1 / policy.spec.control_hz
+    if not 1 <= execute <= chunk:
+        raise UserError(f"execute={execute}: expected 1 to {chunk}, the steps of the policy's chunks")
+    longest = chunk - execute
+    longest = min(longest, policy.given_steps or longest)
+    if not 0 <= lead <= longest:
+        raise UserError(
+            f"lead_s={config.lead_s:g}: expected 0 to {longest * period_s:g}, what the policy's chunks reach beyond "
+            "what is played"
+        )
+    longest = min(longest - lead, execute)
+    if not 0 <= delay <= longest:
+        raise UserError(
+            f"inference_delay_s={config.inference_delay_s:g}: expected 0 to {longest * period_s:g}, what is played "
+            "before the next look and what the policy's chunks reach beyond it"
+        )
+
+
 def load_agent(
     root: Path | str, indicator: str = "positive", guidance: float | None = None, lead_s: float = 0.0,
-    ground_truth: GroundTruth | None = None,
+    ground_truth: GroundTruth | None = None, execute: int | None = None, inference_delay_s: float = 0.0,
 ) -> PolicyAgent:  # fmt: skip
     """Return the agent of a checkpoint directory, which acts on one thread.
 
-    guidance: None is the checkpoint's own. UserError when the checkpoint is unusable, was made with other
+    guidance, execute: None is the checkpoint's own. UserError when the checkpoint is unusable, was made with other
     frozen encoders, or needs ground truth and there is none.
     """
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     beta = metadata.guidance if guidance is None else guidance
     task = metadata.tasks[0] if len(metadata.tasks) == 1 else ""
-    agent = PolicyAgent(policy, ActingConfig(parse_indicator(indicator), beta, lead_s), ground_truth, task)
+    acting = ActingConfig(parse_indicator(indicator), beta, lead_s, execute, inference_delay_s)
+    agent = PolicyAgent(policy, acting, ground_truth, task)
     check_encoders(root, metadata, agent.processor)
     return agent
 

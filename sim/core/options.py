@@ -106,17 +106,22 @@ class OneOf:
 
 @dataclasses.dataclass(frozen=True)
 class Registered:
-    """A name, or names, of what a registry holds when it is tested: plug-ins count, and so do old names."""
+    """A name, or names, of what a registry holds when it is tested: plug-ins count, and so do old names.
+
+    also: names with a meaning of their own.
+    """
 
     registry: Registry
+    also: Collection[str] = ()
 
     @property
     def expected(self) -> str:
-        return f"one of {', '.join(self.registry.names())}"
+        return f"one of {', '.join((*self.also, *self.registry.names()))}"
 
     def __call__(self, name: str, value: Any) -> None:
         for one in value if isinstance(value, tuple) else (value,):
-            self.registry.get(one)
+            if one not in self.also:
+                self.registry.get(one)
 
 
 @dataclasses.dataclass(frozen=True)

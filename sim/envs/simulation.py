@@ -11,6 +11,8 @@ import mujoco
 import numpy as np
 
 from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.deprecated import TASKS as RENAMED
+from sim.core.deprecated import current
 from sim.core.errors import UserError
 from sim.core.options import Options, Registered, block, option
 from sim.envs.sensors import Frame
@@ -44,7 +46,7 @@ class SimulationConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "task", TASKS.get(self.task).name)  # an old name becomes the present one
+        object.__setattr__(self, "task", current("task", self.task, RENAMED))
 
     @property
     def world(self) -> "SimulationConfig":

@@ -25,7 +25,8 @@ class Env(Protocol):
 class Agent(Protocol):
     """Anything that acts: a policy, the scripted expert, a person.
 
-    One that plays chunks may also have `upcoming`: (n, D), the actions that it will request next.
+    One that plays chunks may also have `upcoming`: (n, D), the actions that it will request next, and
+    `note_executed(action)`, called with what the guard made of each.
     """
 
     def reset(self, observation: Observation, seed: int) -> None: ...
@@ -75,6 +76,8 @@ def run_episode(
         ground_truth = env.ground_truth() if recorder else {}
         requested = agent.act(observation)
         executed = guard.check(observation, requested, getattr(agent, "upcoming", None))
+        if note := getattr(agent, "note_executed", None):
+            note(executed)
         flags = agent.flags()
         feedback = env.apply(executed)
         steps += 1

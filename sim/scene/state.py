@@ -60,6 +60,13 @@ class SceneState:
         touched = np.isin(pairs, self.scene.object_geoms[i]).any(axis=1)
         return bool(np.isin(pairs[touched], self.scene.pads).any())
 
+    def touched_bodies(self) -> np.ndarray:
+        """Return the things, as the bodies that stand in the world, that any part of the arm or gripper touches."""
+        model, pairs = self.scene.model, self.data.contact.geom[: self.data.ncon]
+        roots = model.body_rootid[model.geom_bodyid[pairs]]
+        partners = roots[(roots == self.scene.base).any(axis=1)]
+        return np.unique(partners[partners != self.scene.base])
+
     def is_touched_by_arm(self, body: int) -> bool:
         """Return whether any part of the arm or gripper touches a body."""
         bodies = self.scene.model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]

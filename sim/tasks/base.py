@@ -44,6 +44,7 @@ class Task(ABC):
     target_kind: ClassVar[str] = "plate"  # what those are, a word of `sim.tasks.instructions.NOUNS`
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
+    handled_targets: ClassVar[tuple[int, ...]] = ()  # that the gripper is to touch
     sentences: ClassVar[tuple[str, ...]]  # templates of `sim.tasks.instructions`
     grammar: ClassVar[tuple[str, ...]]
     free_waypoints: ClassVar[tuple[str, ...]] = ()  # of its own, where a bump or a pause of the expert does no harm
@@ -85,6 +86,19 @@ class Task(ABC):
     def graspable(self, state: SceneState) -> int | None:
         """Return the object that the gripper may hold for this task now; None for none."""
         return self.handled_objects[0] if self.max_objects and self.handled_objects else None
+
+    def handled_bodies(self, state: SceneState) -> np.ndarray:
+        """Return the bodies that the gripper is to touch for what is asked."""
+        objects = state.scene.objects[list(self.handled_objects)] if self.max_objects else np.empty(0, int)
+        return np.concatenate([objects, state.scene.targets[list(self.handled_targets)]])
+
+    def other_bodies(self, state: SceneState) -> np.ndarray:
+        """Return the bodies that it could take for those: the task's other things of the same kind, and distractors."""
+        scene, layout = state.scene, state.layout
+        distractors = scene.objects[self.max_objects :][: len(layout.distractor_shapes)]
+        objects = scene.objects[: len(layout.object_shapes)]
+        targets = scene.targets[: len(layout.target_colours)] if self.handled_targets else scene.targets[:0]
+        return np.setdiff1d(np.concatenate([objects, targets, distractors]), self.handled_bodies(state))
 
     def first_memory(self, state: SceneState) -> Memory:
         """Return what is remembered when an episode begins."""

@@ -24,6 +24,7 @@ class OpenDrawer(Task):
     success_text = "the named drawer open by 60 mm or more, at rest, untouched by the arm"
     max_objects = 0
     max_targets = 2
+    handled_targets = (0,)
     target_kind = "drawer"
     sentences = (
         "open the {target}",

@@ -30,6 +30,7 @@ class PlaceInDrawer(Task):
     success_text = "the named object in the named drawer, released, both at rest, the drawer untouched by the arm"
     max_objects = 2
     max_targets = 2
+    handled_targets = (0,)
     target_kind = "drawer"
     sentences = (
         "put the {object} in the {target}",

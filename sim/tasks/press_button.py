@@ -34,6 +34,7 @@ class PressButton(Task):
     success_text = "the named button pressed by half of its travel, and no other"
     max_objects = 0
     max_targets = 3
+    handled_targets = (0,)
     target_kind = "button"
     sentences = (
         "press the {target}",

@@ -24,12 +24,13 @@ class DarkFails:
     def __init__(self, config: EvaluateConfig):
         self._first = config.seed
 
-    def __call__(self, seed: int) -> tuple[EpisodeResult, list[float], EpisodeParams]:
+    def __call__(self, seed: int) -> evaluate.Played:
         i, rng = seed - self._first, np.random.default_rng(seed)
         layout = TASKS.get("pick_place").draw_layout(rng, RandomizeConfig())
         randomization = draw_randomization(rng, RandomizeConfig(), FR3, 3, 3)
         params = EpisodeParams(layout, replace(randomization, light_strength=i / 60))
-        return EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params
+        touched = {"first_touched": "other" if i < 5 else "handled", "other_things": i % 2}
+        return EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched
 
 
 def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys):
