@@ -58,9 +58,11 @@ def shares_by_task(tables: Sequence[EpisodeTable]) -> list[float] | None:
     tasks = [table.dataset.provenance.get("world", {}).get("task", "") for table in tables]
     if len(set(tasks)) < 2:
         return None
-    frames = {task: sum(len(table.frame) for table, own in zip(tables, tasks, strict=True) if own == task)
-              for task in tasks}  # fmt: skip
-    return [len(table.frame) / frames[task] for table, task in zip(tables, tasks, strict=True)]
+    frames = [int((~table.perturbed).sum()) for table in tables]
+    of_task = dict.fromkeys(tasks, 0)
+    for task, number in zip(tasks, frames, strict=True):
+        of_task[task] += number
+    return [number / of_task[task] for task, number in zip(tasks, frames, strict=True)]
 
 
 def main(config: TrainConfig) -> None:

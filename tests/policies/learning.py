@@ -90,10 +90,12 @@ TINY = VlaConfig(
 QUICK = OptimConfig(steps=12, batch=8, learning_rate=3e-3, warmup_steps=2, threads=1, save_every=4)
 
 
-def write_demos(root: Path, lengths=(9, 14, 11), perturbed: dict[int, tuple[int, int]] | None = None) -> Path:
+def write_demos(
+    root: Path, lengths=(9, 14, 11), perturbed: dict[int, tuple[int, int]] | None = None, task: str = "pick_place"
+) -> Path:
     """Episodes whose joints glide and whose pictures change with them; perturbed: episode -> (first, end)."""
     schema = features(FR3, SIZE)
-    with DatasetWriter(root, schema, FPS, FR3.name, {"world": {"task": "pick_place"}}) as writer:
+    with DatasetWriter(root, schema, FPS, FR3.name, {"world": {"task": task}}) as writer:
         for number, length in enumerate(lengths):
             writer.commit(make_demo(number, length, (perturbed or {}).get(number, (0, 0))))
     return root

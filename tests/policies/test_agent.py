@@ -133,6 +133,94 @@ def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
         load_agent(root, lead_s=-1.0)
 
 
+class Decisions:
+    """Keeps what an agent's decisions are given and return."""
+
+    def __init__(self, agent: PolicyAgent):
+        self.commanded, self.under_way, self.chunks, decide = [], [], [], agent._decide
+
+        def kept(observation, commanded, under_way):
+            self.commanded.append(commanded)
+            self.under_way.append(list(under_way))
+            self.chunks.append(decide(observation, commanded, under_way))
+            return self.chunks[-1]
+
+        agent._decide = kept
+
+
+def test_execute_looks_as_often_as_asked(root):
+    for execute in (1, 3, 4):
+        eager = load_agent(root, execute=execute)
+        decisions = Decisions(eager)
+        played = play(eager, 0, steps=12)
+        assert len(decisions.chunks) == 12 // execute
+        np.testing.assert_array_equal(played, np.concatenate([chunk[:execute] for chunk in decisions.chunks]))
+
+
+@pytest.fixture(scope="module")
+def joined_root(tmp_path_factory) -> Path:
+    """A policy whose chunks go on from commands; the head's steps and the agent's are of the same size."""
+    out = tmp_path_factory.mktemp("joined") / "policy"
+    config = dataclasses.replace(REAL, head=dataclasses.replace(REAL.head, joins=True))
+    checkpoint.save(
+        out, tiny_model(config=config), about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint)
+    )
+    return out
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_while_a_chunk_is_decided_the_one_before_is_played(root, joined_root, joined):
+    slow = load_agent(joined_root if joined else root, inference_delay_s=0.03)  # one period, rounded up
+    decisions = Decisions(slow)
+    played = play(slow, 0, steps=1 + 3 * TINY.execute)
+    np.testing.assert_array_equal(played[0], look().state)  # held until the first chunk is there
+    first, second, third = decisions.chunks[:3]
+    np.testing.assert_array_equal(played[1:3], first[:2])
+    np.testing.assert_array_equal(played[3:5], second[1:3])
+    np.testing.assert_array_equal(played[5:7], third[1:3])
+    # looks at steps 0, 2, 4: the command of the step then played is under way, the one before it was the last
+    assert [len(one) for one in decisions.under_way] == [0, 1, 1, 1]
+    np.testing.assert_array_equal(np.array(decisions.commanded), [look().state, *played[[1, 3, 5]]])
+    np.testing.assert_array_equal(np.array(decisions.under_way[1:])[:, 0], played[[2, 4, 6]])
+    if joined:
+        np.testing.assert_allclose(second[0], played[2], atol=1e-5)
+
+
+def test_commands_that_a_late_arm_has_not_taken_up_are_under_way(joined_root):
+    late = load_agent(joined_root, lead_s=0.05)
+    decisions = Decisions(late)
+    played = play(late, 0, steps=3 * TINY.execute)
+    np.testing.assert_array_equal(np.array(decisions.commanded), [look().state, *played[[0, 2]]])
+    np.testing.assert_array_equal(np.array(decisions.under_way[1:])[:, 0], played[[1, 3]])
+    np.testing.assert_allclose([chunk[0] for chunk in decisions.chunks[1:]], played[[1, 3]], atol=1e-5)
+
+
+def test_a_chunk_starts_from_what_the_guard_let_through(joined_root):
+    chunks = []
+    for limited in (0.0, 0.2):
+        agent = load_agent(joined_root)
+        decisions = Decisions(agent)
+        agent.reset(look(), 0)
+        for step in range(TINY.execute + 1):
+            agent.note_executed(agent.act(look(step)) - limited)
+        chunks.append(decisions.chunks[1])
+    assert not np.allclose(chunks[0], chunks[1], atol=1e-3)
+
+
+def test_acting_that_chunks_are_too_short_for_is_refused(root, joined_root):
+    for options, message in (
+        ({"execute": 5}, "execute=5: expected 1 to 4"),
+        ({"inference_delay_s": 0.15}, "inference_delay_s=0.15: expected 0 to 0.1,"),
+        ({"inference_delay_s": 0.1, "execute": 1}, "inference_delay_s=0.1: expected 0 to 0.05,"),
+        ({"inference_delay_s": 0.05, "lead_s": 0.1}, "inference_delay_s=0.05: expected 0 to 0,"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_agent(root, **options)
+    assert load_agent(root, execute=1, lead_s=0.15)
+    with pytest.raises(UserError, match="lead_s=0.15: expected 0 to 0.1,"):  # half of a chunk may be given
+        load_agent(joined_root, execute=1, lead_s=0.15)
+
+
 def test_pictures_of_another_size_are_refused(agent):
     agent.reset(look(), 0)
     with pytest.raises(UserError, match=r"images are \(48, 32\), the policy was trained on \(32, 32\)"):

@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from fr3 import FR3
 from learning import about, tiny_model
 
 from policies import evaluate
 from policies.evaluate import WORST, EvaluateConfig
 from policies.evaluation.slices import slices
+from sim.core.errors import UserError
 from sim.episode.loop import EpisodeResult
 from sim.guard.motion_guard import GuardReport
 from sim.randomize.episode_params import EpisodeParams
@@ -44,5 +46,32 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
     every = slices(params, [one["success"] for one in written["episodes"]], FR3)
     assert len(every) > WORST and [str(one) for one in every[:WORST]] == written["worst_slices"]
     assert every[0].axis == "light_strength"
+    assert (written["wrong_first"], written["wrong_first_n"], written["wrong_first_rate"]) == (2, 30, 2 / 30)
+    assert (written["execute"], written["inference_delay_s"]) == (2, 0.0)
     shown = sum(one.axis == "light_strength" for one in every[:WORST])
-    assert capsys.readouterr().out.count("light_strength ") == shown
+    printed = capsys.readouterr().out
+    assert printed.count("light_strength ") == shown
+    assert "wrong thing touched first in 2 of 30" in " ".join(printed.split())
+
+
+def test_all_plays_every_task_that_the_policy_was_trained_on(tmp_path, monkeypatch, capsys):
+    tasks = ("pick_place", "reach")
+    monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
+    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about(tasks=tasks)))
+    config = EvaluateConfig(checkpoint="x", task="all", out=str(tmp_path), episodes=40, workers=1)
+    evaluate.main(config)
+    written = {task: json.loads((tmp_path / task / "results.json").read_text()) for task in tasks}
+    both = json.loads((tmp_path / "results.json").read_text())
+    assert [one["config"]["task"] for one in written.values()] == list(tasks) == list(both["tasks"])
+    assert both["n"] == 80 and both["mean_success_rate"] == both["worst_success_rate"] == 0.5
+    assert both["wrong_first"] == 4 and both["tasks"]["reach"]["success_rate"] == 0.5
+    table = capsys.readouterr().out
+    assert all(name in table for name in (*tasks, "mean", "2 of 20", "4 of 40"))
+    with pytest.raises(UserError, match="holds the results of an evaluation"):
+        evaluate.main(config)
+
+
+def test_all_of_a_policy_of_unknown_tasks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about(tasks=())))
+    with pytest.raises(UserError, match="task=all: x does not say what it was trained on"):
+        evaluate.main(EvaluateConfig(checkpoint="x", task="all", out=str(tmp_path)))

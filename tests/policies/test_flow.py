@@ -130,3 +130,59 @@ def test_learning_finds_the_actions_of_each_context():
         loss.backward()
         optimizer.step()
     assert (model.integrate(contexts, draw(2, T, D)) - actions).abs().max() < 0.25
+
+
+# ---- first steps that are given ------------------------------------------------------------------
+
+
+def joining(**config) -> FlowHead:
+    torch.manual_seed(0)
+    made = FlowHead(FlowConfig(hidden=32, blocks=2, joins=True, **config), HeadShape(4, D, TOKENS, WIDTH))
+    torch.nn.init.normal_(made.out.weight, std=0.3)
+    return made
+
+
+def test_given_steps_stay_and_the_rest_follows_them():
+    head, noise, context = joining(), draw(3, 4, D), draw(3, TOKENS, WIDTH, seed=3)
+    assert head.given_steps == 2 and expert().given_steps == 0
+    free = head.integrate(context, noise)
+    for steps in (1, 2):
+        given = draw(3, steps, D, seed=4)
+        chunk = head.integrate(context, noise, given=given)
+        assert torch.equal(chunk[:, :steps], given)
+        assert not torch.allclose(chunk[:, steps:], free[:, steps:])
+        moved = head.integrate(context, noise, given=given + 1)
+        assert not torch.allclose(chunk[:, steps:], moved[:, steps:])
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_given_steps_are_not_learned(monkeypatch, steps):
+    head = joining()
+    monkeypatch.setattr(head, "_draw_given", lambda samples, _: torch.full((samples,), steps))
+    loss_of(head, draw(2, 4, D), torch.ones(2, 4, dtype=torch.bool)).sum().backward()
+    gradient = head.out.weight.grad.unflatten(0, (4, D)).abs().sum((1, 2))
+    assert (gradient[:steps] == 0).all() and (gradient[steps:] > 0).all()
+
+
+def test_half_of_the_samples_are_given_nothing_and_the_others_any_number_of_steps():
+    counts = torch.bincount(joining()._draw_given(20000, torch.Generator().manual_seed(0)), minlength=3)
+    assert (counts / 20000 - torch.tensor([0.5, 0.25, 0.25])).abs().max() < 0.02
+
+
+def test_a_chunk_goes_on_as_it_was_begun():
+    """Of two ways to act at the same look, both are drawn; a given first step decides which."""
+    head = joining(noise_samples=8)
+    ways = torch.tensor([1.0, -1.0])[:, None, None].expand(2, 4, D)
+    same = draw(1, TOKENS, WIDTH).expand(2, TOKENS, WIDTH)
+    optimizer, generator = torch.optim.Adam(head.parameters(), 5e-3), torch.Generator().manual_seed(0)
+    for _ in range(400):
+        loss = head.loss(ways, torch.ones(2, 4, dtype=torch.bool), same, generator).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    noise, look = draw(64, 4, D, seed=7), same[:1].expand(64, TOKENS, WIDTH)
+    free = head.integrate(look, noise).mean((1, 2))
+    assert 0.2 < (free > 0).float().mean() < 0.8
+    for way in (1.0, -1.0):
+        chunk = head.integrate(look, noise, given=torch.full((64, 1, D), way))
+        assert (chunk[:, 1:].mean((1, 2)).sign() == way).float().mean() > 0.95

@@ -27,9 +27,9 @@ from policies import train
 from policies.core.indicator import Indicator
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
-from policies.processing.data import Source, TrainingData
+from policies.processing.data import EpisodeTable, Source, TrainingData, fit_normalization
 from policies.processing.observation import ObservationProcessor
-from policies.train import TrainConfig
+from policies.train import TrainConfig, shares_by_task
 from policies.training import loop
 from policies.training.fit import describe_training, fit, new_policy
 from policies.training.optim import schedule
@@ -99,6 +99,42 @@ def test_a_chunk_is_the_actions_that_follow(data):
     assert valid.all()
     for row, chunk in zip(rows, actions, strict=True):
         assert np.array_equal(chunk, table.action[row : row + 4])
+
+
+def test_what_was_commanded_is_the_action_before_and_an_episode_begins_at_rest(data):
+    table = data.tables[0]
+    begins = int(table.first[1])
+    found = table.commanded(np.array([0, 3, begins, begins + 1]))
+    expected = [table.state[0], table.action[2], table.state[begins], table.action[begins]]
+    assert np.array_equal(found, expected)
+
+
+def test_chunks_of_a_head_that_joins_are_normalized_from_commands(demos):
+    table = EpisodeTable(Source(demos))
+    joining = dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, joins=True)).build(table.spec)
+    data = TrainingData([table], ObservationProcessor(joining))
+    assert TrainingData([table], ObservationProcessor(TINY.build(SPEC))).batch(0, np.arange(2)).inputs.commanded is None
+    fit_normalization(joining, [table], np.random.default_rng(0))
+    rows = np.flatnonzero(~table.perturbed)
+    batch, before = data.batch(0, rows), table.commanded(rows)
+    assert np.array_equal(batch.inputs.commanded, before)
+    steps = (table.action[rows] - before)[:, :-1]
+    assert np.allclose(joining.normalizer.mean[0, :-1], steps.mean(0), atol=1e-5)
+
+
+def test_every_task_is_drawn_equally_often_and_its_datasets_by_their_frames(tmp_path, monkeypatch):
+    sizes = {"a": ("reach", (40,)), "b": ("push", (10, 10)), "c": ("push", (5, 5))}
+    tables = [EpisodeTable(Source(write_demos(tmp_path / name, lengths, task=task)))
+              for name, (task, lengths) in sizes.items()]  # fmt: skip
+    assert shares_by_task(tables[1:]) is None
+    shares = shares_by_task(tables)
+    assert shares == pytest.approx([1.0, 2 / 3, 1 / 3])
+    given = []
+    monkeypatch.setattr(train, "TrainingData", lambda *seen: given.append(seen[2]) or TrainingData(*seen))
+    roots = tuple(str(tmp_path / name) for name in sizes)
+    train.train(TrainConfig(data=roots, out=str(tmp_path / "out"), policy=TINY, optim=QUICK, init_fusion=None))
+    assert sorted(given[0]) == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert checkpoint.load(tmp_path / "out")[1].tasks == ("push", "reach")
 
 
 def test_a_chunk_ends_with_its_episode_and_before_a_disturbance(data):
