@@ -84,6 +84,12 @@ class InterventionAgent:
             self._expert.reset(observation, self._seed)
         return self._expert.act(observation)
 
+    def note_executed(self, action: np.ndarray) -> None:
+        """Let the policy take note of what the guard made of its action, where it does so."""
+        note = getattr(self._policy, "note_executed", None)
+        if note and not self._intervenes:
+            note(action)
+
     def flags(self) -> dict[str, bool]:
         acting = self._expert if self._intervenes else self._policy
         return {**acting.flags(), "intervention": self._intervenes}

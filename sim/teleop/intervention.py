@@ -49,6 +49,12 @@ class OperatorInterventionAgent:
                 self._policy.reset(observation, self._seed)
         return (self._corrector if self._intervening else self._policy).act(observation)
 
+    def note_executed(self, action: np.ndarray) -> None:
+        """Let the policy take note of what the guard made of its action, where it does so."""
+        note = getattr(self._policy, "note_executed", None)
+        if note and not self._intervening:
+            note(action)
+
     def flags(self) -> dict[str, bool]:
         return {"intervention": True} if self._intervening else {**self._policy.flags(), "intervention": False}
 
