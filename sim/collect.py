@@ -104,13 +104,13 @@ class Failures:
 
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; return how many attempts failed. UserError when all seem to."""
-    make_player = functools.partial(ExpertWorker, config.world, config.quality, images=config.images)
+    make_worker = functools.partial(ExpertWorker, config.world, config.quality, images=config.images)
     failures, next_seed = Failures(config), _next_seed(root, writer.num_episodes, config.seed)
     with progress() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
             seeds = range(next_seed, next_seed + missing)
-            for result, episode in map_seeds(make_player, seeds, config):
+            for result, episode in map_seeds(make_worker, seeds, config):
                 failures.count(result)
                 _keep(writer, episode)
                 bar.update(task, completed=writer.num_episodes)

@@ -87,7 +87,7 @@ def replay(
     found = differences(recorded, {name: np.array(values) for name, values in replayed.items()})
     for camera, frames in drawn.items():
         again = decode_video(encode_video(np.array(frames), dataset.fps).data)  # what encoding loses is lost again
-        found += picture_difference(camera, dataset.images(episode, camera), again)
+        found += image_difference(camera, dataset.images(episode, camera), again)
     return found
 
 
@@ -102,8 +102,8 @@ def differences(recorded: dict[str, np.ndarray], replayed: dict[str, np.ndarray]
     return found
 
 
-def picture_difference(camera: str, recorded: np.ndarray, replayed: np.ndarray) -> list[Difference]:
-    """Pictures (T, H, W, 3) that are not equal: the first such frame, by the pixel that differs most. Else nothing."""
+def image_difference(camera: str, recorded: np.ndarray, replayed: np.ndarray) -> list[Difference]:
+    """Report of images (T, H, W, 3) the first frame that is not equal, by the pixel that differs most."""
     frames = np.flatnonzero((recorded != replayed).any((1, 2, 3)))
     if not len(frames):
         return []

@@ -62,10 +62,10 @@ class Setting:
 
 
 class EnvPlayer:
-    """Times actions of the environment: servo, delays, physics, the task's judgement, pictures."""
+    """Times actions of the environment: servo, delays, physics, the task's judgement, images."""
 
     def __init__(self, setting: Setting, actions: int, everybody: Barrier):
-        """everybody: where the players of one measurement wait until all are ready."""
+        """everybody: where the workers of one measurement wait until all are ready."""
         self._actions, self._everybody = actions, everybody
         self._env = SimEnv(_world(setting))
         self._cameras = self._env.robot.camera_names[: setting.cameras]
@@ -92,7 +92,7 @@ class EnvPlayer:
 
 
 class BarePlayer(EnvPlayer):
-    """The same scene, steps and pictures, without anything of ours around them."""
+    """The same scene, steps and images, without anything of ours around them."""
 
     def _act(self, target: np.ndarray) -> None:
         world = self._env.world
@@ -174,7 +174,7 @@ def main(config: BenchmarkConfig) -> None:
         found = compare(checkouts, config.actions, config.episodes, config.repeats)
         _log.info("by turns", extra=as_table("versions", comparison_table(found, TITLES), **medians(found)))
         return
-    table = Table("picture, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
+    table = Table("image, px", "cameras", "workers", "actions/s", "bare loop", "ours/bare", "x real time")
     rates: dict[tuple[int, int, int], float] = {}
     hz = SimulationConfig().robot.load().control_hz
     for size_px, cameras, workers in SETTINGS:

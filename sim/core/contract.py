@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CONTRACT_VERSION = "1"
-# (3,) m each: the named object and its target in the world frame, then seen from the tool; nan where nobody knows.
+# (3,) m each: the named object and its target in the world frame, then seen from the tool; nan where it is not known.
 GROUNDING_COLUMNS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
@@ -21,7 +21,7 @@ class Observation:
     """One look at the world.
 
     images: camera name -> uint8 (H, W, 3). May render on first access: an agent that still has
-        actions to play does not pay for pictures.
+        actions to play does not pay for images.
     state: float32 (D,) measured joint angles in rad, then the gripper opening 0..1.
     instruction: what the operator asked for.
     stamp_s: when it was taken, on the environment's own clock.

@@ -1,8 +1,8 @@
 """Episodes on a Ray cluster, for `sim.parallel.workers.map_seeds`.
 
-A worker is a Ray task on one core; its process builds the player once and keeps it. An episode whose
+A worker is a Ray task on one core; its process builds its worker once and keeps it. An episode whose
 process or node is lost is played again on another. Every node needs the project and its packages, at
-the same version, and the working directory under the same path: a checkpoint is read there, and films
+the same version, and the working directory under the same path: a checkpoint is read there, and videos
 are written there, on the node that played (a shared folder brings them together). Datasets and results
 are written by the program that asked. The node it runs on must live: start the program on the head
 node (`ray start --head`) or on one that has joined (`ray start --address=HEAD:6379`).
@@ -35,15 +35,15 @@ _log = logging.getLogger(__name__)
 class RayPool:
     """Plays seeds on a cluster, at most `workers` at a time; a context manager."""
 
-    def __init__(self, make_player: Callable[[], EpisodeWorker], workers: int, address: str | None):
+    def __init__(self, make_worker: Callable[[], EpisodeWorker], workers: int, address: str | None):
         """address: of a running cluster; None starts Ray on this machine. Raises UserError when there is none."""
         self._ray = _connect(address, workers)
         from ray.cloudpickle.cloudpickle import dumps
 
-        # No runtime_env: a node that dies while one is set up ends the program. Hence the pickled player too: it is
+        # No runtime_env: a node that dies while one is set up ends the program. Hence the pickled worker too: it is
         # unpickled, and MuJoCo imported, when the environment is set.
         self._task = self._ray.remote(num_cpus=1, max_retries=0)(_play)
-        self._player = dumps(make_player)
+        self._worker = dumps(make_worker)
         environment = ONE_THREAD | {name: os.environ[name] for name in GL_CHOICE if name in os.environ}
         self._place = (os.getcwd(), tuple(environment.items()))
         self._slots = ThreadPoolExecutor(workers)  # each waits for one episode at a time
@@ -67,7 +67,7 @@ class RayPool:
         for attempt in range(ATTEMPTS):
             time.sleep(attempt)  # the cluster may not know at once that a node is gone
             try:
-                return pickle.loads(self._wait(self._task.remote(self._player, *self._place, seed)))
+                return pickle.loads(self._wait(self._task.remote(self._worker, *self._place, seed)))
             except exceptions.RayTaskError as error:
                 raise error.cause from error  # as if it had happened here
             except exceptions.RayError as error:
@@ -130,15 +130,15 @@ def _knock(address: Any) -> None:
     socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
 
 
-def _play(make_player: bytes, folder: str, environment: tuple[tuple[str, str], ...], seed: int) -> bytes:
+def _play(make_worker: bytes, folder: str, environment: tuple[tuple[str, str], ...], seed: int) -> bytes:
     """On a worker: the pickled result (Ray would hand arrays over read-only)."""
     from ray.cloudpickle.cloudpickle import dumps
 
-    return dumps(_player(make_player, folder, environment)(seed))
+    return dumps(_worker(make_worker, folder, environment)(seed))
 
 
 @functools.cache
-def _player(make_player: bytes, folder: str, environment: tuple[tuple[str, str], ...]) -> EpisodeWorker:
+def _worker(make_worker: bytes, folder: str, environment: tuple[tuple[str, str], ...]) -> EpisodeWorker:
     try:
         os.chdir(folder)
     except OSError as error:
@@ -146,4 +146,4 @@ def _player(make_player: bytes, folder: str, environment: tuple[tuple[str, str],
             f"node {socket.gethostname()} cannot enter {folder} ({error.strerror}); every node needs the project there"
         ) from error
     os.environ.update(environment)
-    return pickle.loads(make_player)()
+    return pickle.loads(make_worker)()

@@ -1,5 +1,5 @@
 """Episodes by several processes, handed over in order: one worker function for collection, evaluation
-and rollouts, on this machine or on a Ray cluster. Each process builds its own player once and keeps it."""
+and rollouts, on this machine or on a Ray cluster. Each process builds its own worker once and keeps it."""
 
 import functools
 import logging
@@ -21,35 +21,35 @@ from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker, Work
 START_METHOD = "forkserver"  # of worker processes
 
 _log = logging.getLogger(__name__)
-_build: Callable[[], EpisodeWorker] | None = None  # in a worker process: its player, made on the first call and kept
+_build: Callable[[], EpisodeWorker] | None = None  # in a worker process: made on the first call and kept
 
 
-def map_seeds(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], crew: WorkerConfig) -> Iterator[Any]:
-    """`player(seed)` of each seed, in the order of the seeds, at most `crew.workers` at a time.
+def map_seeds(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], config: WorkerConfig) -> Iterator[Any]:
+    """`worker(seed)` of each seed, in the order of the seeds, at most `config.workers` at a time.
 
-    make_player: picklable, called once in every process. Who plays does not change what is played. An
+    make_worker: picklable, called once in every process. Who plays does not change what is played. An
     episode that loses its worker is played again by another; UserError when it has lost it `ATTEMPTS`
     times. What was yielded before is the caller's.
     """
-    workers = min(crew.workers, len(seeds))
-    make_player = functools.partial(_with_plugins, make_player, loaded_plugins())
+    workers = min(config.workers, len(seeds))
+    make_worker = functools.partial(_with_plugins, make_worker, loaded_plugins())
     if workers == 0:
         return
-    if crew.executor == "ray":
+    if config.executor == "ray":
         from sim.parallel.ray_cluster import RayPool  # Ray is there for those who asked for it
 
-        with RayPool(make_player, workers, crew.ray_address) as pool:
+        with RayPool(make_worker, workers, config.ray_address) as pool:
             yield from _in_order(pool.submit, seeds, ahead=3 * workers)
     elif workers > 1:
-        yield from _play_here(make_player, seeds, workers)
+        yield from _play_here(make_worker, seeds, workers)
     else:
-        player = make_player()
-        yield from (player(seed) for seed in seeds)
+        worker = make_worker()
+        yield from (worker(seed) for seed in seeds)
 
 
-def _with_plugins(make_player: Callable[[], EpisodeWorker], plugins: Sequence[str]) -> EpisodeWorker:
+def _with_plugins(make_worker: Callable[[], EpisodeWorker], plugins: Sequence[str]) -> EpisodeWorker:
     load_plugins(plugins)
-    return make_player()
+    return make_worker()
 
 
 def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int) -> Iterator[Any]:
@@ -64,16 +64,16 @@ def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int)
 # ---- processes of this machine -----------------------------------------------------------------
 
 
-def _play_here(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], workers: int) -> Iterator[Any]:
+def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], workers: int) -> Iterator[Any]:
     """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context(START_METHOD)
     done = losses = 0
     while done < len(seeds):
-        crew, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
-        pool = ProcessPoolExecutor(crew, context, initializer=_start, initargs=(make_player, os.getpid()))
+        count, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
+        pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(make_worker, os.getpid()))
         try:
-            for result in _in_order(functools.partial(pool.submit, _play), batch, ahead=3 * crew):
+            for result in _in_order(functools.partial(pool.submit, _play), batch, ahead=3 * count):
                 yield result
                 done, losses = done + 1, 0
         except BrokenProcessPool as error:
@@ -88,12 +88,12 @@ def _play_here(make_player: Callable[[], EpisodeWorker], seeds: Sequence[int], w
             pool.shutdown(cancel_futures=True)
 
 
-def _start(make_player: Callable[[], EpisodeWorker], parent: int) -> None:
+def _start(make_worker: Callable[[], EpisodeWorker], parent: int) -> None:
     global _build  # noqa: PLW0603 - what a worker process keeps between calls
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.environ.update(ONE_THREAD)
-    _build = functools.cache(make_player)
+    _build = functools.cache(make_worker)
 
 
 def _follow(parent: int) -> None:

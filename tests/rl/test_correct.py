@@ -54,7 +54,7 @@ class Onlooker(ScriptedOperator):
 
 @pytest.fixture
 def person(monkeypatch):
-    """The onlooker sees the world that the player opened; life runs as fast as it can."""
+    """The onlooker sees the world of the episode; it runs as fast as it can."""
     onlooker = Onlooker()
     monkeypatch.setattr(Behaviour, "needs_images", True)
     monkeypatch.setattr(Behaviour, "agent", lambda self, env: Holding())

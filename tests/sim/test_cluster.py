@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fr3 import FR3
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all nodes on loopback; read when ray is imported
 
@@ -25,7 +24,7 @@ from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.scene.build import RenderConfig
 
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason='needs Ray: pip install -e ".[cluster]"')
-REPOSITORY = FR3.mjcf.parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]  # nodes import this file, without what tests share
 SEEDS = range(40, 46)
 WORLD = SimulationConfig(render=RenderConfig(height=48, width=64))
 
@@ -36,7 +35,7 @@ class Expert:
     def __init__(self, notes: Path):
         from ray import get_runtime_context
 
-        self._player = ExpertWorker(WORLD)
+        self._worker = ExpertWorker(WORLD)
         self._notes, self._node, self._played = notes, get_runtime_context().get_node_id(), 0
 
     def __call__(self, seed: int):
@@ -46,7 +45,7 @@ class Expert:
         if doomed and self._played == 2:
             (self._notes / "stalled").touch()
             time.sleep(600)
-        return self._player(seed)
+        return self._worker(seed)
 
 
 class Moody:
@@ -76,8 +75,8 @@ def test_a_killed_nodes_episodes_are_played_by_the_other(cluster, tmp_path, capl
     (tmp_path / "doomed").write_text(doomed.node_id)
     killer = threading.Thread(target=kill_when_stalled, args=(cluster, doomed, tmp_path / "stalled"), daemon=True)
     killer.start()
-    crew = WorkerConfig(2, "ray", cluster.address)
-    played = list(map_seeds(functools.partial(Expert, tmp_path), SEEDS, crew))
+    config = WorkerConfig(2, "ray", cluster.address)
+    played = list(map_seeds(functools.partial(Expert, tmp_path), SEEDS, config))
     killer.join(timeout=60)
     here = list(map_seeds(functools.partial(ExpertWorker, WORLD), SEEDS, WorkerConfig(1)))
     assert [result.seed for result, _ in played] == list(SEEDS)
@@ -110,7 +109,7 @@ def plain(played) -> list:
 
 @pytest.mark.slow
 @with_ray
-def test_results_are_whole_and_errors_are_the_players(cluster):
+def test_results_are_whole_and_errors_are_the_workers(cluster):
     with RayPool(Moody, 1, cluster.address) as pool:
         array = pool.submit(7).result()
         assert (array == 7).all() and array.shape == (100_000,)

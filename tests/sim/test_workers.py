@@ -39,7 +39,7 @@ def test_results_come_in_the_order_of_the_seeds(tmp_path, workers):
     seeds = [6, 3, 8, 1, 4, 5, 2, 7, 0, 9, 11, 10]
     squares = [36, 9, 64, 1, 16, 25, 4, 49, 0, 81, 121, 100]
     assert list(map_seeds(functools.partial(Square, tmp_path), seeds, WorkerConfig(workers))) == squares
-    assert 1 <= len(list(tmp_path.glob("built-*"))) <= workers  # a player a process, kept
+    assert 1 <= len(list(tmp_path.glob("built-*"))) <= workers  # one a process, kept
 
 
 def test_no_seeds_no_episodes(tmp_path):
@@ -69,7 +69,7 @@ def test_a_deadly_episode_is_given_up_after_those_before_it(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_player_raises_is_raised_here(tmp_path, workers):
+def test_what_a_worker_raises_is_raised_here(tmp_path, workers):
     with pytest.raises(UserError, match="seed -3 is below 0"):
         list(map_seeds(functools.partial(Square, tmp_path), [1, -3], WorkerConfig(workers)))
     with pytest.raises(UserError, match="no such checkpoint"):
@@ -84,6 +84,6 @@ def test_what_a_player_raises_is_raised_here(tmp_path, workers):
         ({"ray_address": "auto"}, "ray_address=auto is used by executor=ray, not executor=local"),
     ],
 )
-def test_a_crew_that_cannot_play_is_refused(given, message):
+def test_workers_that_cannot_play_is_refused(given, message):
     with pytest.raises(UserError, match=message):
         WorkerConfig(**given)
