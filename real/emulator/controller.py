@@ -162,6 +162,13 @@ class Controller:
             time.sleep(self.servo_j_block_s)
         return Code.FAILED
 
+    def servo_speed(self, speed_deg_s: list, cmd_period_s: float) -> int:
+        """A target as far from the last one as (6,) speeds reach in one command's period."""
+        if len(speed_deg_s) != len(self.low_deg):
+            return Code.WRONG_COUNT
+        target = self.drives.goal_deg + np.array(speed_deg_s, float) * cmd_period_s
+        return self.servo_j(target.tolist(), cmd_period_s)
+
     def _servo_target(self, joint_deg: list, cmd_period_s: float, number: int | None) -> int:
         if len(joint_deg) != len(self.low_deg):
             return Code.WRONG_COUNT

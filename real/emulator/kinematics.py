@@ -47,6 +47,16 @@ def forward(joint_deg: list | np.ndarray) -> np.ndarray:
     return frames(np.deg2rad(joint_deg))[-1]
 
 
+def speed(links: np.ndarray, tool: np.ndarray, joint_rad_s: np.ndarray) -> np.ndarray:
+    """Return (6,) the tool's speed in the base, mm/s and deg/s. links: of `frames`; tool: (4, 4) in the flange.
+
+    By the geometric Jacobian: joint i turns about the z axis of the frame before it.
+    """
+    axes, origins = links[:-1, :3, 2], links[:-1, :3, 3]
+    point = (links[-1] @ tool)[:3, 3]
+    return np.concatenate([joint_rad_s @ np.cross(axes, point - origins), np.rad2deg(joint_rad_s @ axes)])
+
+
 def inverse(flange: np.ndarray, near_deg: np.ndarray, low_deg: np.ndarray, high_deg: np.ndarray) -> np.ndarray | None:
     """(6,) joints in deg that put the flange at `flange` (4, 4), found from `near_deg`, inside the limits.
 

@@ -15,6 +15,7 @@ from real.fairino.protocol import (
     FLAT_MOVES_SINCE,
     QUEUE_CLEAR_SINCE,
     SERVO_CART_AXES_SINCE,
+    SERVO_SPEED_SINCE,
     SERVOJ_ID_SINCE,
 )
 
@@ -44,6 +45,8 @@ def motion_methods(controller: Controller, motions: MotionCommands) -> Table:
     }
     if version >= QUEUE_CLEAR_SINCE:
         methods["MotionQueueClear"] = Method(0, c.stop_motion)
+    if version >= SERVO_SPEED_SINCE:
+        methods["ServoJV"] = Method(8, lambda speed, axes, acc, vel, period_s, *rest: c.servo_speed(speed, period_s))
     return methods
 
 

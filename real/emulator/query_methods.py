@@ -11,6 +11,7 @@ from real.emulator.method_table import Method, Table
 from real.emulator.motion_commands import MotionCommands
 from real.emulator.state_values import state_values
 from real.fairino.fault_codes import Code
+from real.fairino.protocol import NUMBERED_QUERIES_SINCE
 
 MODEL = "FR3-V1-001(V6.0)"
 TRANSFER_SPEED_MM_S = 1000.0  # the data sheet's typical speed of the tool
@@ -53,7 +54,18 @@ def query_methods(controller: Controller, motions: MotionCommands, ip: str) -> T
         "GetTargetPayloadCog": Method(1, lambda flag: list(c.frames.load_mm), 3),
         "GetGripperMotionDone": Method(0, lambda: [0, int(not c.gripper.moving)], 2),
     }
-    return always | {name: _unless_faulted(c, method) for name, method in unless_faulted.items()}
+    return always | _numbered(c) | {name: _unless_faulted(c, method) for name, method in unless_faulted.items()}
+
+
+def _numbered(c: Controller) -> Table:
+    """Return the frames and loads by number. A release before V3.8.6 does not know them. Loads: one is kept."""
+    if c.version < NUMBERED_QUERIES_SINCE:
+        return {}
+    return {
+        "GetToolCoordWithID": Method(1, lambda number: list(c.frames.tools[number]), 6),
+        "GetWObjCoordWithID": Method(1, lambda number: list(c.frames.users[number]), 6),
+        "GetTargetPayloadWithID": Method(1, lambda number: [c.frames.load_kg, *c.frames.load_mm], 4),
+    }
 
 
 def _unless_faulted(c: Controller, method: Method) -> Method:

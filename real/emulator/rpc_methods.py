@@ -7,43 +7,35 @@ Arguments, order and what changed in which release: the vendor's Python SDK 2.0.
 
 import time
 
+from real.emulator.accepted_settings import accepted_settings
 from real.emulator.controller import Controller
+from real.emulator.input_methods import input_methods
 from real.emulator.method_table import Method, Table
 from real.emulator.motion_commands import MotionCommands
 from real.emulator.motion_methods import motion_methods
 from real.emulator.query_methods import query_methods
 from real.emulator.state_server import StateServer
 from real.fairino.fault_codes import Code
-from real.fairino.protocol import LOAD_NUMBER_SINCE, MARGINS_SINCE, UDP_SINCE
+from real.fairino.protocol import LOAD_NUMBER_SINCE, MARGINS_SINCE
 
 MIN_PERIOD_MS, MAX_PERIOD_MS = 1, 1000
 MAX_WAIT_MS = 30_000
 NON_BLOCKING = 1
 POLL_S = 0.004
-# Settings that are checked for their number of arguments, answered with 0 and have no effect on the twin.
-WITHOUT_EFFECT = {
-    "FrictionCompensationOnOff": 1, "SetCollisionDetectionMethod": 2, "SetFrictionValue_ceiling": 1,
-    "SetFrictionValue_freedom": 1, "SetFrictionValue_level": 1, "SetFrictionValue_wall": 1, "SetOaccScale": 1,
-    "SetOutputResetAxleAO": 1, "SetOutputResetAxleDO": 1, "SetOutputResetCtlBoxAO": 1, "SetOutputResetCtlBoxDO": 1,
-    "SetOutputResetExtAO": 1, "SetOutputResetExtDO": 1, "SetPowerLimit": 2, "SetRobotInstallAngle": 2,
-    "SetRobotInstallPos": 1, "SetStaticCollisionOnOff": 1,
-}  # fmt: skip
-WITHOUT_EFFECT_UDP = {"SetRobotStopOnComDisc": 1, "SetVelReducePara": 1}  # since V3.9.4
 
 
 def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
     """Everything that one controller's release serves."""
     motions = MotionCommands(controller)
     return {
-        **_settings(controller, states), **_tools(controller), **_outputs(controller), **_gripper(controller),
+        **accepted_settings(controller.version), **input_methods(), **_settings(controller, states),
+        **_tools(controller), **_outputs(controller), **_gripper(controller),
         **motion_methods(controller, motions), **query_methods(controller, motions, ip),
     }  # fmt: skip
 
 
 def _settings(c: Controller, states: StateServer) -> Table:
-    names = WITHOUT_EFFECT | (WITHOUT_EFFECT_UDP if c.version >= UDP_SINCE else {})
     return {
-        **{name: Method(count, lambda *_: Code.OK) for name, count in names.items()},
         "Mode": Method(1, c.set_mode),
         "RobotEnable": Method(1, c.set_enabled),
         "SetSpeed": Method(1, lambda percent: _set_speed(c, percent)),

@@ -9,6 +9,7 @@ from real.emulator.controller import Controller
 
 PROGRAM_STOPPED = 1
 STOPPED, RUNNING, DRAGGED = 1, 2, 4  # robot_state
+FRAME_HEAD = 0x5A5A
 
 
 def state_values(controller: Controller) -> dict:
@@ -25,7 +26,8 @@ def _status(c: Controller) -> dict:
         "robot_state": DRAGGED if c.drag_teach_active else RUNNING if moving else STOPPED,
         "robot_mode": c.robot_mode, "main_code": c.main_code, "sub_code": c.sub_code, "enabled": c.enabled,
         "emergency_stop": c.emergency_stop, "safety_stop_0": c.safety_stop, "collision": c.collided,
-        "alarm": bool(c.main_code), "motion_done": not moving, "queue_length": int(c.drives.path_cycles > 0),
+        "frame_head": FRAME_HEAD, "alarm": bool(c.main_code),
+        "motion_done": not moving, "queue_length": int(c.drives.path_cycles > 0),
         "collision_level": np.round(c.collision.levels),
         "speed_scaling_man": c.speed_percent, "speed_scaling_auto": c.speed_percent,
     }  # fmt: skip
@@ -43,15 +45,24 @@ def _joints(c: Controller) -> dict:
 
 def _tool(c: Controller) -> dict:
     frames = c.frames
-    flange = kinematics.forward(np.rad2deg(c.twin.state()[:-1]))
-    target = kinematics.forward(c.drives.target_deg) @ frames.tool_from_flange()
+    links, target_links = kinematics.frames(c.twin.state()[:-1]), kinematics.frames(np.deg2rad(c.drives.target_deg))
+    tool, flange = frames.tool_from_flange(), links[-1]
+    speed = kinematics.speed(links, tool, c.twin.speed_rad_s()).astype(np.float32)
+    target_speed = kinematics.speed(target_links, tool, np.deg2rad(c.drives.speed_deg_s)).astype(np.float32)
     return {
-        "tcp_pose": np.array(kinematics.pose_of(flange @ frames.tool_from_flange()), np.float32),
+        "tcp_pose": np.array(kinematics.pose_of(flange @ tool), np.float32),
         "flange_pose": np.array(kinematics.pose_of(flange), np.float32),
-        "target_TCP_pos": kinematics.pose_of(target), "tool": frames.tool, "user": frames.user,
+        "target_TCP_pos": kinematics.pose_of(target_links[-1] @ tool), "tool": frames.tool, "user": frames.user,
         "tool_coord": frames.tools[frames.tool], "wobj_coord": frames.users[frames.user],
         "payload": frames.load_kg, "pay_cog": frames.load_mm,
+        "tcp_speed": speed, "tcp_composite": _composite(speed),
+        "target_tcp_speed": target_speed, "target_tcp_composite": _composite(target_speed),
     }  # fmt: skip
+
+
+def _composite(speed: np.ndarray) -> list[float]:
+    """Return how fast in mm/s, and how fast about whichever axis in deg/s."""
+    return [float(np.linalg.norm(speed[:3])), float(np.linalg.norm(speed[3:]))]
 
 
 def _gripper(c: Controller) -> dict:

@@ -70,7 +70,7 @@ _FIELDS = (
     ("ts_web_state_com_err", "u1", ""), ("alive_slave_num_error", "u1", ""), ("slave_com_error", "8u1", ""),
     ("IO_error", "u1", ""), ("gripper_error", "u1", ""), ("file_error", "u1", ""), ("para_error", "u1", ""),
     ("exaxis_out_slimit_error", "u1", ""), ("dr_com_err", "6u1", ""), ("dr_err", "u1", ""),
-    ("axle_gen_com_data", "130u1", ""), ("exaxis_coord_id", "u1", ""),
+    ("axle_gen_com_data", "130u1", ""), ("exaxis_coord_id", "u1", ""), ("check_sum", "<u2", ""),
 )  # fmt: skip
 TYPES = {name: kind for name, kind, _ in _FIELDS}
 OUR_NAMES = {name: ours or name for name, _, ours in _FIELDS}

@@ -20,6 +20,7 @@ class Code(IntEnum):
     WRONG_TOOL = 37
     SINGULAR = 38
     WRONG_SPEED = 40
+    NO_FORCE_SENSOR = 59
     GRIPPER_FAULT = 73
     WAIT_TIMEOUT = 76
     SAFETY_STOP = 99

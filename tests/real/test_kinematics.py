@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 from fr3 import FR3
+from scipy.spatial.transform import Rotation
 
 from real.emulator import kinematics
 
@@ -66,3 +67,12 @@ def test_a_joint_beyond_its_range_is_turned_back_by_whole_turns():
     turned = home + [0, 0, 0, 0, 0, 360]
     back = kinematics.inverse(kinematics.forward(turned), turned, LOW, HIGH)
     assert back == pytest.approx(home, abs=1e-3)
+
+
+def test_the_tools_speed_is_the_change_of_its_pose():
+    tool = kinematics.matrix_of([10, 20, 150, 5, 10, 15])
+    joints, speed, dt_s = np.deg2rad([10, -80, 100, -110, -85, 15]), np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.7]), 1e-5
+    before, after = (kinematics.frames(joints + sign * speed * dt_s / 2)[-1] @ tool for sign in (-1, 1))
+    turn = Rotation.from_matrix(after[:3, :3] @ before[:3, :3].T).as_rotvec(degrees=True)
+    expected = np.array([*(after[:3, 3] - before[:3, 3]), *turn]) / dt_s
+    np.testing.assert_allclose(kinematics.speed(kinematics.frames(joints), tool, speed), expected, atol=1e-3)
