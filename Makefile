@@ -41,9 +41,10 @@ check: setup
 structure: setup
 	$(BIN)/python tests/structure.py
 
-# The emulator under the vendor's own SDK: SDK=DIR holds its package `fairino`, of any release.
+# The emulator under the vendor's own SDK: SDK=DIR holds its package `fairino`, of any release; SDK_PYTHON=PROGRAM has what
+# that imports, if .venv has not.
 test-sdk: setup
-	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK)
+	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK) $(SDK_PYTHON)
 
 # LeRobot's own commands on our datasets, plugin and emulator, in an environment of its own; prints a table of them.
 test-lerobot: $(LEROBOT_STAMP)

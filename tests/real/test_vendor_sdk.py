@@ -1,0 +1,52 @@
+"""`make test-sdk` on a stand-in for the vendor's package: what it counts and prints."""
+
+import pytest
+import vendor_sdk
+
+from sim.core.errors import UserError
+
+ROBOT = """
+import xmlrpc.client
+sdk = ["SDK:V2.1.5", "Robot:V3.8.5"]
+
+class RPC:
+    def __init__(self, ip):
+        self.robot = xmlrpc.client.ServerProxy(f"http://{ip}:20003")
+"""
+EXAMPLES = {
+    "runs.py": "robot = Robot.RPC('192.168.58.2').robot\nrobot.SetSpeed(20)\nrobot.WeldingSetVoltage(0, 20.0, 0, 0)",
+    "refused.py": "Robot.RPC('192.168.58.2').robot.MoveGripper(9, 1, 1, 1, 1, 1, 0, 0.0, 0, 0)",
+    "unserved.py": "Robot.RPC('192.168.58.2').robot.WeaveStart(0)",
+    "helper.py": "import time",
+    "imports.py": "import helper",
+    "broken.py": "Robot.NoSuchName",
+}
+
+
+@pytest.fixture
+def sdk(tmp_path):
+    for folder in ("fairino", "example"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "fairino" / "Robot.py").write_text(ROBOT)
+    for name, source in EXAMPLES.items():
+        (tmp_path / "example" / name).write_text("from fairino import Robot\n" + source)
+    return tmp_path
+
+
+def test_calls_and_endings_are_counted(sdk, monkeypatch, capsys):
+    monkeypatch.setattr(vendor_sdk, "HOST", "127.0.0.9")
+    assert vendor_sdk.main(str(sdk)) == 1  # the stand-in has no MoveJ
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "SDK for controller V3.8.5"
+    endings = {name: next(line for line in lines if line.split()[0] == name) for name in EXAMPLES}
+    assert all(endings[name].endswith("ran") for name in ("runs.py", "refused.py", "helper.py", "imports.py"))
+    assert endings["unserved.py"].endswith("'not served by this emulator: WeaveStart'>")
+    for count in ("4 ran", "1 asked for what the emulator does not serve", "1 does not fit its own SDK"):
+        assert count in lines[-4]
+    assert lines[-3] == "calls: 4; methods tried 4, answered 2, refused 1, not served 1"
+    assert lines[-2:] == ["refused: MoveGripper (73)", "not served: WeaveStart"]
+
+
+def test_a_folder_without_the_package_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="expected a folder that holds the vendor's package `fairino`"):
+        vendor_sdk.main(str(tmp_path))
