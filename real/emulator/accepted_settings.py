@@ -43,7 +43,7 @@ AuxServoSetParam:6 AuxServoSetStatusID:1 AuxServoSetTargetPos:4 AuxServoSetTarge
 AxleSensorActivate:1 AxleSensorConfig:4 AxleSensorRegWrite:7 ConveyorCatchPointComp:1 ConveyorIODetect:1
 ConveyorPointARecord:0 ConveyorPointBRecord:0 ConveyorPointIORecord:0 ConveyorRefPointRecord:0
 ConveyorSetParam:1,3.8.1=4 ConveyorStartEnd:1 CustomWeaveSetPara:3.8.6=1 ExtAxisActiveECoordSys:9
-ExtAxisParamConfig:13 ExtAxisServoOn:2 ExtAxisSetHoming:4 ExtAxisSetRefPoint:1 ExtAxisStartJog:6
+ExtAxisMoveJ:6,3.8.4=7 ExtAxisParamConfig:13 ExtAxisServoOn:2 ExtAxisSetHoming:4 ExtAxisSetRefPoint:1 ExtAxisStartJog:6
 ExtDevLoadUDPDriver:0 ExtDevSetUDPComParam:9,3.8.2=10 ExtDevUDPClientComClose:0 ExtDevUDPClientComReset:0
 ExtDevUnloadUDPDriver:0 FT_SetConfig:4 FieldBusSlaveWriteAO:3.8.5=3 FieldBusSlaveWriteDO:3.8.5=3 FocusEnd:3.8.4=0
 FocusStart:3.8.4=5 LaserTrackingLaserOff:3.7.8=0 LaserTrackingLaserOn:3.7.8=1 LaserTrackingLaserOnOff:3.8.6=2
@@ -76,7 +76,8 @@ FT_SetRCS:2 FT_SetZero:1 FT_SpiralSearch:5
 # A query: the setting that it reads, how many arguments choose among several of its kind, how many values it answers.
 _READ_BACK = {
     "AuxServoGetAcc": ("AuxServoSetAcc", 0, 2), "AuxServoGetEmergencyStopAcc": ("AuxServoSetEmergencyStopAcc", 0, 2),
-    "AuxServoGetParam": ("AuxServoSetParam", 1, 5), "ExtDevGetUDPComParam": ("ExtDevSetUDPComParam", 0, 10),
+    "AxleSensorConfigGet": ("AxleSensorConfig", 0, 2), "AuxServoGetParam": ("AuxServoSetParam", 1, 5),
+    "ExtDevGetUDPComParam": ("ExtDevSetUDPComParam", 0, 10),
     "FT_GetConfig": ("FT_SetConfig", 0, 4), "GetAxleCommunicationParam": ("SetAxleCommunicationParam", 0, 7),
     "GetAxleLuaEnableDeviceType": ("SetAxleLuaEnableDeviceType", 0, 3),
     "GetAxleLuaEnableStatus": ("SetAxleLuaEnable", 0, 1), "GetExDevProtocol": ("SetExDevProtocol", 0, 1),

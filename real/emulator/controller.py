@@ -167,7 +167,7 @@ class Controller:
         if len(speed_deg_s) != len(self.low_deg):
             return Code.WRONG_COUNT
         target = self.drives.goal_deg + np.array(speed_deg_s, float) * cmd_period_s
-        return self.servo_j(target.tolist(), cmd_period_s)
+        return self.servo_j(target.tolist(), cmd_period_s, waits=False)
 
     def _servo_target(self, joint_deg: list, cmd_period_s: float, number: int | None) -> int:
         if len(joint_deg) != len(self.low_deg):

@@ -45,7 +45,7 @@ def motion_methods(controller: Controller, motions: MotionCommands) -> Table:
     }
     if version >= QUEUE_CLEAR_SINCE:
         methods["MotionQueueClear"] = Method(0, c.stop_motion)
-    if version >= SERVO_SPEED_SINCE:
+    if version >= SERVO_SPEED_SINCE:  # without ServoMoveStart it is refused at once: that it blocks is known of ServoJ
         methods["ServoJV"] = Method(8, lambda speed, axes, acc, vel, period_s, *rest: c.servo_speed(speed, period_s))
     return methods
 

@@ -1,6 +1,7 @@
 """Calibration on logs with known secrets: what is found is compared with the secrets themselves."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.calibrate.delays import camera_delay, gripper_travel, tracking_delay_s
 from real.calibrate.estimates import Estimate, randomization
 from real.calibrate.excitation import multisine
+from real.calibrate.measurements import MEASUREMENTS, Measurement
 from real.calibrate.motion_log import UNCOUNTED, MotionLog, on_cycles
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
@@ -182,6 +184,28 @@ def test_without_a_persons_word_nothing_moves(running, tmp_path):
         calibrate(config, nobody)
     np.testing.assert_allclose(running.controller.measured_deg(), before, atol=1e-3)
     assert not running.controller.in_servo and running.controller.servo_calls == 0
+
+
+def test_each_parts_result_is_written_when_it_is_there(running, tmp_path, monkeypatch):
+    written = []
+
+    def first(env, arm, results):
+        results.estimates["gripper_speed"] = Estimate(1.25, 0.01)
+
+    def second(env, arm, results):
+        written.append(json.loads((tmp_path / "calibration.json").read_text()))
+        assert "gripper_speed" in yaml.safe_load((tmp_path / "randomize.yaml").read_text())
+        raise UserError("the cable was pulled")
+
+    monkeypatch.setitem(MEASUREMENTS, "gripper", Measurement("a stand-in", first))
+    monkeypatch.setitem(MEASUREMENTS, "delays", Measurement("a stand-in", second))
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    config = CalibrateConfig(robot, ("gripper", "delays"), str(tmp_path), mode="auto", height=16, width=16)
+    with pytest.raises(UserError, match="the cable was pulled"):
+        calibrate(config)
+    assert [content["estimates"]["gripper_speed"]["mean"] for content in written] == [1.25]
+    kept = json.loads((tmp_path / "calibration.json").read_text())  # and stays when a later part fails
+    assert kept["estimates"] == written[0]["estimates"]
 
 
 def test_what_is_missing_is_one_clear_error(monkeypatch):

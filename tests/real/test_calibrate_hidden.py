@@ -1,6 +1,9 @@
 """An arm with secrets is calibrated; what is found must be they: from a log, and through the emulator's sockets."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from real.calibrate.hand_eye import (
     calibrate_intrinsics,
     find_board,
 )
+from real.calibrate.measurements import MEASUREMENTS
 from real.calibrate.motion_log import on_cycles
 from real.emulator.board_scene import BOARD_POS_W, WithBoard, base_from_board
 from real.workcell.connect import RobotConnection
@@ -26,6 +30,7 @@ from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.config import load_group
 from sim.core.errors import UserError
+from sim.core.paths import CHECKOUT
 from sim.core.structured import typed
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
@@ -33,6 +38,12 @@ from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
 SHARE = 0.1  # the bar: a tenth
+PART_ESTIMATES = {
+    "delays": {"front_delay_s", "wrist_delay_s", "observation_delay_s"},
+    "gripper": {"gripper_speed"},
+    "dynamics": {"joint_friction_nm", "joint_damping", "joint_armature", "servo_gain", "payload_kg"},
+    "camera": {"wrist_pos_m", "wrist_tilt_rad", "wrist_fovy_deg", "front_fovy_deg"},
+}
 
 
 def test_dynamics_of_a_hidden_arm_from_eight_seconds():
@@ -130,6 +141,29 @@ def test_looks_that_do_not_tell_the_mount_are_refused():
         calibrate_hand_eye(views, shown, wrist.tool_pose, lens, wrist.tool_from_camera)
     with pytest.raises(UserError, match="at least"):
         calibrate_hand_eye(views[:3], shown[:3], wrist.tool_pose, lens, wrist.tool_from_camera)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_bare_program_runs_whole_on_its_own_emulator(tmp_path):
+    """As typed in an empty folder; every part's estimates are there, and the part's lines come before the next."""
+    pytest.importorskip("plotly", reason="needs mujoco[sysid]")
+    pytest.importorskip("cv2")
+    done = subprocess.run(
+        [sys.executable, "-m", "real.calibrate"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=2900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = tmp_path / "runs" / "calibration"
+    content = json.loads((out / "calibration.json").read_text())
+    assert set(PART_ESTIMATES) == set(MEASUREMENTS)
+    for part, names in PART_ESTIMATES.items():
+        assert names <= set(content["estimates"]), part
+    assert {"board.png", "randomize.yaml", "swing.npz"} <= {path.name for path in out.iterdir()}
+    values = yaml.safe_load((out / "randomize.yaml").read_text())
+    values.pop("defaults")
+    typed(RandomizeConfig, values)
 
 
 @pytest.mark.slow
