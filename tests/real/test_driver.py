@@ -41,6 +41,29 @@ def test_state_and_release_are_read(driver):
     assert driver.version == (3, 9, 6)
 
 
+@pytest.mark.parametrize(
+    ("release", "core", "version"),
+    [("v3.8.2", "V3.8.12-QX", (3, 8, 2)), ("v3.9.2", "V3.9.22-QX", (3, 9, 2)), ("v3.9.7", "V3.9.33-QX", (3, 9, 7))],
+)
+def test_the_release_is_the_second_field_and_not_the_core(running, release, core, version):
+    running.answer("GetSoftwareVersion", 0, [0, "FR3-V1-001(V6.0)", release, core])
+    with running.driver() as driver:
+        assert driver.version == version
+
+
+@pytest.mark.parametrize("firmware", ["3.8.2", "3.8.5", "3.9.2", "3.9.6"])
+def test_the_emulator_answers_a_core_that_differs_from_the_release(firmware):
+    running = Running(firmware)
+    try:
+        link = RpcLink(running.address("rpc_port"), 5.0)
+        code, _, release, core = link("GetSoftwareVersion")
+        link.close()
+    finally:
+        running.stop()
+    assert (code, release) == (0, f"v{firmware}")
+    assert core.startswith("V3.") and core.endswith("-QX") and core != f"V{firmware}-QX"
+
+
 def test_an_arm_that_was_moved_is_settled_once_the_stream_tells_of_it(driver, running):
     running.emulator.injector.inject("late", 0.1)
     driver.states.wait_newer(time.monotonic() + 0.15, 1.0)

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import xmlrpc.client
 from pathlib import Path
 
 from real.core.faults import RobotUnreachable
@@ -123,6 +124,8 @@ def begin_anew(bench: EmulatedBench, process: EmulatorProcess) -> None:
 
 
 def recover(bench: EmulatedBench, process: EmulatorProcess) -> None:
+    with xmlrpc.client.ServerProxy(f"http://{process.host}:{process.ports['rpc_port']}") as proxy:
+        proxy.DragTeachSwitch(0)
     with FairinoDriver(process.host, Ports.of(process.ports)) as driver:
         driver.stop()
         for what in RECOVER:
