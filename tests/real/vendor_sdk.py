@@ -67,6 +67,7 @@ assert robot.MoveJ(joints and goal, 0, 0) == 0
 error, pose = robot.GetActualTCPPose()
 pose = [*pose[:2], pose[2] + 20, *pose[3:]]
 assert robot.MoveL(pose, 0, 0) == 0, "MoveL"
+time.sleep(0.5)  # joints come from the SDK's own state thread: on a busy machine it takes the first of several frames
 error, joints = robot.GetActualJointPosDegree()
 assert robot.ServoMoveStart() == 0
 for k in range(500):
