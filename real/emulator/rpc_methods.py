@@ -15,6 +15,7 @@ from real.emulator.motion_commands import MotionCommands
 from real.emulator.motion_methods import motion_methods
 from real.emulator.query_methods import query_methods
 from real.emulator.state_server import StateServer
+from real.emulator.taught_frames import TaughtFrames
 from real.fairino.fault_codes import Code
 from real.fairino.protocol import LOAD_NUMBER_SINCE, MARGINS_SINCE
 
@@ -29,8 +30,9 @@ def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
     motions = MotionCommands(controller)
     return {
         **accepted_settings(controller.version), **input_methods(), **_settings(controller, states),
-        **_tools(controller), **_outputs(controller), **_gripper(controller),
-        **motion_methods(controller, motions), **query_methods(controller, motions, ip),
+        **_tools(controller), **TaughtFrames(controller, motions).methods(),
+        **_outputs(controller), **_gripper(controller), **motion_methods(controller, motions),
+        **query_methods(controller, motions, ip),
     }  # fmt: skip
 
 

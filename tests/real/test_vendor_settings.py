@@ -9,6 +9,7 @@ from running import Running
 from waiting import wait_for
 
 from real.core.faults import RobotFault
+from real.emulator import kinematics
 from real.emulator.accepted_settings import accepted_settings
 from real.emulator.vendor_methods import NOT_SERVED
 from real.fairino.xmlrpc import RpcLink
@@ -82,6 +83,44 @@ def test_frames_and_loads_are_read_by_number(link):
     assert link("GetWObjCoordWithID", 2) == [0, *pose]
     assert link("SetLoadWeight", 0, 1.5) == link("SetLoadCoord", 10.0, 20.0, 30.0, 0) == 0
     assert link("GetTargetPayloadWithID", 0) == [0, 1.5, 10.0, 20.0, 30.0]
+
+
+def go(running: Running, pose: np.ndarray) -> None:
+    """Place the flange at a (4, 4), at once."""
+    home = np.rad2deg(FR3.home_rad)
+    joints = kinematics.inverse(pose, home, running.controller.low_deg, running.controller.high_deg)
+    running.world._joints = running.world._target = np.deg2rad(joints)
+    running.controller._hold_present()
+
+
+def test_a_tool_is_computed_from_four_poses_about_one_tip(running, link):
+    tool, tip = np.eye(4), kinematics.forward(np.rad2deg(FR3.home_rad))
+    tool[:3, 3] = 12.0, -7.0, 150.0
+    tip = tip @ tool
+    assert link("ComputeTcp4")[0] == 25
+    for number, turn in enumerate(([0, 0, 0], [15, 0, 0], [0, 15, 0], [-10, -10, 20]), 1):
+        go(running, tip @ kinematics.matrix_of([0, 0, 0, *turn]) @ np.linalg.inv(tool))
+        assert link("SetTcp4RefPoint", number) == 0
+    code, *pose = link("ComputeTcp4")
+    assert code == 0
+    np.testing.assert_allclose(pose, [12, -7, 150, 0, 0, 0], atol=0.02)
+    assert link("SetTcp4RefPoint", 5) == 4
+
+
+@pytest.mark.parametrize(("method", "third"), [(0, [0, 0, 30]), (1, [5, 25, 0])])
+def test_a_work_object_is_computed_from_three_points(running, link, method, third):
+    wanted = [-350.0, -120.0, 200.0, 5.0, -8.0, 30.0]
+    frame, hand = kinematics.matrix_of(wanted), kinematics.forward(np.rad2deg(FR3.home_rad))[:3, :3]
+    points = []
+    for number, point in enumerate(([0, 0, 0], [40, 0, 0], third), 1):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = hand, (frame @ [*point, 1.0])[:3]
+        go(running, pose)
+        assert link("SetWObjCoordPoint", number) == 0
+        points.append(kinematics.pose_of(pose))
+    np.testing.assert_allclose(link("ComputeWObjCoord", method, 0), [0, *wanted], atol=0.02)
+    np.testing.assert_allclose(link("ComputeWObjCoordWithPoints", method, *points, 0), [0, *wanted], atol=0.02)
+    assert link("ComputeWObjCoordWithPoints", method, points[0], points[1], points[1], 0)[0] == 25
 
 
 def test_a_joint_speed_is_servoed(running, link):
