@@ -14,6 +14,10 @@ every batch is demonstrations, as rounds are reported to crowd them out; interve
 autonomous episodes failed. Demonstrations are labelled by V_k with the same epsilon. Every policy is
 compared with pi_0 on the same seeds. A killed run goes on where it stopped.
 
+rollouts=[DIR,...] takes episodes that any program recorded in place of the round's own, those of `real.rollout` with a
+person's interventions among them; success is what their metadata says, on the robot by the operator's key. Give the
+demonstrations and the policy that acted, demos=DIR pretrained=DIR.
+
 algorithm=NAME labels and improves in another way, on the same data; rl/algorithms has RECAP's controls.
 """
 

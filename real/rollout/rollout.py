@@ -119,7 +119,7 @@ def rollout(
             _log.info("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        about = provenance({"config": config, **metadata, "acting": acting})
+        about = provenance({"config": config, **metadata, "acting": acting, "task": agent.task})
         schema = robot_features(env.robot, agent.image_size)
         with (
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,

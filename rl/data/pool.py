@@ -113,7 +113,7 @@ class Pool:
 
 
 def open_pool(roots: Sequence[Path | str]) -> Pool:
-    """Open the datasets, those without episodes left out.
+    """Open the datasets, those without episodes left out; one that does not say its task is of the first one's.
 
     UserError when episode metadata is missing, or they are of different robots or rates.
     """
@@ -124,6 +124,7 @@ def open_pool(roots: Sequence[Path | str]) -> Pool:
         check_same_robot(datasets[0], dataset)
     parts = [_read_arrays(dataset) for dataset in datasets]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined["task"] = np.where(joined["task"] == "", task_of(datasets[0]), joined["task"])
     return Pool(
         datasets=datasets,
         fps=datasets[0].fps,
@@ -142,6 +143,13 @@ def check_same_robot(first: Dataset, other: Dataset) -> None:
         )
 
 
+def task_of(dataset: Dataset) -> str:
+    """Return the task of a dataset's episodes, "" where it does not say."""
+    made_by = dataset.provenance
+    name = made_by.get("world", {}).get("task") or made_by.get("task") or ""
+    return current("task", name, TASKS)
+
+
 def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
     """Return one dataset's part of every array of a pool."""
     metadata, episodes = dataset.metadata_table(), range(dataset.num_episodes)
@@ -150,14 +158,13 @@ def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
             raise UserError(
                 f"dataset {dataset.root} has an episode without the metadata {name!r}; record it with this project"
             )
-    task = current("task", dataset.provenance.get("world", {}).get("task", ""), TASKS)
     flags = [dataset.columns(e, ["intervention"])["intervention"] for e in episodes]
     return {
         "episode": np.arange(dataset.num_episodes),
         "length": np.array([dataset.length(e) for e in episodes]),
         "success": np.array(metadata["success"], bool),
         "source": np.array([current("episode source", source, SOURCES) for source in metadata["source"]]),
-        "task": np.full(dataset.num_episodes, task),
+        "task": np.full(dataset.num_episodes, task_of(dataset)),
         "seed": np.array(metadata["seed"], np.int64),
         "intervention": np.concatenate(flags).astype(bool),
     }

@@ -38,14 +38,14 @@ class Round:
 
     def __init__(
         self, number: int, folder: Path, datasets: Sequence[Path], pretrained: Path, time_limits: Mapping[str, int],
-        config: LearningConfig, rollouts: Path,
+        config: LearningConfig, rollouts: Sequence[Path],
     ):  # fmt: skip
         """datasets: all that was recorded so far, demonstrations first; time_limits: task -> T_max in steps; rollouts:
-        the dataset of this round's autonomous episodes.
+        the datasets of this round's autonomous episodes.
         """
         self.number, self.folder, self.datasets = number, folder, list(datasets)
         self.pretrained, self.time_limits, self.config = pretrained, time_limits, config
-        self.rollouts = rollouts
+        self.rollouts = list(rollouts)
         self.tracker: Tracker = NoTracker()  # of the retraining
 
     @property
@@ -63,7 +63,7 @@ class Round:
     @cached_property
     def newest(self) -> np.ndarray:
         """bool (N,): frames of this round's autonomous rollouts."""
-        return self.pool.in_datasets([self.rollouts])
+        return self.pool.in_datasets(self.rollouts)
 
     @cached_property
     def targets(self) -> Targets:

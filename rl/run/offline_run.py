@@ -20,6 +20,7 @@ from rl.learning.round import Round
 from rl.run.checks import headroom_warning, indicator_check, indicator_line
 from rl.run.options import RUN_KNOBS, RecapConfig
 from rl.run.page import write_page
+from rl.run.recorded import check_recorded, longest_limits
 from rl.run.report import show_labels, write_report
 from rl.run.stages import Stages
 from rl.value import value_files
@@ -42,6 +43,13 @@ class OfflineRun:
         self.config, self.tracker = config, tracker or NoTracker()
         self.algorithm = ALGORITHMS.get(config.algorithm)()
         settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
+        limits = config.time_limits
+        if config.recorded:
+            evaluated = config.ranges["evaluation"]
+            for warning in check_recorded(config.recorded, config.task, config.pretrained_root, evaluated):
+                _log.warning(warning)
+            limits = longest_limits(config.recorded, config.task, limits)
+        self.time_limits = limits
         self.stages = Stages(config.root, settings, may_differ=RUN_KNOBS)
 
     def folder(self, k: int) -> Path:
@@ -58,11 +66,12 @@ class OfflineRun:
 
     def round(self, k: int) -> Round:
         """Return the data of round k: all datasets with episodes up to it, demonstrations first."""
-        config = self.config
-        recorded = [self.folder(j) / name for j in range(1, k + 1) for name in ("rollouts", "interventions")]
-        datasets = [root for root in (config.demos_root, *recorded) if episodes_in(root)]
-        folder = self.folder(k)
-        data = Round(k, folder, datasets, config.pretrained_root, config.time_limits, config, folder / "rollouts")
+        config, folder = self.config, self.folder(k)
+        played = [self.folder(j) / name for j in range(1, k + 1) for name in ("rollouts", "interventions")]
+        given = [Path(root) for root in config.recorded]
+        datasets = [root for root in (config.demos_root, *(given or played)) if episodes_in(root)]
+        newest = given or [folder / "rollouts"]
+        data = Round(k, folder, datasets, config.pretrained_root, self.time_limits, config, newest)
         data.tracker = Prefixed(self.tracker, f"round_{k}/policy")
         return data
 
@@ -106,8 +115,15 @@ class OfflineRun:
     # ---- a round -------------------------------------------------------------------------------
 
     def collect(self, k: int) -> None:
-        """Record autonomous episodes of pi_{k-1}, then episodes in which the expert intervenes where those failed."""
+        """Record autonomous episodes of pi_{k-1}, then episodes in which the expert intervenes where those failed.
+
+        Nothing where they were recorded before.
+        """
         config, before = self.config, self.behaviour(k - 1)
+        if config.recorded:
+            episodes = sum(episodes_in(Path(root)) for root in config.recorded)
+            _log.info("round %d: taking the %d episodes of %s", k, episodes, ", ".join(config.recorded))
+            return
         rollouts, interventions = self.folder(k) / "rollouts", self.folder(k) / "interventions"
         seeds = config.rollout_seeds(k)
         self.stages.run(

@@ -13,12 +13,15 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import FOLDER, SEED, Registered, at_least, block, one_of, option
+from sim.core.options import FOLDER, SEED, Each, Registered, at_least, block, one_of, option
 from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
 from sim.tasks.base import TASKS
 
+ROLLOUTS = Each(
+    lambda value: bool(value) and (isinstance(value, str) or value >= 1), "at least 1, or directories of datasets"
+)
 RUN_KNOBS = ("out", "workers", "executor", "ray_address", "rounds", "tracker")  # may differ when a run is gone on with
 
 
@@ -33,7 +36,9 @@ class RecapConfig(SimulationConfig, LearningConfig):
     demo_episodes: int = option(500, "demonstrations that are collected", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)
     rounds: int = option(1, "of rollouts and learning; 0: imitation alone", at_least(0))
-    rollouts: int = option(300, "autonomous episodes a round", at_least(1))
+    rollouts: int | tuple[str, ...] = option(
+        300, "autonomous episodes a round; or [DIR,...], recorded by any program, for the only round", ROLLOUTS
+    )
     rollout_seed: int = option(500_000, "of the first one", SEED)
     interventions: int = option(60, "at most so many episodes a round in which the expert intervenes", at_least(0))
     evaluation_episodes: int = option(300, "of every policy", at_least(1))
@@ -55,6 +60,11 @@ class RecapConfig(SimulationConfig, LearningConfig):
             raise UserError(
                 f"check_episodes={self.check_episodes}, expected 0 to evaluation_episodes={self.evaluation_episodes}"
             )
+        if self.rollouts == () or (self.recorded and self.rounds > 1):
+            raise UserError(
+                f"rollouts=[{','.join(self.recorded)}] and rounds={self.rounds}, expected directories and one round; "
+                "for a second one give the directories of both, the same pretrained=DIR and another out=DIR"
+            )
         self.split.check_training()
         check_apart(self.ranges)
 
@@ -71,8 +81,18 @@ class RecapConfig(SimulationConfig, LearningConfig):
         return Path(self.pretrained or self.root / "pretrained")
 
     @property
+    def recorded(self) -> tuple[str, ...]:
+        """The datasets that were recorded before; empty where the run plays its own rollouts."""
+        return self.rollouts if isinstance(self.rollouts, tuple) else ()
+
+    @property
+    def episodes_a_round(self) -> int:
+        """How many rollouts the run plays itself."""
+        return self.rollouts if isinstance(self.rollouts, int) else 0
+
+    @property
     def time_limits(self) -> dict[str, int]:
-        """Task -> T_max in policy steps."""
+        """Task -> T_max in policy steps, of simulated episodes."""
         period_s = self.robot.load().control_period_s
         return {name: round(TASKS.get(name).time_limit_s / period_s) for name in TASKS.names()}
 
@@ -98,14 +118,14 @@ class RecapConfig(SimulationConfig, LearningConfig):
         rounds = max(self.rounds, 1)
         return {
             "demonstrations": range(self.demo_seed, self.demo_seed + 2 * self.demo_episodes),
-            "rollouts": range(self.rollout_seed, self.rollout_seed + rounds * self.rollouts),
+            "rollouts": range(self.rollout_seed, self.rollout_seed + rounds * self.episodes_a_round),
             "evaluation": range(self.evaluation_seed, self.evaluation_seed + self.evaluation_episodes),
         }
 
     def rollout_seeds(self, k: int) -> range:
         """Return the seeds of round k = 1, 2, ..."""
-        first = self.rollout_seed + (k - 1) * self.rollouts
-        return range(first, first + self.rollouts)
+        first = self.rollout_seed + (k - 1) * self.episodes_a_round
+        return range(first, first + self.episodes_a_round)
 
 
 def check_apart(ranges: dict[str, range]) -> None:

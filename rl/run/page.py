@@ -15,6 +15,7 @@ CURVES = 5  # successes and failures to show, each
 def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[Mapping]) -> None:
     """Write page.json of a run. rounds: rows of recap.json; labels: of rounds 1, 2, ... with the value's report."""
     root = config.root
+    shown = config.recorded[0] if config.recorded else root / "round_1" / "rollouts"
     names = {k: f"after RECAP round {k}" if k else "imitation" for k in range(len(rounds))}
     evaluations = {f"round_{k}/evaluation": name for k, name in names.items()}
     evaluations |= {
@@ -27,7 +28,7 @@ def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[
         note=" ".join(_change(row) for row in rounds[1:]),
         evaluations=evaluations,
         trainings={_relative(config.pretrained_root, root): "imitation", **trainings},
-        sections=tuple(value_section(root, one) for one in labels[:1] if one.get("report")),
+        sections=tuple(value_section(Path(shown), one) for one in labels[:1] if one.get("report")),
         config=plain(config),
     )
     write_description(root, description)
@@ -46,9 +47,9 @@ def _change(row: Mapping) -> str:
     )
 
 
-def value_section(root: Path, labels: Mapping) -> Section:
+def value_section(rollouts: Path, labels: Mapping) -> Section:
     """Return the value of round 1 along a few of its rollouts, and its report."""
-    dataset = Dataset(root / "round_1" / "rollouts")
+    dataset = Dataset(rollouts)
     frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
     success = dataset.metadata_table()["success"]
     chosen = [*[i for i, s in enumerate(success) if s][:CURVES], *[i for i, s in enumerate(success) if not s][:CURVES]]

@@ -106,7 +106,8 @@ def _value(name: str, kind: Any, value: str, *, sweeps: bool) -> str:
 
 def _single(value: str, kind: Any) -> str:
     inner = _item_kind(kind)
-    if inner is not None and not GRAMMAR.match(value):
+    is_number = int in alternatives(kind) and value.lstrip("+-").isdigit()
+    if inner is not None and not is_number and not GRAMMAR.match(value):
         return f"[{_item(value, inner)}]"  # a single item of a list
     return _text(value, kind)
 

@@ -26,7 +26,10 @@ def node(schema: type) -> DictConfig:
 
 
 def _with_open_choices(schema: type) -> type:
-    """Return `schema`, or one derived from it in which a Choice is an open dictionary: its name says what it takes."""
+    """Return `schema`, or one derived from it in which a Choice is an open dictionary: its name says what it takes.
+
+    What may be a list or something else, which OmegaConf knows no type for, is left untyped there.
+    """
     opened = [
         (
             field.name,
@@ -36,11 +39,22 @@ def _with_open_choices(schema: type) -> type:
         for field, kind in nested(schema)
         if is_choice(kind)
     ]
+    opened += [
+        (field.name, Any, dataclasses.field(default=field.default, kw_only=True, metadata=field.metadata))
+        for field, kind in nested(schema)
+        if _may_be_a_list(kind)
+    ]
     if not opened:
         return schema
     derived = dataclasses.make_dataclass(schema.__name__, opened, bases=(schema,), frozen=True)
     setattr(derived, OPENED, schema)
     return derived
+
+
+def _may_be_a_list(kind: Any) -> bool:
+    """Return whether `kind` is a union of a list and something else than null."""
+    others = [one for one in alternatives(kind) if one is not types.NoneType]
+    return len(others) > 1 and any(typing.get_origin(one) is tuple for one in others)
 
 
 def expanded(config: DictConfig) -> dict[str, Any]:

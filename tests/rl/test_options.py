@@ -40,7 +40,9 @@ def test_the_standard_run():
         (["demo_share=1.0"], "demo_share"),
         (["value.folds=1"], "value.folds=1, expected at least 2"),
         (["label.convention=C"], "convention"),
-        (["rollouts=many"], "rollouts='many' is of type str, expected int"),
+        (["rollouts=null"], "rollouts=None is of type NoneType, expected int or a list"),
+        (["rollouts=[a,b]", "rounds=2"], r"rollouts=\[a,b\] and rounds=2, expected directories and one round"),
+        (["rollouts=[]"], "expected directories"),
         (["rolouts=5"], "did you mean 'rollouts'"),
         (["+exp=pick"], "did you mean 'pick_place'"),
     ],
@@ -48,6 +50,11 @@ def test_the_standard_run():
 def test_wrong_options_are_one_clear_error(overrides, message):
     with pytest.raises(UserError, match=message):
         load("recap", RecapConfig, overrides)
+
+
+@pytest.mark.parametrize(("word", "rollouts"), [("7", 7), ("runs/a", ("runs/a",)), ("[runs/a,b]", ("runs/a", "b"))])
+def test_rollouts_are_a_number_or_directories(word, rollouts):
+    assert load("recap", RecapConfig, [f"rollouts={word}"]).rollouts == rollouts
 
 
 def test_seeds_next_to_each_other_are_apart():

@@ -8,8 +8,8 @@ from rl.data.pool import DEMONSTRATION
 from rl.learning.round import Round
 
 
-@ALGORITHMS.register("interventions_only")
-class InterventionsOnly(Algorithm):
+@ALGORITHMS.register("hg_dagger")
+class HgDagger(Algorithm):
     """Autonomous frames are left out."""
 
     def label(self, data: Round) -> Labels:

@@ -1,0 +1,98 @@
+"""Rollouts that another program recorded, as a round's data: what must fit is checked before the work begins.
+
+Nothing of the simulator's truth is needed. Success is what each episode's metadata says, on the robot by the operator's
+key; interventions are the frames in which a person acted.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from policies.core.interface import Policy
+from policies.core.weight_files import SHA256
+from policies.models import checkpoint
+from policies.processing.data import EpisodeTable, Source, check_fits
+from rl.data.pool import ROLLOUT, open_pool, task_of
+from rl.value.value_quality import check_outcomes
+from sim.core.contract import CONTRACT_VERSION
+from sim.core.errors import UserError
+from sim.dataset.reader import Dataset
+
+
+def check_recorded(roots: Iterable[str], task: str, pretrained: Path, evaluated: range) -> list[str]:
+    """Return warnings about datasets that a round is to learn from.
+
+    UserError when one is of another task, robot, contract or policy, holds a seed that is evaluated on or lacks what
+    the policy looks at, and when no episode succeeded or none was the policy's own.
+    """
+    policy, metadata = checkpoint.load(pretrained)
+    metadata.check_task(task, f"pretrained={pretrained}")
+    datasets = [Dataset(root) for root in roots]
+    warnings = [line for one in datasets for line in _check(one, task, pretrained, policy, evaluated)]
+    pool = open_pool([one.root for one in datasets])
+    if not (pool.source == ROLLOUT).any():
+        raise UserError(
+            f"rollouts: a person intervened in all {len(pool.length)} episodes, expected some of the policy alone: "
+            "their advantages set the threshold"
+        )
+    return [*warnings, *check_outcomes(pool)]
+
+
+def _check(dataset: Dataset, task: str, pretrained: Path, policy: Policy, evaluated: range) -> list[str]:
+    """Return warnings about one dataset. UserError as `check_recorded`."""
+    root, contract = dataset.root, dataset.provenance.get("contract", CONTRACT_VERSION)
+    if not dataset.num_episodes:
+        raise UserError(f"rollouts: {root} has no episodes, expected at least one")
+    if contract != CONTRACT_VERSION:
+        raise UserError(f"rollouts: {root} has contract version {contract}, expected {CONTRACT_VERSION}")
+    if (found := task_of(dataset)) not in ("", task):
+        raise UserError(f"rollouts: {root} is of task {found!r}, expected {task!r}")
+    shared = [seed for seed in dataset.metadata_table().get("seed", []) if seed in evaluated]
+    if shared:
+        raise UserError(f"rollouts: {root} holds seed {shared[0]}, which is evaluated on; change evaluation_seed")
+    table = EpisodeTable(Source(root))
+    check_fits(table, policy)
+    if policy.needs.ground_truth and np.isnan(table.truth).any():
+        raise UserError(f"rollouts: {root} has no ground truth, expected it for {pretrained}, which acts on it")
+    unsaid = [] if found else [f"{root} does not say its task, taken as {task}"]
+    return [*unsaid, *_check_policy(dataset, pretrained)]
+
+
+def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
+    """Return a warning where a dataset does not say who acted. UserError for another policy than `pretrained` or one
+    retrained from it."""
+    made_by = dataset.provenance
+    name = made_by.get("checkpoint") or made_by.get("behaviour", {}).get("checkpoint")
+    if name is None:
+        return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]
+    if not _same(Path(name), pretrained):
+        init = _card(Path(name)).get("provenance", {}).get("init")
+        if init is None or not _same(Path(init), pretrained):
+            raise UserError(
+                f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
+                "policy retrained from it"
+            )
+    return []
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two checkpoint directories hold the same weights, wherever they lie."""
+    first, second = _card(one).get(SHA256), _card(other).get(SHA256)
+    return one.resolve() == other.resolve() or (first is not None and first == second)
+
+
+def _card(root: Path) -> dict:
+    """Return a checkpoint's config.json, {} where there is none."""
+    try:
+        return json.loads((root / checkpoint.CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def longest_limits(roots: Iterable[str], task: str, limits: Mapping[str, int]) -> dict[str, int]:
+    """Return T_max of each task in steps, of `task` no less than its longest episode: a person may have given more."""
+    datasets = [Dataset(root) for root in roots]
+    lengths = [one.length(episode) for one in datasets for episode in range(one.num_episodes)]
+    return {**limits, task: max(limits[task], *lengths)}
