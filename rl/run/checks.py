@@ -10,7 +10,7 @@ NAMES = ("positive", "none", "negative")
 
 
 def headroom_warning(start: Mapping, expert: Mapping) -> str | None:
-    """Return a warning when the start is about as good as the clean expert on the same seeds.
+    """Return a warning when a round's start is about as good as the clean expert on the same seeds.
 
     Both as `sim.episode.results.summary` has them.
     """
@@ -18,8 +18,8 @@ def headroom_warning(start: Mapping, expert: Mapping) -> str | None:
     if not best or start["throughput_per_hour"] < LITTLE_TO_WIN * best:
         return None
     return (
-        f"imitation leaves little to win: {start['throughput_per_hour']:.0f} successes an hour of the clean expert's "
-        f"{best:.0f} on the same seeds; start from worse demonstrations (quality=sloppy) or a harder task"
+        f"the round's start leaves little to win: {start['throughput_per_hour']:.0f} successes an hour of the clean "
+        f"expert's {best:.0f} on the same seeds; start from worse demonstrations (quality=sloppy) or a harder task"
     )
 
 

@@ -117,9 +117,11 @@ class OfflineRun:
     def collect(self, k: int) -> None:
         """Record autonomous episodes of pi_{k-1}, then episodes in which the expert intervenes where those failed.
 
-        Nothing where they were recorded before.
+        Nothing where they were recorded before. Warn where pi_{k-1} leaves little to win.
         """
         config, before = self.config, self.behaviour(k - 1)
+        if warning := headroom_warning(self._results(k - 1, "evaluation"), self._results(0, "expert")):
+            _log.warning(warning)
         if config.recorded:
             episodes = sum(episodes_in(Path(root)) for root in config.recorded)
             _log.info("round %d: taking the %d episodes of %s", k, episodes, ", ".join(config.recorded))
@@ -171,12 +173,10 @@ class OfflineRun:
     # ---- checks --------------------------------------------------------------------------------
 
     def evaluate_expert(self) -> None:
-        """Play the clean expert on the seeds of the evaluation, and warn where imitation is about as good."""
+        """Play the clean expert on the seeds of the evaluation."""
         config, out = self.config, self.folder(0) / "expert"
         seeds = config.ranges["evaluation"]
         self.stages.run("clean expert", out, lambda: record_expert(out, config.world, seeds, config))
-        if warning := headroom_warning(self._results(0, "evaluation"), self._results(0, "expert")):
-            _log.warning(warning)
 
     def check_indicator(self, k: int) -> None:
         """Compare success of pi_k under POSITIVE, no and NEGATIVE indicator on the first seeds of the evaluation."""

@@ -32,6 +32,7 @@ def value_report(pool: Pool, targets: Targets, fit: CrossFit) -> dict:
         "spearman_rollouts_elapsed_time": spearman(elapsed[rollouts], targets.values[rollouts]),
         "calibration_error_rollouts": calibration_error(values[rollouts], targets.values[rollouts]),
         **{f"auc_{round(100 * moment)}": auc_at(pool, values, moment) for moment in MOMENTS},
+        **{f"auc_{round(100 * moment)}_elapsed_time": auc_at(pool, elapsed, moment) for moment in MOMENTS},
         **{f"auc_{clock_s:.0f}s": auc_after(pool, values, clock_s) for clock_s in CLOCK_S},
         **losses,
         "gap": losses["held_out_loss"] - losses["train_loss"],

@@ -33,7 +33,7 @@ def test_any_other_order_does_not(counts):
 def test_a_start_as_good_as_the_expert_is_a_warning():
     expert = {"throughput_per_hour": 700.0}
     assert headroom_warning({"throughput_per_hour": 300.0}, expert) is None
-    assert "650 successes an hour of the clean expert's 700" in (
+    assert "start leaves little to win: 650 successes an hour of the clean expert's 700" in (
         headroom_warning({"throughput_per_hour": 650.0}, expert) or ""
     )
     assert headroom_warning({"throughput_per_hour": 0.0}, {"throughput_per_hour": 0.0}) is None

@@ -204,6 +204,8 @@ def test_a_value_that_memorizes_or_reads_the_clock_is_a_warning(pool):
     assert value_warnings(good) == []
     clock = value_report(pool, goal, CrossFit([], fold, elapsed, elapsed, HISTORY))
     assert clock["spearman_rollouts"] == clock["spearman_rollouts_elapsed_time"]
+    assert [clock[f"auc_{at}"] for at in (25, 50, 75)] == [clock[f"auc_{at}_elapsed_time"] for at in (25, 50, 75)]
+    assert good["auc_50_elapsed_time"] == clock["auc_50"] != good["auc_50"]
     assert [line[:34] for line in value_warnings(clock)] == ["the value tells little more than t"]
     noise = np.random.default_rng(1).uniform(-1, 0, len(elapsed))
     memorized = value_report(pool, goal, CrossFit([], fold, 0.5 * goal.values + 0.5 * noise, goal.values, HISTORY))
