@@ -163,6 +163,9 @@ class Head(nn.Module):
     needs: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of the fusion's Prefix
     given_steps: int = 0  # how many first steps of a chunk `sample` may be given
 
+    def fit(self, actions: Tensor, valid: Tensor) -> None:
+        """Set what is not learned by gradient from N samples, shaped as in `loss`; before training."""
+
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss (B,) of actions (B, T, D) given context (B, N, W); valid (B, T) False: not to be imitated."""
         raise NotImplementedError

@@ -107,6 +107,7 @@ class Vla(Policy):
 
     def fit_normalization(self, actions: Tensor, valid: Tensor, start: Tensor, points: Tensor) -> None:
         self.normalizer.fit(actions, valid, start)
+        self.head.fit(self.normalizer.normalize(actions, start), valid)
         self.fusion.fit_points(points)
 
     @property

@@ -1,0 +1,87 @@
+"""The bins head: every number of a chunk is one of 256 tokens (RT-1, Brohan et al. 2022; OpenVLA, Kim et al. 2024).
+
+A dimension is cut evenly between its 1 % and 99 % quantiles, and cross-entropy is learned. `autoregressive` as OpenVLA
+writes: each token sees those before it, steps first to last, and two ways stay two. `parallel` as RT-1 writes: all
+tokens in one pass, each for itself, so that a chunk may be put together of two ways. Both take the likeliest token;
+here tokens are drawn (temperature 0 takes the likeliest).
+
+Small here: a transformer of two layers; quantiles are of normalized actions.
+
+Shapes: B batch, T steps of a chunk, D action dimension, N context tokens, W token width, L = T D tokens, V bins.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from policies.core.parts import Head, HeadConfig, HeadShape
+from policies.core.registry import HEADS
+from policies.heads.decoder import HEAD_WIDTH, TokenDecoder, drawing
+from policies.heads.network import Guided, valid_mean
+from sim.core.options import at_least, multiple_of, one_of, option
+
+AUTOREGRESSIVE, PARALLEL = "autoregressive", "parallel"
+QUANTILES = (0.01, 0.99)
+
+
+@HEADS.register("bins")
+@dataclass(frozen=True)
+class BinsConfig(HeadConfig):
+    """Sizes of the head."""
+
+    name: str = "bins"
+    bins: int = option(256, "of each dimension", at_least(2))
+    decoding: str = option(AUTOREGRESSIVE, "of tokens", one_of(AUTOREGRESSIVE, PARALLEL))
+    temperature: float = option(1.0, "of drawn tokens; 0: the likeliest", at_least(0.0))
+    width: int = option(128, "of the transformer", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
+    layers: int = option(2, "of the transformer", at_least(1))
+
+    def build(self, shape: HeadShape) -> "BinsHead":
+        return BinsHead(self, shape)
+
+
+class BinsHead(Head):
+    """Bins of a chunk given context tokens."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: BinsConfig, shape: HeadShape):
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.decoder = TokenDecoder(shape, config.bins, shape.chunk * shape.action_dim, config.width, config.layers)
+        self.register_buffer("low", torch.full((shape.action_dim,), -3.0))
+        self.register_buffer("high", torch.full((shape.action_dim,), 3.0))
+
+    def fit(self, actions: Tensor, valid: Tensor) -> None:
+        low, high = actions[valid].quantile(torch.tensor(QUANTILES, dtype=actions.dtype), dim=0)
+        self.low.copy_(low)
+        self.high.copy_(torch.maximum(high, low + 1e-3))
+
+    def tokens(self, actions: Tensor) -> Tensor:
+        """actions (B, T, D) -> int (B, L)."""
+        share = (actions - self.low) / (self.high - self.low)
+        return (share * self.config.bins).floor().long().clamp(0, self.config.bins - 1).flatten(1)
+
+    def actions(self, tokens: Tensor) -> Tensor:
+        """int (B, L) -> (B, T, D), the middles of bins."""
+        share = (tokens.unflatten(1, (self.shape.chunk, self.shape.action_dim)) + 0.5) / self.config.bins
+        return self.low + share * (self.high - self.low)
+
+    def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+        tokens, parallel = self.tokens(actions), self.config.decoding == PARALLEL
+        logits = self.decoder.at_once(context) if parallel else self.decoder(context, tokens)
+        error = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
+        return valid_mean(error.unflatten(1, actions.shape[1:]).mean(-1), valid)
+
+    @torch.no_grad()
+    def sample(
+        self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0
+    ) -> Tensor:
+        guided = Guided.of(context, unconditional, guidance)
+        choose = drawing(guided, self.config.temperature, generator)
+        if self.config.decoding == PARALLEL:
+            return self.actions(choose(self.decoder.at_once(guided.contexts)))
+        return self.actions(self.decoder.write(guided.contexts, choose))

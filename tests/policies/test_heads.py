@@ -1,0 +1,349 @@
+"""Action heads: what each makes of two ways, closed forms of its mathematics, what may and may not be learned from."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.fft import dct, idct
+from tokenizers import Tokenizer, models
+
+from policies.core.parts import Head, HeadShape
+from policies.core.registry import HEADS
+from policies.heads.bins import BinsConfig
+from policies.heads.byte_pairs import PAD, encode, expand, learn_merges
+from policies.heads.consistency import LEAST_NOISE, ConsistencyConfig, noise_levels
+from policies.heads.cvae import CvaeConfig
+from policies.heads.decoder import TokenDecoder
+from policies.heads.diffusion import DiffusionConfig, DiffusionHead, squared_cosine
+from policies.heads.fast import FastConfig, cosine_transform, held
+from policies.heads.network import Guided
+from policies.heads.regression import RegressionConfig
+from sim.core.errors import UserError
+
+T, D, TOKENS, WIDTH = 3, 2, 2, 8
+SHAPE = HeadShape(T, D, TOKENS, WIDTH)
+SMALL = {"hidden": 32, "blocks": 2}
+TRANSFORMER = {"width": 32, "layers": 1}
+BINS = {"bins": 32, **TRANSFORMER}
+FAST = {"limit": 31, "vocabulary": 100, **TRANSFORMER}
+RAMP = torch.tensor([0.6, 1.0, 1.2])[:, None] * torch.tensor([1.0, 0.7])  # one way; the other is its negative
+VARIANTS = {name: HEADS.get(name)(**SMALL) for name in ("flow", "regression", "diffusion", "cvae", "consistency")}
+VARIANTS |= {"bins": BinsConfig(**BINS), "bins, parallel": BinsConfig(**BINS, decoding="parallel")}
+VARIANTS |= {"fast": FastConfig(**FAST)}
+ONE_CHUNK = {"regression", "cvae"}  # of an observation
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=seeded(seed))
+
+
+def two_ways(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Chunks (n, T, D) that all go one way or all the other, with a little noise."""
+    side = torch.where(torch.rand(n, generator=generator) < 0.5, 1.0, -1.0)
+    return side[:, None, None] * RAMP + 0.05 * torch.randn(n, T, D, generator=generator)
+
+
+def build(name: str) -> Head:
+    torch.manual_seed(0)
+    head = VARIANTS[name].build(SHAPE)
+    head.fit(two_ways(500, seeded(3)), torch.ones(500, T, dtype=torch.bool))
+    return head
+
+
+def learn(head: Head, steps: int = 350, batch: int = 96) -> Head:
+    optimizer, generator = torch.optim.Adam(head.parameters(), 3e-3), seeded()
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    context, valid = torch.ones(batch, TOKENS, WIDTH), torch.ones(batch, T, dtype=torch.bool)
+    for _ in range(steps):
+        loss = head.loss(two_ways(batch, generator), valid, context, generator).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+    return head
+
+
+def ways(head: Head, n: int = 300) -> tuple[float, float]:
+    """Return which shares of sampled chunks are near the one way and near the other."""
+    sampled = head.sample(torch.ones(n, TOKENS, WIDTH), seeded(5))
+    return tuple(((sampled - side * RAMP).abs().amax((1, 2)) < 0.3).float().mean().item() for side in (1, -1))
+
+
+def test_every_head_is_tested_here():
+    assert {name.partition(",")[0] for name in VARIANTS} == set(HEADS.names()) - {"mlp_l1"}  # the plug-in's own
+
+
+@pytest.mark.parametrize("name", ["flow", "diffusion", "consistency", "bins", "fast"])
+def test_a_head_that_draws_chunks_keeps_both_ways(name):
+    one, other = ways(learn(build(name)))
+    assert one > 0.25 and other > 0.25 and one + other > 0.7
+
+
+@pytest.mark.parametrize("name", sorted(ONE_CHUNK))
+def test_a_head_with_one_chunk_an_observation_cannot_keep_both_ways(name):
+    head = learn(build(name), steps=150)
+    sampled = head.sample(torch.ones(2, TOKENS, WIDTH), seeded())
+    assert torch.equal(sampled[0], sampled[1])
+    assert min(ways(head)) == 0.0
+
+
+def test_bins_drawn_each_for_itself_mix_the_ways_within_a_chunk():
+    """Each number is on either side as often: a chunk on one side throughout is as rare as six equal coins."""
+    head = learn(build("bins, parallel"))
+    side = head.sample(torch.ones(600, TOKENS, WIDTH), seeded(5)).sign().flatten(1)
+    assert (side > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert (side.sum(1).abs() == T * D).float().mean().item() == pytest.approx(2 / 2 ** (T * D), abs=0.05)
+
+
+# ---- every head --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_sample_without_a_valid_step_costs_nothing(name):
+    loss = build(name).loss(draw(2, T, D), torch.zeros(2, T, dtype=torch.bool), draw(2, TOKENS, WIDTH), seeded())
+    assert torch.equal(loss, torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["regression", "cvae", "fast", "bins, parallel"])
+def test_steps_that_are_not_to_be_imitated_change_nothing(name):
+    head, actions, valid = build(name), draw(4, T, D), torch.tensor([[True, True, False]] * 4)
+    spoilt = actions.clone()
+    spoilt[:, 2] = 1.5
+    one, other = (head.loss(given, valid, draw(4, TOKENS, WIDTH), seeded()) for given in (actions, spoilt))
+    assert (one > 0).all() and torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_guidance_one_is_the_conditional_and_zero_the_unconditional_policy(name):
+    head = build(name)
+    with torch.no_grad():
+        for parameter in head.parameters():  # the last layers begin at zero
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=seeded()))
+    told, untold = draw(3, TOKENS, WIDTH, seed=3), draw(3, TOKENS, WIDTH, seed=4)
+    assert torch.equal(head.sample(told, seeded(), untold, 1.0), head.sample(told, seeded()))
+    assert torch.allclose(head.sample(told, seeded(), untold, 0.0), head.sample(untold, seeded()), atol=1e-5)
+    assert not torch.equal(head.sample(told, seeded()), head.sample(untold, seeded()))
+    assert not torch.equal(head.sample(told, seeded(), untold, 3.0), head.sample(told, seeded()))
+
+
+def test_guidance_is_a_straight_line_through_both_results():
+    network = torch.nn.Linear(4, 3)
+    told, untold, inputs = torch.zeros(2, 5, 1), torch.ones(2, 5, 1), draw(2, 4)
+    guided = Guided.of(told, untold, 2.5)
+    found = guided(lambda x: network(x) + guided.contexts.mean((1, 2))[:, None], inputs)
+    assert torch.allclose(found, network(inputs) + 1 - 2.5, atol=1e-6)
+
+
+# ---- regression and CVAE -----------------------------------------------------------------------
+
+
+def test_regression_is_the_mean_absolute_error_of_valid_steps():
+    head = RegressionConfig(**SMALL).build(SHAPE)  # its last layer begins at zero: it returns zeros
+    actions = torch.tensor([[[1.0, -3.0], [0.5, 0.5], [9.0, 9.0]]])
+    loss = head.loss(actions, torch.tensor([[True, True, False]]), draw(1, TOKENS, WIDTH), seeded())
+    assert loss.item() == pytest.approx((2.0 + 0.5) / 2)
+
+
+def test_the_divergence_of_a_style_is_that_of_two_gaussians():
+    head = CvaeConfig(**SMALL, style=2, beta=1.0).build(SHAPE)
+    head.encoder.out.bias.data = torch.tensor([0.3, -1.0, 0.2, -0.4])  # mean, log variance
+    mean, deviation = torch.tensor([0.3, -1.0]), torch.tensor([0.2, -0.4]).mul(0.5).exp()
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, deviation), normal(0.0, 1.0)).sum()
+    loss = head.loss(torch.zeros(1, T, D), torch.ones(1, T, dtype=torch.bool), draw(1, TOKENS, WIDTH), seeded())
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)  # the decoder returns zeros: no L1
+
+
+# ---- diffusion ---------------------------------------------------------------------------------
+
+
+class KnownNoise(DiffusionHead):
+    """Knows that there is one chunk, and so its noise."""
+
+    target = 0.5 * torch.arange(T * D).float().unflatten(0, (T, D)) - 1
+
+    def noise(self, noisy, level, encoded):
+        signal = self.signal[level, None, None]
+        return (noisy - signal.sqrt() * self.target) / (1 - signal).sqrt()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_whoever_knows_the_noise_arrives_at_the_chunk_and_has_no_loss(steps):
+    head = KnownNoise(DiffusionConfig(**SMALL, sample_steps=steps), SHAPE)
+    sampled = head.denoise(draw(4, TOKENS, WIDTH), draw(4, T, D))
+    assert torch.allclose(sampled, head.target.expand(4, T, D), atol=2e-3)
+    valid = torch.ones(4, T, dtype=torch.bool)
+    assert head.loss(head.target.expand(4, T, D), valid, draw(4, TOKENS, WIDTH), seeded()).max() < 1e-5
+
+
+def test_the_schedule_is_the_published_one():
+    """Nichol & Dhariwal 2021, eq. 17, divided by its value at 0; the last step is cut off."""
+    steps = 50
+    published = [math.cos((t / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(steps + 1)]
+    found = squared_cosine(steps)
+    assert np.allclose(found[:-1], np.array(published[1:-1]) / published[0], rtol=1e-5)
+    assert found[-1] / found[-2] == pytest.approx(0.001, rel=1e-3)
+
+
+def test_more_sampling_steps_than_levels_are_one_line():
+    with pytest.raises(UserError, match="policy.head.sample_steps=20, expected 1 to policy.head.steps, which is 10"):
+        DiffusionConfig(steps=10, sample_steps=20)
+
+
+# ---- consistency -------------------------------------------------------------------------------
+
+
+def test_without_noise_a_chunk_is_returned_as_it_is():
+    head = ConsistencyConfig(**SMALL).build(SHAPE)
+    torch.nn.init.normal_(head.denoiser.network.out.weight)
+    chunk, encoded = draw(4, T, D), head.denoiser.encode(draw(4, TOKENS, WIDTH))
+    assert torch.allclose(head.clean(chunk, torch.zeros(4, dtype=torch.long), encoded), chunk, atol=1e-6)
+    assert not torch.allclose(head.clean(chunk, torch.full((4,), 5), encoded), chunk, atol=0.1)
+
+
+def test_noise_levels_reach_from_the_least_to_the_strongest():
+    levels = noise_levels(9, 20.0)
+    assert levels[0].item() == pytest.approx(LEAST_NOISE) and levels[-1].item() == pytest.approx(20.0, rel=1e-5)
+    middle = ((LEAST_NOISE ** (1 / 7) + 20.0 ** (1 / 7)) / 2) ** 7  # Karras et al. 2022, eq. 5, i = 4 of 8
+    assert levels[4].item() == pytest.approx(middle, rel=1e-4)
+
+
+# ---- bins --------------------------------------------------------------------------------------
+
+
+def test_bins_cut_evenly_between_the_quantiles():
+    head = BinsConfig(**{**BINS, "bins": 10}).build(SHAPE)
+    spread = torch.linspace(0, 1, 1001)[:, None, None] * torch.tensor([1.0, 4.0]).expand(1001, T, D)
+    head.fit(spread, torch.ones(1001, T, dtype=torch.bool))
+    assert torch.allclose(head.low, torch.tensor([0.01, 0.04])) and torch.allclose(
+        head.high, torch.tensor([0.99, 3.96])
+    )
+    tokens = head.tokens(torch.tensor([[[0.0, 4.5], [0.5, 2.0], [0.109, 0.04]]]))
+    assert tokens.tolist() == [[0, 9, 5, 5, 1, 0]]
+    back = head.actions(torch.tensor([[0, 9, 5, 5, 1, 0]]))
+    assert back[0, 0].tolist() == pytest.approx([0.01 + 0.049, 3.96 - 0.196])
+
+
+def test_what_is_within_the_quantiles_comes_back_within_half_a_bin():
+    head, actions = build("bins"), two_ways(200, seeded(8))
+    inside = ((actions > head.low) & (actions < head.high)).all((1, 2))
+    back = head.actions(head.tokens(actions))
+    assert inside.any() and ((back - actions)[inside].abs() <= (head.high - head.low) / 64 + 1e-6).all()
+
+
+# ---- the decoder -------------------------------------------------------------------------------
+
+
+def decoder(length: int = 6) -> TokenDecoder:
+    torch.manual_seed(0)
+    return TokenDecoder(SHAPE, vocabulary=9, length=length, **TRANSFORMER).eval()
+
+
+def test_a_token_sees_those_before_it_alone():
+    model, context, tokens = decoder(), draw(2, TOKENS, WIDTH), torch.randint(9, (2, 6), generator=seeded())
+    changed = tokens.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % 9
+    before, after = model(context, tokens), model(context, changed)
+    assert before.shape == (2, 6, 9)
+    assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6) and not torch.allclose(before[:, 4:], after[:, 4:])
+
+
+def test_writing_with_a_cache_is_reading_what_was_written():
+    model, context = decoder(), draw(3, TOKENS, WIDTH)
+    written = model.write(context, lambda logits: logits.argmax(-1))
+    assert written.shape == (3, 6) and torch.equal(model(context, written).argmax(-1), written)
+
+
+def test_writing_stops_when_all_have_ended():
+    tokens = iter(torch.tensor([[1, 8], [8, 2], [3, 3], [4, 4], [5, 5], [6, 6]]))
+    written = decoder().write(draw(2, TOKENS, WIDTH), lambda logits: next(tokens), end=8)
+    assert written.tolist() == [[1, 8], [8, 2]]
+
+
+# ---- FAST --------------------------------------------------------------------------------------
+
+
+def test_the_cosine_transform_is_scipys():
+    chunk = draw(16, 7).numpy()
+    assert np.allclose(cosine_transform(16).numpy() @ chunk, dct(chunk, axis=0, norm="ortho"), atol=1e-5)
+    assert np.allclose(cosine_transform(16).numpy().T @ chunk, idct(chunk, axis=0, norm="ortho"), atol=1e-5)
+
+
+def smooth(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Chunks (n, 16, 7) of slow waves."""
+    time = torch.linspace(0, 1, 16)[None, :, None]
+    amplitude, phase = (torch.randn(n, 1, 7, generator=generator) for _ in range(2))
+    return 0.5 * amplitude.clamp(-3, 3) * torch.sin(2 * time + phase)
+
+
+def test_a_chunk_comes_back_from_its_tokens_within_the_rounding():
+    head, chunks = FastConfig(scale=20.0).build(HeadShape(16, 7, TOKENS, WIDTH)), smooth(300, seeded())
+    head.fit(chunks[:200], torch.ones(200, 16, dtype=torch.bool))
+    tokens = head.tokens(chunks[200:])
+    back = head.actions(tokens)
+    assert torch.allclose(back, head.chunk(head.coefficients(chunks[200:])), atol=1e-6)  # byte pairs lose nothing
+    rms = (back - chunks[200:]).square().mean().sqrt().item()
+    assert rms < 0.5 / 20  # each of the orthonormal coefficients is off by at most so much
+    lengths = (tokens != PAD).sum(1).float()
+    assert lengths.mean() < 112 / 2  # the first 112 coefficients in fewer than half as many tokens
+
+
+def test_low_frequencies_come_first_all_dimensions_together():
+    head = FastConfig(**FAST).build(SHAPE)
+    constant = torch.tensor([0.5, -1.0]).expand(1, T, D)
+    found = head.coefficients(constant)[0] - 31
+    assert found.tolist() == [round(10 * 0.5 * math.sqrt(3)), round(-10 * math.sqrt(3)), 0, 0, 0, 0]
+
+
+def test_a_sequence_too_short_has_no_higher_frequencies_and_one_too_long_is_cut():
+    head = FastConfig(**FAST).build(SHAPE)
+    short = head.actions(torch.tensor([[40, head.end, 7, 7, 7, 7, 7]]))
+    assert torch.allclose(short[0], torch.tensor([0.9 / math.sqrt(3), 0.0]).expand(T, D), atol=1e-6)
+    assert head.actions(torch.tensor([[31] * 7])).abs().max() == 0
+
+
+def test_what_is_not_to_be_imitated_repeats_the_last_step_before_it():
+    actions = torch.arange(4.0).reshape(1, 4, 1)
+    assert held(actions, torch.tensor([[True, True, False, False]])).flatten().tolist() == [0, 1, 1, 1]
+    assert held(actions, torch.tensor([[True, False, True, False]])).flatten().tolist() == [0, 0, 2, 2]
+
+
+def test_a_vocabulary_smaller_than_the_coefficients_is_one_line():
+    with pytest.raises(UserError, match="policy.head.vocabulary=20, expected 63 or more"):
+        FastConfig(limit=31, vocabulary=20)
+
+
+def test_byte_pairs_of_a_known_text():
+    """aabaab: ab (or the aa before it) is seen twice; runs of one letter are paired from the left."""
+    merges = learn_merges(torch.tensor([[0, 1, 0, 1, 0, 1, 0, 0]]), alphabet=2, count=2)
+    assert merges.tolist() == [[0, 1], [2, 2]] or merges[0].tolist() == [0, 1]
+    assert encode(torch.tensor([[0, 0, 0, 0, 0]]), torch.tensor([[0, 0]]), 2).tolist() == [[2, 2, 0]]
+    assert expand([3, 0], [[0, 1], [2, 2]], 2) == [0, 1, 0, 1, 0]
+
+
+def test_byte_pairs_are_read_as_the_tokenizers_package_reads_them():
+    letters = "abcdef"
+    rows = (draw(60, 30).abs() * 2.2).long().clamp(0, 5)
+    merges = learn_merges(rows, alphabet=6, count=20)
+    pieces = list(letters)
+    for left, right in merges.tolist():
+        pieces.append(pieces[left] + pieces[right])
+    assert PAD not in merges and len(set(pieces)) == len(pieces)
+    oracle = Tokenizer(
+        models.BPE(
+            {piece: i for i, piece in enumerate(pieces)},
+            [(pieces[left], pieces[right]) for left, right in merges.tolist()],
+        )
+    )
+    found = encode(rows, merges, 6)
+    for row, tokens in zip(rows.tolist(), found.tolist(), strict=True):
+        tokens = [token for token in tokens if token != PAD]
+        assert tokens == oracle.encode("".join(letters[i] for i in row)).ids
+        assert expand(tokens, merges.tolist(), 6) == row
+    assert (found != PAD).sum() < 0.7 * rows.numel()
