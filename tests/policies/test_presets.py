@@ -1,0 +1,49 @@
+"""Every policy of conf/policy, on encoders that only mix numbers: it trains two steps, is saved, and acts."""
+
+import dataclasses
+
+import pytest
+import torch
+from learning import FakeTextConfig, FakeVisionConfig, about, write_demos
+
+from policies.core.interface import PolicyConfig
+from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.models import checkpoint
+from policies.models.vla import VlaConfig
+from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.observation import ObservationProcessor
+from policies.training.fit import fit, new_policy
+from policies.training.optim import OptimConfig
+from sim.core.config import load_group
+from sim.core.paths import CONF
+
+EYE = {"eye"}  # needs the eye's own images; test_eye.py trains it
+PRESETS = sorted({path.stem for path in (CONF / "policy").glob("*.yaml")} - EYE)
+
+
+def preset(name: str) -> VlaConfig:
+    policy = load_group("policy", name, PolicyConfig)
+    assert isinstance(policy, VlaConfig)
+    return dataclasses.replace(policy, vision=FakeVisionConfig(), language=FakeTextConfig())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_trains_and_acts(name, tmp_path):
+    table = EpisodeTable(Source(write_demos(tmp_path / "demos", lengths=(6, 7))))
+    config = preset(name)
+    if isinstance(config.fusion, GroundedPointsConfig):  # frozen, useless without weights: random ones will do
+        policy = config.build(table.spec)
+    else:
+        policy, _ = new_policy(config, [table], 0, None)
+    data = TrainingData([table], ObservationProcessor(policy))
+    fit(policy, data, OptimConfig(steps=2, batch=4, threads=1), tmp_path / "out", about())
+    loaded, _ = checkpoint.load(tmp_path / "out")
+    assert loaded.config == config
+    chunk = loaded.act(data.batch(0, torch.arange(3).numpy()).inputs, torch.Generator().manual_seed(0)).chunk
+    assert chunk.shape == (3, config.chunk, 7) and chunk.isfinite().all()
+
+
+@pytest.mark.parametrize("name", sorted({*PRESETS, *EYE}))
+def test_a_preset_begins_with_what_it_is(name):
+    first = (CONF / "policy" / f"{name}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# ") and first.endswith(".")
