@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from policies.benchmark.benchmark import PolicyBenchmarkConfig
+from policies.compare.compare import CompareConfig as PolicyCompareConfig
 from policies.evaluate import EvaluateConfig
 from policies.evaluate_eye import EvaluateEyeConfig
 from policies.pretrain_eye import PretrainEyeConfig
@@ -56,6 +57,7 @@ PROGRAMS = {
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "parity": Program("real.parity", ParityConfig),
     "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),
+    "policies_compare": Program("policies.compare", PolicyCompareConfig),
     "pretrain_eye": Program("policies.pretrain_eye", PretrainEyeConfig),
     "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
     "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),

@@ -30,7 +30,7 @@ GROUPS = {
 SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
 EXPERIMENTS = {
     "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
-    "recap_matrix": "compare",
+    "recap_matrix": "compare", "representations": "policies_compare",
 }  # fmt: skip
 NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
 

@@ -6,8 +6,6 @@ Files of a cell, in OUT/cells/ALGORITHM/seed_SEED (cells of one algorithm share 
     minutes.json                    what each stage took
 """
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +16,10 @@ from rl.data.rollouts import Behaviour
 from rl.learning.round import Round
 from rl.run.offline_run import OfflineRun
 from sim.core.errors import UserError
-from sim.dataset.files import write_atomic
 from sim.episode.results import FILE as RESULTS
+from sim.run.timer import Timer
 
 IMITATION = "imitation"
-MINUTES = "minutes.json"
 
 
 @dataclass(frozen=True)
@@ -94,26 +91,3 @@ def run_cell(start: OfflineRun, root: Path, cell: Cell, seed: int) -> None:
         with timer(out.name):
             played = Behaviour(str(data.policy), cell.guidance)
             evaluate(start.evaluation(out, played, config.evaluation_episodes))
-
-
-class Timer:
-    """Adds up the minutes of stages in a folder's minutes.json, over interruptions."""
-
-    def __init__(self, folder: Path):
-        self._path = folder / MINUTES
-
-    def read(self) -> dict[str, float]:
-        """Return stage -> minutes."""
-        return json.loads(self._path.read_text()) if self._path.is_file() else {}
-
-    def __call__(self, stage: str) -> "Timer":
-        self._stage = stage
-        return self
-
-    def __enter__(self) -> None:
-        self._begun = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        minutes = self.read()
-        minutes[self._stage] = minutes.get(self._stage, 0.0) + (time.monotonic() - self._begun) / 60
-        write_atomic(self._path, json.dumps(minutes, indent=1).encode())

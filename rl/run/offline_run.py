@@ -22,7 +22,6 @@ from rl.run.options import RUN_KNOBS, RecapConfig
 from rl.run.page import write_page
 from rl.run.recorded import check_recorded, longest_limits
 from rl.run.report import show_labels, write_report
-from rl.run.stages import Stages
 from rl.value import value_files
 from sim.collect import collect
 from sim.core.console import event
@@ -32,6 +31,7 @@ from sim.core.tracker import NoTracker, Prefixed, Tracker
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
 from sim.episode.results import FILE as RESULTS
+from sim.run.stages import Stages
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rl.run.stages import Stages
 from sim.core.errors import UserError
+from sim.run.stages import Stages
 
 
 def make(place, log):

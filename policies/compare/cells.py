@@ -1,0 +1,93 @@
+"""Cells of a comparison: a policy, a task, a training seed. Each is trained and played once.
+
+Files of a cell, in OUT/cells/NAME/TASK/seed_SEED:
+    policy/           checkpoint
+    evaluation/       results.json, with the measures of `policies.compare.motion`
+    minutes.json      processor minutes of training
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from policies import train
+from policies.compare.motion import MotionWorker
+from policies.core.interface import PolicyConfig
+from policies.core.parts import HeadConfig
+from policies.evaluate import EvaluateConfig
+from policies.evaluation.leakage import check_seeds
+from policies.models import checkpoint
+from policies.models.vla import VlaConfig
+from sim.core.config import group_values
+from sim.core.console import track
+from sim.core.errors import UserError
+from sim.core.provenance import provenance
+from sim.core.structured import typed
+from sim.episode import results
+from sim.parallel.workers import map_seeds
+from sim.run.timer import Timer
+
+TRAINING = "train"  # in minutes.json
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table, but for its training seeds."""
+
+    name: str
+    policy: PolicyConfig
+    task: str
+
+    def folder(self, root: Path, seed: int) -> Path:
+        """Return where a training seed's files lie."""
+        return root / "cells" / self.name.replace("/", "-") / self.task / f"seed_{seed}"
+
+
+def parse_cells(presets: Sequence[str], heads: Sequence[str] | None, tasks: Sequence[str]) -> list[Cell]:
+    """Return every preset with its own head, or with each of these, at every task. UserError names what is wrong."""
+    cells = []
+    for preset in presets:
+        policy = typed(PolicyConfig, group_values("policy", preset), "policy.")
+        for head in heads or (None,):
+            names = [preset] if head is None else [head] if len(presets) == 1 else [preset, head]
+            chosen = policy if head is None else with_head(policy, head)
+            cells += [Cell("/".join(names), chosen, task) for task in tasks]
+    if len({(cell.name, cell.task) for cell in cells}) < len(cells):
+        raise UserError(f"presets={list(presets)} heads={list(heads or ())} tasks={list(tasks)}, expected each once")
+    return cells
+
+
+def with_head(policy: PolicyConfig, text: str) -> PolicyConfig:
+    """Return a policy with another head: NAME, or NAME:OPTION=VALUE for one that is not as it comes."""
+    if not isinstance(policy, VlaConfig):
+        raise UserError(f"heads: policy {policy.name!r} has no head to exchange; give heads=null")
+    name, *options = text.split(":")
+    values = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in options)}
+    return replace(policy, head=typed(HeadConfig, {"name": name, **values}, "policy.head."))
+
+
+def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:
+    """Train the cell's policy; a killed training goes on, a finished one is left alone."""
+    out = folder / "policy"
+    if not (out / checkpoint.WEIGHTS).is_file():
+        with Timer(folder, clock=time.process_time)(TRAINING):
+            train.train(replace(config, policy=cell.policy, out=str(out)))
+
+
+def play_cell(cell: Cell, folder: Path, config: EvaluateConfig) -> None:
+    """Play the cell's policy and write results.json; what is played is left alone."""
+    config = replace(config, task=cell.task, checkpoint=str(folder / "policy"), out=str(folder / "evaluation"))
+    if (config.directory / results.FILE).is_file():
+        return
+    policy, metadata = checkpoint.load(config.checkpoint)
+    seeds = range(config.seed, config.seed + config.episodes)
+    check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
+    played = map_seeds(functools.partial(MotionWorker, config), seeds, config)
+    episodes = list(track(played, f"{cell.name}, {cell.task}", total=len(seeds)))
+    parameters = sum(one.numel() for one in policy.parameters())
+    content = {**results.summary(episodes), "parameters": parameters, **provenance({"config": config})}
+    results.write(config.directory, {**content, "episodes": episodes})

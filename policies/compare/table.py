@@ -1,0 +1,105 @@
+"""The table of cells that are finished: raw counts by training seed as JSON, Markdown and a figure."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from policies.compare.cells import TRAINING, Cell
+from policies.compare.figure import draw_table
+from policies.compare.motion import LEFT, RIGHT
+from sim.core.provenance import provenance
+from sim.dataset.files import write_atomic
+from sim.episode import results
+from sim.run.timer import Timer
+
+TABLE, MARKDOWN, FIGURE = "table.json", "table.md", "table.png"
+WAYS = (LEFT, RIGHT)
+
+_log = logging.getLogger(__name__)
+
+
+def write_table(root: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
+    """Write what is finished."""
+    rows = [row for cell in cells if (row := cell_row(root, cell, seeds))]
+    write_atomic(root / TABLE, json.dumps({"cells": rows, **provenance({})}, indent=1).encode())
+    write_atomic(root / MARKDOWN, markdown(rows).encode())
+    draw_table(root / FIGURE, rows)
+
+
+def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
+    """Return a cell's line over the training seeds that are finished; {} when none is."""
+    folders = {seed: cell.folder(root, seed) for seed in seeds}
+    read = {seed: folder / "evaluation" / results.FILE for seed, folder in folders.items()}
+    played = {seed: json.loads(path.read_text()) for seed, path in read.items() if path.is_file()}
+    if not played:
+        return {}
+    pooled = [episode for one in played.values() for episode in one["episodes"]]
+    minutes = [Timer(folders[seed]).read().get(TRAINING, 0.0) for seed in played]
+    return {
+        "name": cell.name,
+        "task": cell.task,
+        **results.summary(pooled),
+        **measures(pooled),
+        "training_minutes": round(sum(minutes) / len(minutes), 2),
+        "parameters": next(iter(played.values()))["parameters"],
+        "by_train_seed": {str(seed): counts(one["episodes"]) for seed, one in played.items()},
+    }
+
+
+def counts(episodes: Sequence[dict]) -> dict:
+    """Return the raw counts of one training seed."""
+    ways = Counter(one["way"] for one in episodes)
+    return {
+        "n": len(episodes),
+        "successes": sum(one["success"] for one in episodes),
+        "time_s": round(sum(one["time_s"] for one in episodes), 2),
+        **{side: ways[side] for side in WAYS},
+    }
+
+
+def measures(episodes: Sequence[dict]) -> dict:
+    """Return medians and percentiles over episodes (placement: of successes) and decisions, and the ways taken."""
+    decisions = np.concatenate([one["decision_ms"] for one in episodes])
+    placed = [one["placement_error_mm"] for one in episodes if one["success"]]
+    ways = Counter(one["way"] for one in episodes)
+    return {
+        "placement_error_mm_median": float(np.median(placed)) if placed else None,
+        "jerk_rad_s3_median": float(np.median([one["jerk_rad_s3"] for one in episodes])),
+        "decision_ms_p50": float(np.percentile(decisions, 50)),
+        "decision_ms_p99": float(np.percentile(decisions, 99)),
+        **{side: ways[side] for side in WAYS},
+    }
+
+
+# ---- for people --------------------------------------------------------------------------------
+
+
+def markdown(rows: Sequence[dict]) -> str:
+    """Return the table, task by task as the cells came; ways only where one was taken."""
+    titles = (
+        "policy",
+        "task",
+        "n",
+        "success",
+        "placed within",
+        "jerk",
+        "left / right",
+        "training",
+        "decision p50 / p99",
+    )
+    lines = [f"| {' | '.join((*titles, 'parameters'))} |", f"|{'---|' * (len(titles) + 1)}"]
+    for row in rows:
+        placed = "" if row["placement_error_mm_median"] is None else f"{row['placement_error_mm_median']:.0f} mm"
+        taken = f"{row[LEFT]} / {row[RIGHT]}" if row[LEFT] + row[RIGHT] else ""
+        cells = (
+            row["name"], row["task"], str(row["n"]),
+            f"{row['success_rate']:.1%} ({100 * row['ci_low']:.1f}-{100 * row['ci_high']:.1f})",
+            placed, f"{row['jerk_rad_s3_median']:.0f} rad/s^3", taken, f"{row['training_minutes']:.1f} min",
+            f"{row['decision_ms_p50']:.1f} / {row['decision_ms_p99']:.1f} ms", f"{row['parameters'] / 1e6:.2f} M",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,158 @@
+"""The comparison of policies: its cells, how motion is measured, and a tiny one through the program."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from policies.compare.cells import parse_cells, with_head
+from policies.compare.compare import CompareConfig, main
+from policies.compare.figure import draw_table
+from policies.compare.motion import Motion, rms_jerk, way
+from policies.compare.table import markdown, measures
+from policies.core.interface import PolicyConfig
+from policies.heads.bins import BinsConfig
+from policies.heads.flow import FlowConfig
+from policies.models.vla import VlaConfig
+from policies.training.optim import OptimConfig
+from sim.core.errors import UserError
+from sim.episode.results import summary
+
+BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
+
+
+def config(out, **options) -> CompareConfig:
+    return CompareConfig(**{
+        "out": str(out), "heads": ("regression", "flow"), "tasks": ("reach",), "seeds": (0, 1), "demo_episodes": 2,
+        "evaluation_episodes": 2, "workers": 1, "init_fusion": None, "optim": BRIEF,
+    } | options)  # fmt: skip
+
+
+# ---- cells -------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_a_preset_or_a_preset_with_another_head():
+    own = parse_cells(["small", "points"], None, ["reach", "push"])
+    assert [(cell.name, cell.task) for cell in own] == [
+        ("small", "reach"), ("small", "push"), ("points", "reach"), ("points", "push"),
+    ]  # fmt: skip
+    assert own[0].policy == VlaConfig() and own[2].policy.fusion.name == "true_points"
+    heads = parse_cells(["points"], ["flow", "bins:decoding=parallel:bins=64"], ["reach"])
+    assert [cell.name for cell in heads] == ["flow", "bins:decoding=parallel:bins=64"]
+    assert [cell.policy.head for cell in heads] == [FlowConfig(), BinsConfig(decoding="parallel", bins=64)]
+    assert [cell.name for cell in parse_cells(["small", "points"], ["flow"], ["reach"])] == [
+        "small/flow",
+        "points/flow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("presets", "heads", "message"),
+    [
+        (["smal"], None, "unknown choice for policy 'smal'.*did you mean 'small'"),
+        (["points"], ["flwo"], "unknown head 'flwo'.*did you mean 'flow'"),
+        (["points"], ["bins:bnis=3"], "'policy.head.bnis'.*'policy.head.bins'"),
+        (["points"], ["bins:bins=1"], "policy.head.bins=1, expected at least 2"),
+        (["points", "points"], None, "expected each once"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_one_line(presets, heads, message):
+    with pytest.raises(UserError, match=message):
+        parse_cells(presets, heads, ["reach"])
+
+
+def test_a_policy_without_a_head_keeps_what_it_has():
+    with pytest.raises(UserError, match="policy 'other' has no head to exchange; give heads=null"):
+        with_head(PolicyConfig(name="other"), "flow")
+
+
+def test_the_same_training_seed_twice_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"seeds=\[1,1\], expected each once"):
+        config(tmp_path, seeds=(1, 1))
+
+
+# ---- motion ------------------------------------------------------------------------------------
+
+
+def test_jerk_is_that_of_a_known_curve():
+    time = np.arange(60) * 0.05
+    joints = np.column_stack([2.0 * time**3, np.zeros(60)])  # 12 rad/s^3, and 0
+    assert rms_jerk(joints, 0.05) == pytest.approx(12 / np.sqrt(2))
+    assert rms_jerk(joints[:3], 0.05) == 0.0
+
+
+def test_a_way_is_the_side_on_which_the_object_is_passed():
+    forward = np.linspace(-0.25, -0.44, 20)  # the arm reaches towards -x
+    pillar, pad = np.array([-0.33, 0.01]), np.array([-0.44, 0.01])
+    for offset, side in ((0.1, "right"), (-0.1, "left"), (0.03, None)):
+        path = np.column_stack([forward, 0.01 + offset * np.sin(np.linspace(0, np.pi, 20))])
+        assert way(path, pillar, pad) == side
+    assert way(path[:5], pillar, pad) is None  # it never passed
+    assert way(path, pad, pillar) is None  # the object is not in the way
+
+
+def test_an_episode_is_measured_by_its_steps():
+    world = SimpleNamespace(task=SimpleNamespace(max_objects=1, handled_objects=()), scene_state=SimpleNamespace())
+    env = SimpleNamespace(robot=SimpleNamespace(joints=2, control_period_s=0.5), world=world)
+    motion = Motion(env)
+    truth = {"grounding.object_pos_w": np.array([0.0, 0.0, 0.1]), "grounding.target_pos_w": np.array([-0.3, 0.4, 0.0])}
+    for x, executed in zip((0.1, 0.05, -0.1, -0.2), (0.0, 0.0, 0.0, 1.0), strict=True):
+        world.scene_state.tool_pos_w = np.array([x, 0.2, 0.3])
+        motion.add(SimpleNamespace(executed=np.array([executed, executed, 9.0]), ground_truth=truth))
+    assert motion.measures() == {"placement_error_mm": 500.0, "jerk_rad_s3": 8.0, "way": "right"}
+    world.task.handled_objects = (0,)
+    assert motion.measures()["way"] is None
+
+
+# ---- the table ---------------------------------------------------------------------------------
+
+
+def episode(success: bool, **values) -> dict:
+    row = {"success": success, "time_s": 5.0, "placement_error_mm": 10.0, "jerk_rad_s3": 3.0, "way": None}
+    return row | {"decision_ms": [1.0, 2.0, 3.0]} | values
+
+
+def test_measures_are_medians_over_episodes_and_percentiles_over_decisions():
+    found = measures([episode(True, way="left"), episode(False, placement_error_mm=900.0), episode(True, way="left")])
+    assert found["placement_error_mm_median"] == 10.0  # of successes
+    assert (found["left"], found["right"]) == (2, 0)
+    assert found["decision_ms_p50"] == 2.0 and found["decision_ms_p99"] == pytest.approx(3.0)
+    assert measures([episode(False)])["placement_error_mm_median"] is None
+
+
+@pytest.mark.parametrize("successes", [0, 60])
+def test_rates_at_the_ends_are_written_and_drawn(tmp_path, successes):
+    episodes = [episode(i < successes) for i in range(60)]
+    row = {"name": "flow", "task": "reach", **summary(episodes), **measures(episodes)}
+    row |= {"training_minutes": 1.0, "parameters": 3_000_000}
+    draw_table(tmp_path / "table.png", [row])
+    assert imread(tmp_path / "table.png").std() > 0.05
+    assert f"{successes / 60:.1%}" in markdown([row])
+
+
+def test_a_comparison_is_made_shown_and_gone_on_with(tmp_path):
+    main(config(tmp_path))
+    rows = json.loads((tmp_path / "table.json").read_text())["cells"]
+    assert [row["name"] for row in rows] == ["regression", "flow"]
+    for row in rows:
+        assert row["n"] == 4 and set(row["by_train_seed"]) == {"0", "1"}
+        assert row["training_minutes"] > 0 and row["parameters"] > 1e5 and row["decision_ms_p99"] > 0
+        assert all(one["n"] == 2 and one["left"] == one["right"] == 0 for one in row["by_train_seed"].values())
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert len(table) == 2 + 2 and all(line.count("|") == table[0].count("|") for line in table)
+    assert imread(tmp_path / "table.png").shape[1] > 800
+    assert not list((tmp_path / "demos").rglob("*.mp4"))  # these policies need no images
+
+    made = {
+        path: path.stat().st_mtime_ns
+        for path in tmp_path.rglob("*")
+        if path.name in ("model.safetensors", "results.json")
+    }
+    assert len(made) == 8
+    main(config(tmp_path, heads=("regression", "flow", "cvae"), seeds=(0,)))
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert [row["n"] for row in json.loads((tmp_path / "table.json").read_text())["cells"]] == [2, 2, 2]
+    with pytest.raises(UserError, match="was begun with demo_episodes=2, not 3"):
+        main(config(tmp_path, demo_episodes=3))
