@@ -51,7 +51,7 @@ def parse_cells(presets: Sequence[str], heads: Sequence[str] | None, tasks: Sequ
     """Return every preset with its own head, or with each of these, at every task. UserError names what is wrong."""
     cells = []
     for preset in presets:
-        policy = typed(PolicyConfig, group_values("policy", preset), "policy.")
+        policy = load_preset(preset)
         for head in heads or (None,):
             names = [preset] if head is None else [head] if len(presets) == 1 else [preset, head]
             chosen = policy if head is None else with_head(policy, head)
@@ -59,6 +59,11 @@ def parse_cells(presets: Sequence[str], heads: Sequence[str] | None, tasks: Sequ
     if len({(cell.name, cell.task) for cell in cells}) < len(cells):
         raise UserError(f"presets={list(presets)} heads={list(heads or ())} tasks={list(tasks)}, expected each once")
     return cells
+
+
+def load_preset(name: str) -> PolicyConfig:
+    """Return a policy of conf/policy. UserError names the nearest."""
+    return typed(PolicyConfig, group_values("policy", name), "policy.")
 
 
 def with_head(policy: PolicyConfig, text: str) -> PolicyConfig:

@@ -44,7 +44,7 @@ def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
         "task": cell.task,
         **results.summary(pooled),
         **measures(pooled),
-        "training_minutes": round(sum(minutes) / len(minutes), 2),
+        "training_minutes": sum(minutes) / len(minutes),
         "parameters": next(iter(played.values()))["parameters"],
         "by_train_seed": {str(seed): counts(one["episodes"]) for seed, one in played.items()},
     }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from learning import FakeTextConfig, FakeVisionConfig, about, write_demos
 
-from policies.core.interface import PolicyConfig
+from policies.compare.cells import load_preset
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
@@ -14,7 +14,6 @@ from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import fit, new_policy
 from policies.training.optim import OptimConfig
-from sim.core.config import load_group
 from sim.core.paths import CONF
 
 EYE = {"eye"}  # needs the eye's own images; test_eye.py trains it
@@ -22,7 +21,7 @@ PRESETS = sorted({path.stem for path in (CONF / "policy").glob("*.yaml")} - EYE)
 
 
 def preset(name: str) -> VlaConfig:
-    policy = load_group("policy", name, PolicyConfig)
+    policy = load_preset(name)
     assert isinstance(policy, VlaConfig)
     return dataclasses.replace(policy, vision=FakeVisionConfig(), language=FakeTextConfig())
 
