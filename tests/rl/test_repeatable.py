@@ -11,8 +11,8 @@ from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
 from rl.recap import recap
 from rl.run.options import RecapConfig
-from rl.run.stages import Stages
 from rl.value.value_head import ValueConfig
+from sim.run.stages import Stages
 
 BRIEF = OptimConfig(steps=4, batch=8, warmup_steps=1, threads=1, save_every=2)
 
