@@ -18,8 +18,9 @@ EMPTY = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"]}
 
 def start(*words: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, env={**EMPTY, **environment}, capture_output=True, text=True
-    )
+        [sys.executable, "-m", *words], cwd=ROOT, env={**EMPTY, **environment}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def test_the_readme_names_programs_of_every_package():
@@ -33,6 +34,14 @@ def test_every_program_starts_in_an_empty_environment():
     with ThreadPoolExecutor(2) as pool:
         ended = dict(zip(modules, pool.map(lambda name: start(name, "--help"), modules), strict=True))
     assert {name: done.stderr[-300:] for name, done in ended.items() if done.returncode} == {}
+
+
+def test_the_emulator_draws_and_serves_in_an_empty_environment():
+    """Not --help alone: what imports MuJoCo before `sim` has chosen how to draw fails when its cameras open."""
+    ports = [f"{name}_port=0" for name in ("rpc", "state", "cnde", "servo", "text", "camera", "bench")]
+    done = start("real.emulator", "end_with_stdin=true", "render.height=32", "render.width=32", *ports)
+    assert done.returncode == 0, done.stderr
+    assert "ready on 127.0.0.1" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("program", ["sim.collect", "policies.train", "rl.recap", "real.rollout"])
