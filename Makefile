@@ -42,9 +42,9 @@ structure: setup
 	$(BIN)/python tests/structure.py
 
 # The emulator under the vendor's own SDK: SDK=DIR holds its package `fairino`, of any release; SDK_PYTHON=PROGRAM has what
-# that imports, if .venv has not.
+# that imports, if .venv has not; FIRMWARE=RELEASE of the emulator, if the SDK misstates its own.
 test-sdk: setup
-	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK) $(SDK_PYTHON)
+	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK) $(or $(SDK_PYTHON),$(BIN)/python) $(FIRMWARE)
 
 # LeRobot's own commands on our datasets, plugin and emulator, in an environment of its own; prints a table of them.
 test-lerobot: $(LEROBOT_STAMP)

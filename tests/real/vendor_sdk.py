@@ -1,15 +1,17 @@
-"""`make test-sdk SDK=DIR [SDK_PYTHON=PROGRAM]`: run the vendor's own SDK and its examples on the emulator; print calls
-tried, answered, refused and not served.
+"""`make test-sdk SDK=DIR [SDK_PYTHON=PROGRAM] [FIRMWARE=RELEASE]`: run the vendor's own SDK and its examples on the
+emulator; print calls tried, answered, refused and not served.
 
 DIR holds the vendor's package `fairino`, of any release, and its examples in DIR/example. Each example runs in a
 process of its own, for TIMEOUT_S at most, with the controller's address replaced by the emulator's. SDK_PYTHON: a
-Python that has what the SDK imports (Cython in V3.7.6); this one where none is named.
+Python that has what the SDK imports (Cython in V3.7.6); this one where none is named. FIRMWARE: of the emulator; what
+the SDK states itself where none is named (SDK 2.2.6, of V3.9.6, states V3.9.5).
 """
 
 import collections
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -169,10 +171,11 @@ def ending_kind(ending: str) -> str:
     return "ended by another error"
 
 
-def main(folder: str, python: str = sys.executable) -> int:
+def main(folder: str, python: str = sys.executable, firmware: str | None = None) -> int:
     """Run the smoke test and every example; exit code 1 when the smoke test fails."""
     sdk = Path(folder).resolve()
-    firmware = release_of(sdk)
+    firmware = firmware or release_of(sdk)
+    python = os.path.abspath(shutil.which(python) or python)  # examples run in a folder of their own
     print(f"SDK for controller V{firmware}")
     with EmulatorProcess((32, 32), firmware=firmware, host=HOST, **PORTS) as process:
         bench = EmulatedBench((process.host, process.ports["bench_port"]))
