@@ -30,7 +30,7 @@ def draw_table(path: Path, rows: Sequence[dict]) -> None:
     for axis in (success, decision):
         axis.grid(visible=True, axis="x", color="#e6ebf0")
         axis.set_axisbelow(True)
-    success.legend(frameon=False, loc="lower left")
+    success.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=len(tasks))
     figure.savefig(path, dpi=110)
 
 

@@ -29,7 +29,7 @@ def draw_matrix(path: Path, rows: Sequence[Mapping], expert: Mapping) -> None:
     axes[0].set_xlim(left=0, right=104)
     axes[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes[0].invert_yaxis()
-    axes[1].legend(frameon=False, loc="lower left")
+    axes[1].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
     figure.savefig(path, dpi=110)
 
 
