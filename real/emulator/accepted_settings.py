@@ -1,8 +1,8 @@
 """Settings of the vendor's controllers that have no effect on the emulated arm, and the queries that read them back.
 
 Each is checked for its number of arguments by release, answered with 0 and logged once as without effect. What a
-controller answers where the equipment is missing is not documented. Nothing here moves the arm: what would (tracking,
-weaving, searching, force control) is not served (`vendor_methods`).
+controller answers where the equipment is missing is not documented; what needs the force sensor answers 59. Nothing
+here moves the arm: what would (tracking, weaving, searching) is not served (`vendor_methods`).
 Names and counts: the vendor's Python SDK 2.0.6 (V3.7.6) to 2.2.6 (V3.9.6).
 """
 
