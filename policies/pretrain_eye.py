@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from policies.core.parts import LanguageConfig
+from policies.evaluation.leakage import splits_of
 from policies.eye.network import EyeConfig
 from policies.eye_training.load import eye_policy
 from policies.eye_training.loss import network_loss
@@ -33,7 +34,9 @@ from policies.training.ranks import in_ranks, mean_gradients
 from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
+from sim.core.errors import UserError
 from sim.core.options import FOLDER, NOT_EMPTY, Each, at_least, block, option
+from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.parallel.worker_config import WorkerConfig
@@ -57,6 +60,9 @@ class PretrainEyeConfig(WorkerConfig):
     scenes: int = option(60000, "to look at, once each, in whole hundreds", at_least(10 * CHUNK))
     out: str = option("assets/eye", "weights and card", FOLDER)
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
+    init: str | None = option(
+        None, "a pretrained eye to go on from: its convolutions stay, words and their comparison are trained on", FOLDER
+    )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY,
         Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASK_NAMES)}"),
@@ -115,12 +121,20 @@ def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
 
 
 def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
-    """Return an untrained eye for a robot."""
+    """Return an eye for a robot, untrained or as `init` has it."""
     torch.manual_seed(config.optim.seed)
     fusion = cast(GroundedPoints, eye_policy(robot, EyeFusionConfig(network=config.network)).fusion)
     eye = cast(Eye, fusion.finder).requires_grad_()
     describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
+    if config.init:
+        _check_same_split(eye.load_pretrained(find_asset(config.init)), config)
     return eye
+
+
+def _check_same_split(card: dict, config: PretrainEyeConfig) -> None:
+    """UserError when the eye to go on from may have seen what is held out."""
+    if splits_of(card) != [plain(config.split)]:
+        raise UserError(f"init={config.init}: it was trained under another split than this one; give init=null")
 
 
 def train_network(config: PretrainEyeConfig, rank: int) -> None:
@@ -129,6 +143,8 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
     network, table = new_eye(config, robot).network, open_table(config, robot)
     fixed = [camera.name for camera in robot.fixed_cameras]
     loss = functools.partial(network_loss, network, robot.camera_names, fixed)
+    if config.init:
+        network.freeze_trunks()
     trainer = Trainer(network, loss, replace(config.optim, threads=1), share=mean_gradients)
     rows = config.rows()[0]
 

@@ -41,6 +41,11 @@ class SceneConfig:
     first_share: float = FIRST_SHARE
     side: int = SIDE
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Pairs of colour and kind that no sentence names."""
+        return self.split.pairs if self.split.part == "train" else ()
+
     def choice(self, chunk: int) -> tuple[str, RandomizeConfig]:
         """Return the task and the randomization of a chunk: every pair in turn."""
         task = self.tasks[chunk % len(self.tasks)]
@@ -81,7 +86,7 @@ class SceneLooker:
             held = pose_at_random(world, rng)
         here = things(world)
         named = here[step or 0]
-        other, absent = foil(sentence, here, named, rng)
+        other, absent = foil(sentence, here, named, rng, self.config.unnamed)
         qpos = world.snapshot()
         images = np.stack([world.capture(camera, qpos, 0) for camera in world.robot.camera_names])
         flags = {"first": np.array(is_first), "held": np.array(held), "absent": absent}

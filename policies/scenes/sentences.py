@@ -1,6 +1,7 @@
 """Sentences for a scene: the one that belongs to it, and one that names something which is not there."""
 
 import re
+from collections.abc import Collection
 
 import numpy as np
 
@@ -24,16 +25,21 @@ def sentence_of(world: Simulation, rng: np.random.Generator) -> tuple[str, int |
     return steps[step], step
 
 
-def foil(sentence: str, here: list[Thing], named: Thing, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+def foil(
+    sentence: str, here: list[Thing], named: Thing, rng: np.random.Generator, held_out: Collection[str] = ()
+) -> tuple[str, np.ndarray]:
     """Return the sentence with a colour that makes it name nothing here, and which roles then have no answer (2,).
 
-    named: the object of the sentence, the target where it has none. "" where every colour is on the table or the
+    named: the object of the sentence, the target where it has none. held_out: pairs of colour and kind that no foil
+    names: what only ever stands for an absent thing is learned to be absent. "" where no colour is left or the
     sentence names no colour.
     """
     phrases = list(PHRASE.finditer(sentence))
+    taken = {f"{thing.colour} {thing.kind}" for thing in here} | set(held_out)
     for k in rng.permutation(len(phrases)):
         found = phrases[k]
-        missing = sorted(set(COLOURS) - {thing.colour for thing in here if thing.kind in WORD_KINDS[found[2]]})
+        kinds = WORD_KINDS[found[2]]
+        missing = [colour for colour in sorted(COLOURS) if not any(f"{colour} {kind}" in taken for kind in kinds)]
         if missing:
             changed = f"{sentence[: found.start()]}{rng.choice(missing)} {found[2]}{sentence[found.end() :]}"
             return changed, _absent(found, len(phrases), named)
