@@ -21,6 +21,7 @@ from policies.eye.network import EyeConfig
 from policies.eye_training.load import eye_policy
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import Seen, fit_mixer, mix, region, see
+from policies.eye_training.reader import read_anew
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
@@ -61,7 +62,7 @@ class PretrainEyeConfig(WorkerConfig):
     out: str = option("assets/eye", "weights and card", FOLDER)
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
     init: str | None = option(
-        None, "a pretrained eye to go on from: its convolutions stay, words and their comparison are trained on", FOLDER
+        None, "a pretrained eye to keep: only its reader of words is learned anew, without what is held out", FOLDER
     )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY,
@@ -121,7 +122,7 @@ def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
 
 
 def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
-    """Return an eye for a robot, untrained or as `init` has it."""
+    """Return an eye for a robot, untrained or the one to keep."""
     torch.manual_seed(config.optim.seed)
     fusion = cast(GroundedPoints, eye_policy(robot, EyeFusionConfig(network=config.network)).fusion)
     eye = cast(Eye, fusion.finder).requires_grad_()
@@ -143,8 +144,6 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
     network, table = new_eye(config, robot).network, open_table(config, robot)
     fixed = [camera.name for camera in robot.fixed_cameras]
     loss = functools.partial(network_loss, network, robot.camera_names, fixed)
-    if config.init:
-        network.freeze_trunks()
     trainer = Trainer(network, loss, replace(config.optim, threads=1), share=mean_gradients)
     rows = config.rows()[0]
 
@@ -161,18 +160,35 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
 
 
 def finish(config: PretrainEyeConfig) -> Path:
-    """Train the mixing network on scenes that the other has not seen; write weights and card to `config.out`."""
+    """Train the mixing network on scenes that the other has not seen, or the reader of an eye that is kept; write weights
+    and card to `config.out`."""
     robot, out = config.robot.load(), Path(config.out)
     eye, table = new_eye(config, robot), open_table(config, robot)
-    eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
     _, mixing, held_out = config.rows()
-    fit_mixer(eye.mixer, see(eye, table, mixing), log=lambda step, one: _log.info("%d %s", step, one))
+    if config.init:
+        _change_reader(eye, table, config)
+    else:
+        eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
+        fit_mixer(eye.mixer, see(eye, table, mixing), log=_progress)
     seen = see(eye, table, held_out, seed=1)
     eye.radius.fill_(region(eye.mixer, seen))
     card = describe_eye(eye, seen, table, config)
     save_fusion(out, eye.state_dict(), card)
     _log.info("held-out error, mm: %s; %s", card["horizontal_error_mm"], out)
     return out
+
+
+def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
+    """Give an eye a reader that was never told of what is held out."""
+    fresh = new_eye(replace(config, init=None), config.robot.load()).network.reader
+    sentences = {text for pair in table.sentences for text in pair if text}
+    eye.network.reader = read_anew(
+        fresh, eye.network.reader, sorted(sentences), table.words, config.split.pairs, log=_progress
+    )
+
+
+def _progress(step: int, losses: dict) -> None:
+    _log.info("%d %s", step, losses)
 
 
 @torch.no_grad()
@@ -205,7 +221,7 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
     """Draw scenes, train both networks, write the eye; return its folder."""
     gather(config)
     open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
-    if not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+    if not config.init and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
         in_ranks(functools.partial(train_network, config), config.optim.threads)
     return finish(config)
 

@@ -39,10 +39,9 @@ class Arm(nn.Module):
         An origin lies on the next joint's axis, so that the middle between two is fixed to the link between them.
         """
         pose = self.mount.expand(len(state), 4, 4)
-        foot = _fixed_to(pose, FOOT_M)
-        origins = []
-        for angle, (a, d, alpha) in zip(state.double().unbind(1), self.dh, strict=False):
-            pose = pose @ _link(angle, a, d, alpha)
+        foot, origins = _fixed_to(pose, FOOT_M), []
+        for link in _links(state.double()[:, : len(self.dh)], self.dh).unbind(1):
+            pose = pose @ link
             origins.append(pose[:, :3, 3])
         pose, links = pose @ self.tool, torch.stack(origins, 1)
         middles = (links[:, :-2] + links[:, 1:-1]) / 2
@@ -54,11 +53,12 @@ def _fixed_to(pose: Tensor, points: tuple) -> Tensor:
     return pose.new_tensor(points) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
 
 
-def _link(q: Tensor, a: Tensor, d: Tensor, alpha: Tensor) -> Tensor:
-    """(B,) rad -> (B, 4, 4)."""
-    c, s, ca, sa = q.cos(), q.sin(), alpha.cos().expand_as(q), alpha.sin().expand_as(q)
+def _links(q: Tensor, dh: Tensor) -> Tensor:
+    """q (B, J) rad, dh (J, 3) -> the pose of each link in the one before, (B, J, 4, 4)."""
+    a, d, alpha = (one.expand_as(q) for one in dh.unbind(1))
+    c, s, ca, sa = q.cos(), q.sin(), alpha.cos(), alpha.sin()
     zero, one = torch.zeros_like(q), torch.ones_like(q)
-    rows = [c, -s * ca, s * sa, a * c, s, c * ca, -c * sa, a * s, zero, sa, ca, d.expand_as(q), zero, zero, zero, one]
+    rows = [c, -s * ca, s * sa, a * c, s, c * ca, -c * sa, a * s, zero, sa, ca, d, zero, zero, zero, one]
     return torch.stack(rows, -1).unflatten(-1, (4, 4))
 
 
@@ -86,15 +86,6 @@ class Camera(nn.Module):
         x = nn.functional.normalize(torch.linalg.cross(self.up.expand_as(z), z), dim=-1)
         rotation = torch.stack([x, torch.linalg.cross(z, x), z], -1)
         return place, rotation, 0.5 / torch.tan((self.fovy + free[..., 6]) / 2)
-
-    def project(self, points: Tensor, free: Tensor, tool: tuple[Tensor, Tensor]) -> Tensor:
-        """points (..., N, 3) m, free (..., FREE), tool point (..., 3) and rotation (..., 3, 3) -> (..., N, 2)."""
-        place, rotation, focal = self.axes(free)
-        if self.on_tool:
-            points = (points - tool[0][..., None, :]) @ tool[1]
-        seen = (points - place[..., None, :]) @ rotation
-        depth = (-seen[..., 2:]).clamp(min=0.02)
-        return 0.5 + focal[..., None, None] * seen[..., :2] * seen.new_tensor([1.0, -1.0]) / depth
 
     def onto_height(self, pixel: Tensor, height: Tensor, free: Tensor, tool: tuple[Tensor, Tensor]) -> Tensor:
         """pixel (..., N, 2), height (..., N) m -> where its ray is so high, (..., N, 3); bounded where it never is."""

@@ -50,11 +50,6 @@ class EyeNetwork(nn.Module):
             for camera in self.views
         }
 
-    def freeze_trunks(self) -> None:
-        """Keep the convolutions as they are, their running statistics too, whatever is trained."""
-        for camera in self.views:
-            self.view(camera).trunk.freeze()
-
     def view(self, camera: str) -> CameraView:
         """Return what looks through a camera."""
         return cast(CameraView, self.views[camera])

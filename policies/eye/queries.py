@@ -41,10 +41,14 @@ class Reader(nn.Module):
 
     def forward(self, words: Tensor, mask: Tensor) -> Queries:
         """words (B, L, text_width), mask (B, L) True where there is a word."""
+        vector = self.vectors(words, mask)
+        point, match, colour, gates, height = self.out(vector).split(self.sizes, -1)
+        height = torch.stack([0.1 * height[..., 0], height[..., 1] - 4.0], -1)
+        return Queries(point, match, colour.sigmoid(), gates.sigmoid(), height, vector)
+
+    def vectors(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Return what was read about each role, (B, R, SLOTS * width)."""
         x = self.mix(self.project(words), src_key_padding_mask=~mask)
         logits = torch.einsum("sw,blw->bsl", self.slots, self.key(x))
         weights = logits.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
-        found = torch.einsum("bsl,blw->bsw", weights, self.value(x)).unflatten(1, (ROLES, SLOTS)).flatten(2)
-        point, match, colour, gates, height = self.out(found).split(self.sizes, -1)
-        height = torch.stack([0.1 * height[..., 0], height[..., 1] - 4.0], -1)
-        return Queries(point, match, colour.sigmoid(), gates.sigmoid(), height, found)
+        return torch.einsum("bsl,blw->bsw", weights, self.value(x)).unflatten(1, (ROLES, SLOTS)).flatten(2)

@@ -41,7 +41,6 @@ class Trunk(nn.Module):
         """widths: of the maps of 48, 24, 12 and 6 cells a side. features: C."""
         super().__init__()
         a, b, c, d = widths
-        self.frozen = False
         self.down48 = convolve(PATCH, a, 2)
         self.down24 = convolve(a, b, 2)
         self.down12 = nn.Sequential(convolve(b, c, 2), Residual(c), Residual(c))
@@ -49,14 +48,6 @@ class Trunk(nn.Module):
         self.up12, self.up24, self.up48 = nn.Conv2d(d, c, 1), nn.Conv2d(c, b, 1), nn.Conv2d(b, a, 1)
         self.merge24, self.merge48 = Residual(b), Residual(a)
         self.features = nn.Conv2d(a, features, 1)
-
-    def freeze(self) -> None:
-        """Keep weights and running statistics, whatever is trained."""
-        self.frozen = True
-        self.requires_grad_(requires_grad=False).eval()
-
-    def train(self, mode: bool = True) -> "Trunk":
-        return super().train(mode and not self.frozen)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         at48 = self.down48(patches)

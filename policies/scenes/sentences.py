@@ -46,6 +46,11 @@ def foil(
     return "", np.zeros(2, bool)
 
 
+def names_pair(sentence: str, pairs: Collection[str]) -> bool:
+    """Return whether a sentence names one of these pairs of colour and kind, by any word for the kind."""
+    return any(f"{found[1]} {kind}" in pairs for found in PHRASE.finditer(sentence) for kind in WORD_KINDS[found[2]])
+
+
 def _absent(found: re.Match, phrases: int, named: Thing) -> np.ndarray:
     """Return which roles rest on a phrase: where a drawer or button is all that is named, both do."""
     is_named = found[1] == named.colour and found[2] in NOUNS[named.kind]
