@@ -160,8 +160,10 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
 
 
 def finish(config: PretrainEyeConfig) -> Path:
-    """Train the mixing network on scenes that the other has not seen, or the reader of an eye that is kept; write weights
-    and card to `config.out`."""
+    """Train the mixing network on scenes that the other has not seen, or the reader of an eye that is kept.
+
+    Writes weights and card to `config.out`.
+    """
     robot, out = config.robot.load(), Path(config.out)
     eye, table = new_eye(config, robot), open_table(config, robot)
     _, mixing, held_out = config.rows()

@@ -6,7 +6,7 @@
 Shapes: B observations, R = 2 roles (object, target), K arm points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,12 +30,15 @@ class EyeConfig:
 class EyeNetwork(nn.Module):
     """Patches and words to views."""
 
-    def __init__(self, config: EyeConfig, cameras: Sequence[str], arm_points: int, text_width: int):
+    def __init__(self, config: EyeConfig, cameras: Mapping[str, bool], arm_points: int, text_width: int):
+        """cameras: name -> whether it is on the tool."""
         super().__init__()
         self.config, self.landmarks = config, arm_points
         self.reader = Reader(text_width, config.words, config.point, config.match)
         sizes = (config.widths, config.point, config.match, arm_points, 2 * config.words)
-        self.views = nn.ModuleDict({camera: CameraView(*sizes) for camera in cameras})
+        self.views = nn.ModuleDict(
+            {camera: CameraView(*sizes, sees_arm=not on_tool) for camera, on_tool in cameras.items()}
+        )
 
     def look(self, patches: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """Return what the places of each image are like, whatever is asked for; cameras may be missing."""

@@ -41,12 +41,13 @@ class View:
 def nothing_seen(batch: int, roles: int, landmarks: int) -> View:
     """Return the view of a camera that gave no image."""
 
-    def heat(things: int) -> Heat:
-        logits = torch.zeros(batch, things, CELLS**2 + 1)
-        return Heat(logits, torch.full((batch, things, 2), 0.5), torch.zeros(batch, things, 2), logits[..., 0])
-
     match = torch.full((batch, roles, CELLS**2), NOT_SHOWN)
-    return View(heat(roles), heat(landmarks), match, torch.zeros(batch, 3, CELLS**2))
+    return View(_no_heat(batch, roles), _no_heat(batch, landmarks), match, torch.zeros(batch, 3, CELLS**2))
+
+
+def _no_heat(batch: int, things: int) -> Heat:
+    logits = torch.zeros(batch, things, CELLS**2 + 1)
+    return Heat(logits, torch.full((batch, things, 2), 0.5), torch.zeros(batch, things, 2), logits[..., 0])
 
 
 class CameraView(nn.Module):
@@ -54,8 +55,12 @@ class CameraView(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, widths: tuple[int, ...], point: int, match: int, arm_points: int, text: int):
+    def __init__(
+        self, widths: tuple[int, ...], point: int, match: int, arm_points: int, text: int, *, sees_arm: bool = True
+    ):
+        """sees_arm: False for a camera on the tool, which the arm cannot calibrate: its arm points are left out."""
         super().__init__()
+        self.sees_arm = sees_arm
         self.sizes = (point, match, 3, arm_points)
         self.trunk = Trunk(widths, sum(self.sizes))
         self.absent = nn.Linear(widths[-1] + text, 1)
@@ -78,7 +83,12 @@ class CameraView(nn.Module):
         shows = torch.einsum("brd,bdn->brn", queries.match, match) - gates[:, :, 1] * unlike
         about = torch.cat([summary[:, None].expand(-1, queries.vector.shape[1], -1), queries.vector], -1)
         heat = self.heat(torch.cat([at, self.absent(about)], -1))
-        return View(heat, self.heat(torch.cat([arm, self.arm_absent(summary)[..., None]], -1)), shows, colour)
+        return View(heat, self._arm(arm, summary), shows, colour)
+
+    def _arm(self, arm: Tensor, summary: Tensor) -> Heat:
+        if not self.sees_arm:
+            return _no_heat(*arm.shape[:2])
+        return self.heat(torch.cat([arm, self.arm_absent(summary)[..., None]], -1))
 
     def heat(self, logits: Tensor) -> Heat:
         """(B, Q, CELLS^2 + 1) -> found pixels: the mean around the highest cell."""

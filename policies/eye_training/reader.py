@@ -1,6 +1,6 @@
 """A reader learned anew from what another one asks for, of sentences that name nothing held out.
 
-A pair of colour and kind that its sentences only ever named where it was absent is called absent for good; a reader that
+A pair of colour and kind that sentences only ever named where it was absent is called absent for good; a reader that
 has never read of it puts its query together from those of the colour and of the kind.
 
 Shapes: B sentences, R = 2 roles.

@@ -58,8 +58,10 @@ class Eye(Fusion):
         super().__init__()
         self.config = config
         robot = ROBOTS.get(spec.robot)()
-        self.mixer = Mixer({one.name: isinstance(one, WristCamera) for one in robot.cameras}, robot.joints)
-        self.network = EyeNetwork(config.network, spec.cameras, self.mixer.arm.landmarks, text_width)
+        on_tool = {one.name: isinstance(one, WristCamera) for one in robot.cameras}
+        self.mixer = Mixer(on_tool, robot.joints)
+        cameras = {name: on_tool[name] for name in spec.cameras}
+        self.network = EyeNetwork(config.network, cameras, self.mixer.arm.landmarks, text_width)
         self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
 
     def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:

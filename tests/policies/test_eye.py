@@ -12,11 +12,14 @@ from fr3 import FR3
 
 from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
 from policies.eye.bench import FREE, Arm, Camera
+from policies.eye.queries import Reader
+from policies.eye.sight import Sight
 from policies.eye.solve import CameraPrior, Measured, solve
 from policies.eye.trunk import CELLS, SIDE, as_patches, cell_centres
 from policies.eye.view import CameraView, heat_loss
 from policies.eye_training.errors import Errors, by_task
 from policies.eye_training.load import eye_policy, load_eye
+from policies.eye_training.reader import read_anew
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
@@ -24,16 +27,18 @@ from policies.models.vla import Vla, VlaConfig
 from policies.scenes.bench import describe
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
-from policies.scenes.sentences import PHRASE, foil
+from policies.scenes.sentences import PHRASE, foil, names_pair
 from policies.scenes.table import named_things
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.randomize.splits import SplitConfig
 from sim.tasks.base import TASKS
 from sim.tasks.instructions import NOUNS
 
+SENTENCES = [f"lift the {colour} block" for colour in ("red", "green", "yellow", "blue", "white")]
 POSES = np.array(FR3.home_rad) + np.random.default_rng(0).uniform(-0.4, 0.4, (5, FR3.joints))
 
 
@@ -79,36 +84,61 @@ def test_a_camera_sees_a_point_where_mujoco_draws_it(bench, world, name):
     geoms = world.segment(name)
     rows, columns = np.nonzero(np.isin(geoms, world.scene.object_geoms[0]))
     drawn = np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / len(geoms)
-    place = torch.tensor(np.array(world.data.xpos[world.scene.objects[0]])[None, None])
-    found = cameras[name].project(place, torch.zeros(1, FREE, dtype=torch.float64), (points[:, -1], rotation))
+    place = np.array(world.data.xpos[world.scene.objects[0]])[None, None]
+    found = seen_by([cameras[name]], place, np.zeros((1, 1, FREE)), (points[:, -1].numpy(), rotation.numpy()))
     assert len(rows) > 4
-    np.testing.assert_allclose(found[0, 0], drawn, atol=1.5 / len(geoms))
+    np.testing.assert_allclose(found[0, 0, 0], drawn, atol=1.5 / len(geoms))
 
 
-def looked_at(bench, moved: torch.Tensor, *, arm_seen: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def seen_by(cameras, points: np.ndarray, free: np.ndarray, tool) -> np.ndarray:
+    """The pixels (B, C, N, 2) of points (B, N, 3) m."""
+    sight = Sight(cameras, tool)
+    return sight.project(sight.framed(points), free).pixel
+
+
+def test_derivatives_of_pixels_are_those_of_differences(bench):
+    arm, cameras = bench
+    rng, both = np.random.default_rng(0), list(cameras.values())
+    tool = arm(torch.tensor(POSES))
+    tool = tool[0][:, -1].numpy(), tool[1].numpy()
+    points = np.stack([tool[0] + rng.normal(0, 0.03, (len(POSES), 3)) - [0, 0, 0.05] for _ in range(3)], 1)
+    free = rng.normal(0, 0.01, (len(POSES), 2, FREE))
+    sight = Sight(both, tool)
+    seen = sight.project(sight.framed(points), free)
+    for i in range(FREE):
+        step = 1e-6 * np.eye(FREE)[i]
+        wanted = (seen_by(both, points, free + step, tool) - seen_by(both, points, free - step, tool)) / 2e-6
+        np.testing.assert_allclose(seen.by_camera[..., i], wanted, atol=1e-5, rtol=1e-5)
+    for i in range(3):
+        step = 1e-6 * np.eye(3)[i]
+        wanted = (seen_by(both, points + step, free, tool) - seen_by(both, points - step, free, tool)) / 2e-6
+        np.testing.assert_allclose(seen.by_point[..., i], wanted, atol=1e-5, rtol=1e-5)
+    assert np.abs(seen.by_camera).max() > 1
+
+
+def looked_at(bench, moved: np.ndarray, *, arm_seen: bool) -> tuple[np.ndarray, np.ndarray]:
     """The true points and what is solved from their exact pixels in a front camera that is elsewhere."""
     arm, cameras = bench
-    points, rotation = arm(torch.tensor([[*FR3.home_rad, 1.0]]))
-    tool, true = (points[:, -1], rotation), torch.tensor([[[-0.35, 0.1, 0.02], [-0.28, -0.12, 0.008]]]).double()
-    names, free = ("front", "wrist"), torch.stack([moved, torch.zeros(FREE)]).double()[None]
-    pixel = torch.stack([cameras[name].project(true, free[:, c], tool) for c, name in enumerate(names)], 1)
-    arm_pixel = torch.stack([cameras[name].project(points, free[:, c], tool) for c, name in enumerate(names)], 1)
-    inside = ((arm_pixel > 0) & (arm_pixel < 1)).all(-1, keepdim=True) & arm_seen
+    points, rotation = (one.numpy() for one in arm(torch.tensor([[*FR3.home_rad, 1.0]])))
+    tool, true = (points[:, -1], rotation), np.array([[[-0.35, 0.1, 0.02], [-0.28, -0.12, 0.008]]])
+    both, free = [cameras["front"], cameras["wrist"]], np.stack([moved, np.zeros(FREE)])[None]
+    pixel, arm_pixel = seen_by(both, true, free, tool), seen_by(both, points, free, tool)
+    inside = ((arm_pixel > 0) & (arm_pixel < 1)).all(-1, keepdims=True) & arm_seen
+    deviation = np.broadcast_to(np.array([1e-3, 1e3])[None, :, None, None], pixel.shape)
     measured = Measured(
-        tool=tool, arm=points, arm_pixel=arm_pixel, arm_deviation=torch.where(inside, 1e-3, 1e3).expand_as(arm_pixel),
-        pixel=pixel, deviation=torch.tensor([1e-3, 1e3]).double()[None, :, None, None].expand_as(pixel),
-        start=true + 0.03, height=true[..., 2], height_deviation=torch.full((1, 2), 1e-3).double(),
+        tool=tool, arm=points, arm_pixel=arm_pixel,
+        arm_deviation=np.broadcast_to(np.where(inside, 1e-3, 1e3), arm_pixel.shape), pixel=pixel, deviation=deviation,
+        start=true + 0.03, height=true[..., 2], height_deviation=np.full((1, 2), 1e-3),
     )  # fmt: skip
-    prior = CameraPrior([False, True])().detach()
-    return true, solve([cameras[name] for name in names], prior, measured).points
+    return true, solve(both, CameraPrior([False, True])().detach().numpy(), measured).points
 
 
 def test_the_arm_calibrates_a_camera_that_was_moved(bench):
-    moved = torch.tensor([0.012, -0.01, 0.008, 0.004, -0.005, 0.003, 0.008])
+    moved = np.array([0.012, -0.01, 0.008, 0.004, -0.005, 0.003, 0.008])
     true, found = looked_at(bench, moved, arm_seen=True)
-    assert (found - true)[..., :2].norm(dim=-1).max() < 0.002
+    assert np.linalg.norm((found - true)[..., :2], axis=-1).max() < 0.002
     true, blind = looked_at(bench, moved, arm_seen=False)
-    assert (blind - true)[..., :2].norm(dim=-1).max() > 0.005
+    assert np.linalg.norm((blind - true)[..., :2], axis=-1).max() > 0.005
 
 
 # ---- images ------------------------------------------------------------------------------------
@@ -186,6 +216,38 @@ def test_a_foil_changes_one_colour_to_one_that_is_not_there():
         colours = [phrase[1] for phrase in PHRASE.finditer(changed)]
         assert [colours[0] != "red", colours[1] != "blue"] == absent.tolist()
         assert absent.sum() == 1
+
+
+def test_a_foil_names_nothing_that_is_held_out():
+    here, pairs = [Thing(1, "mug", "red"), Thing(2, "plate", "blue")], ("yellow mug", "white mug", "green plate")
+    asked = [
+        foil("put the red cup on the blue dish", here, here[0], np.random.default_rng(i), pairs) for i in range(40)
+    ]
+    assert {phrase[1] for text, _ in asked for phrase in PHRASE.finditer(text)} > {"red", "blue", "purple"}
+    assert not any(names_pair(text, pairs) for text, _ in asked)
+    assert names_pair("put the yellow cup on the blue dish", pairs)
+    assert any(
+        names_pair(foil("lift the red mug", here, here[0], np.random.default_rng(i))[0], pairs) for i in range(40)
+    )
+    assert SceneConfig(("reach",), ()).unnamed and not SceneConfig(("reach",), (), SplitConfig("pairs")).unnamed
+
+
+def test_a_reader_learned_anew_never_reads_what_is_held_out():
+    torch.manual_seed(0)
+    old, fresh, read = Reader(8, 8, 4, 3), Reader(8, 8, 4, 3), set()
+    states = {text: torch.randn(4, 8) for text in SENTENCES}
+
+    def words(texts):
+        read.update(texts)
+        return torch.stack([states[text] for text in texts]), torch.ones(len(texts), 4, dtype=torch.bool)
+
+    def unlike() -> float:
+        kept = [text for text in SENTENCES if "yellow" not in text]
+        return (fresh(*words(kept)).vector - old(*words(kept)).vector).abs().mean().item()
+
+    before = unlike()
+    read_anew(fresh, old, SENTENCES, words, ("yellow cube",), steps=300)
+    assert unlike() < 0.3 * before and not any("yellow" in text for text in read)
 
 
 # ---- as part of a policy, and its program ------------------------------------------------------
