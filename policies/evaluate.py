@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 ALL = "all"
 WORST = 5  # slices to name
-Played = tuple[EpisodeResult, list[float], EpisodeParams, dict]  # with decision times, s, and what was touched first
+Played = tuple[EpisodeResult, list[float], EpisodeParams, dict]  # with decision times, s, and what was noted beside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +94,13 @@ class PolicyWorker:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
-        return result, self._agent.decision_s, self._env.world.params, touch.row()
+        seen = {"within_m": self._agent.within_m} if self._agent.within_m else {}
+        return result, self._agent.decision_s, self._env.world.params, {**touch.row(), **seen}
 
     def _video(self) -> VideoRecorder:
-        return VideoRecorder(self._env.world, replace(PRETTY, renderer=self._config.render.renderer))
+        return VideoRecorder(
+            self._env.world, replace(PRETTY, renderer=self._config.render.renderer), lambda: self._agent.estimates
+        )
 
 
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
@@ -115,7 +118,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
         episodes.append({**results.row(result), **touched, "draws": params.to_record()})
         drawn.append(params)
         decisions += decision_s
-    worst = slices(drawn, [one["success"] for one in episodes], robot)[:WORST]
+    worst = slices(drawn, [one["success"] for one in episodes], robot, [sureness(one) for one in episodes])[:WORST]
     content = {
         **results.summary(episodes),
         **first_touch.summary(episodes),
@@ -180,6 +183,11 @@ def _by_task(found: dict[str, dict], content: dict) -> Table:
         table.add_row(task, f"{one['success_rate']:.1%}", interval, time, wrong_first(one))
     table.add_row("mean", f"{content['mean_success_rate']:.1%}", "", "", wrong_first(content))
     return table
+
+
+def sureness(episode: dict) -> dict[str, float]:
+    """Return how sure the policy was of where things are at its first look, as axes of slices."""
+    return {f"within_m {name}": looks[0] for name, looks in episode.get("within_m", {}).items()}
 
 
 def check_new(folder: Path) -> None:

@@ -4,7 +4,7 @@ Numbers are cut into thirds of the episodes, names and counts are taken as they 
 ranked by the upper end of their interval: what is at the top is bad beyond chance, not small.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,9 +79,12 @@ def axes(params: EpisodeParams, robot: Robot) -> dict[str, float | str]:
     return found
 
 
-def slices(episodes: Iterable[EpisodeParams], success: Sequence[bool], robot: Robot) -> list[Slice]:
-    """Return all slices of these episodes, worst first."""
+def slices(
+    episodes: Iterable[EpisodeParams], success: Sequence[bool], robot: Robot, noted: Sequence[Mapping] = ()
+) -> list[Slice]:
+    """Return all slices of these episodes, worst first. noted: more axes of each, which were not drawn."""
     rows = [axes(params, robot) for params in episodes]
+    rows = [{**row, **more} for row, more in zip(rows, noted, strict=True)] if noted else rows
     names = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
     won = np.array(success, bool)
     found = [one for name in names for one in _cut(name, [row[name] for row in rows], won) if one.n >= FEWEST]

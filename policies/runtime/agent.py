@@ -11,13 +11,15 @@ import numpy as np
 import torch
 
 from policies.core.indicator import Indicator, parse_indicator
-from policies.core.interface import Policy
+from policies.core.interface import Decision, Policy
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 
+POINT, WORLD = "grounding.", "_pos_w"  # of the columns of points: what the world frame's begin and end with
 GroundTruth = Callable[[], Mapping[str, np.ndarray]]  # column of grounded points -> (3,) m
 
 
@@ -58,11 +60,14 @@ class PolicyAgent:
         self._delay = math.ceil(round(config.inference_delay_s * self.spec.control_hz, 6))
         _check_fits(policy, config, self._execute, self._lead, self._delay)
         self.decision_s: list[float] = []  # how long each look-to-chunk took
+        self.estimates: list[Estimate] = []  # where it found the named things at its newest look, if it estimates that
+        self.within_m: dict[str, list[float]] = {}  # 95 % region of each of those, at every look of the episode
 
     def reset(self, observation: Observation, seed: int) -> None:
         """Begin an episode; the seed fixes the noise that actions are sampled from."""
         self._generator = torch.Generator().manual_seed(seed)
         self._plan: list[np.ndarray] = []
+        self.estimates, self.within_m = [], {}
         # The command that the arm shows the effect of, then those that it has not taken up; at first it is at rest.
         self._sent = deque([observation.state], self._lead + 1)
 
@@ -106,7 +111,18 @@ class PolicyAgent:
             inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
         decision = self.policy.act(inputs, self._generator, self.config.indicator, self.config.guidance)
         self.points_m = decision.points
+        self._estimate(decision)
         return decision.chunk[0].numpy()
+
+    def _estimate(self, decision: Decision) -> None:
+        """Keep where the named things are in the world, and how sure that is."""
+        if decision.points is None or decision.errors is None:
+            return
+        found = zip(self.spec.points, decision.points[0].numpy(), decision.errors[0].tolist(), strict=True)
+        names = ((name.removeprefix(POINT).removesuffix(WORLD), *one) for name, *one in found if name.endswith(WORLD))
+        self.estimates = [Estimate(*one) for one in names]
+        for one in self.estimates:
+            self.within_m.setdefault(one.name, []).append(round(one.within_m, 4))
 
 
 def _check_fits(policy: Policy, config: ActingConfig, execute: int, lead: int, delay: int) -> None:

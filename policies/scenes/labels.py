@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from policies.eye.bench import Arm
+from sim.envs.regions import project
 from sim.envs.simulation import Simulation
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.placement import COLOURS
@@ -64,14 +65,6 @@ def cells(world: Simulation, camera: str, here: list[Thing]) -> np.ndarray:
     step = world.config.render.height // CELLS
     geoms = world.segment(camera)[step // 2 :: step, step // 2 :: step]
     return number_of_body[body_of_geom[geoms]]
-
-
-def project(points_w: np.ndarray, pos_w: np.ndarray, rotation_w: np.ndarray, fovy_deg: float) -> np.ndarray:
-    """Return pixels (N, 2) of points (N, 3) m in a square image, nan behind the camera."""
-    seen = (points_w - pos_w) @ rotation_w  # x right, y up, looking along -z
-    focal = 0.5 / np.tan(np.deg2rad(fovy_deg) / 2)
-    depth = np.where(seen[:, 2] < -0.005, -seen[:, 2], np.nan)[:, None]
-    return 0.5 + focal * seen[:, :2] * [1, -1] / depth
 
 
 def landmarks_w(world: Simulation, arm: Arm) -> np.ndarray:

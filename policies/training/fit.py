@@ -57,7 +57,7 @@ def new_policy(
         raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
     start = policy.load_pretrained(init_fusion) if init_fusion else {}
     if "horizontal_error_mm" in start:
-        kept = "frozen" if policy.condenses else "trained on"
+        kept = "frozen, so nothing is measured while training" if policy.condenses else "trained on"
         errors = ", ".join(f"{name} {mm:g} mm" for name, mm in _medians(start["horizontal_error_mm"]))
         _log.info("%s, %s: held-out median errors %s", init_fusion, kept, errors)
     return policy, start

@@ -46,6 +46,7 @@ class EpisodeRunner:
         self._intervention: OperatorInterventionAgent | None = None
         self._page = page
         page.guard = self.guard
+        page.estimates = lambda: getattr(agent, "estimates", [])
 
     def attend(self, operator: Operator, *, by_hand: bool) -> None:
         """Let a person judge success and intervene; by_hand: by guiding the arm itself."""

@@ -1,11 +1,14 @@
 """Videos of episodes for people: both cameras side by side, larger and with softer edges than a policy sees."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
+from sim.envs.regions import draw_regions
 from sim.envs.simulation import Simulation
 from sim.episode.loop import Step
 from sim.render.renderer import make_renderer
@@ -17,8 +20,11 @@ PRETTY = RenderConfig(height=320, width=320, shadow_size=2048, samples=4, slices
 class VideoRecorder:
     """Draws every step of an episode in a world; satisfies `sim.episode.loop.Recorder`."""
 
-    def __init__(self, world: Simulation, render: RenderConfig = PRETTY):
-        self._world = world
+    def __init__(
+        self, world: Simulation, render: RenderConfig = PRETTY, estimates: Callable[[], list[Estimate]] = list
+    ):
+        """estimates: where the agent believes that things are; they are drawn as circles."""
+        self._world, self._estimates = world, estimates
         self._renderer = make_renderer(world.scene, render)
         self.frames: list[np.ndarray] = []
 
@@ -27,8 +33,10 @@ class VideoRecorder:
 
     def draw(self) -> None:
         """One more frame: the world as it stands."""
-        qpos = self._world.snapshot()
-        self.frames.append(np.hstack([self._renderer.render(c, qpos) for c in self._world.robot.camera_names]))
+        qpos, estimates = self._world.snapshot(), self._estimates()
+        cameras = self._world.robot.camera_names
+        images = [draw_regions(self._renderer.render(c, qpos), self._world, c, estimates) for c in cameras]
+        self.frames.append(np.hstack(images))
 
     def save(self, path: Path) -> None:
         """Write the video as h264 mp4 and begin anew. UserError where it cannot be written."""

@@ -8,6 +8,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 from sim.episode.loop import Recorder, Step
 from sim.guard.motion_guard import MotionGuard
 
@@ -44,8 +46,9 @@ update();
 class LivePage:
     """Serves from construction to `close`; satisfies `sim.episode.loop.Recorder`. Port 0 takes a free one."""
 
-    def __init__(self, port: int = 0, guard: MotionGuard | None = None):
-        self.guard = guard
+    def __init__(self, port: int = 0, guard: MotionGuard | None = None, estimates: Callable[[], list[Estimate]] = list):
+        """estimates: where the agent believes that things are."""
+        self.guard, self.estimates = guard, estimates
         self.status = ""
         self._now: dict = {"instruction": "nothing is played yet", "cameras": []}
         self._images: dict[str, np.ndarray] = {}
@@ -73,6 +76,10 @@ class LivePage:
             "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
             "gripper_open": round(float(observation.state[-1]), 2),
             "requested_minus_executed_deg": change_deg.round(2).tolist(),
+            "found": {
+                one.name: {"pos_m": np.round(one.pos_w, 3).tolist(), "within_mm_95": round(1e3 * one.within_m)}
+                for one in self.estimates()
+            },
             "age_s": round(observation.age_s, 3),
             "guard": dict(report.counts) if report else {},
             "guard_latched": report.latched if report else "",

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 
 from policies.core.indicator import Indicator, parse_indicator
+from policies.core.interface import Decision
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.runtime.agent import PolicyAgent, load_agent
@@ -32,6 +34,19 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def agent(root) -> PolicyAgent:
     return load_agent(root)
+
+
+def test_an_agent_keeps_how_sure_it_is_of_each_look(agent, monkeypatch):
+    points, errors = torch.arange(12.0).reshape(1, 4, 3), torch.tensor([[0.004, 1.5, 0.004, 1.5]])
+    chunk = torch.zeros(1, agent.policy.config.chunk, 7)
+    monkeypatch.setattr(agent.policy, "act", lambda *_: Decision(chunk, points, errors))
+    looks = agent.policy.config.execute + 1
+    play(agent, 0, looks)
+    assert agent.within_m == {"object": [0.004, 0.004], "target": [1.5, 1.5]}
+    assert [(one.name, one.pos_w.tolist()) for one in agent.estimates] == [("object", [0, 1, 2]), ("target", [3, 4, 5])]
+    monkeypatch.setattr(agent.policy, "act", lambda *_: Decision(chunk, points))
+    play(agent, 0, looks)
+    assert not agent.within_m and not agent.estimates
 
 
 class CountedImages(dict):

@@ -32,6 +32,7 @@ class DarkFails:
         randomization = draw_randomization(rng, RandomizeConfig(), FR3, 3, 3)
         params = EpisodeParams(layout, replace(randomization, light_strength=i / 60))
         touched = {"first_touched": "other" if i < 5 else "handled", "other_things": i % 2}
+        touched["within_m"] = {"object": [0.02 - i / 6000, 0.5], "target": [0.01, 0.01]}  # unsure where it is dark
         return EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched
 
 
@@ -43,9 +44,10 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
     dark = [one["success"] for one in written["episodes"] if one["draws"]["light_strength"] < 20 / 60]
     assert dark == [False] * 20 and written["n"] == 60
     params = [EpisodeParams.from_record(one["draws"]) for one in written["episodes"]]
-    every = slices(params, [one["success"] for one in written["episodes"]], FR3)
+    noted = [{"within_m object": one["within_m"]["object"][0]} for one in written["episodes"]]
+    every = slices(params, [one["success"] for one in written["episodes"]], FR3, noted)
     assert len(every) > WORST and [str(one) for one in every[:WORST]] == written["worst_slices"]
-    assert every[0].axis == "light_strength"
+    assert {one.axis for one in every[:2]} == {"light_strength", "within_m object"}
     assert (written["wrong_first"], written["wrong_first_n"], written["wrong_first_rate"]) == (2, 30, 2 / 30)
     assert (written["execute"], written["inference_delay_s"]) == (2, 0.0)
     shown = sum(one.axis == "light_strength" for one in every[:WORST])

@@ -1,5 +1,7 @@
 """The eye: its geometry against MuJoCo, its heat maps, its labels against what cameras see, its programs."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -31,6 +33,7 @@ from policies.scenes.sentences import PHRASE, foil, names_pair
 from policies.scenes.table import named_things
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
+from sim.core.paths import ASSETS
 from sim.core.provenance import plain
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
@@ -315,3 +318,16 @@ def test_a_policy_that_does_not_fit_the_eye_is_one_line():
         VlaConfig(vision=PixelsConfig(), fusion=EyeFusionConfig()).build(replace(spec, image_size=(96, 96)))
     with pytest.raises(UserError, match="needs tokens in the prefix"):
         VlaConfig(vision=PixelsConfig(), fusion=EyeFusionConfig()).build(spec)
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in ASSETS.glob("*/fusion.safetensors")))
+def test_a_card_states_the_digest_of_its_weights(folder, tmp_path):
+    card = json.loads((folder / "card.json").read_text())
+    data = (folder / "fusion.safetensors").read_bytes()
+    assert card["weights_sha256"] == hashlib.sha256(data).hexdigest()
+    changed = bytearray(data)
+    changed[-5] ^= 1
+    (tmp_path / "fusion.safetensors").write_bytes(changed)
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match="was changed since it was written"):
+        load_eye(tmp_path, FR3)

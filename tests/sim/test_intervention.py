@@ -11,6 +11,7 @@ from scripted import ScriptedOperator
 
 from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 from sim.envs.sim_env import SimEnv
 from sim.episode.loop import Step, run_episode
 from sim.guard.clearance import guarded
@@ -153,7 +154,7 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
     guard.report.count("speed")
     image = np.full((16, 24, 3), 200, np.uint8)
     observation = Observation({"front": image}, np.zeros(7, np.float32), "<b>lift</b>", 0.0, 0.02)
-    with LivePage(0, guard) as page:
+    with LivePage(0, guard, lambda: [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.0123)]) as page:
         assert page.url.startswith("http://127.0.0.1:")
         assert b"fetch" in _get(page.url)
         notes = Notes()
@@ -162,6 +163,7 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         RecorderGroup(notes, page).add(Step(observation, zeros, zeros, feedback, {"intervention": True}, {}))
         assert len(notes.sent) == 1
         now = json.loads(_get(page.url + "now"))
+        assert now["found"] == {"object": {"pos_m": [-0.3, 0.1, 0.02], "within_mm_95": 12}}
         assert (now["instruction"], now["actor"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
         with urllib.request.urlopen(page.url + "image/front", timeout=10) as stream:
             head = stream.read(200)
