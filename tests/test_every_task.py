@@ -62,6 +62,19 @@ def test_a_task_is_collected_trained_on_evaluated_and_replayed(run, folder, task
     assert "1 of 1 episodes equal in every bit" in caplog.text
 
 
+def test_one_policy_of_several_tasks_is_trained_and_evaluated_on_all_of_them(run, folder):
+    roots = [trained(run, folder, task).parent / "demos" for task in SHORT]
+    policy = folder / "both"
+    joins = "policy.head.joins=true"
+    run("policies.train", f"data=[{','.join(map(str, roots))}]", f"out={policy}", joins, *TINY)
+    acting = ("execute=4", "inference_delay_s=0.1", "videos=0", "workers=1")
+    run("policies.evaluate", f"checkpoint={policy}", "task=all", "episodes=1", f"out={folder / 'all'}", *acting)
+    written = {task: json.loads((folder / "all" / task / "results.json").read_text()) for task in SHORT}
+    together = json.loads((folder / "all" / "results.json").read_text())
+    assert together["n"] == 2 and set(together["tasks"]) == set(SHORT)
+    assert all((one["execute"], one["inference_delay_s"]) == (4, 0.1) for one in written.values())
+
+
 @pytest.mark.parametrize("task", SHORT)
 def test_a_round_of_recap_from_images(run, folder, task):
     pretrained, out = trained(run, folder, task), folder / task / "recap"
