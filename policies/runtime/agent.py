@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from policies.core.indicator import Indicator, parse_indicator
+from policies.core.inputs import Inputs
 from policies.core.interface import Decision, Policy
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
+from policies.models.chunk_critic import ChunkCritic, load_critic
 from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -43,12 +45,16 @@ class PolicyAgent:
     from them. An episode's first chunk is played whole, after a delay in which the arm is held.
     """
 
-    def __init__(self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None, task: str = ""):
+    def __init__(
+        self, policy: Policy, config: ActingConfig, ground_truth: GroundTruth | None = None, task: str = "",
+        critic: ChunkCritic | None = None,
+    ):  # fmt: skip
         """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without.
 
-        task: the name of what the policy was trained to do, "" where that is not known.
+        task: the name of what the policy was trained to do, "" where that is not known. critic: chooses the best of
+        several samples.
         """
-        self.task = task
+        self.task, self._critic = task, critic
         if policy.needs.ground_truth and ground_truth is None:
             raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
         self.policy, self.spec, self.config = policy, policy.spec, config
@@ -109,10 +115,17 @@ class PolicyAgent:
         if self.policy.given_steps:
             inputs.commanded = torch.from_numpy(commanded)[None]
             inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
+        if self._critic:
+            inputs = Inputs.concatenate([inputs] * self._critic.sizes.samples)
         decision = self.policy.act(inputs, self._generator, self.config.indicator, self.config.guidance)
-        self.points_m = decision.points
+        self.points_m = None if decision.points is None else decision.points[:1]
         self._estimate(decision)
-        return decision.chunk[0].numpy()
+        return decision.chunk[self._best(inputs, decision.chunk)].numpy()
+
+    @torch.no_grad()
+    def _best(self, inputs: Inputs, chunk: torch.Tensor) -> int:
+        """Return which of the chunks (B, T, D) is played."""
+        return self._critic.best(self.policy.embedding(inputs), inputs.state, chunk) if self._critic else 0
 
     def _estimate(self, decision: Decision) -> None:
         """Keep where the named things are in the world, and how sure that is."""
@@ -159,7 +172,7 @@ def load_agent(
     beta = metadata.guidance if guidance is None else guidance
     task = metadata.tasks[0] if len(metadata.tasks) == 1 else ""
     acting = ActingConfig(parse_indicator(indicator), beta, lead_s, execute, inference_delay_s)
-    agent = PolicyAgent(policy, acting, ground_truth, task)
+    agent = PolicyAgent(policy, acting, ground_truth, task, load_critic(root))
     check_encoders(root, metadata, agent.processor)
     return agent
 

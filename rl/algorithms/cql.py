@@ -1,0 +1,59 @@
+"""CQL (Kumar et al. 2020) on action chunks: a critic that is conservative about chunks that were not played.
+
+    Q_k <- argmin E (r_t + ... + r_{t+n-1} + max_i min_k Q_k'(s_{t+n}, a_i') - Q_k(s_t, a_t..a_{t+n}))^2
+                  + ALPHA E (T log sum_i exp(Q_k(s_t, a_i) / T) - Q_k(s_t, a_t..a_{t+n}))
+    a_i ~ imitation of all data, at run time too, where argmax_i Q(s, a_i) is played
+
+Departures: chunks of n steps instead of single ones; samples of the imitation policy, drawn once a frame, take the
+place of an actor and of uniform actions; values lie in [-1, 0], so that a temperature T sets their scale.
+"""
+
+import torch
+from torch import Tensor
+
+from policies.models import checkpoint
+from policies.models.chunk_critic import ChunkCritic, has_critic, save_critic
+from policies.training.optim import OptimConfig
+from rl.advantage.labels import Labels
+from rl.algorithms.all_data import AllData
+from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.learning.chunk_learning import CriticPair
+from rl.learning.chunk_transitions import Transitions, chunk_transitions, policy_samples
+from rl.learning.round import Round
+
+ALPHA, TEMPERATURE = 0.02, 0.05
+SAMPLES = 4
+
+
+@ALGORITHMS.register("cql")
+class Cql(Algorithm):
+    """Imitation of all data, and a conservative critic that chooses among its samples."""
+
+    def label(self, data: Round) -> Labels:
+        return AllData().label(data)
+
+    def improve(self, data: Round) -> None:
+        super().improve(data)
+        if not has_critic(data.policy):
+            policy, _ = checkpoint.load(data.policy)
+            samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
+            save_critic(data.policy, fit_cql(chunk_transitions(data, policy), samples, data.config.retrain))
+
+
+def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig) -> ChunkCritic:
+    """Return the critic. samples: (N, m, n, D) of the policy; config: steps, batch and seed."""
+    pair = CriticPair(data, config.seed)
+
+    def of_samples(critic: ChunkCritic, rows: Tensor) -> Tensor:
+        """(B,) -> (m, 2, B) values of the policy's samples at these frames."""
+        return torch.stack([critic(pair.inputs(rows, samples[rows, i])) for i in range(samples.shape[1])])
+
+    def loss(rows: Tensor) -> Tensor:
+        played, offered = pair.online(pair.inputs(rows)), of_samples(pair.online, rows)
+        with torch.no_grad():
+            later = of_samples(pair.slow, data.later[rows]).amin(1).amax(0).clamp(-1.0, 0.0)
+        target = (data.reward[rows] + later * data.goes_on[rows]).clamp(-1.0, 0.0)
+        soft_maximum = TEMPERATURE * (offered / TEMPERATURE).logsumexp(0)
+        return ((played - target).square() + ALPHA * (soft_maximum - played)).mean(1).sum()
+
+    return pair.fit(loss, config)
