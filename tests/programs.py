@@ -17,6 +17,7 @@ from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.report.report import ReportConfig
 from policies.robustness import RobustnessConfig
+from policies.tokenize import TokenizeConfig
 from policies.train import TrainConfig
 from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
 from real.calibrate.calibrate import CalibrateConfig
@@ -69,6 +70,7 @@ PROGRAMS = {
     "sb3": Program("rl.sb3", Sb3Config),
     "sim_benchmark": Program("sim.benchmark", BenchmarkConfig),
     "soak": Program("real.soak", SoakConfig),
+    "tokenize": Program("policies.tokenize", TokenizeConfig),
     "train": Program("policies.train", TrainConfig),
     "view": Program("sim.view", ViewConfig),
 }

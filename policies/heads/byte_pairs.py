@@ -16,17 +16,19 @@ PAD = -1
 
 def learn_merges(rows: Tensor, alphabet: int, count: int) -> Tensor:
     """Return the merges (M, 2) that sequences (B, L) of 0 .. A - 1 teach; PAD from where no pair is seen twice."""
-    merges, size = torch.full((count, 2), PAD), alphabet + count
-    for i in range(count if rows.shape[1] > 1 else 0):
+    merges, size, rows = torch.full((count, 2), PAD), alphabet + count, rows.clone()
+    for i in range(count):
         left, right = rows[:, :-1], rows[:, 1:]
         seen = torch.bincount((left * size + right)[right != PAD], minlength=1)
         best = int(seen.argmax())
         if seen[best] < 2:
             break
         merges[i] = torch.tensor(divmod(best, size))
-        rows = _merge(rows, (left == merges[i, 0]) & (right == merges[i, 1]), torch.tensor(alphabet + i))
-        if rows.shape[1] < 2:
-            break
+        found = (left == merges[i, 0]) & (right == merges[i, 1])
+        changed = found.any(1)
+        merged = _merge(rows[changed], found[changed], torch.tensor(alphabet + i))
+        rows[changed] = torch.nn.functional.pad(merged, (0, rows.shape[1] - merged.shape[1]), value=PAD)
+        rows = rows[:, : int((rows != PAD).any(0).sum())]
     return merges
 
 

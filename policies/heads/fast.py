@@ -26,7 +26,7 @@ from policies.heads.network import Guided
 from sim.core.errors import UserError
 from sim.core.options import above, at_least, multiple_of, option
 
-FIT_CHUNKS = 2000  # or up to twice as many, that byte-pair coding is trained on
+FIT_CHUNKS = 2000  # at most, that byte-pair coding is trained on
 
 
 @HEADS.register("fast")
@@ -74,7 +74,7 @@ class FastHead(Head):
 
     def fit(self, actions: Tensor, valid: Tensor) -> None:
         chunks = held(actions, valid)[valid[:, 0]]
-        chunks = chunks[:: max(len(chunks) // FIT_CHUNKS, 1)]  # of every dataset
+        chunks = chunks[:: -(-len(chunks) // FIT_CHUNKS) or 1]  # of every dataset
         self.merges.copy_(learn_merges(self.coefficients(chunks), self.config.alphabet, len(self.merges)))
 
     # ---- tokens --------------------------------------------------------------------------------
