@@ -30,7 +30,7 @@ test-slow: setup
 
 # Wrong options and damaged files: DRAWS=N of each kind, from SEED=K.
 fuzz: setup
-	$(BIN)/python -m pytest tests/fuzz --draws=$(DRAWS) --fuzz-seed=$(SEED)
+	$(BIN)/python -m pytest tests/fuzz --timeout=0 --draws=$(DRAWS) --fuzz-seed=$(SEED)
 
 check: setup
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ it fails most, every episode's seed, outcome and drawn values) and a few videos.
 
 import functools
 import itertools
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +25,12 @@ from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from sim.core.console import event, track
 from sim.core.console import table as as_table
-from sim.core.errors import UserError, keeps
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import FOLDER, SEED, Registered, at_least, one_of, option
 from sim.core.program import run_program
-from sim.core.provenance import provenance
+from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
+from sim.dataset.files import Lock
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
@@ -114,10 +116,11 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
     episodes, drawn, decisions = [], [], []
-    for result, decision_s, params, touched in track(played, "evaluating", total=len(seeds)):
-        episodes.append({**results.row(result), **touched, "draws": params.to_record()})
-        drawn.append(params)
-        decisions += decision_s
+    with Lock(config.directory, "."):
+        for result, decision_s, params, touched in track(played, "evaluating", total=len(seeds)):
+            episodes.append({**results.row(result), **touched, "draws": params.to_record()})
+            drawn.append(params)
+            decisions += decision_s
     worst = slices(drawn, [one["success"] for one in episodes], robot, [sureness(one) for one in episodes])[:WORST]
     content = {
         **results.summary(episodes),
@@ -141,18 +144,15 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
 def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play every task of the policy; return the content of the total results.json, and print a table.
 
-    UserError when the checkpoint does not say which those are, or a folder holds another evaluation.
+    What an interrupted run finished is taken. UserError when the checkpoint does not say which those are, or a folder
+    holds another evaluation.
     """
     _, metadata = checkpoint.load(config.checkpoint)
     if not metadata.tasks:
         raise UserError(f"task=all: {config.checkpoint} does not say what it was trained on; name one task")
     runs = {task: replace(config, task=task, out=str(config.directory / task)) for task in metadata.tasks}
-    for one in runs.values():
-        check_new(one.directory)
-    found: dict[str, dict] = {}
-    with keeps(lambda: f"{len(found)} of {len(runs)} tasks are kept in {config.directory}"):
-        for task, one in runs.items():
-            found[task] = evaluate(one, Prefixed(tracker or NoTracker(), task))
+    before = {task: finished(one) for task, one in runs.items()}
+    found = {task: before[task] or evaluate(one, Prefixed(tracker or NoTracker(), task)) for task, one in runs.items()}
     content = total(found, config)
     results.write(config.directory, content)
     _log.info("success by task", extra=as_table("tasks", _by_task(found, content), tasks=content["tasks"]))
@@ -196,6 +196,29 @@ def check_new(folder: Path) -> None:
         raise UserError(f"{folder} holds the results of an evaluation; name another out=DIR")
 
 
+def finished(config: EvaluateConfig) -> dict | None:
+    """Return what an earlier run wrote of this evaluation, None if nothing. UserError where it was another."""
+    path = config.directory / results.FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        before, now = ({**one, "workers": None} for one in (content["config"], plain(config)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is broken; remove it, or name another out=DIR") from error
+    if before != now:
+        raise UserError(f"{config.directory} holds an evaluation with other options; name another out=DIR")
+    return content
+
+
+def kept(folder: Path) -> str:
+    """Return what an interrupted evaluation leaves behind."""
+    if tasks := len(list(folder.glob(f"*/{results.FILE}"))):
+        return f"{tasks} tasks are kept in {folder}; run again to go on"
+    videos = len(list(folder.rglob("episode-*.mp4")))
+    return f"{videos} videos are kept in {folder}, no results; run again to play all" if videos else NOTHING_NEW
+
+
 def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
     tracker.log(0, summary)
     for path in sorted(out.glob("episode-*.mp4")):
@@ -221,7 +244,7 @@ def wrong_first(content: dict) -> str:
 def main(config: EvaluateConfig) -> None:
     """Evaluate, tracked. UserError when the folder holds another evaluation."""
     check_new(config.directory)
-    with open_tracker(config.tracker, config.directory, config) as tracker:
+    with keeps(lambda: kept(config.directory)), open_tracker(config.tracker, config.directory, config) as tracker:
         (evaluate_every_task if config.task == ALL else evaluate)(config, tracker)
 
 

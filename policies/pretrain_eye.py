@@ -6,7 +6,9 @@ mix geometry. A killed run goes on where it stopped.
 """
 
 import functools
+import json
 import logging
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,11 +37,13 @@ from policies.training.ranks import in_ranks, mean_gradients
 from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
-from sim.core.errors import UserError
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import FOLDER, NOT_EMPTY, Each, at_least, block, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
+from sim.dataset.files import Lock, write_atomic
+from sim.dataset.info import first_difference
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
@@ -50,7 +54,7 @@ from sim.tasks.base import TASKS
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
 TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
-NETWORK, WEIGHTS = "network", "network.pt"
+NETWORK, WEIGHTS, SCENES = "network", "network.pt", "scenes.json"
 _log = logging.getLogger(__name__)
 
 
@@ -107,11 +111,35 @@ class PretrainEyeConfig(WorkerConfig):
 
 def gather(config: PretrainEyeConfig) -> None:
     """Draw the scenes that are not on disk yet."""
-    config.folder.mkdir(parents=True, exist_ok=True)
+    check_same_scenes(config.folder, config.looks)
     missing = [i for i in range(config.chunks) if not (config.folder / f"sentences-{i:06d}.json").is_file()]
     drawn = map_seeds(functools.partial(ChunkWriter, config.looks, config.folder), missing, config)
     for _ in track(drawn, "looking at scenes", total=len(missing)):
         pass
+
+
+def check_same_scenes(folder: Path, looks: SceneConfig) -> None:
+    """Note what scenes a folder holds. UserError, naming the first difference, where those there are others."""
+    path, wanted = folder / SCENES, json.loads(json.dumps(plain(looks)))
+    if not path.is_file():
+        write_atomic(path, json.dumps(wanted, indent=1).encode())
+        return
+    try:
+        different = first_difference(json.loads(path.read_text()), wanted)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is broken; name another work=DIR") from error
+    if different:
+        has, want = (textwrap.shorten(json.dumps(value), 100) for value in different[1:])
+        raise UserError(f"{folder} was begun with {different[0]}={has}, not {want}; name another work=DIR")
+
+
+def kept(config: PretrainEyeConfig) -> str:
+    """Return what an interrupted run leaves behind."""
+    scenes = CHUNK * len(list(config.folder.glob("sentences-*.json")))
+    network = Path(config.work) / NETWORK
+    trained = " and the trained network" if (network / WEIGHTS).is_file() else ""
+    state = " and the state of training" if (network / STATE).is_file() else ""
+    return f"{scenes} scenes{trained or state} are kept in {config.work}; run again to go on" if scenes else NOTHING_NEW
 
 
 def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
@@ -221,11 +249,12 @@ def describe_eye(eye: Eye, seen: Seen, table: LookTable, config: PretrainEyeConf
 
 def pretrain_eye(config: PretrainEyeConfig) -> Path:
     """Draw scenes, train both networks, write the eye; return its folder."""
-    gather(config)
-    open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
-    if not config.init and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
-        in_ranks(functools.partial(train_network, config), config.optim.threads)
-    return finish(config)
+    with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
+        gather(config)
+        open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
+        if not config.init and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+            in_ranks(functools.partial(train_network, config), config.optim.threads)
+        return finish(config)
 
 
 if __name__ == "__main__":

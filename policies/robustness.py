@@ -3,6 +3,7 @@
 How much of a policy's success is left outside the simulation it was trained in: each checkpoint plays
 the same seeds as usual, rendered by Filament, with dynamics beyond those of training
 (dynamics=shifted), and with both, as a stand-in for the real arm. Without Vulkan the cells of Filament stay empty.
+A killed run goes on at the cell it stopped in.
 """
 
 import itertools
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from policies.evaluate import EvaluateConfig, check_new, evaluate
+from policies.evaluate import EvaluateConfig, evaluate, finished
 from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
-from sim.core.errors import UserError, keeps
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import FOLDER, NOT_EMPTY, SEED, Options, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.structured import typed
@@ -83,18 +84,20 @@ def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
         _, metadata = checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
         metadata.check_task(config.task, one)
         for renderer, dynamics in CONDITIONS.values():
-            check_new(condition(config, one, renderer, dynamics).directory)
+            finished(condition(config, one, renderer, dynamics))
     missing = _missing_renderers()
     for reason in missing.values():
         _log.info("skipped, a dash in the table: %s", reason)
     rates: list[dict] = []
     table = Table("checkpoint", *CONDITIONS, title=f"success of {config.episodes}, 95 % interval")
-    with keeps(lambda: f"{len(rates)} evaluations are kept in {config.out}"):
+    kept = "{} evaluations are kept in {}; run again to go on"
+    with keeps(lambda: kept.format(len(rates), config.out) if rates else NOTHING_NEW):
         for one, name in itertools.product(config.checkpoints, CONDITIONS):
             renderer, dynamics = CONDITIONS[name]
             if renderer not in missing:
                 place = Prefixed(tracker or NoTracker(), f"{config.folders[one]}/{renderer}_{dynamics}")
-                found = evaluate(condition(config, one, renderer, dynamics), place)
+                cell = condition(config, one, renderer, dynamics)
+                found = finished(cell) or evaluate(cell, place)
                 rates.append({"checkpoint": one, "condition": name, **{key: found[key] for key in RATES}})
     for one in config.checkpoints:
         cells = {rate["condition"]: _cell(rate) for rate in rates if rate["checkpoint"] == one}

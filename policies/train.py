@@ -75,22 +75,29 @@ def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy,
     """The policy to start from, and where its weights come from."""
     if config.init:
         policy, metadata = checkpoint.load(config.init)
-        check_same_policy(config.init, plain(policy.config), plain(config.policy), plain(TrainConfig().policy))
+        check_same_policy(f"init={config.init}", policy.config, config.policy)
         return policy, metadata.provenance
     init_fusion = find_asset(config.init_fusion) if config.init_fusion else None
     return new_policy(config.policy, tables, config.optim.seed, init_fusion)
 
 
-def check_same_policy(root: str, has: dict, given: dict, defaults: dict, where: str = "policy") -> None:
-    """UserError names an option that the checkpoint's policy has otherwise, unless it is the default."""
+def check_same_policy(given_by: str, has: PolicyConfig, given: PolicyConfig) -> None:
+    """UserError names an option that a checkpoint's policy has otherwise, unless it is the default.
+
+    given_by: the option that names the checkpoint, "init=DIR".
+    """
+    _check_same(given_by, plain(has), plain(given), plain(TrainConfig().policy), "policy")
+
+
+def _check_same(given_by: str, has: dict, given: dict, defaults: dict, where: str) -> None:
     for name, value in given.items():
         if isinstance(value, dict) and isinstance(has.get(name), dict):
             known = defaults.get(name)
-            check_same_policy(root, has[name], value, known if isinstance(known, dict) else {}, f"{where}.{name}")
+            _check_same(given_by, has[name], value, known if isinstance(known, dict) else {}, f"{where}.{name}")
         elif value not in (has.get(name), defaults.get(name)):
             raise UserError(
-                f"{where}.{name}={value}, expected {has.get(name)}, which init={root} was made with; leave it out, or "
-                "begin without init="
+                f"{where}.{name}={value}, expected {has.get(name)}, which {given_by} was made with; leave it out, or "
+                f"begin without {given_by.partition('=')[0]}="
             )
 
 

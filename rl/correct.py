@@ -19,7 +19,7 @@ from sim.core.errors import keeps
 from sim.core.options import FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import EpisodeResult, Recorder
@@ -92,15 +92,15 @@ def correct(config: CorrectConfig, operator: Operator) -> Path:
     schema = config.behaviour.features(world)
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
     with (
+        keeps(lambda: kept_episodes(out)),
         DatasetWriter(out, schema, robot.control_hz, robot.name, metadata) as writer,
         LivePage(config.page_port) as page,
     ):
         worker = OperatorWorker(world, config.behaviour, operator, page)
         _log.info("live view: %s\n%s", page.url, HELP)
         done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
-        with keeps(lambda: f"{writer.num_episodes} corrected episodes are kept in {out}; run again to go on"):
-            for seed in (seed for seed in config.seeds if seed > done):
-                _play(worker, writer, operator, seed)
+        for seed in (seed for seed in config.seeds if seed > done):
+            _play(worker, writer, operator, seed)
         _log.info("%d corrected episodes in %s", writer.num_episodes, out)
     return out
 

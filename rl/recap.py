@@ -25,14 +25,23 @@ from pathlib import Path
 
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
+from rl.run.stages import kept
 from sim.core.errors import keeps
 from sim.core.program import run_program
 from sim.core.tracker import Tracker, open_tracker
+from sim.dataset.files import Lock
 
 
 def recap(config: RecapConfig, tracker: Tracker | None = None) -> Path:
     """Run all rounds; return the checkpoint of the last."""
     run = OfflineRun(config, tracker)
+    with Lock(config.root, "."):
+        play(run, config)
+    return run.policy(config.rounds)
+
+
+def play(run: OfflineRun, config: RecapConfig) -> None:
+    """Run every stage that is not done yet."""
     run.collect_demonstrations()
     run.imitate()
     run.evaluate(0)
@@ -44,12 +53,10 @@ def recap(config: RecapConfig, tracker: Tracker | None = None) -> Path:
         run.evaluate(k)
         run.check_indicator(k)
     run.report()
-    return run.policy(config.rounds)
 
 
 def main(config: RecapConfig) -> None:
-    kept = f"what is finished in {config.root} is kept; run again to go on"
-    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept):
+    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept(config.folders)):
         recap(config, tracker)
 
 

@@ -26,6 +26,7 @@ from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
+from sim.parallel.interrupts import deaf_children
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
@@ -103,7 +104,8 @@ class Progress(BaseCallback):
 def make_envs(config: Sb3Config) -> VecEnv:
     """Return `envs` environments, each in a process of its own where there are several."""
     makers = [partial(_monitored, config.world) for _ in range(config.envs)]
-    envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
+    with deaf_children():
+        envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
     envs.seed(config.seed)
     return envs
 

@@ -15,7 +15,7 @@ from sim.core.errors import UserError, keeps
 from sim.core.options import FOLDER, SEED, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.reader import Dataset, DatasetWriter, Episode, kept_episodes
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -67,10 +67,12 @@ def collect(config: CollectConfig) -> Path:
     # How many, by how many and where do not change what an episode is: they may differ on resuming.
     about = provenance({"world": config.world, "seed": config.seed, "quality": config.quality})
     root, robot = Path(config.out), config.robot.load()
-    with DatasetWriter(root, features(robot, image_size), robot.control_hz, robot.name, about) as writer:
+    with (
+        keeps(lambda: kept_episodes(root)),
+        DatasetWriter(root, features(robot, image_size), robot.control_hz, robot.name, about) as writer,
+    ):
         begun, before = time.monotonic(), writer.num_episodes
-        with keeps(lambda: f"{writer.num_episodes} episodes are kept in {root}; run again to go on"):
-            failed = _fill(writer, config, root)
+        failed = _fill(writer, config, root)
         took = time.monotonic() - begun
     new = writer.num_episodes - before
     if new:

@@ -35,11 +35,11 @@ NEEDED_DISK_GB, NEEDED_MEMORY_GB = 10, 6
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `mend` is "" when it is as it should be."""
+    """One thing looked at. `remedy` is "" when it is as it should be."""
 
     name: str
     found: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def look_at_python() -> Finding:
@@ -128,10 +128,10 @@ def main() -> None:
     findings = examine()
     table = Table("", "found", "what to do")
     for finding in findings:
-        table.add_row(finding.name, finding.found, finding.mend or "-")
+        table.add_row(finding.name, finding.found, finding.remedy or "-")
     console.set_up()
     _log.info("what was found", extra=console.table("found", table, findings=[vars(one) for one in findings]))
-    wrong = [finding.name for finding in findings if finding.mend]
+    wrong = [finding.name for finding in findings if finding.remedy]
     _log.info("%s", f"missing: {', '.join(wrong)}" if wrong else "everything is there")
     sys.exit(1 if wrong else 0)
 

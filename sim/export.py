@@ -2,19 +2,23 @@
 
 Copies a dataset without its perturbed frames, for programs that do not know the column `perturbed` and would imitate
 them. An episode is cut there: every stretch in between becomes an episode of its own, so that no chunk of actions leads
-across a gap. Values are equal in every bit; videos are encoded anew. Its episodes do not replay.
+across a gap. Values are equal in every bit; videos are encoded anew. Its episodes do not replay. A killed run goes on
+where it stopped.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from sim.core.console import event, track
-from sim.core.errors import UserError
+from sim.core.errors import UserError, keeps
 from sim.core.options import FOLDER, option
 from sim.core.program import run_program
-from sim.dataset.reader import Dataset, DatasetWriter, Episode
+from sim.dataset.reader import Dataset, DatasetWriter, Episode, kept_episodes
+from sim.dataset.schema import INFO_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +41,8 @@ def stretches(perturbed: np.ndarray) -> list[slice]:
     return [run for run in runs if run.stop - run.start >= SHORTEST]
 
 
-def cut(dataset: Dataset, episode: int) -> list[Episode]:
-    """Return the undisturbed stretches of an episode, as episodes."""
+def cut(dataset: Dataset, episode: int, runs: Sequence[slice]) -> list[Episode]:
+    """Return stretches of an episode as episodes."""
     columns = dataset.columns(episode)
     images = {camera: dataset.images(episode, camera) for camera in dataset.features.cameras}
     known = {key: value for key, value in dataset.episode_metadata(episode).items() if not key.startswith(DRAWN)}
@@ -49,22 +53,34 @@ def cut(dataset: Dataset, episode: int) -> list[Episode]:
             {camera: frames[run] for camera, frames in images.items()},
             known | {"from_episode": episode, "from_frame": run.start},
         )
-        for run in stretches(dataset.columns(episode, ["perturbed"])["perturbed"])
+        for run in runs
     ]
 
 
+def check_new(out: Path, exported_from: str, total: int) -> None:
+    """UserError where `out` holds anything but a part of this export. total: episodes of the whole."""
+    if not (out / INFO_PATH).is_file():
+        return
+    there = Dataset(out)
+    if there.provenance.get("exported_from") != exported_from or there.num_episodes >= total:
+        raise UserError(f"out={out}: it holds {there.num_episodes} episodes; name a new directory")
+
+
 def main(config: ExportConfig) -> None:
-    """Copy. UserError when `out` holds episodes already."""
-    dataset = Dataset(config.data)
+    """Copy. UserError when `out` holds a whole export, or another dataset."""
+    dataset, out = Dataset(config.data), Path(config.out)
     about = {**dataset.provenance, "exported_from": dataset.fingerprint()}
     robot = str(dataset.info.get("robot_type") or "")
-    with DatasetWriter(config.out, dataset.features, dataset.fps, robot, about) as writer:
-        if writer.num_episodes:
-            raise UserError(f"out={config.out}: it holds {writer.num_episodes} episodes; name a new directory")
-        for episode in track(range(dataset.num_episodes), "exporting"):
-            for part in cut(dataset, episode):
+    perturbed = (dataset.columns(i, ["perturbed"])["perturbed"] for i in range(dataset.num_episodes))
+    runs = [stretches(flags) for flags in perturbed]
+    check_new(out, about["exported_from"], sum(map(len, runs)))
+    with keeps(lambda: kept_episodes(out)), DatasetWriter(out, dataset.features, dataset.fps, robot, about) as writer:
+        done = writer.num_episodes
+        for episode, wanted in track(enumerate(runs), "exporting", total=len(runs)):
+            left, done = wanted[done:], max(done - len(wanted), 0)
+            for part in cut(dataset, episode, left) if left else ():
                 writer.commit(part)
-    written = Dataset(config.out)
+    written = Dataset(out)
     _log.info(
         "%d of %d frames in %d episodes; %s", written.num_frames, dataset.num_frames, written.num_episodes, config.out,
         extra=event("exported", frames=written.num_frames, episodes=written.num_episodes),

@@ -149,4 +149,4 @@ def test_missing_pictures_are_a_user_error(monkeypatch):
 def test_the_doctor_knows_the_pythons_of_the_project(monkeypatch, version, good):
     assert (".".join(map(str, version)) in SpecifierSet(PROJECT["requires-python"])) == good
     monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    assert bool(doctor.look_at_python().mend) != good
+    assert bool(doctor.look_at_python().remedy) != good

@@ -48,5 +48,5 @@ def test_the_emulator_draws_and_serves_in_an_empty_environment():
 def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path, program):
     (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")  # in the middle of every program's imports
     done = start(program, PYTHONPATH=str(tmp_path))
-    assert done.stderr == "warning: interrupted; nothing is kept\n"
+    assert done.stderr == "warning: interrupted; nothing new is kept\n"
     assert done.returncode == -signal.SIGINT

@@ -300,7 +300,7 @@ def test_an_interrupted_ppo_keeps_nothing_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(PPO, "learn", interrupted)
     words = ("envs=1", "evaluation_episodes=1", "ppo.n_steps=4", "ppo.batch_size=4", f"out={tmp_path}/m")
     found = ended("sb3", *words)
-    assert (found.code, found.err) == (130, "warning: interrupted; nothing is kept\n")
+    assert (found.code, found.err) == (130, "warning: interrupted; nothing new is kept\n")
     assert not (tmp_path / "m").exists()
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.zip").write_bytes(b"")

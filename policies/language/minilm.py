@@ -13,6 +13,7 @@ Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WI
 
 import hashlib
 import importlib.util
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,7 +217,7 @@ class FrozenText:
         ids = self._tokenizer.encode(instruction).ids
         if len(ids) > self.max_tokens:
             raise InstructionError(
-                f"instruction {instruction!r} has {len(ids)} tokens, "
+                f"instruction {textwrap.shorten(instruction, 80)!r} has {len(ids)} tokens, "
                 f"expected at most {self.max_tokens}; shorten it or raise max_tokens"
             )
         return self._network(torch.tensor([ids]))[0].numpy()

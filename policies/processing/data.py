@@ -75,10 +75,22 @@ class EpisodeTable:
         self.truth = np.stack(
             [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
         )  # (N, G, 3)
+        self._check_finite()
         far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M
         self.points = np.where(far, np.nan, self.truth)  # what no camera sees cannot be learned
         self.instructions = [dataset.instruction(i) for i in range(len(episodes))]
         self.indicator, self.weight = self._read_labels(source)
+
+    def _check_finite(self) -> None:
+        """UserError for a frame whose state or action is no number: every weight would become one that is none."""
+        for name, values in (("observation.state", self.state), ("action", self.action)):
+            broken = np.flatnonzero(~np.isfinite(values).all(1))
+            if len(broken):
+                episode, frame = self.episode[broken[0]], self.frame[broken[0]]
+                raise UserError(
+                    f"dataset {self.dataset.root}: {name} of episode {episode}, frame {frame}, is no finite number; "
+                    "leave the episode out (lerobot-edit-dataset), or record it again"
+                )
 
     def _read_labels(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """Return the indicator and the weight of every frame."""
@@ -137,11 +149,11 @@ class FrameInputs:
         """Fill the feature cache with `workers` threads. UserError when the dataset does not fit the policy."""
         check_fits(table, processor.policy)
         self._table, self._policy = table, processor.policy
-        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
-        self._words = None
+        self._words = None  # before the images: an instruction that cannot be read is an error at once
         if processor.language and not processor.policy.condenses:
             sentences, self._sentence = np.unique(table.instructions, return_inverse=True)
             self._words = processor.words(sentences.tolist())
+        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
 
     def __call__(self, rows: np.ndarray) -> Inputs:
         """Return the inputs of these rows of the table."""

@@ -14,6 +14,7 @@ from policies.scenes.bench import described_arm
 from policies.scenes.labels import look_labels, things
 from policies.scenes.poses import finish_steps, pose_at_random
 from policies.scenes.sentences import foil, sentence_of
+from sim.dataset.files import write_atomic
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
@@ -114,5 +115,5 @@ class ChunkWriter:
             array_path(self._folder, name).touch()
             write_rows(array_path(self._folder, name), rows, CHUNK * number)
         lines = [[sentence, other] for _, sentence, other in looks]
-        (self._folder / f"sentences-{number:06d}.json").write_text(json.dumps(lines))
+        write_atomic(self._folder / f"sentences-{number:06d}.json", json.dumps(lines).encode())
         return number

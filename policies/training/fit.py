@@ -32,6 +32,7 @@ def fit(
 ) -> Policy:  # fmt: skip
     """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed."""
     trainer, begun = Trainer(policy, policy.loss, config, policy.pretrained_parameters()), time.monotonic()
+    trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
     train(trainer, data.sample, out, tracker)
     averaged = cast(Policy, trainer.averaged())
     checkpoint.save(out, averaged, metadata)

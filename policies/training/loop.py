@@ -16,10 +16,10 @@ import torch
 from policies.training.optim import OptimConfig
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
-from sim.core.errors import UserError, keeps, reason
+from sim.core.errors import NOTHING_NEW, UserError, keeps, reason
 from sim.core.provenance import plain
 from sim.core.tracker import NoTracker, Tracker
-from sim.dataset.files import write_atomic
+from sim.dataset.files import Lock, write_atomic
 
 STATE, LOG = "training.pt", "train.jsonl"
 LOG_EVERY = 50  # steps
@@ -67,15 +67,17 @@ def train(
     """
     config = trainer.config
     torch.set_num_threads(config.threads)
-    resume(trainer, out)
     losses = _RunningLosses((JsonLines(out / LOG).log, (tracker or NoTracker()).log))
-    with keeps(lambda: kept(trainer, out)), progress() as bar:
+    with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
+        resume(trainer, out)
+        saved = trainer.step
         task = bar.add_task("training", total=config.steps, completed=trainer.step)
         while trainer.step < config.steps:
             losses.add(trainer, _step(trainer, sample, out))
             bar.update(task, completed=trainer.step, description=losses.description)
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
                 save_state(trainer, out)
+                saved = trainer.step
 
 
 def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path) -> None:
@@ -87,10 +89,9 @@ def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], 
         trainer.update(sample(np.random.default_rng([config.seed, trainer.step]), config.batch))
 
 
-def kept(trainer: Trainer, out: Path) -> str:
-    """Return what an interrupted run leaves behind."""
-    saved = trainer.step - trainer.step % trainer.config.save_every
-    return f"the state of step {saved} is kept in {out}" if saved else "nothing is kept"
+def kept(saved: int, out: Path) -> str:
+    """Return what an interrupted run leaves behind. saved: the step of the last state in `out`, 0 without one."""
+    return f"the state of step {saved} is kept in {out}; run again to go on" if saved else NOTHING_NEW
 
 
 def _step(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path) -> dict[str, torch.Tensor]:
@@ -128,17 +129,19 @@ class _RunningLosses:
 def save_state(trainer: Trainer, out: Path) -> None:
     """Write what an exact resume needs to `out`, whole or not at all."""
     buffer = io.BytesIO()
-    torch.save({**trainer.state(), "config": plain(trainer.config)}, buffer)
+    torch.save({**trainer.state(), "config": plain(trainer.config), "made_of": trainer.made_of}, buffer)
     write_atomic(out / STATE, buffer.getvalue())
 
 
 def resume(trainer: Trainer, out: Path) -> None:
-    """Restore the state in `out`, if any. UserError when it was begun with other options or another network."""
+    """Restore the state in `out`, if any. UserError when it was begun with other options, data or another network."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / STATE).is_file():
         return
     state = _read_state(out / STATE)
     check_options(state.pop("config"), trainer.config, out)
+    if state.pop("made_of", trainer.made_of) != trainer.made_of:  # older states do not have it
+        raise UserError(f"{out} was begun with other data; name a new out=DIR")
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
         raise UserError(f"{out} was begun with another network; name a new out=DIR")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from sim.core.errors import UserError
-from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least, one_of, option
+from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least, between, one_of, option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -25,7 +25,7 @@ class OptimConfig(Options):
     clip_norm: float = option(1.0, "of the gradient", above(0.0))
     ema_decay: float = option(0.998, "of the averaged weights, which are kept; 0: the last weights", SHARE)
     seed: int = option(0, "of batches and noise", SEED)
-    threads: int = option(2, "of torch, and of caching", at_least(1))
+    threads: int = option(2, "of torch, and of caching", between(1, 256))
     save_every: int = option(500, "steps, for a killed run to go on", at_least(1))
     device: str = option("cpu", "auto: the GPU where there is one", one_of(*DEVICES))
 

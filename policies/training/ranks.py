@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
+from sim.parallel.interrupts import deaf_children
+
 Work = Callable[[int], None]  # takes the number of its process
 
 
@@ -23,8 +25,9 @@ def in_ranks(work: Work, ranks: int) -> None:
         meeting = f"file://{Path(folder) / 'meeting'}"
         context = multiprocessing.get_context("spawn")
         others = [context.Process(target=_joined, args=(work, r, ranks, meeting), daemon=True) for r in range(1, ranks)]
-        for process in others:
-            process.start()
+        with deaf_children():
+            for process in others:
+                process.start()
         try:
             _joined(work, 0, ranks, meeting)
         finally:

@@ -24,7 +24,7 @@ from real.parity.preflight import robot_checks
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
 from sim.core.console import event
-from sim.core.errors import UserError
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import FOLDER, IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
 from sim.core.provenance import provenance
 
@@ -61,6 +61,8 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
     for part in config.parts:
         MEASUREMENTS[part].check()  # missing libraries are reported before anything moves
     out = _writable(Path(config.out))
+    if mode != "dry" and (out / CALIBRATION_FILE).is_file():
+        raise UserError(f"{out} holds a calibration; name another out=DIR")
     if "camera" in config.parts:
         write_board_image(out / "board.png")
     size = (config.height, config.width)
@@ -76,7 +78,8 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
         env.driver.switch_on(config.robot.speed_percent)
         results = Results(out, env.robot, config.seed, config.motion_s)
         try:
-            _measure(env, config, results)
+            with keeps(lambda: kept(out)):
+                _measure(env, config, results)
         except UserError:  # keep what the parts before it have measured
             _fit_and_write(config, results)
             raise
@@ -85,6 +88,15 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
         _log.info("  %-22s %s", name, estimate, extra=event("estimate", term=name, **estimate.plain()))
     _log.info("%s: copy it to conf/randomize/calibrated.yaml and give randomize=calibrated", out / RANDOMIZE_FILE)
     return content
+
+
+def kept(out: Path) -> str:
+    """Return what an interrupted calibration leaves behind: the parts that had ended."""
+    path = out / CALIBRATION_FILE
+    if not path.is_file():
+        return NOTHING_NEW
+    names = ", ".join(json.loads(path.read_text())["estimates"])
+    return f"the estimates of {names} are kept in {path}; measure the other parts into another out=DIR"
 
 
 def _writable(out: Path) -> Path:

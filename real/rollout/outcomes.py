@@ -48,8 +48,9 @@ def check_same_run(out: Path, metadata: dict) -> None:
 
 
 def write(out: Path, metadata: dict) -> dict:
-    """results.json of the dataset in `out`; returns its content."""
+    """Write results.json of the dataset in `out`, where it has episodes; returns its content."""
     episodes = recorded(out)
     content = {**results.summary(episodes), **metadata, "episodes": episodes}
-    results.write(out, content)
+    if episodes:
+        results.write(out, content)
     return content

@@ -32,10 +32,10 @@ from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import event
-from sim.core.errors import UserError
+from sim.core.errors import UserError, keeps
 from sim.core.options import FOLDER, PORT, SEED, Options, at_least, block, one_of, option
 from sim.core.provenance import provenance
-from sim.dataset.reader import DatasetWriter
+from sim.dataset.reader import DatasetWriter, kept_episodes
 from sim.episode.loop import Agent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, open_operator
@@ -122,6 +122,7 @@ def rollout(
         about = provenance({"config": config, **metadata, "acting": acting, "task": agent.task})
         schema = robot_features(env.robot, agent.image_size)
         with (
+            keeps(lambda: kept_episodes(out)),
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):

@@ -21,9 +21,11 @@ from rl.compare.cells import IMITATION, Cell, parse_cells, run_cell
 from rl.compare.matrix import MATRIX, write_matrix
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
+from rl.run.stages import kept
 from sim.core.errors import UserError, keeps, nearest
 from sim.core.options import NOT_EMPTY, SEED, option
 from sim.core.tracker import open_tracker
+from sim.dataset.files import Lock
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ def compare(config: CompareConfig, start: OfflineRun) -> Path:
 
 
 def main(config: CompareConfig) -> None:
-    kept = f"cells that are finished in {config.root} are kept; run again to go on"
-    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept):
-        _log.info("%s", compare(config, OfflineRun(config.start, tracker)))
+    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept(config.folders)):
+        start = OfflineRun(config.start, tracker)
+        with Lock(config.root, "."):
+            _log.info("%s", compare(config, start))

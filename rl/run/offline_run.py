@@ -18,6 +18,7 @@ from rl.data.pool import open_pool
 from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
 from rl.learning.round import Round
 from rl.run.checks import headroom_warning, indicator_check, indicator_line
+from rl.run.given import check_given
 from rl.run.options import RUN_KNOBS, RecapConfig
 from rl.run.page import write_page
 from rl.run.recorded import check_recorded, longest_limits
@@ -42,6 +43,7 @@ class OfflineRun:
     def __init__(self, config: RecapConfig, tracker: Tracker | None = None):
         self.config, self.tracker = config, tracker or NoTracker()
         self.algorithm = ALGORITHMS.get(config.algorithm)()
+        check_given(config)
         settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
         limits = config.time_limits
         if config.recorded:
@@ -95,9 +97,6 @@ class OfflineRun:
         """Train pi_0, supervised, every frame POSITIVE, unless the checkpoint is there."""
         config, out = self.config, self.config.pretrained_root
         if (out / checkpoint.WEIGHTS).is_file():
-            policy, before = checkpoint.load(out)
-            config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, f"checkpoint {out}")
-            before.check_task(config.task, f"pretrained={out}")
             _log.info("imitation: taking the checkpoint %s", out)
         else:
             _log.info("imitation: no checkpoint in %s, training it for %d steps", out, config.pretrain.steps)

@@ -91,6 +91,11 @@ class RecapConfig(SimulationConfig, LearningConfig):
         return self.rollouts if isinstance(self.rollouts, int) else 0
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the run writes."""
+        return self.root, self.demos_root, self.pretrained_root
+
+    @property
     def time_limits(self) -> dict[str, int]:
         """Task -> T_max in policy steps, of simulated episodes."""
         period_s = self.robot.load().control_period_s

@@ -8,9 +8,11 @@ import contextlib
 import dataclasses
 import functools
 import re
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -201,6 +203,8 @@ def _check_key(schema: type, name: str, where: str = "") -> None:
     if head not in kinds:
         raise UserError(nearest(f"{where}{head}", [where + one for one in kinds], "option"))
     for kind in alternatives(kinds[head]):
+        if rest and typing.get_origin(kind) is tuple:
+            raise UserError(f"{where}{name} is no option: {where}{head} is a list, give it as a whole, [a,b]")
         if rest and is_schema(kind) and not is_choice(kind):  # what a choice takes, only `typed` knows
             _check_key(kind, rest, f"{where}{head}.")
 
@@ -212,6 +216,8 @@ def _in_one_line(schema: type) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_type_error(schema, error.__cause__) or _foreign_choice(error) or _joined(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"a file of conf or of --config-dir is no YAML: {_joined(error)}") from error
 
 
 def _type_error(schema: type, cause: BaseException | None) -> str:

@@ -115,7 +115,7 @@ class _Stream:
         return self._now().fileno()
 
     def write(self, text: str) -> int:
-        self._try(lambda stream: stream.write(text))
+        self._try(lambda stream: stream.write(shown_in(text, self.encoding)))
         return len(text)
 
     def flush(self) -> None:
@@ -132,6 +132,11 @@ class _Stream:
             call(stream)
         except (OSError, ValueError):  # ValueError: closed here
             _silence(stream)
+
+
+def shown_in(text: str, encoding: str) -> str:
+    """Return a text with escapes for what an encoding has no letters for."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _silence(stream: Any) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NoReturn
 
 KEPT = "kept"  # attribute of a KeyboardInterrupt: what `keeps` noted
+NOTHING_NEW = "nothing new is kept"
 
 
 class UserError(Exception):
@@ -53,7 +54,7 @@ def interrupts_in_one_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            sys.stderr.write("warning: interrupted; nothing is kept\n")
+            sys.stderr.write(f"warning: interrupted; {NOTHING_NEW}\n")
         else:
             sys.__excepthook__(kind, error, trace)
 

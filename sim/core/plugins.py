@@ -39,5 +39,6 @@ def load_entry_points() -> None:
 def _import(module: str, named_by: str) -> None:
     try:
         importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"{named_by}: cannot import {module!r}: {error}") from error
+    except Exception as error:  # a module of somebody else's raises anything
+        why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{named_by}: cannot import {module!r}: {why}") from error

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from sim.core import console
 from sim.core.command_line import Words
 from sim.core.config import CONF, as_config, composed, overrides_of, program_options, root_name, store
-from sim.core.errors import KEPT, UserError
+from sim.core.errors import KEPT, NOTHING_NEW, UserError, reason
 from sim.core.help import help_page
 
 T = TypeVar("T")
@@ -51,8 +51,10 @@ def _one_line_ends() -> Iterator[None]:
         if error.errno not in DISK:
             raise
         _end(logging.ERROR, f"cannot write {error.filename or 'to the disk'}: {error.strerror}", error, 2)
+    except MemoryError as error:
+        _end(logging.ERROR, f"out of memory: {reason(error)}; give less at a time, or fewer workers", error, 2)
     except KeyboardInterrupt as interrupt:
-        _end(logging.WARNING, f"interrupted; {getattr(interrupt, KEPT, 'nothing is kept')}", interrupt, 130)
+        _end(logging.WARNING, f"interrupted; {getattr(interrupt, KEPT, NOTHING_NEW)}", interrupt, 130)
 
 
 def _end(level: int, line: str, error: BaseException, code: int) -> NoReturn:

@@ -46,8 +46,9 @@ class Lock:
     Raises UserError when another process writes here.
     """
 
-    def __init__(self, root: Path):
-        self._path = root / "meta" / LOCK
+    def __init__(self, root: Path, folder: str = "meta"):
+        """folder: where in `root` the file lies."""
+        self._path = root / folder / LOCK
         while True:
             self._file = self._hold(root)
             try:  # of a file that was removed meanwhile the lock is worth nothing

@@ -47,6 +47,8 @@ def find_place(root: Path, info: Mapping, cameras: Iterable[str], row: Mapping) 
         raise UserError(
             f"dataset {root} is broken: the row of episode {row[KEY]} in meta/episodes lacks {error}"
         ) from error
+    if length < 1:
+        raise UserError(f"dataset {root}: episode {row[KEY]} has {length} frames; leave it out (lerobot-edit-dataset)")
     spans = {camera: Span(info["fps"], round(start * info["fps"]), length) for camera, start in starts.items()}
     return Place(data, videos, spans)
 

@@ -26,7 +26,7 @@ from sim.dataset.places import Place, find_place, read_frames
 from sim.dataset.schema import DEFAULTS, STANDARD_COLUMNS, Column, Features
 from sim.dataset.sidecar import read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.video import Video, decode_video, encode_episode_videos, encode_video
-from sim.dataset.writer import DatasetWriter, join_stats, read_stats
+from sim.dataset.writer import DatasetWriter, join_stats, kept_episodes, read_stats
 
 __all__ = [
     "Column",
@@ -37,6 +37,7 @@ __all__ = [
     "Video",
     "encode_episode_videos",
     "encode_video",
+    "kept_episodes",
     "read_sidecar",
     "sidecar_provenance",
     "write_sidecar",
@@ -121,9 +122,9 @@ class Dataset:
         path = self.place(episode).data
         table = read_frames(path, self._rows[episode], list(stored.values()))
         try:
-            read = {name: rows.to_numpy(table[column]) for name, column in stored.items()}
-        except ValueError as error:
-            raise UserError(f"cannot read {path}: vectors of different lengths") from error
+            read = {name: rows.fitted(rows.to_numpy(table[column]), known[name]) for name, column in stored.items()}
+        except (ValueError, TypeError) as error:
+            raise UserError(f"cannot read {path}: it differs from the schema in meta/info.json: {error}") from error
         length = self.length(episode)
         return {name: read[name] if name in read else np.full((length, *DEFAULTS[name].shape), DEFAULTS[name])
                 for name in names}  # fmt: skip

@@ -117,6 +117,14 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return flat.to_numpy().reshape(len(column), -1)
 
 
+def fitted(values: np.ndarray, column: Column) -> np.ndarray:
+    """Return values of a column's own type, which another program may have written wider. ValueError or TypeError for
+    what is no number, or of another shape."""
+    if values.shape[1:] != (() if column.shape == (1,) else column.shape):
+        raise ValueError(f"vectors of {values.shape[1:]}, expected {column.shape}")
+    return values.astype(column.dtype, copy=False)
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return a parquet file of one row group, as the format requires for an episode."""
     return _parquet(table, use_dictionary=True, row_group_size=max(len(table), 1))

@@ -86,6 +86,8 @@ def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span
             if not container.streams.video:
                 raise ValueError("it holds no video")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError("it does not say how it is coded")
             stream.codec_context.thread_count = 1
             if span and (span.first or span.length != stream.frames):
                 return _decode_span(container, span, frames)

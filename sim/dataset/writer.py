@@ -4,6 +4,7 @@ An episode's row in meta/episodes is written last and is its commit mark. Whatev
 left without one is removed when the dataset is opened for writing again.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from sim.core.errors import UserError
+from sim.core.errors import NOTHING_NEW, UserError
 from sim.dataset import rows
 from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
 from sim.dataset.files import Lock, is_untouched, remove_temporary, write_atomic
@@ -29,6 +30,7 @@ from sim.dataset.schema import (
     DATA_PATH,
     IMAGE_PREFIX,
     INFO_PATH,
+    PROVENANCE_PATH,
     STATS_PATH,
     Features,
     data_path,
@@ -59,17 +61,22 @@ class DatasetWriter:
     ):
         self.root, self.features, self.fps = Path(root), features, int(fps)
         self._info, self._provenance = make_info(features, fps, robot_type), [provenance or {}]
+        self._is_new, self._episodes = not (self.root / INFO_PATH).exists(), 0
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root} is a file, expected a dataset directory")
-        if (self.root / INFO_PATH).exists():
+        if not self._is_new:
             self._resume(provenance or {})
         elif self.root.exists() and not is_untouched(self.root):
             raise UserError(f"{self.root} is not empty and holds no dataset; name a new directory")
         self._lock = Lock(self.root)
-        self._load_committed()
-        self._remove_uncommitted()
-        write_provenance(self.root, self._provenance)  # first: an older dataset has it in the info
-        self._save_info()
+        try:
+            self._load_committed()
+            self._remove_uncommitted()
+            write_provenance(self.root, self._provenance)  # first: an older dataset has it in the info
+            self._save_info()
+        except BaseException:
+            self._leave()
+            raise
 
     def _resume(self, provenance: dict) -> None:
         found = read_info(self.root)
@@ -186,10 +193,35 @@ class DatasetWriter:
         except UserError:
             if error is None:  # else the error that ended the run is the one to see
                 raise
+        if error is not None:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let go of the dataset after an error; one that was begun here is removed if it has no episodes."""
+        self._lock.close()
+        if self._is_new and not self._episodes:
+            remove_empty(self.root)
 
 
 def _with(tasks: list[str], task: str) -> list[str]:
     return tasks if task in tasks else [*tasks, task]
+
+
+def remove_empty(root: Path) -> None:
+    """Remove a dataset without episodes: its two files, and every folder that is empty then."""
+    for name in (INFO_PATH, PROVENANCE_PATH):
+        (root / name).unlink(missing_ok=True)
+    for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):  # something else lies there
+            folder.rmdir()
+    with contextlib.suppress(OSError):
+        root.rmdir()
+
+
+def kept_episodes(root: Path) -> str:
+    """Return what an interrupted recording leaves behind."""
+    count = rows.count_episodes(root)
+    return f"{count} episodes are kept in {root}; run again to go on" if count else NOTHING_NEW
 
 
 def check_one_file_each(root: Path, info: dict) -> None:

@@ -1,5 +1,6 @@
 """Who plays episodes: how many processes, where, and what every one of them keeps to."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from sim.core.options import Options, at_least, one_of, option
 
 EXECUTORS = ("local", "ray")
 ATTEMPTS = 3  # how often an episode may lose its worker before it is given up
+MOST_WORKERS = 64  # processes of one machine: each takes some 300 MB
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}  # spinning threads slow the neighbour
 EpisodeWorker = Callable[[int], Any]
 
@@ -23,5 +25,10 @@ class WorkerConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        cores = os.cpu_count() or 1
+        if self.executor == "local" and self.workers > (most := max(MOST_WORKERS, 4 * cores)):
+            raise UserError(
+                f"workers={self.workers}, expected at most {most} on a machine of {cores} cores; executor=ray has more"
+            )
         if self.ray_address is not None and self.executor != "ray":
             raise UserError(f"ray_address={self.ray_address} is used by executor=ray, not executor={self.executor}")

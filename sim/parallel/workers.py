@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any
 
 from sim.core.errors import UserError
 from sim.core.plugins import load_plugins, loaded_plugins
+from sim.parallel.interrupts import deaf_children
 from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker, WorkerConfig
 
 START_METHOD = "forkserver"  # of worker processes
@@ -68,6 +70,8 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
     """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context(START_METHOD)
+    with deaf_children():
+        forkserver.ensure_running()
     done = losses = 0
     while done < len(seeds):
         count, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
@@ -84,8 +88,17 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
                     "was played (out of memory?); run again"
                 ) from error
             _log.warning("a worker process was killed; from seed %d on its episodes are played again", seeds[done])
+        except BaseException:
+            _end(pool)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes at once: nobody waits for what they play, and a shutdown waits for what is queued as well."""
+    for process in list((pool._processes or {}).values()):  # Python 3.14 has a public way
+        process.terminate()
 
 
 def _start(make_worker: Callable[[], EpisodeWorker], parent: int) -> None:

@@ -16,6 +16,7 @@ from fr3 import FR3
 from outcome_examples import write_dataset
 
 from policies.models import checkpoint
+from policies.models.vla import VlaConfig
 from rl import recap
 from rl.advantage.labels import Labels
 from rl.algorithms.recap import Recap
@@ -104,7 +105,12 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
     spec = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     metadata = checkpoint.CheckpointMetadata("", "", ("pick_place",), {})
-    monkeypatch.setattr(checkpoint, "load", lambda root: (SimpleNamespace(root=str(root), spec=spec), metadata))
+    made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False)}
+
+    def policy(root) -> SimpleNamespace:
+        return SimpleNamespace(root=str(root), **made)
+
+    monkeypatch.setattr(checkpoint, "load", lambda root: (policy(root), metadata))
     return parts
 
 

@@ -84,7 +84,7 @@ class Nothing:
     ("error", "line", "code"),
     [
         (UserError("the cause"), "error: the cause", 2),
-        (KeyboardInterrupt(), "warning: interrupted; nothing is kept", 130),
+        (KeyboardInterrupt(), "warning: interrupted; nothing new is kept", 130),
     ],
 )
 def test_notes_follow_the_error(monkeypatch, capsys, error, line, code):

@@ -32,7 +32,7 @@ def test_a_python_without_the_environment_is_told_how_to_get_it(monkeypatch):
     assert "has no gymnasium; run `make setup`, then `. .venv/bin/activate`" in done.stderr
     monkeypatch.setattr(doctor, "PROJECT", "no-such-project")
     (finding,) = doctor.look_at_packages()
-    assert finding.found == f"not installed in {sys.prefix}" and "make setup" in finding.mend
+    assert finding.found == f"not installed in {sys.prefix}" and "make setup" in finding.remedy
 
 
 def test_help_examines_nothing(monkeypatch, capsys):
@@ -45,16 +45,16 @@ def test_help_examines_nothing(monkeypatch, capsys):
 def test_a_missing_and_an_old_package_are_named(monkeypatch):
     monkeypatch.setattr(metadata, "requires", lambda _: ["numpy<1.0", "no-such-package>=2", 'other; extra == "dev"'])
     old, missing = doctor.look_at_packages()
-    assert (old.name, old.mend) == ("numpy", "python -m pip install 'numpy<1.0'")
+    assert (old.name, old.remedy) == ("numpy", "python -m pip install 'numpy<1.0'")
     assert f"{metadata.version('numpy')}, expected <1.0" == old.found
-    assert (missing.found, missing.mend) == ("not installed", "python -m pip install 'no-such-package>=2'")
+    assert (missing.found, missing.remedy) == ("not installed", "python -m pip install 'no-such-package>=2'")
 
 
 @pytest.mark.parametrize("error", [UserError("no EGL library"), RuntimeError("cannot draw\nlong story")])
 def test_what_cannot_draw_is_told_what_to_install(monkeypatch, error):
     monkeypatch.setattr(Simulation, "render", lambda *_: (_ for _ in ()).throw(error))
     finding = doctor.look_at_drawing()
-    assert finding.found == str(error).splitlines()[0] and "libegl1" in finding.mend
+    assert finding.found == str(error).splitlines()[0] and "libegl1" in finding.remedy
 
 
 def test_the_second_renderer_is_missed_by_nobody_else(monkeypatch):
@@ -63,13 +63,13 @@ def test_the_second_renderer_is_missed_by_nobody_else(monkeypatch):
 
     monkeypatch.setattr(doctor, "check_vulkan", missing)
     finding = doctor.look_at_vulkan()
-    assert "apt-get install it" in finding.found and not finding.mend
+    assert "apt-get install it" in finding.found and not finding.remedy
 
 
 def test_a_full_disk_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "NEEDED_DISK_GB", 1e9)
     disk = doctor.look_at_machine(tmp_path)[-1]
-    assert "1000000000 GB free" in disk.mend
+    assert "1000000000 GB free" in disk.remedy
 
 
 def test_something_to_mend_is_exit_code_one(monkeypatch, capsys):

@@ -1,0 +1,254 @@
+"""Ctrl-C in a long program: what is said to be kept is there, nothing half-made is, and running it again goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from fr3 import FR3
+from learning import QUICK, SIZE, TINY, about, make_demo, tiny_model, write_demos
+from programs import Ended, ended
+
+from policies.models import checkpoint
+from policies.pretrain_eye import PretrainEyeConfig, check_same_scenes, kept
+from policies.train import TrainConfig, train
+from policies.training.trainer import Trainer
+from real.calibrate import calibrate
+from real.rollout import outcomes
+from rl.run.stages import kept as kept_of_run
+from sim.collect import CollectConfig, ExpertWorker, collect
+from sim.core.errors import NOTHING_NEW, UserError
+from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
+from sim.dataset.recorder import features
+from sim.episode import results
+from sim.episode.loop import EpisodeResult
+from sim.guard.motion_guard import GuardReport
+
+ROOT = FR3.mjcf.parents[2]
+NOTHING = (130, f"warning: interrupted; {NOTHING_NEW}\n")
+
+
+def said(found: Ended) -> tuple[int, str]:
+    return found.code, found.err
+
+
+def interrupt(*_, **__) -> None:
+    raise KeyboardInterrupt
+
+
+# ---- processes ---------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from sim.core.program import run_program
+from sim.parallel.workers import WorkerConfig, map_seeds
+
+class Slow:
+    def __call__(self, seed):
+        Path(sys.path[0], f"playing-{seed}").touch()
+        time.sleep(600)
+
+@dataclass(frozen=True)
+class Config(WorkerConfig):
+    pass
+
+def main(config):
+    list(map_seeds(Slow, range(20), config))
+
+if __name__ == "__main__":
+    run_program("slow", Config, main, "")
+"""
+
+
+@pytest.mark.parametrize("awaited", ["", "playing-1"])
+def test_worker_processes_end_at_once_and_print_nothing(tmp_path, awaited):
+    """A terminal sends Ctrl-C to all of them; `awaited`: at the earliest moment, and amid an episode."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(tmp_path / "slow.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while awaited and run.poll() is None and not (tmp_path / awaited).exists():
+        time.sleep(0.05)
+    sent = time.monotonic()
+    os.killpg(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=100)
+    if awaited:
+        assert (run.returncode, err) == NOTHING
+    assert err.count("\n") <= 1 or not awaited
+    assert time.monotonic() - sent < 60  # an episode takes 600 s
+
+
+DEAF = """
+import signal
+from multiprocessing import forkserver
+from sim.parallel.interrupts import deaf_children
+
+def is_blocked():
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+with deaf_children():
+    forkserver.ensure_running()
+    print(is_blocked())
+print(is_blocked())
+"""
+
+
+def test_what_is_started_is_deaf_until_the_end(tmp_path):
+    done = subprocess.run([sys.executable, "-c", DEAF], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+# ---- recording ---------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_was_begun_in_vain_is_removed(tmp_path):
+    schema, made = features(FR3, SIZE), {"world": {"task": "pick_place"}}
+    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "a" / "d", schema, 20, FR3.name, made):
+        interrupt()
+    assert not (tmp_path / "a" / "d").exists() and kept_episodes(tmp_path / "a" / "d") == NOTHING_NEW
+    (tmp_path / "b").mkdir()
+    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "b", schema, 20, FR3.name, made):
+        interrupt((tmp_path / "b" / "note.txt").write_text("another program's"))
+    assert [path.name for path in (tmp_path / "b").rglob("*")] == ["note.txt"]
+    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "c", schema, 20, FR3.name, made) as writer:
+        interrupt(writer.commit(make_demo(0, 5)))
+    assert Dataset(tmp_path / "c").num_episodes == 1
+    assert kept_episodes(tmp_path / "c") == f"1 episodes are kept in {tmp_path}/c; run again to go on"
+
+
+def test_collection_says_how_many_episodes_it_keeps_and_goes_on(monkeypatch, tmp_path):
+    words = ("task=reach", "episodes=2", "workers=1", "images=false", f"out={tmp_path}/d")
+    real = ExpertWorker.__call__
+    monkeypatch.setattr(ExpertWorker, "__call__", interrupt)
+    assert said(ended("collect", *words)) == NOTHING
+    assert not (tmp_path / "d").exists()
+    monkeypatch.setattr(ExpertWorker, "__call__", lambda self, seed: interrupt() if seed else real(self, seed))
+    line = f"warning: interrupted; 1 episodes are kept in {tmp_path}/d; run again to go on\n"
+    assert said(ended("collect", *words)) == (130, line)
+    monkeypatch.setattr(ExpertWorker, "__call__", real)
+    assert ended("collect", *words).code == 0
+    assert Dataset(tmp_path / "d").metadata_table()["seed"] == [0, 1]
+
+
+def test_an_expert_that_never_succeeds_leaves_no_dataset(monkeypatch, tmp_path):
+    def fail(self, seed: int) -> tuple:
+        return EpisodeResult(seed, False, 10, 0.5, GuardReport()), None
+
+    monkeypatch.setattr(ExpertWorker, "__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr(ExpertWorker, "__call__", fail)
+    with pytest.raises(UserError, match="failed"):
+        collect(CollectConfig(task="stack", episodes=7, workers=1, out=str(tmp_path / "d")))
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_rollout_without_an_episode_leaves_no_results(tmp_path):
+    with DatasetWriter(tmp_path / "d", features(FR3, SIZE), 20, FR3.name):
+        assert outcomes.write(tmp_path / "d", {})["n"] == 0
+    assert not (tmp_path / "d" / results.FILE).exists()
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def test_training_names_the_step_that_it_keeps(monkeypatch, tmp_path, capsys):
+    demos, real = write_demos(tmp_path / "demos"), Trainer.update
+    optim = replace(QUICK, steps=9, save_every=2)
+    config = TrainConfig(data=(str(demos),), out=str(tmp_path / "p"), policy=TINY, optim=optim, init_fusion=None)
+
+    def until(step: int):
+        return lambda self, batch: interrupt() if self.step == step else real(self, batch)
+
+    line = f"warning: interrupted; the state of step 2 is kept in {tmp_path}/p; run again to go on\n"
+    for step, every, expected in ((1, 2, NOTHING[1]), (3, 2, line), (3, 100, line)):
+        monkeypatch.setattr(Trainer, "update", until(step))
+        again = replace(config, optim=replace(optim, save_every=every))
+        assert said(ended("train", main=lambda _, again=again: train(again))) == (130, expected)
+    monkeypatch.setattr(Trainer, "update", real)
+    resumed = train(config)
+    once = train(replace(config, out=str(tmp_path / "once")))
+    for name, value in once.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_an_evaluation_keeps_its_videos_alone(monkeypatch, tmp_path):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    monkeypatch.setattr("policies.evaluate.map_seeds", interrupt)
+    words = (f"checkpoint={tmp_path}/policy", f"out={tmp_path}/e")
+    assert said(ended("evaluate", *words)) == NOTHING
+    (tmp_path / "e").mkdir(exist_ok=True)
+    (tmp_path / "e" / "episode-900000-success.mp4").touch()
+    line = f"warning: interrupted; 1 videos are kept in {tmp_path}/e, no results; run again to play all\n"
+    assert said(ended("evaluate", *words)) == (130, line)
+
+
+def test_a_run_of_recap_counts_what_it_keeps(tmp_path):
+    assert kept_of_run([tmp_path]) == NOTHING_NEW
+    demos = write_demos(tmp_path / "run" / "demos")
+    assert kept_of_run([tmp_path / "run", demos]) == "3 episodes are kept; run again to go on"  # demos once
+    checkpoint.save(tmp_path / "elsewhere", tiny_model(), about())
+    results.write(tmp_path / "run" / "round_0" / "evaluation", {})
+    found = kept_of_run([tmp_path / "run", demos, tmp_path / "elsewhere"])
+    assert found == "3 episodes, 1 policies, 1 evaluations are kept; run again to go on"
+
+
+def test_the_eye_counts_its_scenes_and_takes_none_of_others(tmp_path):
+    config = PretrainEyeConfig(work=str(tmp_path / "w"))
+    assert kept(config) == NOTHING_NEW
+    check_same_scenes(config.folder, config.looks)
+    (config.folder / "sentences-000000.json").touch()
+    assert kept(config) == f"100 scenes are kept in {tmp_path}/w; run again to go on"
+    check_same_scenes(config.folder, config.looks)
+    other = replace(config, tasks=("reach", "stack"))
+    with pytest.raises(UserError, match=r"scenes was begun with tasks=\[.*\], not \[.*\]; name another work=DIR"):
+        check_same_scenes(other.folder, other.looks)
+
+
+# ---- calibration -------------------------------------------------------------------------------
+
+
+def test_a_calibration_names_the_parts_that_had_ended_and_overwrites_none(tmp_path):
+    assert calibrate.kept(tmp_path) == NOTHING_NEW
+    (tmp_path / calibrate.CALIBRATION_FILE).write_text(
+        json.dumps({"estimates": {"gripper_s": {}, "front_delay_s": {}}})
+    )
+    assert calibrate.kept(tmp_path).startswith(f"the estimates of gripper_s, front_delay_s are kept in {tmp_path}/")
+    found = ended("calibrate", f"out={tmp_path}")
+    assert said(found) == (2, f"error: {tmp_path} holds a calibration; name another out=DIR\n")
+
+
+def test_a_resumed_run_keeps_to_its_data(monkeypatch, tmp_path):
+    demos, real = write_demos(tmp_path / "demos"), Trainer.update
+    optim = replace(QUICK, steps=9, save_every=2)
+    config = TrainConfig(data=(str(demos),), out=str(tmp_path / "p"), policy=TINY, optim=optim, init_fusion=None)
+    monkeypatch.setattr(Trainer, "update", lambda self, batch: interrupt() if self.step == 3 else real(self, batch))
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    with DatasetWriter(demos, features(FR3, SIZE), 20, FR3.name) as writer:
+        writer.commit(make_demo(7, 8))
+    with pytest.raises(UserError, match=f"{tmp_path}/p was begun with other data; name a new out=DIR"):
+        train(config)
+
+
+def test_two_programs_do_not_write_to_one_place(monkeypatch, tmp_path):
+    holder = (
+        "import sys, time; from pathlib import Path; from sim.dataset.files import Lock\n"
+        "with Lock(Path(sys.argv[1]), '.'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path / "p")]
+    other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout and other.stdout.readline() == "held\n"
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    demos = write_demos(tmp_path / "demos")
+    config = TrainConfig(data=(str(demos),), out=str(tmp_path / "p"), policy=TINY, optim=QUICK, init_fusion=None)
+    line = f"error: another process is writing to {tmp_path}/p; wait for it to end\n"
+    assert said(ended("train", main=lambda _: train(config))) == (2, line)
+    assert said(ended("evaluate", f"checkpoint={tmp_path}/policy", f"out={tmp_path}/p")) == (2, line)
+    other.communicate("")
+    assert not list((tmp_path / "p").iterdir())
