@@ -5,10 +5,8 @@ Each test is one situation. Options by themselves are swept in test_options.py a
 
 import dataclasses
 import errno
-import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +29,7 @@ from rl.value.value_head import ValueConfig, fit_head
 from sim.collect import HOPELESS, CollectConfig, ExpertWorker, collect
 from sim.core.errors import UserError
 from sim.core.options import SEED
-from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.reader import DatasetWriter
 from sim.dataset.recorder import features
 from sim.episode.loop import EpisodeResult
 from sim.guard.motion_guard import GuardReport
@@ -317,26 +315,3 @@ def test_make_does_not_take_pythonpath_from_the_shell(tmp_path):
             cwd=ROOT, env={**os.environ, "PYTHONPATH": "/opt/ros/humble"}, capture_output=True, text=True,
         )  # fmt: skip
         assert done.stdout == "PYTHONPATH=unset\n", done
-
-
-# ---- datasets ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "removed", ["data/*/file-001.parquet", "meta/episodes/*/file-001.parquet", "videos/*wrist/*/file-000.mp4"]
-)
-def test_an_episode_removed_by_hand_is_named_with_a_remedy(demos, tmp_path, removed):
-    root = shutil.copytree(demos, tmp_path / "demos")
-    path = next(root.glob(removed))
-    path.unlink()
-    with pytest.raises(UserError, match=f"{path.name} is missing.*; restore it from a copy, or record again"):
-        Dataset(root)
-
-
-def test_a_disk_without_file_locks_is_written_to(tmp_path, monkeypatch, caplog):
-    def no_locks(*_) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "lockf", no_locks)
-    assert Dataset(write_demos(tmp_path / "demos", lengths=(5,))).num_episodes == 1
-    assert "has no file locks (No locks available): let one process at a time write there" in caplog.text

@@ -1,0 +1,217 @@
+"""Data that programs, full disks or people broke, places and texts that are odd: one line before work, or it works."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fr3 import FR3
+from learning import QUICK, TINY, about, tiny_model, write_demos
+from programs import Ended, ended
+
+from policies.models import checkpoint
+from policies.processing.data import EpisodeTable, Source
+from policies.train import TrainConfig, train
+from sim.core.console import shown_in
+from sim.core.errors import UserError
+from sim.core.options import FOLDER
+from sim.dataset.reader import Dataset
+from sim.dataset.video import decode_video
+from sim.parallel.worker_config import MOST_WORKERS, WorkerConfig
+
+ROOT = FR3.mjcf.parents[2]
+DATA, ROW = "data/chunk-000/file-001.parquet", "meta/episodes/chunk-000/file-001.parquet"
+
+
+def refused(found: Ended, *parts: str) -> None:
+    """Check that it ended with one line that holds these parts, and exit code 2."""
+    assert (found.code, found.err.count("\n"), found.out) == (2, 1, ""), found
+    for part in parts:
+        assert part in found.err
+
+
+@pytest.fixture
+def demos(tmp_path) -> Path:
+    return write_demos(tmp_path / "demos", perturbed={1: (5, 8)})
+
+
+def rewrite(path: Path, name: str, change: Callable[[list], list], kind: pa.DataType | None = None) -> None:
+    """Replace one column of a parquet file."""
+    table = pq.read_table(path)
+    values = pa.array(change(table[name].to_pylist()), kind or table.schema.field(name).type)
+    pq.write_table(table.set_column(table.schema.names.index(name), name, values), path)
+
+
+# ---- datasets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "removed", ["data/*/file-001.parquet", "meta/episodes/*/file-001.parquet", "videos/*wrist/*/file-000.mp4"]
+)
+def test_an_episode_removed_by_hand_is_named_with_a_remedy(demos, removed):
+    path = next(demos.glob(removed))
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path.name} is missing.*; restore it from a copy, or record again"):
+        Dataset(demos)
+
+
+def test_a_disk_without_file_locks_is_written_to(tmp_path, monkeypatch, caplog):
+    def no_locks(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    assert Dataset(write_demos(tmp_path / "demos", lengths=(5,))).num_episodes == 1
+    assert "has no file locks (No locks available): let one process at a time write there" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["observation.state", "action"])
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_frame_that_is_no_number_is_named_before_training(demos, tmp_path, name, number):
+    rewrite(demos / DATA, name, lambda rows: [*rows[:3], [float(number)] * 7, *rows[4:]])
+    line = f"{name} of episode 1, frame 3, is no finite number; leave the episode out"
+    with pytest.raises(UserError, match=line):
+        train(TrainConfig(data=(str(demos),), out=str(tmp_path / "p"), policy=TINY, optim=QUICK, init_fusion=None))
+    assert not (tmp_path / "p").exists()
+
+
+def test_wider_numbers_are_read_as_the_schema_has_them(demos):
+    right = EpisodeTable(Source(demos)).action
+    rewrite(demos / DATA, "action", list, pa.list_(pa.float64()))
+    found = EpisodeTable(Source(demos)).action
+    assert found.dtype == right.dtype and (found == right).all()
+
+
+def test_vectors_of_another_length_are_named(demos):
+    rewrite(demos / DATA, "action", lambda rows: [row[:6] for row in rows], pa.list_(pa.float32()))
+    with pytest.raises(UserError, match=r"file-001.parquet: it differs from the schema in meta/info.json: .*\(6,\)"):
+        EpisodeTable(Source(demos))
+
+
+def test_an_episode_of_no_frames_is_named(demos):
+    rewrite(demos / ROW, "length", lambda rows: [0])
+    pq.write_table(pq.read_table(demos / DATA).slice(0, 0), demos / DATA)
+    with pytest.raises(UserError, match="episode 1 has 0 frames; leave it out"):
+        Dataset(demos)
+
+
+def test_a_video_that_does_not_say_its_coding(demos):
+    """What `make fuzz DRAWS=2000 SEED=1` found: three quarters of a file."""
+    path = demos / "videos/observation.images.front/chunk-000/file-000.mp4"
+    data = path.read_bytes()
+    for share in (0.25, 0.5, 0.75, 0.9):
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(UserError, match="cannot decode .*file-000.mp4"):
+            decode_video(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "is empty, expected a sentence"),
+        ("put it down " * 2000, "tokens, expected at most"),
+        ("a\0b größer 红", ""),
+    ],
+)
+def test_instructions_of_any_length_and_letters(demos, text, line):
+    for path in demos.glob("meta/episodes/*/*.parquet"):
+        rewrite(path, "tasks", lambda rows: [[text]])
+    words = TrainConfig().policy.language.build()
+    sentences = sorted({Dataset(demos).instruction(episode) for episode in range(3)})
+    assert sentences == [text]
+    if not line:
+        assert words.encode(sentences)[1].any()
+        return
+    with pytest.raises(UserError, match=line) as caught:
+        words.encode(sentences)
+    assert len(str(caught.value)) < 200
+
+
+# ---- places and texts --------------------------------------------------------------------------
+
+
+def test_a_path_with_blanks_letters_and_brackets(demos, tmp_path):
+    odd = demos.rename(tmp_path / "mit blank und ümlaut [x], a=b")
+    (tmp_path / "link").symlink_to(odd)
+    for number, data in enumerate((odd, tmp_path / "link")):
+        assert ended("export", f"data={data}", f"out={tmp_path}/aus ü, [{number}]").code == 0
+        assert Dataset(tmp_path / f"aus ü, [{number}]").num_frames == Dataset(odd).num_frames - 3
+
+
+@pytest.mark.parametrize("place", ["/", "../" * 40])
+def test_the_root_of_the_disk_is_no_place(place):
+    with pytest.raises(UserError, match="expected a folder that can be written"):
+        FOLDER("out", place)
+
+
+def test_more_processes_than_a_machine_has(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    WorkerConfig(workers=MOST_WORKERS)
+    with pytest.raises(UserError, match=f"workers=1000, expected at most {MOST_WORKERS} on a machine of 4 cores"):
+        WorkerConfig(workers=1000)
+    WorkerConfig(workers=1000, executor="ray")
+
+
+def test_a_batch_that_no_memory_holds():
+    def main(_) -> None:
+        raise MemoryError("Unable to allocate 745. GiB for an array")
+
+    refused(ended("train", main=main), "out of memory: Unable to allocate 745. GiB")
+
+
+def test_letters_that_a_terminal_lacks_are_escaped():
+    assert shown_in("größer → 红", "ascii") == "gr\\xf6\\xdfer \\u2192 \\u7ea2"
+    code = "from sim.core import console; import logging; console.set_up()\n"
+    code += "for text in ('größer', 'after it'): logging.getLogger('sim').error(text)"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stderr == "error: gr\\xf6\\xdfer\nerror: after it\n"
+
+
+# ---- options -----------------------------------------------------------------------------------
+
+
+def test_an_option_inside_a_list():
+    """What `make fuzz DRAWS=2000 SEED=1` found."""
+    refused(ended("calibrate", "robot.workspace.obstacles.yaw_deg="), "obstacles is a list, give it as a whole")
+
+
+@pytest.mark.parametrize("content", [b"a: [1, 2\n\tb: c\n", b"\xff\xfe\x00a", b"- a\n- b\n", b"a: {b: ]"])
+def test_a_preset_that_is_no_yaml(tmp_path, content):
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "mine.yaml").write_bytes(b"# @package _global_\n" + content)
+    refused(ended("collect", "--config-dir", str(tmp_path), "+exp=mine"))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("1/0\n", "ZeroDivisionError"), ("def x(:\n", "SyntaxError"), ("import nothing_there\n", "nothing_there")],
+)
+def test_a_plugin_that_cannot_be_imported(tmp_path, monkeypatch, content, why):
+    name = f"broken_{why.lower()}"
+    (tmp_path / f"{name}.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    refused(ended("collect", f"plugins=[{name}]"), f"plugins=[{name}]: cannot import '{name}'", why)
+
+
+# ---- what a run of RECAP is given ----------------------------------------------------------------
+
+
+def test_what_recap_is_given_is_checked_before_anything_is_collected(demos, tmp_path):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    (tmp_path / "policy" / "eval").mkdir()
+    given, out = f"pretrained={tmp_path}/policy", f"out={tmp_path}/run"
+    size = ("render.height=32", "render.width=32")
+    refused(ended("recap", given, out, "task=stack", *size), "task=stack, expected pick_place, which pretrained=")
+    refused(ended("recap", given, out, "robot=franka", *size), "was made with fairino_fr3")
+    line = "the images it looks at are 32 x 32 pixels, expected 96 x 96; give render.height=32 render.width=32"
+    refused(ended("recap", given, out, "policy.vision.name=fake", "policy.language.name=fake"), line)
+    refused(ended("recap", given, out, "policy=points", *size), "which pretrained=", "begin without pretrained=")
+    refused(ended("recap", f"demos={demos}", out, "task=stack", *size), "task=stack, expected pick_place", "demons")
+    refused(ended("recap", f"demos={demos}", out), "the images to train on are 32 x 32 pixels, expected 96 x 96")
+    assert not (tmp_path / "run").exists()
