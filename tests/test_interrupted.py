@@ -219,8 +219,8 @@ def test_a_calibration_names_the_parts_that_had_ended_and_overwrites_none(tmp_pa
         json.dumps({"estimates": {"gripper_s": {}, "front_delay_s": {}}})
     )
     assert calibrate.kept(tmp_path).startswith(f"the estimates of gripper_s, front_delay_s are kept in {tmp_path}/")
-    found = ended("calibrate", f"out={tmp_path}")
-    assert said(found) == (2, f"error: {tmp_path} holds a calibration; name another out=DIR\n")
+    with pytest.raises(UserError, match=f"{tmp_path} holds a calibration; name another out=DIR"):
+        calibrate.calibrate(calibrate.CalibrateConfig(out=str(tmp_path)))
 
 
 def test_a_resumed_run_keeps_to_its_data(monkeypatch, tmp_path):
