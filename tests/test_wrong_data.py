@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fr3 import FR3
-from learning import QUICK, TINY, about, tiny_model, write_demos
+from fr3 import FPS, FR3
+from learning import QUICK, SIZE, TINY, about, make_demo, tiny_model, write_demos
 from programs import Ended, ended
 
 from policies.models import checkpoint
@@ -21,7 +22,8 @@ from policies.train import TrainConfig, train
 from sim.core.console import shown_in
 from sim.core.errors import UserError
 from sim.core.options import FOLDER
-from sim.dataset.reader import Dataset
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import features
 from sim.dataset.video import decode_video
 from sim.parallel.worker_config import MOST_WORKERS, WorkerConfig
 
@@ -68,6 +70,18 @@ def test_a_disk_without_file_locks_is_written_to(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(fcntl, "lockf", no_locks)
     assert Dataset(write_demos(tmp_path / "demos", lengths=(5,))).num_episodes == 1
     assert "has no file locks (No locks available): let one process at a time write there" in caplog.text
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_dataset_that_is_moved_or_removed_while_it_is_written_to(tmp_path, moved):
+    root = tmp_path / "d"
+    with DatasetWriter(root, features(FR3, SIZE), FPS, FR3.name) as writer:
+        writer.commit(make_demo(0, 5))
+        root.rename(tmp_path / "elsewhere") if moved else shutil.rmtree(root)
+        with pytest.raises(UserError, match="d was moved or removed while it was written to"):
+            writer.commit(make_demo(1, 5))
+    assert not root.exists()
+    assert not moved or Dataset(tmp_path / "elsewhere").num_episodes == 1
 
 
 @pytest.mark.parametrize("name", ["observation.state", "action"])

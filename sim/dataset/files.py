@@ -79,6 +79,11 @@ class Lock:
         """Return whether it is let go of."""
         return self._file.closed
 
+    @property
+    def is_there(self) -> bool:
+        """Return whether the directory still lies where it was, neither moved nor removed."""
+        return self._path.exists()
+
     def close(self) -> None:
         """Let go of it."""
         if not self.closed:

@@ -122,8 +122,10 @@ class DatasetWriter:
         """Add an episode and return its index; when this returns, a crash cannot lose it.
 
         Raises ValueError for columns, images or metadata that do not fit, UserError when the disk is
-        full. Either way the dataset stays at the last committed episode.
+        full or the dataset was moved or removed. Either way it stays at the last committed episode.
         """
+        if not self._lock.is_there:
+            raise UserError(f"{self.root} was moved or removed while it was written to; run again with a new out=DIR")
         index = self._episodes
         metadata, metadata_types = check_metadata(episode.metadata, self._metadata_types)
         columns, length = check_columns(episode.columns, self.features)
@@ -178,9 +180,10 @@ class DatasetWriter:
         if self._lock.closed:
             return
         try:
-            if self._episodes:
+            if self._episodes and self._lock.is_there:
                 write_stats(self.root, join_stats(self.root))
-            self._save_info()
+            if self._lock.is_there:
+                self._save_info()
         finally:
             self._lock.close()
 
