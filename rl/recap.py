@@ -23,9 +23,9 @@ algorithm=NAME labels and improves in another way, on the same data; rl/algorith
 
 from pathlib import Path
 
+from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
-from rl.run.stages import kept
 from sim.core.errors import keeps
 from sim.core.program import run_program
 from sim.core.tracker import Tracker, open_tracker

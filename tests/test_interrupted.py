@@ -20,7 +20,7 @@ from policies.train import TrainConfig, train
 from policies.training.trainer import Trainer
 from real.calibrate import calibrate
 from real.rollout import outcomes
-from rl.run.stages import kept as kept_of_run
+from rl.run.kept import kept as kept_of_run
 from sim.collect import CollectConfig, ExpertWorker, collect
 from sim.core.errors import NOTHING_NEW, UserError
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from rl.compare.cells import IMITATION, Cell, parse_cells, run_cell
 from rl.compare.matrix import MATRIX, write_matrix
+from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
-from rl.run.stages import kept
 from sim.core.errors import UserError, keeps, nearest
 from sim.core.options import NOT_EMPTY, SEED, option
 from sim.core.tracker import open_tracker

@@ -2,16 +2,12 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from policies.models.checkpoint import WEIGHTS
-from sim.core.errors import NOTHING_NEW, UserError
+from sim.core.errors import UserError
 from sim.dataset.files import write_atomic
-from sim.dataset.rows import count_episodes
-from sim.dataset.schema import INFO_PATH
-from sim.episode.results import FILE as RESULTS
 
 _log = logging.getLogger(__name__)
 
@@ -44,21 +40,6 @@ class Stages:
         make()
         self.done = [*(stage for stage in self.done if stage != name), name]
         write_atomic(self._out / DONE, json.dumps(self.done, indent=1).encode())
-
-
-def kept(folders: Iterable[Path]) -> str:
-    """Return what an interrupted run leaves in its folders, for its last line; one may lie in another."""
-    counts = {
-        "episodes": sum(count_episodes(path.parents[1]) for path in _found(folders, INFO_PATH)),
-        "policies": len(_found(folders, WEIGHTS)),
-        "evaluations": len(_found(folders, RESULTS)),
-    }
-    parts = [f"{count} {what}" for what, count in counts.items() if count]
-    return f"{', '.join(parts)} are kept; run again to go on" if parts else NOTHING_NEW
-
-
-def _found(folders: Iterable[Path], name: str) -> set[Path]:
-    return {path.resolve() for folder in folders for path in folder.rglob(name)}
 
 
 def _read(path: Path) -> Any:
