@@ -6,6 +6,7 @@ Files of a cell, in OUT/cells/ALGORITHM/seed_SEED (cells of one algorithm share 
     minutes.json                    what each stage took
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,11 @@ class Cell:
         """Return what its labels, retraining and evaluation took; 0 for the start itself."""
         taken = Timer(self.folder(root, seed)).read()
         return sum(taken.get(stage, 0.0) for stage in ("label", "retrain", self.evaluation(root, seed).name))
+
+    def episodes(self, root: Path, seed: int) -> int:
+        """Return how many episodes it learned from, demonstrations among them; 0 for the start itself."""
+        path = self.folder(root, seed) / "labels.json"
+        return json.loads(path.read_text())["episodes"] if path.is_file() else 0
 
     def evaluation(self, root: Path, seed: int) -> Path:
         """Return the folder of its results.json."""

@@ -61,6 +61,7 @@ def _row(root: Path, cell: Cell, played: dict[int, list[dict]]) -> dict:
             "successes": sum(one["success"] for one in rows),
             "time_s": round(sum(one["time_s"] for one in rows), 2),
             "minutes": round(cell.minutes(root, seed), 2),
+            "episodes": cell.episodes(root, seed),
         }
         for seed, rows in played.items()
     }

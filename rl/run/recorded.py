@@ -34,8 +34,8 @@ def check_recorded(roots: Iterable[str], task: str, pretrained: Path, evaluated:
     pool = open_pool([one.root for one in datasets])
     if not (pool.source == ROLLOUT).any():
         raise UserError(
-            f"rollouts: a person intervened in all {len(pool.length)} episodes, expected some of the policy alone: "
-            "their advantages set the threshold"
+            f"rollouts: all {len(pool.length)} episodes are of {' and '.join(np.unique(pool.source))}, expected some "
+            "of the policy alone: their advantages set the threshold"
         )
     return [*warnings, *check_outcomes(pool)]
 

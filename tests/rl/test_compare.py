@@ -97,6 +97,12 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
         assert row["n"] == 4 and all(one["n"] == 2 and one["time_s"] > 0 for one in row["by_train_seed"].values())
     assert "p_success_holm" in rows["all_data"] and "p_success" not in rows["recap@3"]
     assert rows["all_data"]["by_train_seed"]["0"]["minutes"] > 0 == rows["imitation"]["by_train_seed"]["0"]["minutes"]
+    assert [row["by_train_seed"]["0"]["episodes"] for row in rows.values()] == [
+        0,
+        6,
+        6,
+        6,
+    ]  # 3 demonstrations, 3 rollouts
     table = (tmp_path / "matrix.md").read_text().splitlines()
     assert len(table) == 2 + 4 + 1 and "reference" in table[5] and "clean expert" in table[-1]
     assert imread(tmp_path / "matrix.png").shape[1] > 800

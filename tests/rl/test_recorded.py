@@ -129,7 +129,7 @@ def test_those_of_a_later_round_and_of_a_copied_checkpoint_are_its_own(recording
         ({"checkpoint": "runs/other"}, {}, "holds those of runs/other, expected those of pretrained="),
         ({}, {"seed": 900001}, "holds seed 900001, which is evaluated on; change evaluation_seed"),
         ({}, {"success": (False, False, False)}, "none of the 3 episodes succeeded"),
-        ({}, {"source": "intervention"}, "a person intervened in all 3 episodes"),
+        ({}, {"source": "intervention"}, "all 3 episodes are of intervention, expected some of the policy alone"),
         ({}, {"truth": False}, "has no ground truth"),
         ({}, {"success": ()}, "has no episodes"),
     ],
