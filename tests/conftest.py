@@ -4,10 +4,12 @@ Two programs whose threads wait spinning slow each other by an order of magnitud
 """
 
 import os
+import signal
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "0")
+os.environ.pop("PYTHONUNBUFFERED", None)  # programs are started as from a user's shell: what waits in a buffer is lost
 
 import pytest  # noqa: E402
 
@@ -30,6 +32,16 @@ def _ordinary_priority():
     sys.setswitchinterval(interval_s)
     if os.sched_getscheduler(0) != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@pytest.fixture(autouse=True)
+def _own_signals():
+    """Give back the handlers that a program left behind: a test's child would inherit that Ctrl-C is ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 def pytest_addoption(parser) -> None:

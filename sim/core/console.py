@@ -56,7 +56,9 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         stream = "stderr" if record.levelno >= logging.WARNING else "stdout"
         if self._form == "json":
-            _Stream(stream).write(_as_json(record) + "\n")
+            out = _Stream(stream)
+            out.write(_as_json(record) + "\n")
+            out.flush()  # a machine reads a line when it is written, not when the program ends
         else:
             _print(console(stream), record)
 

@@ -10,6 +10,7 @@ curve are done here instead.
 """
 
 import contextlib
+import ctypes
 import os
 import sys
 import weakref
@@ -210,6 +211,7 @@ def _silent_stdout() -> Iterator[None]:
         os.dup2(nowhere, 1)
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # C's own buffer, which would be written at the program's end
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
