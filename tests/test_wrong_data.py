@@ -195,6 +195,13 @@ def test_an_option_inside_a_list():
     refused(ended("calibrate", "robot.workspace.obstacles.yaw_deg="), "obstacles is a list, give it as a whole")
 
 
+@pytest.mark.parametrize("letter", ["\x1e", "\x1b[31m", "\u2028", "\n"])
+def test_a_control_character_in_a_value_is_escaped(letter):
+    """What `make fuzz DRAWS=2000 SEED=1` found."""
+    found = ended("collect", f"ray_address=a{letter}b")
+    assert found.code == 2 and len(found.err.splitlines()) == 1 and "ray_address=a\\" in found.err
+
+
 @pytest.mark.parametrize("content", [b"a: [1, 2\n\tb: c\n", b"\xff\xfe\x00a", b"- a\n- b\n", b"a: {b: ]"])
 def test_a_preset_that_is_no_yaml(tmp_path, content):
     (tmp_path / "exp").mkdir()

@@ -57,8 +57,17 @@ def _one_line_ends() -> Iterator[None]:
         _end(logging.WARNING, f"interrupted; {getattr(interrupt, KEPT, NOTHING_NEW)}", interrupt, 130)
 
 
+def printable(line: str) -> str:
+    """Return a line with escapes for the control characters that a value may bring along: they end lines, or colour."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
 def _end(level: int, line: str, error: BaseException, code: int) -> NoReturn:
-    _log.log(level, "\n".join([line, *getattr(error, "__notes__", ())]), extra=console.event("end", exit_code=code))
+    _log.log(
+        level,
+        "\n".join([printable(line), *getattr(error, "__notes__", ())]),
+        extra=console.event("end", exit_code=code),
+    )
     sys.exit(code)
 
 
