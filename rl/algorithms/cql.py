@@ -11,12 +11,11 @@ place of an actor and of uniform actions; values lie in [-1, 0], so that a tempe
 import torch
 from torch import Tensor
 
-from policies.models import checkpoint
-from policies.models.chunk_critic import ChunkCritic, has_critic, save_critic
+from policies.core.interface import Policy
+from policies.models.chunk_critic import ChunkCritic
 from policies.training.optim import OptimConfig
-from rl.advantage.labels import Labels
-from rl.algorithms.all_data import AllData
-from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.best_of_samples import BestOfSamples
 from rl.learning.chunk_learning import CriticPair
 from rl.learning.chunk_transitions import Transitions, chunk_transitions, policy_samples
 from rl.learning.round import Round
@@ -26,18 +25,12 @@ SAMPLES = 4
 
 
 @ALGORITHMS.register("cql")
-class Cql(Algorithm):
-    """Imitation of all data, and a conservative critic that chooses among its samples."""
+class Cql(BestOfSamples):
+    """A conservative critic."""
 
-    def label(self, data: Round) -> Labels:
-        return AllData().label(data)
-
-    def improve(self, data: Round) -> None:
-        super().improve(data)
-        if not has_critic(data.policy):
-            policy, _ = checkpoint.load(data.policy)
-            samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
-            save_critic(data.policy, fit_cql(chunk_transitions(data, policy), samples, data.config.retrain))
+    def fit_critic(self, data: Round, policy: Policy) -> ChunkCritic:
+        samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
+        return fit_cql(chunk_transitions(data, policy), samples, data.config.retrain)
 
 
 def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig) -> ChunkCritic:

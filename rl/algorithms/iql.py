@@ -11,12 +11,11 @@ place of IDQL's diffusion, and the best sample instead of one drawn by its expec
 import torch
 from torch import Tensor, nn
 
-from policies.models import checkpoint
-from policies.models.chunk_critic import ChunkCritic, has_critic, save_critic
+from policies.core.interface import Policy
+from policies.models.chunk_critic import ChunkCritic
 from policies.training.optim import OptimConfig
-from rl.advantage.labels import Labels
-from rl.algorithms.all_data import AllData
-from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.best_of_samples import BestOfSamples
 from rl.learning.chunk_learning import CriticPair
 from rl.learning.chunk_transitions import Transitions, chunk_transitions
 from rl.learning.round import Round
@@ -26,17 +25,11 @@ HIDDEN = 256
 
 
 @ALGORITHMS.register("iql")
-class Iql(Algorithm):
-    """Imitation of all data, and a critic that chooses among its samples."""
+class Iql(BestOfSamples):
+    """A critic of expectiles."""
 
-    def label(self, data: Round) -> Labels:
-        return AllData().label(data)
-
-    def improve(self, data: Round) -> None:
-        super().improve(data)
-        if not has_critic(data.policy):
-            policy, _ = checkpoint.load(data.policy)
-            save_critic(data.policy, fit_iql(chunk_transitions(data, policy), data.config.retrain))
+    def fit_critic(self, data: Round, policy: Policy) -> ChunkCritic:
+        return fit_iql(chunk_transitions(data, policy), data.config.retrain)
 
 
 def fit_iql(data: Transitions, config: OptimConfig) -> ChunkCritic:
