@@ -22,7 +22,7 @@ from policies.evaluation import first_touch
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.models import checkpoint
-from policies.runtime.agent import load_agent
+from policies.runtime.agent import ActingConfig, load_agent, steps_of
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -109,6 +109,8 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play all episodes; return the content of results.json."""
     policy, metadata = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
     metadata.check_task(config.task, config.checkpoint)
+    acting = ActingConfig(lead_s=config.lead_s, execute=config.execute, inference_delay_s=config.inference_delay_s)
+    steps_of(policy, acting)
     robot = config.robot.load()
     robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
     seeds = range(config.seed, config.seed + config.episodes)

@@ -38,7 +38,7 @@ from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import FOLDER, NOT_EMPTY, Each, at_least, block, option
+from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, Each, at_least, block, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
@@ -69,7 +69,7 @@ class PretrainEyeConfig(WorkerConfig):
         None, "a pretrained eye to keep: only its reader of words is learned anew, without what is held out", FOLDER
     )
     tasks: tuple[str, ...] = option(
-        TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY,
+        TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY, EACH_ONCE,
         Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASK_NAMES)}"),
     )  # fmt: skip
     network: EyeConfig = block(EyeConfig, "its sizes")

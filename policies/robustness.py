@@ -18,7 +18,18 @@ from policies.models import checkpoint
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import FOLDER, NOT_EMPTY, SEED, Options, Registered, at_least, block, one_of, option
+from sim.core.options import (
+    EACH_PLACE_ONCE,
+    FOLDER,
+    NOT_EMPTY,
+    SEED,
+    Options,
+    Registered,
+    at_least,
+    block,
+    one_of,
+    option,
+)
 from sim.core.program import run_program
 from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -40,7 +51,9 @@ CONDITIONS = {
 class RobustnessConfig(Options):
     """Options of the program."""
 
-    checkpoints: tuple[str, ...] = option(("runs/policy",), "policies, a line of the table each", NOT_EMPTY)
+    checkpoints: tuple[str, ...] = option(
+        ("runs/policy",), "policies, a line of the table each", NOT_EMPTY, EACH_PLACE_ONCE
+    )
     task: str = option("pick_place", "what the robot does", Registered(TASKS))
     episodes: int = option(200, "of every cell", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
@@ -48,15 +61,6 @@ class RobustnessConfig(Options):
     workers: int = option(2, "processes that play", at_least(1))
     tracker: str = option("none", "where rates go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        places = [str(Path(one).resolve()) for one in self.checkpoints]
-        twice = [one for one, place in zip(self.checkpoints, places, strict=True) if places.count(place) > 1]
-        if twice:
-            raise UserError(
-                f"checkpoints=[{','.join(self.checkpoints)}]: expected each once, {twice[-1]} is there twice"
-            )
 
     @property
     def folders(self) -> dict[str, str]:

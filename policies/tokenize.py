@@ -23,7 +23,7 @@ from policies.models.normalization import ActionNormalizer
 from policies.processing.data import EpisodeTable, Source
 from sim.core.console import table as as_table
 from sim.core.errors import UserError
-from sim.core.options import NOT_EMPTY, Options, at_least, between, option
+from sim.core.options import EACH_ONCE, NOT_EMPTY, Options, at_least, between, option
 from sim.core.program import run_program
 
 LARGEST = 20  # of a coefficient, in standard deviations
@@ -38,8 +38,10 @@ class TokenizeConfig(Options):
 
     data: str = option("runs/demos", "a dataset")
     chunk: int = option(16, "steps of a chunk", at_least(1))
-    scales: tuple[float, ...] = option((2.0, 5.0, 10.0, 20.0), "of FAST's coefficients", NOT_EMPTY, between(0.1, 25))
-    bins: tuple[int, ...] = option((16, 64, 256), "of each number", NOT_EMPTY, at_least(2))
+    scales: tuple[float, ...] = option(
+        (2.0, 5.0, 10.0, 20.0), "of FAST's coefficients", NOT_EMPTY, EACH_ONCE, between(0.1, 25)
+    )
+    bins: tuple[int, ...] = option((16, 64, 256), "of each number", NOT_EMPTY, EACH_ONCE, at_least(2))
 
 
 def read_chunks(config: TokenizeConfig) -> tuple[Tensor, Tensor, ActionNormalizer]:

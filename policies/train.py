@@ -18,7 +18,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
-from sim.core.options import FOLDER, NOT_EMPTY, Options, block, one_of, option
+from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
@@ -29,7 +29,7 @@ from sim.core.tracker import KINDS, Tracker, open_tracker
 class TrainConfig(Options):
     """Options of the program."""
 
-    data: tuple[str, ...] = option(("runs/demos",), "datasets", NOT_EMPTY)
+    data: tuple[str, ...] = option(("runs/demos",), "datasets", NOT_EMPTY, EACH_PLACE_ONCE)
     out: str = option("runs/policy", "the checkpoint", FOLDER)
     policy: PolicyConfig = block(VlaConfig, "the network")
     optim: OptimConfig = block(OptimConfig, "how it is trained")

@@ -3,9 +3,12 @@
 An example of another learner on this environment: prints success before and after, saves the model in `out`.
 """
 
+import contextlib
+import io
 import logging
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +22,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rl.online.state_view import ReachState
 from sim.core.console import event
-from sim.core.errors import UserError
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import FOLDER, PROBABILITY, SEED, Options, above, at_least, between, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
+from sim.dataset.files import write_atomic
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.parallel.interrupts import deaf_children
@@ -101,13 +105,18 @@ class Progress(BaseCallback):
         return True
 
 
-def make_envs(config: Sb3Config) -> VecEnv:
-    """Return `envs` environments, each in a process of its own where there are several."""
-    makers = [partial(_monitored, config.world) for _ in range(config.envs)]
-    with deaf_children():
-        envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
-    envs.seed(config.seed)
-    return envs
+@contextlib.contextmanager
+def open_envs(config: Sb3Config) -> Iterator[VecEnv]:
+    """Open `envs` environments, each in a process of its own where there are several."""
+    makers, envs = [partial(_monitored, config.world) for _ in range(config.envs)], None
+    try:
+        with deaf_children():
+            envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
+        envs.seed(config.seed)
+        yield envs
+    finally:
+        for process in envs.processes if isinstance(envs, SubprocVecEnv) else ():
+            process.terminate()  # not `close`, which waits for answers: after Ctrl-C some are half-read
 
 
 def _monitored(world: SimulationConfig) -> gymnasium.Env:
@@ -138,23 +147,23 @@ def _succeeds(model: PPO, env: ReachState, seed: int) -> bool:
 def learn(config: Sb3Config, tracker: Tracker) -> None:
     """Evaluate, learn, evaluate, save."""
     torch.set_num_threads(1)
-    envs, ppo = make_envs(config), asdict(config.ppo)
+    ppo = asdict(config.ppo)
     shape = {"net_arch": list(ppo.pop("hidden")), "log_std_init": ppo.pop("log_std_init")}
-    model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
-    before = evaluate(model, config)
-    _log.info("before: %s", _describe(before))
-    begun_s = time.monotonic()
-    model.learn(config.steps, callback=Progress(max(config.steps // 20, 1), tracker))
-    learned_s = time.monotonic() - begun_s
-    envs.close()
+    with open_envs(config) as envs:
+        model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
+        before = evaluate(model, config)
+        _log.info("before: %s", _describe(before))
+        begun_s = time.monotonic()
+        model.learn(config.steps, callback=Progress(max(config.steps // 20, 1), tracker))
+        learned_s = time.monotonic() - begun_s
     after = evaluate(model, config)
     tracker.log(0, {f"before/{name}": value for name, value in before.items()})
     tracker.log(model.num_timesteps, {f"after/{name}": value for name, value in after.items()})
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / MODEL)
+    out, buffer = Path(config.out), io.BytesIO()
     about = provenance({"config": config, "before": before, "after": after, "learned_s": round(learned_s, 1)})
     results.write(out, about)
+    model.save(buffer)
+    write_atomic(out / MODEL, buffer.getvalue())  # last: where it is, all is
     _log.info(
         "after %d steps in %.1f min: %s; %s", model.num_timesteps, learned_s / 60, _describe(after), out / MODEL,
         extra=event("trained", before=before, after=after),
@@ -162,9 +171,14 @@ def learn(config: Sb3Config, tracker: Tracker) -> None:
 
 
 def main(config: Sb3Config) -> None:
-    """Learn, tracked."""
-    with open_tracker(config.tracker, config.out, config) as tracker:
+    """Learn, tracked. Nothing is kept before the model is: an interrupted run begins anew."""
+    with keeps(lambda: kept(Path(config.out))), open_tracker(config.tracker, config.out, config) as tracker:
         learn(config, tracker)
+
+
+def kept(out: Path) -> str:
+    """Return what an interrupted run leaves behind."""
+    return f"the model is kept in {out}" if (out / MODEL).is_file() else NOTHING_NEW
 
 
 def _describe(result: dict) -> str:

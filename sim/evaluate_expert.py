@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sim.core.console import table as as_table
 from sim.core.console import track
-from sim.core.options import SEED, Registered, at_least, block, option
+from sim.core.options import EACH_ONCE, SEED, Registered, at_least, block, option
 from sim.core.program import run_program
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class EvaluateExpertConfig(WorkerConfig):
     """Options of the program."""
 
-    tasks: tuple[str, ...] | None = option(None, "null: all", Registered(TASKS))
+    tasks: tuple[str, ...] | None = option(None, "null: all", Registered(TASKS), EACH_ONCE)
     episodes: int = option(300, "of each task", at_least(1))
     seed: int = option(300_000, "of the first episode", SEED)
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")

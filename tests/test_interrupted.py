@@ -13,6 +13,7 @@ import torch
 from fr3 import FR3
 from learning import QUICK, SIZE, TINY, about, make_demo, tiny_model, write_demos
 from programs import Ended, ended
+from waiting import wait_for
 
 from policies.models import checkpoint
 from policies.pretrain_eye import PretrainEyeConfig, check_same_scenes, kept
@@ -20,6 +21,8 @@ from policies.train import TrainConfig, train
 from policies.training.trainer import Trainer
 from real.calibrate import calibrate
 from real.rollout import outcomes
+from rl.correct import OperatorWorker
+from rl.data.rollouts import Behaviour
 from rl.run.kept import kept as kept_of_run
 from sim.collect import CollectConfig, ExpertWorker, collect
 from sim.core.errors import NOTHING_NEW, UserError
@@ -28,6 +31,7 @@ from sim.dataset.recorder import features
 from sim.episode import results
 from sim.episode.loop import EpisodeResult
 from sim.guard.motion_guard import GuardReport
+from sim.teleop.operator import Operator
 
 ROOT = FR3.mjcf.parents[2]
 NOTHING = (130, f"warning: interrupted; {NOTHING_NEW}\n")
@@ -251,4 +255,84 @@ def test_two_programs_do_not_write_to_one_place(monkeypatch, tmp_path):
     assert said(ended("train", main=lambda _: train(config))) == (2, line)
     assert said(ended("evaluate", f"checkpoint={tmp_path}/policy", f"out={tmp_path}/p")) == (2, line)
     other.communicate("")
-    assert not list((tmp_path / "p").iterdir())
+    assert not (tmp_path / "p").exists()  # nothing was written into it
+
+
+# ---- PPO ---------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_ppo_ends_its_processes_quietly(tmp_path):
+    """A terminal sends Ctrl-C to all of them; they end whatever they are at."""
+    words = ("evaluation_episodes=1", "ppo.n_steps=102400", f"out={tmp_path}/m")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "rl.sb3", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert run.stdout and run.stdout.readline().startswith("before: ")  # it learns from now on
+    os.killpg(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=100)
+    assert (run.returncode, err) == NOTHING
+    assert not (tmp_path / "m").exists()
+    wait_for(lambda: not is_alive(run.pid))
+
+
+def is_alive(group: int) -> bool:
+    """Return whether a process of this group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_ppo_whose_model_is_there_says_so(tmp_path, monkeypatch):
+    words = ("envs=1", "steps=4", "evaluation_episodes=1", "ppo.n_steps=4", "ppo.batch_size=4", f"out={tmp_path}/m")
+    monkeypatch.setattr("rl.sb3.write_atomic", interrupt)
+    assert said(ended("sb3", *words)) == NOTHING
+    monkeypatch.undo()
+    monkeypatch.setattr("rl.sb3._log.info", lambda line, *_, **__: interrupt() if line.startswith("after") else None)
+    assert said(ended("sb3", *words)) == (130, f"warning: interrupted; the model is kept in {tmp_path}/m\n")
+
+
+# ---- corrections -------------------------------------------------------------------------------
+
+
+def test_interrupted_corrections_are_counted_and_gone_on_with(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    out, played = tmp_path / "d", []
+
+    def play(self, seed: int) -> tuple:
+        played.append(seed)
+        if seed == 500_001:
+            interrupt()
+        return EpisodeResult(seed, True, 10, 0.5, GuardReport()), replace(make_demo(0, 5), metadata={"seed": seed})
+
+    def press(device: str) -> Operator:
+        operator = Operator([])
+        operator.confirm = lambda: None
+        return operator
+
+    monkeypatch.setattr(OperatorWorker, "__init__", lambda *_: None)
+    monkeypatch.setattr(OperatorWorker, "__call__", play)
+    monkeypatch.setattr(Behaviour, "features", lambda *_: features(FR3, SIZE))
+    monkeypatch.setattr("rl.correct.open_operator", press)
+    words = ("task=pick_place", "episodes=3", f"checkpoint={tmp_path}/policy", f"out={out}")
+    line = f"warning: interrupted; 1 episodes are kept in {out}; run again to go on\n"
+    assert said(ended("correct", *words)) == (130, line)
+    assert Dataset(out).num_episodes == 1
+    monkeypatch.setattr(OperatorWorker, "__call__", lambda self, seed: play(self, seed + 10))
+    assert ended("correct", *words).code == 0
+    assert played == [500_000, 500_001, 500_011, 500_012]
+    assert Dataset(out).num_episodes == 3
+
+
+def test_corrections_interrupted_before_the_first_is_kept_leave_nothing(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    monkeypatch.setattr(OperatorWorker, "__init__", lambda *_: None)
+    monkeypatch.setattr(Behaviour, "features", lambda *_: features(FR3, SIZE))
+    operator = Operator([])
+    operator.confirm = interrupt
+    monkeypatch.setattr("rl.correct.open_operator", lambda device: operator)
+    words = ("task=pick_place", f"checkpoint={tmp_path}/policy", f"out={tmp_path}/d")
+    assert said(ended("correct", *words)) == NOTHING
+    assert not (tmp_path / "d").exists()

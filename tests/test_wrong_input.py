@@ -165,6 +165,12 @@ def test_init_with_another_network_is_refused(policy, demos, tmp_path, changes, 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("word", ["data=[a,b,./a]", "checkpoints=[a,b,./a]", "rollouts=[a,b,./a]"])
+def test_the_same_place_twice_is_refused(word):
+    program = {"data": "train", "checkpoints": "robustness", "rollouts": "recap"}[word.partition("=")[0]]
+    refused(ended(program, word), f"{word}, expected each once, ./a is there twice")
+
+
 def test_provenance_states_the_network_of_init(policy, demos, tmp_path):
     out = trained(demos, out=tmp_path / "new", policy=TrainConfig().policy, init=str(policy))
     config = checkpoint.load(out)[1].provenance["config"]
@@ -175,6 +181,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(demos, tmp_path, monkey
     def full(_) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    trained(demos, out=tmp_path / "before")  # features are cached then: the first that is written is the state
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="disk full while writing .*training.pt"):
         trained(demos, out=tmp_path / "new")
@@ -239,6 +246,20 @@ def test_a_policy_of_another_task_is_not_played(policy):
     refused(ended("robustness", f"checkpoints=[{policy}]", "task=stack"), "task=stack, expected pick_place")
     with pytest.raises(UserError, match="task=stack, expected pick_place"):
         correct(CorrectConfig(checkpoint=str(policy), task="stack"), Operator([]))
+    assert not (policy / "eval").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("execute=5", "execute=5: expected 1 to 4, the steps of the policy's chunks"),
+        ("lead_s=0.15", "lead_s=0.15: expected 0 to 0.1"),
+        ("inference_delay_s=0.15", "inference_delay_s=0.15: expected 0 to 0.1"),
+    ],
+)
+def test_what_chunks_are_too_short_for_is_refused_before_any_work(policy, word, line, monkeypatch):
+    monkeypatch.setattr("policies.evaluate.map_seeds", lambda *_: pytest.fail("no worker should start"))
+    refused(ended("evaluate", f"checkpoint={policy}", word), line)
     assert not (policy / "eval").exists()
 
 

@@ -22,8 +22,8 @@ from policies.train import TrainConfig
 from policies.training.optim import OptimConfig
 from sim.collect import CollectConfig, collect
 from sim.core.contract import GROUNDING_COLUMNS
-from sim.core.errors import UserError, keeps
-from sim.core.options import FOLDER, NOT_EMPTY, SEED, Registered, at_least, block, option
+from sim.core.errors import keeps
+from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, Registered, at_least, block, option
 from sim.core.provenance import plain
 from sim.expert.imperfections import QualityConfig
 from sim.parallel.worker_config import WorkerConfig
@@ -47,7 +47,7 @@ class CompareConfig(WorkerConfig):
     presets: tuple[str, ...] = option(("points",), "policies, of conf/policy", NOT_EMPTY)
     heads: tuple[str, ...] | None = option(None, "NAME or NAME:OPTION=VALUE, of every preset; null: its own", NOT_EMPTY)
     tasks: tuple[str, ...] = option(("pick_place",), "what the robot does", NOT_EMPTY, Registered(TASKS))
-    seeds: tuple[int, ...] = option((0,), "every cell is trained once with each", NOT_EMPTY, SEED)
+    seeds: tuple[int, ...] = option((0,), "every cell is trained once with each", NOT_EMPTY, SEED, EACH_ONCE)
     demo_episodes: int = option(300, "demonstrations of every task", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)
     evaluation_episodes: int = option(200, "of every policy", at_least(1))
@@ -59,11 +59,6 @@ class CompareConfig(WorkerConfig):
     split: SplitConfig = block(SplitConfig, "what is held out")
     quality: QualityConfig = block(QualityConfig, "of demonstrations")
     robot: RobotConfig = block(RobotConfig, "the arm")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"seeds=[{','.join(map(str, self.seeds))}], expected each once")
 
     def demonstrations(self, task: str, *, images: bool) -> CollectConfig:
         """Return the collection of a task's demonstrations."""

@@ -61,10 +61,7 @@ class PolicyAgent:
         self.image_size = policy.spec.image_size
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None
-        self._execute = policy.config.execute if config.execute is None else config.execute
-        self._lead = round(config.lead_s * self.spec.control_hz)
-        self._delay = math.ceil(round(config.inference_delay_s * self.spec.control_hz, 6))
-        _check_fits(policy, config, self._execute, self._lead, self._delay)
+        self._execute, self._lead, self._delay = steps_of(policy, config)
         self.decision_s: list[float] = []  # how long each look-to-chunk took
         self.estimates: list[Estimate] = []  # where it found the named things at its newest look, if it estimates that
         self.within_m: dict[str, list[float]] = {}  # 95 % region of each of those, at every look of the episode
@@ -138,24 +135,30 @@ class PolicyAgent:
             self.within_m.setdefault(one.name, []).append(round(one.within_m, 4))
 
 
-def _check_fits(policy: Policy, config: ActingConfig, execute: int, lead: int, delay: int) -> None:
-    """UserError when chunks are too short for what is played and what is under way; lead and delay in steps."""
-    chunk, period_s = policy.config.chunk, 1 / policy.spec.control_hz
+def steps_of(policy: Policy, config: ActingConfig) -> tuple[int, int, int]:
+    """Return how many steps are played of a chunk, the lead and the inference delay, in steps of the policy.
+
+    UserError when its chunks are too short for what is played and what is under way.
+    """
+    chunk, hz = policy.config.chunk, policy.spec.control_hz
+    execute = policy.config.execute if config.execute is None else config.execute
+    lead, delay = round(config.lead_s * hz), math.ceil(round(config.inference_delay_s * hz, 6))
     if not 1 <= execute <= chunk:
         raise UserError(f"execute={execute}: expected 1 to {chunk}, the steps of the policy's chunks")
     longest = chunk - execute
     longest = min(longest, policy.given_steps or longest)
     if not 0 <= lead <= longest:
         raise UserError(
-            f"lead_s={config.lead_s:g}: expected 0 to {longest * period_s:g}, what the policy's chunks reach beyond "
+            f"lead_s={config.lead_s:g}: expected 0 to {longest / hz:g}, what the policy's chunks reach beyond "
             "what is played"
         )
     longest = min(longest - lead, execute)
     if not 0 <= delay <= longest:
         raise UserError(
-            f"inference_delay_s={config.inference_delay_s:g}: expected 0 to {longest * period_s:g}, what is played "
+            f"inference_delay_s={config.inference_delay_s:g}: expected 0 to {longest / hz:g}, what is played "
             "before the next look and what the policy's chunks reach beyond it"
         )
+    return execute, lead, delay
 
 
 def load_agent(

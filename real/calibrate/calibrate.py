@@ -25,7 +25,19 @@ from real.workcell.connect import RobotConnection, emulator_of_our_own, open_rob
 from real.workcell.env import RobotEnv
 from sim.core.console import event
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import FOLDER, IMAGE_SIDE, NOT_EMPTY, SEED, OneOf, Options, between, block, one_of, option
+from sim.core.options import (
+    EACH_ONCE,
+    FOLDER,
+    IMAGE_SIDE,
+    NOT_EMPTY,
+    SEED,
+    OneOf,
+    Options,
+    between,
+    block,
+    one_of,
+    option,
+)
 from sim.core.provenance import provenance
 
 MODES = ("dry", "confirm", "auto")
@@ -40,7 +52,7 @@ class CalibrateConfig(Options):
 
     robot: RobotConnection = block(emulator_of_our_own, "the arm and its bench")
     parts: tuple[str, ...] = option(
-        tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS), NOT_EMPTY
+        tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS), NOT_EMPTY, EACH_ONCE
     )
     out: str = option("runs/calibration", "folder of the logs and results", FOLDER)
     mode: str | None = option(

@@ -23,7 +23,7 @@ from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from sim.core.errors import UserError, keeps, nearest
-from sim.core.options import NOT_EMPTY, SEED, option
+from sim.core.options import EACH_ONCE, NOT_EMPTY, SEED, option
 from sim.core.tracker import open_tracker
 from sim.dataset.files import Lock
 
@@ -50,15 +50,13 @@ class CompareConfig(RecapConfig):
         NOT_EMPTY,
     )
     reference: str = option("recap@3", "the cell that the others are tested against")
-    train_seeds: tuple[int, ...] = option((0,), "every cell is trained once with each", NOT_EMPTY, SEED)
+    train_seeds: tuple[int, ...] = option((0,), "every cell is trained once with each", NOT_EMPTY, SEED, EACH_ONCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_cells(self.cells, self.guidance)
         if self.reference not in self.cells:
             raise UserError(nearest(self.reference, self.cells, "reference"))
-        if len(set(self.train_seeds)) < len(self.train_seeds):
-            raise UserError(f"train_seeds=[{','.join(map(str, self.train_seeds))}], expected each once")
 
     @property
     def start(self) -> RecapConfig:

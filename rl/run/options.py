@@ -13,7 +13,7 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import FOLDER, SEED, Each, Registered, at_least, block, one_of, option
+from sim.core.options import EACH_PLACE_ONCE, FOLDER, SEED, Each, Registered, at_least, block, one_of, option
 from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
@@ -37,7 +37,10 @@ class RecapConfig(SimulationConfig, LearningConfig):
     demo_seed: int = option(0, "of the first one", SEED)
     rounds: int = option(1, "of rollouts and learning; 0: imitation alone", at_least(0))
     rollouts: int | tuple[str, ...] = option(
-        300, "autonomous episodes a round; or [DIR,...], recorded by any program, for the only round", ROLLOUTS
+        300,
+        "autonomous episodes a round; or [DIR,...], recorded by any program, for the only round",
+        ROLLOUTS,
+        EACH_PLACE_ONCE,
     )
     rollout_seed: int = option(500_000, "of the first one", SEED)
     interventions: int = option(60, "at most so many episodes a round in which the expert intervenes", at_least(0))

@@ -195,6 +195,21 @@ class _NotEmpty:
             raise UserError(f"{name}={shown(value)}, expected at least one")
 
 
+@dataclasses.dataclass(frozen=True)
+class EachOnce:
+    """A list in which nothing is named twice; places: not by another path either."""
+
+    places: bool = False
+    expected = "each once"
+
+    def __call__(self, name: str, value: Any) -> None:
+        seen = []
+        for one in value if isinstance(value, tuple) else ():
+            seen.append(str(Path(one).resolve()) if self.places else one)
+            if seen.count(seen[-1]) > 1:
+                raise UserError(f"{name}={shown(value)}, expected each once, {shown(one)} is there twice")
+
+
 def shown(value: Any) -> str:
     """Return a value as it is typed on a command line."""
     if isinstance(value, tuple | list):
@@ -202,7 +217,7 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-NOT_EMPTY = _NotEmpty()
+NOT_EMPTY, EACH_ONCE, EACH_PLACE_ONCE = _NotEmpty(), EachOnce(), EachOnce(places=True)
 FOLDER, FILE = Place(), Place(file=True)
 IMAGE_SIDE = multiple_of(16, 16, 4096)  # pixels; what vision parts and videos can take
 PROBABILITY = between(0, 1)

@@ -1,5 +1,6 @@
 """How bytes reach a dataset directory: whole or not at all, and by one process at a time."""
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -40,7 +41,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 class Lock:
-    """A directory held for writing until it is closed or the process ends; no file of it stays after that.
+    """A directory held for writing until it is closed or the process ends; no file of it stays after that, nor a
+    folder that it made and nothing was written into.
 
     A record lock: unlike flock, workers forked from the writer do not keep it alive.
     Raises UserError when another process writes here.
@@ -49,6 +51,7 @@ class Lock:
     def __init__(self, root: Path, folder: str = "meta"):
         """folder: where in `root` the file lies."""
         self._path = root / folder / LOCK
+        self._new = [one for one in self._path.parents if not one.exists()]  # innermost first
         while True:
             self._file = self._hold(root)
             try:  # of a file that was removed meanwhile the lock is worth nothing
@@ -89,6 +92,9 @@ class Lock:
         if not self.closed:
             self._path.unlink(missing_ok=True)
             self._file.close()
+            with contextlib.suppress(OSError):  # something lies there
+                for folder in self._new:
+                    folder.rmdir()
 
     def __enter__(self) -> Self:
         return self

@@ -63,5 +63,5 @@ def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch
     with pytest.raises(UserError, match="b is no checkpoint"):
         transfer.main(RobustnessConfig(("a", "b")))
     assert not asked
-    with pytest.raises(UserError, match=r"checkpoints=\[a,./a\]: expected each once, ./a is there twice"):
+    with pytest.raises(UserError, match=r"checkpoints=\[a,./a\], expected each once, ./a is there twice"):
         RobustnessConfig(("a", "./a"))
