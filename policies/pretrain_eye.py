@@ -20,7 +20,7 @@ import torch
 from policies.core.parts import LanguageConfig
 from policies.evaluation.leakage import splits_of
 from policies.eye.network import EyeConfig
-from policies.eye_training.load import eye_policy
+from policies.eye_training.load import eye_policy, load_eye
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import Seen, fit_mixer, mix, region, see
 from policies.eye_training.reader import read_anew
@@ -249,6 +249,9 @@ def describe_eye(eye: Eye, seen: Seen, table: LookTable, config: PretrainEyeConf
 
 def pretrain_eye(config: PretrainEyeConfig) -> Path:
     """Draw scenes, train both networks, write the eye; return its folder."""
+    if config.init:  # a wrong one is an error before a scene is drawn
+        load_eye(config.init, config.robot.load())
+        new_eye(config, config.robot.load())
     with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them

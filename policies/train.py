@@ -23,6 +23,7 @@ from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
 from sim.core.tracker import KINDS, Tracker, open_tracker
+from sim.dataset.files import Lock
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     out = Path(config.out)
     if (out / checkpoint.WEIGHTS).is_file():
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    Lock(out, ".").close()  # another process that writes there is an error before features are made
     tables = [EpisodeTable(Source(Path(root))) for root in config.data]
     tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
     policy, start = _start(config, tables)

@@ -34,8 +34,8 @@ from sim.dataset.files import Lock
 
 def recap(config: RecapConfig, tracker: Tracker | None = None) -> Path:
     """Run all rounds; return the checkpoint of the last."""
-    run = OfflineRun(config, tracker)
     with Lock(config.root, "."):
+        run = OfflineRun(config, tracker)
         play(run, config)
     return run.policy(config.rounds)
 

@@ -27,7 +27,7 @@ from sim.core.options import FOLDER, PROBABILITY, SEED, Options, above, at_least
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
-from sim.dataset.files import write_atomic
+from sim.dataset.files import Lock, write_atomic
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.parallel.interrupts import deaf_children
@@ -172,7 +172,8 @@ def learn(config: Sb3Config, tracker: Tracker) -> None:
 
 def main(config: Sb3Config) -> None:
     """Learn, tracked. Nothing is kept before the model is: an interrupted run begins anew."""
-    with keeps(lambda: kept(Path(config.out))), open_tracker(config.tracker, config.out, config) as tracker:
+    out = Path(config.out)
+    with keeps(lambda: kept(out)), Lock(out, "."), open_tracker(config.tracker, out, config) as tracker:
         learn(config, tracker)
 
 

@@ -254,6 +254,9 @@ def test_two_programs_do_not_write_to_one_place(monkeypatch, tmp_path):
     line = f"error: another process is writing to {tmp_path}/p; wait for it to end\n"
     assert said(ended("train", main=lambda _: train(config))) == (2, line)
     assert said(ended("evaluate", f"checkpoint={tmp_path}/policy", f"out={tmp_path}/p")) == (2, line)
+    assert said(ended("sb3", f"out={tmp_path}/p")) == (2, line)
+    assert said(ended("recap", f"out={tmp_path}/p")) == (2, line)
+    assert said(ended("compare", f"out={tmp_path}/p")) == (2, line)
     other.communicate("")
     assert not (tmp_path / "p").exists()  # nothing was written into it
 

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -146,6 +147,36 @@ def test_instructions_of_any_length_and_letters(demos, text, line):
     assert len(str(caught.value)) < 200
 
 
+# ---- of newer versions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"contract": "99"}, "has contract version 99, this code has 1; take a newer version of this code"),
+        ({"contract": "0"}, "has contract version 0, this code has 1; train again"),
+        ({"novelty": 1}, "is of a newer version, or needs plugins=[MODULE]: unknown option 'novelty'"),
+        ({"policy": {"name": "vla", "head": {"name": "mamba"}}}, "plugins=[MODULE]: unknown head 'mamba'"),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_named(tmp_path, change, line):
+    root = tmp_path / "policy"
+    checkpoint.save(root, tiny_model(), about())
+    content = json.loads((root / checkpoint.CONFIG).read_text())
+    (root / checkpoint.CONFIG).write_text(json.dumps(content | change))
+    refused(ended("evaluate", f"checkpoint={root}"), str(root), line)
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [("v2.1", "LeRobot converts it"), ("v3.1", "take a newer version"), ("v10.0", "take a newer version")],
+)
+def test_a_dataset_of_another_version_is_named(demos, version, remedy):
+    path = demos / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"codebase_version": version}))
+    refused(ended("export", f"data={demos}"), f"codebase_version '{version}', expected 'v3.0'", remedy)
+
+
 # ---- places and texts --------------------------------------------------------------------------
 
 
@@ -155,6 +186,30 @@ def test_a_path_with_blanks_letters_and_brackets(demos, tmp_path):
     for number, data in enumerate((odd, tmp_path / "link")):
         assert ended("export", f"data={data}", f"out={tmp_path}/aus ü, [{number}]").code == 0
         assert Dataset(tmp_path / f"aus ü, [{number}]").num_frames == Dataset(odd).num_frames - 3
+
+
+@pytest.mark.parametrize(
+    ("program", "option"),
+    [
+        ("train", "data"), ("train", "init"), ("train", "init_fusion"), ("evaluate", "checkpoint"), ("report", "run"),
+        ("robustness", "checkpoints"), ("export", "data"), ("replay", "data"), ("tokenize", "data"), ("parity", "data"),
+        ("recap", "pretrained"), ("recap", "demos"), ("evaluate_eye", "eye"), ("collect", "out"),
+    ],
+)  # fmt: skip
+def test_a_name_that_no_disk_takes(demos, program, option):
+    given = [f"data={demos}"] if option.startswith("init") else []
+    found = ended(program, f"{option}={'x' * 5000}", *given)
+    assert (found.code, found.err.count("\n")) == (2, 1), found
+    assert "File name too long" in found.err or "expected a folder that can be written" in found.err
+
+
+def test_home_by_its_short_name(demos, tmp_path, monkeypatch):
+    """`out=~/x` reaches a program as it is from many shells."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert ended("export", "data=~/demos", "out=~/a b/c").code == 0
+    assert Dataset(tmp_path / "a b" / "c").num_episodes and not (tmp_path / "~").exists()
+    refused(ended("train", "data=[~/demos,~/demos]"), f"data=[{demos},{demos}], expected each once")
 
 
 @pytest.mark.parametrize("place", ["/", "../" * 40])
@@ -235,4 +290,13 @@ def test_what_recap_is_given_is_checked_before_anything_is_collected(demos, tmp_
     refused(ended("recap", given, out, "policy=points", *size), "which pretrained=", "begin without pretrained=")
     refused(ended("recap", f"demos={demos}", out, "task=stack", *size), "task=stack, expected pick_place", "demons")
     refused(ended("recap", f"demos={demos}", out), "the images to train on are 32 x 32 pixels, expected 96 x 96")
+    refused(ended("recap", f"demos={tmp_path}/policy", out), f"{tmp_path}/policy is not empty and holds no dataset")
+    refused(ended("recap", f"pretrained={tmp_path}/policy/config.json", out), "expected a folder that can be written")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_eye_that_is_not_there_is_missed_before_a_scene_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("policies.pretrain_eye.gather", lambda *_: pytest.fail("no scene should be drawn"))
+    words = (f"init={tmp_path}/eye", f"work={tmp_path}/work")
+    refused(ended("pretrain_eye", *words), f"no pretrained eye in {tmp_path}/eye")
+    assert not (tmp_path / "work").exists()

@@ -189,12 +189,15 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(demos, tmp_path, monkey
     assert not (tmp_path / "new" / checkpoint.WEIGHTS).exists()
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_disk_error_of_any_program_is_one_line(code):
+@pytest.mark.parametrize(
+    ("code", "done"),
+    [(errno.ENOSPC, "write"), (errno.EROFS, "write"), (errno.EACCES, "read or write"), (errno.ELOOP, "read or write")],
+)
+def test_a_disk_error_of_any_program_is_one_line(code, done):
     def main(_) -> None:
         raise OSError(code, os.strerror(code), "runs/x/results.json")
 
-    refused(ended("view", main=main), f"cannot write runs/x/results.json: {os.strerror(code)}")
+    refused(ended("view", main=main), f"cannot {done} runs/x/results.json: {os.strerror(code)}")
 
 
 def test_weights_that_are_no_numbers_are_neither_saved_nor_played(tmp_path, policy):

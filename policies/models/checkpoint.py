@@ -78,12 +78,22 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         check_ours(root, content)
         contract = content.pop("contract")
         if contract != CONTRACT_VERSION:
-            raise UserError(f"{root} has contract version {contract}, this code has {CONTRACT_VERSION}; train again")
+            remedy = "take a newer version of this code" if int(contract) > int(CONTRACT_VERSION) else "train again"
+            raise UserError(f"{root} has contract version {contract}, this code has {CONTRACT_VERSION}; {remedy}")
         content, weights = migrate_checkpoint(content, read_weights(root / WEIGHTS, content.pop(SHA256, None)))
-        config = typed(PolicyConfig, content.pop("policy"), "policy.")
-        policy = config.build(typed(PolicySpec, content.pop("spec"), "spec."))
+        policy, metadata = _made_of(content, root)
         policy.load_state_dict(weights)
         check_finite(weights, f"checkpoint {root}")
+        return policy.eval(), metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"checkpoint {root} is broken: {str(error).splitlines()[0]}") from error
-    return policy.eval(), typed(CheckpointMetadata, content)
+
+
+def _made_of(content: dict, root: Path) -> tuple[Policy, CheckpointMetadata]:
+    """UserError names the checkpoint: it may be of a newer version, or of a plug-in that was not named."""
+    try:
+        config = typed(PolicyConfig, content.pop("policy"), "policy.")
+        policy = config.build(typed(PolicySpec, content.pop("spec"), "spec."))
+        return policy, typed(CheckpointMetadata, content)
+    except UserError as error:
+        raise UserError(f"checkpoint {root} is of a newer version, or needs plugins=[MODULE]: {error}") from error

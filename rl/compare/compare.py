@@ -86,7 +86,6 @@ def compare(config: CompareConfig, start: OfflineRun) -> Path:
 
 
 def main(config: CompareConfig) -> None:
-    with open_tracker(config.tracker, config.root, config) as tracker, keeps(lambda: kept(config.folders)):
-        start = OfflineRun(config.start, tracker)
-        with Lock(config.root, "."):
-            _log.info("%s", compare(config, start))
+    tracked = open_tracker(config.tracker, config.root, config)
+    with keeps(lambda: kept(config.folders)), Lock(config.root, "."), tracked as tracker:
+        _log.info("%s", compare(config, OfflineRun(config.start, tracker)))

@@ -7,13 +7,14 @@ from policies.processing.resize import policy_image_size
 from policies.train import check_same_policy
 from rl.run.options import RecapConfig
 from sim.core.errors import UserError
-from sim.dataset.reader import Dataset
+from sim.dataset.reader import Dataset, check_no_other
 from sim.dataset.schema import INFO_PATH
 
 
 def check_given(config: RecapConfig) -> None:
     """UserError where what is there already is of another task, robot, image size or policy."""
     is_trained = (config.pretrained_root / checkpoint.WEIGHTS).is_file()
+    check_no_other(config.demos_root)
     if (config.demos_root / INFO_PATH).is_file():
         recorded = Dataset(config.demos_root)
         _check_demonstrations(config, recorded)

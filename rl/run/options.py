@@ -32,7 +32,9 @@ class RecapConfig(SimulationConfig, LearningConfig):
     algorithm: str = option("recap", "how frames are labelled and the policy improves", Registered(ALGORITHMS))
     out: str = option("runs/recap_pick_place", "the run's directory", FOLDER)
     demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos", FOLDER)
-    pretrained: str | None = option(None, "the imitation checkpoint, trained there when missing; null: OUT/pretrained")
+    pretrained: str | None = option(
+        None, "the imitation checkpoint, trained there when missing; null: OUT/pretrained", FOLDER
+    )
     demo_episodes: int = option(500, "demonstrations that are collected", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)
     rounds: int = option(1, "of rollouts and learning; 0: imitation alone", at_least(0))

@@ -118,7 +118,9 @@ def _item(value: str, kind: Any) -> str:
 
 
 def _text(value: str, kind: Any) -> str:
-    """Quote what can only be a text."""
+    """Quote what can only be a text; `~/` is home, where a shell left it as it was."""
+    if value.startswith("~/") and str in alternatives(kind):
+        value = str(Path(value).expanduser())
     if str not in alternatives(kind) or int in alternatives(kind) or GRAMMAR.match(value):
         return value if " " not in value or GRAMMAR.match(value) else quoted(value)
     return quoted(value)

@@ -25,7 +25,9 @@ T = TypeVar("T")
 # A job's results lie where its `out` is; hydra adds no folder and no log of its own.
 QUIET = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null", "hydra.run.dir=.")
 # What a user puts right by freeing or choosing another place; where a program has more to say, it does.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+NOT_REACHED = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO, errno.ESTALE)
+SHOWN = 200  # letters of a file's name
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +50,12 @@ def _one_line_ends() -> Iterator[None]:
     except UserError as error:
         _end(logging.ERROR, str(error), error, 2)
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno not in (*NOT_WRITTEN, *NOT_REACHED):
             raise
-        _end(logging.ERROR, f"cannot write {error.filename or 'to the disk'}: {error.strerror}", error, 2)
+        done = "write" if error.errno in NOT_WRITTEN else "read or write"
+        name = str(error.filename or "the disk")
+        name = f"{name[:SHOWN]}..." if len(name) > SHOWN else name
+        _end(logging.ERROR, f"cannot {done} {name}: {error.strerror}", error, 2)
     except MemoryError as error:
         _end(logging.ERROR, f"out of memory: {reason(error)}; give less at a time, or fewer workers", error, 2)
     except KeyboardInterrupt as interrupt:

@@ -55,10 +55,9 @@ def read_info(root: Path) -> dict:
         info = json.loads(path.read_text())
         version = info["codebase_version"]
         if version != CODEBASE_VERSION:
-            raise UserError(
-                f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}; "
-                "LeRobot converts it: python -m lerobot.scripts.convert_dataset_v21_to_v30"
-            )
+            older = "LeRobot converts it: python -m lerobot.scripts.convert_dataset_v21_to_v30"
+            remedy = older if _number(version) < _number(CODEBASE_VERSION) else "take a newer version of this code"
+            raise UserError(f"dataset {root} has codebase_version {version!r}, expected {CODEBASE_VERSION!r}; {remedy}")
         if images := [key for key, value in info["features"].items() if value["dtype"] == "image"]:
             raise UserError(
                 f"dataset {root} stores {', '.join(images)} as single images, expected videos; "
@@ -70,6 +69,11 @@ def read_info(root: Path) -> dict:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"dataset {root} is broken: {path}: {reason}") from error
     return info
+
+
+def _number(version: object) -> list[int]:
+    """Return "v3.0" as [3, 0]. ValueError for anything else."""
+    return [int(part) for part in str(version).removeprefix("v").split(".")]
 
 
 def check_agrees(root: Path, found: dict, wanted: dict) -> None:

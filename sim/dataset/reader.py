@@ -26,7 +26,7 @@ from sim.dataset.places import Place, find_place, read_frames
 from sim.dataset.schema import DEFAULTS, STANDARD_COLUMNS, Column, Features
 from sim.dataset.sidecar import read_sidecar, sidecar_provenance, write_sidecar
 from sim.dataset.video import Video, decode_video, encode_episode_videos, encode_video
-from sim.dataset.writer import DatasetWriter, join_stats, kept_episodes, read_stats
+from sim.dataset.writer import DatasetWriter, check_no_other, join_stats, kept_episodes, read_stats
 
 __all__ = [
     "Column",
@@ -35,6 +35,7 @@ __all__ = [
     "Episode",
     "Features",
     "Video",
+    "check_no_other",
     "encode_episode_videos",
     "encode_video",
     "kept_episodes",

@@ -62,12 +62,9 @@ class DatasetWriter:
         self.root, self.features, self.fps = Path(root), features, int(fps)
         self._info, self._provenance = make_info(features, fps, robot_type), [provenance or {}]
         self._is_new, self._episodes = not (self.root / INFO_PATH).exists(), 0
-        if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"{self.root} is a file, expected a dataset directory")
+        check_no_other(self.root)
         if not self._is_new:
             self._resume(provenance or {})
-        elif self.root.exists() and not is_untouched(self.root):
-            raise UserError(f"{self.root} is not empty and holds no dataset; name a new directory")
         self._lock = Lock(self.root)
         try:
             self._load_committed()
@@ -225,6 +222,14 @@ def kept_episodes(root: Path) -> str:
     """Return what an interrupted recording leaves behind."""
     count = rows.count_episodes(root)
     return f"{count} episodes are kept in {root}; run again to go on" if count else NOTHING_NEW
+
+
+def check_no_other(root: Path) -> None:
+    """UserError where anything else than a dataset lies, or the beginning of one."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file, expected a dataset directory")
+    if root.exists() and not (root / INFO_PATH).exists() and not is_untouched(root):
+        raise UserError(f"{root} is not empty and holds no dataset; name a new directory")
 
 
 def check_one_file_each(root: Path, info: dict) -> None:
