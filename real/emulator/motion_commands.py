@@ -8,7 +8,7 @@ import numpy as np
 
 from real.emulator import kinematics
 from real.emulator.controller import Controller
-from real.emulator.trajectories import arc_path, joint_path, line_path
+from real.emulator.trajectories import arc_path, joint_path, line_path, spline_path
 from real.fairino.fault_codes import Code
 
 POLL_S = 0.004
@@ -41,12 +41,25 @@ class MotionCommands:
         """To joint angles."""
         c = self._c
         with c.lock:
-            if code := self._refusal(joint_deg, target):
+            if code := self.refusal(joint_deg, target):
                 return code
             if c.outside(np.array(joint_deg, float)):
                 return Code.BEYOND_LIMIT
             speed = c.top_speed_deg_s * self._fraction(target.percent)
             c.drives.follow(joint_path(c.drives.end_deg, np.array(joint_deg, float), speed))
+        return self._finish(target.blend)
+
+    def move_through(self, points_deg: list[list], target: Target) -> int:
+        """Through joint angles to the last of them, on a spline."""
+        c = self._c
+        with c.lock:
+            if code := next((found for one in points_deg if (found := self.refusal(one, target))), Code.OK):
+                return code
+            speed = c.top_speed_deg_s * self._fraction(target.percent)
+            path = spline_path(c.drives.end_deg, np.array(points_deg, float), speed)
+            if any(c.outside(joints) for joints in path):
+                return Code.BEYOND_LIMIT
+            c.drives.follow(path)
         return self._finish(target.blend)
 
     def move_l(self, joint_deg: list, pose: list, target: Target) -> int:
@@ -146,7 +159,7 @@ class MotionCommands:
     def _move_cartesian(self, joint_deg: list, poses: list[list], target: Target, plan: Callable) -> int:
         c = self._c
         with c.lock:
-            if code := self._refusal(joint_deg, target):
+            if code := self.refusal(joint_deg, target):
                 return code
             if any(len(pose) != 6 for pose in poses):
                 return Code.WRONG_COUNT
@@ -161,7 +174,8 @@ class MotionCommands:
     def _solve(self, flange: np.ndarray, near_deg: np.ndarray) -> np.ndarray | None:
         return kinematics.inverse(flange, near_deg, self._c.low_deg, self._c.high_deg)
 
-    def _refusal(self, joint_deg: list, target: Target) -> int:
+    def refusal(self, joint_deg: list, target: Target) -> int:
+        """Return why a motion to these joints cannot begin now; chooses the target's tool and work object."""
         c = self._c
         if code := c.refusal():
             return code

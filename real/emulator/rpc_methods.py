@@ -9,11 +9,13 @@ import time
 
 from real.emulator.accepted_settings import accepted_settings
 from real.emulator.controller import Controller
+from real.emulator.file_methods import file_methods
 from real.emulator.input_methods import input_methods
 from real.emulator.method_table import Method, Table
 from real.emulator.motion_commands import MotionCommands
 from real.emulator.motion_methods import motion_methods
 from real.emulator.query_methods import query_methods
+from real.emulator.splines import Splines
 from real.emulator.state_server import StateServer
 from real.emulator.taught_frames import TaughtFrames
 from real.fairino.fault_codes import Code
@@ -32,6 +34,7 @@ def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
         **accepted_settings(controller.version), **input_methods(), **_settings(controller, states),
         **_tools(controller), **TaughtFrames(controller, motions).methods(),
         **_outputs(controller), **_gripper(controller), **motion_methods(controller, motions),
+        **Splines(motions).methods(), **file_methods(controller.version),
         **query_methods(controller, motions, ip),
     }  # fmt: skip
 

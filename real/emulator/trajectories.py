@@ -1,9 +1,11 @@
-"""Planned motion of the emulated controller as joint targets, one a cycle: to joint angles, along a line or an arc."""
+"""Planned motion of the emulated controller as joint targets, one a cycle: to joint angles, along a line, an arc or a
+spline."""
 
 from collections.abc import Callable
 
 import numpy as np
 from ruckig import InputParameter, Ruckig, Trajectory
+from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation, Slerp
 
 from real.fairino.fault_codes import Code
@@ -36,6 +38,26 @@ def joint_path(start_deg: np.ndarray, goal_deg: np.ndarray, speed_deg_s: np.ndar
     if not np.abs(distance).max() > 1e-9:
         return np.empty((0, len(distance)))
     return start_deg + _timed(distance, speed_deg_s, JOINT_ACCEL_DEG_S2)
+
+
+def spline_path(start_deg: np.ndarray, points_deg: np.ndarray, speed_deg_s: np.ndarray) -> np.ndarray:
+    """(T, 6) deg of a cubic spline through points (P, 6), at rest at both ends; a point twice in a row counts once.
+
+    As fast as its fastest joint may be, in speed or in acceleration. Empty when the arm is there already.
+    """
+    points = np.vstack([start_deg, points_deg])
+    took_s = (np.abs(np.diff(points, axis=0)) / speed_deg_s).max(1)
+    points, took_s = points[np.concatenate([[True], took_s > 1e-9])], took_s[took_s > 1e-9]
+    if not len(took_s):
+        return np.empty((0, len(start_deg)))
+    knots_s = np.concatenate([[0.0], np.cumsum(took_s)])
+    curve = CubicSpline(knots_s, points, bc_type="clamped")
+    fine_s = np.linspace(0.0, knots_s[-1], 100 * len(points))
+    slower = max(
+        (np.abs(curve(fine_s, 1)) / speed_deg_s).max(), np.sqrt(np.abs(curve(fine_s, 2)).max() / JOINT_ACCEL_DEG_S2)
+    )
+    cycles = int(np.ceil(slower * knots_s[-1] / SERVO_PERIOD_S))
+    return curve(np.linspace(0.0, knots_s[-1], cycles + 1)[1:])
 
 
 def line_path(start_deg: np.ndarray, poses: list[np.ndarray], fraction: float, solve: Solve) -> np.ndarray | Code:
