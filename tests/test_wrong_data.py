@@ -203,6 +203,11 @@ def test_a_name_that_no_disk_takes(demos, program, option):
     assert "File name too long" in found.err or "expected a folder that can be written" in found.err
 
 
+def test_a_name_of_an_older_system(demos, tmp_path):
+    odd = demos.rename(tmp_path / os.fsdecode(b"\xfcml\xe4ut"))  # Latin-1
+    refused(ended("export", f"data={odd}", f"out={tmp_path}/out"), "ml\\udce4ut", "no UTF-8; rename it, or set LC_ALL=")
+
+
 def test_home_by_its_short_name(demos, tmp_path, monkeypatch):
     """`out=~/x` reaches a program as it is from many shells."""
     monkeypatch.setenv("HOME", str(tmp_path))

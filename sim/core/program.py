@@ -56,6 +56,11 @@ def _one_line_ends() -> Iterator[None]:
         name = str(error.filename or "the disk")
         name = f"{name[:SHOWN]}..." if len(name) > SHOWN else name
         _end(logging.ERROR, f"cannot {done} {name}: {error.strerror}", error, 2)
+    except UnicodeEncodeError as error:  # a name of an older system, or under a locale that is not UTF-8
+        if error.reason != "surrogates not allowed":
+            raise
+        line = f"{error.object} holds bytes that are no UTF-8; rename it, or set LC_ALL=C.UTF-8"
+        _end(logging.ERROR, line, error, 2)
     except MemoryError as error:
         _end(logging.ERROR, f"out of memory: {reason(error)}; give less at a time, or fewer workers", error, 2)
     except KeyboardInterrupt as interrupt:
