@@ -7,6 +7,7 @@ DEMO := runs/demo
 LEROBOT_PYTHON := python3.12
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/installed
+OPENPI := .venv-openpi
 
 DRAWS := 2000
 SEED := 0
@@ -14,7 +15,7 @@ SEED := 0
 # Of a shell that sourced ROS it names packages of another Python, pytest plug-ins among them.
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow fuzz check structure test-sdk test-lerobot setup wheel wheel-test constraints
+.PHONY: demo test test-slow fuzz check structure test-sdk test-lerobot test-openpi setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -45,6 +46,11 @@ structure: setup
 # that imports, if .venv has not; FIRMWARE=RELEASE of the emulator, if the SDK misstates its own.
 test-sdk: setup
 	PYTHONPATH=. $(BIN)/python tests/real/vendor_sdk.py $(SDK) $(or $(SDK_PYTHON),$(BIN)/python) $(FIRMWARE)
+
+# Our server under openpi's published client, laid beside .venv: it asks for an older numpy than it needs.
+test-openpi: setup
+	$(BIN)/python -m pip install --quiet --no-deps --target $(OPENPI) openpi-client==0.1.2
+	PYTHONPATH=$(OPENPI) $(BIN)/python -m pytest -q tests/policies/test_serve.py -m slow
 
 # LeRobot's own commands on our datasets, plugin and emulator, in an environment of its own; prints a table of them.
 test-lerobot: $(LEROBOT_STAMP)

@@ -3,7 +3,9 @@
 Plays a policy in simulation on fixed seeds and writes results.json (success rate with its Wilson
 interval, throughput, how often a wrong thing was touched first, the slices of the drawn values in which
 it fails most, every episode's seed, outcome and drawn values) and a few videos.
-`execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that.
+`execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that, `ensemble=` averages
+the chunks that reach a step (ACT). `server=ws://HOST:PORT` plays what `policies.serve`, or any server of openpi's
+protocol, decides; `server_keys=` says under which keys another's takes an observation.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
@@ -13,6 +15,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -21,12 +24,16 @@ from policies.core.indicator import INDICATORS
 from policies.evaluation import first_touch
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
-from policies.models import checkpoint
-from policies.runtime.agent import ActingConfig, load_agent, steps_of
+from policies.evaluation.subject import Subject, of_checkpoint, of_server
+from policies.remote.keys import ServerKeys
+from policies.remote.protocol import check_server_decides
+from policies.runtime.agent import load_agent
+from policies.runtime.chunk_agent import ChunkAgent, Timing
+from policies.runtime.latency import latency
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import FOLDER, SEED, Registered, at_least, one_of, option
+from sim.core.options import FOLDER, SEED, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -46,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 ALL = "all"
 WORST = 5  # slices to name
-Played = tuple[EpisodeResult, list[float], EpisodeParams, dict]  # with decision times, s, and what was noted beside
+SERVED = "runs/served"  # results of a server, where no `out` is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +71,42 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
     execute: int | None = option(None, "steps played before looking again; null: the policy's own", at_least(1))
     inference_delay_s: float = option(0.0, "from a look until its chunk is played, simulated", at_least(0.0))
+    ensemble: float | None = option(
+        None, "decay of ACT's temporal ensembling, which looks at every step", at_least(0.0)
+    )
+    server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
+    server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_server_decides(self.server, self.indicator, self.guidance)
 
     @property
     def directory(self) -> Path:
-        return Path(self.out or f"{self.checkpoint}/eval")
+        """Where results go."""
+        return Path(self.out or (SERVED if self.server else f"{self.checkpoint}/eval"))
+
+    @property
+    def timing(self) -> Timing:
+        """When chunks are decided and how much of each is played."""
+        return Timing(self.execute, self.lead_s, self.inference_delay_s, ensemble=self.ensemble)
+
+    def subject(self) -> Subject:
+        """Return the policy that is played. UserError when it is unusable, or made for another robot."""
+        if self.server:
+            return of_server(self.server, self.robot.load(), self.server_keys, self.timing)
+        return of_checkpoint(self.checkpoint, self.robot.load(), self.timing)
+
+
+class Played(NamedTuple):
+    """One episode."""
+
+    result: EpisodeResult
+    decision_s: list[float]
+    params: EpisodeParams
+    noted: dict  # of it in results.json
+    server_s: list[float] = []  # how much of its decisions a server computed
 
 
 class PolicyWorker:
@@ -76,19 +114,26 @@ class PolicyWorker:
 
     def __init__(self, config: EvaluateConfig):
         self._config = config
-        self._agent = load_agent(
-            config.checkpoint, config.indicator, config.guidance, config.lead_s, lambda: self._env.ground_truth(),
-            config.execute, config.inference_delay_s,
-        )  # fmt: skip
+        self._agent = self._open_agent()
         world = config.world
-        if self._agent.policy.needs.images:
+        if self._agent.cameras:
             height, width = self._agent.image_size
             world = replace(world, render=replace(world.render, height=height, width=width))
         self._env = SimEnv(world)
         self._guard = guarded(self._env.robot)
 
+    def _open_agent(self) -> ChunkAgent:
+        config = self._config
+        if config.server:
+            from policies.remote.remote_agent import connect_agent  # needs the extra `serve`
+
+            return connect_agent(config.server, config.robot.load(), config.server_keys, config.timing)
+        return load_agent(
+            config.checkpoint, config.indicator, config.guidance, config.timing, lambda: self._env.ground_truth()
+        )
+
     def __call__(self, seed: int) -> Played:
-        self._agent.decision_s = []
+        self._agent.decision_s, self._agent.server_s = [], []
         video = self._video() if seed < self._config.seed + self._config.videos else None
         touch = first_touch.FirstTouch(self._env.world, video)
         result = run_episode(self._env, self._agent, self._guard, seed, touch)
@@ -97,7 +142,8 @@ class PolicyWorker:
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
         seen = {"within_m": self._agent.within_m} if self._agent.within_m else {}
-        return result, self._agent.decision_s, self._env.world.params, {**touch.row(), **seen}
+        noted = {**touch.row(), **seen}
+        return Played(result, self._agent.decision_s, self._env.world.params, noted, self._agent.server_s)
 
     def _video(self) -> VideoRecorder:
         return VideoRecorder(
@@ -107,29 +153,29 @@ class PolicyWorker:
 
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play all episodes; return the content of results.json."""
-    policy, metadata = checkpoint.load(config.checkpoint)  # a wrong one is an error here, not in a worker
-    metadata.check_task(config.task, config.checkpoint)
-    acting = ActingConfig(lead_s=config.lead_s, execute=config.execute, inference_delay_s=config.inference_delay_s)
-    steps_of(policy, acting)
-    robot = config.robot.load()
-    robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
+    subject = config.subject()  # a wrong one is an error here, not in a worker
+    subject.metadata.check_task(config.task, subject.name)
     seeds = range(config.seed, config.seed + config.episodes)
-    check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
-    check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
+    check_seeds(seeds, subject.metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
+    check_split(config.split, subject.metadata.provenance.get("splits", []), subject.name)
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
-    episodes, drawn, decisions = [], [], []
+    episodes, drawn, decisions, server_s = [], [], [], []
     with Lock(config.directory, "."):
-        for result, decision_s, params, touched in track(played, "evaluating", total=len(seeds)):
-            episodes.append({**results.row(result), **touched, "draws": params.to_record()})
-            drawn.append(params)
-            decisions += decision_s
-    worst = slices(drawn, [one["success"] for one in episodes], robot, [sureness(one) for one in episodes])[:WORST]
+        for one in track(played, "evaluating", total=len(seeds)):
+            episodes.append({**results.row(one.result), **one.noted, "draws": one.params.to_record()})
+            drawn.append(one.params)
+            decisions += one.decision_s
+            server_s += one.server_s
+    worst = slices(
+        drawn, [one["success"] for one in episodes], config.robot.load(), [sureness(one) for one in episodes]
+    )[:WORST]
     content = {
         **results.summary(episodes),
         **first_touch.summary(episodes),
-        "execute": config.execute or policy.config.execute,
+        "execute": config.timing.steps(subject.execute),
         "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
+        "latency": latency(decisions, server_s),
         **provenance({"config": config}),
         "worst_slices": [str(one) for one in worst],
         "episodes": episodes,
@@ -149,10 +195,10 @@ def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) 
     What an interrupted run finished is taken. UserError when the checkpoint does not say which those are, or a folder
     holds another evaluation.
     """
-    _, metadata = checkpoint.load(config.checkpoint)
-    if not metadata.tasks:
-        raise UserError(f"task=all: {config.checkpoint} does not say what it was trained on; name one task")
-    runs = {task: replace(config, task=task, out=str(config.directory / task)) for task in metadata.tasks}
+    subject = config.subject()
+    if not subject.metadata.tasks:
+        raise UserError(f"task=all: {subject.name} does not say what it was trained on; name one task")
+    runs = {task: replace(config, task=task, out=str(config.directory / task)) for task in subject.metadata.tasks}
     before = {task: finished(one) for task, one in runs.items()}
     found = {task: before[task] or evaluate(one, Prefixed(tracker or NoTracker(), task)) for task, one in runs.items()}
     content = total(found, config)

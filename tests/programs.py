@@ -17,6 +17,7 @@ from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.report.report import ReportConfig
 from policies.robustness import RobustnessConfig
+from policies.serve import ServeConfig
 from policies.tokenize import TokenizeConfig
 from policies.train import TrainConfig
 from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
@@ -68,6 +69,7 @@ PROGRAMS = {
     "robustness": Program("policies.robustness", RobustnessConfig),
     "rollout": Program("real.rollout", RolloutConfig),
     "sb3": Program("rl.sb3", Sb3Config),
+    "serve": Program("policies.serve", ServeConfig),
     "sim_benchmark": Program("sim.benchmark", BenchmarkConfig),
     "soak": Program("real.soak", SoakConfig),
     "tokenize": Program("policies.tokenize", TokenizeConfig),

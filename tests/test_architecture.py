@@ -17,6 +17,7 @@ NUMPY_FILES = (
     "sim.core.contract", "sim.robots.robot", "sim.core.errors", "sim.guard.motion_guard", "sim.control.servo",
     "sim.episode.loop", "sim.core.config", "sim.episode.results", "sim.dataset.reader", "sim.dataset.recorder",
     "sim.parallel.workers", "real.workcell.env", "real.fairino.driver", "real.workcell.connect", "real.rollout.rollout",
+    "policies.remote.remote_agent",
 )  # fmt: skip
 # A finder that refuses, not None in sys.modules: scipy asks there whether an array is torch's.
 BLOCK = """

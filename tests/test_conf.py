@@ -26,6 +26,7 @@ GROUPS = {
     "render": ("collect", "correct", "emulator", "evaluate", "replay", "view"),
     "quality": ("collect", "evaluate_expert"),
     "robot": ("parity", "rollout", "calibrate"),
+    "server_keys": ("evaluate", "rollout"),
 }  # fmt: skip
 SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
 EXPERIMENTS = {

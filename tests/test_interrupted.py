@@ -154,7 +154,7 @@ def test_an_expert_that_never_succeeds_leaves_no_dataset(monkeypatch, tmp_path):
 
 def test_a_rollout_without_an_episode_leaves_no_results(tmp_path):
     with DatasetWriter(tmp_path / "d", features(FR3, SIZE), 20, FR3.name):
-        assert outcomes.write(tmp_path / "d", {})["n"] == 0
+        assert outcomes.write(tmp_path / "d", {}, {})["n"] == 0
     assert not (tmp_path / "d" / results.FILE).exists()
 
 

@@ -47,10 +47,18 @@ def check_same_run(out: Path, metadata: dict) -> None:
         raise UserError(f"{path} was made with {name}={before[name]}, not {metadata[name]}; name a new out=DIR")
 
 
-def write(out: Path, metadata: dict) -> dict:
-    """Write results.json of the dataset in `out`, where it has episodes; returns its content."""
-    episodes = recorded(out)
-    content = {**results.summary(episodes), **metadata, "episodes": episodes}
+TIMING = ("latency", "late_steps")  # of the last start that decided something: the dataset does not know them
+
+
+def write(out: Path, metadata: dict, timing: dict) -> dict:
+    """Write results.json of the dataset in `out`, where it has episodes; returns its content.
+
+    timing: {} where nothing was decided: what was written before stays.
+    """
+    episodes, path = recorded(out), out / results.FILE
+    before = json.loads(path.read_text()) if path.exists() and not timing else {}
+    kept = {name: before[name] for name in TIMING if name in before}
+    content = {**results.summary(episodes), **metadata, **kept, **timing, "episodes": episodes}
     if episodes:
         results.write(out, content)
     return content

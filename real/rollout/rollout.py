@@ -8,9 +8,13 @@ mode: dry checks and moves nothing (the default on hardware), confirm asks befor
 continues by itself (the default on the emulator). In a terminal the operator's keys work: t intervene,
 h back to the policy, y success, n failure, x stop. device=gamepad|spacemouse|drag intervenes by other means than
 keys. A page on this machine shows the camera images.
+
+inference_delay_s=0.1 decides in a thread while the chunk before is played; server=ws://HOST:PORT plays what
+`policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
 """
 
 import contextlib
+import functools
 import json
 import logging
 import sys
@@ -21,6 +25,10 @@ from pathlib import Path
 from typing import Protocol
 
 from policies.core.indicator import INDICATORS
+from policies.remote.keys import ServerKeys
+from policies.remote.protocol import check_server_decides
+from policies.runtime.chunk_agent import Timing
+from policies.runtime.latency import latency
 from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
@@ -70,6 +78,11 @@ class RolloutConfig(Options):
         "keyboard", "to intervene with, beside the keys; drag: by guiding the arm", one_of(*DEVICES, DRAG)
     )
     page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
+    inference_delay_s: float = option(
+        0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
+    )
+    server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
+    server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,11 +90,20 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
+        check_server_decides(self.server, self.indicator, self.guidance)
+        if self.server and self.checkpoint:
+            raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 
     @property
     def chosen_mode(self) -> str:
         """The mode, or the robot's default where it is null."""
         return self.mode or self.robot.default_mode
+
+    @property
+    def timing(self) -> Timing:
+        """When chunks are decided and how much of each is played."""
+        in_thread = self.inference_delay_s > 0
+        return Timing(lead_s=self.lead_s, inference_delay_s=self.inference_delay_s, in_thread=in_thread)
 
 
 class ImageAgent(Agent, Protocol):
@@ -93,7 +115,7 @@ class ImageAgent(Agent, Protocol):
 
 def rollout(
     config: RolloutConfig,
-    load_agent: Callable[[Path], ImageAgent],
+    load_agent: Callable[[str], ImageAgent],
     operator: Operator | None = None,
     shutdown: ShutdownRequest | None = None,
 ) -> dict:
@@ -104,11 +126,11 @@ def rollout(
     shutdown, mode = shutdown or ShutdownRequest(), config.chosen_mode
     if operator is None and mode != "dry" and (mode == "confirm" or config.robot.is_hardware):
         raise UserError("nobody is at the keyboard: mode=confirm, and motion on hardware, need a terminal (ssh -t)")
-    checkpoint = Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS)
-    agent = load_agent(checkpoint)
+    policy = config.server or str(Path(config.checkpoint) if config.checkpoint else newest_checkpoint(RUNS))
+    agent = load_agent(policy)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    metadata = {"checkpoint": str(checkpoint), "robot": config.robot.kind, "seed": config.seed}
-    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s")}
+    metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
+    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s", "inference_delay_s")}
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
@@ -133,8 +155,9 @@ def rollout(
             try:
                 run_episodes(env, config, writer, runner)
             finally:
-                content = outcomes.write(out, {**metadata, **acting})
+                content = outcomes.write(out, {**metadata, **acting}, timing_of(agent))
                 _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
+                _log_timing(content, config)
     return content
 
 
@@ -179,6 +202,30 @@ def no_question(text: str) -> None:
     """The bench needs no confirmation: the runner has asked, and handles signals while it waits."""
 
 
+def timing_of(agent: ImageAgent) -> dict:
+    """Return how long the agent's decisions took since it was loaded, and how many steps they were late.
+
+    {} of one that does not decide chunks, or has decided none.
+    """
+    decision_s, server_s = getattr(agent, "decision_s", []), getattr(agent, "server_s", [])
+    if not decision_s:
+        return {}
+    return {"latency": latency(decision_s, server_s), "late_steps": getattr(agent, "late_steps", 0)}
+
+
+def _log_timing(content: dict, config: RolloutConfig) -> None:
+    """Log how long decisions took, where that is not the arm's waiting time alone."""
+    if not (config.timing.in_thread or config.server):
+        return
+    for name, one in content.get("latency", {}).items():
+        if one["n"]:
+            _log.info(
+                "%s of %d: p50 %.1f ms, p99 %.1f ms", name.replace("_", " "), one["n"], one["p50_ms"], one["p99_ms"]
+            )
+    if late := content.get("late_steps"):
+        _log.warning("%d steps were played or held because a decision took longer than inference_delay_s", late)
+
+
 def _rates(content: dict) -> dict:
     return {name: content[name] for name in ("n", "success_rate", "ci_low", "ci_high") if name in content}
 
@@ -217,19 +264,29 @@ def main(config: RolloutConfig) -> None:
     raise_priority()
     shutdown = ShutdownRequest()
     shutdown.install()
-    from policies.runtime.agent import load_agent  # importing torch takes seconds; wrong options are reported before
-
-    def load(checkpoint: Path) -> ImageAgent:
-        agent = load_agent(checkpoint, config.indicator, config.guidance, config.lead_s)
-        if config.robot.instruction and agent.processor.language:
-            agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
-        config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, str(checkpoint))
-        return agent
-
+    load = _connect if config.server else _load
     with contextlib.ExitStack() as opened:
         operator = None
         # A named device needs its person; the keys work wherever there is a terminal.
         if sys.stdin.isatty() or config.device != "keyboard":
             operator = opened.enter_context(open_operator(config.device))
             operator.on_stop = lambda: shutdown.request("the operator's stop key")
-        rollout(config, load, operator=operator, shutdown=shutdown)
+        rollout(config, functools.partial(load, config), operator=operator, shutdown=shutdown)
+
+
+def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
+    """Return the agent of a checkpoint."""
+    from policies.runtime.agent import load_agent  # importing torch takes seconds; wrong options are reported before
+
+    agent = load_agent(Path(checkpoint), config.indicator, config.guidance, config.timing)
+    if config.robot.instruction and agent.processor.language:
+        agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
+    config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, checkpoint)
+    return agent
+
+
+def _connect(config: RolloutConfig, url: str) -> ImageAgent:
+    """Return an agent that a server decides for."""
+    from policies.remote.remote_agent import connect_agent  # needs the extra `serve`
+
+    return connect_agent(url, config.robot.load(), config.server_keys, config.timing)

@@ -14,6 +14,7 @@ from policies.core.interface import Decision
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.runtime.agent import PolicyAgent, load_agent
+from policies.runtime.chunk_agent import Timing
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -130,14 +131,14 @@ def test_the_indicator_and_guidance_matter(root):
 
 def test_a_checkpoint_is_played_with_its_own_guidance_where_nobody_says_otherwise(root, tmp_path):
     model, about = checkpoint.load(root)
-    assert load_agent(root).config.guidance == 1.0
+    assert load_agent(root).decider.conditioning.guidance == 1.0
     checkpoint.save(tmp_path, model, dataclasses.replace(about, guidance=2.5))
     assert np.array_equal(play(load_agent(tmp_path), 0), play(load_agent(root, guidance=2.5), 0))
-    assert load_agent(tmp_path, guidance=1.0).config.guidance == 1.0
+    assert load_agent(tmp_path, guidance=1.0).decider.conditioning.guidance == 1.0
 
 
 def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
-    late = load_agent(root, lead_s=0.1)  # two periods
+    late = load_agent(root, timing=Timing(lead_s=0.1))  # two periods
     chunks = []
     decide = late._decide
     late._decide = lambda *seen: chunks.append(decide(*seen)) or chunks[-1]
@@ -145,7 +146,7 @@ def test_a_robot_that_is_late_gets_chunks_without_their_head(root):
     np.testing.assert_array_equal(played[: TINY.execute], chunks[0][: TINY.execute])
     np.testing.assert_array_equal(played[TINY.execute :], chunks[1][2 : 2 + TINY.execute])
     with pytest.raises(UserError, match=r"lead_s=-1: expected 0 to"):
-        load_agent(root, lead_s=-1.0)
+        load_agent(root, timing=Timing(lead_s=-1.0))
 
 
 class Decisions:
@@ -165,7 +166,7 @@ class Decisions:
 
 def test_execute_looks_as_often_as_asked(root):
     for execute in (1, 3, 4):
-        eager = load_agent(root, execute=execute)
+        eager = load_agent(root, timing=Timing(execute=execute))
         decisions = Decisions(eager)
         played = play(eager, 0, steps=12)
         assert len(decisions.chunks) == 12 // execute
@@ -185,7 +186,7 @@ def joined_root(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("joined", [False, True])
 def test_while_a_chunk_is_decided_the_one_before_is_played(root, joined_root, joined):
-    slow = load_agent(joined_root if joined else root, inference_delay_s=0.03)  # one period, rounded up
+    slow = load_agent(joined_root if joined else root, timing=Timing(inference_delay_s=0.03))  # one period, rounded up
     decisions = Decisions(slow)
     played = play(slow, 0, steps=1 + 3 * TINY.execute)
     np.testing.assert_array_equal(played[0], look().state)  # held until the first chunk is there
@@ -202,7 +203,7 @@ def test_while_a_chunk_is_decided_the_one_before_is_played(root, joined_root, jo
 
 
 def test_commands_that_a_late_arm_has_not_taken_up_are_under_way(joined_root):
-    late = load_agent(joined_root, lead_s=0.05)
+    late = load_agent(joined_root, timing=Timing(lead_s=0.05))
     decisions = Decisions(late)
     played = play(late, 0, steps=3 * TINY.execute)
     np.testing.assert_array_equal(np.array(decisions.commanded), [look().state, *played[[0, 2]]])
@@ -230,10 +231,10 @@ def test_acting_that_chunks_are_too_short_for_is_refused(root, joined_root):
         ({"inference_delay_s": 0.05, "lead_s": 0.1}, "inference_delay_s=0.05: expected 0 to 0,"),
     ):
         with pytest.raises(UserError, match=message):
-            load_agent(root, **options)
-    assert load_agent(root, execute=1, lead_s=0.15)
+            load_agent(root, timing=Timing(**options))
+    assert load_agent(root, timing=Timing(execute=1, lead_s=0.15))
     with pytest.raises(UserError, match="lead_s=0.15: expected 0 to 0.1,"):  # half of a chunk may be given
-        load_agent(joined_root, execute=1, lead_s=0.15)
+        load_agent(joined_root, timing=Timing(execute=1, lead_s=0.15))
 
 
 def test_pictures_of_another_size_are_refused(agent):

@@ -11,6 +11,7 @@ from learning import about, tiny_model
 from policies import evaluate
 from policies.evaluate import WORST, EvaluateConfig
 from policies.evaluation.slices import slices
+from policies.models import checkpoint
 from sim.core.errors import UserError
 from sim.episode.loop import EpisodeResult
 from sim.guard.motion_guard import GuardReport
@@ -33,12 +34,12 @@ class DarkFails:
         params = EpisodeParams(layout, replace(randomization, light_strength=i / 60))
         touched = {"first_touched": "other" if i < 5 else "handled", "other_things": i % 2}
         touched["within_m"] = {"object": [0.02 - i / 6000, 0.5], "target": [0.01, 0.01]}  # unsure where it is dark
-        return EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched
+        return evaluate.Played(EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched)
 
 
 def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
-    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about()))
+    monkeypatch.setattr(checkpoint, "load", lambda _: (tiny_model(), about()))
     evaluate.evaluate(EvaluateConfig(checkpoint="x", out=str(tmp_path), episodes=60, workers=1))
     written = json.loads((tmp_path / "results.json").read_text())
     dark = [one["success"] for one in written["episodes"] if one["draws"]["light_strength"] < 20 / 60]
@@ -59,7 +60,7 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
 def test_all_plays_every_task_that_the_policy_was_trained_on(tmp_path, monkeypatch, capsys):
     tasks = ("pick_place", "reach")
     monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
-    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about(tasks=tasks)))
+    monkeypatch.setattr(checkpoint, "load", lambda _: (tiny_model(), about(tasks=tasks)))
     config = EvaluateConfig(checkpoint="x", task="all", out=str(tmp_path), episodes=40, workers=1)
     evaluate.main(config)
     written = {task: json.loads((tmp_path / task / "results.json").read_text()) for task in tasks}
@@ -74,6 +75,6 @@ def test_all_plays_every_task_that_the_policy_was_trained_on(tmp_path, monkeypat
 
 
 def test_all_of_a_policy_of_unknown_tasks_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate.checkpoint, "load", lambda _: (tiny_model(), about(tasks=())))
+    monkeypatch.setattr(checkpoint, "load", lambda _: (tiny_model(), about(tasks=())))
     with pytest.raises(UserError, match="task=all: x does not say what it was trained on"):
         evaluate.main(EvaluateConfig(checkpoint="x", task="all", out=str(tmp_path)))

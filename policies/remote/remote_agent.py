@@ -1,0 +1,104 @@
+"""An agent whose chunks a server decides: of this project, or any other of openpi's protocol.
+
+Shapes: T steps of a chunk, D action dimension.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from policies.remote.client import ServerConnection
+from policies.remote.keys import ServerKeys
+from policies.remote.metadata import ServerMetadata, read_metadata
+from policies.remote.protocol import OURS
+from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+from sim.core.estimate import Estimate
+from sim.robots.robot import Robot
+
+
+class RemoteAgent(ChunkAgent):
+    """Asks a server for action chunks and plays them."""
+
+    def __init__(
+        self, connection: ServerConnection, robot: Robot, keys: ServerKeys, timing: Timing,
+        served: ServerMetadata | None,
+    ):  # fmt: skip
+        """served: of a server of this project, which `keys` are not asked of; None: another's is tried out first."""
+        self._connection, self._robot, self.served = connection, robot, served
+        self._keys = keys if served is None else ServerKeys()
+        self.cameras = self._keys.cameras(robot.camera_names) if served is None else served.cameras
+        size = (keys.height, keys.width) if served is None else served.image_size
+        self.image_size = (size[0], size[1])
+        self.task = served.tasks[0] if served and len(served.tasks) == 1 else ""
+        self.server_s = []
+        super().__init__(served.chunks if served else self._try_out(), timing)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def begin(self, seed: int) -> None:
+        self._own: dict[str, Any] = {"seed": seed}  # what the next request says to a server of this project
+
+    def looked_at(self, observation: Observation) -> Observation:
+        images = {camera: observation.images[camera] for camera in self.cameras}
+        return dataclasses.replace(observation, images=images)
+
+    def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
+        request = self._keys.request(observation)
+        if self.served:
+            steps = np.array(under_way, np.float32).reshape(-1, self.chunks.action_dim)
+            request[OURS] = {**self._own, "commanded": np.asarray(commanded, np.float32), "under_way": steps}
+            self._own = {}
+        chunk, answer = self._ask(request)
+        if len(chunk) != self.chunks.chunk:
+            raise UserError(
+                f"server={self._connection.url} answered {len(chunk)} actions, then {self.chunks.chunk} were expected"
+            )
+        self.note_estimates(_estimates(answer.get(OURS, {}).get("estimates", [])))
+        return chunk
+
+    def _ask(self, request: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return the chunk (T, D) that the server decides, and the whole answer."""
+        answer, _ = self._connection.infer(request)
+        try:
+            chunk = np.asarray(answer["actions"], np.float32)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"server={self._connection.url} answered without actions, with {sorted(answer)}") from error
+        width = self._robot.action_dim
+        if chunk.ndim != 2 or chunk.shape[1] != width or not len(chunk) or not np.isfinite(chunk).all():
+            raise UserError(
+                f"server={self._connection.url} answered actions of shape {chunk.shape}, expected finite numbers of "
+                f"(steps, {width}): {width - 1} joints, rad, and the gripper of {self._robot.name}"
+            )
+        self.server_s.append(float(answer.get("server_timing", {}).get("infer_ms", np.nan)) * 1e-3)
+        return self._keys.actions(chunk), answer
+
+    def _try_out(self) -> ChunkSpec:
+        """Let the server decide on black images of the arm at home; return what chunks it decides."""
+        black = np.zeros((*self.image_size, 3), np.uint8)
+        state = np.array([*self._robot.home_rad, 1.0], np.float32)
+        home = Observation(dict.fromkeys(self.cameras, black), state, "stay where you are", 0.0)
+        steps = len(self._ask(self._keys.request(home))[0])
+        return ChunkSpec(steps, self._robot.action_dim, self._robot.control_hz, execute=min(self._keys.execute, steps))
+
+
+def _estimates(found: list[dict[str, Any]]) -> list[Estimate]:
+    return [Estimate(one["name"], one["pos_w"], one["within_m"]) for one in found]
+
+
+def connect_agent(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> RemoteAgent:
+    """Return an agent that the server at `url` decides for. UserError when it does not, or not for this robot."""
+    connection = ServerConnection(url)
+    served = read_metadata(connection.metadata, url)
+    if served:
+        robot.check_same(served.robot, served.control_hz, f"server={url}: its policy")
+    elif keys.control_hz not in {None, robot.control_hz}:
+        raise UserError(
+            f"server={url} was trained at {keys.control_hz} Hz by server_keys.control_hz, this is {robot.name} at "
+            f"{robot.control_hz} Hz; robot.control_hz={keys.control_hz} takes it"
+        )
+    return RemoteAgent(connection, robot, keys, timing, served)

@@ -1,0 +1,85 @@
+"""A policy as a function: a look and what is under way in, a chunk of actions out.
+
+Shapes: T steps of a chunk, D action dimension, G grounded points.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from policies.core.indicator import Indicator
+from policies.core.inputs import Inputs
+from policies.core.interface import Decision, Policy
+from policies.models.chunk_critic import ChunkCritic
+from policies.processing.observation import ObservationProcessor
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+from sim.core.estimate import Estimate
+
+POINT, WORLD = "grounding.", "_pos_w"  # of the columns of points: what the world frame's begin and end with
+GroundTruth = Callable[[], Mapping[str, np.ndarray]]  # column of grounded points -> (3,) m
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a policy acts under."""
+
+    indicator: Indicator = Indicator.POSITIVE
+    guidance: float = 1.0  # RECAP's beta
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What came of one look."""
+
+    chunk: np.ndarray  # (T, D) absolute targets: rad, gripper opening 0..1
+    points_m: torch.Tensor | None = None  # (1, G, 3)
+    estimates: list[Estimate] = field(default_factory=list)  # where the named things are in the world
+
+
+class Decider:
+    """A policy with its frozen encoders, and the critic that chooses among its samples where it has one."""
+
+    def __init__(
+        self, policy: Policy, conditioning: Conditioning, ground_truth: GroundTruth | None = None,
+        critic: ChunkCritic | None = None,
+    ):  # fmt: skip
+        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without."""
+        if policy.needs.ground_truth and ground_truth is None:
+            raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
+        self.policy, self.spec, self.conditioning = policy, policy.spec, conditioning
+        self.processor = ObservationProcessor(policy)
+        self._truth = ground_truth if policy.needs.ground_truth else None
+        self.critic = critic
+
+    def decide(
+        self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
+        generator: torch.Generator,
+    ) -> Decided:  # fmt: skip
+        """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
+        follows it already; generator: of the actions' noise."""
+        inputs = self.processor.observe(observation, self._truth() if self._truth else None)
+        if self.policy.given_steps:
+            inputs.commanded = torch.from_numpy(commanded)[None]
+            inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
+        if self.critic:
+            inputs = Inputs.concatenate([inputs] * self.critic.sizes.samples)
+        decision = self.policy.act(inputs, generator, self.conditioning.indicator, self.conditioning.guidance)
+        points_m = None if decision.points is None else decision.points[:1]
+        chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
+        return Decided(chunk, points_m, self._estimates(decision))
+
+    @torch.no_grad()
+    def _best(self, inputs: Inputs, chunk: torch.Tensor) -> int:
+        """Return which of the chunks (B, T, D) is played."""
+        return self.critic.best(self.policy.embedding(inputs), inputs.state, chunk) if self.critic else 0
+
+    def _estimates(self, decision: Decision) -> list[Estimate]:
+        """Return where the named things are in the world, and how sure that is."""
+        if decision.points is None or decision.errors is None:
+            return []
+        found = zip(self.spec.points, decision.points[0].numpy(), decision.errors[0].tolist(), strict=True)
+        names = ((name.removeprefix(POINT).removesuffix(WORLD), *one) for name, *one in found if name.endswith(WORLD))
+        return [Estimate(*one) for one in names]

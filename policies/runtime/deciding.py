@@ -1,0 +1,68 @@
+"""Where a decision is computed: at once, or in a thread beside what is played."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import numpy as np
+
+Decide = Callable[[], np.ndarray]  # returns a chunk (T, D)
+
+
+class AtOnce:
+    """One decision at a time; whoever begins it waits for it."""
+
+    def __init__(self) -> None:
+        self._chunk: np.ndarray | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a decision was begun whose result was not taken."""
+        return self._chunk is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a result is there to be taken."""
+        return self.busy
+
+    def begin(self, decide: Decide) -> None:
+        self._chunk = decide()
+
+    def result(self) -> np.ndarray:
+        """Take the result. Raises what the decision raised."""
+        assert self._chunk is not None
+        chunk, self._chunk = self._chunk, None
+        return chunk
+
+    def drop(self) -> None:
+        """Forget a decision whose result was not taken."""
+        self._chunk = None
+
+
+class InThread:
+    """One decision at a time, in a thread."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "decision")
+        self._future: Future[np.ndarray] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._future is not None
+
+    @property
+    def ready(self) -> bool:
+        return self._future is not None and self._future.done()
+
+    def begin(self, decide: Decide) -> None:
+        self._future = self._executor.submit(decide)
+
+    def result(self) -> np.ndarray:
+        assert self._future is not None
+        future, self._future = self._future, None
+        return future.result()
+
+    def drop(self) -> None:
+        """Wait for the end of a decision and forget it, with what it raised: the next one will raise that anew."""
+        if self._future is not None:
+            wait([self._future])
+        self._future = None
