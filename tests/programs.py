@@ -13,6 +13,7 @@ from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.compare.compare import CompareConfig as PolicyCompareConfig
 from policies.evaluate import EvaluateConfig
 from policies.evaluate_eye import EvaluateEyeConfig
+from policies.export.export import ExportConfig as PolicyExportConfig
 from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.report.report import ReportConfig
@@ -60,6 +61,7 @@ PROGRAMS = {
     "parity": Program("real.parity", ParityConfig),
     "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),
     "policies_compare": Program("policies.compare", PolicyCompareConfig),
+    "policies_export": Program("policies.export", PolicyExportConfig),
     "pretrain_eye": Program("policies.pretrain_eye", PretrainEyeConfig),
     "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
     "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),

@@ -1,8 +1,9 @@
-"""`python -m policies.benchmark [steps=150] [repeats=3] [plays=9] [baseline=CHECKOUT]`
+"""`python -m policies.benchmark [steps=150] [repeats=3] [plays=9] [baseline=CHECKOUT] [backend=onnxruntime]`
 
 Times a gradient step of the default policy and one decision, by the programs themselves: demonstrations are
 collected, a policy is trained on them and plays. With `baseline=`, another checkout of this repository does the
 same by turns in the same run, and the ratio to it is printed; without, the frozen encoders are timed too.
+`backend=onnxruntime` times alone whole decisions by torch and by the graph that `policies.export` writes.
 """
 
 import json
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from policies.benchmark.backends import BACKENDS, backend_table
 from policies.benchmark.encoders import encoder_table
 from sim.core.checkout import Checkout
 from sim.core.comparison import BASELINE, THIS, Figures, by_turns, comparison_table, medians
 from sim.core.console import table as as_table
-from sim.core.options import Options, at_least, option
+from sim.core.options import Options, at_least, one_of, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
 TITLES = {"training_step_ms": "training step, ms", "decision_ms": "decision, ms"}
@@ -37,6 +39,9 @@ class PolicyBenchmarkConfig(Options):
     episodes: int = option(8, "demonstrations to train on", at_least(1))
     threads: int = option(2, "of training", at_least(1))
     baseline: str | None = option(None, "another checkout of this repository, measured by turns")
+    backend: str = option(
+        "torch", "what decides; onnxruntime: timed beside torch, and nothing else is", one_of(*BACKENDS)
+    )
 
 
 class Course:
@@ -73,6 +78,10 @@ def step_times_ms(log: Path) -> list[float]:
 
 def main(config: PolicyBenchmarkConfig) -> None:
     """Measure and print the tables."""
+    if config.backend != "torch":
+        table, rows = backend_table()
+        _log.info("decision by backend", extra=as_table("backends", table, backends=rows))
+        return
     checkouts = {THIS: Checkout.own()}
     if config.baseline:
         checkouts[BASELINE] = Checkout(Path(config.baseline))

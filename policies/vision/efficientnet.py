@@ -123,7 +123,7 @@ class FrozenVision:
         if threads < 1:
             raise ValueError(f"threads is {threads}, expected at least 1")
         weights, digest = find_weights(source, sha256)
-        self.source = source
+        self.source, self._weights = source, weights
         identity = f"{source} {digest} {GRAPH_VERSION}"
         self._fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
         graph = cache_dir() / f"vision-{digest[:8]}-v{GRAPH_VERSION}-{self._fingerprint}.onnx"
@@ -136,6 +136,10 @@ class FrozenVision:
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits; equal ones mean the same weights and graph."""
         return self._fingerprint
+
+    def module(self) -> Trunk:
+        """Return the network in torch, uint8 images to maps: what the graph was exported from."""
+        return build_trunk(self.source, self._weights)
 
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return float32 maps (N, C8, H/8, W/8) and (N, C16, H/16, W/16) of uint8 RGB (N, H, W, 3).

@@ -1,0 +1,83 @@
+"""A policy with its image encoder as one function of tensors: what is exported.
+
+Shapes: H and W pixels, L words, W width of a word, D state and action dimension, T steps of a chunk.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policies.core.indicator import Indicator
+from policies.core.inputs import Inputs
+from policies.export.noise import GivenNoise, RecordedNoise
+from policies.runtime.decider import Decider
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+
+PROMPT = "put the red cube on the blue plate"
+
+
+class WholePolicy(nn.Module):
+    """Images uint8 (1, H, W, 3), state (1, D), words (1, L, W) with their mask (1, L), noise -> chunk (1, T, D).
+
+    A policy that joins chunks takes the command (1, D) that they start from; no step of a chunk is given.
+    """
+
+    def __init__(self, decider: Decider):
+        """UserError for a policy that cannot be exported."""
+        super().__init__()
+        policy, processor = decider.policy, decider.processor
+        if decider.critic:
+            raise UserError("a policy with a critic cannot be exported: it chooses among samples outside the network")
+        self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
+        self.cameras = processor.cameras
+        self.trunk = _trunk(processor.vision) if self.cameras else None
+        self.reads = processor.language is not None
+        self.joins = policy.given_steps > 0
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs but the noise, in order."""
+        images = [f"image.{camera}" for camera in self.cameras]
+        return [*images, "state", *(["words", "word_mask"] if self.reads else []), *(["commanded"] * self.joins)]
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the chunk: tensors as `inputs` names them, then the noise."""
+        named = dict(zip(self.inputs, tensors, strict=False))
+        maps = {camera: self.trunk(named[f"image.{camera}"]) for camera in self.cameras} if self.trunk else {}
+        raw = Inputs(named["state"], maps, named.get("words"), named.get("word_mask"))
+        inputs = self.policy.condense(raw)
+        inputs.commanded = named.get("commanded")
+        how = self._conditioning
+        with GivenNoise(tensors[len(self.inputs) :]):
+            return self.policy.act(inputs, torch.Generator(), Indicator(how.indicator), how.guidance).chunk
+
+    def noise(self, decider: Decider, look: Observation) -> list[Tensor]:
+        """Return a draw of the noise that a decision takes."""
+        with RecordedNoise() as recorded:
+            decider.decide(look, look.state, [], torch.Generator().manual_seed(0))
+        return recorded.drawn
+
+    def tensors(self, decider: Decider, look: Observation) -> list[Tensor]:
+        """Return an observation as the inputs but the noise; the arm is where it was last commanded to be."""
+        state = torch.from_numpy(look.state)[None]
+        words = decider.processor.words([look.instruction]) if self.reads else ()
+        images = [torch.from_numpy(look.images[camera])[None] for camera in self.cameras]
+        return [*images, state, *words, *([state.clone()] if self.joins else [])]
+
+
+def _trunk(vision: object) -> nn.Module:
+    """Return the image encoder as a module. UserError for one that has none."""
+    module = getattr(vision, "module", None)
+    if module is None:
+        raise UserError(
+            f"the images of {type(vision).__name__} are encoded outside torch: such a policy is not exported"
+        )
+    return module()
+
+
+def draw_look(spec, rng: np.random.Generator, cameras: tuple[str, ...]) -> Observation:
+    """Return an observation of noise, to compare a policy with its export."""
+    images = {camera: rng.integers(0, 256, (*spec.image_size, 3), dtype=np.uint8) for camera in cameras}
+    state = np.append(rng.uniform(-1.5, 1.5, spec.state_dim - 1), rng.uniform()).astype(np.float32)
+    return Observation(images, state, PROMPT, 0.0)

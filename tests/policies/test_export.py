@@ -1,0 +1,125 @@
+"""A whole policy as an ONNX graph decides what torch decides, by every head and fusion; what cannot be is refused."""
+
+import dataclasses
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from learning import SPEC, TINY, FakeVisionConfig, about
+from test_parts import POLICY_CONFIGS
+
+from policies.benchmark import backends
+from policies.core.indicator import Indicator
+from policies.core.interface import Policy
+from policies.export import graph
+from policies.export.export import ExportConfig, main
+from policies.export.graph import write_graph
+from policies.language.minilm import FrozenText, MiniLmConfig
+from policies.models import checkpoint
+from policies.runtime.decider import Conditioning, Decider
+from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+
+PROMPT = "put the red cube on the blue plate"
+REAL = {"vision": EfficientNetConfig(), "language": MiniLmConfig()}
+FRESH = Conditioning(Indicator.POSITIVE, 1.0)
+
+
+def alive(policy: Policy) -> Policy:
+    """Return the policy without weights that are zero: last layers begin so, which hides what comes before."""
+    torch.manual_seed(1)
+    for parameter in policy.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return policy.eval()
+
+
+def exported(config, target, conditioning: Conditioning = FRESH) -> tuple[Decider, onnxruntime.InferenceSession]:
+    decider = Decider(alive(config.build(SPEC)), conditioning)
+    assert write_graph(decider, target) <= 1e-4
+    return decider, onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+
+
+def look(seed: int) -> Observation:
+    rng = np.random.default_rng(100 + seed)
+    images = {camera: rng.integers(0, 256, (*SPEC.image_size, 3), dtype=np.uint8) for camera in SPEC.cameras}
+    return Observation(images, rng.normal(size=SPEC.state_dim).astype(np.float32), PROMPT, 0.0)
+
+
+def feeds(seen: Observation) -> dict[str, np.ndarray]:
+    words, mask = FrozenText().encode([PROMPT])
+    return {f"image.{camera}": image[None] for camera, image in seen.images.items()} | {
+        "state": seen.state[None], "words": words, "word_mask": mask, "commanded": seen.state[None],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(POLICY_CONFIGS) - {"fusion true_points", "head fast"}))
+def test_a_graph_decides_what_the_policy_decides(name, tmp_path):
+    config = dataclasses.replace(POLICY_CONFIGS[name], **REAL)
+    decider, session = exported(config, tmp_path / "policy.onnx")
+    inputs = {one.name: one for one in session.get_inputs()}
+    chunks = []
+    for seed in range(2):
+        # The first draw of a fresh generator, as every head that draws makes it; heads of tokens draw by rand.
+        draw = torch.rand if name == "head bins" else torch.randn
+        generator = torch.Generator().manual_seed(seed)
+        noise = {one: draw(inputs[one].shape, generator=generator).numpy() for one in inputs if "noise" in one}
+        values = {one: value for one, value in feeds(look(seed)).items() if one in inputs} | noise
+        chunks.append(session.run(["actions"], values)[0][0])
+        expected = decider.decide(look(seed), look(seed).state, [], torch.Generator().manual_seed(seed)).chunk
+        np.testing.assert_allclose(chunks[-1], expected, atol=1e-4)
+    assert np.abs(chunks[0] - chunks[1]).max() > 1e-3
+    assert session.get_modelmeta().custom_metadata_map["actions"].startswith('"absolute joint targets')
+
+
+def test_guidance_and_the_command_that_chunks_start_from_are_in_the_graph(tmp_path):
+    config = dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, joins=True), **REAL)
+    decider, session = exported(config, tmp_path / "policy.onnx", Conditioning(Indicator.NEGATIVE, 2.5))
+    seen, generator = look(0), torch.Generator().manual_seed(3)
+    commanded = seen.state + np.float32(0.1)
+    shape = next(one.shape for one in session.get_inputs() if one.name == "noise.0")
+    noise = torch.randn(shape, generator=generator).numpy()
+    values = {**feeds(seen), "commanded": commanded[None], "noise.0": noise}
+    expected = decider.decide(seen, commanded, [], torch.Generator().manual_seed(3)).chunk
+    np.testing.assert_allclose(session.run(["actions"], values)[0][0], expected, atol=1e-4)
+    unguided = Decider(decider.policy, FRESH).decide(seen, commanded, [], torch.Generator().manual_seed(3)).chunk
+    assert np.abs(unguided - expected).max() > 1e-3
+
+
+def test_a_head_whose_number_of_tokens_varies_is_refused(tmp_path):
+    config = dataclasses.replace(POLICY_CONFIGS["head fast"], **REAL)
+    with pytest.raises(UserError, match="how often it draws depends on what it sees"):
+        exported(config, tmp_path / "policy.onnx")
+
+
+def test_a_graph_that_decides_otherwise_is_refused_and_no_file_stays(tmp_path, monkeypatch):
+    decider = Decider(alive(dataclasses.replace(TINY, **REAL).build(SPEC)), FRESH)
+    monkeypatch.setattr(graph, "largest_difference", lambda *_: 0.02)
+    with pytest.raises(UserError, match="the graph decides otherwise than the policy, by 0.02 rad"):
+        write_graph(decider, tmp_path / "policy.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_encoded_outside_torch_is_refused(tmp_path):
+    decider = Decider(dataclasses.replace(TINY, vision=FakeVisionConfig()).build(SPEC), FRESH)
+    with pytest.raises(UserError, match="the images of FakeVision are encoded outside torch"):
+        write_graph(decider, tmp_path / "policy.onnx")
+
+
+def test_the_benchmark_times_both_backends_on_the_same_looks(monkeypatch):
+    small = Decider(alive(dataclasses.replace(TINY, **REAL).build(SPEC)), FRESH)
+    monkeypatch.setattr(backends, "default_decider", lambda: small)
+    table, rows = backends.backend_table(decisions=3)
+    assert [row["backend"] for row in rows] == ["torch", "onnxruntime"] and table.row_count == 2
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] and row["n"] == 3 for row in rows)
+
+
+def test_the_program_writes_beside_the_checkpoint_and_says_the_difference(tmp_path, caplog):
+    made = about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint)
+    checkpoint.save(tmp_path, alive(dataclasses.replace(TINY, **REAL).build(SPEC)), made)
+    with caplog.at_level("INFO"):
+        main(ExportConfig(checkpoint=str(tmp_path)))
+    assert (tmp_path / "policy.onnx").is_file()
+    assert "differs from torch by" in caplog.text
