@@ -102,11 +102,17 @@ class GroundedPoints(PointFusion):
     def __init__(self, spec: PolicySpec, width: int, finder: Fusion):
         super().__init__(spec, width)
         self.needs = finder.needs
-        self.finder = finder.requires_grad_(requires_grad=False)
+        self.finder = finder.requires_grad_(requires_grad=False).eval()
+
+    def train(self, mode: bool = True) -> "GroundedPoints":  # noqa: FBT001, FBT002 (torch's signature)
+        """Set the mode of all but the finder, which is frozen."""
+        super().train(mode)
+        self.finder.eval()
+        return self
 
     @torch.no_grad()
     def condense(self, inputs: Inputs) -> Inputs:
-        found = self.finder.eval()(inputs)
+        found = self.finder(inputs)
         points = found.points if found.errors is None else torch.cat([found.points, found.errors[..., None]], -1)
         return Inputs(inputs.state, points=points)
 

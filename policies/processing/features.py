@@ -29,6 +29,7 @@ from sim.dataset.reader import Dataset
 _log = logging.getLogger(__name__)
 
 MAPS, POINTS = np.dtype("<f2"), np.dtype("<f4")
+BATCH = 16  # frames encoded at once: of 1 to 200 the fastest with the eye (20 ms a frame at 1, 9.5 here, 13 at 128)
 Progress = Callable[[int, int], None]
 
 
@@ -199,12 +200,20 @@ def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: i
     size = processor.spec.image_size
     images = {camera: resize(dataset.images(episode, camera), size) for camera in processor.cameras}
     state = dataset.columns(episode, ["observation.state"])["observation.state"]
-    sentences = [dataset.instruction(episode)] * len(state)
-    arrays = feature_arrays(processor.inputs(images, state, sentences))
+    batches = [slice(first, first + BATCH) for first in range(0, len(state), BATCH)]
+    parts = [_encode(processor, images, state, dataset.instruction(episode), batch) for batch in batches]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name, rows in arrays.items():
         if not np.isfinite(rows).all():
             raise UserError(f"features of episode {episode}, {name}, do not fit {rows.dtype} (float16: 65504)")
     return arrays
+
+
+def _encode(
+    processor: ObservationProcessor, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str, batch: slice
+) -> dict[str, np.ndarray]:
+    shown = {camera: frames[batch] for camera, frames in images.items()}
+    return feature_arrays(processor.inputs(shown, state[batch], [instruction] * len(state[batch])))
 
 
 def write_rows(path: Path, rows: np.ndarray, first_row: int) -> None:

@@ -39,6 +39,16 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """What was computed along a recorded episode, drawn under its video. T frames."""
+
+    dataset: str  # folder, relative to the run or absolute
+    episode: int
+    value: tuple[float, ...]  # (T,)
+    good: tuple[bool, ...]  # (T,) how each frame was labelled
+
+
+@dataclass(frozen=True)
 class RunDescription:
     """What a report cannot find out by itself."""
 
@@ -47,6 +57,7 @@ class RunDescription:
     evaluations: dict[str, str] = field(default_factory=dict)  # folder, relative to the run -> name; in order
     trainings: dict[str, str] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
     config: dict = field(default_factory=dict)  # all options; empty: those of the last evaluation
 
 

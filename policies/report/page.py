@@ -16,13 +16,16 @@ th{color:#5b6b7c;font-weight:600;font-size:14px}td i{color:#5b6b7c;font-style:no
 th:first-child,td:first-child{text-align:left;white-space:normal}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:26px 22px;align-items:start}
 figure{margin:0}video{display:block;width:100%;border-radius:8px;background:#000;margin-bottom:6px}
-svg{width:100%;height:auto}b.good{color:#2f7d4f}b.bad{color:#b8402f}
+svg{width:100%;height:auto}svg.timeline{height:96px;display:block;cursor:col-resize;touch-action:none}
+.timeline .good{fill:#cfe8d8}.timeline .bad{fill:#f3f5f7}.timeline .now{stroke:#b8402f;stroke-width:2}
+.timeline polyline{fill:none;stroke:#1d2733;stroke-width:2;vector-effect:non-scaling-stroke}
+b.good{color:#2f7d4f}b.bad{color:#b8402f}
 @media(max-width:720px){.two{grid-template-columns:1fr}table{font-size:14px}}
 </style>
 <h1>{{ title }}</h1><p class=sub>{{ made_by }}</p>
 {%- macro plot(svg, caption) %}<figure>{{ svg|safe }}<figcaption>{{ caption }}</figcaption></figure>{% endmacro %}
 {%- macro shown(video) %}<figure><video controls autoplay loop muted playsinline
-src="data:video/mp4;base64,{{ video.data }}"></video><figcaption>{{ video.caption }}:
+src="data:video/mp4;base64,{{ video.data }}"></video>{{ video.timeline|safe }}<figcaption>{{ video.caption }}:
 {% if video.success %}<b class=good>success</b>{% else %}<b class=bad>failure</b>{% endif %}</figcaption></figure>
 {%- endmacro %}
 {%- if evaluations %}
@@ -54,6 +57,27 @@ src="data:video/mp4;base64,{{ video.data }}"></video><figcaption>{{ video.captio
 {%- endfor %}
 {%- if config %}
 <h2>How it was made</h2><details><summary>all options</summary><pre>{{ config }}</pre></details>
+{%- endif %}
+{%- if timelines %}
+<script>
+for (const plot of document.querySelectorAll("svg.timeline")) {
+  const video = plot.parentElement.querySelector("video"), now = plot.querySelector(".now")
+  const width = plot.viewBox.baseVal.width
+  const follow = () => {
+    const x = width * (video.currentTime / video.duration || 0)
+    now.setAttribute("x1", x); now.setAttribute("x2", x)
+    requestAnimationFrame(follow)
+  }
+  const seek = event => {
+    if (!event.buttons) return
+    const place = plot.getBoundingClientRect()
+    video.pause()
+    video.currentTime = video.duration * Math.min(Math.max((event.clientX - place.left) / place.width, 0), 0.999)
+  }
+  plot.onpointerdown = plot.onpointermove = seek
+  follow()
+}
+</script>
 {%- endif %}
 """
 

@@ -4,10 +4,8 @@ Shows whatever lies in the directory: evaluations (results.json), training logs 
 episodes, recordings of a robot; of a RECAP run also what it says of itself (page.json).
 """
 
-import base64
 import json
 import logging
-import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ import numpy as np
 from policies.report.description import RunDescription, read_description
 from policies.report.page import render
 from policies.report.plots import bars, grouped_lines, named_lines
+from policies.report.recorded import Shown, embedded, recorded, with_timelines
 from policies.training.loop import LOG
 from sim.core.errors import UserError
 from sim.core.options import FILE, Options, at_least, option
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
-from sim.envs.video import write_mp4
 from sim.episode.results import FILE as RESULTS
 
 BARS = (  # title, the columns of value and interval, factor
@@ -33,7 +31,10 @@ BARS = (  # title, the columns of value and interval, factor
 )
 LOSSES = {"flow": ("flow-matching loss", 1), "grounding": ("grounding error, mm", 100)}  # learned in 0.1 m
 NO_LOSS = ("step", "s", "learning_rate")
-ENLARGED = 3  # times, a robot's recorded images
+TIMELINE = (
+    "Rollouts of round 1 as the policy saw them, and under each the value over time, by a head that has not seen the "
+    "episode. Green: frames that were labelled positive. Click or drag along the value to go there."
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +46,6 @@ class ReportConfig(Options):
     run: str = option("runs/demo", "a folder that a program wrote")
     out: str | None = option(None, "null: RUN/report.html", FILE)
     videos: int = option(4, "of each kind at most", at_least(0))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A video in the page."""
-
-    data: str  # base64 of the mp4
-    caption: str
-    success: bool
 
 
 def write_report(config: ReportConfig) -> Path:
@@ -79,6 +71,7 @@ def write_report(config: ReportConfig) -> Path:
             for one in description.sections
         ],
         video_sections=list(_video_sections(root, description, config.videos)),
+        timelines=bool(description.timelines),
         config=json.dumps(options, indent=1) if options else "",
     )
     out = Path(config.out) if config.out else root / "report.html"
@@ -154,28 +147,15 @@ def _video_sections(root: Path, description: RunDescription, most: int) -> Itera
         for path in sorted((root / folder).glob("episode-*.mp4"))[:most]:
             _, seed, outcome = path.stem.split("-")
             caption = f"{with_videos[folder]}, seed {seed}"
-            by_seed.setdefault(seed, []).append(Shown(_base64(path), caption, outcome == "success"))
+            by_seed.setdefault(seed, []).append(Shown(embedded(path), caption, outcome == "success"))
     if by_seed:
         text = "Front and wrist camera; each row is one seed." if len(with_videos) > 1 else "Front and wrist camera."
         yield "Episodes", text, [video for pair in by_seed.values() for video in pair]
+    if most and (labelled := list(with_timelines(root, description.timelines))):
+        yield "What was labelled good and bad", TIMELINE, labelled
     for folder, name in description.evaluations.items():
         if (root / folder / INFO_PATH).is_file() and most:
-            yield f"Recorded: {name}", "As the policy saw it, enlarged.", _recorded(root / folder, most)
-
-
-def _recorded(root: Path, most: int) -> list[Shown]:
-    """The recorded images of all cameras, side by side."""
-    dataset, shown = Dataset(root), []
-    for episode in range(min(dataset.num_episodes, most) if dataset.features.cameras else 0):
-        views = [dataset.images(episode, camera) for camera in dataset.features.cameras]
-        frames = np.concatenate(views, 2).repeat(ENLARGED, 1).repeat(ENLARGED, 2)
-        with tempfile.TemporaryDirectory() as folder:
-            write_mp4(path := Path(folder) / "video.mp4", list(frames), dataset.fps)
-            data = _base64(path)
-        success = bool(dataset.episode_metadata(episode)["success"])
-        shown.append(Shown(data, dataset.instruction(episode), success))
-    return shown
-
-
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+            dataset = Dataset(root / folder)
+            episodes = range(min(dataset.num_episodes, most) if dataset.features.cameras else 0)
+            videos = [recorded(dataset, episode) for episode in episodes]
+            yield f"Recorded: {name}", "As the policy saw it, enlarged.", videos

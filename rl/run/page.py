@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from policies.report.description import Curve, RunDescription, Section, write_description
+from policies.report.description import Curve, RunDescription, Section, Timeline, write_description
 from rl.advantage.labels import advantages_name
 from rl.run.options import RecapConfig
 from sim.core.provenance import plain
 from sim.dataset.reader import Dataset, read_sidecar
 
-CURVES = 5  # successes and failures to show, each
+CURVES, VIDEOS = 5, 2  # successes and failures to show, each
 
 
 def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[Mapping]) -> None:
@@ -29,6 +29,7 @@ def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[
         evaluations=evaluations,
         trainings={_relative(config.pretrained_root, root): "imitation", **trainings},
         sections=tuple(value_section(Path(shown), one) for one in labels[:1] if one.get("report")),
+        timelines=tuple(line for one in labels[:1] if one.get("report") for line in timelines(root, Path(shown), one)),
         config=plain(config),
     )
     write_description(root, description)
@@ -52,9 +53,8 @@ def value_section(rollouts: Path, labels: Mapping) -> Section:
     dataset = Dataset(rollouts)
     frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
     success = dataset.metadata_table()["success"]
-    chosen = [*[i for i, s in enumerate(success) if s][:CURVES], *[i for i, s in enumerate(success) if not s][:CURVES]]
     curves = []
-    for episode in chosen:
+    for episode in first_of_each(success, CURVES):
         rows = frames["episode_index"] == episode
         t = (frames["frame_index"][rows] / dataset.fps).tolist()
         group = "success" if success[episode] else "failure"
@@ -69,3 +69,22 @@ def value_section(rollouts: Path, labels: Mapping) -> Section:
         rows=tuple((name.replace("_", " "), "-" if number is None else f"{number:.3f}")
                    for name, number in labels["report"].items()),
     )  # fmt: skip
+
+
+def timelines(root: Path, rollouts: Path, labels: Mapping) -> tuple[Timeline, ...]:
+    """Return value and label of every frame of a few rollouts of round 1; none where no image was recorded."""
+    dataset = Dataset(rollouts)
+    if not dataset.features.cameras:
+        return ()
+    frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
+    found = []
+    for episode in first_of_each(dataset.metadata_table()["success"], VIDEOS):
+        rows = frames["episode_index"] == episode
+        value, good = frames["value"][rows], frames["advantage"][rows]
+        found.append(Timeline(_relative(rollouts, root), episode, tuple(map(float, value)), tuple(map(bool, good))))
+    return tuple(found)
+
+
+def first_of_each(success: Sequence[bool], most: int) -> list[int]:
+    """Return the first successes and the first failures, at most so many of each."""
+    return [*[i for i, s in enumerate(success) if s][:most], *[i for i, s in enumerate(success) if not s][:most]]

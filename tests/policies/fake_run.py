@@ -74,4 +74,5 @@ def _label(root: Path) -> None:
         "frame_index": np.concatenate([np.arange(n) for n in lengths]),
     }
     values = np.concatenate([np.linspace(-n / 300, 0, n) for n in lengths])
-    write_sidecar(root, advantages_name(TAG), {**frames, "value": values.astype(np.float32)}, {})
+    labels = {"value": values.astype(np.float32), "advantage": np.arange(len(values)) % 3 > 0}
+    write_sidecar(root, advantages_name(TAG), {**frames, **labels}, {})

@@ -9,7 +9,8 @@ import pytest
 from fake_run import write_run
 from learning import write_demos
 
-from policies.report.description import RunDescription, Section, read_description, write_description
+from policies.report.description import RunDescription, Section, Timeline, read_description, write_description
+from policies.report.recorded import draw, runs
 from policies.report.report import ReportConfig, write_report
 from sim.core.errors import UserError
 from sim.envs.video import write_mp4
@@ -35,7 +36,7 @@ def test_its_path_is_logged(run, caplog):
 def test_nothing_is_loaded_from_elsewhere(page):
     links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
     assert links and all(link.startswith(("data:", "#")) for link in links)
-    assert "<script" not in page and "@import" not in page
+    assert "<script src" not in page and "@import" not in page
 
 
 def test_it_shows_success_and_throughput_of_every_round_with_intervals(page):
@@ -45,8 +46,8 @@ def test_it_shows_success_and_throughput_of_every_round_with_intervals(page):
 
 
 def test_plots_and_videos_are_in_it(page):
-    assert page.count("<svg") == 5
-    assert page.count("data:video/mp4;base64,") == 6  # two a round, two of the robot
+    assert page.count("<svg") == 7  # two of them under the videos of labelled rollouts
+    assert page.count("data:video/mp4;base64,") == 8  # two a round, two labelled rollouts, two of the robot
     for text in ("gradient step", "success rate, %", "successes an hour", "grounding error, mm", "time, s"):
         assert text in page, f"no axis is labelled {text!r}"
 
@@ -130,3 +131,30 @@ def test_rates_at_the_ends_are_drawn(tmp_path, successes):
     rows = [{"seed": i, "success": i < successes, "time_s": 5.0} for i in range(60)]
     results.write(tmp_path / "evaluation", {**results.summary(rows), "episodes": rows})
     assert "<svg" in write_report(ReportConfig(run=str(tmp_path))).read_text()
+
+
+# ---- the value under its video ------------------------------------------------------------------
+
+
+def test_frames_are_drawn_at_their_time_and_value():
+    svg = draw(Timeline("x", 0, (-0.5, -1.0, -0.25, -0.25), good=(True, True, False, True)))
+    assert 'points="0.0,34.0 150.0,90.0 300.0,6.0 450.0,6.0"' in svg  # 600 x 96, the best at 6, the worst at 90
+    bands = re.findall(r'class="(good|bad)" x="([\d.]+)" width="([\d.]+)"', svg)
+    assert bands == [("good", "0.0", "300.0"), ("bad", "300.0", "150.0"), ("good", "450.0", "150.0")]
+
+
+def test_runs_of_flags():
+    assert list(runs((True, False, False, True))) == [(0, 1, True), (1, 3, False), (3, 4, True)]
+    assert list(runs((False,))) == [(0, 1, False)]
+
+
+def test_a_recording_with_labels_is_shown_with_its_value(tmp_path):
+    evaluate(tmp_path / "eval", 2, 4)
+    write_demos(tmp_path / "rollouts", lengths=(5,))
+    there = Timeline("rollouts", 0, (-0.5,) * 5, (True,) * 5)
+    write_description(
+        tmp_path,
+        RunDescription("run", evaluations={"eval": "it"}, timelines=(there, Timeline("gone", 0, (0.0,), (True,)))),
+    )
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    assert page.count("<video") == 1 and page.count('<svg class="timeline"') == 1 and "<script>" in page
