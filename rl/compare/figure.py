@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOUR, START, EXPERT = "#2563a8", "#8794a2", "#2f8f5b"
+RECAP, CONTROL, START, EXPERT = "#2563a8", "#d9822b", "#8794a2", "#2f8f5b"
 COLUMNS = (  # key, low, high, label, factor
     ("success_rate", "ci_low", "ci_high", "success, %", 100.0),
     ("throughput_per_hour", "throughput_ci_low", "throughput_ci_high", "successes an hour", 1.0),
@@ -35,10 +35,15 @@ def draw_matrix(path: Path, rows: Sequence[Mapping], expert: Mapping) -> None:
 
 def _bars(axis: Any, rows: Sequence[Mapping], keys: tuple[str, str, str], factor: float) -> None:
     value, low, high = (np.array([row[key] for row in rows], float) * factor for key in keys)
-    colours = [START if row["name"] == "imitation" else COLOUR for row in rows]
+    colours = [_colour(row["name"]) for row in rows]
     errors = np.clip([value - low, high - value], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
     axis.barh(range(len(rows)), value, 0.62, color=colours, xerr=errors, capsize=3)
     for place, row in enumerate(rows):
         for one in row["by_train_seed"].values():
             rate = one["successes"] / one["n"] if keys[0] == "success_rate" else one["successes"] * 3600 / one["time_s"]
             axis.plot(factor * rate, place, "o", ms=3.5, mfc="white", mec="#1d2733", mew=0.8)
+
+
+def _colour(cell: str) -> str:
+    algorithm = cell.partition("@")[0]
+    return {"imitation": START, "recap": RECAP}.get(algorithm, CONTROL)
