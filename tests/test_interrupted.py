@@ -89,6 +89,19 @@ def test_worker_processes_end_at_once_and_print_nothing(tmp_path, awaited):
     assert time.monotonic() - sent < 60  # an episode takes 600 s
 
 
+def test_a_batch_system_ends_a_program_as_ctrl_c_does(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    run = subprocess.Popen(
+        [sys.executable, str(tmp_path / "slow.py")], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: (tmp_path / "playing-1").exists() or run.poll() is not None, 100.0)
+    run.terminate()  # the first process alone
+    _, err = run.communicate(timeout=100)
+    assert (run.returncode, err) == NOTHING
+    wait_for(lambda: not is_alive(run.pid))
+
+
 DEAF = """
 import signal
 from multiprocessing import forkserver

@@ -4,7 +4,9 @@ import contextlib
 import errno
 import itertools
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar
@@ -39,8 +41,16 @@ def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str |
     of its own, `--cfg` and `--info` show, `--config-dir DIR` adds a user's own groups and presets.
     """
     console.set_up()
+    _end_on_sigterm()
     with _one_line_ends():
         Program(name, schema, main, doc or "").run(sys.argv[1:])
+
+
+def _end_on_sigterm() -> None:
+    """Let the signal of batch systems and containers end a program as Ctrl-C does, unless it is handled already."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextlib.contextmanager
