@@ -6,9 +6,11 @@ observation/images/CAMERA, observation/state and prompt; the answer holds action
 the gripper. Beyond this machine (host=0.0.0.0) a token is needed, which clients take from FR3_SERVER_TOKEN.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,7 @@ class ServeConfig(Options):
 
 
 def main(config: ServeConfig) -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C or SIGTERM; clients are told."""
     from policies.models import checkpoint
     from policies.remote.policy_session import PolicySession, metadata_of
     from policies.remote.server import PolicyServer
@@ -57,7 +59,10 @@ def main(config: ServeConfig) -> None:
     )  # fmt: skip
     url = f"ws://{config.host}:{server.port}"
     _log.info("serving %s on %s; Ctrl-C ends it", config.checkpoint, url, extra=event("serving", url=url))
-    server.run()
+    for name in (signal.SIGINT, signal.SIGTERM):  # also where a shell's background ignores the first
+        signal.signal(name, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
 
 
 if __name__ == "__main__":

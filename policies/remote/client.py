@@ -1,5 +1,6 @@
 """A connection to a server of openpi's protocol."""
 
+import atexit
 import os
 import time
 from typing import Any
@@ -12,7 +13,7 @@ from policies.remote.token import VARIABLE, authorization
 from policies.remote.wire import MAX_BYTES, closed, last_line, pack, unpack
 from sim.core.errors import UserError, reason
 
-CONNECT_S = 10.0
+CONNECT_S, CLOSE_S = 10.0, 1.0
 FIRST_ANSWER_S = 180.0  # openpi's servers compile their network at the first request
 ANSWER_S = 5.0  # the arm is held that long at most
 START = "start one there: python -m policies.serve checkpoint=CKPT"
@@ -29,7 +30,7 @@ class ServerConnection:
         try:
             self._socket = connect(
                 url, compression=None, max_size=MAX_BYTES, open_timeout=CONNECT_S, proxy=None,
-                additional_headers=headers, ping_interval=None,
+                additional_headers=headers, ping_interval=None, close_timeout=CLOSE_S,
             )  # fmt: skip
         except websockets.InvalidURI as error:
             raise UserError(f"server={url}, expected ws://HOST:PORT or wss://HOST:PORT") from error
@@ -39,6 +40,7 @@ class ServerConnection:
             raise UserError(f"server={url} is no websocket server ({reason(error)})") from error
         except (OSError, TimeoutError) as error:
             raise UserError(f"server={url} does not answer ({reason(error)}); {START}") from error
+        atexit.register(self.close)  # the server then sees a client leave, not a line break
         self._answer_s = FIRST_ANSWER_S
         self.metadata: Any = unpack_from(url, self._receive(CONNECT_S))
 

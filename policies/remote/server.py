@@ -89,7 +89,8 @@ class PolicyServer:
         except websockets.ConnectionClosedOK:
             _log_end(logging.INFO, name, "left", decision_s)
         except websockets.ConnectionClosed as error:
-            _log_end(logging.WARNING, name, f"lost: {closed(error)}", decision_s)
+            faulty = error.rcvd or error.sent  # else it broke off, as a program that was killed does
+            _log_end(logging.WARNING if faulty else logging.INFO, name, f"lost: {closed(error)}", decision_s)
         except UserError as error:
             _log_end(logging.WARNING, name, f"refused: {reason(error)}", decision_s)
             connection.send(reason(error))  # text, as openpi's server does of an error

@@ -1,23 +1,31 @@
 """A policy behind openpi's protocol: our server under an independent client, what it refuses, and that it lives on."""
 
 import dataclasses
+import signal
 import socket
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fr3 import FR3
-from learning import SIZE, TINY
+from learning import SIZE, TINY, about, tiny_model
 from serving import HOST, PlainClient, from_bytes, running, served, tiny_decider, to_bytes
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from policies.language.minilm import FrozenText, MiniLmConfig
+from policies.models import checkpoint
 from policies.remote.server import MAX_CLIENTS, PolicyServer
 from policies.remote.wire import MAX_BYTES, pack, unpack
 from policies.serve import ServeConfig
+from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "abcdefgh12345678"
 PROMPT = "put the red cube on the blue plate"
 STATE = np.array([*FR3.home_rad, 1.0], np.float32)
@@ -72,6 +80,24 @@ def test_every_client_has_noise_of_its_own(url):
     np.testing.assert_array_equal(other.infer(request())["actions"], first)
     seeded = {**request(), "fr3_vla": {"seed": 7}}
     np.testing.assert_array_equal(one.infer(seeded)["actions"], other.infer(seeded)["actions"])
+
+
+def test_the_program_serves_until_it_is_interrupted(tmp_path):
+    made = about(vision=FrozenVision().fingerprint, text=FrozenText().fingerprint)
+    real = dataclasses.replace(TINY, vision=EfficientNetConfig(), language=MiniLmConfig())
+    checkpoint.save(tmp_path, tiny_model(config=real), made)
+    words = [sys.executable, "-m", "policies.serve", f"checkpoint={tmp_path}", "port=0"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        serving = program.stdout.readline()  # tables and lines are flushed one by one
+        client = PlainClient(next(word for word in serving.split() if word.startswith("ws://")).rstrip(";"))
+        assert client.infer(request())["actions"].any()
+        program.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionClosed):
+            client.socket.recv(30)
+        out, err = program.communicate(timeout=60)
+    assert serving.startswith(f"serving {tmp_path} on ws://127.0.0.1:") and (program.returncode, err) == (0, "")
+    assert out.splitlines()[0].endswith(" connected") and " after 1 decisions, decision p50 " in out.splitlines()[1]
 
 
 def test_health_is_told_by_http(url):
