@@ -23,7 +23,7 @@ from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from sim.core.errors import UserError, keeps, nearest
-from sim.core.options import EACH_ONCE, NOT_EMPTY, SEED, option
+from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, option
 from sim.core.tracker import open_tracker
 from sim.dataset.files import Lock
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class CompareConfig(RecapConfig):
     """Options of the program: those of the start and of learning, and the cells."""
 
-    out: str = option("runs/recap_matrix", "the matrix' directory; the start lies in OUT/start")
+    out: str = option("runs/recap_matrix", "the matrix' directory; the start lies in OUT/start", FOLDER)
     cells: tuple[str, ...] = option(
         (
             "imitation",
