@@ -3,7 +3,7 @@
 Shapes: B batch, D state and action dimension, T chunk, L words, G grounded points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
@@ -18,7 +18,14 @@ class TensorGroup:
 
     def to(self: Group, device: torch.device) -> Group:
         """Return a copy on `device`."""
-        return type(self)(**{f.name: _map(getattr(self, f.name), device) for f in fields(self)})  # pyright: ignore[reportArgumentType]
+        return self._changed(lambda one: one.to(device))
+
+    def take(self: Group, rows: Tensor) -> Group:
+        """Return the samples at these rows, in their order."""
+        return self._changed(lambda one: one.take(rows) if isinstance(one, TensorGroup) else one[rows])
+
+    def _changed(self: Group, change: Callable) -> Group:
+        return type(self)(**{f.name: _map(getattr(self, f.name), change) for f in fields(self)})  # pyright: ignore[reportArgumentType]
 
     @classmethod
     def concatenate(cls: type[Group], items: Sequence[Group]) -> Group:
@@ -60,12 +67,12 @@ class Batch(TensorGroup):
     points: Tensor  # (B, G, 3) m, ground truth; nan where unknown
 
 
-def _map(value, device: torch.device):
+def _map(value, change: Callable):
     if isinstance(value, dict):
-        return {name: _map(one, device) for name, one in value.items()}
+        return {name: _map(one, change) for name, one in value.items()}
     if isinstance(value, tuple):
-        return tuple(_map(one, device) for one in value)
-    return value if value is None else value.to(device)
+        return tuple(_map(one, change) for one in value)
+    return value if value is None else change(value)
 
 
 def _concatenate(values: list):

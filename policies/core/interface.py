@@ -85,11 +85,22 @@ class Policy(nn.Module):
         """Return the loss, averaged over the batch, and its parts by name, detached."""
         raise NotImplementedError
 
+    def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the loss (B,) of each sample's chunk under its indicator: the smaller, the likelier the chunk."""
+        raise NotImplementedError
+
     def act(
         self, inputs: Inputs, generator: torch.Generator, indicator: Indicator = Indicator.POSITIVE,
         guidance: float = 1.0,
     ) -> Decision:  # fmt: skip
         """Return a chunk for each observation; the generator draws its noise, guidance is RECAP's beta."""
+        raise NotImplementedError
+
+    def steer(self, inputs: Inputs, noise: Tensor, indicator: Indicator = Indicator.POSITIVE) -> Decision:
+        """Return the chunks that noise (B, T, D) becomes, with gradient where the head has one.
+
+        UserError where the head does not make chunks of noise.
+        """
         raise NotImplementedError
 
     def embedding(self, inputs: Inputs) -> Tensor:
@@ -107,6 +118,10 @@ class Policy(nn.Module):
 
     def fit_normalization(self, actions: Tensor, valid: Tensor, start: Tensor, points: Tensor) -> None:
         """Set normalization constants from N samples, shaped as in `Batch`; start (N, D): what chunks start from."""
+        raise NotImplementedError
+
+    def action_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that make actions of what was seen."""
         raise NotImplementedError
 
     def pretrained_parameters(self) -> list[nn.Parameter]:

@@ -180,6 +180,10 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def from_noise(self, context: Tensor, noise: Tensor, given: Tensor | None = None) -> Tensor:
+        """Return the chunk (B, T, D) that noise (B, T, D) becomes. UserError where a chunk is not made of noise."""
+        raise UserError(f"the noise of a {type(self).__name__} cannot be steered; expected policy.head.name=flow")
+
 
 class HeadConfig(Choice):
     """Chooses an action head."""

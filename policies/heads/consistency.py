@@ -88,6 +88,10 @@ class ConsistencyHead(Head):
         level = torch.full((len(context),), self.config.levels - 1, device=context.device)
         return guided(lambda x, k: self.clean(x, k, encoded), self.config.noise * noise, level)
 
+    def from_noise(self, context: Tensor, noise: Tensor, given: Tensor | None = None) -> Tensor:
+        level = torch.full((len(context),), self.config.levels - 1, device=context.device)
+        return self.clean(self.config.noise * noise, level, self.denoiser.encode(context))
+
 
 def noise_levels(levels: int, strongest: float) -> Tensor:
     """Return the noise (K,) of every level, weakest first (Karras et al. 2022, eq. 5)."""

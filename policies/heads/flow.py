@@ -122,6 +122,9 @@ class FlowHead(Head):
         noise = torch.randn(shape, generator=generator).to(context)
         return self.integrate(context, noise, unconditional, guidance, given)
 
+    def from_noise(self, context: Tensor, noise: Tensor, given: Tensor | None = None) -> Tensor:
+        return self.integrate(context, noise, given=given)
+
     @torch.no_grad()
     def integrate(
         self, context: Tensor, noise: Tensor, unconditional: Tensor | None = None, guidance: float = 1.0,

@@ -8,19 +8,15 @@ Written by an RL algorithm. A checkpoint without them plays the first sample.
 Shapes: B batch, F width of the policy's embedding, T steps of a chunk that are played, D action dimension.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from sim.core.errors import UserError
-from sim.dataset.files import write_atomic
+from policies.models import companion
 
-WEIGHTS, SIZES = "critic.safetensors", "critic.json"
+NAME = "critic"
 
 
 @dataclass(frozen=True)
@@ -78,22 +74,14 @@ def _mlp(inputs: int, hidden: int) -> nn.Sequential:
 
 def has_critic(root: Path | str) -> bool:
     """Return whether a checkpoint directory holds a critic."""
-    return (Path(root) / WEIGHTS).is_file()
+    return companion.is_there(root, NAME)
 
 
 def save_critic(root: Path, critic: ChunkCritic) -> None:
-    """Write both files, each whole or not at all; the weights last."""
-    write_atomic(root / SIZES, json.dumps(asdict(critic.sizes), indent=1).encode())
-    write_atomic(root / WEIGHTS, save({name: value.contiguous() for name, value in critic.state_dict().items()}))
+    """Write it beside the checkpoint in `root`."""
+    companion.save(root, NAME, critic, asdict(critic.sizes))
 
 
 def load_critic(root: Path | str) -> ChunkCritic | None:
-    """Return a checkpoint's critic in evaluation mode, None where it has none. UserError when it is broken."""
-    if not has_critic(root):
-        return None
-    try:
-        critic = ChunkCritic(CriticSizes(**json.loads((Path(root) / SIZES).read_text())))
-        critic.load_state_dict(load((Path(root) / WEIGHTS).read_bytes()))
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the critic in {root} is broken: {str(error).splitlines()[0]}") from error
-    return critic.eval()
+    """Return a checkpoint's critic, None where it has none. UserError when it is broken."""
+    return companion.load(root, NAME, lambda **sizes: ChunkCritic(CriticSizes(**sizes)))

@@ -7,7 +7,7 @@ that takes given steps, to those commanded last; how far the arm lags behind the
 Nothing here knows how many joints, cameras or grounded points there are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from policies.core.parts import (
     HeadConfig,
     HeadShape,
     LanguageConfig,
+    Prefix,
     VisionConfig,
     check_head_fits,
     grounding_loss,
@@ -94,9 +95,7 @@ class Vla(Policy):
         """Return the head's loss plus grounding of the points that the fusion learns to find."""
         inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
         prefix = self.fusion(inputs)
-        context = self.context(prefix.tokens, inputs, indicator)
-        actions = self.normalizer.normalize(batch.actions, self._start(inputs))
-        total = self.head.loss(actions, batch.valid, context, generator).mean()
+        total = self._chunk_losses(prefix.tokens, batch, indicator, generator).mean()
         parts = {self.config.head.name: total.detach()}
         if prefix.points is not None:
             grounding = grounding_loss(prefix.points, batch.points)
@@ -104,6 +103,14 @@ class Vla(Policy):
             if not self.condenses:  # else the points are found by what is frozen
                 total = total + self.config.grounding_weight * grounding
         return total, parts
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return self._chunk_losses(self.fusion(batch.inputs).tokens, batch, batch.indicator, generator)
+
+    def _chunk_losses(self, prefix: Tensor, batch: Batch, indicator: Tensor, generator: torch.Generator) -> Tensor:
+        context = self.context(prefix, batch.inputs, indicator)
+        actions = self.normalizer.normalize(batch.actions, self._start(batch.inputs))
+        return self.head.loss(actions, batch.valid, context, generator)
 
     def fit_normalization(self, actions: Tensor, valid: Tensor, start: Tensor, points: Tensor) -> None:
         self.normalizer.fit(actions, valid, start)
@@ -116,6 +123,9 @@ class Vla(Policy):
 
     def load_pretrained(self, root: Path) -> dict:
         return self.fusion.load_pretrained(root)
+
+    def action_parameters(self) -> list[nn.Parameter]:
+        return list(self.head.parameters())
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         return self.fusion.pretrained_parameters()
@@ -149,9 +159,7 @@ class Vla(Policy):
         self, inputs: Inputs, generator: torch.Generator, indicator: Indicator = Indicator.POSITIVE,
         guidance: float = 1.0,
     ) -> Decision:  # fmt: skip
-        prefix = self.fusion(inputs)
-        conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
-        context = self.context(prefix.tokens, inputs, conditioned)
+        prefix, context = self._context(inputs, indicator)
         unconditional = None
         if guidance != 1.0:
             unconditional = context.clone()
@@ -159,7 +167,26 @@ class Vla(Policy):
         chunk = self.head.sample(context, generator, unconditional, guidance, *self._given(inputs))
         return Decision(self.normalizer.denormalize(chunk, self._start(inputs)), prefix.points, prefix.errors)
 
+    def steer(self, inputs: Inputs, noise: Tensor, indicator: Indicator = Indicator.POSITIVE) -> Decision:
+        prefix, context = self._context(inputs, indicator)
+        chunk = self.head.from_noise(context, noise, *self._given(inputs))
+        return Decision(self.normalizer.denormalize(chunk, self._start(inputs)), prefix.points, prefix.errors)
+
+    def _context(self, inputs: Inputs, indicator: Indicator) -> tuple[Prefix, Tensor]:
+        """Return the fusion's prefix, and everything the actions depend on under one indicator."""
+        prefix = self.fusion(inputs)
+        conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
+        return prefix, self.context(prefix.tokens, inputs, conditioned)
+
     def embedding(self, inputs: Inputs) -> Tensor:
         prefix = self.fusion(inputs)
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         return torch.cat([prefix.tokens.flatten(1), *points, inputs.pose], 1)
+
+
+def with_head(policy: Vla, head: HeadConfig) -> Vla:
+    """Return a policy of the same parts, weights and normalization, but a new head with random weights."""
+    changed = Vla(replace(policy.config, head=head), policy.spec)
+    kept = {name: value for name, value in policy.state_dict().items() if not name.startswith("head.")}
+    changed.load_state_dict({**changed.state_dict(), **kept})
+    return changed

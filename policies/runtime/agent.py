@@ -11,11 +11,14 @@ from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.chunk_critic import load_critic
+from policies.models.noise_actor import load_noise_actor
 from policies.processing.observation import ObservationProcessor
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.decider import Conditioning, Decider, GroundTruth
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+
+DRAW = 2**32  # between the noise of two episodes of a seed
 
 
 class PolicyAgent(ChunkAgent):
@@ -23,12 +26,13 @@ class PolicyAgent(ChunkAgent):
 
     def __init__(self, decider: Decider, timing: Timing, task: str = ""):
         self.decider, self.task = decider, task
+        self.draw = 0  # which of the episodes of a seed: others are acted with other noise
         self.policy, self.spec, self.processor = decider.policy, decider.spec, decider.processor
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
         super().__init__(chunk_spec(self.policy), timing)
 
     def begin(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
 
     def looked_at(self, observation: Observation) -> Observation:
         images = {camera: observation.images[camera] for camera in self.cameras}
@@ -59,7 +63,7 @@ def load_decider(
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     conditioning = Conditioning(parse_indicator(indicator), metadata.guidance if guidance is None else guidance)
-    decider = Decider(policy, conditioning, ground_truth, load_critic(root))
+    decider = Decider(policy, conditioning, ground_truth, load_critic(root), load_noise_actor(root))
     check_encoders(root, metadata, decider.processor)
     return decider, metadata
 

@@ -13,6 +13,7 @@ from policies.core.indicator import Indicator
 from policies.core.inputs import Inputs
 from policies.core.interface import Decision, Policy
 from policies.models.chunk_critic import ChunkCritic
+from policies.models.noise_actor import NoiseActor
 from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -44,15 +45,18 @@ class Decider:
 
     def __init__(
         self, policy: Policy, conditioning: Conditioning, ground_truth: GroundTruth | None = None,
-        critic: ChunkCritic | None = None,
+        critic: ChunkCritic | None = None, noise_actor: NoiseActor | None = None,
     ):  # fmt: skip
-        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without."""
+        """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without.
+
+        noise_actor: decides which noise chunks are made of.
+        """
         if policy.needs.ground_truth and ground_truth is None:
             raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
         self.policy, self.spec, self.conditioning = policy, policy.spec, conditioning
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None
-        self.critic = critic
+        self.critic, self._noise_actor = critic, noise_actor
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
@@ -66,10 +70,18 @@ class Decider:
             inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
         if self.critic:
             inputs = Inputs.concatenate([inputs] * self.critic.sizes.samples)
-        decision = self.policy.act(inputs, generator, self.conditioning.indicator, self.conditioning.guidance)
+        decision = self._from_policy(inputs, generator)
         points_m = None if decision.points is None else decision.points[:1]
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
         return Decided(chunk, points_m, self._estimates(decision))
+
+    @torch.no_grad()
+    def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:
+        how = self.conditioning
+        if not self._noise_actor:
+            return self.policy.act(inputs, generator, how.indicator, how.guidance)
+        noise = self._noise_actor.noise(self._noise_actor(self.policy.embedding(inputs)), generator)
+        return self.policy.steer(inputs, noise, how.indicator)
 
     @torch.no_grad()
     def _best(self, inputs: Inputs, chunk: torch.Tensor) -> int:

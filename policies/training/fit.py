@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from policies.core.interface import Policy, PolicyConfig
 from policies.evaluation.leakage import splits_of
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
-from policies.processing.data import EpisodeTable, TrainingData, check_fits, fit_normalization
+from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
 from policies.training.loop import STATE, train
 from policies.training.optim import OptimConfig
-from policies.training.trainer import Trainer
+from policies.training.trainer import Loss, Trainer
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
 from sim.core.tracker import Tracker
@@ -26,12 +26,22 @@ from sim.dataset.reader import Dataset
 _log = logging.getLogger(__name__)
 
 
+class Samples(Protocol):
+    """Gives random batches."""
+
+    def sample(self, rng: np.random.Generator, size: int) -> Any: ...
+
+
 def fit(
-    policy: Policy, data: TrainingData, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
-    tracker: Tracker | None = None,
+    policy: Policy, data: Samples, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
+    tracker: Tracker | None = None, loss: Loss | None = None,
 ) -> Policy:  # fmt: skip
-    """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed."""
-    trainer, begun = Trainer(policy, policy.loss, config, policy.pretrained_parameters()), time.monotonic()
+    """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed.
+
+    loss: of a batch of `data`; None: the policy's own.
+    """
+    trainer = Trainer(policy, loss or policy.loss, config, policy.pretrained_parameters())
+    begun = time.monotonic()
     trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
     train(trainer, data.sample, out, tracker)
     averaged = cast(Policy, trainer.averaged())

@@ -33,9 +33,13 @@ class Cql(BestOfSamples):
         return fit_cql(chunk_transitions(data, policy), samples, data.config.retrain)
 
 
-def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig) -> ChunkCritic:
-    """Return the critic. samples: (N, m, n, D) of the policy; config: steps, batch and seed."""
+def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig, reached: Tensor | None = None) -> ChunkCritic:
+    """Return the critic. samples: (N, m, n, D) of the policy; config: steps, batch and seed.
+
+    reached: (N,) returns below which no value is pushed (Cal-QL, Nakamoto et al. 2023).
+    """
     pair = CriticPair(data, config.seed)
+    least = torch.full((len(samples),), -torch.inf) if reached is None else reached
 
     def of_samples(critic: ChunkCritic, rows: Tensor) -> Tensor:
         """(B,) -> (m, 2, B) values of the policy's samples at these frames."""
@@ -46,7 +50,7 @@ def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig) -> ChunkCri
         with torch.no_grad():
             later = of_samples(pair.slow, data.later[rows]).amin(1).amax(0).clamp(-1.0, 0.0)
         target = (data.reward[rows] + later * data.goes_on[rows]).clamp(-1.0, 0.0)
-        soft_maximum = TEMPERATURE * (offered / TEMPERATURE).logsumexp(0)
+        soft_maximum = TEMPERATURE * (offered.maximum(least[rows]) / TEMPERATURE).logsumexp(0)
         return ((played - target).square() + ALPHA * (soft_maximum - played)).mean(1).sum()
 
     return pair.fit(loss, config)

@@ -14,6 +14,7 @@ from pathlib import Path
 from policies.evaluate import evaluate
 from rl.algorithms.base import ALGORITHMS
 from rl.data.rollouts import Behaviour
+from rl.learning.online import read_log
 from rl.learning.round import Round
 from rl.run.offline_run import OfflineRun
 from sim.core.errors import UserError
@@ -41,9 +42,11 @@ class Cell:
         return sum(taken.get(stage, 0.0) for stage in ("label", "retrain", self.evaluation(root, seed).name))
 
     def episodes(self, root: Path, seed: int) -> int:
-        """Return how many episodes it learned from, demonstrations among them; 0 for the start itself."""
-        path = self.folder(root, seed) / "labels.json"
-        return json.loads(path.read_text())["episodes"] if path.is_file() else 0
+        """Return how many episodes it was given, demonstrations among them, and played; 0 for the start itself."""
+        folder = self.folder(root, seed)
+        path = folder / "labels.json"
+        given = json.loads(path.read_text())["episodes"] if path.is_file() else 0
+        return given + sum(row["episodes"] for row in read_log(folder)[-1:])
 
     def evaluation(self, root: Path, seed: int) -> Path:
         """Return the folder of its results.json."""

@@ -19,6 +19,7 @@ import numpy as np
 from sim.core.deprecated import SOURCES, TASKS, current
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
+from sim.dataset.schema import INFO_PATH
 
 DEMONSTRATION, ROLLOUT, INTERVENTION = "expert", "policy", "intervention"  # episode metadata `source`
 
@@ -131,6 +132,11 @@ def open_pool(roots: Sequence[Path | str]) -> Pool:
         dataset=np.repeat(np.arange(len(datasets)), [dataset.num_episodes for dataset in datasets]),
         **joined,
     )
+
+
+def episodes_in(root: Path) -> int:
+    """Return the number of episodes of a dataset that may not be there yet."""
+    return Dataset(root).num_episodes if (root / INFO_PATH).is_file() else 0
 
 
 def check_same_robot(first: Dataset, other: Dataset) -> None:

@@ -30,15 +30,19 @@ from sim.parallel.workers import WorkerConfig, map_seeds
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A checkpoint, the indicator it is conditioned on, guidance beta (None: the checkpoint's own)."""
+    """A checkpoint, the indicator it is conditioned on, guidance beta (None: the checkpoint's own), and which of the
+    episodes of a seed: those of another draw are acted with other noise."""
 
     checkpoint: str
     guidance: float | None = None
     indicator: str = "positive"
+    draw: int = 0
 
     def agent(self, env: Env) -> Agent:
         """Load the checkpoint, to act in a simulated environment."""
-        return load_agent(self.checkpoint, self.indicator, self.guidance, ground_truth=env.ground_truth)
+        agent = load_agent(self.checkpoint, self.indicator, self.guidance, ground_truth=env.ground_truth)
+        agent.draw = self.draw
+        return agent
 
     @property
     def needs_images(self) -> bool:

@@ -16,19 +16,23 @@ def retrain(data: Round, guidance: float) -> None:
     """Train `data.policy`, unless it is there. guidance: beta that the checkpoint is played with."""
     if (data.policy / checkpoint.WEIGHTS).is_file():
         return
-    config, name = data.config, data.labels_name
-    weights = [float(read_sidecar(root, name)["weight"].sum()) for root in data.datasets]
-    shares = batch_shares(weights, config.demo_share)
-    used = [
-        (EpisodeTable(Source(root, name)), share) for root, share in zip(data.datasets, shares, strict=True) if share
-    ]
+    config = data.config
     policy, before = checkpoint.load(data.pretrained)
     processor = ObservationProcessor(policy)
-    samples = TrainingData([table for table, _ in used], processor, [share for _, share in used], config.workers)
+    samples = labelled(data, processor)
     made_of = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
     datasets = [Dataset(root) for root in data.datasets]
     metadata = describe_training(processor, datasets, made_of, before.provenance, guidance)
     fit(policy, samples, config.retrain, data.policy, metadata, data.tracker)
+
+
+def labelled(data: Round, processor: ObservationProcessor) -> TrainingData:
+    """Return the round's frames with their labels; a batch holds `demo_share` of demonstrations at least."""
+    name, datasets = data.labels_name, data.datasets
+    weights = [float(read_sidecar(root, name)["weight"].sum()) for root in datasets]
+    shares = batch_shares(weights, data.config.demo_share)
+    used = [(EpisodeTable(Source(root, name)), share) for root, share in zip(datasets, shares, strict=True) if share]
+    return TrainingData([table for table, _ in used], processor, [share for _, share in used], data.config.workers)
 
 
 def batch_shares(weights: Sequence[float], demo_share: float) -> list[float]:

@@ -14,7 +14,7 @@ from policies.models import checkpoint
 from policies.train import TrainConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.data.expert import record_expert
-from rl.data.pool import open_pool
+from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
 from rl.learning.round import Round
 from rl.run.checks import headroom_warning, indicator_check, indicator_line
@@ -30,7 +30,6 @@ from sim.core.errors import UserError
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import NoTracker, Prefixed, Tracker
 from sim.dataset.reader import Dataset
-from sim.dataset.schema import INFO_PATH
 from sim.episode.results import FILE as RESULTS
 from sim.run.stages import Stages
 
@@ -220,8 +219,3 @@ class OfflineRun:
         value = value_files.read_metadata(self.folder(k) / "value") if "value_sha256" in labels else {}
         warnings = [*value.get("warnings", []), *labels["warnings"]]
         return {**labels, "report": value.get("report", {}), "warnings": warnings}
-
-
-def episodes_in(root: Path) -> int:
-    """Return the number of episodes of a dataset that may not be there yet."""
-    return Dataset(root).num_episodes if (root / INFO_PATH).is_file() else 0

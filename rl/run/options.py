@@ -129,6 +129,7 @@ class RecapConfig(SimulationConfig, LearningConfig):
         return {
             "demonstrations": range(self.demo_seed, self.demo_seed + 2 * self.demo_episodes),
             "rollouts": range(self.rollout_seed, self.rollout_seed + rounds * self.episodes_a_round),
+            "online episodes": range(self.online.seeds(1).start, self.online.seeds(rounds).stop),
             "evaluation": range(self.evaluation_seed, self.evaluation_seed + self.evaluation_episodes),
         }
 

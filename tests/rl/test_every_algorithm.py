@@ -11,6 +11,7 @@ from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.compare.cells import parse_cell, run_cell
+from rl.learning.config import OnlineConfig
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from rl.value.value_head import ValueConfig
@@ -26,6 +27,7 @@ def start(tmp_path_factory) -> OfflineRun:
         interventions=1, evaluation_episodes=1, check_episodes=0, videos=0, workers=1, init_fusion=None,
         pretrain=BRIEF, retrain=BRIEF,
         policy=VlaConfig(vision=None, language=None, fusion=TruePointsConfig()),
+        online=OnlineConfig(episodes=4, unlimited=4, updates=2),
         value=ValueConfig(folds=2, hidden=8, batch=16, steps_per_epoch=1, max_epochs=1),
     ))  # fmt: skip
     run.collect_demonstrations()

@@ -1,0 +1,59 @@
+"""iRe-VLA (Guo et al. 2025): reinforcement of the action head alone, and supervision of everything, in turns.
+
+    stage 1   head  <- online RL, all else frozen;  D_RL <- D_RL and the episodes that succeeded
+    stage 2   all   <- imitation of demonstrations and D_RL
+
+Both once an update; the first policy is the pretrained one. A round's gradient steps are shared by all stages.
+
+Departures: stage 1 is a GRPO update, as the paper's PPO is with a critic and a likelihood that a flow does not have.
+Demonstrations are `demo_share` of a batch of stage 2 at least.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rl.advantage.labels import Labels
+from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.grpo import GROUP, episode_returns, group_relative
+from rl.algorithms.on_policy import OnPolicy
+from rl.data.pool import DEMONSTRATION
+from rl.learning.policy_gradient import follow_gradient
+from rl.learning.retrain import retrain
+from rl.learning.round import Round
+
+
+@ALGORITHMS.register("ire_vla")
+class IreVla(OnPolicy):
+    """A reinforced head, then imitation of what succeeded."""
+
+    most_draws = GROUP
+
+    def update(self, data: Round, played: list[Round]) -> None:
+        newest = played[-1]
+        advantage = newest.pool.per_frame(group_relative(episode_returns(newest), self.draws(data)))
+        head = newest.folder / "head"
+        follow_gradient(newest, advantage, head, actions_alone=True)
+        learned = supervised(data, played, head)
+        learned.write_labels(successes(learned), "ire_vla")
+        retrain(learned, 1.0)
+
+
+def supervised(data: Round, played: list[Round], head) -> Round:
+    """Return the data of stage 2; its checkpoint is the newest update's."""
+    config, folder = data.config, played[-1].folder
+    steps = max(config.retrain.steps // (2 * config.online.updates), 1)
+    brief = replace(config.retrain, steps=steps, warmup_steps=min(config.retrain.warmup_steps, steps // 10))
+    online = [root for one in played for root in one.datasets]
+    demonstrations = [root for root in data.datasets if root not in data.rollouts]
+    learned = Round(
+        data.number, folder, [*demonstrations, *online], head, data.time_limits, replace(config, retrain=brief), online
+    )
+    learned.tracker = data.tracker
+    return learned
+
+
+def successes(data: Round) -> Labels:
+    """Return labels that draw demonstrations and successful episodes, all alike."""
+    kept = data.pool.success | (data.pool.source == DEMONSTRATION)
+    return Labels(np.ones(len(data.pool.owner), bool), data.pool.per_frame(kept).astype(np.float32))

@@ -1,0 +1,34 @@
+"""The chunks that a policy decided in recorded episodes, as training samples.
+
+Shapes: N frames of a pool, M decisions, B batch.
+"""
+
+import numpy as np
+import torch
+
+from policies.core.inputs import Batch
+from policies.core.interface import Policy
+from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.observation import ObservationProcessor
+from rl.learning.round import Round
+
+
+class Chunks:
+    """Those of a round's episodes."""
+
+    def __init__(self, played: Round, policy: Policy):
+        """policy: that played them; of the pool's frames it decided in every `execute`-th of an episode."""
+        pool, self._execute = played.pool, policy.config.execute
+        tables = [EpisodeTable(Source(dataset.root)) for dataset in pool.datasets]
+        self._data = TrainingData(tables, ObservationProcessor(policy), workers=played.config.workers)
+        self._first = np.cumsum([0, *(len(table.frame) for table in tables)])
+        self.decided = np.flatnonzero(pool.frame % self._execute == 0)  # (M,)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """Return the chunks (B,) that begin at these frames of the pool: of each the steps that were played."""
+        owner = np.searchsorted(self._first, rows, side="right") - 1
+        order = np.argsort(owner, kind="stable")
+        parts = [self._data.batch(d, rows[owner == d] - self._first[d]) for d in np.unique(owner)]
+        batch = Batch.concatenate(parts).take(torch.from_numpy(np.argsort(order)))
+        batch.valid[:, self._execute :] = False
+        return batch

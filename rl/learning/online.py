@@ -1,0 +1,54 @@
+"""What algorithms share that play episodes while they learn: where they play, and the record of what it led to.
+
+Files of round k, in OUT/round_k:
+    online.json     every update: episodes played so far, and how those of the update ended
+"""
+
+import json
+from pathlib import Path
+
+from rl.learning.round import Round
+from sim.core.errors import UserError
+from sim.core.structured import typed
+from sim.dataset.files import write_atomic
+from sim.dataset.reader import Dataset
+from sim.envs.simulation import SimulationConfig
+from sim.episode.results import summary
+
+FILE = "online.json"
+
+
+def world_of(data: Round) -> SimulationConfig:
+    """Return the world that the round's rollouts were played in. UserError where that was no simulation."""
+    for root in data.rollouts:
+        world = Dataset(root).provenance.get("world", {})
+        if "randomize" in world:
+            return typed(SimulationConfig, world, "world.")
+    raise UserError(
+        f"rollouts={data.rollouts[0]}: played on no simulator, expected simulated ones: the algorithm plays on while "
+        "it learns; another algorithm learns from what is recorded"
+    )
+
+
+class OnlineLog:
+    """How the episodes of every update ended; written as it grows."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / FILE
+        self.rows: list[dict] = []
+
+    def add(self, episodes: list[dict], besides: int = 0, **more: float) -> None:
+        """Add an update. episodes: rows as `sim.episode.results` has them; besides: how many more were played, which
+        did not end as the policy would have; more: what else is to be kept of it.
+        """
+        played = self.rows[-1]["episodes"] if self.rows else 0
+        brief = summary(episodes)
+        kept = {name: brief[name] for name in ("success_rate", "throughput_per_hour", "mean_time_s")}
+        self.rows.append({"episodes": played + len(episodes) + besides, **kept, **more})
+        write_atomic(self._path, json.dumps(self.rows, indent=1).encode())
+
+
+def read_log(folder: Path) -> list[dict]:
+    """Return the rows of an algorithm that played, none of one that did not."""
+    path = folder / FILE
+    return json.loads(path.read_text()) if path.is_file() else []
