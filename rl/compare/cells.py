@@ -43,10 +43,17 @@ class Cell:
 
     def episodes(self, root: Path, seed: int) -> int:
         """Return how many episodes it was given, demonstrations among them, and played; 0 for the start itself."""
-        folder = self.folder(root, seed)
-        path = folder / "labels.json"
-        given = json.loads(path.read_text())["episodes"] if path.is_file() else 0
-        return given + sum(row["episodes"] for row in read_log(folder)[-1:])
+        return self._given(root, seed) + sum(row["episodes"] for row in read_log(self.folder(root, seed))[-1:])
+
+    def curve(self, root: Path, seed: int) -> list[tuple[int, float]]:
+        """Return of every update of an algorithm that played the episodes learned from before it, and its success."""
+        rows, given = read_log(self.folder(root, seed)), self._given(root, seed)
+        before = [0, *(row["episodes"] for row in rows)]
+        return [(given + n, row["success_rate"]) for n, row in zip(before, rows, strict=False)]
+
+    def _given(self, root: Path, seed: int) -> int:
+        path = self.folder(root, seed) / "labels.json"
+        return json.loads(path.read_text())["episodes"] if path.is_file() else 0
 
     def evaluation(self, root: Path, seed: int) -> Path:
         """Return the folder of its results.json."""

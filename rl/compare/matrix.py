@@ -62,6 +62,7 @@ def _row(root: Path, cell: Cell, played: dict[int, list[dict]]) -> dict:
             "time_s": round(sum(one["time_s"] for one in rows), 2),
             "minutes": round(cell.minutes(root, seed), 2),
             "episodes": cell.episodes(root, seed),
+            "curve": cell.curve(root, seed),
         }
         for seed, rows in played.items()
     }
@@ -124,10 +125,16 @@ def correct_for_many(rows: Sequence[dict]) -> None:
 
 
 def markdown(rows: Sequence[dict], expert: dict, reference: str) -> str:
-    """Return the table; p by Holm, against the reference."""
+    """Return the table; p by Holm, against the reference.
+
+    Minutes are of all training seeds, episodes of one: those that were given and played, and those until success was
+    within the reference's interval.
+    """
     lines = [
-        f"| cell | n | success | an hour | of the gap | time | p success | p an hour | minutes |\n|{'---|' * 9}",
+        f"| cell | n | success | an hour | of the gap | time | p success | p an hour | minutes | episodes "
+        f"| until the reference's success |\n|{'---|' * 11}",
     ]
+    bar = next((row["ci_low"] for row in rows if row["name"] == reference), None)
     for row in rows:
         minutes = sum(one["minutes"] for one in row["by_train_seed"].values())
         tests = ["reference"] * 2 if row["name"] == reference else [_p(row.get(name)) for name in TESTS.values()]
@@ -135,13 +142,35 @@ def markdown(rows: Sequence[dict], expert: dict, reference: str) -> str:
             f"| {row['name']} | {row['n']} "
             f"| {row['success_rate']:.1%} ({100 * row['ci_low']:.1f}-{100 * row['ci_high']:.1f}) "
             f"| {row['throughput_per_hour']:.0f} ({row['throughput_ci_low']:.0f}-{row['throughput_ci_high']:.0f}) "
-            f"| {_share(row['gap_share'])} | {_seconds(row['mean_time_s'])} | {tests[0]} | {tests[1]} | {minutes:.0f} |"
+            f"| {_share(row['gap_share'])} | {_seconds(row['mean_time_s'])} | {tests[0]} | {tests[1]} | {minutes:.0f} "
+            f"| {_count(mean_episodes(row))} | {_count(episodes_until(row, bar))} |"
         )
     lines.append(
         f"| the clean expert | {expert['n']} | {expert['success_rate']:.1%} | {expert['throughput_per_hour']:.0f} "
-        f"| 100 % | {_seconds(expert['mean_time_s'])} | | | |"
+        f"| 100 % | {_seconds(expert['mean_time_s'])} | | | | | |"
     )
     return "\n".join(lines) + "\n"
+
+
+def mean_episodes(row: dict) -> float:
+    """Return what a training seed learned from on average."""
+    return float(np.mean([one["episodes"] for one in row["by_train_seed"].values()]))
+
+
+def episodes_until(row: dict, bar: float | None) -> float | None:
+    """Return how many episodes it took on average to a success rate of `bar`; None where a training seed never got it.
+
+    An algorithm that plays while it learns is judged by the episodes of each update, too.
+    """
+    firsts = []
+    for one in row["by_train_seed"].values():
+        points = [*one["curve"], (one["episodes"], one["successes"] / one["n"])]
+        firsts.append(next((episodes for episodes, success in points if bar is not None and success >= bar), None))
+    return None if None in firsts else float(np.mean(firsts))
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _p(value: float | None) -> str:

@@ -13,7 +13,7 @@ from policies.training.optim import OptimConfig
 from rl.compare.cells import Cell, parse_cell, parse_cells
 from rl.compare.compare import CompareConfig, main
 from rl.compare.figure import draw_matrix
-from rl.compare.matrix import correct_for_many, permutation_p
+from rl.compare.matrix import correct_for_many, episodes_until, permutation_p
 from rl.value.value_head import ValueConfig
 from sim.core.errors import UserError
 from sim.episode.results import summary
@@ -88,6 +88,17 @@ def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     assert rows[2] == {}
 
 
+def test_the_episodes_to_a_success_are_counted_until_it_is_first_there():
+    """Given 10, and 20 an update; the last point is the evaluation."""
+    quick = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.8)]}
+    slow = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.4)]}
+    offline = {"episodes": 40, "successes": 8, "n": 10, "curve": []}
+    assert episodes_until({"by_train_seed": {"0": quick}}, 0.8) == 30
+    assert episodes_until({"by_train_seed": {"0": quick, "1": slow, "2": offline}}, 0.8) == (30 + 50 + 40) / 3
+    assert episodes_until({"by_train_seed": {"0": quick, "1": offline}}, 0.85) is None
+    assert episodes_until({"by_train_seed": {"0": quick}}, None) is None
+
+
 def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
     main(config(tmp_path))
     rows = {row["name"]: row for row in json.loads((tmp_path / "matrix.json").read_text())["cells"]}
@@ -104,6 +115,7 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
         6,
     ]  # 3 demonstrations, 3 rollouts
     table = (tmp_path / "matrix.md").read_text().splitlines()
+    assert [row.split(" | ")[9] for row in table[2:6]] == ["0", "6", "6", "6"]  # episodes
     assert len(table) == 2 + 4 + 1 and "reference" in table[5] and "clean expert" in table[-1]
     assert imread(tmp_path / "matrix.png").shape[1] > 800
 

@@ -1,0 +1,59 @@
+"""DPO: its pairs and its loss typed out, and what it finds in the toy world."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_on_policy import batch, imitation  # noqa: F401 - a fixture
+from test_toy_world import LIMIT, acting, play
+
+from rl.algorithms.dpo import BETA, MARGIN, Preference, preference_loss, preferred
+from rl.learning.policy_gradient import LogRatio
+
+
+def test_of_two_episodes_of_a_seed_the_better_is_preferred_and_alike_ones_are_no_pair():
+    seed = np.array([7, 8, 9, 10, 9, 8, 7])
+    returns = np.array([-1.0, -0.4, -0.5, -1.0, -0.5 - MARGIN / 2, -0.3, -0.2])
+    assert preferred(returns, seed).tolist() == [[6, 0], [5, 1]]
+
+
+@pytest.mark.parametrize("better", [0.3, 0.0, -0.4])
+def test_the_loss_is_the_log_of_one_and_an_exponential(better):
+    """The log-ratio is what these stand-ins of batches hold: `better`, and 0.1."""
+
+    def ratio(held, generator):
+        return held + 0 * torch.randn(2, generator=generator)
+
+    pairs = Preference(torch.tensor([better, better]), torch.tensor([0.1, 0.1]))
+    loss, parts = preference_loss(ratio)(pairs, torch.Generator())
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-BETA * (better - 0.1))), rel=1e-5)
+    assert parts["agreed"].item() == float(better > 0.1)
+
+
+def test_both_of_a_pair_are_judged_under_the_same_noise():
+    drawn = []
+    pairs = Preference(torch.zeros(2), torch.zeros(2))
+    preference_loss(lambda _, generator: drawn.append(torch.randn(2, generator=generator)) or drawn[-1])(
+        pairs, torch.Generator().manual_seed(1)
+    )
+    assert torch.equal(*drawn)
+
+
+def test_preferences_lead_from_imitation_towards_the_best_policy(imitation):  # noqa: F811
+    """Every episode begins alike, so that any two are a pair."""
+    policy, rng, played = copy.deepcopy(imitation), np.random.default_rng(0), play(acting(imitation), 1600, seed=20)
+    before = play(acting(policy), 200, seed=2)
+    returns = np.where(played.success, -played.length / LIMIT["line"], -1.0)
+    pairs, first = preferred(returns, np.tile(np.arange(800), 2)), np.cumsum([0, *played.length])
+    loss, generator = preference_loss(LogRatio(policy, copy.deepcopy(imitation))), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(policy.train().requires_grad_().parameters(), 5e-4)
+    for _ in range(30):
+        drawn = pairs[rng.integers(len(pairs), size=256)]
+        rows = first[drawn] + rng.integers(played.length[drawn].min(1))[:, None]
+        optimizer.zero_grad()
+        loss(Preference(*(batch(played, rows[:, i]) for i in (0, 1))), generator)[0].backward()
+        optimizer.step()
+    after = play(acting(policy.eval()), 200, seed=2)
+    assert after.success.mean() > before.success.mean() + 0.2
