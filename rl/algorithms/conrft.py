@@ -36,7 +36,7 @@ from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.algorithms.cql import SAMPLES, fit_cql
 from rl.algorithms.on_policy import outcomes
 from rl.data.interventions import TriggerConfig
-from rl.data.pool import INTERVENTION, episodes_in, open_pool
+from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, failed_seeds, record_interventions, record_rollouts
 from rl.learning.chunk_transitions import chunk_transitions, policy_samples
 from rl.learning.online import OnlineLog, world_of
@@ -64,9 +64,7 @@ class ConRft(Algorithm):
 
     def label(self, data: Round) -> Labels:
         """What is imitated is positive; the value of what pi would do is asked for at every frame."""
-        pool = data.pool
-        whole = pool.success & (pool.source != INTERVENTION)
-        return Labels(pool.forced_positive | pool.per_frame(whole), np.ones(len(pool.owner), np.float32))
+        return Labels(data.pool.exemplary, np.ones(len(data.pool.owner), np.float32))
 
     def improve(self, data: Round) -> None:
         if (data.policy / checkpoint.WEIGHTS).is_file():
@@ -153,7 +151,8 @@ def tuned_loss(policy: Policy, pretrained: Policy, critic: ChunkCritic | None, w
             noise = torch.randn((len(imitated), *chunk), generator=generator).to(batch.actions)
             decided = policy.steer(batch.inputs, noise).chunk
             with torch.no_grad():
-                seen = pretrained.embedding(batch.inputs)
+                seen = pretrained.to(noise.device).embedding(batch.inputs)
+            critic.to(noise.device)
             value = critic(critic.inputs(seen, batch.inputs.state, decided)).amin(0).mean()
             total, parts = total - weights.eta * value, {**parts, "value": value.detach()}
         return total, parts

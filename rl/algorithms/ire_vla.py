@@ -10,6 +10,7 @@ Demonstrations are `demo_share` of a batch of stage 2 at least.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class IreVla(OnPolicy):
         retrain(learned, 1.0)
 
 
-def supervised(data: Round, played: list[Round], head) -> Round:
-    """Return the data of stage 2; its checkpoint is the newest update's."""
+def supervised(data: Round, played: list[Round], head: Path) -> Round:
+    """Return the data of stage 2, which begins at the checkpoint `head` and writes the newest update's."""
     config, folder = data.config, played[-1].folder
     steps = max(config.retrain.steps // (2 * config.online.updates), 1)
     brief = replace(config.retrain, steps=steps, warmup_steps=min(config.retrain.warmup_steps, steps // 10))
@@ -54,6 +55,6 @@ def supervised(data: Round, played: list[Round], head) -> Round:
 
 
 def successes(data: Round) -> Labels:
-    """Return labels that draw demonstrations and successful episodes, all alike."""
-    kept = data.pool.success | (data.pool.source == DEMONSTRATION)
-    return Labels(np.ones(len(data.pool.owner), bool), data.pool.per_frame(kept).astype(np.float32))
+    """Return labels that draw demonstrations, successful episodes and interventions, all alike."""
+    kept = data.pool.exemplary | data.pool.per_frame(data.pool.source == DEMONSTRATION)
+    return Labels(np.ones(len(kept), bool), kept.astype(np.float32))

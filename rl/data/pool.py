@@ -101,6 +101,12 @@ class Pool:
         # left to its advantage like any other frame.
         return self.intervention & self.per_frame(self.success)
 
+    @cached_property
+    def exemplary(self) -> np.ndarray:
+        """bool (N,): frames of successes and of interventions that succeeded, but not what led to one."""
+        whole = self.success & (self.source != INTERVENTION)
+        return self.per_frame(whole) | self.forced_positive
+
     def value_mask(self, interventions: Interventions) -> np.ndarray:
         """bool (N,): frames whose returns the value is fitted to."""
         everything = np.ones(len(self.owner), bool)

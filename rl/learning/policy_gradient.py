@@ -74,7 +74,7 @@ class LogRatio:
         """(B,)"""
         seed = int(torch.randint(2**31, (), generator=generator))
         with torch.no_grad():
-            before = self._old.losses(batch, torch.Generator().manual_seed(seed))
+            before = self._old.to(batch.actions.device).losses(batch, torch.Generator().manual_seed(seed))
         return before - self._policy.losses(batch, torch.Generator().manual_seed(seed))
 
 

@@ -49,6 +49,7 @@ class NoiseEnv(gymnasium.Env):
         self._env.reset(self._seed)
         self._generator = torch.Generator().manual_seed(self._seed)
         self._seen = self._env.observe()
+        self._commanded = self._seen.state
         self._guard.reset(self._seen.state)
         return self._observation(), {}
 
@@ -59,7 +60,8 @@ class NoiseEnv(gymnasium.Env):
         for t, requested in enumerate(chunk):
             if over:
                 break
-            feedback = self._env.apply(self._guard.check(self._seen, requested, chunk[t + 1 :]))
+            self._commanded = self._guard.check(self._seen, requested, chunk[t + 1 :])
+            feedback = self._env.apply(self._commanded)
             self._seen, self._steps = self._env.observe(), self._steps + 1
             over = feedback.terminated or feedback.truncated or bool(self._guard.report.latched)
         charged, info = self._steps - before, {"is_success": feedback.success}
@@ -80,6 +82,8 @@ class NoiseEnv(gymnasium.Env):
     def _observation(self) -> np.ndarray:
         truth = self._env.ground_truth() if self._policy.needs.ground_truth else None
         self._inputs = self._processor.observe(self._seen, truth)
+        if self._policy.given_steps:
+            self._inputs.commanded = torch.from_numpy(np.asarray(self._commanded, np.float32))[None]
         return self._actor.scaled(self._policy.embedding(self._inputs))[0].numpy()
 
     def close(self) -> None:

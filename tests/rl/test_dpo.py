@@ -26,7 +26,7 @@ def test_the_loss_is_the_log_of_one_and_an_exponential(better):
     def ratio(held, generator):
         return held + 0 * torch.randn(2, generator=generator)
 
-    pairs = Preference(torch.tensor([better, better]), torch.tensor([0.1, 0.1]))
+    pairs = Preference(torch.tensor([better, better]), torch.tensor([0.1, 0.1]))  # pyright: ignore[reportArgumentType]
     loss, parts = preference_loss(ratio)(pairs, torch.Generator())
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-BETA * (better - 0.1))), rel=1e-5)
     assert parts["agreed"].item() == float(better > 0.1)
@@ -34,7 +34,7 @@ def test_the_loss_is_the_log_of_one_and_an_exponential(better):
 
 def test_both_of_a_pair_are_judged_under_the_same_noise():
     drawn = []
-    pairs = Preference(torch.zeros(2), torch.zeros(2))
+    pairs = Preference(torch.zeros(2), torch.zeros(2))  # pyright: ignore[reportArgumentType]
     preference_loss(lambda _, generator: drawn.append(torch.randn(2, generator=generator)) or drawn[-1])(
         pairs, torch.Generator().manual_seed(1)
     )
