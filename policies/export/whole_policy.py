@@ -29,6 +29,8 @@ class WholePolicy(nn.Module):
         policy, processor = decider.policy, decider.processor
         if decider.critic:
             raise UserError("a policy with a critic cannot be exported: it chooses among samples outside the network")
+        if decider.noise_actor:
+            raise UserError("a policy with a noise actor cannot be exported: its noise is decided outside the network")
         self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
         self.cameras = processor.cameras
         self.trunk = _trunk(processor.vision) if self.cameras else None

@@ -56,7 +56,7 @@ class Decider:
         self.policy, self.spec, self.conditioning = policy, policy.spec, conditioning
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None
-        self.critic, self._noise_actor = critic, noise_actor
+        self.critic, self.noise_actor = critic, noise_actor
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
@@ -78,9 +78,9 @@ class Decider:
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:
         how = self.conditioning
-        if not self._noise_actor:
+        if not self.noise_actor:
             return self.policy.act(inputs, generator, how.indicator, how.guidance)
-        noise = self._noise_actor.noise(self._noise_actor(self.policy.embedding(inputs)), generator)
+        noise = self.noise_actor.noise(self.noise_actor(self.policy.embedding(inputs)), generator)
         return self.policy.steer(inputs, noise, how.indicator)
 
     @torch.no_grad()
