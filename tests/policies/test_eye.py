@@ -308,6 +308,9 @@ def test_pixels_are_handed_on_as_they_are():
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     (same,) = PixelsConfig().build().encode(images)
     assert same is images
+    images.setflags(write=False)  # as a camera's shared memory is
+    (copy,) = PixelsConfig().build().encode(images)
+    assert copy.flags.writeable and (copy == images).all()
 
 
 def test_a_policy_that_does_not_fit_the_eye_is_one_line():
