@@ -29,5 +29,5 @@ class Pixels:
     fingerprint = "pixels"
 
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return uint8 RGB (N, H, W, 3) unchanged; a copy of what is read-only, as cameras give it: torch warns of it."""
+        """Return uint8 RGB (N, H, W, 3) unchanged; a copy of what is read-only: torch warns of that."""
         return (np.require(images, requirements="W"),)
