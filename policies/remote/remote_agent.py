@@ -3,7 +3,6 @@
 Shapes: T steps of a chunk, D action dimension.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -42,10 +41,6 @@ class RemoteAgent(ChunkAgent):
 
     def begin(self, seed: int) -> None:
         self._own: dict[str, Any] = {"seed": seed}  # what the next request says to a server of this project
-
-    def looked_at(self, observation: Observation) -> Observation:
-        images = {camera: observation.images[camera] for camera in self.cameras}
-        return dataclasses.replace(observation, images=images)
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         request = self._keys.request(observation)

@@ -1,6 +1,5 @@
 """A checkpoint as an agent: images, state and instruction in, one action a period out."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +32,6 @@ class PolicyAgent(ChunkAgent):
 
     def begin(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
-
-    def looked_at(self, observation: Observation) -> Observation:
-        images = {camera: observation.images[camera] for camera in self.cameras}
-        return dataclasses.replace(observation, images=images)
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         decided = self.decider.decide(observation, commanded, under_way, self._generator)

@@ -119,7 +119,7 @@ class ChunkAgent:
 
     def looked_at(self, observation: Observation) -> Observation:
         """Return the observation with the images that a decision needs, rendered."""
-        raise NotImplementedError
+        return dataclasses.replace(observation, images={camera: observation.images[camera] for camera in self.cameras})
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         """Return (T, D) absolute targets."""

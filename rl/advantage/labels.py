@@ -31,6 +31,11 @@ class Labels:
     epsilons: dict[str, float] = field(default_factory=dict)  # task -> threshold
 
 
+def kept_alone(kept: np.ndarray) -> Labels:
+    """Return labels that draw the frames that are kept, bool (N,), all alike and positive, and no others."""
+    return Labels(np.ones(len(kept), bool), kept.astype(np.float32))
+
+
 def advantage_labels(
     pool: Pool,
     targets: Targets,

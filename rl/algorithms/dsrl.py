@@ -28,9 +28,8 @@ from policies.models.noise_actor import NAME, NoiseActor, NoiseActorSizes, save_
 from policies.processing.data import EpisodeTable, FrameInputs, Source
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training
-from rl.advantage.labels import Labels
+from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
-from rl.data.pool import DEMONSTRATION
 from rl.learning.online import OnlineLog, world_of
 from rl.learning.round import Round
 from rl.online.noise_env import NoiseEnv
@@ -51,8 +50,7 @@ class Dsrl(Algorithm):
 
     def label(self, data: Round) -> Labels:
         """Nothing is imitated beyond what the pretrained policy was shown."""
-        kept = data.pool.per_frame(data.pool.source) == DEMONSTRATION
-        return Labels(np.ones(len(kept), bool), kept.astype(np.float32))
+        return kept_alone(data.pool.demonstrated)
 
     def improve(self, data: Round) -> None:
         if companion.is_there(data.policy, NAME):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rl.advantage.labels import Labels
+from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.data.pool import Pool
 from rl.learning.round import Round
@@ -14,7 +14,7 @@ class FilteredImitation(Algorithm):
 
     def label(self, data: Round) -> Labels:
         kept = fastest_successes(data.pool, data.config.label.positive_fraction)
-        return Labels(np.ones(len(data.pool.owner), bool), data.pool.per_frame(kept).astype(np.float32))
+        return kept_alone(data.pool.per_frame(kept))
 
 
 def fastest_successes(pool: Pool, fraction: float) -> np.ndarray:

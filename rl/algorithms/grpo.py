@@ -30,8 +30,13 @@ class Grpo(OnPolicy):
 
     def update(self, data: Round, played: list[Round]) -> None:
         newest = played[-1]
-        advantage = newest.pool.per_frame(group_relative(episode_returns(newest), self.draws(data)))
+        advantage = group_advantage(newest, self.draws(data))
         follow_gradient(newest, advantage, newest.policy, anchor=data.pretrained, beta=BETA)
+
+
+def group_advantage(played: Round, draws: int) -> np.ndarray:
+    """Return A at every frame of the episodes, (N,)."""
+    return played.pool.per_frame(group_relative(episode_returns(played), draws))
 
 
 def episode_returns(played: Round) -> np.ndarray:

@@ -1,10 +1,7 @@
 """HG-DAgger (Kelly et al. 2019): imitation of demonstrations and of the expert's interventions. No value."""
 
-import numpy as np
-
-from rl.advantage.labels import Labels
+from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
-from rl.data.pool import DEMONSTRATION
 from rl.learning.round import Round
 
 
@@ -13,6 +10,4 @@ class HgDagger(Algorithm):
     """Autonomous frames are left out."""
 
     def label(self, data: Round) -> Labels:
-        pool = data.pool
-        kept = (pool.per_frame(pool.source) == DEMONSTRATION) | pool.forced_positive
-        return Labels(np.ones(len(kept), bool), kept.astype(np.float32))
+        return kept_alone(data.pool.demonstrated | data.pool.forced_positive)

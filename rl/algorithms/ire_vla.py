@@ -12,13 +12,10 @@ Demonstrations are `demo_share` of a batch of stage 2 at least.
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from rl.advantage.labels import Labels
+from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS
-from rl.algorithms.grpo import GROUP, episode_returns, group_relative
+from rl.algorithms.grpo import GROUP, group_advantage
 from rl.algorithms.on_policy import OnPolicy
-from rl.data.pool import DEMONSTRATION
 from rl.learning.policy_gradient import follow_gradient
 from rl.learning.retrain import retrain
 from rl.learning.round import Round
@@ -32,9 +29,8 @@ class IreVla(OnPolicy):
 
     def update(self, data: Round, played: list[Round]) -> None:
         newest = played[-1]
-        advantage = newest.pool.per_frame(group_relative(episode_returns(newest), self.draws(data)))
         head = newest.folder / "head"
-        follow_gradient(newest, advantage, head, actions_alone=True)
+        follow_gradient(newest, group_advantage(newest, self.draws(data)), head, actions_alone=True)
         learned = supervised(data, played, head)
         learned.write_labels(successes(learned), "ire_vla")
         retrain(learned, 1.0)
@@ -56,5 +52,4 @@ def supervised(data: Round, played: list[Round], head: Path) -> Round:
 
 def successes(data: Round) -> Labels:
     """Return labels that draw demonstrations, successful episodes and interventions, all alike."""
-    kept = data.pool.exemplary | data.pool.per_frame(data.pool.source == DEMONSTRATION)
-    return Labels(np.ones(len(kept), bool), kept.astype(np.float32))
+    return kept_alone(data.pool.exemplary | data.pool.demonstrated)

@@ -15,12 +15,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from policies.models import checkpoint
-from rl.advantage.labels import Labels
+from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import Algorithm
-from rl.data.pool import DEMONSTRATION, Pool
+from rl.data.pool import Pool
 from rl.data.rollouts import Behaviour, record_rollouts
 from rl.learning.online import OnlineLog, world_of
 from rl.learning.round import Round
@@ -34,8 +32,7 @@ class OnPolicy(Algorithm):
 
     def label(self, data: Round) -> Labels:
         """Nothing is imitated beyond what the pretrained policy was shown."""
-        kept = data.pool.per_frame(data.pool.source) == DEMONSTRATION
-        return Labels(np.ones(len(kept), bool), kept.astype(np.float32))
+        return kept_alone(data.pool.demonstrated)
 
     def episodes(self, data: Round) -> int:
         """Return how many are played in the round."""

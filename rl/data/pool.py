@@ -101,6 +101,11 @@ class Pool:
         # left to its advantage like any other frame.
         return self.intervention & self.per_frame(self.success)
 
+    @property
+    def demonstrated(self) -> np.ndarray:
+        """bool (N,): frames of demonstrations."""
+        return self.per_frame(self.source == DEMONSTRATION)
+
     @cached_property
     def exemplary(self) -> np.ndarray:
         """bool (N,): frames of successes and of interventions that succeeded, but not what led to one."""

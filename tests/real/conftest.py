@@ -5,6 +5,7 @@ import functools
 import pytest
 from running import Running
 
+from real.fairino.xmlrpc import RpcLink
 from sim.guard.motion_guard import MotionGuard
 
 
@@ -28,3 +29,13 @@ def running():
 def driver(running):
     with running.driver() as connected:
         yield connected
+
+
+@pytest.fixture
+def ready(running):
+    """A link to a controller that is in automatic mode and enabled."""
+    link = RpcLink(running.address("rpc_port"), 20.0)
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    yield link
+    link.close()

@@ -20,15 +20,6 @@ HOME = np.rad2deg(FR3.home_rad)
 ZEROS, AXES = [0.0] * 6, [0.0] * 4
 
 
-@pytest.fixture
-def ready(running):
-    link = RpcLink(running.address("rpc_port"), 20.0)
-    running.controller.set_mode(0)
-    running.controller.set_enabled(1)
-    yield link
-    link.close()
-
-
 def flange(running: Running) -> np.ndarray:
     return kinematics.forward(running.controller.drives.target_deg)
 

@@ -7,7 +7,6 @@ from running import Running
 
 from real.emulator.trajectories import JOINT_ACCEL_DEG_S2, spline_path
 from real.fairino.fault_codes import Code
-from real.fairino.xmlrpc import RpcLink
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S
 
 HOME = np.rad2deg(FR3.home_rad)
@@ -15,15 +14,6 @@ ZEROS = [0.0] * 6
 POINTS = [
     HOME + change for change in ([4, 0, 0, 3, 0, 0], [8, -3, 2, 0, 0, 5], [8, -3, 2, 0, 0, 5], [2, 0, 0, 0, 2, 0])
 ]
-
-
-@pytest.fixture
-def ready(running):
-    link = RpcLink(running.address("rpc_port"), 20.0)
-    running.controller.set_mode(0)
-    running.controller.set_enabled(1)
-    yield link
-    link.close()
 
 
 def recorded(running: Running) -> list[np.ndarray]:
