@@ -98,6 +98,11 @@ def test_gather_equals_direct_encoding(dataset, processor, vision, workers):
     assert_equals_direct_encoding(cache, dataset, vision)
 
 
+def test_episodes_longer_than_what_is_encoded_at_once_are_whole_and_in_order(tmp_path, processor, vision):
+    dataset = write(tmp_path / "data", (features.BATCH + 1, 2 * features.BATCH, 2 * features.BATCH + 5))
+    assert_equals_direct_encoding(cache_features(dataset, processor), dataset, vision)
+
+
 def test_stands_beside_the_raw_data_under_its_fingerprint(dataset, processor, vision):
     before = dataset.fingerprint()
     cache = cache_features(dataset, processor)

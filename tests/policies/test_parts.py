@@ -230,6 +230,14 @@ def test_training_leaves_a_frozen_fusion_as_it_was(tmp_path):
     assert all(torch.equal(value, kept[name]) for name, value in fusion.state_dict().items())
 
 
+def test_what_finds_the_points_stays_in_evaluation_mode():
+    policy = dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]).build(SPEC)
+    for mode in (True, False):
+        policy.train(mode)
+        assert policy.head.training is mode
+        assert not any(part.training for part in policy.fusion.finder.modules())
+
+
 def test_other_frozen_weights_have_a_cache_of_their_own(tmp_path):
     policy = dataclasses.replace(TINY, fusion=TINY_FUSIONS["grounded_points"]).build(SPEC)
     before = ObservationProcessor(policy).fingerprint

@@ -158,3 +158,15 @@ def test_a_recording_with_labels_is_shown_with_its_value(tmp_path):
     )
     page = write_report(ReportConfig(str(tmp_path))).read_text()
     assert page.count("<video") == 1 and page.count('<svg class="timeline"') == 1 and "<script>" in page
+
+
+def test_what_a_run_draws_under_a_video_is_of_that_episode(run):
+    """Oracle: the numbers that the run was made with."""
+    lengths = (60, 90, 75, 120)
+    description = read_description(run)
+    assert description is not None and len(description.timelines) == 2
+    for one in description.timelines:
+        n, first = lengths[one.episode], sum(lengths[: one.episode])
+        assert one.dataset == "round_1/rollouts"
+        assert one.value == pytest.approx(np.linspace(-n / 300, 0, n))
+        assert one.good == tuple((first + i) % 3 > 0 for i in range(n))
