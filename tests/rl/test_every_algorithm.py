@@ -11,6 +11,8 @@ from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.compare.cells import parse_cell, run_cell
+from rl.data.pool import open_pool
+from rl.learning.chunks import Chunks
 from rl.learning.config import OnlineConfig
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
@@ -51,6 +53,26 @@ def test_a_cell_is_played_once(start, name):
     before = written(folder)
     run_cell(start, root, cell, 0)
     assert written(folder) == before
+
+
+def test_every_update_plays_seeds_of_its_own_a_group_of_each(start):
+    root, cell = start.config.root.parent, parse_cell("grpo", 2.0)
+    run_cell(start, root, cell, 0)
+    first = start.config.online.seed
+    for k in range(2):
+        folder = cell.folder(root, 0) / f"update_{k}"
+        assert [open_pool([folder / f"rollouts_{draw}"]).seed.tolist() for draw in range(2)] == [[first + k]] * 2
+
+
+def test_of_a_chunk_what_was_played_is_learned_from(start):
+    data, (policy, _) = start.round(1), checkpoint.load(start.config.pretrained_root)
+    execute = policy.config.execute
+    chunks = Chunks(data, policy)
+    assert data.pool.frame[chunks.decided].tolist() == [t for n in data.pool.length for t in range(0, n, execute)]
+    batch = chunks.batch(chunks.decided[::-1].copy())
+    assert batch.valid[:, :execute].any() and not batch.valid[:, execute:].any()
+    state = data.pool.datasets[0].columns(0, ["observation.state"])["observation.state"][0]
+    assert batch.inputs.state[-1].tolist() == pytest.approx(state.tolist())
 
 
 def written(folder: Path) -> dict[Path, int]:

@@ -28,6 +28,13 @@ def test_grpos_advantage_of_one_success_among_eight():
     assert found == pytest.approx([-0.1 / (0.1 * 7**0.5)] * 7 + [7**0.5])
 
 
+def test_a_group_that_ended_alike_teaches_exactly_nothing():
+    """The mean of three times 0.1 is not 0.1 in binary."""
+    alike = np.array([0.1, 0.1, 0.1])
+    assert (alike != alike.mean()).any()
+    assert (group_relative(alike, 3) == 0).all()
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "objective", "slope"),
     [
