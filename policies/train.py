@@ -48,6 +48,7 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     tables = [EpisodeTable(Source(Path(root))) for root in config.data]
     tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
     policy, start = _start(config, tables)
+    _check_tells_apart(policy, tasks_of(tables))
     processor = ObservationProcessor(policy)
     data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
@@ -55,9 +56,22 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     return fit(policy, data, config.optim, out, metadata, tracker)
 
 
+def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:
+    """Return the task of each table, "" where it is not known."""
+    return [table.dataset.provenance.get("world", {}).get("task", "") for table in tables]
+
+
+def _check_tells_apart(policy: Policy, tasks: Sequence[str]) -> None:
+    if not policy.keeps_words and len(set(tasks)) > 1:
+        raise UserError(
+            f"data holds {', '.join(sorted(set(tasks)))}; a policy whose actions follow from points alone cannot tell "
+            "them apart: add policy.fusion.sentence=16, or train on one task"
+        )
+
+
 def shares_by_task(tables: Sequence[EpisodeTable]) -> list[float] | None:
     """Return the share of each table in a batch: equal ones of tasks, a task's by frames. None where there is one."""
-    tasks = [table.dataset.provenance.get("world", {}).get("task", "") for table in tables]
+    tasks = tasks_of(tables)
     if len(set(tasks)) < 2:
         return None
     frames = [int((~table.perturbed).sum()) for table in tables]

@@ -70,8 +70,13 @@ class Policy(nn.Module):
 
     @property
     def condenses(self) -> bool:
-        """Whether `condense` leaves neither maps nor words, so that training needs only its small result."""
+        """Whether `condense` leaves no maps, so that training needs only its small result."""
         return False
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether `condense` leaves words, so that training needs them."""
+        return True
 
     def condense(self, inputs: Inputs) -> Inputs:
         """Return the inputs of the trained network: what no training changes is computed once a frame."""

@@ -98,7 +98,8 @@ class Fusion(nn.Module):
 
     needs: Needs  # of an observation
     gives: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of its Prefix
-    condenses: ClassVar[bool] = False  # whether `condense` leaves neither maps nor words
+    condenses: ClassVar[bool] = False  # whether `condense` leaves no maps
+    keeps_words: bool = True  # whether `condense` leaves words
     requires_pretrained: ClassVar[bool] = False  # whether it is useless with random weights
     prefix_tokens: int  # P
     width: int  # W

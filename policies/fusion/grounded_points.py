@@ -3,6 +3,7 @@
 A narrow, grounded passage: the head learns actions from G points and the state. Few demonstrations
 teach it more than a wide prefix would, and they cannot unteach what grounding pretraining taught.
 A training step costs only the head's time: a frame's points are computed once.
+Where a policy learns several tasks, a few numbers read from the instruction tell them apart; too few to name things.
 """
 
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from policies.core.inputs import Inputs
 from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
-from policies.fusion.keypoint_fusion import KeypointFusionConfig
+from policies.fusion.keypoint_fusion import KeypointFusionConfig, TextPooler
+from sim.core.errors import UserError
 from sim.core.options import at_least, block, option
 
+SENTENCE = "numbers that the instruction is read into, to tell tasks apart; 0: it is not read"
 LARGEST = 10.0  # of a normalized coordinate: what left the table is somewhere far away
 
 
@@ -38,19 +41,27 @@ class PointToken(nn.Module):
 
 
 class PointFusion(Fusion):
-    """One token made of the points of the inputs."""
+    """One token made of the points of the inputs, and where an instruction is read one made of its words."""
 
     condenses = True
-    prefix_tokens = 1
 
-    def __init__(self, spec: PolicySpec, width: int):
+    def __init__(self, spec: PolicySpec, width: int, sentence: int, language: LanguageConfig | None):
+        """sentence: numbers that the instruction is read into, 0: it is not read. UserError without a language part."""
         super().__init__()
-        self.width = width
+        if sentence and language is None:
+            raise UserError(f"policy.fusion.sentence={sentence} needs a language part; add policy.language.name=minilm")
+        self.width, self.keeps_words, self.prefix_tokens = width, sentence > 0, 1 + (sentence > 0)
         self.token = PointToken(len(spec.points), width)
+        if sentence and language:
+            self.text, self.text_token = TextPooler(language.width, 1, sentence), nn.Linear(sentence, width)
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
-        return Prefix(self.token(inputs.points[..., :3]))
+        tokens = self.token(inputs.points[..., :3])
+        if self.keeps_words:
+            assert inputs.words is not None and inputs.word_mask is not None
+            tokens = torch.cat([tokens, self.text_token(self.text(inputs.words, inputs.word_mask))], 1)
+        return Prefix(tokens)
 
     def fit_points(self, points: Tensor) -> None:
         self.token.center.copy_(points.nanmean(0).nan_to_num())
@@ -65,16 +76,19 @@ class TruePointsConfig(FusionConfig):
     """The simulator's true points; there are none on hardware."""
 
     name: str = "true_points"
-    width: int = option(128, "of the token", at_least(1))
+    width: int = option(128, "of a token", at_least(1))
+    sentence: int = option(0, SENTENCE, at_least(0))
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "TruePoints":
-        return TruePoints(spec, self.width)
+        return TruePoints(spec, self.width, self.sentence, language)
 
 
 class TruePoints(PointFusion):
-    """Ground truth instead of images and words."""
+    """Ground truth instead of what images show."""
 
-    needs = Needs(ground_truth=True)
+    def __init__(self, spec: PolicySpec, width: int, sentence: int, language: LanguageConfig | None):
+        super().__init__(spec, width, sentence, language)
+        self.needs = Needs(ground_truth=True, instruction=self.keeps_words)
 
 
 # ---- found by a frozen fusion ------------------------------------------------------------------
@@ -86,11 +100,13 @@ class GroundedPointsConfig(FusionConfig):
     """The points that a pretrained fusion finds, which is frozen."""
 
     name: str = "grounded_points"
-    width: int = option(128, "of the token", at_least(1))
+    width: int = option(128, "of a token", at_least(1))
+    sentence: int = option(0, SENTENCE, at_least(0))
     finder: FusionConfig = block(KeypointFusionConfig, "that finds the points, pretrained and frozen")
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "GroundedPoints":
-        return GroundedPoints(spec, self.width, self.finder.build(spec, vision, language))
+        finder = self.finder.build(spec, vision, language)
+        return GroundedPoints(spec, self.width, self.sentence, language, finder)
 
 
 class GroundedPoints(PointFusion):
@@ -99,8 +115,10 @@ class GroundedPoints(PointFusion):
     gives = frozenset({"tokens", "points"})
     requires_pretrained = True
 
-    def __init__(self, spec: PolicySpec, width: int, finder: Fusion):
-        super().__init__(spec, width)
+    def __init__(
+        self, spec: PolicySpec, width: int, sentence: int, language: LanguageConfig | None, finder: Fusion
+    ):  # fmt: skip
+        super().__init__(spec, width, sentence, language)
         self.needs = finder.needs
         self.finder = finder.requires_grad_(requires_grad=False).eval()
 
@@ -114,7 +132,8 @@ class GroundedPoints(PointFusion):
     def condense(self, inputs: Inputs) -> Inputs:
         found = self.finder(inputs)
         points = found.points if found.errors is None else torch.cat([found.points, found.errors[..., None]], -1)
-        return Inputs(inputs.state, points=points)
+        words = (inputs.words, inputs.word_mask) if self.keeps_words else (None, None)
+        return Inputs(inputs.state, {}, *words, points=points)
 
     def frozen_weights(self) -> dict[str, Tensor]:
         return self.finder.state_dict()

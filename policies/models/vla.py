@@ -83,6 +83,10 @@ class Vla(Policy):
     def condenses(self) -> bool:
         return self.fusion.condenses
 
+    @property
+    def keeps_words(self) -> bool:
+        return self.fusion.keeps_words
+
     def condense(self, inputs: Inputs) -> Inputs:
         return self.fusion.condense(inputs)
 

@@ -150,7 +150,7 @@ class FrameInputs:
         check_fits(table, processor.policy)
         self._table, self._policy = table, processor.policy
         self._words = None  # before the images: an instruction that cannot be read is an error at once
-        if processor.language and not processor.policy.condenses:
+        if processor.language and processor.policy.keeps_words:
             sentences, self._sentence = np.unique(table.instructions, return_inverse=True)
             self._words = processor.words(sentences.tolist())
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None

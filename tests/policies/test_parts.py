@@ -53,6 +53,10 @@ def tiny_policies() -> dict[str, PolicyConfig]:
     made |= {f"head {name}": dataclasses.replace(TINY, head=TINY_HEADS.get(name) or HEADS.get(name)())
              for name in HEADS.names()}  # fmt: skip
     encoders = {"vision": FakeVisionConfig(), "language": FakeTextConfig()}
+    for name in ("grounded_points", "true_points"):
+        made[f"fusion {name}, sentence"] = dataclasses.replace(
+            TINY, fusion=dataclasses.replace(TINY_FUSIONS[name], sentence=3)
+        )
     return made | {f"policy {name}": POLICIES.get(name)(**encoders) for name in POLICIES.names() if name != "vla"}
 
 
@@ -260,6 +264,25 @@ def test_true_points_look_at_no_image(tmp_path):
     batch = TrainingData([table], processor).batch(0, np.arange(6))
     assert not (cache_folder(table.dataset.root)).exists()
     assert np.array_equal(batch.inputs.points, table.truth[:6])
+
+
+@pytest.mark.parametrize("name", ["grounded_points", "true_points"])
+def test_few_numbers_of_an_instruction_are_read_beside_points(name, tmp_path):
+    table = EpisodeTable(Source(write_demos(tmp_path / "demos", lengths=(5, 5))))
+    assert len(set(table.instructions)) == 2
+    policy = POLICY_CONFIGS[f"fusion {name}, sentence"].build(table.spec)
+    batch = TrainingData([table], ObservationProcessor(policy)).batch(0, np.array([0, 1, 5]))
+    batch.inputs.points = batch.inputs.points[[0, 0, 0]]
+    tokens = policy.fusion(batch.inputs).tokens
+    assert tokens.shape[1] == policy.fusion.prefix_tokens == 2
+    assert torch.equal(tokens[0], tokens[1])  # the same words, the same points
+    assert torch.equal(tokens[0, 0], tokens[2, 0]) and not torch.allclose(tokens[0, 1], tokens[2, 1])
+
+
+def test_an_instruction_needs_a_language_part_to_be_read():
+    config = dataclasses.replace(POLICY_CONFIGS["fusion true_points, sentence"], language=None)
+    with pytest.raises(UserError, match="sentence=3 needs a language part; add policy.language.name=minilm"):
+        config.build(SPEC)
 
 
 def test_points_that_are_unknown_or_far_away_stay_finite():

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from policies import train
 from policies.core.indicator import Indicator
+from policies.fusion.grounded_points import TruePointsConfig
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source, TrainingData, fit_normalization
@@ -135,6 +136,17 @@ def test_every_task_is_drawn_equally_often_and_its_datasets_by_their_frames(tmp_
     train.train(TrainConfig(data=roots, out=str(tmp_path / "out"), policy=TINY, optim=QUICK, init_fusion=None))
     assert sorted(given[0]) == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert checkpoint.load(tmp_path / "out")[1].tasks == ("push", "reach")
+
+
+def test_several_tasks_need_a_policy_that_reads_which(tmp_path):
+    roots = tuple(str(write_demos(tmp_path / task, (9,), task=task)) for task in ("reach", "push"))
+    points = dataclasses.replace(TINY, fusion=TruePointsConfig(width=16))
+    config = TrainConfig(data=roots, out=str(tmp_path / "out"), policy=points, optim=QUICK, init_fusion=None)
+    with pytest.raises(UserError, match=r"data holds push, reach; .*: add policy.fusion.sentence=16"):
+        train.train(config)
+    reading = dataclasses.replace(points, fusion=TruePointsConfig(width=16, sentence=4))
+    train.train(dataclasses.replace(config, policy=reading))
+    assert checkpoint.load(tmp_path / "out")[0].config == reading
 
 
 def test_a_chunk_ends_with_its_episode_and_before_a_disturbance(data):
