@@ -3,7 +3,8 @@
 Imitation of recorded demonstrations. A policy starts from the grounding-pretrained fusion that ships
 with the project (`init_fusion=null`: from random weights) or from a whole checkpoint (`init=`). A
 killed run goes on where it stopped, to the same weights. Of datasets of several tasks each task is drawn
-equally often, however many frames it has.
+equally often, however many frames it has. A policy that learns to find things is measured on held-out
+scenes every 500 steps, and a warning says when it found them better before.
 """
 
 from collections.abc import Sequence
@@ -11,18 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
+from policies.eye_training.held_out import held_out_scenes
 from policies.models import checkpoint
-from policies.models.vla import VlaConfig
+from policies.models.vla import Vla, VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit, new_policy
+from policies.training.loop import MEASURE_EVERY, Log
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
-from sim.core.tracker import KINDS, Tracker, open_tracker
+from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
 from sim.dataset.files import Lock
 
 
@@ -53,7 +56,11 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
-    return fit(policy, data, config.optim, out, metadata, tracker)
+    scenes = held_out_scenes(policy, tables) if config.optim.steps >= MEASURE_EVERY else None
+    trained = fit(policy, data, config.optim, out, metadata, Log(tracker or NoTracker(), scenes))
+    if scenes and isinstance(trained, Vla):
+        scenes.report(trained)
+    return trained
 
 
 def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:

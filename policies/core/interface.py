@@ -78,6 +78,11 @@ class Policy(nn.Module):
         """Whether `condense` leaves words, so that training needs them."""
         return True
 
+    @property
+    def plays_steps(self) -> bool:
+        """Whether it is told the steps of a long instruction, one at a time."""
+        return False
+
     def condense(self, inputs: Inputs) -> Inputs:
         """Return the inputs of the trained network: what no training changes is computed once a frame."""
         return inputs

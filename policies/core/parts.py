@@ -23,6 +23,7 @@ from policies.core.spec import Needs, PolicySpec
 from sim.core.errors import UserError
 from sim.core.registry import Choice
 
+NOWHERE_M = 1.0  # least error of a point that names nothing on the table
 POINT_SCALE_M = 0.1  # grounded points are learned in units of this
 
 
@@ -100,6 +101,7 @@ class Fusion(nn.Module):
     gives: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of its Prefix
     condenses: ClassVar[bool] = False  # whether `condense` leaves no maps
     keeps_words: bool = True  # whether `condense` leaves words
+    plays_steps: bool = False  # whether a long instruction is played step by step, by where things are found
     requires_pretrained: ClassVar[bool] = False  # whether it is useless with random weights
     prefix_tokens: int  # P
     width: int  # W

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from policies.core.inputs import Inputs
-from policies.core.parts import Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.parts import NOWHERE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.eye.mixing import Found, Mixer
@@ -23,7 +23,6 @@ from sim.core.options import block
 from sim.robots.robot import ROBOTS, WristCamera
 
 EXISTS = 1  # of the flags
-NOWHERE_M = 1.0  # error of a point that names nothing on the table
 
 
 @FUSIONS.register("eye")
@@ -49,7 +48,7 @@ class Eye(Fusion):
     """Network and geometry of the eye."""
 
     needs = Needs(images=True, instruction=True)
-    gives = frozenset({"points"})
+    gives = frozenset({"points", "errors"})
     requires_pretrained = True
     prefix_tokens, width = 0, 1
     radius: Tensor
@@ -65,9 +64,10 @@ class Eye(Fusion):
         self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
 
     def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:
-        """images: camera -> uint8 (B, SIDE, SIDE, 3); words (B, L, W), mask (B, L), state (B, D)."""
+        """images: camera -> uint8 (B, SIDE, SIDE, 3), or one for all; words (B, L, W), mask (B, L), state (B, D)."""
         queries = self.network.read(words, mask)
         looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
+        looked = {camera: _for_each(features, len(words)) for camera, features in looked.items()}
         return self.mixer(self.network.compare(looked, queries), queries, state)
 
     def forward(self, inputs: Inputs) -> Prefix:
@@ -91,3 +91,8 @@ class Eye(Fusion):
         except RuntimeError as error:
             raise UserError(f"{root} was made for another robot or other cameras") from error
         return card
+
+
+def _for_each(features: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    """Return what one image showed for each of `count` sentences; what as many images showed as it is."""
+    return tuple(one.expand(count, *one.shape[1:]) for one in features)

@@ -119,7 +119,7 @@ class GroundedPoints(PointFusion):
         self, spec: PolicySpec, width: int, sentence: int, language: LanguageConfig | None, finder: Fusion
     ):  # fmt: skip
         super().__init__(spec, width, sentence, language)
-        self.needs = finder.needs
+        self.needs, self.plays_steps = finder.needs, "errors" in finder.gives
         self.finder = finder.requires_grad_(requires_grad=False).eval()
 
     def train(self, mode: bool = True) -> "GroundedPoints":  # noqa: FBT001, FBT002 (torch's signature)

@@ -87,6 +87,10 @@ class Vla(Policy):
     def keeps_words(self) -> bool:
         return self.fusion.keeps_words
 
+    @property
+    def plays_steps(self) -> bool:
+        return self.fusion.plays_steps
+
     def condense(self, inputs: Inputs) -> Inputs:
         return self.fusion.condense(inputs)
 

@@ -18,6 +18,7 @@ from policies.core.spec import PolicySpec
 from policies.processing.features import Progress, cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
+from policies.processing.steps import frame_sentences
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
@@ -78,7 +79,6 @@ class EpisodeTable:
         self._check_finite()
         far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M
         self.points = np.where(far, np.nan, self.truth)  # what no camera sees cannot be learned
-        self.instructions = [dataset.instruction(i) for i in range(len(episodes))]
         self.indicator, self.weight = self._read_labels(source)
 
     def _check_finite(self) -> None:
@@ -151,7 +151,9 @@ class FrameInputs:
         self._table, self._policy = table, processor.policy
         self._words = None  # before the images: an instruction that cannot be read is an error at once
         if processor.language and processor.policy.keeps_words:
-            sentences, self._sentence = np.unique(table.instructions, return_inverse=True)
+            by_step, episodes = processor.policy.plays_steps, range(table.dataset.num_episodes)
+            told = np.concatenate([frame_sentences(table.dataset, i, by_step=by_step) for i in episodes])
+            sentences, self._sentence = np.unique(told, return_inverse=True)
             self._words = processor.words(sentences.tolist())
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
 
@@ -165,7 +167,7 @@ class FrameInputs:
         if self._policy.needs.ground_truth:
             inputs.points = torch.from_numpy(table.truth[rows])
         if self._words:
-            inputs.words, inputs.word_mask = (part[self._sentence[episodes]] for part in self._words)
+            inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
         return inputs
 
 

@@ -11,6 +11,7 @@ Shapes: B frames, T frames of an episode.
 import contextlib
 import logging
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -22,6 +23,7 @@ from policies.core.inputs import Inputs
 from policies.processing.feature_index import Index, inherited, read_index, save_index
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import resize
+from policies.processing.steps import frame_sentences
 from sim.core.errors import UserError
 from sim.dataset.files import Lock
 from sim.dataset.reader import Dataset
@@ -149,7 +151,7 @@ def plan(dataset: Dataset, processor: ObservationProcessor) -> Index:
     sample = feature_arrays(processor.inputs(black, state, [dataset.instruction(0)]))
     return Index(
         arrays={name: [list(array.shape[1:]), array.dtype.str] for name, array in sample.items()},
-        episodes=[identity(dataset, episode) for episode in range(dataset.num_episodes)],
+        episodes=[_identity(dataset, processor, episode) for episode in range(dataset.num_episodes)],
         done=[],
     )
 
@@ -161,6 +163,17 @@ def identity(dataset: Dataset, episode: int) -> list[int]:
     starts = [span.first for span in place.spans.values()]
     sizes = [video.stat().st_size for video in place.videos.values()]
     return [dataset.length(episode), *sizes, *(starts if any(starts) else [])]
+
+
+def _identity(dataset: Dataset, processor: ObservationProcessor, episode: int) -> list[int]:
+    """Return `identity`, and of a long task that is played step by step which step each frame is told."""
+    sentences = _sentences(dataset, processor, episode)
+    told = [zlib.crc32("\n".join(sentences).encode())] if len(set(sentences)) > 1 else []
+    return [*identity(dataset, episode), *told]
+
+
+def _sentences(dataset: Dataset, processor: ObservationProcessor, episode: int) -> list[str]:
+    return frame_sentences(dataset, episode, by_step=processor.policy.plays_steps)
 
 
 def fill(
@@ -200,8 +213,9 @@ def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: i
     size = processor.spec.image_size
     images = {camera: resize(dataset.images(episode, camera), size) for camera in processor.cameras}
     state = dataset.columns(episode, ["observation.state"])["observation.state"]
+    sentences = _sentences(dataset, processor, episode)
     batches = [slice(first, first + BATCH) for first in range(0, len(state), BATCH)]
-    parts = [_encode(processor, images, state, dataset.instruction(episode), batch) for batch in batches]
+    parts = [_encode(processor, images, state, sentences, batch) for batch in batches]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name, rows in arrays.items():
         if not np.isfinite(rows).all():
@@ -210,10 +224,11 @@ def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: i
 
 
 def _encode(
-    processor: ObservationProcessor, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str, batch: slice
-) -> dict[str, np.ndarray]:
+    processor: ObservationProcessor, images: Mapping[str, np.ndarray], state: np.ndarray, sentences: list[str],
+    batch: slice,
+) -> dict[str, np.ndarray]:  # fmt: skip
     shown = {camera: frames[batch] for camera, frames in images.items()}
-    return feature_arrays(processor.inputs(shown, state[batch], [instruction] * len(state[batch])))
+    return feature_arrays(processor.inputs(shown, state[batch], sentences[batch]))
 
 
 def write_rows(path: Path, rows: np.ndarray, first_row: int) -> None:

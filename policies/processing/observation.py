@@ -62,9 +62,9 @@ class ObservationProcessor:
     ) -> Inputs:  # fmt: skip
         """Return the inputs of B frames.
 
-        images: camera -> uint8 RGB (B, H, W, 3); an eye does without one of them. state: (B, D) as measured.
-        points: (B, G, 3) m, ground truth, for a policy that needs it. UserError for images of another size or an
-        empty instruction.
+        images: camera -> uint8 RGB (B, H, W, 3), an eye does without one of them; one for all where steps are played.
+        state: (B, D) as measured. points: (B, G, 3) m, ground truth, for a policy that needs it. UserError for images
+        of another size or an empty instruction.
         """
         maps = {camera: self._maps(images[camera]) for camera in self.cameras if camera in images}
         raw = Inputs(torch.tensor(state), maps)
@@ -75,11 +75,14 @@ class ObservationProcessor:
             raw.points = torch.tensor(points)
         return self.policy.condense(raw)
 
-    def observe(self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None) -> Inputs:
-        """Return the inputs, B = 1, of one observation. truth: column -> (3,) m."""
+    def observe(
+        self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None, steps: Sequence[str] = ()
+    ) -> Inputs:
+        """Return the inputs of one observation, B = 1; of each of the `steps` where given. truth: column -> (3,) m."""
         images = {camera: observation.images[camera][None] for camera in self.cameras}
         points = None if truth is None else np.stack([truth[name] for name in self.spec.points])[None]
-        return self.inputs(images, observation.state[None], [observation.instruction], points)
+        told = list(steps) or [observation.instruction]
+        return self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, points)
 
     def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states (B, L, W) and mask (B, L)."""

@@ -29,7 +29,11 @@ BARS = (  # title, the columns of value and interval, factor
     ("success rate, %", ("success_rate", "ci_low", "ci_high"), 100),
     ("successes an hour", ("throughput_per_hour", "throughput_ci_low", "throughput_ci_high"), 1),
 )
-LOSSES = {"flow": ("flow-matching loss", 1), "grounding": ("grounding error, mm", 100)}  # learned in 0.1 m
+LOSSES = {
+    "flow": ("flow-matching loss", 1), "grounding": ("grounding error, mm", 100),  # learned in 0.1 m
+    "eye_object_mm": ("median error of the named object on held-out scenes, mm", 1),
+    "eye_target_mm": ("median error of the target on held-out scenes, mm", 1),
+}  # fmt: skip
 NO_LOSS = ("step", "s", "learning_rate")
 TIMELINE = (
     "Rollouts of round 1 as the policy saw them, and under each the value over time, by a head that has not seen the "
@@ -128,9 +132,9 @@ def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     for loss in losses:
         label, factor = LOSSES.get(loss, (loss, 1))
         lines = {
-            name: ([row["step"] for row in log], [factor * row[loss] for row in log])
+            name: ([row["step"] for row in log if loss in row], [factor * row[loss] for row in log if loss in row])
             for name, log in rows.items()
-            if log and loss in log[0]
+            if any(loss in row for row in log)
         }
         caption = f"{label[0].upper()}{label[1:].split(',')[0]} during training."
         yield named_lines(lines, "gradient step", label), caption

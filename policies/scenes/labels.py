@@ -62,8 +62,8 @@ def cells(world: Simulation, camera: str, here: list[Thing]) -> np.ndarray:
     for i, thing in enumerate(here):
         number_of_body[:-1][roots == thing.body] = FIRST_THING + i
     body_of_geom = np.append(model.geom_bodyid, model.nbody)
-    step = world.config.render.height // CELLS
-    geoms = world.segment(camera)[step // 2 :: step, step // 2 :: step]
+    middle = ((np.arange(CELLS) + 0.5) * world.config.render.height / CELLS).astype(int)
+    geoms = world.segment(camera)[np.ix_(middle, middle)]
     return number_of_body[body_of_geom[geoms]]
 
 

@@ -15,12 +15,11 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
-from policies.training.loop import STATE, train
+from policies.training.loop import STATE, Log, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Loss, Trainer
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
-from sim.core.tracker import Tracker
 from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class Samples(Protocol):
 
 def fit(
     policy: Policy, data: Samples, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
-    tracker: Tracker | None = None, loss: Loss | None = None,
+    log: Log | None = None, loss: Loss | None = None,
 ) -> Policy:  # fmt: skip
     """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed.
 
@@ -43,7 +42,7 @@ def fit(
     trainer = Trainer(policy, loss or policy.loss, config, policy.pretrained_parameters())
     begun = time.monotonic()
     trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
-    train(trainer, data.sample, out, tracker)
+    train(trainer, data.sample, out, log)
     averaged = cast(Policy, trainer.averaged())
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import pickle
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,19 @@ from sim.core.tracker import NoTracker, Tracker
 from sim.dataset.files import Lock, write_atomic
 
 STATE, LOG = "training.pt", "train.jsonl"
-LOG_EVERY = 50  # steps
+LOG_EVERY, MEASURE_EVERY = 50, 500  # steps
+Measure = Callable[[Any], Mapping[str, float]]  # of a model
 FREE = ("threads", "save_every", "device")  # options that may differ when a run is resumed
 UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, NotImplementedError)
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Log:
+    """Where a training is logged besides `out`, and what besides its losses."""
+
+    tracker: Tracker = field(default_factory=NoTracker)
+    measure: Measure | None = None  # of the averaged weights, every MEASURE_EVERY steps
 
 
 class JsonLines:
@@ -57,17 +67,18 @@ def read_log(path: Path) -> list[dict]:
 
 
 def train(
-    trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path, tracker: Tracker | None = None
+    trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path, log: Log | None = None
 ) -> None:
     """Train to `config.steps`, or go on to there from the state that a killed run left in `out`.
 
     sample: (rng, size) -> a batch; each depends on the seed and the step alone. Losses are averaged over 50
-    steps and go to `out`/train.jsonl and to the tracker. NotFinite, with the state of before in `out`,
+    steps and go to `out`/train.jsonl and to the log's tracker. NotFinite, with the state of before in `out`,
     when a loss is no number; UserError when `out` holds the state of other options.
     """
     config = trainer.config
     torch.set_num_threads(config.threads)
-    losses = _RunningLosses((JsonLines(out / LOG).log, (tracker or NoTracker()).log))
+    log = log or Log()
+    losses = _RunningLosses((JsonLines(out / LOG).log, log.tracker.log), log.measure)
     with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
         resume(trainer, out)
         saved = trainer.step
@@ -107,8 +118,8 @@ def _step(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], o
 class _RunningLosses:
     """Averages the losses of LOG_EVERY steps and gives them to the trackers."""
 
-    def __init__(self, logs: Sequence[Callable[[int, Mapping[str, float]], None]]):
-        self._logs = logs
+    def __init__(self, logs: Sequence[Callable[[int, Mapping[str, float]], None]], measure: Measure | None):
+        self._logs, self._measure = logs, measure
         self._recent: list[dict[str, torch.Tensor]] = []
         self.description = "training"
 
@@ -119,8 +130,9 @@ class _RunningLosses:
         means = {name: float(torch.stack([one[name] for one in self._recent]).mean()) for name in parts}
         self.description = f"training, {', '.join(f'{name} {value:.3f}' for name, value in means.items())}"
         self._recent.clear()
+        measured = self._measure(trainer.averaged()) if self._measure and trainer.step % MEASURE_EVERY == 0 else {}
         for log in self._logs:
-            log(trainer.step, means | {"learning_rate": float(trainer.schedule.get_last_lr()[0])})
+            log(trainer.step, {**means, **measured, "learning_rate": float(trainer.schedule.get_last_lr()[0])})
 
 
 # ---- resume ------------------------------------------------------------------------------------

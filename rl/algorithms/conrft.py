@@ -30,6 +30,7 @@ from policies.models.chunk_critic import ChunkCritic
 from policies.models.vla import Vla, with_head
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit
+from policies.training.loop import Log
 from policies.training.trainer import Loss
 from rl.advantage.labels import Labels
 from rl.algorithms.base import ALGORITHMS, Algorithm
@@ -92,7 +93,7 @@ class ConRft(Algorithm):
         datasets = [Dataset(root) for root in data.datasets]
         description = describe_training(processor, datasets, made_of, metadata.provenance)
         loss = tuned_loss(policy, pretrained, critic, weights)
-        fit(policy, labelled(data, processor), data.config.retrain, data.policy, description, data.tracker, loss)
+        fit(policy, labelled(data, processor), data.config.retrain, data.policy, description, Log(data.tracker), loss)
         return data.policy
 
 

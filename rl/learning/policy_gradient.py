@@ -24,6 +24,7 @@ from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, fit
+from policies.training.loop import Log
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Loss
 from rl.learning.chunks import Chunks
@@ -138,7 +139,7 @@ def fit_online(played: Round, policy: Policy, samples: Counted, loss: Loss, out:
     datasets = [Dataset(root) for root in played.datasets]
     metadata = describe_training(ObservationProcessor(policy), datasets, made_of, before)
     if samples.count:
-        fit(policy, samples, optim(played.config, samples.count), out, metadata, played.tracker, loss)
+        fit(policy, samples, optim(played.config, samples.count), out, metadata, Log(played.tracker), loss)
     else:
         _log.warning("%s: episodes of one seed all ended alike, nothing is learned from them", played.folder)
         checkpoint.save(out, policy, metadata)

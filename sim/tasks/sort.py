@@ -15,11 +15,10 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
-from sim.tasks.instructions import thing
 from sim.tasks.pick_place import gaps_m, stands_on_plate
+from sim.tasks.steps import sort_step
 
 CUBES = 3
-SUBTASK = "put the {} on the {}"
 CLEARANCE_M = 0.03  # of carrying over cubes that stand on plates
 OVER_M = 0.045  # sideways: a cube nearer to the middle of a plate is in the way of another
 
@@ -68,7 +67,7 @@ class Sort(Task):
             object_shapes=("cube",) * CUBES, object_colours=colours, object_xy_m=as_points(cubes_m),
             object_yaw_rad=draw_yaws(rng, CUBES),
             target_colours=colours, target_xy_m=as_points(placed[:CUBES]),
-            subtasks=tuple(SUBTASK.format(thing(colour, "cube"), thing(colour, "plate")) for colour in colours),
+            subtasks=tuple(map(sort_step, colours)),
         )  # fmt: skip
 
     def subtasks_done(self, state: SceneState) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 
 from policies.core.inputs import Inputs
 from policies.training import loop
-from policies.training.loop import train
+from policies.training.loop import Log, train
 from policies.training.optim import OptimConfig, choose_device
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.errors import UserError
@@ -91,7 +91,7 @@ def test_a_gradient_is_clipped_to_its_norm():
 
 def test_losses_are_averaged_and_go_to_the_tracker_and_the_log(tmp_path):
     tracker = Memory()
-    train(trainer(dataclasses.replace(QUICK, steps=120)), sample, tmp_path, tracker)
+    train(trainer(dataclasses.replace(QUICK, steps=120)), sample, tmp_path, Log(tracker))
     assert [step for step, _ in tracker.rows] == [50, 100]
     assert tracker.rows[0][1].keys() == {"error", "learning_rate"} and tracker.rows[0][1]["error"] > 0
     rows = [json.loads(line) for line in (tmp_path / loop.LOG).read_text().splitlines()]

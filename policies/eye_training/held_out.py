@@ -1,0 +1,76 @@
+"""How far off a policy finds things, while it is trained, on scenes that no training sees.
+
+Few demonstrations can unteach what pretraining on thousands of scenes taught.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from policies.eye_training.errors import ROLES
+from policies.models.vla import Vla
+from policies.processing.data import EpisodeTable
+from policies.processing.observation import ObservationProcessor
+from policies.scenes.looks import SceneConfig, SceneLooker
+from sim.core.structured import typed
+from sim.envs.simulation import SimulationConfig
+
+FIRST_SEED = 950_000_000  # as `policies.evaluate_eye` looks at
+WORSE = 1.2  # times what it was at first
+_log = logging.getLogger(__name__)
+
+
+class HeldOutScenes:
+    """A hundred scenes of each task of some datasets, half of them as an episode begins."""
+
+    def __init__(self, policy: Vla, worlds: Sequence[SimulationConfig]):
+        """Draw the scenes, encode them, and measure `policy` as it is now."""
+        side = policy.spec.image_size[0]
+        looks = [look for world in worlds for look in _looker(world, side).chunk(0)]
+        rows = {name: np.stack([row[name] for row, *_ in looks]) for name in ("images", "state", "points_b")}
+        images = {camera: rows["images"][:, c] for c, camera in enumerate(policy.spec.cameras)}
+        processor = ObservationProcessor(policy)
+        self._inputs = processor.inputs(images, rows["state"], [sentence for _, sentence, _ in looks])
+        self._points_b = torch.from_numpy(rows["points_b"])
+        self.start = self(policy)
+        _log.info("held-out scenes, median error at first: %s", _named(self.start))
+
+    @torch.no_grad()
+    def __call__(self, policy: Vla) -> dict[str, float]:
+        """Return the median horizontal error of each role, mm."""
+        off_m = (policy.fusion(self._inputs).points[:, :2] - self._points_b)[..., :2].norm(dim=-1)
+        return {f"eye_{role}_mm": round(1e3 * float(off_m[:, r].median()), 2) for r, role in enumerate(ROLES)}
+
+    def report(self, policy: Vla) -> None:
+        """Log how far off it is now, a warning where it has become worse."""
+        now = self(policy)
+        worse = [name for name in now if now[name] > WORSE * self.start[name]]
+        level, what = (logging.WARNING, "the eye got worse than it started") if worse else (logging.INFO, "the eye")
+        _log.log(level, "%s on held-out scenes, median error: %s, at first %s", what, _named(now), _named(self.start))
+
+
+def held_out_scenes(policy: object, tables: Sequence[EpisodeTable]) -> HeldOutScenes | None:
+    """Return scenes like those of the datasets; None where points are not learned or no dataset is of a simulation."""
+    if not isinstance(policy, Vla) or policy.condenses or "points" not in policy.fusion.gives:
+        return None
+    worlds = {world.task: world for world in _worlds(tables)}
+    return HeldOutScenes(policy, list(worlds.values())) if worlds else None
+
+
+def _worlds(tables: Sequence[EpisodeTable]) -> Iterator[SimulationConfig]:
+    for table in tables:
+        made_in = table.dataset.provenance.get("world", {})
+        if "randomize" in made_in:
+            yield typed(SimulationConfig, made_in, "world.")
+
+
+def _looker(world: SimulationConfig, side: int) -> SceneLooker:
+    return SceneLooker(
+        SceneConfig((world.task,), (world.randomize,), world.split, world.robot, FIRST_SEED, 0.5, side=side)
+    )
+
+
+def _named(errors: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.split('_')[1]} {mm:g} mm" for name, mm in errors.items())

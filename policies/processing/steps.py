@@ -1,0 +1,57 @@
+"""Long instructions step by step: which step was due at each recorded frame, and which one is due at a look.
+
+A step names one object and its target, as the instructions of short tasks do, so that what finds named things and acts
+on them does a long task as well. Shapes: T frames of an episode, S steps.
+"""
+
+import numpy as np
+from torch import Tensor
+
+from policies.core.parts import NOWHERE_M
+from sim.dataset.reader import Dataset
+
+STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
+TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
+MOVED_M = 0.02  # farther apart are two targets
+CLOSED = 0.9  # a gripper that is opened less may hold something
+HELD_M = 0.03  # from the tool point
+ON_PLATE_M = 0.04  # horizontally
+
+
+def frame_sentences(dataset: Dataset, episode: int, *, by_step: bool) -> list[str]:
+    """Return what a policy is told at each frame: the instruction, or by_step the step of it that was due."""
+    told = [dataset.instruction(episode)] * dataset.length(episode)
+    steps = dataset.episode_metadata(episode).get(STEPS) if by_step else None
+    if not steps or TARGET not in dataset.features.columns:
+        return told
+    due = _in_order_of_appearance(dataset.columns(episode, [TARGET])[TARGET])
+    names = str(steps).split(";")
+    return told if due.max() >= len(names) else [names[number] for number in due]
+
+
+def _in_order_of_appearance(places: np.ndarray) -> np.ndarray:
+    """Return the number (T,) of the place (T, 3) m that each frame shows; places are far apart."""
+    known: list[np.ndarray] = []
+    numbers = []
+    for place in places:
+        near = [i for i, one in enumerate(known) if np.linalg.norm(one - place) < MOVED_M]
+        if not near:
+            known.append(place)
+        numbers.append(near[0] if near else len(known) - 1)
+    return np.array(numbers)
+
+
+def step_due(points: Tensor, opening: float) -> int:
+    """Return the number of the step that is due.
+
+    points (S, 4, 4) m: object and target of each step in the base frame, then seen from the tool, and their errors.
+    opening: of the gripper. What is held comes first; then the first from the arm's left that is not on its target yet.
+    """
+    there = (points[:, :2, 3] < NOWHERE_M).all(1)
+    reach = points[:, 2, :3].norm(dim=-1)
+    if opening < CLOSED and (held := there & (reach < HELD_M)).any():
+        return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
+    away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
+    left = there & (away > ON_PLATE_M)
+    choice = left if left.any() else there
+    return int(points[:, 0, 1].where(choice, points.new_tensor(float("inf"))).argmin())

@@ -1,0 +1,75 @@
+"""A policy that learns to find things is measured on held-out scenes, and a warning says when it got worse."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from learning import QUICK, TINY, write_demos
+
+from policies.evaluate_eye import EvaluateEyeConfig
+from policies.eye_training import held_out
+from policies.eye_training.held_out import HeldOutScenes, held_out_scenes
+from policies.fusion.grounded_points import TruePointsConfig
+from policies.processing.data import EpisodeTable, Source
+from policies.train import TrainConfig, train
+from policies.training import loop
+from policies.training.fit import new_policy
+from sim.core.provenance import plain
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.envs.simulation import SimulationConfig
+from sim.scene.build import RenderConfig
+
+WORLD = SimulationConfig("reach", render=RenderConfig(height=32, width=32))
+
+
+@pytest.fixture
+def demos(tmp_path, monkeypatch):
+    """A dataset that states the world it was made in."""
+    made = DatasetWriter.__init__
+    monkeypatch.setattr(
+        DatasetWriter, "__init__",
+        lambda self, root, schema, fps, robot, about: made(self, root, schema, fps, robot, {"world": plain(WORLD)}),
+    )  # fmt: skip
+    return write_demos(tmp_path / "demos")
+
+
+@pytest.fixture
+def policy(demos):
+    return new_policy(TINY, [EpisodeTable(Source(demos))], 0, None)[0]
+
+
+def test_the_error_is_that_of_the_points_that_the_policy_finds(demos, policy):
+    scenes = held_out_scenes(policy, [EpisodeTable(Source(demos))])
+    assert isinstance(scenes, HeldOutScenes) and scenes(policy) == scenes.start
+    with torch.no_grad():
+        policy.fusion.grounding[-1].weight.zero_()
+        policy.fusion.grounding[-1].bias.zero_()  # then every point is where the labels are centred
+    at = policy.fusion.point_center[1, :2]
+    off_mm = 1e3 * np.linalg.norm(scenes._points_b[:, 1, :2] - at, axis=-1)
+    assert scenes(policy)["eye_target_mm"] == pytest.approx(np.sort(off_mm)[(len(off_mm) - 1) // 2], abs=0.01)
+    assert EvaluateEyeConfig.seed == held_out.FIRST_SEED
+
+
+def test_a_training_logs_the_error_and_warns_when_it_grew(demos, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(loop, "MEASURE_EVERY", 8)
+    monkeypatch.setattr("policies.train.MEASURE_EVERY", 8)
+    monkeypatch.setattr(held_out, "WORSE", 0.0)
+    config = TrainConfig(data=(str(demos),), out=str(tmp_path / "out"), policy=TINY, optim=QUICK, init_fusion=None)
+    with caplog.at_level(logging.INFO):
+        train(config)
+    rows = [json.loads(line) for line in (tmp_path / "out" / loop.LOG).read_text().splitlines()]
+    assert [row["step"] for row in rows if "eye_object_mm" in row] == [8] and len(rows) == 3
+    (warning,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert "the eye got worse than it started" in warning.message and "at first object" in warning.message
+
+
+def test_what_does_not_learn_to_find_things_is_not_measured(demos, policy, monkeypatch):
+    tables = [EpisodeTable(Source(demos))]
+    points = dataclasses.replace(TINY, fusion=TruePointsConfig(width=16)).build(tables[0].spec)
+    assert held_out_scenes(points, tables) is None
+    monkeypatch.setattr(Dataset, "provenance", {"world": {"task": "reach"}})  # of a robot, not of a simulation
+    assert held_out_scenes(policy, tables) is None

@@ -1,0 +1,133 @@
+"""Long instructions step by step: their sentences, the step of each recorded frame, the step that is due at a look."""
+
+import dataclasses
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from fr3 import FPS, FR3
+from learning import make_demo
+
+from policies.core.parts import NOWHERE_M
+from policies.eye.trunk import SIDE
+from policies.eye_training.load import load_eye
+from policies.processing.steps import frame_sentences, step_due
+from policies.runtime.decider import Conditioning, Decider
+from sim.core.contract import Observation
+from sim.core.paths import ASSETS
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import features
+from sim.envs.simulation import Simulation, SimulationConfig
+from sim.randomize.ranges import nominal
+from sim.scene.build import RenderConfig
+from sim.scene.fixtures import PLATE_TOP_M
+from sim.scene.layout import put_object
+from sim.scene.placement import COLOURS
+from sim.tasks.base import TASKS
+from sim.tasks.sort import Sort
+from sim.tasks.steps import possible_steps
+
+SEEDS = 9
+RED, BLUE = "put the red cube on the red plate", "put the blue cube on the blue plate"
+
+
+def test_every_wording_of_sorting_has_a_step_for_each_colour():
+    rng = np.random.default_rng(0)
+    wordings = {Sort().sample_instruction(rng, share)[1] for share in (0.0, 1.0) for _ in range(300)}
+    assert len(wordings) > 30
+    for wording in wordings:
+        assert possible_steps(wording) == tuple(f"put the {c} cube on the {c} plate" for c in COLOURS), wording
+
+
+def test_what_names_a_thing_has_no_steps():
+    things = dict.fromkeys(("object", "target", "object_too", "target_too"), "red cube")
+    for name in set(TASKS.names()) - {"sort"}:
+        for template in TASKS.get(name).sentences:
+            assert possible_steps(template.format_map(things)) == (), template
+    assert possible_steps("sort the red cubes") == ()
+
+
+def recorded(root: Path, steps: str | None, targets: list[int]) -> Dataset:
+    """One episode whose target is the plate of these numbers, frame by frame."""
+    episode = make_demo(0, len(targets))
+    plates = np.array([[-0.3, -0.1, 0.01], [-0.3, 0.1, 0.01], [-0.4, 0.0, 0.01]], np.float32)
+    columns = {**episode.columns, "grounding.target_pos_w": plates[targets]}
+    metadata = episode.metadata | ({"draw/subtasks": steps} if steps else {})
+    with DatasetWriter(root, features(FR3, (32, 32)), FPS, FR3.name) as writer:
+        writer.commit(dataclasses.replace(episode, columns=columns, metadata=metadata))
+    return Dataset(root)
+
+
+def test_a_frame_is_told_the_step_whose_target_the_label_shows(tmp_path):
+    long = recorded(tmp_path / "long", f"{RED};{BLUE}", [2, 2, 2, 0, 0, 2, 0])
+    assert frame_sentences(long, 0, by_step=True) == [RED, RED, RED, BLUE, BLUE, RED, BLUE]
+    assert frame_sentences(long, 0, by_step=False) == [long.instruction(0)] * 7
+    short = recorded(tmp_path / "short", None, [0, 1])
+    assert frame_sentences(short, 0, by_step=True) == [short.instruction(0)] * 2
+
+
+def looks(*steps: tuple[float, float, float, float]) -> torch.Tensor:
+    """Points of steps (y of the object, horizontal distance of its target, distance from the tool, error), m."""
+    points = torch.zeros(len(steps), 4, 4)
+    for i, (y, away, reach, error) in enumerate(steps):
+        points[i, :, 3] = error
+        points[i, 0, 1], points[i, 1, 1] = y, y + away
+        points[i, 2, 2] = reach
+    return points
+
+
+ABSENT = (-0.2, 0.3, 0.2, NOWHERE_M)
+
+
+@pytest.mark.parametrize(
+    ("points", "opening", "due"),
+    [
+        (looks(ABSENT, (0.1, 0.2, 0.3, 0.01), (-0.1, 0.2, 0.3, 0.01)), 1.0, 2),  # the arm's left is -y
+        (looks(ABSENT, (0.1, 0.2, 0.3, 0.01), (-0.1, 0.03, 0.3, 0.01)), 1.0, 1),  # the first is done
+        (looks(ABSENT, (0.1, 0.2, 0.01, 0.01), (-0.1, 0.2, 0.3, 0.01)), 0.5, 1),  # held
+        (looks(ABSENT, (0.1, 0.2, 0.01, 0.01), (-0.1, 0.2, 0.3, 0.01)), 1.0, 2),  # beside an open gripper
+        (looks((0.1, 0.2, 0.01, NOWHERE_M), (-0.1, 0.2, 0.3, 0.01)), 0.5, 1),  # nothing there can be held
+        (looks(ABSENT, (0.1, 0.01, 0.3, 0.01), (-0.1, 0.01, 0.3, 0.01)), 1.0, 2),  # all done
+    ],
+)
+def test_the_step_that_is_due(points, opening, due):
+    assert step_due(points, opening) == due
+
+
+def test_the_shipped_eye_names_the_step_that_the_simulator_names():
+    world = Simulation(SimulationConfig("sort", nominal(), render=RenderConfig(height=SIDE, width=SIDE)))
+    decider, right = Decider(load_eye(ASSETS / "eye", FR3), Conditioning()), 0
+    for seed in range(SEEDS):
+        world.reset(950_300 + seed)
+        layout = world.params.layout
+        finish(world, seed % 3)
+        seen, expected = look(world, layout.instruction), layout.subtasks[seed % 3]
+        steps = possible_steps(seen.instruction)
+        points = decider.processor.observe(seen, None, steps).points
+        told = dataclasses.replace(seen, instruction=expected)
+        alone = decider.processor.observe(told).points[0]
+        torch.testing.assert_close(points[steps.index(expected)], alone, atol=1e-5, rtol=0)
+        if steps[step_due(points, float(seen.state[-1]))] == expected:
+            right += 1
+            np.testing.assert_allclose(chunk(decider, seen), chunk(decider, told), atol=1e-4)
+    assert right >= SEEDS - 1
+
+
+def finish(world: Simulation, steps: int) -> None:
+    """Do the first steps: cube `i` stands on plate `i`, 10 mm off its middle."""
+    state = world.scene_state
+    for i in range(steps):
+        on_w = state.target_pos_w(i) + [0.01, 0.0, PLATE_TOP_M + state.half_height_m(i)]
+        put_object(world.scene, world.data, i, on_w, 0.0)
+    mujoco.mj_forward(world.scene.model, world.data)
+
+
+def look(world: Simulation, instruction: str) -> Observation:
+    images = {camera: world.render(camera) for camera in FR3.camera_names}
+    return Observation(images, world.state().astype(np.float32), instruction, 0.0)
+
+
+def chunk(decider: Decider, seen: Observation) -> np.ndarray:
+    return decider.decide(seen, seen.state, [], torch.Generator().manual_seed(1)).chunk
