@@ -54,7 +54,7 @@ test-openpi: setup
 
 # LeRobot's own commands on our datasets, plugin and emulator, in an environment of its own; prints a table of them.
 test-lerobot: $(LEROBOT_STAMP)
-	$(LEROBOT)/bin/python -m pytest -q tests/real/test_lerobot_plugin.py tests/sim/test_dataset_format.py
+	$(LEROBOT)/bin/python -m pytest -q tests/real/test_lerobot_plugin.py tests/sim/test_dataset_format.py tests/with_lerobot
 	$(LEROBOT)/bin/python tests/with_lerobot/commands.py
 
 wheel: setup
@@ -88,5 +88,6 @@ $(LEROBOT_STAMP): pyproject.toml real/lerobot_robot_fairino_fr3/pyproject.toml
 	@$(LEROBOT_PYTHON) -c "import ensurepip, venv" 2>/dev/null || { \
 	  echo "error: $(LEROBOT_PYTHON) with venv is missing; LeRobot 0.6 needs it: LEROBOT_PYTHON=PROGRAM names another" >&2; exit 2; }
 	@test -x $(LEROBOT)/bin/python || $(LEROBOT_PYTHON) -m venv $(LEROBOT)
-	PYTHONWARNINGS=ignore $(LEROBOT)/bin/python -m pip install --quiet -e . -e real/lerobot_robot_fairino_fr3 pytest pytest-timeout hypothesis
+	PYTHONWARNINGS=ignore $(LEROBOT)/bin/python -m pip install --quiet -e '.[serve]' -e real/lerobot_robot_fairino_fr3 \
+	  'lerobot[diffusion,smolvla]' pytest pytest-timeout hypothesis
 	@touch $@

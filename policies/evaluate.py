@@ -33,7 +33,7 @@ from policies.runtime.latency import latency
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import FOLDER, SEED, Registered, at_least, block, one_of, option
+from sim.core.options import RESULTS_FOLDER, SEED, Registered, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -64,7 +64,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     checkpoint: str = option("runs/policy", "the policy")
     episodes: int = option(300, "to play", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
-    out: str | None = option(None, "null: CHECKPOINT/eval", FOLDER)
+    out: str | None = option(None, "null: CHECKPOINT/eval", RESULTS_FOLDER)
     videos: int = option(3, "episodes to record, the first ones", at_least(0))
     indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))

@@ -23,7 +23,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
 from sim.core.console import track
 from sim.core.errors import UserError
-from sim.core.options import FOLDER, SEED, OneOf, at_least, block, option
+from sim.core.options import RESULTS_FOLDER, SEED, OneOf, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.files import write_atomic
@@ -49,7 +49,7 @@ class EvaluateEyeConfig(WorkerConfig):
     scenes: int = option(200, "of each task, rounded up to whole hundreds", at_least(1))
     seed: int = option(950_000_000, "of the first scene: far from those that eyes are pretrained on", SEED)
     without: str = option("", "a camera to leave out")
-    out: str | None = option(None, "where the results go; null: nowhere", FOLDER)
+    out: str | None = option(None, "where the results go; null: nowhere", RESULTS_FOLDER)
     randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ")
     split: SplitConfig = block(SplitConfig, "what is held out, and which scenes are drawn")
     robot: RobotConfig = block(RobotConfig, "the arm")

@@ -20,8 +20,8 @@ from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.options import (
     EACH_PLACE_ONCE,
-    FOLDER,
     NOT_EMPTY,
+    RESULTS_FOLDER,
     SEED,
     Options,
     Registered,
@@ -57,7 +57,7 @@ class RobustnessConfig(Options):
     task: str = option("pick_place", "what the robot does", Registered(TASKS))
     episodes: int = option(200, "of every cell", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
-    out: str = option("runs/robustness", "results, a folder of every cell", FOLDER)
+    out: str = option("runs/robustness", "results, a folder of every cell", RESULTS_FOLDER)
     workers: int = option(2, "processes that play", at_least(1))
     tracker: str = option("none", "where rates go besides `out`", one_of(*KINDS))
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")

@@ -16,7 +16,7 @@ from policies.models import checkpoint
 from rl.data.pool import INTERVENTION
 from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
 from sim.core.errors import keeps
-from sim.core.options import FOLDER, PORT, SEED, at_least, one_of, option
+from sim.core.options import DATASET_FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
@@ -40,7 +40,7 @@ class CorrectConfig(SimulationConfig):
     episodes: int = option(20, "at most so many are played", at_least(1))
     seed: int = option(500_000, "of the first, where no rollouts are given", SEED)
     rollouts: str | None = option(None, "a dataset of autonomous rollouts: play the seeds at which they failed")
-    out: str = option("runs/corrections", "the dataset's directory", FOLDER)
+    out: str = option("runs/corrections", "the dataset's directory", DATASET_FOLDER)
     device: str = option("keyboard", "beside the keyboard", one_of(*DEVICES))
     page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
     indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sim.core.console import event, progress
 from sim.core.errors import UserError, keeps
-from sim.core.options import FOLDER, SEED, at_least, block, option
+from sim.core.options import DATASET_FOLDER, SEED, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode, kept_episodes
@@ -36,7 +36,7 @@ class CollectConfig(SimulationConfig, WorkerConfig):
 
     episodes: int = option(500, "demonstrations that the dataset is to hold", at_least(1))
     seed: int = option(0, "of the first episode; the next ones follow", SEED)
-    out: str = option("runs/demos", "the dataset's directory", FOLDER)
+    out: str = option("runs/demos", "the dataset's directory", DATASET_FOLDER)
     quality: QualityConfig = block(QualityConfig, "how well the expert plays")
     images: bool = option(True, "false: nothing is rendered, for policies that need none")
 

@@ -15,13 +15,14 @@ import numpy as np
 
 from sim.core.console import event, track
 from sim.core.errors import UserError, keeps
-from sim.core.options import FOLDER, option
+from sim.core.options import DATASET_FOLDER, option
 from sim.core.program import run_program
-from sim.dataset.reader import Dataset, DatasetWriter, Episode, kept_episodes
+from sim.dataset.reader import Dataset, DatasetWriter, Episode, check_no_other, kept_episodes
 from sim.dataset.schema import INFO_PATH
 
 _log = logging.getLogger(__name__)
 
+BEGUN = ".part"  # of the name of an export that was not finished; the next run goes on with it
 SHORTEST = 2  # frames of a stretch that is worth an episode
 DRAWN = "draw/"  # of a whole episode: a stretch of it cannot be rebuilt
 
@@ -31,7 +32,7 @@ class ExportConfig:
     """Options of the program."""
 
     data: str = option("runs/demos", "a dataset's directory")
-    out: str = option("runs/demos_clean", "a new dataset", FOLDER)
+    out: str = option("runs/demos_clean", "a new dataset", DATASET_FOLDER)
 
 
 def stretches(perturbed: np.ndarray) -> list[slice]:
@@ -57,29 +58,34 @@ def cut(dataset: Dataset, episode: int, runs: Sequence[slice]) -> list[Episode]:
     ]
 
 
-def check_new(out: Path, exported_from: str, total: int) -> None:
-    """UserError where `out` holds anything but a part of this export. total: episodes of the whole."""
-    if not (out / INFO_PATH).is_file():
-        return
-    there = Dataset(out)
-    if there.provenance.get("exported_from") != exported_from or there.num_episodes >= total:
-        raise UserError(f"out={out}: it holds {there.num_episodes} episodes; name a new directory")
+def check_new(out: Path, begun: Path, exported_from: str) -> None:
+    """UserError where something lies at `out`, or at `begun` anything but a part of this export."""
+    if (out / INFO_PATH).is_file():
+        raise UserError(f"out={out}: it holds {Dataset(out).num_episodes} episodes; name a new directory")
+    check_no_other(out)
+    if (begun / INFO_PATH).is_file() and Dataset(begun).provenance.get("exported_from") != exported_from:
+        raise UserError(f"out={out}: {begun} is the beginning of another export; remove it, or name a new directory")
 
 
 def main(config: ExportConfig) -> None:
-    """Copy. UserError when `out` holds a whole export, or another dataset."""
-    dataset, out = Dataset(config.data), Path(config.out)
+    """Copy, whole or not at all: what is begun lies beside `out`. UserError when something lies there."""
+    dataset, out = Dataset(config.data), Path(config.out).resolve()
+    begun = out.with_name(f"{out.name}{BEGUN}")
     about = {**dataset.provenance, "exported_from": dataset.fingerprint()}
     robot = str(dataset.info.get("robot_type") or "")
     perturbed = (dataset.columns(i, ["perturbed"])["perturbed"] for i in range(dataset.num_episodes))
     runs = [stretches(flags) for flags in perturbed]
-    check_new(out, about["exported_from"], sum(map(len, runs)))
-    with keeps(lambda: kept_episodes(out)), DatasetWriter(out, dataset.features, dataset.fps, robot, about) as writer:
+    check_new(out, begun, about["exported_from"])
+    with (
+        keeps(lambda: kept_episodes(begun)),
+        DatasetWriter(begun, dataset.features, dataset.fps, robot, about) as writer,
+    ):
         done = writer.num_episodes
         for episode, wanted in track(enumerate(runs), "exporting", total=len(runs)):
             left, done = wanted[done:], max(done - len(wanted), 0)
             for part in cut(dataset, episode, left) if left else ():
                 writer.commit(part)
+    begun.replace(out)
     written = Dataset(out)
     _log.info(
         "%d of %d frames in %d episodes; %s", written.num_frames, dataset.num_frames, written.num_episodes, config.out,

@@ -79,9 +79,36 @@ def test_a_seed_that_no_generator_takes(program, seed):
     refused(ended(program, f"seed={seed}"), f"seed={seed}", "expected")
 
 
-@pytest.mark.parametrize(
-    "program", [name for name, (_, schema) in PROGRAMS.items() if "out" in schema.__dataclass_fields__]
-)
+WITH_OUT = [name for name, (_, schema) in PROGRAMS.items() if "out" in schema.__dataclass_fields__]
+WRITE_DATASETS, WRITE_RESULTS = ("collect", "correct", "export", "rollout"), ("evaluate", "evaluate_eye", "robustness")
+
+
+@pytest.mark.parametrize("program", WITH_OUT)
+def test_a_place_among_the_files_of_another_is_refused(program, tmp_path):
+    (tmp_path / "d" / "meta").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    for name in ("d/meta/info.json", "c/config.json", "c/model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    check = PROGRAMS[program].schema.__dataclass_fields__["out"].metadata["checks"][0]
+    in_a_dataset, in_a_checkpoint = f"{tmp_path}/d/x/y", f"{tmp_path}/e/../c/x"
+    refused(
+        ended(program, f"out={in_a_dataset}"), f"out={in_a_dataset}", f"outside of {tmp_path}/d, which holds meta/info"
+    )
+    allowed = [tmp_path / "c"]
+    if program in WRITE_RESULTS or check.file:
+        allowed.append(in_a_checkpoint)
+    else:
+        refused(ended(program, f"out={in_a_checkpoint}"), f"outside of {tmp_path}/c, which holds model.safetensors")
+    if program in WRITE_DATASETS:
+        allowed.append(tmp_path / "d")
+    elif not check.file:
+        refused(ended(program, f"out={tmp_path}/d"), f"outside of {tmp_path}/d, which holds meta/info.json")
+    for place in allowed:
+        if not check.file or place == in_a_checkpoint:
+            check("out", str(place))
+
+
+@pytest.mark.parametrize("program", WITH_OUT)
 def test_a_place_that_cannot_be_is_refused_before_any_work(program, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     refused(ended(program, f"out={tmp_path}/file/x"), f"out={tmp_path}/file/x", "expected a f", "can be written")
@@ -282,7 +309,7 @@ def test_a_checkpoint_of_lerobot_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"type": "act", "n_obs_steps": 1}))
     (tmp_path / "model.safetensors").write_bytes(b"")
     refused(
-        ended("evaluate", f"checkpoint={tmp_path}"), "is a checkpoint of LeRobot, of policy 'act'", "policies.train"
+        ended("evaluate", f"checkpoint={tmp_path}"), "is a checkpoint of LeRobot, of policy 'act'", "fairino_fr3.serve"
     )
 
 

@@ -56,8 +56,8 @@ def check_ours(root: Path, content: dict) -> None:
     """UserError when config.json is another program's."""
     if "contract" not in content and "type" in content:
         raise UserError(
-            f"{root} is a checkpoint of LeRobot, of policy {content['type']!r}: lerobot-eval and "
-            "lerobot-rollout play it; here policies.train makes checkpoints"
+            f"{root} is a checkpoint of LeRobot, of policy {content['type']!r}: in LeRobot's environment, python -m "
+            f"lerobot_robot_fairino_fr3.serve checkpoint={root} serves it, and server=ws://localhost:8000 plays it here"
         )
 
 

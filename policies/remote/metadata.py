@@ -30,6 +30,7 @@ class ServerMetadata:
     weights: str  # sha256, "" where it is not known
     seeds: list  # of the episodes that it was trained on, as a checkpoint's provenance has them
     splits: list
+    looks: int = 1  # that it decides on, one a step: a request carries those before its own
 
     @property
     def chunks(self) -> ChunkSpec:

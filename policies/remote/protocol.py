@@ -2,7 +2,7 @@
 
 from sim.core.errors import UserError
 
-PROTOCOL = 1
+PROTOCOL = 2
 OURS = "fr3_vla"  # the key of what is added, in metadata, requests and answers
 HEADER = "FR3-VLA-Protocol"  # carries PROTOCOL when a client of this project connects
 

@@ -3,6 +3,7 @@
 Shapes: T steps of a chunk, D action dimension.
 """
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class RemoteAgent(ChunkAgent):
         self.image_size = (size[0], size[1])
         self.task = served.tasks[0] if served and len(served.tasks) == 1 else ""
         self.server_s = []
+        # Of the steps before a look, for a policy that decides on several.
+        self._seen: deque[Observation] = deque(maxlen=served.looks - 1 if served else 0)
         super().__init__(served.chunks if served else self._try_out(), timing)
 
     def close(self) -> None:
@@ -41,12 +44,24 @@ class RemoteAgent(ChunkAgent):
 
     def begin(self, seed: int) -> None:
         self._own: dict[str, Any] = {"seed": seed}  # what the next request says to a server of this project
+        self._seen.clear()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        action = super().act(observation)
+        if len(self._plan) < (self._seen.maxlen or 0) + self._delay:  # else its images need not be rendered
+            self._seen.append(self.looked_at(observation))
+        return action
+
+    def _look(self, observation: Observation) -> None:
+        self._before = [self._keys.request(one) for one in self._seen]  # before a thread decides
+        super()._look(observation)
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         request = self._keys.request(observation)
         if self.served:
             steps = np.array(under_way, np.float32).reshape(-1, self.chunks.action_dim)
-            request[OURS] = {**self._own, "commanded": np.asarray(commanded, np.float32), "under_way": steps}
+            commands = {"commanded": np.asarray(commanded, np.float32), "under_way": steps}
+            request[OURS] = {**self._own, **commands, **({"before": self._before} if self._before else {})}
             self._own = {}
         chunk, answer = self._ask(request)
         if len(chunk) != self.chunks.chunk:

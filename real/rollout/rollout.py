@@ -41,7 +41,7 @@ from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import event
 from sim.core.errors import UserError, keeps
-from sim.core.options import FOLDER, PORT, SEED, Options, at_least, block, one_of, option
+from sim.core.options import DATASET_FOLDER, PORT, SEED, Options, at_least, block, one_of, option
 from sim.core.provenance import provenance
 from sim.dataset.reader import DatasetWriter, kept_episodes
 from sim.episode.loop import Agent
@@ -64,7 +64,7 @@ class RolloutConfig(Options):
     checkpoint: str | None = option(None, "the policy; null: the newest one under runs/")
     episodes: int = option(10, "that the dataset is to hold", at_least(1))
     seed: int = option(900_000, "of the first episode; the next ones follow", SEED)
-    out: str | None = option(None, "the dataset's directory; null: runs/rollout/TIME", FOLDER)
+    out: str | None = option(None, "the dataset's directory; null: runs/rollout/TIME", DATASET_FOLDER)
     mode: str | None = option(
         None,
         "dry: check and move nothing; confirm: ask before every episode; auto: go on by itself. "

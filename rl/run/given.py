@@ -14,6 +14,11 @@ from sim.dataset.schema import INFO_PATH
 def check_given(config: RecapConfig) -> None:
     """UserError where what is there already is of another task, robot, image size or policy."""
     is_trained = (config.pretrained_root / checkpoint.WEIGHTS).is_file()
+    if config.recorded and config.pretrained is None and not is_trained:
+        raise UserError(
+            f"rollouts=[{','.join(config.recorded)}] without the policy that acted in them; give pretrained=DIR, its "
+            "checkpoint, and demos=DIR, its demonstrations"
+        )
     check_no_other(config.demos_root)
     if (config.demos_root / INFO_PATH).is_file():
         recorded = Dataset(config.demos_root)

@@ -13,7 +13,18 @@ from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
-from sim.core.options import EACH_PLACE_ONCE, FOLDER, SEED, Each, Registered, at_least, block, one_of, option
+from sim.core.options import (
+    DATASET_FOLDER,
+    EACH_PLACE_ONCE,
+    FOLDER,
+    SEED,
+    Each,
+    Registered,
+    at_least,
+    block,
+    one_of,
+    option,
+)
 from sim.core.tracker import KINDS
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import QualityConfig
@@ -31,7 +42,7 @@ class RecapConfig(SimulationConfig, LearningConfig):
 
     algorithm: str = option("recap", "how frames are labelled and the policy improves", Registered(ALGORITHMS))
     out: str = option("runs/recap_pick_place", "the run's directory", FOLDER)
-    demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos", FOLDER)
+    demos: str | None = option(None, "demonstrations, collected there when missing; null: OUT/demos", DATASET_FOLDER)
     pretrained: str | None = option(
         None, "the imitation checkpoint, trained there when missing; null: OUT/pretrained", FOLDER
     )

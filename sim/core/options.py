@@ -8,7 +8,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from sim.core.errors import UserError, nearest
 from sim.core.registry import Registry
 
 COMMENT, CHECKS = "comment", "checks"  # keys of a field's metadata
+DATASET, CHECKPOINT = ("meta/info.json",), ("config.json", "model.safetensors")  # files by which such a folder is known
 MAX_SEED, MAX_PORT = 2**31 - 1, 65535
 T = TypeVar("T")
 
@@ -166,9 +167,12 @@ def one_of(*choices: str) -> Check:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a program may write: a folder, new or not, or a file in one."""
+    """Where a program may write: a folder, new or not, or a file in one; never among a dataset's files, and in a
+    checkpoint results alone."""
 
     file: bool = False
+    dataset: bool = False  # the folder itself may be one
+    results: bool = False
 
     @property
     def expected(self) -> str:
@@ -185,6 +189,14 @@ class Place:
         if not good:
             found = "" if there == path else f" ({there} cannot hold it)"
             raise UserError(f"{name}={value}, expected {self.expected}{found}")
+        here, *above = (path.resolve(), *path.resolve().parents)
+        self._check_outside(name, value, above if self.dataset else [here, *above], DATASET)
+        self._check_outside(name, value, [] if self.results else above, CHECKPOINT)
+
+    def _check_outside(self, name: str, value: str, folders: Sequence[Path], files: tuple[str, ...]) -> None:
+        for folder in folders:
+            if all((folder / file).is_file() for file in files):
+                raise UserError(f"{name}={value}, expected a place outside of {folder}, which holds {files[-1]}")
 
 
 class _NotEmpty:
@@ -218,7 +230,8 @@ def shown(value: Any) -> str:
 
 
 NOT_EMPTY, EACH_ONCE, EACH_PLACE_ONCE = _NotEmpty(), EachOnce(), EachOnce(places=True)
-FOLDER, FILE = Place(), Place(file=True)
+FOLDER, FILE = Place(), Place(file=True, results=True)
+DATASET_FOLDER, RESULTS_FOLDER = Place(dataset=True), Place(results=True)
 IMAGE_SIDE = multiple_of(16, 16, 4096)  # pixels; what vision parts and videos can take
 PROBABILITY = between(0, 1)
 SHARE = Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")  # something is left over

@@ -77,6 +77,52 @@ def test_it_plays_what_the_policy_plays(config, timing):
         assert all(0 < inner < outer for inner, outer in zip(remote.server_s, remote.decision_s, strict=True))
 
 
+class Rendered(dict):
+    """Images that note when they are looked at."""
+
+    looked_at: set[int] = set()
+
+    def __init__(self, step: int):
+        super().__init__(look(step).images)
+        self.step = step
+
+    def __getitem__(self, camera: str) -> np.ndarray:
+        self.looked_at.add(self.step)
+        return super().__getitem__(camera)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05])
+def test_a_policy_of_several_looks_is_sent_those_of_the_steps_before(delay_s):
+    said = dataclasses.replace(metadata_of(tiny_decider(), about(), ""), looks=3).message()
+    asked: list[list[int]] = []
+
+    def decide(request: dict) -> dict:
+        shown = [*request["fr3_vla"].get("before", []), request]
+        images = [one["observation/images/front"].tobytes() for one in shown]
+        asked.append(
+            [next(step for step in range(12) if look(step).images["front"].tobytes() == one) for one in images]
+        )
+        assert all(
+            one["observation/state"][0] == look(step).state[0] for one, step in zip(shown, asked[-1], strict=True)
+        )
+        return {"actions": np.tile(request["observation/state"], (TINY.chunk, 1))}
+
+    with plain_server(decide, said) as url:
+        agent = connect_agent(
+            url, FR3, ServerKeys(), Timing(execute=4 if not delay_s else 3, inference_delay_s=delay_s)
+        )
+        for _ in range(2):  # an episode forgets those of the one before
+            asked.clear()
+            Rendered.looked_at.clear()
+            agent.reset(look(0), 3)
+            for step in range(9):
+                agent.act(dataclasses.replace(look(step), images=Rendered(step)))
+            expected = [[0], [2, 3, 4], [6, 7, 8]] if not delay_s else [[0], [1, 2, 3], [4, 5, 6]]
+            assert asked == expected
+            assert Rendered.looked_at >= {step for steps in expected for step in steps}
+            assert delay_s or Rendered.looked_at == {0, 2, 3, 4, 6, 7, 8}  # others need not be rendered
+
+
 def test_an_evaluation_by_a_server_is_that_of_its_checkpoint(tmp_path):
     made = about(provenance={"seeds": [(0, 40)], "splits": []}, vision="fake-vision", text="fake-text")
     checkpoint.save(tmp_path / "policy", tiny_model(), made)
@@ -107,8 +153,8 @@ def test_another_robot_or_rate_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": 2}, "speaks protocol 2 with contract 1, expected 1 with 1: run the same version"),
-        ({"contract": "9"}, "speaks protocol 1 with contract 9"),
+        ({"protocol": 3}, "speaks protocol 3 with contract 1, expected 2 with 1: run the same version"),
+        ({"contract": "9"}, "speaks protocol 2 with contract 9"),
         ({"chunk": "x"}, "its metadata are not understood .*fr3_vla.chunk='x'"),
         ({"colour": "red"}, "its metadata are not understood .*fr3_vla.colour"),
     ],

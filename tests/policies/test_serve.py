@@ -62,7 +62,7 @@ def url(decider):
 def test_a_client_of_the_protocol_alone_gets_the_chunks_of_the_policy(url, decider):
     client = PlainClient(url)
     said = client.metadata["fr3_vla"]
-    assert (said["protocol"], said["robot"], said["control_hz"]) == (1, FR3.name, 20)
+    assert (said["protocol"], said["robot"], said["control_hz"]) == (2, FR3.name, 20)
     assert (said["chunk"], said["execute"], said["image_size"]) == (TINY.chunk, TINY.execute, list(SIZE))
     generator = torch.Generator().manual_seed(0)
     for look in range(3):
@@ -230,8 +230,8 @@ def test_a_token_lets_in_and_nothing_else_does(decider, caplog):
 
 def test_another_protocol_is_refused(url, caplog):
     with pytest.raises(InvalidStatus, match="400"):
-        PlainClient(url, **{"FR3-VLA-Protocol": "2"})
-    assert "the client speaks protocol 2, this server 1" in caplog.text
+        PlainClient(url, **{"FR3-VLA-Protocol": "3"})
+    assert "the client speaks protocol 3, this server 2" in caplog.text
 
 
 # ---- options -------------------------------------------------------------------------------------

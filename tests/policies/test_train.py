@@ -388,5 +388,7 @@ def test_a_missing_dataset_is_named():
 
 def test_a_checkpoint_of_lerobot_is_named_as_such(tmp_path, saved):
     (saved / checkpoint.CONFIG).write_text(json.dumps({"type": "act", "input_features": {}, "output_features": {}}))
-    with pytest.raises(UserError, match=r"policy is a checkpoint of LeRobot, of policy 'act': lerobot-eval"):
+    with pytest.raises(
+        UserError, match=r"policy is a checkpoint of LeRobot, of policy 'act': .*fairino_fr3.serve checkpoint="
+    ):
         checkpoint.load(saved)

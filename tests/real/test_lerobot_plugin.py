@@ -84,6 +84,15 @@ class StandInEnvConfig(Registry):
         return f"{self.package_name}/{self.task}"
 
 
+@dataclasses.dataclass
+class StandInPolicyConfig(Registry):
+    """lerobot/configs/policies.py, v0.6.1."""
+
+    choices = {}
+    device: str | None = None
+    push_to_hub: bool = True
+
+
 FeatureType = enum.Enum("FeatureType", ["STATE", "VISUAL", "ENV", "ACTION"])
 PolicyFeature = dataclasses.make_dataclass("PolicyFeature", ["type", "shape"])
 
@@ -96,7 +105,11 @@ def plugin(monkeypatch):
     stand_ins = {
         "lerobot": {},
         "lerobot.robots": {"Robot": StandInRobot, "RobotConfig": StandInRobotConfig},
-        "lerobot.configs": {"FeatureType": FeatureType, "PolicyFeature": PolicyFeature},
+        "lerobot.configs": {
+            "FeatureType": FeatureType,
+            "PolicyFeature": PolicyFeature,
+            "PreTrainedConfig": StandInPolicyConfig,
+        },
         "lerobot.envs": {},
         "lerobot.envs.configs": {"EnvConfig": StandInEnvConfig},
     }
@@ -121,6 +134,10 @@ def test_the_distribution_has_the_name_that_lerobot_looks_for():
 def test_importing_registers_robot_and_environment_by_lerobots_rules(plugin):
     assert StandInRobotConfig.choices["fairino_fr3"] is plugin.FairinoFR3Config
     assert StandInEnvConfig.choices["fairino_fr3"] is plugin.FairinoFR3Env
+    # _get_policy_cls_from_policy_name: the module's `configuration_` becomes `modeling_` and `processor_`.
+    kind = StandInPolicyConfig.choices["fr3_vla"]
+    assert kind is plugin.FR3VLAConfig and kind.__module__ == f"{NAME}.configuration_fr3_vla"
+    assert all((DISTRIBUTION / NAME / f"{part}_fr3_vla.py").is_file() for part in ("modeling", "processor"))
     # make_device_from_device_class: the config's name less "Config", in the package that holds the config's module.
     kind = plugin.FairinoFR3Config
     assert getattr(importlib.import_module(kind.__module__.rpartition(".")[0]), kind.__name__[:-6]) is plugin.FairinoFR3

@@ -177,7 +177,7 @@ def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
     search = f"{tmp_path}:{ROOT}"
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", *words],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "does not answer" in done.stderr

@@ -102,6 +102,14 @@ def test_a_round_learns_from_them_alone(recording, tmp_path):
     assert len(json.loads((tmp_path / "out" / "recap.json").read_text())["rounds"]) == 2
 
 
+def test_the_policy_that_acted_must_be_named(recording, tmp_path):
+    root = recording.write(tmp_path / "robot")
+    config = RecapConfig(task="reach", rollouts=(root,), out=str(tmp_path / "out"), policy=POINTS)
+    with pytest.raises(UserError, match=r"without the policy that acted in them; give pretrained=DIR"):
+        recap(config)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_fits_is_taken_and_what_it_does_not_say_is_a_warning(recording, tmp_path):
     assert check(recording.write(tmp_path / "good"), recording.policy) == []
     silent = Recording(recording.played, recording.policy, {"checkpoint": None, "task": ""})

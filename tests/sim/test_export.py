@@ -57,3 +57,31 @@ def test_no_perturbed_frame_is_left_and_no_other_is_lost(tmp_path):
             assert numbers_of(after.images(episode, camera)) == [20 * source + frame for frame in range(start, stop)]
     with pytest.raises(UserError, match="it holds 4 episodes"):
         export.main(ExportConfig(str(tmp_path / "d"), str(tmp_path / "out")))
+
+
+def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
+    """A broken video ends it, Ctrl-C does not lose what was done, another export's beginning is not gone on with."""
+    with open_writer(tmp_path / "d", features=FEATURES) as writer:
+        for number in range(3):
+            writer.commit(make(number, []))
+    config, begun = ExportConfig(str(tmp_path / "d"), str(tmp_path / "out")), tmp_path / "out.part"
+    read, cut = [], export.cut
+
+    def broken_at_the_last(dataset, episode, runs):
+        read.append(episode)
+        if len(read) == 3:
+            raise UserError("the video is broken")
+        return cut(dataset, episode, runs)
+
+    monkeypatch.setattr(export, "cut", broken_at_the_last)
+    with pytest.raises(UserError, match="the video is broken"):
+        export.main(config)
+    assert not (tmp_path / "out").exists() and Dataset(begun).num_episodes == 2
+    (tmp_path / "out").mkdir()  # empty
+    export.main(config)
+    assert read == [0, 1, 2, 2] and Dataset(tmp_path / "out").num_episodes == 3 and not begun.exists()
+    (tmp_path / "out").rename(begun)
+    with open_writer(tmp_path / "d", features=FEATURES) as writer:
+        writer.commit(make(3, []))
+    with pytest.raises(UserError, match=r"out\.part is the beginning of another export"):
+        export.main(config)

@@ -49,11 +49,21 @@ COMMANDS = (
     "--eval.n_episodes=1 --eval.batch_size=1 --output_dir=eval",
     f"lerobot-rollout {ARM} {QUIET} --policy.path={POLICY} --policy.device=cpu --strategy.type=base --duration=5 "
     "--task=swing",
+    "lerobot-eval --policy.type=fr3_vla --policy.checkpoint=policy --env.type=fairino_fr3 --env.task=reach "
+    "--eval.n_episodes=1 --eval.batch_size=1 --output_dir=eval_ours",
+    f"lerobot-rollout {ARM} {QUIET} --policy.type=fr3_vla --policy.checkpoint=policy --strategy.type=base --duration=5 "
+    "--fps=20 --task=swing",
 )
 REFUSED = (  # and what must be said
     (f"lerobot-eval --policy.path={POLICY} --env.type=fairino_fr3 --env.task=stak", "did you mean 'stack'"),
     (f"lerobot-eval --policy.path={POLICY} --env.type=fairino_fr3 --env.fps=30", "fps=30: expected one of"),
     (f"python -m policies.evaluate checkpoint={POLICY} episodes=1", "is a checkpoint of LeRobot, of policy 'act'"),
+    ("python -m lerobot_robot_fairino_fr3.serve checkpoint=policy", "python -m policies.serve checkpoint=policy"),
+    (
+        "lerobot-train --policy.type=fr3_vla --policy.checkpoint=policy --dataset.repo_id=local/clean "
+        "--dataset.root=clean --output_dir=no",
+        "policies.train trains them",
+    ),
     ("python -m real.parity data=recorded reference=null images=false", "recorded at 30 frames a second"),
     ("python -m sim.replay data=merged", "nothing to rebuild it from"),  # splitting drops what was drawn
     ("python -m sim.collect episodes=6 seed=0 out=merged", "share files; name a new out=DIR"),
