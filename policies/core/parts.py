@@ -69,6 +69,7 @@ class LanguageConfig(Choice):
     """Chooses an instruction encoder."""
 
     registry = LANGUAGE
+    vocabulary: ClassVar[int] = 0  # pieces, where a token's state is its number alone, for the fusion to embed
 
     @property
     def width(self) -> int:
@@ -138,6 +139,15 @@ class FusionConfig(Choice):
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> Fusion:
         """Build the fusion with random weights. UserError when it does not fit the encoders."""
         raise NotImplementedError
+
+
+def check_reads_words(fusion: FusionConfig, language: LanguageConfig | None) -> None:
+    """UserError when a fusion that needs a language model's states would get numbers of pieces."""
+    if language and language.vocabulary:
+        raise UserError(
+            f"policy.language.name={language.name} gives numbers of word pieces, fusion {fusion.name!r} needs states "
+            "of words; expected policy.language.name=minilm, or policy.fusion.name=transformer"
+        )
 
 
 def grounding_loss(points: Tensor, labels: Tensor) -> Tensor:

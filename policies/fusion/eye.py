@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from policies.core.inputs import Inputs
-from policies.core.parts import NOWHERE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.parts import (
+    NOWHERE_M,
+    Fusion,
+    FusionConfig,
+    LanguageConfig,
+    Prefix,
+    VisionConfig,
+    check_reads_words,
+)
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.eye.mixing import Found, Mixer
@@ -36,6 +44,7 @@ class EyeFusionConfig(FusionConfig):
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
         if vision is None or vision.name != "pixels" or language is None:
             raise UserError("fusion 'eye' needs policy.vision.name=pixels and a language part; policy=eye has both")
+        check_reads_words(self, language)
         if tuple(spec.image_size) != (SIDE, SIDE):
             raise UserError(
                 f"images are {spec.image_size[0]}x{spec.image_size[1]}, the eye needs {SIDE}x{SIDE}: collect with "

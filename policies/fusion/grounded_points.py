@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from policies.core.inputs import Inputs
-from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.parts import (
+    POINT_SCALE_M,
+    Fusion,
+    FusionConfig,
+    LanguageConfig,
+    Prefix,
+    VisionConfig,
+    check_reads_words,
+)
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.keypoint_fusion import KeypointFusionConfig, TextPooler
@@ -80,6 +88,8 @@ class TruePointsConfig(FusionConfig):
     sentence: int = option(0, SENTENCE, at_least(0))
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "TruePoints":
+        if self.sentence:
+            check_reads_words(self, language)
         return TruePoints(spec, self.width, self.sentence, language)
 
 
@@ -105,6 +115,8 @@ class GroundedPointsConfig(FusionConfig):
     finder: FusionConfig = block(KeypointFusionConfig, "that finds the points, pretrained and frozen")
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "GroundedPoints":
+        if self.sentence:
+            check_reads_words(self, language)
         finder = self.finder.build(spec, vision, language)
         return GroundedPoints(spec, self.width, self.sentence, language, finder)
 

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policies.core.inputs import Inputs
-from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.parts import (
+    POINT_SCALE_M,
+    Fusion,
+    FusionConfig,
+    LanguageConfig,
+    Prefix,
+    VisionConfig,
+    check_reads_words,
+)
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.pretrained_fusion import read_fusion
@@ -47,6 +55,7 @@ class KeypointFusionConfig(FusionConfig):
                 f"fusion {self.name!r} needs a language part and a vision part with maps at two strides; "
                 "choose policy.vision and policy.language"
             )
+        check_reads_words(self, language)
         return KeypointFusion(self, spec, vision.channels, language.width)
 
 
@@ -99,18 +108,22 @@ class KeypointEncoder(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor, text: Tensor) -> Tensor:
         """fine (B, C8, h, w), coarse (B, C16, h/2, w/2), text (B, queries*W) -> (B, K, 3 + features)."""
-        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
-        x = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # (B, h*w, C8 + C16)
-        x = self.mix(x, text)
+        x = self.mix(side_by_side((fine, coarse)), text)
         x = x + self.look(x, text)
         logits = self.points(x).transpose(1, 2)  # (B, K, h*w)
         weights = logits.softmax(-1)
-        found = weights @ torch.cat([_grid(fine), self.features(x)], -1)  # (B, K, 2 + features)
+        found = weights @ torch.cat([grid(fine), self.features(x)], -1)  # (B, K, 2 + features)
         sharpness = (weights * logits).sum(-1, keepdim=True) - logits.mean(-1, keepdim=True)
         return torch.cat([found, sharpness / 8], -1)
 
 
-def _grid(maps: Tensor) -> Tensor:
+def side_by_side(maps: Sequence[Tensor]) -> Tensor:
+    """Return (B, h*w, all C), what maps (B, C, ., .), fine to coarse, have at each cell of the finest."""
+    coarser = [F.interpolate(one, size=maps[0].shape[-2:], mode="bilinear") for one in maps[1:]]
+    return torch.cat([maps[0], *coarser], 1).flatten(2).transpose(1, 2)
+
+
+def grid(maps: Tensor) -> Tensor:
     """(B, h*w, 2) x and y of each cell in -1..1."""
     h, w = maps.shape[-2:]
     ys, xs = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")

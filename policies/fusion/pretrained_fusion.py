@@ -1,6 +1,7 @@
 """A fusion from grounding pretraining on disk: fusion.safetensors and card.json, as `assets/fusion` ships it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from policies.core.migrate import migrate_fusion
-from policies.core.parts import FusionConfig
+from policies.core.parts import Fusion, FusionConfig
 from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.errors import UserError
 from sim.core.provenance import plain
@@ -16,6 +17,8 @@ from sim.core.structured import typed
 from sim.dataset.files import write_atomic
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
+
+_log = logging.getLogger(__name__)
 
 
 def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
@@ -27,6 +30,32 @@ def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
 
 def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], dict]:
     """Return state dict and card. UserError when they are missing, broken or of another configuration."""
+    made_for, weights, card = _read(root)
+    if made_for != config:
+        raise UserError(f"{root} was made for {plain(made_for)}, not {plain(config)}; give init_fusion=null")
+    return weights, card
+
+
+def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
+    """Load a folder's weights into the fusion of a configuration; return their card.
+
+    A folder of a fusion of another kind, as the one that ships with the project, is left alone: {} and a warning.
+    UserError for another configuration, robot or cameras.
+    """
+    made_for, _, _ = _read(root)
+    if made_for.name != config.name:
+        _log.warning("%s is of fusion %r: fusion %r begins with random weights", root, made_for.name, config.name)
+        return {}
+    weights, card = read_fusion(root, config)
+    try:
+        fusion.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{root} was made for another robot, cameras or encoders; give init_fusion=null") from error
+    return card
+
+
+def _read(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
+    """Return what a folder's fusion was made for, its state dict and card."""
     if not (root / WEIGHTS).is_file():
         raise UserError(
             f"no pretrained fusion in {root}; make one with python -m policies.pretrain_grounding, "
@@ -35,9 +64,6 @@ def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], di
     try:
         card = json.loads((root / CARD).read_text())
         stated, weights = migrate_fusion(card["fusion"], read_weights(root / WEIGHTS, card.get(SHA256)))
-        made_for = typed(FusionConfig, stated, "fusion.")
+        return typed(FusionConfig, stated, "fusion."), weights, card
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"the pretrained fusion in {root} is broken: {str(error).splitlines()[0]}") from error
-    if made_for != config:
-        raise UserError(f"{root} was made for {plain(made_for)}, not {plain(config)}; give init_fusion=null")
-    return weights, card

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from policies.core.attention import HEAD_WIDTH
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
-from policies.heads.decoder import HEAD_WIDTH, TokenDecoder, drawing
+from policies.heads.decoder import TokenDecoder, drawing
 from policies.heads.network import Guided, valid_mean
 from sim.core.options import at_least, multiple_of, one_of, option
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from policies.core.attention import HEAD_WIDTH
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.byte_pairs import PAD, encode, expand, learn_merges
-from policies.heads.decoder import HEAD_WIDTH, TokenDecoder, drawing
+from policies.heads.decoder import TokenDecoder, drawing
 from policies.heads.network import Guided
 from sim.core.errors import UserError
 from sim.core.options import above, at_least, multiple_of, option

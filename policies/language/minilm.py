@@ -13,19 +13,17 @@ Shapes: N instructions, L token places, T tokens of one instruction (T <= L), WI
 
 import hashlib
 import importlib.util
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
 from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
+from policies.language.states import FrozenStates, load_tokenizer
 from policies.pretrained.weights import WeightsError, checked_file
 from sim.core.errors import UserError, nearest
 from sim.core.options import between, one_of, option
@@ -43,10 +41,6 @@ LAYERS = 6
 HEADS = 12
 MAX_POSITIONS = 512
 LAYER_NORM_EPS = 1e-12
-
-
-class InstructionError(UserError, ValueError):
-    """An instruction that cannot be encoded."""
 
 
 class Layer(nn.Module):
@@ -163,10 +157,8 @@ class MiniLmConfig(LanguageConfig):
         return FrozenText(self.source, self.max_tokens)
 
 
-class FrozenText:
+class FrozenText(FrozenStates):
     """Token states of instructions from pretrained weights that are never trained further."""
-
-    width = WIDTH
 
     def __init__(self, source: str = "package", max_tokens: int = 24) -> None:
         """Check and load weights and tokenizer.
@@ -176,48 +168,10 @@ class FrozenText:
         if not 3 <= max_tokens <= MAX_POSITIONS:
             raise UserError(f"max_tokens is {max_tokens}, expected 3 to {MAX_POSITIONS}")
         weights, tokenizer = find_files(source)
-        self.max_tokens = max_tokens
-        self._network = load_minilm(weights)
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        # The file asks for padding to 128 and for silent truncation there.
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._states: dict[str, np.ndarray] = {}
+        super().__init__(load_minilm(weights), load_tokenizer(tokenizer), WIDTH, max_tokens)
 
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer and L."""
         text = f"{WEIGHTS_SHA256} {TOKENIZER_SHA256} {self.max_tokens}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def encode(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return float32 states (N, L, WIDTH), zero at unused places; bool mask (N, L), True at tokens.
-
-        Raises InstructionError naming an instruction that is empty or has more than L tokens.
-        """
-        tokens = np.zeros((len(instructions), self.max_tokens, WIDTH), np.float32)
-        mask = np.zeros((len(instructions), self.max_tokens), bool)
-        for row, instruction in enumerate(instructions):
-            states = self._states_of(instruction)
-            tokens[row, : len(states)] = states
-            mask[row, : len(states)] = True
-        return tokens, mask
-
-    def _states_of(self, instruction: str) -> np.ndarray:
-        """States (T, WIDTH), computed at most once per instruction."""
-        if instruction not in self._states:
-            self._states[instruction] = self._compute(instruction)
-        return self._states[instruction]
-
-    @torch.inference_mode()
-    def _compute(self, instruction: str) -> np.ndarray:
-        """States (T, WIDTH): alone and unpadded, so that no other row can change a digit."""
-        if not instruction.strip():
-            raise InstructionError(f"instruction {instruction!r} is empty, expected a sentence")
-        ids = self._tokenizer.encode(instruction).ids
-        if len(ids) > self.max_tokens:
-            raise InstructionError(
-                f"instruction {textwrap.shorten(instruction, 80)!r} has {len(ids)} tokens, "
-                f"expected at most {self.max_tokens}; shorten it or raise max_tokens"
-            )
-        return self._network(torch.tensor([ids]))[0].numpy()

@@ -31,6 +31,10 @@ TINY_FUSIONS = {
     "keypoints": TINY.fusion,
     "grounded_points": GroundedPointsConfig(width=16, finder=TINY.fusion),
     "true_points": FUSIONS.get("true_points")(width=16),
+    "transformer": FUSIONS.get("transformer")(width=32, layers=1, readouts=2),
+    "state_space": FUSIONS.get("state_space")(width=32, layers=1, readouts=2, memory=4),
+    "affordance": FUSIONS.get("affordance")(width=32, channels=16),
+    "cross_attention": FUSIONS.get("cross_attention")(width=32, layers=2, readouts=2),
 }
 FINDERS = {"eye"}  # give points and no tokens, for `grounded_points`; test_eye.py tests it
 SMALL = {"hidden": 32, "blocks": 1}
@@ -151,7 +155,11 @@ def test_a_policy_is_trained_from_a_dataset(config, tmp_path):
 
 def test_every_encoder_has_a_test_of_its_own():
     """test_vision.py, test_eye.py and test_text.py test these; a new encoder gets a test, and its name here."""
-    assert set(VISION.names()) == {"efficientnet", "pixels", "fake"} and set(LANGUAGE.names()) == {"minilm", "fake"}
+    assert set(VISION.names()) == {"efficientnet", "pixels", "fake"} and set(LANGUAGE.names()) == {
+        "minilm",
+        "word_pieces",
+        "fake",
+    }
 
 
 # ---- parts that do not fit ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every policy of conf/policy, on encoders that only mix numbers: it trains two steps, is saved, and acts."""
+"""Every policy of conf/policy, on encoders that load nothing large: it trains two steps, is saved, and acts."""
 
 import dataclasses
 
@@ -8,12 +8,14 @@ from learning import FakeTextConfig, FakeVisionConfig, about, write_demos
 
 from policies.compare.cells import load_preset
 from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.language.word_pieces import WordPiecesConfig
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import fit, new_policy
 from policies.training.optim import OptimConfig
+from policies.vision.pixels import PixelsConfig
 from sim.core.paths import CONF
 
 EYE = {"eye"}  # needs the eye's own images; test_eye.py trains it
@@ -23,7 +25,9 @@ PRESETS = sorted({path.stem for path in (CONF / "policy").glob("*.yaml")} - EYE)
 def preset(name: str) -> VlaConfig:
     policy = load_preset(name)
     assert isinstance(policy, VlaConfig)
-    return dataclasses.replace(policy, vision=FakeVisionConfig(), language=FakeTextConfig())
+    vision = policy.vision if isinstance(policy.vision, PixelsConfig) else FakeVisionConfig()
+    language = policy.language if isinstance(policy.language, WordPiecesConfig) else FakeTextConfig()
+    return dataclasses.replace(policy, vision=vision, language=language)
 
 
 @pytest.mark.parametrize("name", PRESETS)

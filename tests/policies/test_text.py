@@ -8,7 +8,9 @@ from tokenizers import BertWordPieceTokenizer
 from torch import nn
 
 from policies.language import minilm as text
-from policies.language.minilm import FrozenText, InstructionError, find_files
+from policies.language.minilm import FrozenText, find_files
+from policies.language.states import InstructionError
+from policies.language.word_pieces import WordPieces, WordPiecesConfig
 from policies.pretrained.weights import WeightsError
 from sim.core.errors import UserError
 
@@ -104,6 +106,21 @@ def test_states_equal_transformers_itself_if_installed(encoder):
         expected = model(torch.tensor([tokenizer.encode(ANCHOR).ids])).last_hidden_state[0]
     tokens, mask = encoder.encode([ANCHOR])
     np.testing.assert_allclose(tokens[0][mask[0]], expected.numpy(), atol=2e-5)
+
+
+def test_word_pieces_are_those_of_the_packages_own_tokenizer():
+    path, _ = find_files("package")
+    vocabulary = (path.parent / "vocab.txt").read_text().splitlines()
+    pieces = WordPieces(WordPiecesConfig(max_tokens=12))
+    numbers, mask = pieces.encode(["unstack the teal cube", "wave"])
+    assert numbers.shape == (2, 12, 1) and numbers.dtype == np.float32 and not numbers[~mask].any()
+    assert [vocabulary[int(one)] for one in numbers[0][mask[0], 0]] == (
+        ["[CLS]", "un", "##sta", "##ck", "the", "tea", "##l", "cube", "[SEP]"]
+    )
+    assert len(vocabulary) == WordPiecesConfig.vocabulary > numbers.max()
+    with pytest.raises(InstructionError, match="has 14 tokens, expected at most 12"):
+        pieces.encode(["put " * 12])
+    assert WordPieces(WordPiecesConfig()).fingerprint != pieces.fingerprint
 
 
 def test_shapes_types_and_zero_padding(encoder):

@@ -1,0 +1,80 @@
+"""Cross-attention: a few learned tokens look at the words and at the images' cells by turns (RDT, Liu et al. 2024).
+
+Or every word looks at the images, from the first layer on: it becomes what they show of it, as EF-VLA (Huang et al.
+2025) fuses early. The learned tokens then read the words.
+
+Small here: in RDT the noisy actions themselves look, here tokens that the head reads.
+
+Shapes: B batch, Q queries, N cells, L words, W token width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from policies.core.attention import HEAD_WIDTH, Layer
+from policies.core.inputs import Inputs
+from policies.core.parts import LanguageConfig, VisionConfig
+from policies.core.registry import FUSIONS
+from policies.core.spec import PolicySpec
+from policies.fusion.token_fusion import ReadoutConfig, ReadoutFusion
+from policies.fusion.tokens import IMAGES, STATE, WORDS, in_a_row, token_readers
+from sim.core.options import at_least, option
+
+
+@FUSIONS.register("cross_attention")
+@dataclass(frozen=True)
+class CrossAttentionConfig(ReadoutConfig):
+    """Who looks at the images."""
+
+    name: str = "cross_attention"
+    layers: int = option(4, "of a look at words or images each, by turns", at_least(2))
+    by_words: bool = option(False, "every word looks at the images; false: learned tokens do, and at the words")
+
+    def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "CrossAttention":
+        return CrossAttention(self, spec, *self.encoders(vision, language))
+
+
+class Look(nn.Module):
+    """Attention of queries to other tokens, with norm and shortcut."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.heads = max(width // HEAD_WIDTH, 1)
+        self.before = nn.LayerNorm(width)
+        self.query, self.memory, self.mix = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, x: Tensor, seen: Tensor, there: Tensor) -> Tensor:
+        """x (B, Q, W), seen (B, N, W), there bool (B, N), False where nothing is -> (B, Q, W)."""
+        parts = (self.query(self.before(x)), *self.memory(seen).chunk(2, -1))
+        query, key, value = (one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None])
+        return x + self.mix(mixed.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(ReadoutFusion):
+    """Queries that look at other tokens and then at each other, layer by layer."""
+
+    def __init__(self, config: CrossAttentionConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
+        super().__init__(config, spec)
+        self.readers = nn.ModuleDict(token_readers(spec, vision, language, config.width))
+        self.queries, self.turns = ((WORDS, STATE), (IMAGES,)) if config.by_words else ((STATE,), (WORDS, IMAGES))
+        self.looks = nn.ModuleList(Look(config.width) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config.width) for _ in range(config.layers))
+
+    def gather(self, inputs: Inputs) -> Tensor:
+        x, there = self.with_readouts(*self._read(self.queries, inputs))
+        seen = [self._read((kind,), inputs) for kind in self.turns]
+        for i, (look, layer) in enumerate(zip(self.looks, self.layers, strict=True)):
+            x = look(x, *seen[i % len(seen)])
+            x, _ = layer(x, mask=there[:, None, None])
+        return self.read_out(x)
+
+    def _read(self, kinds: Sequence[str], inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return in_a_row({kind: self.readers[kind] for kind in kinds}, inputs)

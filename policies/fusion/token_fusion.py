@@ -1,0 +1,99 @@
+"""What fusions over tokens share: a few tokens are read out of all, and where the named things are is found from them.
+
+The grounded points are learned from ground truth alone, as in `keypoint_fusion`: few demonstrations do not teach what
+words mean.
+
+Shapes: B batch, R tokens gathered, N tokens read, D state dimension, G grounded points, W token width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from policies.core.attention import HEAD_WIDTH
+from policies.core.inputs import Inputs
+from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
+from policies.core.spec import Needs, PolicySpec
+from policies.fusion.grounded_points import PointToken
+from policies.fusion.pretrained_fusion import load_fusion
+from sim.core.errors import UserError
+from sim.core.options import at_least, multiple_of, option
+
+HIDDEN = 256  # of what finds the points
+
+
+@dataclass(frozen=True)
+class TokenFusionConfig(FusionConfig):
+    """Sizes that these fusions share."""
+
+    width: int = option(128, "of a token", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
+
+    def encoders(
+        self, vision: VisionConfig | None, language: LanguageConfig | None
+    ) -> tuple[VisionConfig, LanguageConfig]:
+        """Return both, UserError when one is missing."""
+        if vision is None or language is None:
+            raise UserError(f"fusion {self.name!r} needs a language part and a vision part")
+        return vision, language
+
+
+@dataclass(frozen=True)
+class ReadoutConfig(TokenFusionConfig):
+    """Sizes of fusions whose tokens are learned ones behind all others."""
+
+    layers: int = option(2, "that mix the tokens", at_least(1))
+    readouts: int = option(8, "learned tokens that gather what the head needs", at_least(1))
+
+
+class TokenFusion(Fusion):
+    """Inputs to a few tokens, which a subclass gathers, and grounded points found from them."""
+
+    needs = Needs(images=True, instruction=True)
+    gives = frozenset({"tokens", "points"})
+
+    def __init__(self, config: TokenFusionConfig, spec: PolicySpec, tokens: int):
+        """tokens: R, of what is gathered."""
+        super().__init__()
+        self.config, self.width, self.prefix_tokens = config, config.width, tokens + 1
+        self.points = nn.Sequential(
+            nn.Linear(tokens * config.width + 3 * spec.state_dim, HIDDEN), nn.SiLU(),
+            nn.Linear(HIDDEN, 3 * len(spec.points)),
+        )  # fmt: skip
+        self.point_token = PointToken(len(spec.points), config.width)
+
+    def gather(self, inputs: Inputs) -> Tensor:
+        """Return tokens (B, R, W)."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Inputs) -> Prefix:
+        read = self.gather(inputs)
+        found = self.points(torch.cat([read.flatten(1), inputs.pose], 1)).unflatten(1, (-1, 3))
+        points = found * POINT_SCALE_M + self.point_token.center
+        # Actions must not train where the points are: that is learned from ground truth alone.
+        return Prefix(torch.cat([read, self.point_token(points.detach())], 1), points)
+
+    def fit_points(self, points: Tensor) -> None:
+        self.point_token.center.copy_(points.nanmean(0).nan_to_num())
+
+    def load_pretrained(self, root: Path) -> dict:
+        return load_fusion(self, self.config, root)
+
+
+class ReadoutFusion(TokenFusion):
+    """Learned tokens behind all others gather what the head needs."""
+
+    def __init__(self, config: ReadoutConfig, spec: PolicySpec):
+        super().__init__(config, spec, config.readouts)
+        self.readouts = nn.Parameter(torch.randn(config.readouts, config.width))
+        self.norm = nn.LayerNorm(config.width)
+
+    def with_readouts(self, tokens: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, N, W), and where there is one (B, N), with the learned ones behind."""
+        learned = self.readouts.expand(len(tokens), -1, -1)
+        return torch.cat([tokens, learned], 1), torch.cat([there, there.new_ones(learned.shape[:2])], 1)
+
+    def read_out(self, tokens: Tensor) -> Tensor:
+        """Return what the learned tokens have become, (B, R, W)."""
+        return self.norm(tokens[:, -len(self.readouts) :])

@@ -1,0 +1,288 @@
+"""Fusions over tokens: what may be seen of what, whatever the padding; what gradients and pretrained weights reach."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from learning import SPEC, TINY, random_batch
+
+from policies.core.attention import Layer
+from policies.core.inputs import Inputs
+from policies.core.parts import Fusion
+from policies.core.registry import FUSIONS
+from policies.fusion.affordance import AffordanceMaps
+from policies.fusion.keypoint_fusion import grid
+from policies.fusion.pretrained_fusion import CARD, save_fusion
+from policies.fusion.state_space import selective_scan
+from policies.fusion.token_fusion import ReadoutConfig, TokenFusionConfig
+from policies.fusion.tokens import ImageCells, PixelCells, waves
+from policies.language.word_pieces import WordPieces, WordPiecesConfig
+from policies.vision.pixels import PixelsConfig
+from sim.core.errors import UserError
+from sim.core.provenance import plain
+
+SMALL = {"width": 32, "layers": 2, "readouts": 3}
+TOKEN_FUSIONS = {
+    name: FUSIONS.get(name) for name in FUSIONS.names() if issubclass(FUSIONS.get(name), TokenFusionConfig)
+}
+VARIANTS = {name: made(**SMALL) for name, made in TOKEN_FUSIONS.items() if issubclass(made, ReadoutConfig)}
+VARIANTS |= {name: made(width=32) for name, made in TOKEN_FUSIONS.items() if not issubclass(made, ReadoutConfig)}
+VARIANTS |= {
+    "transformer, causal": FUSIONS.get("transformer")(**SMALL, causal=True, reads=("words", "images", "state")),
+    "transformer, blind": FUSIONS.get("transformer")(**SMALL, reads=("words",)),
+    "cross_attention, by words": FUSIONS.get("cross_attention")(**SMALL, by_words=True),
+}
+
+
+def build(name: str) -> Fusion:
+    torch.manual_seed(0)
+    return VARIANTS[name].build(SPEC, TINY.vision, TINY.language).eval()
+
+
+def changed(inputs: Inputs, **values) -> Inputs:
+    return dataclasses.replace(inputs, **values)
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    return random_batch(4).inputs
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_lies_behind_the_last_word_changes_nothing(name, inputs):
+    fusion, words = build(name), inputs.words.clone()
+    words[:, 3:] = 7.0
+    longer = changed(
+        inputs,
+        words=torch.cat([words, 9.0 + words], 1),
+        word_mask=torch.cat([inputs.word_mask, torch.zeros_like(inputs.word_mask)], 1),
+    )
+    assert torch.allclose(fusion(inputs).tokens, fusion(longer).tokens, atol=1e-5)
+    words = inputs.words.clone()
+    words[:, 2] = 1.0
+    assert not torch.allclose(fusion(inputs).tokens, fusion(changed(inputs, words=words)).tokens, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_sample_is_read_alone(name, inputs):
+    fusion = build(name)
+    together, alone = fusion(inputs).tokens, fusion(inputs.take(torch.tensor([2]))).tokens
+    assert torch.allclose(together[2:3], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_thing_that_moved_in_one_image_is_seen(name, inputs):
+    fusion = build(name)
+    for camera in SPEC.cameras:
+        moved = tuple(one.roll(1, -1) for one in inputs.maps[camera])
+        seen = fusion(changed(inputs, maps=inputs.maps | {camera: moved})).tokens
+        assert torch.allclose(seen, fusion(inputs).tokens, atol=1e-3) == name.endswith("blind")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_actions_do_not_train_what_finds_the_points(name, inputs):
+    fusion = build(name)
+    fusion(inputs).tokens.square().sum().backward()
+    assert all(parameter.grad is None for parameter in fusion.points.parameters())
+    fusion(inputs).points.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in fusion.points.parameters())
+    assert any(parameter.grad.abs().sum() > 0 for name, parameter in fusion.named_parameters() if "points" not in name)
+
+
+def test_points_are_found_around_their_mean():
+    fusion, points = build("transformer"), torch.randn(50, len(SPEC.points), 3)
+    points[0, 0] = torch.nan
+    fusion.fit_points(points)
+    for layer in (fusion.points[-1].weight, fusion.points[-1].bias):
+        torch.nn.init.zeros_(layer)
+    assert torch.allclose(fusion(random_batch(2).inputs).points, points.nanmean(0).expand(2, -1, -1), atol=1e-6)
+
+
+# ---- attention ---------------------------------------------------------------------------------
+
+
+def test_a_mask_and_the_causal_flag_mean_what_torch_says():
+    """Against torch's own layer with the same weights."""
+    torch.manual_seed(0)
+    layer, x = Layer(64), torch.randn(3, 5, 64)
+    theirs = torch.nn.TransformerEncoderLayer(64, 2, 256, 0.0, "gelu", batch_first=True, norm_first=True)
+    theirs.self_attn.in_proj_weight.data, theirs.self_attn.in_proj_bias.data = (
+        layer.attention.weight,
+        layer.attention.bias,
+    )
+    for ours, other in (
+        (layer.mix, theirs.self_attn.out_proj), (layer.before, theirs.norm1), (layer.between, theirs.norm2),
+        (layer.mlp[0], theirs.linear1), (layer.mlp[2], theirs.linear2),
+    ):  # fmt: skip
+        other.load_state_dict(ours.state_dict())
+    absent = torch.tensor([[False] * 5, [False, True, False, False, True], [False] * 3 + [True] * 2])
+    expected = theirs(x, src_key_padding_mask=absent)
+    assert torch.allclose(layer(x, mask=~absent[:, None, None])[0], expected, atol=1e-5)
+    later = torch.ones(5, 5).triu(1).bool()
+    assert torch.allclose(layer(x)[0], theirs(x, src_mask=later), atol=1e-5)
+    assert torch.allclose(layer(x, causal=False)[0], theirs(x), atol=1e-5)
+
+
+def test_a_causal_prefix_does_not_tell_words_what_comes_later(inputs):
+    """Seen through what the layers hand on: words first, so what they become is the same whatever the images show."""
+    fusion, seen = build("transformer, causal"), []
+    fusion.layers[-1].register_forward_hook(lambda layer, given, result: seen.append(result[0]))
+    fusion(inputs)
+    fusion(changed(inputs, maps={camera: tuple(one + 1 for one in maps) for camera, maps in inputs.maps.items()}))
+    words = inputs.words.shape[1]
+    assert torch.equal(seen[0][:, :words], seen[1][:, :words])
+    assert not torch.allclose(seen[0][:, words:], seen[1][:, words:], atol=1e-3)
+
+
+# ---- state space -------------------------------------------------------------------------------
+
+
+def test_a_scan_is_what_its_recurrence_says():
+    torch.manual_seed(0)
+    x, decay = torch.randn(2, 7, 3, 4), -torch.rand(2, 7, 3)
+    write, read = torch.randn(2, 7, 5), torch.randn(2, 7, 5)
+    state, expected = torch.zeros(2, 3, 4, 5), []
+    for t in range(7):
+        new = torch.einsum("bhp,bs->bhps", x[:, t], write[:, t])
+        state = decay[:, t].exp()[..., None, None] * state + new
+        expected.append(torch.einsum("bhps,bs->bhp", state, read[:, t]))
+    assert torch.allclose(selective_scan(x, decay, write, read), torch.stack(expected, 1), atol=1e-5)
+
+
+def test_a_long_scan_that_forgets_fast_stays_finite_and_has_gradients():
+    x, decay = torch.randn(1, 300, 2, 4, requires_grad=True), torch.full((1, 300, 2), -5.0, requires_grad=True)
+    ones = torch.ones(1, 300, 3)
+    found = selective_scan(x, decay, ones, ones)
+    found.sum().backward()
+    assert found.isfinite().all() and x.grad.isfinite().all() and decay.grad.isfinite().all()
+    assert torch.allclose(found[:, -1], 3 * (x[:, -1] + torch.tensor(-5.0).exp() * x[:, -2]), atol=1e-3)
+
+
+# ---- affordance --------------------------------------------------------------------------------
+
+
+def test_the_place_that_suits_the_words_is_where_the_token_looks():
+    """One cell of the fine map stands out; the scores' softmax finds its x and y, row by row as images are stored."""
+    torch.manual_seed(0)
+    maps = AffordanceMaps(FUSIONS.get("affordance")(width=32, channels=16), features=3)
+    scores = torch.zeros(1, 2, 8 * 4)
+    scores[0, 0, 5 * 4 + 1] = scores[0, 1, 2 * 4 + 3] = 50.0
+    maps.token = torch.nn.Identity()
+    found = maps.look(scores, torch.zeros(1, 32, 16), grid(torch.zeros(1, 3, 8, 4)))[0, :, 16:18]
+    assert torch.allclose(found, torch.tensor([[-1 + 2 / 3, -1 + 10 / 7], [1.0, -1 + 4 / 7]]), atol=1e-5)
+
+
+def test_other_words_score_the_same_places_otherwise():
+    torch.manual_seed(0)
+    maps, places = AffordanceMaps(FUSIONS.get("affordance")(channels=16), 8), torch.randn(1, 32, 16)
+    one, other = (maps.score(places, torch.randn(1, 2, 16)) for _ in range(2))
+    assert one.shape == (1, 2, 32)
+    assert not torch.allclose(one - one.mean(-1, keepdim=True), other - other.mean(-1, keepdim=True), atol=1e-3)
+
+
+# ---- cells -------------------------------------------------------------------------------------
+
+
+def test_a_cell_holds_the_finer_cells_in_it_and_no_others():
+    torch.manual_seed(0)
+    cells, maps = ImageCells((3, 5), ("front",), 16), (torch.randn(1, 3, 8, 8), torch.randn(1, 5, 4, 4))
+    assert cells.project.in_features == 4 * 3 + 5
+    before = cells(Inputs(torch.zeros(1, 7), {"front": maps}))
+    maps[0][:, :, 5, 2] += 1.0  # of cell row 2, column 1
+    changed_cells = (cells(Inputs(torch.zeros(1, 7), {"front": maps})) - before).abs().sum(-1)[0].nonzero().flatten()
+    assert changed_cells.tolist() == [2 * 4 + 1]
+
+
+def test_cells_of_equal_content_differ_by_their_place_and_camera():
+    cells = ImageCells((4,), ("front", "wrist"), 16)
+    tokens = cells(Inputs(torch.zeros(1, 7), {name: (torch.ones(1, 4, 3, 3),) for name in ("front", "wrist")}))[0]
+    distance = torch.cdist(tokens, tokens) + torch.eye(len(tokens))
+    assert distance.min() > 1e-3
+
+
+def test_waves_tell_places_apart():
+    places = torch.cartesian_prod(torch.linspace(-1, 1, 9), torch.linspace(-1, 1, 9))
+    assert (torch.cdist(waves(places), waves(places)) + 9 * torch.eye(81)).min() > 0.3
+
+
+# ---- nothing pretrained ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, made in TOKEN_FUSIONS.items() if issubclass(made, ReadoutConfig))
+)
+def test_pixels_and_word_pieces_are_read_and_learned(name):
+    torch.manual_seed(0)
+    fusion = VARIANTS[name].build(SPEC, PixelsConfig(), WordPiecesConfig())
+    words, mask = WordPieces(WordPiecesConfig()).encode(["put the red cube on the blue plate", "open the drawer"])
+    images = {camera: (torch.randint(0, 256, (2, 64, 32, 3), dtype=torch.uint8),) for camera in SPEC.cameras}
+    inputs = Inputs(torch.zeros(2, 7), images, torch.from_numpy(words), torch.from_numpy(mask))
+    prefix = fusion(inputs)
+    assert prefix.tokens.shape == (2, 4, 32) and prefix.tokens.isfinite().all()
+    prefix.tokens.square().sum().backward()
+    used = fusion.readers["words"].piece.weight.grad.abs().sum(1).nonzero().flatten()
+    assert set(used.tolist()) <= set(words[mask].astype(int).ravel().tolist()) and len(used) > 8
+    assert fusion.readers["images"].stem[0].weight.grad.abs().sum() > 0
+    cached = {camera: (one.half().float(),) for camera, (one,) in images.items()}  # as the feature cache gives them
+    assert torch.equal(fusion(changed(inputs, maps=cached)).tokens, prefix.tokens)
+
+
+def test_a_cell_of_pixels_sees_its_place_and_those_beside_it():
+    torch.manual_seed(0)
+    cells, image = PixelCells(("front",), 32), torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
+    before = cells(Inputs(torch.zeros(1, 7), {"front": (image,)}))
+    image[:, 38:42, 70:74] = 255  # the middle of cell row 2, column 4
+    seen = (cells(Inputs(torch.zeros(1, 7), {"front": (image,)})) - before).abs().sum(-1)[0].unflatten(0, (4, 6)) > 0
+    assert seen[1:4, 3:6].all() and seen.sum() == 9
+
+
+@pytest.mark.parametrize(("name", "given"), [("keypoints", {}), ("affordance", {}), ("true_points", {"sentence": 4})])
+def test_numbers_of_pieces_are_refused_by_who_needs_states_of_words(name, given):
+    config = FUSIONS.get(name)(**given)
+    with pytest.raises(UserError, match=f"language.name=word_pieces gives numbers.*fusion '{name}'.*minilm"):
+        config.build(SPEC, TINY.vision, WordPiecesConfig())
+
+
+def test_pixels_are_refused_by_who_needs_feature_maps():
+    with pytest.raises(UserError, match="'affordance' needs feature maps; expected policy.vision.name=efficientnet"):
+        VARIANTS["affordance"].build(SPEC, PixelsConfig(), TINY.language)
+
+
+# ---- pretrained weights ------------------------------------------------------------------------
+
+
+def test_pretrained_weights_are_loaded_into_the_same_configuration(tmp_path, inputs):
+    made = build("transformer")
+    save_fusion(tmp_path, made.state_dict(), {"fusion": plain(made.config), "made": "here"})
+    torch.manual_seed(1)
+    fresh = VARIANTS["transformer"].build(SPEC, TINY.vision, TINY.language)
+    assert fresh.load_pretrained(tmp_path)["made"] == "here"
+    assert torch.equal(fresh(inputs).points, made(inputs).points)
+
+
+def test_pretrained_weights_of_another_fusion_are_left_alone(tmp_path, caplog):
+    made, fresh = TINY.fusion.build(SPEC, TINY.vision, TINY.language), build("transformer")
+    save_fusion(tmp_path, made.state_dict(), {"fusion": plain(made.config)})
+    before = {name: value.clone() for name, value in fresh.state_dict().items()}
+    assert fresh.load_pretrained(tmp_path) == {}
+    assert "fusion 'transformer' begins with random weights" in caplog.text
+    assert all(torch.equal(value, before[name]) for name, value in fresh.state_dict().items())
+
+
+def test_pretrained_weights_of_other_sizes_or_cameras_are_one_line(tmp_path):
+    made = build("transformer")
+    save_fusion(tmp_path, made.state_dict(), {"fusion": plain(made.config)})
+    with pytest.raises(UserError, match="was made for .*'readouts': 3.*init_fusion=null"):
+        dataclasses.replace(made.config, readouts=4).build(SPEC, TINY.vision, TINY.language).load_pretrained(tmp_path)
+    one_camera = dataclasses.replace(SPEC, cameras=SPEC.cameras[:1])
+    with pytest.raises(UserError, match="another robot, cameras or encoders"):
+        made.config.build(one_camera, TINY.vision, TINY.language).load_pretrained(tmp_path)
+    (tmp_path / CARD).write_text(json.dumps({"fusion": {"name": "transfomer"}}))
+    with pytest.raises(UserError, match="did you mean 'transformer'"):
+        made.load_pretrained(tmp_path)
+
+
+def test_a_missing_encoder_is_one_line():
+    with pytest.raises(UserError, match="fusion 'transformer' needs a language part and a vision part"):
+        VARIANTS["transformer"].build(SPEC, None, TINY.language)
