@@ -30,7 +30,7 @@ from sim.core.paths import CONF, check_data
 from sim.core.plugins import load_entry_points, load_plugins
 from sim.core.structured import alternatives, described, is_choice, is_schema, kind_of, nested, node, typed
 
-BASE = "base"  # in every group: the defaults of its dataclass, which its files state differences to
+BASE = "base"  # in a group of a dataclass: its defaults, which the files state differences to
 T = TypeVar("T")
 
 
@@ -174,7 +174,7 @@ def choices(group: str, search: Sequence[str] = ()) -> list[str]:
     """Return the names of a group's files, those of `--config-dir` included; within `_hydra`."""
     loader = GlobalHydra.instance().config_loader()
     names = loader.get_group_options(group, ObjectType.CONFIG, overrides=list(search) or None)
-    return [name for name in names if name != BASE]
+    return [name for name in names if name != BASE or (CONF / group / f"{BASE}.yaml").is_file()]
 
 
 @contextlib.contextmanager

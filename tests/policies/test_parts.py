@@ -154,12 +154,9 @@ def test_a_policy_is_trained_from_a_dataset(config, tmp_path):
 
 
 def test_every_encoder_has_a_test_of_its_own():
-    """test_vision.py, test_eye.py and test_text.py test these; a new encoder gets a test, and its name here."""
-    assert set(VISION.names()) == {"efficientnet", "pixels", "fake"} and set(LANGUAGE.names()) == {
-        "minilm",
-        "word_pieces",
-        "fake",
-    }
+    """test_vision.py, test_eye.py, test_text.py and test_hub.py test these; a new one gets a test and a name here."""
+    assert set(VISION.names()) == {"efficientnet", "pixels", "hub_vision", "fake"}
+    assert set(LANGUAGE.names()) == {"minilm", "word_pieces", "hub_text", "fake"}
 
 
 # ---- parts that do not fit ---------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""Frozen language models of the Hugging Face hub: the encoder of T5, or a BERT, by transformers' own classes."""
+
+import hashlib
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from policies.core.parts import LanguageConfig
+from policies.core.registry import LANGUAGE
+from policies.language.states import FrozenStates, load_tokenizer
+from policies.pretrained.hub import checked_digest, hub_config, hub_folder, load_network
+from policies.pretrained.weights import WeightsError, sha256_of
+from sim.core.options import at_least, option
+
+CLASSES = {"t5": "T5EncoderModel", "bert": "BertModel"}
+TOKENIZER = "tokenizer.json"
+
+
+@LANGUAGE.register("hub_text")
+@dataclass(frozen=True)
+class HubTextConfig(LanguageConfig):
+    """Which network."""
+
+    name: str = "hub_text"
+    source: str = option("google-t5/t5-base", "a model of the hub, or a folder that holds one")
+    revision: str | None = option(None, "of the hub's repository; null: what its cache has, or the newest")
+    sha256: str | None = option(
+        None, "of model.safetensors; null: any, checkpoints keep to the one they were made with"
+    )
+    max_tokens: int = option(32, "of an instruction, those that frame it counted", at_least(3))
+
+    @property
+    def width(self) -> int:
+        return hub_config(hub_folder(self.source, self.revision)).hidden_size
+
+    def build(self) -> "HubText":
+        return HubText(self)
+
+
+class LastStates(nn.Module):
+    """Token ids (1, T) to the last states (1, T, W)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.network(input_ids=ids).last_hidden_state
+
+
+class HubText(FrozenStates):
+    """Token states by a network that is never trained further."""
+
+    def __init__(self, config: HubTextConfig):
+        """WeightsError when the model is missing, of no known class or not the pinned one."""
+        folder = hub_folder(config.source, config.revision)
+        found, digest = hub_config(folder), checked_digest(folder, config.sha256)
+        if found.model_type not in CLASSES or not (folder / TOKENIZER).is_file():
+            raise WeightsError(f"{folder} holds a {found.model_type}, expected {' or '.join(CLASSES)} and {TOKENIZER}")
+        network = LastStates(load_network(folder, CLASSES[found.model_type]))
+        super().__init__(network, load_tokenizer(folder / TOKENIZER), found.hidden_size, config.max_tokens)
+        self._identity = f"{digest} {sha256_of(folder / TOKENIZER)} {config.max_tokens}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer and L."""
+        return hashlib.sha256(self._identity.encode()).hexdigest()[:12]

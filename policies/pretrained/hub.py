@@ -1,0 +1,88 @@
+"""Networks of the Hugging Face hub by their published classes: files found, digest known, no weight left random."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from policies.pretrained.weights import WeightsError, checked_file, sha256_of
+from sim.core.errors import reason
+
+WEIGHTS = "model.safetensors"
+FILES = ["*.json", WEIGHTS]
+
+
+def import_transformers() -> Any:
+    """Return the transformers module, made quiet. WeightsError when it is not installed."""
+    try:
+        transformers = importlib.import_module("transformers")
+    except ImportError as error:
+        raise WeightsError("a hub source needs transformers; install it with: pip install transformers") from error
+    transformers.logging.set_verbosity_error()  # it reports each weight of the towers that are left out
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def hub_folder(source: str, revision: str | None) -> Path:
+    """Return the folder of a model: `source` itself where it is one, else from the hub's cache, else downloaded.
+
+    With HF_HUB_OFFLINE=1 nothing is downloaded. WeightsError when it cannot be had.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wanted = {"revision": revision, "allow_patterns": FILES}
+    try:
+        return Path(snapshot_download(source, local_files_only=True, **wanted))
+    except LocalEntryNotFoundError:
+        return _downloaded(source, wanted)
+    except ValueError as error:
+        raise WeightsError(f"{source} is neither a folder nor a name of the hub ({reason(error)})") from error
+
+
+def _downloaded(source: str, wanted: dict) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, **wanted))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{source} is not in the hub's cache and cannot be downloaded ({reason(error)}); download it where there "
+            "is a network, or name a folder that holds it"
+        ) from error
+
+
+def hub_config(folder: Path) -> Any:
+    """Return a model's configuration, of its vision part where it has several. WeightsError when there is none."""
+    try:
+        config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder} holds no model that transformers knows ({reason(error)})") from error
+    return getattr(config, "vision_config", config)
+
+
+def checked_digest(folder: Path, sha256: str | None) -> str:
+    """Return the sha256 of a model's weights. WeightsError when they are missing or not those of a pin, `sha256`."""
+    file = folder / WEIGHTS
+    how = "weights in one safetensors file are needed; the hub's file changed, or the download broke"
+    return sha256 if sha256 and checked_file(file, sha256, how) else sha256_of(_existing(file, how))
+
+
+def _existing(file: Path, how: str) -> Path:
+    if not file.is_file():
+        raise WeightsError(f"weights file {file} does not exist; {how}")
+    return file
+
+
+def load_network(folder: Path, kind: str) -> Any:
+    """Return a network of transformers' class `kind`, frozen. WeightsError where a weight would be a random one."""
+    try:
+        network, found = getattr(import_transformers(), kind).from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{folder} holds no {kind} ({reason(error)})") from error
+    if found["missing_keys"]:
+        raise WeightsError(f"{folder} lacks weights of a {kind}: {', '.join(sorted(found['missing_keys'])[:3])}")
+    return network.eval().requires_grad_(False)

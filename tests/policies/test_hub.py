@@ -1,0 +1,169 @@
+"""Backbones of the hub by transformers' own classes, tiny and random: what is loaded, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from policies.language.hub import HubText, HubTextConfig
+from policies.pretrained.hub import WEIGHTS, hub_folder
+from policies.pretrained.weights import WeightsError, sha256_of
+from policies.train import TrainConfig
+from policies.vision.hub import PREPROCESSOR, HubVision, HubVisionConfig
+from sim.core.config import load
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed: hub sources are not tested")
+
+LAYERS = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+TINY = {**LAYERS, "intermediate_size": 40, "image_size": 32, "patch_size": 8}
+MEAN, STD = [0.5, 0.4, 0.3], [0.5, 0.25, 0.2]
+
+
+def random_model(kind: str) -> "transformers.PreTrainedModel":
+    torch.manual_seed(0)
+    if kind == "siglip":  # both towers, as the hub has it
+        text = {**LAYERS, "intermediate_size": 40, "vocab_size": 20, "max_position_embeddings": 8}
+        return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=TINY))
+    if kind == "clip":
+        return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**TINY))
+    return transformers.Dinov2Model(transformers.Dinov2Config(**{**TINY, "image_size": 56}))  # trained on larger images
+
+
+def saved_vision(folder: Path, kind: str) -> Path:
+    random_model(kind).save_pretrained(folder)
+    size = {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 40}} if kind == "dinov2" else {}
+    content = {"size": {"height": 32, "width": 32}, **size, "image_mean": MEAN, "image_std": STD}
+    (folder / PREPROCESSOR).write_text(json.dumps(content))
+    return folder
+
+
+def images(n: int = 3, height: int = 32, width: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "clip", "dinov2"])
+def test_a_map_is_the_patches_that_the_class_itself_returns(tmp_path, kind):
+    folder = saved_vision(tmp_path, kind)
+    config, seen = HubVisionConfig(source=str(folder)), images()
+    (found,) = HubVision(config).encode(seen)
+    assert found.shape == (3, *config.channels, 4, 4) and found.dtype == np.float32
+    pixels = torch.from_numpy(((seen / 255 - MEAN) / STD).transpose(0, 3, 1, 2).astype(np.float32))
+    model = random_model(kind).eval()
+    with torch.no_grad():
+        states = (model.vision_model if kind == "siglip" else model)(pixel_values=pixels).last_hidden_state
+    first = states.shape[1] - 16
+    assert first == {"siglip": 0, "clip": 1, "dinov2": 1}[kind]
+    for y in range(4):
+        for x in range(4):
+            assert np.allclose(found[:, :, y, x], states[:, first + 4 * y + x], atol=1e-5)
+
+
+def test_loading_prints_nothing(tmp_path, capfd):
+    folder = saved_vision(tmp_path, "siglip")
+    capfd.readouterr()
+    HubVision(HubVisionConfig(source=str(folder)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_images_of_any_size_are_scaled(tmp_path):
+    vision = HubVision(HubVisionConfig(source=str(saved_vision(tmp_path, "siglip"))))
+    large = np.repeat(np.repeat(images(), 4, 1), 3, 2)
+    plain = np.full((1, 96, 64, 3), 77, np.uint8)
+    assert vision.encode(large)[0].shape == (3, 24, 4, 4)
+    assert np.allclose(vision.encode(plain)[0], vision.encode(plain[:, :32, :32])[0], atol=1e-5)
+
+
+def saved_t5(folder: Path) -> Path:
+    torch.manual_seed(0)
+    sizes = {"d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 3, "vocab_size": 12}
+    transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes)).save_pretrained(folder)
+    words = ["<pad>", "</s>", "<unk>", "put", "the", "red", "cube", "down"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.enable_padding(length=20)  # as many a file asks for
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_states_are_those_of_t5s_own_encoder_in_a_padded_batch(tmp_path):
+    folder = saved_t5(tmp_path)
+    config = HubTextConfig(source=str(folder), max_tokens=6)
+    states, mask = HubText(config).encode(["put the red cube down", "put cube"])
+    assert states.shape == (2, 6, config.width) and mask.sum(1).tolist() == [6, 3] and not states[~mask].any()
+    ids = torch.tensor([[3, 4, 5, 6, 7, 1], [3, 6, 1, 0, 0, 0]])
+    model = transformers.T5EncoderModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=(ids > 0).long()).last_hidden_state.numpy()
+    assert np.allclose(states[mask], expected[mask], atol=1e-5)
+
+
+# ---- what is at hand ---------------------------------------------------------------------------
+
+
+def test_weights_are_known_by_their_digest(tmp_path):
+    folder = saved_vision(tmp_path / "one", "clip")
+    digest = sha256_of(folder / WEIGHTS)
+    pinned, any_ = (HubVision(HubVisionConfig(source=str(folder), sha256=pin)) for pin in (digest, None))
+    assert pinned.fingerprint == any_.fingerprint
+    with pytest.raises(WeightsError, match=f"has sha256 {digest}, expected {'0' * 64}"):
+        HubVision(HubVisionConfig(source=str(folder), sha256="0" * 64))
+    torch.manual_seed(1)
+    transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**TINY)).save_pretrained(folder)
+    assert HubVision(HubVisionConfig(source=str(folder))).fingerprint != pinned.fingerprint
+
+
+def test_weights_that_are_missing_are_never_random(tmp_path):
+    folder = saved_vision(tmp_path, "clip")
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "num_hidden_layers": 3}))
+    with pytest.raises(WeightsError, match="lacks weights of a CLIPVisionModel: .*layers.2"):
+        HubVision(HubVisionConfig(source=str(folder)))
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(WeightsError, match=f"{WEIGHTS} does not exist"):
+        HubVision(HubVisionConfig(source=str(folder)))
+
+
+def test_a_model_of_another_kind_is_one_line(tmp_path):
+    folder = saved_t5(tmp_path)
+    with pytest.raises(
+        WeightsError, match="holds a t5, expected one of clip_vision_model, dinov2, siglip_vision_model"
+    ):
+        HubVision(HubVisionConfig(source=str(folder)))
+    with pytest.raises(WeightsError, match="expected t5 or bert and tokenizer.json"):
+        HubText(HubTextConfig(source=str(saved_vision(tmp_path / "other", "clip"))))
+    (tmp_path / "other" / PREPROCESSOR).write_text("{}")
+    with pytest.raises(WeightsError, match="does not say how images are scaled"):
+        HubVision(HubVisionConfig(source=str(tmp_path / "other")))
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        WeightsError, match="nobody/nothing is not in the hub's cache and cannot be downloaded"
+    ) as caught:
+        hub_folder("nobody/nothing", None)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match="not a folder/nor a name/of the hub is neither"):
+        hub_folder("not a folder/nor a name/of the hub", None)
+
+
+def test_what_the_cache_has_is_not_downloaded_again(tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    held = tmp_path / "models--some--model" / "snapshots" / commit
+    held.mkdir(parents=True)
+    (held.parent.parent / "refs").mkdir()
+    (held.parent.parent / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert hub_folder("some/model", None) == held
+
+
+def test_size_base_is_a_line_of_the_command():
+    config = load("train", TrainConfig, ["policy=smolvla", "policy/size=base", "policy.language.max_tokens=20"]).policy
+    assert isinstance(config.vision, HubVisionConfig) and config.language == HubTextConfig(max_tokens=20)
+    assert config.fusion.name == "transformer" and config.head.euler_steps == 10
+    assert load("train", TrainConfig, ["policy=smolvla"]).policy.vision.name == "efficientnet"
