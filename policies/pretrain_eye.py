@@ -6,6 +6,7 @@ mix geometry. A killed run goes on where it stopped.
 """
 
 import functools
+import io
 import json
 import logging
 import textwrap
@@ -183,7 +184,9 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
         follow(trainer, sample, out)
         return
     train(trainer, sample, out)
-    torch.save(trainer.averaged().state_dict(), out / WEIGHTS)
+    buffer = io.BytesIO()
+    torch.save(trainer.averaged().state_dict(), buffer)
+    write_atomic(out / WEIGHTS, buffer.getvalue())
     (out / STATE).unlink(missing_ok=True)
 
 

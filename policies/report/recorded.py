@@ -4,7 +4,6 @@ Shapes: T frames of an episode.
 """
 
 import base64
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from policies.report.description import Timeline
 from sim.dataset.reader import Dataset
-from sim.envs.video import write_mp4
+from sim.envs.video import encoded
 
 HEIGHT = 288  # px that small images are enlarged to
 WIDTH, PLOT_HEIGHT, MARGIN = 600, 96, 6  # of a timeline, in its own units
@@ -39,9 +38,7 @@ def recorded(dataset: Dataset, episode: int, timeline: str = "") -> Shown:
     views = [dataset.images(episode, camera) for camera in dataset.features.cameras]
     times = max(1, HEIGHT // views[0].shape[1])
     frames = np.concatenate(views, 2).repeat(times, 1).repeat(times, 2)
-    with tempfile.TemporaryDirectory() as folder:
-        write_mp4(path := Path(folder) / "video.mp4", list(frames), dataset.fps)
-        data = embedded(path)
+    data = base64.b64encode(encoded(list(frames), dataset.fps)).decode()
     return Shown(data, dataset.instruction(episode), bool(dataset.episode_metadata(episode)["success"]), timeline)
 
 

@@ -20,6 +20,7 @@ from real.cameras.calibration_board import SQUARE_M, SQUARES, board_image, load_
 from real.control.guarded_motion import GuardedArm
 from real.workcell.env import RobotEnv
 from sim.core.errors import UserError
+from sim.dataset.files import write_atomic
 
 STILL_S = 0.6  # at every stop, before the image: longer than any image delay
 
@@ -28,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 def write_board_image(path: Path) -> None:
     """Write the board as an image to print."""
-    load_opencv().imwrite(str(path), board_image())
+    _, data = load_opencv().imencode(".png", board_image())
+    write_atomic(path, data.tobytes())
 
 
 def calibrate_cameras(env: RobotEnv, arm: GuardedArm) -> tuple[dict[str, Estimate], dict[str, dict]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from sim.core.errors import UserError
+from sim.core.errors import UserError, reason
 from sim.core.estimate import Estimate
+from sim.dataset.files import write_atomic
 from sim.envs.regions import draw_regions
 from sim.envs.simulation import Simulation
 from sim.episode.loop import Step
@@ -41,17 +42,19 @@ class VideoRecorder:
     def save(self, path: Path) -> None:
         """Write the video as h264 mp4 and begin anew. UserError where it cannot be written."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_mp4(path, self.frames, self._world.robot.control_hz)
+            data = encoded(self.frames, self._world.robot.control_hz, path.suffix or ".")
         except (OSError, ValueError) as error:  # FFmpeg's errors are among them
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot write the video {path}: {reason}; expected a file name ending in .mp4") from error
+            raise UserError(f"cannot write {path}: {reason(error)}; expected a file name ending in .mp4") from error
+        write_atomic(path, data)
         self.frames = []
 
     def close(self) -> None:
         self._renderer.close()
 
 
-def write_mp4(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    """Write uint8 (H, W, 3) frames as an mp4 that browsers play."""
-    imageio.imwrite(path, frames, plugin="pyav", codec="libx264", fps=fps, out_pixel_format="yuv420p")
+def encoded(frames: list[np.ndarray], fps: int, extension: str = ".mp4") -> bytes:
+    """Return uint8 (H, W, 3) frames as a video that browsers play. OSError or ValueError for a wrong extension."""
+    how = {"plugin": "pyav", "codec": "libx264", "out_pixel_format": "yuv420p"}
+    data = imageio.imwrite("<bytes>", frames, extension=extension, fps=fps, **how)
+    assert data is not None
+    return data

@@ -12,7 +12,7 @@ from rl.run.page import write_page
 from rl.run.report import write_report
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, write_sidecar
-from sim.envs.video import write_mp4
+from sim.envs.video import encoded
 from sim.episode import results
 
 TAG = "round_1"
@@ -52,7 +52,7 @@ def _evaluate(out: Path, share: float) -> dict:
     for row in rows[:2]:
         outcome = "success" if row["success"] else "failure"
         gray = [np.full((64, 128, 3), 80 + i, np.uint8) for i in range(20)]
-        write_mp4(out / f"episode-{row['seed']}-{outcome}.mp4", gray, 20)
+        (out / f"episode-{row['seed']}-{outcome}.mp4").write_bytes(encoded(gray, 20))
     return content
 
 

@@ -13,7 +13,7 @@ from policies.report.description import RunDescription, Section, Timeline, read_
 from policies.report.recorded import draw, runs
 from policies.report.report import ReportConfig, write_report
 from sim.core.errors import UserError
-from sim.envs.video import write_mp4
+from sim.envs.video import encoded
 from sim.episode import results
 
 
@@ -86,7 +86,8 @@ def test_a_run_that_describes_nothing_shows_what_lies_in_it(tmp_path):
     evaluate(tmp_path / "a" / "eval", 15)
     evaluate(tmp_path / "b <i>" / "eval", 5)
     (tmp_path / "a" / "train.jsonl").write_text(json.dumps({"step": 50, "flow": 0.5, "learning_rate": 1e-3, "s": 9}))
-    write_mp4(tmp_path / "a" / "eval" / "episode-3-success.mp4", [np.zeros((64, 64, 3), np.uint8)] * 4, 20)
+    video = encoded([np.zeros((64, 64, 3), np.uint8)] * 4, 20)
+    (tmp_path / "a" / "eval" / "episode-3-success.mp4").write_bytes(video)
     page = write_report(ReportConfig(str(tmp_path))).read_text()
     assert "75.0%" in page and "25.0%" in page and page.count("<video") == 1
     assert "flow-matching loss" in page and "learning_rate" not in page

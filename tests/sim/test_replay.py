@@ -1,6 +1,8 @@
 """Replay: an episode comes back bit for bit from what was drawn and sent, and a change is named."""
 
 import dataclasses
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
+from sim.envs.video import VideoRecorder
 
 WORLD = SimulationConfig(render=SMALL)
 SEEDS = (41, 42)
@@ -68,10 +71,27 @@ def test_a_camera_that_sees_something_else_is_named(root, monkeypatch):
     assert replay.replay(SimEnv(WORLD), Dataset(root), 0) == []
 
 
-def test_a_video_that_cannot_be_written_is_one_line(root, tmp_path):
+def test_a_video_that_cannot_be_written_is_one_line(root, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write the video .*file/video.mp4: "):
+    with pytest.raises(UserError, match=r"cannot write .*file/video.mp4: "):
         replay.main(replay.ReplayConfig(str(root), video=str(tmp_path / "file" / "video.mp4")))
+    recorder = VideoRecorder(SimEnv(WORLD).world, SMALL)
+    recorder.frames = [np.zeros((16, 16, 3), np.uint8)]
+    for name in ("video", "video.txt", "video.png"):
+        with pytest.raises(UserError, match=f"cannot write .*{name}: .* expected a file name ending in .mp4"):
+            recorder.save(tmp_path / name)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"disk full while writing .*video.mp4"):
+            recorder.save(tmp_path / "video.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    recorder.save(tmp_path / "new" / "video.mp4")
+    assert (tmp_path / "new" / "video.mp4").stat().st_size > 0
+    recorder.close()
 
 
 def test_a_difference_says_where_it_begins():

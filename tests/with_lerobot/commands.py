@@ -61,7 +61,7 @@ REFUSED = (  # and what must be said
     ("python -m lerobot_robot_fairino_fr3.serve checkpoint=policy", "python -m policies.serve checkpoint=policy"),
     (
         "lerobot-train --policy.type=fr3_vla --policy.checkpoint=policy --dataset.repo_id=local/clean "
-        "--dataset.root=clean --output_dir=no",
+        "--dataset.root=clean --output_dir=none_made",
         "policies.train trains them",
     ),
     ("python -m real.parity data=recorded reference=null images=false", "recorded at 30 frames a second"),

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("lerobot", reason="LeRobot 0.6 needs Python 3.12 and an environment of its own")
 pytest.importorskip("diffusers", reason="LeRobot's diffusion policy needs it")
+pytest.importorskip("num2words", reason="LeRobot's SmolVLA needs it")
 
 import torch
 from fr3 import FR3
@@ -23,6 +24,7 @@ from lerobot.configs import FeatureType, PolicyFeature  # pyright: ignore[report
 from lerobot.policies import (  # pyright: ignore[reportMissingImports]
     ACTConfig,
     DiffusionConfig,
+    SmolVLAConfig,
     get_policy_class,
     make_policy,
     make_pre_post_processors,
@@ -34,6 +36,7 @@ from lerobot_robot_fairino_fr3.served_policy import (  # pyright: ignore[reportM
     LeRobotSession,
 )
 from serving import HOST, PlainClient, running
+from tiny_smolvlm import write_smolvlm
 
 from policies.models import checkpoint
 from policies.remote.keys import ServerKeys
@@ -54,6 +57,10 @@ KINDS = {
     "diffusion": lambda **features: DiffusionConfig(
         horizon=16, n_action_steps=8, down_dims=(16, 32), n_groups=4, diffusion_step_embed_dim=16,
         num_train_timesteps=5, spatial_softmax_num_keypoints=4, **features,
+    ),
+    "smolvla": lambda **features: SmolVLAConfig(
+        chunk_size=10, n_action_steps=6, num_vlm_layers=2, num_steps=3,
+        resize_imgs_with_padding=(64, 64), **features,
     ),
 }  # fmt: skip
 
@@ -78,13 +85,16 @@ def statistics(scale: float) -> dict:
 
 def write_checkpoint(out: Path, kind: str, cameras: tuple[str, ...] = FR3.camera_names, scale: float = 1.0) -> Path:
     """A checkpoint of random weights, as lerobot-train writes one."""
+    backbone: dict[str, str | None] = {"pretrained_backbone_weights": None}
+    if kind == "smolvla":
+        backbone = {"vlm_model_name": str(write_smolvlm(out / "backbone"))}
     image = PolicyFeature(FeatureType.VISUAL, (3, *SIZE))
     values = (FR3.action_dim,)
     config = KINDS[kind](
         input_features={"observation.state": PolicyFeature(FeatureType.STATE, values)}
         | {f"observation.images.{camera}": image for camera in cameras},
         output_features={"action": PolicyFeature(FeatureType.ACTION, values)},
-        pretrained_backbone_weights=None, device="cpu",
+        device="cpu", **backbone,
     )  # fmt: skip
     torch.manual_seed(0)
     get_policy_class(kind)(config).save_pretrained(out)
@@ -115,7 +125,7 @@ def frame(observation: Observation) -> dict:
     return {**images, "observation.state": observation.state}
 
 
-@pytest.mark.parametrize(("kind", "every"), [("act", 6), ("diffusion", 8)])
+@pytest.mark.parametrize(("kind", "every"), [("act", 6), ("diffusion", 8), ("smolvla", 6)])
 def test_a_policy_of_lerobots_is_played_as_lerobot_plays_it(made, kind, every):
     policy = get_policy_class(kind).from_pretrained(made / kind)
     engine, expected = engine_of(policy, policy.config, made / kind), []
@@ -208,6 +218,16 @@ def output_of(*words: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+@pytest.mark.timeout(0)
+def test_the_server_refuses_in_one_line(made):
+    done = subprocess.run(
+        [sys.executable, "-m", "lerobot_robot_fairino_fr3.serve", f"checkpoint={made / 'ours'}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False,
+    )  # fmt: skip
+    line = f"error: {made / 'ours'} is a checkpoint of this project: python -m policies.serve"
+    assert done.returncode == 2 and done.stderr.startswith(line) and done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.timeout(0)

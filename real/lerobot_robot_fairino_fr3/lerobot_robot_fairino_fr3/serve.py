@@ -5,6 +5,7 @@ Serves a policy that LeRobot trained, a folder `pretrained_model` of lerobot-tra
 with the motion guard. Beyond this machine (host=0.0.0.0) a token is needed, which clients take from FR3_SERVER_TOKEN.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,4 +36,5 @@ def main(config: ServeLeRobotConfig) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().handlers.clear()  # LeRobot, imported with this package, has its own: lines twice otherwise
     run_program("serve_lerobot", ServeLeRobotConfig, main, __doc__)
