@@ -21,7 +21,7 @@ import numpy as np
 from rich.table import Table
 
 from policies.core.indicator import INDICATORS
-from policies.evaluation import first_touch
+from policies.evaluation import first_touch, self_correction
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
@@ -30,6 +30,7 @@ from policies.remote.protocol import check_server_decides
 from policies.runtime.agent import load_agent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
 from policies.runtime.latency import latency
+from policies.runtime.self_correction import load_watching_agent
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -74,13 +75,14 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     ensemble: float | None = option(
         None, "decay of ACT's temporal ensembling, which looks at every step", at_least(0.0)
     )
+    watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_server_decides(self.server, self.indicator, self.guidance)
+        check_server_decides(self.server, self.indicator, self.guidance, watch=self.watch)
 
     @property
     def directory(self) -> Path:
@@ -128,7 +130,8 @@ class PolicyWorker:
             from policies.remote.remote_agent import connect_agent  # needs the extra `serve`
 
             return connect_agent(config.server, config.robot.load(), config.server_keys, config.timing)
-        return load_agent(
+        load = load_watching_agent if config.watch else load_agent
+        return load(
             config.checkpoint, config.indicator, config.guidance, config.timing, lambda: self._env.ground_truth()
         )
 
@@ -142,7 +145,7 @@ class PolicyWorker:
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
         seen = {"within_m": self._agent.within_m} if self._agent.within_m else {}
-        noted = {**touch.row(), **seen}
+        noted = {**touch.row(), **seen, **self_correction.row(self._agent)}
         return Played(result, self._agent.decision_s, self._env.world.params, noted, self._agent.server_s)
 
     def _video(self) -> VideoRecorder:
@@ -172,6 +175,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     content = {
         **results.summary(episodes),
         **first_touch.summary(episodes),
+        **self_correction.summary(episodes),
         "execute": config.timing.steps(subject.execute),
         "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),

@@ -31,6 +31,7 @@ from rl.compare.compare import CompareConfig
 from rl.correct import CorrectConfig
 from rl.run.options import RecapConfig
 from rl.sb3 import Sb3Config
+from rl.watch import WatchConfig
 from sim.benchmark.benchmark import BenchmarkConfig
 from sim.collect import CollectConfig
 from sim.core.program import run_program
@@ -77,6 +78,7 @@ PROGRAMS = {
     "tokenize": Program("policies.tokenize", TokenizeConfig),
     "train": Program("policies.train", TrainConfig),
     "view": Program("sim.view", ViewConfig),
+    "watch": Program("rl.watch", WatchConfig),
 }
 
 
@@ -126,6 +128,6 @@ def main_of(module: str) -> Callable[[Any], Any]:
     found = importlib.import_module(f"{module}.__main__" if is_package else module)
     return next(
         getattr(found, name)
-        for name in ("main", "collect", "write_report", "evaluate_eye", "pretrain_eye")
+        for name in ("main", "collect", "make_watch", "write_report", "evaluate_eye", "pretrain_eye")
         if hasattr(found, name)
     )

@@ -11,6 +11,7 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.chunk_critic import load_critic
 from policies.models.noise_actor import load_noise_actor
+from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.decider import Conditioning, Decider, GroundTruth
@@ -35,7 +36,7 @@ class PolicyAgent(ChunkAgent):
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         decided = self.decider.decide(observation, commanded, under_way, self._generator)
-        self.points_m = decided.points_m
+        self.points_m, self.value = decided.points_m, decided.value
         self.note_estimates(decided.estimates)
         return decided.chunk
 
@@ -48,7 +49,7 @@ def chunk_spec(policy: Policy) -> ChunkSpec:
 
 def load_decider(
     root: Path | str, indicator: str = "positive", guidance: float | None = None,
-    ground_truth: GroundTruth | None = None,
+    ground_truth: GroundTruth | None = None, watch: Watch | None = None,
 ) -> tuple[Decider, CheckpointMetadata]:  # fmt: skip
     """Return the policy of a checkpoint directory, which acts on one thread, and what else is known of it.
 
@@ -58,7 +59,7 @@ def load_decider(
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     conditioning = Conditioning(parse_indicator(indicator), metadata.guidance if guidance is None else guidance)
-    decider = Decider(policy, conditioning, ground_truth, load_critic(root), load_noise_actor(root))
+    decider = Decider(policy, conditioning, ground_truth, load_critic(root), load_noise_actor(root), watch)
     check_encoders(root, metadata, decider.processor)
     return decider, metadata
 
@@ -69,8 +70,12 @@ def load_agent(
 ) -> PolicyAgent:  # fmt: skip
     """Return the agent of a checkpoint directory, see `load_decider`."""
     decider, metadata = load_decider(root, indicator, guidance, ground_truth)
-    task = metadata.tasks[0] if len(metadata.tasks) == 1 else ""
-    return PolicyAgent(decider, timing or Timing(), task)
+    return PolicyAgent(decider, timing or Timing(), only_task(metadata))
+
+
+def only_task(metadata: CheckpointMetadata) -> str:
+    """Return the task that a policy was trained on, "" where there are several or it is not known."""
+    return metadata.tasks[0] if len(metadata.tasks) == 1 else ""
 
 
 def check_encoders(root: Path | str, metadata: CheckpointMetadata, processor: ObservationProcessor) -> None:

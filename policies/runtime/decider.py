@@ -14,6 +14,7 @@ from policies.core.inputs import Inputs
 from policies.core.interface import Decision, Policy
 from policies.models.chunk_critic import ChunkCritic
 from policies.models.noise_actor import NoiseActor
+from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
 from policies.processing.steps import step_due
 from sim.core.contract import Observation
@@ -40,6 +41,7 @@ class Decided:
     chunk: np.ndarray  # (T, D) absolute targets: rad, gripper opening 0..1
     points_m: torch.Tensor | None = None  # (1, G, 3)
     estimates: list[Estimate] = field(default_factory=list)  # where the named things are in the world
+    value: float | None = None  # of what is seen, where a watch is kept
 
 
 class Decider:
@@ -47,18 +49,18 @@ class Decider:
 
     def __init__(
         self, policy: Policy, conditioning: Conditioning, ground_truth: GroundTruth | None = None,
-        critic: ChunkCritic | None = None, noise_actor: NoiseActor | None = None,
+        critic: ChunkCritic | None = None, noise_actor: NoiseActor | None = None, watch: Watch | None = None,
     ):  # fmt: skip
         """ground_truth: of the simulation that it acts in, for a policy that needs it. UserError without.
 
-        noise_actor: decides which noise chunks are made of.
+        noise_actor: decides which noise chunks are made of; watch: values what is seen.
         """
         if policy.needs.ground_truth and ground_truth is None:
             raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
         self.policy, self.spec, self.conditioning = policy, policy.spec, conditioning
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None
-        self.critic, self.noise_actor = critic, noise_actor
+        self.critic, self.noise_actor, self.watch = critic, noise_actor, watch
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
@@ -75,7 +77,7 @@ class Decider:
         decision = self._from_policy(inputs, generator)
         points_m = None if decision.points is None else decision.points[:1]
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
-        return Decided(chunk, points_m, self._estimates(decision))
+        return Decided(chunk, points_m, self._estimates(decision), self._value(inputs))
 
     def _observed(self, observation: Observation) -> Inputs:
         """Return the inputs of a look, of a long instruction those of the step that is due."""
@@ -98,6 +100,10 @@ class Decider:
     def _best(self, inputs: Inputs, chunk: torch.Tensor) -> int:
         """Return which of the chunks (B, T, D) is played."""
         return self.critic.best(self.policy.embedding(inputs), inputs.state, chunk) if self.critic else 0
+
+    @torch.no_grad()
+    def _value(self, inputs: Inputs) -> float | None:
+        return self.watch.value(self.policy.embedding(inputs)[:1]) if self.watch else None
 
     def _estimates(self, decision: Decision) -> list[Estimate]:
         """Return where the named things are in the world, and how sure that is."""

@@ -78,6 +78,7 @@ class RolloutConfig(Options):
         "keyboard", "to intervene with, beside the keys; drag: by guiding the arm", one_of(*DEVICES, DRAG)
     )
     page_port: int = option(0, "of the live view on 127.0.0.1", PORT)
+    watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
     inference_delay_s: float = option(
         0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
     )
@@ -90,7 +91,7 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
-        check_server_decides(self.server, self.indicator, self.guidance)
+        check_server_decides(self.server, self.indicator, self.guidance, watch=self.watch)
         if self.server and self.checkpoint:
             raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 
@@ -130,7 +131,7 @@ def rollout(
     agent = load_agent(policy)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
-    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s", "inference_delay_s")}
+    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "watch")}
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
@@ -276,9 +277,12 @@ def main(config: RolloutConfig) -> None:
 
 def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
     """Return the agent of a checkpoint."""
-    from policies.runtime.agent import load_agent  # importing torch takes seconds; wrong options are reported before
+    # Importing torch takes seconds; wrong options are reported before.
+    from policies.runtime.agent import load_agent
+    from policies.runtime.self_correction import load_watching_agent
 
-    agent = load_agent(Path(checkpoint), config.indicator, config.guidance, config.timing)
+    load = load_watching_agent if config.watch else load_agent
+    agent = load(Path(checkpoint), config.indicator, config.guidance, config.timing)
     if config.robot.instruction and agent.processor.language:
         agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
     config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, checkpoint)

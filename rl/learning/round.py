@@ -14,18 +14,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from policies.models import checkpoint
-from policies.processing.observation import ObservationProcessor
 from rl.advantage.labels import Labels, advantages_name, write_labels
 from rl.advantage.positive_rates import one_sided, positive_table
 from rl.advantage.targets import Targets, compute_targets
 from rl.data.pool import Pool, open_pool
 from rl.learning.config import LearningConfig
 from rl.value import value_files
-from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
-from rl.value.value_features import value_features
+from rl.value.cross_fit import CrossFit
+from rl.value.fit_value import fit_value
 from rl.value.value_quality import check_outcomes, value_report, value_warnings
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
@@ -73,15 +70,10 @@ class Round:
     @cached_property
     def fit(self) -> CrossFit:
         """The value, cross-fitted from scratch on embeddings of the pretrained policy, and saved."""
-        torch.set_num_threads(self.config.workers)
-        pool, config, targets = self.pool, self.config, self.targets
-        check_outcomes(pool)  # before the work begins
-        policy, _ = checkpoint.load(self.pretrained)
-        features = value_features(ObservationProcessor(policy), pool, config.workers)
-        strata = np.unique(np.char.add(pool.source, pool.success.astype(str)), return_inverse=True)[1]
-        fold = assign_folds(pool.seed, strata, config.value.folds, config.seed)  # a seed is a layout
-        seed = config.seed + 100 * self.number
-        fit = cross_fit(features, targets.values, targets.value_mask, pool.owner, fold, config.value, seed)
+        config = self.config
+        check_outcomes(self.pool)  # before the work begins
+        seeds = config.seed, config.seed + 100 * self.number
+        fit = fit_value(self.pool, self.targets, self.pretrained, config.value, seeds, config.workers)
         self._save_value(fit)
         return fit
 

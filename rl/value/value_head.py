@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from rl.advantage.returns import BINS, CENTERS, two_hot
+from policies.models.value_head import ValueHead
+from rl.advantage.returns import BINS, two_hot
 from sim.core.errors import UserError
 from sim.core.options import SHARE, Options, above, at_least, option
 
@@ -40,43 +41,21 @@ class ValueConfig(Options):
     weight_decay: float = option(0.01, "of AdamW", at_least(0.0))
 
 
-class ValueHead(nn.Module):
-    """Features -> logits of the bins. Inputs are standardized by the training frames."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, inputs: int, config: ValueConfig):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("std", torch.ones(inputs))
-        self.net = nn.Sequential(
-            nn.Linear(inputs, config.hidden), nn.LayerNorm(config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
-        )  # fmt: skip
-        self.out = nn.Linear(config.hidden, BINS)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, F) of any float type -> (B, BINS)."""
-        return self.out(self.net(((features.float() - self.mean) / self.std).clamp(-8, 8)))
-
-    def prepare(self, features: Tensor, targets: np.ndarray) -> None:
-        """Standardize by these frames (N, F); begin with the returns' own distribution."""
-        self.mean.copy_(features.float().mean(0))
-        self.std.copy_(features.float().std(0).clamp(min=1e-3))
-        share = torch.from_numpy(two_hot(targets)).mean(0)
-        with torch.no_grad():
-            self.out.weight.mul_(0.1)
-            self.out.bias.copy_((share + 1e-4).log())
+def _prepare(head: ValueHead, features: Tensor, targets: np.ndarray) -> None:
+    """Standardize by these frames (N, F); begin with the returns' own distribution."""
+    head.mean.copy_(features.float().mean(0))
+    head.std.copy_(features.float().std(0).clamp(min=1e-3))
+    share = torch.from_numpy(two_hot(targets)).mean(0)
+    with torch.no_grad():
+        head.out.weight.mul_(0.1)
+        head.out.bias.copy_((share + 1e-4).log())
 
 
 @torch.no_grad()
 def predict(head: ValueHead, features: Tensor) -> np.ndarray:
     """(N, F) -> float64 (N,) values in [-1, 0]."""
     head.eval()
-    centers = torch.from_numpy(CENTERS).float()
-    parts = [head(part).softmax(-1) @ centers for part in features.split(EVALUATION_BATCH)]
-    return torch.cat(parts).double().numpy()
+    return torch.cat([head.values(part) for part in features.split(EVALUATION_BATCH)]).double().numpy()
 
 
 def cross_entropy(head: ValueHead, features: Tensor, targets: np.ndarray) -> Tensor:
@@ -98,9 +77,9 @@ def fit_head(
     checks = np.flatnonzero(usable & np.isin(owner, held))
     train = np.flatnonzero(usable & ~np.isin(owner, held)) if len(episodes) > 1 else checks
     torch.manual_seed(seed)  # initial weights and dropout
-    head = ValueHead(features.shape[1], config)
+    head = ValueHead(features.shape[1], config.hidden, BINS, config.dropout)
     sample = np.sort(rng.choice(train, min(len(train), 20_000), replace=False))
-    head.prepare(features[sample], targets[sample])
+    _prepare(head, features[sample], targets[sample])
     log = _train(head, features, targets, train, checks, config, rng)
     return head, log
 

@@ -9,12 +9,13 @@ from outcome_examples import LIMIT, write_dataset
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
+from policies.models.value_head import ValueHead
 from rl.advantage.returns import BINS
 from rl.advantage.targets import LabelConfig, compute_targets
 from rl.data.pool import open_pool
 from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
 from rl.value.value_files import METADATA, WEIGHTS, read_metadata, save_value, weights_hash
-from rl.value.value_head import ValueConfig, ValueHead, cross_entropy, predict
+from rl.value.value_head import ValueConfig, cross_entropy, predict
 from rl.value.value_quality import (
     auc,
     auc_at,
@@ -130,7 +131,7 @@ def test_folds_keep_groups_together_and_spread_strata():
 
 
 def test_cross_entropy_is_the_definition():
-    head = ValueHead(3, ValueConfig(hidden=8)).eval()
+    head = ValueHead(3, 8, BINS).eval()
     features = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     probabilities = head(features).softmax(-1).detach().numpy()
     # -0.5 is bin 100 itself; -0.9975 lies halfway between bins 0 and 1
@@ -177,7 +178,7 @@ def test_a_saved_value_is_the_heads(memorizer, episodes, tmp_path):
     tensors = load_file(tmp_path / WEIGHTS)
     features = torch.randn(5, EPISODES + 1, generator=torch.Generator().manual_seed(1))
     for k, head in enumerate(memorizer.heads):
-        again = ValueHead(read_metadata(tmp_path)["features"], QUICK)
+        again = ValueHead(read_metadata(tmp_path)["features"], QUICK.hidden, BINS)
         again.load_state_dict({name[2:]: value for name, value in tensors.items() if name.startswith(f"{k}.")})
         assert (predict(head, features) == predict(again, features)).all()
     assert weights_hash(memorizer.heads) == hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()

@@ -1,0 +1,108 @@
+"""The alarm of a falling value: its threshold, what it catches, and the whole way from rollouts to an evaluation."""
+
+import json
+
+import numpy as np
+import pytest
+from programs import ended
+from test_recorded import Recording, save_policy
+
+from policies.models.watch import LOOKS, load_watch
+from rl.data.pool import Pool
+from rl.value.alarm import SHARES, watched
+from sim.collect import CollectConfig, collect
+from sim.core.errors import UserError
+
+EXECUTE, LIMIT, FPS = 8, 200, 20
+FITTED = ("value.folds=2", "value.hidden=8", "value.batch=16", "value.steps_per_epoch=1", "value.max_epochs=1")
+
+
+def pool_of(lengths: list[int], success: list[bool], source: str = "policy") -> Pool:
+    e = len(lengths)
+    return Pool(
+        datasets=[], fps=FPS, dataset=np.zeros(e, int), episode=np.arange(e), length=np.array(lengths),
+        success=np.array(success), source=np.full(e, source), task=np.full(e, "line"), seed=np.arange(e),
+        intervention=np.zeros(sum(lengths), bool),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lost():
+    """40 successes of 40 to 118 steps and 5 failures that are lost from step 48 on, and the value that knows it all."""
+    lengths = [*range(40, 120, 2), *[LIMIT] * 5]
+    pool = pool_of(lengths, [True] * 40 + [False] * 5)
+    to_go = np.concatenate([np.arange(n, 0, -1) for n in lengths]) / LIMIT
+    values = np.where(pool.per_frame(~pool.success) & (pool.frame >= 48), -1.0, -np.where(to_go > 0.45, 0.45, to_go))
+    return pool, values
+
+
+def test_a_value_that_knows_catches_what_is_lost_as_early_as_its_mean_allows(lost):
+    """The forecast of a success is its length, of a failure -0.45 minus elapsed time, then -1 minus elapsed time."""
+    by_value, by_clock = watched(*lost, EXECUTE, LIMIT)
+    row = by_value.row(0.0)
+    slowest = 118 / LIMIT
+    assert row["threshold"] == pytest.approx(-slowest, abs=EXECUTE / LIMIT)
+    looks = np.arange(0, LIMIT, EXECUTE)
+    forecast = np.where(looks < 48, -0.45, -1.0) - looks / LIMIT
+    mean = np.array([forecast[max(0, i - LOOKS + 1) : i + 1].mean() for i in range(len(looks))])
+    first = looks[np.flatnonzero(mean < row["threshold"])[0]]
+    assert first < 48 + EXECUTE * LOOKS
+    assert (row["caught"], row["failures"]) == (1.0, 5)
+    assert row["left_s"] == pytest.approx((LIMIT - first) / FPS)
+    clock = by_clock.row(0.0)
+    assert (clock["caught"], clock["threshold"]) == (1.0, -112.0)  # the last look of the slowest success
+    assert clock["left_s"] == pytest.approx((LIMIT - 120) / FPS) and clock["left_s"] < row["left_s"]
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_no_more_than_the_share_of_the_successes_is_stopped(share):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(40, LIMIT, 150).tolist()
+    pool = pool_of(lengths, (rng.random(150) < 0.8).tolist())
+    found, _ = watched(pool, rng.uniform(-1, 0, sum(lengths)), EXECUTE, LIMIT)
+    threshold = found.threshold(share)
+    lowest = np.array([one.min() for one in found.scores])[found.success]
+    assert (lowest < threshold).mean() <= share
+    assert (lowest <= threshold).mean() > share  # the next higher one would stop more
+
+
+def test_demonstrations_set_no_threshold(lost):
+    pool, values = lost
+    with pytest.raises(UserError, match="none of the 0 rollouts succeeded"):
+        watched(pool_of(pool.length.tolist(), pool.success.tolist(), "expert"), values, EXECUTE, LIMIT)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A policy and six episodes that pass for its own, four of them successes."""
+    folder = tmp_path_factory.mktemp("watched")
+    good = CollectConfig(task="reach", episodes=6, seed=500000, out=str(folder / "good"), workers=1, images=False)
+    recording = Recording([collect(good)], save_policy(folder / "policy"))
+    return recording.policy, recording.write(folder / "rollouts", success=(True, True, True, True, False, False))
+
+
+def test_from_rollouts_to_an_evaluation_on_the_command_line(recorded, tmp_path):
+    policy, rollouts = recorded
+    words = f"checkpoint={policy}", "task=reach", "episodes=2", "videos=0", "workers=1"
+    found = ended("evaluate", *words, "watch=true", f"out={tmp_path / 'none'}")
+    assert (found.code, found.err.count("\n")) == (2, 1) and "has no watch; python -m rl.watch" in found.err
+    found = ended("watch", f"checkpoint={policy}", f"rollouts=[{rollouts}]", "false_alarms=0.5", "workers=1", *FITTED)
+    assert found.code == 0, found.err
+    about = json.loads((policy / "watch.json").read_text())
+    assert about["rollouts"] == 6 and about["rows"][0]["failures"] == 2
+    watch = load_watch(policy)
+    assert (watch.alarm.limit_steps, watch.alarm.grasps) == (80, False)
+    assert ended("evaluate", *words, f"out={tmp_path / 'plain'}").code == 0
+    content = {**about, "alarm": {**about["alarm"], "threshold": 0.0}}  # alarmed at once
+    (policy / "watch.json").write_text(json.dumps(content))
+    assert ended("evaluate", *words, "watch=true", f"out={tmp_path / 'on'}").code == 0
+    plain, on = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("plain", "on"))
+    assert "alarmed" not in plain and "alarms" not in plain["episodes"][0]
+    assert on["alarmed"] == on["asked_for_help"] == 2
+    assert [[one["response"] for one in episode["alarms"]] for episode in on["episodes"]] == [["retreat", "help"]] * 2
+
+
+def test_rollouts_of_another_task_are_one_line(recorded):
+    policy, rollouts = recorded
+    found = ended("watch", f"checkpoint={policy}", f"rollouts=[{rollouts}/none]")
+    assert (found.code, found.err.count("\n")) == (2, 1)
