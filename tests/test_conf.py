@@ -19,16 +19,18 @@ GROUPS = {
     "policy": ("train", "pretrain_grounding", "recap"),
     "randomize": (
         "collect", "correct", "pretrain_grounding", "emulator", "evaluate", "recap", "sb3", "evaluate_expert",
-        "robustness", "view",
+        "robustness", "view", "hands_off",
     ),
-    "dynamics": ("collect", "correct", "emulator", "evaluate", "evaluate_expert", "view"),
-    "split": ("evaluate", "evaluate_expert", "view"),
-    "render": ("collect", "correct", "emulator", "evaluate", "replay", "view"),
+    "dynamics": ("collect", "correct", "emulator", "evaluate", "evaluate_expert", "view", "hands_off"),
+    "split": ("evaluate", "evaluate_expert", "view", "hands_off"),
+    "render": ("collect", "correct", "emulator", "evaluate", "replay", "view", "hands_off"),
     "quality": ("collect", "evaluate_expert"),
     "robot": ("parity", "rollout", "calibrate"),
     "server_keys": ("evaluate", "rollout"),
 }  # fmt: skip
-SIMULATED = ("collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view")  # take a robot, no connection
+SIMULATED = (  # take a robot, no connection
+    "collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view", "hands_off",
+)  # fmt: skip
 EXPERIMENTS = {
     "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
     "recap_matrix": "compare", "representations": "policies_compare",

@@ -51,6 +51,11 @@ class SimEnv:
         self.world.rebuild(params)
         self._begin()
 
+    def go_on(self) -> None:
+        """Begin another episode of the same world where everything is now, the arm at rest."""
+        self.world.scene_state.memory = self.world.task.first_memory(self.world.scene_state)
+        self._begin()
+
     def _begin(self) -> None:
         world, drawn = self.world, self.world.params.randomization
         start = world.state()

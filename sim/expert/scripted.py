@@ -9,6 +9,7 @@ It lets go anywhere over the middle of the plate and from touching it to well ab
 always lets go at one point teaches a policy, which never reaches a point exactly, never to let go.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +28,12 @@ FREE_WAYPOINTS = ("approach", "carry", "rise", "lift", "retreat")  # where noise
 class Expert:
     """Does the task of a `SimEnv` from privileged state. Satisfies `sim.episode.loop.Agent`."""
 
-    def __init__(self, env: SimEnv, quality: QualityConfig = QualityConfig()):
+    def __init__(
+        self, env: SimEnv, quality: QualityConfig = QualityConfig(), plan: Callable[[MotionPlanner], None] | None = None
+    ):
+        """plan: what it does instead of the task."""
         self._env = env
+        self._plan = plan or env.world.task.plan
         self._quality = quality
         self._free_waypoints = {*FREE_WAYPOINTS, *env.world.task.free_waypoints}
         self._kinematics = env.world.kinematics
@@ -139,7 +144,7 @@ class Expert:
         self._arrived = False
         joints = np.array(self._plan_in.current_position)
         self._planner.begin(joints, self._openings[-1])
-        self._env.world.task.plan(self._planner)
+        self._plan(self._planner)
         self._waypoints = self._planner.waypoints or [
             Waypoint("wait", joints, self._openings[-1], self._planner.tool_pos_w)
         ]
