@@ -277,11 +277,11 @@ def main(config: RolloutConfig) -> None:
 
 def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
     """Return the agent of a checkpoint."""
-    # Importing torch takes seconds; wrong options are reported before.
-    from policies.runtime.agent import load_agent
-    from policies.runtime.self_correction import load_watching_agent
+    if config.watch:  # importing torch takes seconds; wrong options are reported before
+        from policies.runtime.self_correction import load_watching_agent as load
+    else:
+        from policies.runtime.agent import load_agent as load
 
-    load = load_watching_agent if config.watch else load_agent
     agent = load(Path(checkpoint), config.indicator, config.guidance, config.timing)
     if config.robot.instruction and agent.processor.language:
         agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here

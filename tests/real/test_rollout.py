@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from running import HOST, Running, Swing
 
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino import protocol
-from real.rollout.rollout import RolloutConfig, newest_checkpoint, rollout
+from real.rollout.rollout import RolloutConfig, _load, newest_checkpoint, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from sim.core.config import load
@@ -204,3 +205,13 @@ def test_a_run_that_is_complete_plays_nothing_and_tells_so(running, tmp_path, ca
     assert "holds" not in caplog.text
     assert rollout(config, swing) == first
     assert "holds 1 episodes of this run already, episodes=1: nothing is played" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("watch", "name"), [(False, "agent.load_agent"), (True, "self_correction.load_watching_agent")]
+)
+def test_with_watch_the_agent_is_one_that_corrects_itself(watch, name, monkeypatch):
+    about = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
+    agent = SimpleNamespace(spec=about, processor=SimpleNamespace(language=None))
+    monkeypatch.setattr(f"policies.runtime.{name}", lambda *options: agent)
+    assert _load(RolloutConfig(watch=watch), "runs/policy") is agent
