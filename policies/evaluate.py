@@ -5,7 +5,8 @@ interval, throughput, how often a wrong thing was touched first, the slices of t
 it fails most, every episode's seed, outcome and drawn values) and a few videos.
 `execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that, `ensemble=` averages
 the chunks that reach a step (ACT). `server=ws://HOST:PORT` plays what `policies.serve`, or any server of openpi's
-protocol, decides; `server_keys=` says under which keys another's takes an observation.
+protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
+`policies.export` made of the checkpoint.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
@@ -76,6 +77,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
         None, "decay of ACT's temporal ensembling, which looks at every step", at_least(0.0)
     )
     watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
+    graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
@@ -83,6 +85,9 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_server_decides(self.server, self.indicator, self.guidance, watch=self.watch)
+        if self.graph and (self.server or self.watch):
+            other = f"server={self.server}" if self.server else "watch=true"
+            raise UserError(f"graph={self.graph} {other}: one of them decides")
 
     @property
     def directory(self) -> Path:
@@ -98,6 +103,8 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
         """Return the policy that is played. UserError when it is unusable, or made for another robot."""
         if self.server:
             return of_server(self.server, self.robot.load(), self.server_keys, self.timing)
+        if self.graph and not Path(self.graph).is_file():
+            raise UserError(f"graph={self.graph}: no such file; policies.export writes one")
         return of_checkpoint(self.checkpoint, self.robot.load(), self.timing)
 
 
@@ -130,6 +137,12 @@ class PolicyWorker:
             from policies.remote.remote_agent import connect_agent  # needs the extra `serve`
 
             return connect_agent(config.server, config.robot.load(), config.server_keys, config.timing)
+        if config.graph:
+            from policies.export.graph_decider import load_graph_agent  # the exporter is needed here alone
+
+            return load_graph_agent(
+                config.checkpoint, Path(config.graph), config.indicator, config.guidance, config.timing
+            )
         load = load_watching_agent if config.watch else load_agent
         return load(
             config.checkpoint, config.indicator, config.guidance, config.timing, lambda: self._env.ground_truth()

@@ -1,4 +1,4 @@
-"""Time of a whole decision by what computes it: torch, as programs play a policy, and the exported graph."""
+"""Time of a whole decision by what computes it: torch, as programs play a policy, and exported graphs."""
 
 import tempfile
 import time
@@ -12,13 +12,15 @@ from torch import nn
 
 from policies.core.indicator import Indicator
 from policies.core.spec import PolicySpec
-from policies.export.graph import ExportedPolicy, write_graph
-from policies.export.noise import RecordedNoise
+from policies.export.graph import write_graph
+from policies.export.graph_decider import GraphDecider
 from policies.export.whole_policy import draw_look
 from policies.models.vla import VlaConfig
+from policies.runtime.agent import load_decider
 from policies.runtime.decider import Conditioning, Decider
 from policies.runtime.latency import percentiles
 from sim.core.contract import GROUNDING_COLUMNS, Observation
+from sim.core.errors import UserError
 from sim.robots.robot import RobotConfig
 
 SIDE_PX = 96
@@ -39,28 +41,40 @@ def default_decider() -> Decider:
     return Decider(policy, Conditioning(Indicator.POSITIVE))
 
 
-def backend_table(decisions: int = DECISIONS) -> tuple[Table, list[dict]]:
-    """Time decisions on the same looks by turns, on one thread; return the table and its rows."""
-    torch.set_num_threads(1)
-    decider = default_decider()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "policy.onnx"
-        difference = write_graph(decider, path)
-        exported = ExportedPolicy(decider, path)
-        looks = _looks(decider, decisions + WARM_UP)
-        with RecordedNoise() as recorded:
-            decider.decide(looks[0], looks[0].state, [], torch.Generator())
-        ways: dict[str, Callable[[Observation], np.ndarray]] = {
-            "torch": lambda look: decider.decide(look, look.state, [], torch.Generator()).chunk,
-            "onnxruntime": lambda look: exported.decide(look, recorded.drawn),
-        }
-        times = _by_turns(ways, looks)
-    rows = [{"backend": name, **percentiles(times[name][WARM_UP:])} for name in BACKENDS]
-    table = Table(
-        "backend", "p50, ms", "p99, ms", title=f"{decisions} decisions; chunks differ by {difference:.0e} rad"
-    )
+def backend_table(checkpoint: str | None = None, decisions: int = DECISIONS) -> tuple[Table, list[dict]]:
+    """Time decisions on the same looks by turns, on one thread; return the table and its rows.
+
+    checkpoint: by torch and by every graph in its folder; None: the default policy with random weights and its graph.
+    UserError for a folder without a graph.
+    """
+    if checkpoint is None:
+        torch.set_num_threads(1)
+        decider = default_decider()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.onnx"
+            write_graph(decider, path)
+            return _timed(decider, {"onnxruntime": path}, decisions)
+    decider, _ = load_decider(checkpoint)
+    graphs = {path.name: path for path in sorted(Path(checkpoint).glob("*.onnx"))}
+    if not graphs:
+        raise UserError(f"checkpoint={checkpoint} holds no graph: policies.export writes one there")
+    return _timed(decider, graphs, decisions)
+
+
+def _timed(decider: Decider, graphs: dict[str, Path], decisions: int) -> tuple[Table, list[dict]]:
+    deciders = {"torch": decider, **{name: GraphDecider(decider, path) for name, path in graphs.items()}}
+    ways: dict[str, Callable[[Observation], np.ndarray]] = {
+        name: lambda look, one=one: one.decide(look, look.state, [], torch.Generator()).chunk
+        for name, one in deciders.items()
+    }
+    times = _by_turns(ways, _looks(decider, decisions + WARM_UP))
+    mib = {name: round(path.stat().st_size / 2**20, 2) for name, path in graphs.items()}
+    rows = [
+        {"backend": name, **percentiles(seconds[WARM_UP:]), "mib": mib.get(name)} for name, seconds in times.items()
+    ]
+    table = Table("backend", "p50, ms", "p99, ms", "file, MiB", title=f"{decisions} decisions")
     for row in rows:
-        table.add_row(row["backend"], f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}")
+        table.add_row(row["backend"], f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", str(row["mib"] or "-"))
     return table, rows
 
 

@@ -3,7 +3,8 @@
 Times a gradient step of the default policy and one decision, by the programs themselves: demonstrations are
 collected, a policy is trained on them and plays. With `baseline=`, another checkout of this repository does the
 same by turns in the same run, and the ratio to it is printed; without, the frozen encoders are timed too.
-`backend=onnxruntime` times alone whole decisions by torch and by the graph that `policies.export` writes.
+`backend=onnxruntime` times alone whole decisions by torch and by the graph that `policies.export` writes; of
+`checkpoint=`, by every graph in its folder.
 """
 
 import json
@@ -20,6 +21,7 @@ from policies.benchmark.encoders import encoder_table
 from sim.core.checkout import Checkout
 from sim.core.comparison import BASELINE, THIS, Figures, by_turns, comparison_table, medians
 from sim.core.console import table as as_table
+from sim.core.errors import UserError
 from sim.core.options import Options, at_least, one_of, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
@@ -42,6 +44,11 @@ class PolicyBenchmarkConfig(Options):
     backend: str = option(
         "torch", "what decides; onnxruntime: timed beside torch, and nothing else is", one_of(*BACKENDS)
     )
+    checkpoint: str | None = option(None, "whose graphs backend=onnxruntime times; null: of the default policy")
+
+    def __post_init__(self) -> None:
+        if self.checkpoint and self.backend == "torch":
+            raise UserError(f"checkpoint={self.checkpoint}: expected with backend=onnxruntime alone")
 
 
 class Course:
@@ -79,7 +86,7 @@ def step_times_ms(log: Path) -> list[float]:
 def main(config: PolicyBenchmarkConfig) -> None:
     """Measure and print the tables."""
     if config.backend != "torch":
-        table, rows = backend_table()
+        table, rows = backend_table(config.checkpoint)
         _log.info("decision by backend", extra=as_table("backends", table, backends=rows))
         return
     checkouts = {THIS: Checkout.own()}

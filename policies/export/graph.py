@@ -2,8 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,8 +12,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from policies.core.interface import Decision
+from policies.core.weight_files import as_bytes
 from policies.export.noise import RecordedNoise
-from policies.export.whole_policy import WholePolicy, draw_look
+from policies.export.whole_policy import OUTPUTS, WholePolicy, draw_look
 from policies.pretrained.weights import atomic_file
 from policies.runtime.decider import Decider
 from policies.vision.efficientnet import open_session
@@ -21,8 +24,8 @@ from sim.core.errors import UserError, reason
 from sim.core.provenance import plain
 
 TOLERANCE = 1e-4  # rad, and of the gripper's opening
+OPSET = 18  # version of ONNX's operators
 LOOKS = 3  # that are compared
-ACTIONS = "actions"
 
 
 def write_graph(decider: Decider, target: Path) -> float:
@@ -34,11 +37,11 @@ def write_graph(decider: Decider, target: Path) -> float:
     whole = WholePolicy(decider).eval()
     look = draw_look(whole.spec, np.random.default_rng(0), whole.cameras)
     noise = whole.noise(decider, look)
-    names = [*whole.inputs, *(f"noise.{i}" for i in range(len(noise)))]
+    names = [*whole.inputs, *(f"noise.{i}" for i in range(len(noise.drawn)))]
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target) as part:
-        _trace(whole, (*whole.tensors(decider, look), *noise), names, part)
-        _describe(part, whole)
+        _trace(whole, (*whole.tensors(decider, look, look.state), *noise.drawn), names, part)
+        describe(part, {**_identity(decider), "draws": noise.by, **_explained(whole)})
         difference = largest_difference(decider, part)
         if not difference <= TOLERANCE:
             raise UserError(f"the graph decides otherwise than the policy, by {difference:g} rad: it is not exported")
@@ -46,26 +49,52 @@ def write_graph(decider: Decider, target: Path) -> float:
 
 
 def _trace(whole: WholePolicy, inputs: tuple, names: list[str], target: Path) -> None:
+    # torch's own fast path of a transformer layer has no ONNX operator.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracing exporter, as in policies/vision/efficientnet.py
         try:
+            outputs = list(OUTPUTS[: len(whole(*inputs))])
+            torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # the exporter does not know it
             torch.onnx.export(
-                whole, inputs, target, input_names=names, output_names=[ACTIONS], dynamo=False, opset_version=18
+                whole, inputs, target, input_names=names, output_names=outputs, dynamo=False, opset_version=OPSET
             )
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:
             raise UserError(f"this policy cannot be exported ({reason(error)})") from error
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _describe(path: Path, whole: WholePolicy) -> None:
-    """Write what the inputs are into the file."""
-    model = onnx.load(path)
-    about = {
+def _transposed(graph: Any, matrices: Any) -> Any:
+    *axes, row, column = range(matrices.type().dim())
+    return graph.op("Transpose", matrices, perm_i=[*axes, column, row])
+
+
+def _identity(decider: Decider) -> dict[str, Any]:
+    """Return what tells the graph of one policy from that of another."""
+    return {**as_bytes(decider.policy.state_dict())[1], **plain(decider.conditioning)}
+
+
+def _explained(whole: WholePolicy) -> dict[str, Any]:
+    return {
         "spec": plain(whole.spec),
         "actions": "absolute joint targets, rad, then the gripper's opening 0..1",
-        "noise": "standard normal, or uniform in 0..1 for heads of tokens, drawn anew for every decision",
+        "points": "m, where the named things are, as spec.points names them; errors: m, within which each lies",
+        "noise": "standard normal (randn) or uniform in 0..1 (rand) as `draws` has it, drawn anew for every decision",
     }
+
+
+def describe(path: Path, about: Mapping[str, Any]) -> None:
+    """Write what a graph is into its file."""
+    model = onnx.load(path)
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in about.items()})
     onnx.save(model, path)
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Return what a graph's file says of it."""
+    return {one.key: json.loads(one.value) for one in onnx.load(path).metadata_props}
 
 
 def largest_difference(decider: Decider, path: Path) -> float:
@@ -75,7 +104,8 @@ def largest_difference(decider: Decider, path: Path) -> float:
         look = draw_look(decider.spec, rng, decider.processor.cameras)
         with RecordedNoise() as recorded:
             expected = decider.decide(look, look.state, [], torch.Generator().manual_seed(seed)).chunk
-        found.append(np.abs(exported.decide(look, recorded.drawn) - expected).max())
+        decided = exported.decide(look, look.state, recorded.drawn)
+        found.append(np.abs(decided.chunk[0].numpy() - expected).max())
     return float(max(found))
 
 
@@ -83,15 +113,28 @@ class ExportedPolicy:
     """The graph of a policy on one thread of onnxruntime."""
 
     def __init__(self, decider: Decider, path: Path):
-        """decider: of the same policy, which knows the inputs and encodes instructions."""
+        """decider: of the same policy, which knows the inputs and encodes instructions. UserError for another's."""
         self._decider, self._whole = decider, WholePolicy(decider)
         self._session: onnxruntime.InferenceSession = open_session(path, threads=1)
+        described = about(path)
+        if any(described.get(name) != value for name, value in _identity(decider).items()):
+            raise UserError(f"{path} is the graph of another policy, indicator or guidance: export it anew")
+        self._draws: list[str] = described["draws"]
 
-    def decide(self, look: Observation, noise: Sequence[Tensor]) -> np.ndarray:
-        """Return the chunk (T, D) for a look, with noise as the policy draws it."""
-        tensors, names = self._whole.tensors(self._decider, look), [one.name for one in self._session.get_inputs()]
+    def draw(self, generator: torch.Generator) -> list[Tensor]:
+        """Draw the noise of a decision, as the policy does."""
+        shapes = [one.shape for one in self._session.get_inputs()[-len(self._draws) :]] if self._draws else []
+        return [getattr(torch, by)(*shape, generator=generator) for by, shape in zip(self._draws, shapes, strict=True)]
+
+    def feeds(self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Return what the graph takes."""
+        tensors, names = self._whole.tensors(self._decider, look, commanded), self._session.get_inputs()
         tensors += noise
         if len(tensors) != len(names):
             raise UserError("this policy cannot be exported: how often it draws depends on what it sees")
-        feeds = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
-        return np.asarray(self._session.run([ACTIONS], feeds)[0])[0]
+        return {one.name: tensor.numpy() for one, tensor in zip(names, tensors, strict=True)}
+
+    def decide(self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor]) -> Decision:
+        """Return what is decided on a look, with noise as the policy draws it."""
+        feeds = self.feeds(look, commanded, noise)
+        return Decision(*(torch.from_numpy(one) for one in self._session.run(None, feeds)))

@@ -11,16 +11,18 @@ DRAWS = (torch.randn, torch.rand)  # all that heads draw when they act
 
 
 class RecordedNoise(TorchFunctionMode):
-    """Within the block, what is drawn is kept in `drawn`, in order."""
+    """Within the block, what is drawn is kept in `drawn`, in order, and the functions' names in `by`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drawn: list[Tensor] = []
+        self.by: list[str] = []
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in DRAWS:
             self.drawn.append(result)
+            self.by.append(func.__name__)
         return result
 
 

@@ -14,11 +14,14 @@ from policies.runtime.decider import Decider
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
+OUTPUTS = ("actions", "points", "errors")  # in order; a policy that finds no things gives the first alone
 PROMPT = "put the red cube on the blue plate"
 
 
 class WholePolicy(nn.Module):
-    """Images uint8 (1, H, W, 3), state (1, D), words (1, L, W) with their mask (1, L), noise -> chunk (1, T, D).
+    """Images uint8 (1, H, W, 3), state (1, D), words (1, L, W) with their mask (1, L), noise -> what OUTPUTS names.
+
+    Those are the fields of `policies.core.interface.Decision`.
 
     A policy that joins chunks takes the command (1, D) that they start from; no step of a chunk is given.
     """
@@ -43,8 +46,8 @@ class WholePolicy(nn.Module):
         images = [f"image.{camera}" for camera in self.cameras]
         return [*images, "state", *(["words", "word_mask"] if self.reads else []), *(["commanded"] * self.joins)]
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        """Return the chunk: tensors as `inputs` names them, then the noise."""
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return what is decided: tensors as `inputs` names them, then the noise."""
         named = dict(zip(self.inputs, tensors, strict=False))
         maps = {camera: self.trunk(named[f"image.{camera}"]) for camera in self.cameras} if self.trunk else {}
         raw = Inputs(named["state"], maps, named.get("words"), named.get("word_mask"))
@@ -52,20 +55,21 @@ class WholePolicy(nn.Module):
         inputs.commanded = named.get("commanded")
         how = self._conditioning
         with GivenNoise(tensors[len(self.inputs) :]):
-            return self.policy.act(inputs, torch.Generator(), Indicator(how.indicator), how.guidance).chunk
+            made = self.policy.act(inputs, torch.Generator(), Indicator(how.indicator), how.guidance)
+        return tuple(one for one in (made.chunk, made.points, made.errors) if one is not None)
 
-    def noise(self, decider: Decider, look: Observation) -> list[Tensor]:
-        """Return a draw of the noise that a decision takes."""
+    def noise(self, decider: Decider, look: Observation) -> RecordedNoise:
+        """Return the noise of a decision."""
         with RecordedNoise() as recorded:
             decider.decide(look, look.state, [], torch.Generator().manual_seed(0))
-        return recorded.drawn
+        return recorded
 
-    def tensors(self, decider: Decider, look: Observation) -> list[Tensor]:
-        """Return an observation as the inputs but the noise; the arm is where it was last commanded to be."""
+    def tensors(self, decider: Decider, look: Observation, commanded: np.ndarray) -> list[Tensor]:
+        """Return an observation, and where the arm was last commanded to be, as the inputs but the noise."""
         state = torch.from_numpy(look.state)[None]
         words = decider.processor.words([look.instruction]) if self.reads else ()
         images = [torch.from_numpy(look.images[camera])[None] for camera in self.cameras]
-        return [*images, state, *words, *([state.clone()] if self.joins else [])]
+        return [*images, state, *words, *([torch.from_numpy(commanded)[None]] if self.joins else [])]
 
 
 def _trunk(vision: object) -> nn.Module:

@@ -85,7 +85,8 @@ class Camera(nn.Module):
         z = nn.functional.normalize(place - aim, dim=-1)
         x = nn.functional.normalize(torch.linalg.cross(self.up.expand_as(z), z), dim=-1)
         rotation = torch.stack([x, torch.linalg.cross(z, x), z], -1)
-        return place, rotation, 0.5 / torch.tan((self.fovy + free[..., 6]) / 2)
+        half = (self.fovy + free[..., 6]) / 2
+        return place, rotation, 0.5 * half.cos() / half.sin()
 
     def onto_height(self, pixel: Tensor, height: Tensor, free: Tensor, tool: tuple[Tensor, Tensor]) -> Tensor:
         """pixel (..., N, 2), height (..., N) m -> where its ray is so high, (..., N, 3); bounded where it never is."""

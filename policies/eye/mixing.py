@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policies.eye.arrays import Array
 from policies.eye.bench import FREE, Arm, Camera
 from policies.eye.queries import Queries
 from policies.eye.solve import CameraPrior, Measured, Solution, solve
@@ -115,7 +115,7 @@ class Mixer(nn.Module):
         best = (presence * nearer).argmax(-1)[..., None, None].expand(-1, -1, 1, 3)
         solved = self._solved(cameras, looks, (arm, rotation), start.gather(2, best)[:, :, 0], height)
         held = tool[0][:, None].expand_as(rays[0])
-        candidates = torch.stack([*(torch.from_numpy(one.points) for one in solved), rays[0], rays[-1], held], 2)
+        candidates = torch.stack([*(one.points for one in solved), rays[0], rays[-1], held], 2)
         signs = self._signs(looks, solved, candidates, tool, height, state)
         return signs.float(), candidates.float(), (tool[0].float(), tool[1].float())
 
@@ -123,11 +123,12 @@ class Mixer(nn.Module):
         self, cameras: Sequence, looks: Sequence[View], arm: tuple, begin: Tensor, height: Tensor
     ) -> list[Solution]:
         """Return what follows when the thing stands at its usual height, and when its height is not known."""
+        array = torch.Tensor.double if torch.onnx.is_in_onnx_export() else torch.Tensor.numpy
 
-        def both(values: Tensor) -> np.ndarray:
-            return torch.cat([values, values]).double().numpy()
+        def both(values: Tensor) -> Array:
+            return array(torch.cat([values, values]).double())
 
-        def pixels(heats: Sequence[Heat]) -> tuple[np.ndarray, np.ndarray]:
+        def pixels(heats: Sequence[Heat]) -> tuple[Array, Array]:
             seen = torch.stack([heat.presence for heat in heats], 1).clamp(min=UNSEEN**-0.5)[..., None]
             spread = torch.stack([heat.spread for heat in heats], 1)
             return both(torch.stack([heat.pixel for heat in heats], 1)), both(WIDER * spread.exp() / seen.square())
@@ -139,10 +140,10 @@ class Mixer(nn.Module):
         measured = Measured(
             tool=(points[:, -1], rotation), arm=points, arm_pixel=arm_pixel, arm_deviation=arm_deviation,
             pixel=pixel, deviation=deviation, start=both(begin), height=both(height[..., 0]),
-            height_deviation=torch.cat([sure, torch.full_like(sure, LOOSE_M)]).numpy(),
+            height_deviation=array(torch.cat([sure, torch.full_like(sure, LOOSE_M)])),
         )  # fmt: skip
-        found = solve(cameras, self.prior().numpy(), measured)
-        parts = zip(*(np.split(getattr(found, field.name), 2) for field in fields(found)), strict=True)
+        found = solve(cameras, array(self.prior()), measured)
+        parts = zip(*(torch.as_tensor(getattr(found, field.name)).chunk(2) for field in fields(found)), strict=True)
         return [Solution(*part) for part in parts]
 
     def _signs(
@@ -155,8 +156,8 @@ class Mixer(nn.Module):
             5 * (candidates[:, :, 0] - tool[0][:, None]),
         ]
         for one in solved:
-            variance = np.diagonal(one.covariance, axis1=-2, axis2=-1).clip(1e-12, 1)
-            parts.append(torch.from_numpy(np.log(variance) / 2 + 5))
+            variance = one.covariance.flatten(-2)[..., ::4].clip(1e-12, 1)  # the diagonals of (3, 3)
+            parts.append(variance.log() / 2 + 5)
         for c, look in enumerate(looks):
             heat = look.roles
             best = heat.logits[..., :-1].amax(-1)
@@ -167,7 +168,7 @@ class Mixer(nn.Module):
                 torch.stack([heat.presence, best / 10, shows / 5, at / 5], -1),
                 spread,
                 heat.pixel - 0.5,
-                *(torch.from_numpy(np.log1p(one.misfit[:, c, :, None].clip(max=20))) for one in solved),
+                *(one.misfit[:, c, :, None].clip(max=20).log1p() for one in solved),
             ]
         opening = state[:, None, -1:].expand(-1, 2, -1)
         which = torch.tensor([[0.0], [1.0]]).expand(len(state), 2, 1)

@@ -1,97 +1,96 @@
 """All cameras at once: the pixels of points, and their derivatives by how a camera differs and by where a point is.
 
-In numpy, whose calls cost a fifth of torch's on arrays this small. Shapes: B observations, C cameras, N points.
-Metres; pixels as in `policies.eye.view`; float64.
+Shapes: B observations, C cameras, N points. Metres; pixels as in `policies.eye.view`; float64. Arrays as in
+`policies.eye.arrays`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+import torch
 
+from policies.eye.arrays import Array, doubles, eye, library
 from policies.eye.bench import Camera
 
 NEAREST_M = 0.02  # that a point is before a camera: pixels of what is nearer or behind are bounded
-CROSSING = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0.0]])
-UPRIGHT = np.array([1.0, -1.0])  # pixels count downwards
+CROSSING = ((0, 0, 0, 0, 0, -1, 0, 1, 0), (0, 0, 1, 0, 0, 0, -1, 0, 0), (0, -1, 0, 1, 0, 0, 0, 0, 0))
+UPRIGHT = (1, -1)  # pixels count downwards
 
 
 @dataclass
 class Projection:
     """Pixels of points, and how they change."""
 
-    pixel: np.ndarray  # (B, C, N, 2)
-    by_camera: np.ndarray  # (B, C, N, 2, FREE), as `Camera.axes` has them
-    by_point: np.ndarray  # (B, C, N, 2, 3) by the point in the base frame
+    pixel: Array  # (B, C, N, 2)
+    by_camera: Array  # (B, C, N, 2, FREE), as `Camera.axes` has them
+    by_point: Array  # (B, C, N, 2, 3) by the point in the base frame
 
 
 class Sight:
     """Cameras on the bench and on a tool whose pose is known."""
 
-    def __init__(self, cameras: Sequence[Camera], tool: tuple[np.ndarray, np.ndarray]):
+    def __init__(self, cameras: Sequence[Camera], tool: tuple[Array, Array]):
         """tool: its point (B, 3) and rotation (B, 3, 3) in the base frame."""
 
-        def each(name: str) -> np.ndarray:
-            return np.stack([getattr(camera, name).numpy() for camera in cameras])
+        def each(name: str) -> Array:
+            values = torch.stack([getattr(camera, name) for camera in cameras])
+            return values if xp is torch else values.numpy()
 
+        xp = library(tool[0])
         self.place, self.aim, self.fovy, self.up = each("place"), each("aim"), each("fovy"), _crossing(each("up"))
-        self.on_tool = np.array([camera.on_tool for camera in cameras])
-        moves = self.on_tool[:, None]
-        self.origin = np.where(moves, tool[0][:, None], 0.0)  # of the frames that the cameras are fixed to, (B, C, 3)
-        self.turn = np.where(moves[..., None], tool[1][:, None], np.eye(3))  # (B, C, 3, 3)
-        self.follows = moves.astype(float)  # a mount that is off moves the camera, it does not turn it
+        self.follows = doubles([[camera.on_tool] for camera in cameras], like=tool[0])  # a mount that is off moves
+        moves = self.follows > 0  # the camera, it does not turn it
+        self.origin = xp.where(moves, tool[0][:, None], 0.0)  # of the frames that the cameras are fixed to, (B, C, 3)
+        self.turn = xp.where(moves[..., None], tool[1][:, None], eye(3, like=tool[0]))  # (B, C, 3, 3)
 
-    def framed(self, points: np.ndarray) -> np.ndarray:
+    def framed(self, points: Array) -> Array:
         """Return points (B, N, 3) of the base frame in those that the cameras are fixed to, (B, C, N, 3)."""
         return (points[:, None] - self.origin[:, :, None]) @ self.turn
 
-    def project(self, framed: np.ndarray, free: np.ndarray) -> Projection:
+    def project(self, framed: Array, free: Array) -> Projection:
         """framed (B, C, N, 3), free (B, C, FREE) by which the cameras differ."""
+        xp = library(framed)
         place = self.place + free[..., :3]
         towards = place - self.aim - free[..., 3:6] - self.follows * free[..., :3]
         rotation, turning = _looking_along(towards, self.up)
-        angle = self.fovy + free[..., 6]
-        focal = (0.5 / np.tan(angle / 2))[..., None, None] * UPRIGHT  # (B, C, 1, 2)
+        angle = (self.fovy + free[..., 6])[..., None, None]
+        focal = 0.5 * xp.cos(angle / 2) / xp.sin(angle / 2) * doubles(UPRIGHT, like=framed)  # (B, C, 1, 2)
         away = framed - place[:, :, None]
         seen = away @ rotation
-        depth = np.maximum(-seen[..., 2:], NEAREST_M)
+        depth = (-seen[..., 2:]).clip(min=NEAREST_M)
         at = seen[..., :2] / depth
-        by_seen = np.zeros((*at.shape, 3))
         scale = focal / depth
-        by_seen[..., 0, 0], by_seen[..., 1, 1] = scale[..., 0], scale[..., 1]
-        by_seen[..., 2] = scale * at * (depth > NEAREST_M)
+        by_depth = scale * at * (depth > NEAREST_M)
+        by_seen = xp.concat([scale[..., None] * eye(2, like=framed), by_depth[..., None]], -1)
         by_framed = by_seen @ rotation.mT[:, :, None]
         turned = away[:, :, None] @ turning  # (B, C, 3, N, 3): change of `seen` with each coordinate of `towards`
-        by_towards = by_seen @ turned.transpose(0, 1, 3, 4, 2)
-        by_camera = np.empty((*at.shape, 7))
-        by_camera[..., :3] = (1 - self.follows)[..., None, None] * by_towards - by_framed
-        by_camera[..., 3:6] = -by_towards
-        by_camera[..., 6] = at * focal / -np.sin(angle)[..., None, None]
+        by_towards = by_seen @ xp.moveaxis(turned, 2, 4)
+        by_place = (1 - self.follows)[..., None, None] * by_towards - by_framed
+        by_camera = xp.concat([by_place, -by_towards, (at * focal / -xp.sin(angle))[..., None]], -1)
         by_point = by_framed @ self.turn.mT[:, :, None]
         return Projection(0.5 + focal * at, by_camera, by_point)
 
 
-def _looking_along(towards: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _looking_along(towards: Array, up: Array) -> tuple[Array, Array]:
     """Return the rotation (..., 3, 3), columns x, y, z, of a camera that looks along -towards (..., 3), and its change.
 
     up: `_crossing` of the vector that is up. The change with each coordinate of `towards` is (..., 3, 3, 3):
     coordinate, then as the rotation.
     """
-    far = np.sqrt((towards * towards).sum(-1, keepdims=True))
+    xp = library(towards)
+    far = xp.sqrt((towards * towards).sum(-1))[..., None]
     z = towards / far
     side = (up @ z[..., None])[..., 0]
-    wide = np.sqrt((side * side).sum(-1, keepdims=True))
+    wide = xp.sqrt((side * side).sum(-1))[..., None]
     x = side / wide
     across = _crossing(z)
-    rotation, turning = np.empty((*z.shape, 3)), np.empty((*z.shape, 3, 3))
-    rotation[..., 0], rotation[..., 1], rotation[..., 2] = x, (across @ x[..., None])[..., 0], z
-    dz = (np.eye(3) - z[..., :, None] * z[..., None, :]) / far[..., None]  # row: coordinate
+    rotation = xp.stack([x, (across @ x[..., None])[..., 0], z], -1)
+    dz = (eye(3, like=z) - z[..., :, None] * z[..., None, :]) / far[..., None]  # row: coordinate
     dside = dz @ up.mT
     dx = (dside - (dside @ x[..., None]) * x[..., None, :]) / wide[..., None]
-    turning[..., 0], turning[..., 1], turning[..., 2] = dx, dz @ _crossing(x) + dx @ across.mT, dz
-    return rotation, turning
+    return rotation, xp.stack([dx, dz @ _crossing(x) + dx @ across.mT, dz], -1)
 
 
-def _crossing(a: np.ndarray) -> np.ndarray:
+def _crossing(a: Array) -> Array:
     """Return the matrix (..., 3, 3) whose product with b is the cross product of a (..., 3) and b."""
-    return (a @ CROSSING).reshape(*a.shape, 3)
+    return (a @ doubles(CROSSING, like=a)).reshape(*a.shape, 3)

@@ -4,16 +4,16 @@ The arm's places follow from the joints, so each image calibrates its own camera
 negative logarithm of the posterior, residuals in their standard deviations; a pixel far from all that fits counts less
 (Cauchy's weights).
 
-Shapes: B observations, C cameras, R roles, K arm points.
+Shapes: B observations, C cameras, R roles, K arm points, U unknowns. Arrays as in `policies.eye.arrays`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policies.eye.arrays import Array, eye, library, solve_linear
 from policies.eye.bench import FREE, Camera
 from policies.eye.sight import Sight
 
@@ -26,83 +26,85 @@ AROUND_M, ANYWHERE_M = (-0.33, 0.0), 0.3  # where a point is on the table before
 class Measured:
     """What the cameras found. Deviations are of one coordinate; a large one says that nothing was found."""
 
-    tool: tuple[np.ndarray, np.ndarray]  # point (B, 3) m, rotation (B, 3, 3)
-    arm: np.ndarray  # (B, K, 3) m, by the joints
-    arm_pixel: np.ndarray  # (B, C, K, 2)
-    arm_deviation: np.ndarray  # (B, C, K, 2)
-    pixel: np.ndarray  # (B, C, R, 2)
-    deviation: np.ndarray  # (B, C, R, 2)
-    start: np.ndarray  # (B, R, 3) m, where to begin
-    height: np.ndarray  # (B, R) m
-    height_deviation: np.ndarray  # (B, R)
+    tool: tuple[Array, Array]  # point (B, 3) m, rotation (B, 3, 3)
+    arm: Array  # (B, K, 3) m, by the joints
+    arm_pixel: Array  # (B, C, K, 2)
+    arm_deviation: Array  # (B, C, K, 2)
+    pixel: Array  # (B, C, R, 2)
+    deviation: Array  # (B, C, R, 2)
+    start: Array  # (B, R, 3) m, where to begin
+    height: Array  # (B, R) m
+    height_deviation: Array  # (B, R)
 
 
 @dataclass
 class Solution:
     """The most likely places."""
 
-    points: np.ndarray  # (B, R, 3) m
-    covariance: np.ndarray  # (B, R, 3, 3) m^2
-    free: np.ndarray  # (B, C, FREE) by which the cameras differ from their descriptions
-    misfit: np.ndarray  # (B, C, R) residual of each pixel in its deviations
+    points: Array  # (B, R, 3) m
+    covariance: Array  # (B, R, 3, 3) m^2
+    free: Array  # (B, C, FREE) by which the cameras differ from their descriptions
+    misfit: Array  # (B, C, R) residual of each pixel in its deviations
 
 
-def solve(cameras: Sequence[Camera], prior: np.ndarray, measured: Measured) -> Solution:
+def solve(cameras: Sequence[Camera], prior: Array, measured: Measured) -> Solution:
     """Return the solution. prior (C, FREE): deviations by which cameras differ."""
     batch, roles = measured.start.shape[:2]
     count = len(cameras) * FREE
-    pixels = _Pixels(cameras, measured)
+    xp, pixels = library(measured.start), _Pixels(cameras, measured)
     mean, precision = _priors(prior, measured)
-    x = np.concatenate([np.zeros((batch, count)), measured.start.reshape(batch, -1)], 1)
+    one_each = eye(count + 3 * roles, like=mean)
+    x = xp.concat([xp.zeros((batch, count), dtype=xp.float64), measured.start.reshape(batch, -1)], 1)
     for _ in range(STEPS):
         residual, jacobian = pixels(x)
-        weighted = jacobian.mT / (1 + np.square(residual / 3))[:, None]  # Cauchy's weights; the priors' are 1
-        normal = weighted @ jacobian + precision[:, None] * np.eye(x.shape[1])
+        weighted = jacobian.mT / (1 + (residual / 3) ** 2)[:, None]  # Cauchy's weights; the priors' are 1
+        normal = weighted @ jacobian + precision[:, None] * one_each
         gradient = weighted @ residual[..., None] + (precision * (x - mean))[..., None]
-        step = np.linalg.solve(normal, -gradient)[..., 0]
-        step[:, count:] = step[:, count:].clip(-10 * CLOSE_M, 10 * CLOSE_M)
-        x = x + step
-    covariance = np.linalg.inv(normal)[:, count:, count:]
-    blocks = np.stack([covariance[:, 3 * r : 3 * r + 3, 3 * r : 3 * r + 3] for r in range(roles)], 1)
-    misfit = np.linalg.norm(pixels(x)[0].reshape(batch, len(cameras), -1, 2)[:, :, :roles], axis=-1)
+        step = solve_linear(normal, -gradient)[..., 0]
+        x = x + xp.concat([step[:, :count], step[:, count:].clip(-10 * CLOSE_M, 10 * CLOSE_M)], 1)
+    covariance = solve_linear(normal, one_each[:, count:])[:, count:]
+    blocks = xp.stack([covariance[:, 3 * r : 3 * r + 3, 3 * r : 3 * r + 3] for r in range(roles)], 1)
+    residual = pixels(x)[0].reshape(batch, len(cameras), -1, 2)[:, :, :roles]
+    misfit = xp.sqrt((residual**2).sum(-1))
     return Solution(x[:, count:].reshape(batch, roles, 3), blocks, x[:, :count].reshape(batch, -1, FREE), misfit)
 
 
-def _priors(prior: np.ndarray, measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+def _priors(prior: Array, measured: Measured) -> tuple[Array, Array]:
     """Return mean and precision (B, U) of what is unknown before anything is seen: cameras, then points."""
-    batch, roles = measured.height.shape
-    mean, precision = np.zeros((batch, prior.size + 3 * roles)), np.empty((batch, prior.size + 3 * roles))
-    precision[:, : prior.size] = np.square(prior).reshape(-1) ** -1
-    points, sure = (one[:, prior.size :].reshape(batch, roles, 3) for one in (mean, precision))
-    points[..., :2], points[..., 2] = AROUND_M, measured.height
-    sure[..., :2], sure[..., 2] = ANYWHERE_M**-2, measured.height_deviation**-2
-    mean[:, prior.size :], precision[:, prior.size :] = points.reshape(batch, -1), sure.reshape(batch, -1)
-    return mean, precision
+    height, xp = measured.height, library(measured.height)
+    same = xp.zeros_like(height)
+    points = xp.stack([same + AROUND_M[0], same + AROUND_M[1], height], -1)
+    sure = xp.stack([same + ANYWHERE_M**-2, same + ANYWHERE_M**-2, measured.height_deviation**-2], -1)
+    none = xp.zeros((len(height), len(prior) * FREE), dtype=xp.float64)
+    return (
+        xp.concat([none, points.reshape(len(height), -1)], 1),
+        xp.concat([none + prior.reshape(-1) ** -2, sure.reshape(len(height), -1)], 1),
+    )
 
 
 class _Pixels:
     """Residuals of all pixels in their deviations, and their derivatives."""
 
     def __init__(self, cameras: Sequence[Camera], measured: Measured):
+        xp = library(measured.pixel)
         self.sight = Sight(cameras, measured.tool)
         self.arm = self.sight.framed(measured.arm)
-        self.found = np.concatenate([measured.pixel, measured.arm_pixel], 2)  # (B, C, R + K, 2)
-        fixed = ~self.sight.on_tool[:, None, None]  # an arm that carries its camera does not calibrate it
-        self.sure = np.concatenate([1 / measured.deviation, fixed / measured.arm_deviation], 2)
+        self.found = xp.concat([measured.pixel, measured.arm_pixel], 2)  # (B, C, R + K, 2)
+        fixed = 1 - self.sight.follows[..., None]  # an arm that carries its camera does not calibrate it
+        self.sure = xp.concat([1 / measured.deviation, fixed / measured.arm_deviation], 2)
+        self.cameras, self.roles = len(cameras), measured.pixel.shape[2]
+        self.of_camera = eye(self.cameras, like=self.sure)[:, None, None, :, None]
+        self.of_point = eye(self.found.shape[2], like=self.sure)[:, None, : self.roles, None]
 
-    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, x: Array) -> tuple[Array, Array]:
         """x (B, U) -> residuals (B, M), their derivatives (B, M, U)."""
-        cameras, roles = len(self.sight.on_tool), self.found.shape[2] - self.arm.shape[2]
-        first = cameras * FREE
-        free, points = x[:, :first].reshape(-1, cameras, FREE), x[:, first:].reshape(-1, roles, 3)
-        seen = self.sight.project(np.concatenate([self.sight.framed(points), self.arm], 2), free)
-        jacobian = np.zeros((*seen.pixel.shape, x.shape[1]))
-        for c in range(cameras):
-            jacobian[:, c, ..., c * FREE : (c + 1) * FREE] = seen.by_camera[:, c]
-        for r in range(roles):
-            jacobian[:, :, r, :, first + 3 * r : first + 3 * (r + 1)] = seen.by_point[:, :, r]
+        xp, first = library(x), self.cameras * FREE
+        free, points = x[:, :first].reshape(-1, self.cameras, FREE), x[:, first:].reshape(-1, self.roles, 3)
+        seen = self.sight.project(xp.concat([self.sight.framed(points), self.arm], 2), free)
         residual = (seen.pixel - self.found) * self.sure
-        jacobian *= self.sure[..., None]
+        by_cameras = (seen.by_camera[..., None, :] * self.of_camera).reshape(*residual.shape, -1)
+        by_points = (seen.by_point[..., None, :] * self.of_point).reshape(*residual.shape, -1)
+        jacobian = xp.concat([by_cameras, by_points], -1) * self.sure[..., None]
         return residual.reshape(len(x), -1), jacobian.reshape(len(x), -1, x.shape[1])
 
 

@@ -86,9 +86,12 @@ class FlowHead(Head):
         """context (B, N, W) -> (B, hidden), computed once a chunk."""
         return self.context(context.flatten(1))
 
-    def velocity(self, noisy: Tensor, time: Tensor, encoded: Tensor) -> Tensor:
-        """noisy (B, T, D), time (B,) in 0..1, encoded context (B, hidden) -> (B, T, D)."""
-        condition = self.condition(F.silu(encoded + self.time(_fourier(time))))
+    def conditions(self, time: Tensor, encoded: Tensor) -> Tensor:
+        """time in 0..1 (B,), or (S, 1) for all of S times at once, encoded context (B, hidden) -> (.., B, 2 hidden)."""
+        return self.condition(F.silu(encoded + self.time(_fourier(time))))
+
+    def velocity(self, noisy: Tensor, condition: Tensor, encoded: Tensor) -> Tensor:
+        """noisy (B, T, D), condition of the time (B, 2 hidden), encoded context (B, hidden) -> (B, T, D)."""
         x = self.embed(noisy.flatten(1)) + encoded
         for block in self.blocks:
             x = block(x, condition)
@@ -105,7 +108,8 @@ class FlowHead(Head):
             given = torch.arange(self.shape.chunk, device=actions.device) < steps[:, None]
             noisy = torch.where(given[..., None], actions, noisy)
             valid, encoded = valid & ~given, encoded + self.given(steps)
-        error = (self.velocity(noisy, time, encoded) - (actions - noise)).square().mean(-1)
+        found = self.velocity(noisy, self.conditions(time, encoded), encoded)
+        error = (found - (actions - noise)).square().mean(-1)
         per_sample = (error * valid).sum(1) / valid.sum(1).clamp(min=1)
         return per_sample.unflatten(0, (-1, n)).mean(1)
 
@@ -142,9 +146,9 @@ class FlowHead(Head):
         encoded = self.encode(torch.cat(contexts))
         if self.given_steps:
             encoded = encoded + self.given.weight[0 if given is None else given.shape[1]]
-        for i in range(self.config.euler_steps):
-            time = torch.full((len(encoded),), i * step, device=x.device)
-            v, *v_u = self.velocity(torch.cat([x] * len(contexts)), time, encoded).chunk(len(contexts))
+        times = torch.arange(self.config.euler_steps, device=x.device)[:, None] * step
+        for condition in self.conditions(times, encoded):  # what no step changes is read once
+            v, *v_u = self.velocity(torch.cat([x] * len(contexts)), condition, encoded).chunk(len(contexts))
             if v_u:
                 v = v_u[0] + guidance * (v - v_u[0])
             x = _begun_with(given, x + step * v)
@@ -157,7 +161,7 @@ def _begun_with(given: Tensor | None, chunk: Tensor) -> Tensor:
 
 
 def _fourier(time: Tensor) -> Tensor:
-    """(B,) -> (B, 64) sines and cosines of the flow time."""
+    """(...) -> (..., 64) sines and cosines of the flow time."""
     frequencies = torch.exp(torch.linspace(0.0, 6.0, 32, device=time.device)) * torch.pi / 2
-    angles = time[:, None] * frequencies
+    angles = time[..., None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor, nn
 
 from policies.core.parts import VisionConfig
 from policies.core.registry import VISION
@@ -28,6 +29,17 @@ class Pixels:
 
     fingerprint = "pixels"
 
+    def module(self) -> nn.Module:
+        """Return the same in torch."""
+        return HandOn()
+
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return uint8 RGB (N, H, W, 3) unchanged; a copy of what is read-only: torch warns of that."""
         return (np.require(images, requirements="W"),)
+
+
+class HandOn(nn.Module):
+    """Images as the only map."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (images,)

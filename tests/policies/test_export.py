@@ -1,26 +1,36 @@
 """A whole policy as an ONNX graph decides what torch decides, by every head and fusion; what cannot be is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from fr3 import FR3
 from learning import SPEC, TINY, FakeVisionConfig, about
 from test_parts import POLICY_CONFIGS
 
 from policies.benchmark import backends
 from policies.core.indicator import Indicator
 from policies.core.interface import Policy
-from policies.export import graph
+from policies.core.spec import PolicySpec
+from policies.export import graph, quantize
 from policies.export.export import ExportConfig, main
-from policies.export.graph import write_graph
+from policies.export.graph import ExportedPolicy, largest_difference, write_graph
+from policies.export.graph_decider import GraphDecider
+from policies.export.whole_policy import draw_look
+from policies.eye.trunk import SIDE
+from policies.fusion.eye import EyeFusionConfig
+from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.runtime.decider import Conditioning, Decider
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
-from sim.core.contract import Observation
+from policies.vision.pixels import PixelsConfig
+from sim.core.contract import GROUNDING_COLUMNS, Observation
 from sim.core.errors import UserError
+from sim.core.paths import ASSETS
 
 PROMPT = "put the red cube on the blue plate"
 REAL = {"vision": EfficientNetConfig(), "language": MiniLmConfig()}
@@ -89,6 +99,54 @@ def test_guidance_and_the_command_that_chunks_start_from_are_in_the_graph(tmp_pa
     np.testing.assert_allclose(session.run(["actions"], values)[0][0], expected, atol=1e-4)
     unguided = Decider(decider.policy, FRESH).decide(seen, commanded, [], torch.Generator().manual_seed(3)).chunk
     assert np.abs(unguided - expected).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def eye(tmp_path_factory) -> tuple[Decider, Path]:
+    """A policy on the shipped eye with a head of random weights, and its graph."""
+    spec = PolicySpec(FR3.name, FR3.camera_names, (SIDE, SIDE), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
+    fusion = GroundedPointsConfig(width=16, finder=EyeFusionConfig())
+    config = dataclasses.replace(TINY, vision=PixelsConfig(), language=MiniLmConfig(), fusion=fusion)
+    policy = config.build(spec)
+    policy.load_pretrained(ASSETS / "eye")
+    decider, target = Decider(alive(policy), FRESH), tmp_path_factory.mktemp("eye") / "policy.onnx"
+    assert write_graph(decider, target) <= 1e-4
+    return decider, target
+
+
+def test_the_graph_of_the_eye_finds_what_the_eye_finds(eye):
+    decider, target = eye
+    played = GraphDecider(decider, target)
+    for seed in range(3):
+        seen = draw_look(decider.spec, np.random.default_rng(10 + seed), decider.spec.cameras)
+        wanted, found = (
+            one.decide(seen, seen.state, [], torch.Generator().manual_seed(seed)) for one in (decider, played)
+        )
+        np.testing.assert_allclose(found.chunk, wanted.chunk, atol=1e-4)
+        np.testing.assert_allclose(found.points_m, wanted.points_m, atol=1e-4)
+        assert [one.name for one in found.estimates] == [one.name for one in wanted.estimates] == ["object", "target"]
+        for one, other in zip(found.estimates, wanted.estimates, strict=True):
+            np.testing.assert_allclose(one.within_m, other.within_m, rtol=1e-3)
+
+
+def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(eye, tmp_path):
+    decider, target = eye
+    exported, rng, generator = ExportedPolicy(decider, target), np.random.default_rng(0), torch.Generator()
+    looks = [draw_look(decider.spec, rng, decider.spec.cameras) for _ in range(4)]
+    quantize.write_dynamic(target, tmp_path / "dynamic.onnx")
+    feeds = [exported.feeds(one, one.state, exported.draw(generator)) for one in looks]
+    quantize.write_static(target, tmp_path / "static.onnx", feeds)
+    sizes = [path.stat().st_size for path in (target, tmp_path / "dynamic.onnx", tmp_path / "static.onnx")]
+    assert sizes[2] < sizes[1] < sizes[0]
+    for name in ("dynamic", "static"):
+        assert 0 < largest_difference(decider, tmp_path / f"{name}.onnx") < 0.5
+
+
+def test_the_graph_of_another_policy_is_refused(eye):
+    decider, target = eye
+    other = Decider(decider.policy, Conditioning(Indicator.NEGATIVE, 1.0))
+    with pytest.raises(UserError, match="is the graph of another policy, indicator or guidance"):
+        GraphDecider(other, target)
 
 
 def test_a_head_whose_number_of_tokens_varies_is_refused(tmp_path):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import cast
 
 import mujoco
@@ -119,8 +119,8 @@ def test_derivatives_of_pixels_are_those_of_differences(bench):
     assert np.abs(seen.by_camera).max() > 1
 
 
-def looked_at(bench, moved: np.ndarray, *, arm_seen: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The true points and what is solved from their exact pixels in a front camera that is elsewhere."""
+def exact_pixels(bench, moved: np.ndarray, *, arm_seen: bool) -> tuple[list, np.ndarray, Measured]:
+    """Cameras, true points and their exact pixels in a front camera that is elsewhere."""
     arm, cameras = bench
     points, rotation = (one.numpy() for one in arm(torch.tensor([[*FR3.home_rad, 1.0]])))
     tool, true = (points[:, -1], rotation), np.array([[[-0.35, 0.1, 0.02], [-0.28, -0.12, 0.008]]])
@@ -133,7 +133,26 @@ def looked_at(bench, moved: np.ndarray, *, arm_seen: bool) -> tuple[np.ndarray, 
         arm_deviation=np.broadcast_to(np.where(inside, 1e-3, 1e3), arm_pixel.shape), pixel=pixel, deviation=deviation,
         start=true + 0.03, height=true[..., 2], height_deviation=np.full((1, 2), 1e-3),
     )  # fmt: skip
+    return both, true, measured
+
+
+def looked_at(bench, moved: np.ndarray, *, arm_seen: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The true points and what is solved from their exact pixels in a front camera that is elsewhere."""
+    both, true, measured = exact_pixels(bench, moved, arm_seen=arm_seen)
     return true, solve(both, CameraPrior([False, True])().detach().numpy(), measured).points
+
+
+def test_torch_solves_what_numpy_solves(bench):
+    """Torch is what an exported policy is traced in."""
+    both, _, measured = exact_pixels(bench, 0.01 * np.ones(FREE), arm_seen=True)
+    given = {field.name: getattr(measured, field.name) for field in fields(Measured) if field.name != "tool"}
+    tensors = {name: torch.tensor(np.array(value)) for name, value in given.items()}
+    in_torch = Measured((torch.tensor(measured.tool[0]), torch.tensor(measured.tool[1])), **tensors)
+    prior = CameraPrior([False, True])().detach()
+    wanted, found = solve(both, prior.numpy(), measured), solve(both, prior, in_torch)
+    for field in fields(wanted):
+        np.testing.assert_allclose(getattr(found, field.name), getattr(wanted, field.name), rtol=1e-6, atol=1e-9)
+    assert np.abs(wanted.free).max() > 1e-3
 
 
 def test_the_arm_calibrates_a_camera_that_was_moved(bench):

@@ -31,8 +31,11 @@ class Field(FlowHead):
     def encode(self, context: torch.Tensor) -> torch.Tensor:
         return context.mean((1, 2))[:, None, None]
 
-    def velocity(self, noisy, time, encoded):
-        return self._function(noisy, time[:, None, None], encoded)
+    def conditions(self, time, encoded):
+        return time
+
+    def velocity(self, noisy, condition, encoded):
+        return self._function(noisy, condition[:, None, None], encoded)
 
 
 def test_a_straight_path_is_integrated_exactly():
@@ -53,6 +56,16 @@ def test_a_linear_field_is_eulers_product():
     noise = draw(2, T, D)
     sampled = Field(lambda x, t, c: 0.5 * x, 8).integrate(draw(2, TOKENS, WIDTH), noise)
     assert torch.allclose(sampled, noise * (1 + 0.5 / 8) ** 8, atol=1e-6)
+
+
+def test_conditions_of_all_times_at_once_are_those_of_each():
+    model, context, x = expert(euler_steps=5), draw(4, TOKENS, WIDTH), draw(4, T, D)
+    sampled = model.integrate(context, x)
+    with torch.no_grad():
+        for i in range(5):
+            encoded = model.encode(context)
+            x = x + model.velocity(x, model.conditions(torch.full((4,), i / 5), encoded), encoded) / 5
+    assert torch.allclose(sampled, x, atol=1e-6)
 
 
 def test_time_runs_from_noise_to_actions():

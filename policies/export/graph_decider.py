@@ -1,0 +1,39 @@
+"""A policy that its exported graph decides, as programs play it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies.export.graph import ExportedPolicy
+from policies.runtime.agent import PolicyAgent, load_decider
+from policies.runtime.chunk_agent import Timing
+from policies.runtime.decider import Decided, Decider
+from sim.core.contract import Observation
+from sim.core.errors import UserError
+
+
+class GraphDecider(Decider):
+    """A graph instead of the network; it finds in the checkpoint what belongs to it."""
+
+    def __init__(self, decider: Decider, graph: Path):
+        """decider: of the checkpoint. UserError for a graph of another policy, or a policy that cannot be exported."""
+        super().__init__(decider.policy, decider.conditioning)
+        self.exported = ExportedPolicy(decider, graph)
+
+    def decide(
+        self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
+        generator: torch.Generator,
+    ) -> Decided:  # fmt: skip
+        if self.policy.given_steps and len(under_way):
+            raise UserError("a graph takes no steps that are under way: lead_s=0 and inference_delay_s=0 expected")
+        decision = self.exported.decide(observation, commanded, self.exported.draw(generator))
+        return Decided(decision.chunk[0].numpy(), decision.points, self._estimates(decision))
+
+
+def load_graph_agent(root: str, graph: Path, indicator: str, guidance: float | None, timing: Timing) -> PolicyAgent:
+    """Return the agent of a checkpoint directory whose chunks an exported graph decides. UserError as `load_decider`,
+    and for a graph that is not the checkpoint's."""
+    decider, _ = load_decider(root, indicator, guidance)
+    return PolicyAgent(GraphDecider(decider, graph), timing)
