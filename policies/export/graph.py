@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import torch
 from torch import Tensor
+from torch.onnx import register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
 
 from policies.core.interface import Decision
 from policies.core.weight_files import as_bytes
@@ -56,7 +57,7 @@ def _trace(whole: WholePolicy, inputs: tuple, names: list[str], target: Path) ->
         warnings.simplefilter("ignore")  # of the tracing exporter, as in policies/vision/efficientnet.py
         try:
             outputs = list(OUTPUTS[: len(whole(*inputs))])
-            torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # the exporter does not know it
+            register_custom_op_symbolic("aten::mT", _transposed, OPSET)
             torch.onnx.export(
                 whole, inputs, target, input_names=names, output_names=outputs, dynamo=False, opset_version=OPSET
             )
@@ -67,6 +68,7 @@ def _trace(whole: WholePolicy, inputs: tuple, names: list[str], target: Path) ->
 
 
 def _transposed(graph: Any, matrices: Any) -> Any:
+    """Return the operator of `Tensor.mT`, which the exporter does not know."""
     *axes, row, column = range(matrices.type().dim())
     return graph.op("Transpose", matrices, perm_i=[*axes, column, row])
 

@@ -1,7 +1,7 @@
 """An exported graph in eight-bit integers: weights alone (dynamic), or weights and what flows between layers (static).
 
-What has weights is quantized: convolutions and linear maps, and in a static graph what joins maps of images between
-them. Geometry, attention and all else stay as they were.
+What has weights is quantized: linear maps, and in a static graph convolutions with what joins their maps, but for the
+last of a trunk. Geometry, attention and all else stay as they were.
 """
 
 import logging
@@ -74,7 +74,7 @@ def _looks_of(dataset: Dataset, decider: Decider, exported: ExportedPolicy) -> I
 def write_dynamic(source: Path, target: Path) -> None:
     """Quantize the weights of linear maps; what they multiply is quantized anew in every decision."""
     model = onnx.load(source)
-    chosen = _with_weights(model, LINEAR)
+    chosen = [renamed for name in _with_weights(model, LINEAR) for renamed in (name, f"{name}_MatMul")]  # of a Gemm
     quantize_dynamic(
         source, target, nodes_to_quantize=chosen, per_channel=True, extra_options={"MatMulConstBOnly": True}
     )
@@ -84,10 +84,15 @@ def write_dynamic(source: Path, target: Path) -> None:
 def write_static(source: Path, target: Path, looks: Iterable[Feeds]) -> None:
     """Quantize what has weights, and their inputs in the ranges that they have on looks."""
     model = onnx.load(source)
-    chosen = _with_weights(model, LINEAR | CONVOLUTION) + _between_convolutions(model)
+    between = _between_convolutions(model)
+    last = _nothing_follows(model, between)
+    chosen = [name for name in _with_weights(model, LINEAR | CONVOLUTION) if name not in last] + between
     quantize_static(
-        source, target, _Looks(looks), nodes_to_quantize=chosen, per_channel=True, activation_type=QuantType.QUInt8
-    )  # unsigned times signed is what processors multiply
+        source, target, _Looks(looks), nodes_to_quantize=chosen, per_channel=True,
+        op_types_to_quantize=sorted(LINEAR | CONVOLUTION | BETWEEN),
+        activation_type=QuantType.QUInt8,  # unsigned times signed is what processors multiply
+        extra_options={"OpTypesToExcludeOutputQuantization": sorted(LINEAR)},
+    )  # fmt: skip
     describe(target, about(source))
 
 
@@ -107,7 +112,8 @@ def _with_weights(model: onnx.ModelProto, kinds: set[str]) -> list[str]:
 
 def _between_convolutions(model: onnx.ModelProto) -> list[str]:
     """Return the names of nodes whose inputs all come from convolutions, or from other such nodes."""
-    found, made = [], set()
+    found: list[str] = []
+    made: set[str] = set()
     for node in model.graph.node:  # in the order of computation
         joins = node.op_type in BETWEEN and set(filter(None, node.input[: 2 if node.op_type == "Add" else 1])) <= made
         if joins:
@@ -115,3 +121,11 @@ def _between_convolutions(model: onnx.ModelProto) -> list[str]:
         if joins or node.op_type == "Conv":
             made.update(node.output)
     return found
+
+
+def _nothing_follows(model: onnx.ModelProto, between: list[str]) -> set[str]:
+    """Return the names of convolutions that end a trunk: what they give would be rounded for nothing."""
+    goes_on = {
+        name for node in model.graph.node if node.op_type == "Conv" or node.name in between for name in node.input
+    }
+    return {node.name for node in model.graph.node if node.op_type == "Conv" and not goes_on & set(node.output)}
