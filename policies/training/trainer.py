@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+import torch._dynamo  # noqa: F401 (see below)
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from policies.training.optim import OptimConfig, choose_device, schedule
 from sim.core.errors import UserError
+
+# The first optimizer imports torch._dynamo, with it triton where torch is built for CUDA, whose LLVM crashes a process in
+# which Mesa's was loaded before to render without a GPU: so it is loaded with this module, before any scene is drawn.
 
 
 class OnDevice(Protocol):

@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -157,3 +159,8 @@ def test_training_on_a_gpu_is_training_on_the_cpu(tmp_path):
 def test_options_that_make_no_sense_are_one_line(option, value, expected):
     with pytest.raises(UserError, match=rf"{option}.*{expected}"):
         typed(OptimConfig, {option: value}, "optim.")
+
+
+def test_what_an_optimizer_loads_is_loaded_before_a_scene_is_drawn():
+    loaded = "import policies.training.trainer, sys; print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "True\n"
