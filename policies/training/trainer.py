@@ -20,8 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from policies.training.optim import OptimConfig, choose_device, schedule
 from sim.core.errors import UserError
 
-# The first optimizer imports torch._dynamo, with it triton where torch is built for CUDA, whose LLVM crashes a process in
-# which Mesa's was loaded before to render without a GPU: so it is loaded with this module, before any scene is drawn.
+# The first optimizer imports torch._dynamo, and with it triton where torch is built for CUDA. Its LLVM crashes a
+# process in which Mesa's was loaded before, to render without a GPU: so it is loaded before any scene is drawn.
 
 
 class OnDevice(Protocol):
