@@ -14,6 +14,7 @@ STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
 TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
 MOVED_M = 0.02  # farther apart are two targets
 CLOSED = 0.9  # a gripper that is opened less may hold something
+NEAR_M = 0.12  # from the tool point: what it is over it goes on with
 HELD_M = 0.03  # from the tool point
 ON_PLATE_M = 0.04  # horizontally
 
@@ -45,7 +46,8 @@ def step_due(points: Tensor, opening: float) -> int:
     """Return the number of the step that is due.
 
     points (S, 4, 4) m: object and target of each step in the base frame, then seen from the tool, and their errors.
-    opening: of the gripper. What is held comes first; then the first from the arm's left that is not on its target yet.
+    opening: of the gripper. What is held comes first; then, of what is not on its target yet, what the tool is over,
+    else the first from the arm's left.
     """
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
@@ -53,5 +55,7 @@ def step_due(points: Tensor, opening: float) -> int:
         return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
     away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     left = there & (away > ON_PLATE_M)
+    if (near := left & (reach < NEAR_M)).any():
+        return int(reach.where(near, reach.new_tensor(float("inf"))).argmin())
     choice = left if left.any() else there
     return int(points[:, 0, 1].where(choice, points.new_tensor(float("inf"))).argmin())

@@ -87,7 +87,7 @@ ABSENT = (-0.2, 0.3, 0.2, NOWHERE_M)
         (looks(ABSENT, (0.1, 0.2, 0.3, 0.01), (-0.1, 0.2, 0.3, 0.01)), 1.0, 2),  # the arm's left is -y
         (looks(ABSENT, (0.1, 0.2, 0.3, 0.01), (-0.1, 0.03, 0.3, 0.01)), 1.0, 1),  # the first is done
         (looks(ABSENT, (0.1, 0.2, 0.01, 0.01), (-0.1, 0.2, 0.3, 0.01)), 0.5, 1),  # held
-        (looks(ABSENT, (0.1, 0.2, 0.01, 0.01), (-0.1, 0.2, 0.3, 0.01)), 1.0, 2),  # beside an open gripper
+        (looks(ABSENT, (0.1, 0.2, 0.01, 0.01), (-0.1, 0.2, 0.3, 0.01)), 1.0, 1),  # under an open gripper
         (looks((0.1, 0.2, 0.01, NOWHERE_M), (-0.1, 0.2, 0.3, 0.01)), 0.5, 1),  # nothing there can be held
         (looks(ABSENT, (0.1, 0.01, 0.3, 0.01), (-0.1, 0.01, 0.3, 0.01)), 1.0, 2),  # all done
     ],
