@@ -22,7 +22,7 @@ from policies.models.vla import Vla, VlaConfig
 from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.poses import move_arm
-from policies.training.loop import STATE, train
+from policies.training.loop import STATE, Log, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
 from sim.core.console import track
@@ -31,7 +31,7 @@ from sim.core.errors import UserError
 from sim.core.options import FOLDER, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
-from sim.core.tracker import KINDS, Tracker, open_tracker
+from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
@@ -188,7 +188,7 @@ def pretrain(config: PretrainGroundingConfig, tracker: Tracker | None = None) ->
         return error, {"grounding": error.detach()}
 
     trainer = Trainer(fusion, loss, config.optim)
-    train(trainer, table.sample, out, tracker)
+    train(trainer, table.sample, out, Log(tracker or NoTracker()))
     averaged = trainer.averaged()
     card = describe(averaged, table, config)
     save_fusion(out, averaged.state_dict(), card)

@@ -172,7 +172,7 @@ def test_the_order_of_two_datasets_does_not_matter(demos, tmp_path):
         assert torch.equal(value, second.state_dict()[name]), name
     assert said.tasks == also.tasks == ("pick_place",)
     # Oracle: the deviation of what both have in common, the gripper, lies between those of each alone.
-    alone = [checkpoint.load(trained(data, out=tmp_path / data.name))[0] for data in (demos, other)]
+    alone = [checkpoint.load(trained(data, out=tmp_path / f"of_{data.name}"))[0] for data in (demos, other)]
     deviations = [policy.normalizer.std[0, -1].item() for policy in (*alone, first)]
     assert min(deviations[:2]) <= deviations[2] <= max(deviations[:2])
 

@@ -1,18 +1,18 @@
 """One trainer for policies, grounding pretraining and the value: AdamW, schedule, clipping, EMA, exact resume.
 
     trainer = Trainer(model, loss, OptimConfig(steps=8000, batch=128), slow=model.pretrained_parameters())
-    train(trainer, data.sample, out, tracker)
+    train(trainer, data.sample, out)
     averaged = trainer.averaged()
 
 A caller with a rhythm of its own, epochs and early stopping, calls `trainer.update(batch)` itself.
 """
 
 import copy
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-import torch._dynamo  # noqa: F401 (see below)
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,8 +20,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from policies.training.optim import OptimConfig, choose_device, schedule
 from sim.core.errors import UserError
 
-# The first optimizer imports torch._dynamo, and with it triton where torch is built for CUDA. Its LLVM crashes a
-# process in which Mesa's was loaded before, to render without a GPU: so it is loaded before any scene is drawn.
+# The first optimizer imports triton where torch is built for CUDA. Its LLVM crashes a process in which Mesa's was
+# loaded before, to render without a GPU: so it is loaded with this module, before any scene is drawn.
+if importlib.util.find_spec("triton"):
+    importlib.import_module("triton")
 
 
 class OnDevice(Protocol):
