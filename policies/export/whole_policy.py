@@ -66,7 +66,7 @@ class WholePolicy(nn.Module):
 
     def tensors(self, decider: Decider, look: Observation, commanded: np.ndarray) -> list[Tensor]:
         """Return an observation, and where the arm was last commanded to be, as the inputs but the noise."""
-        state = torch.from_numpy(look.state)[None]
+        state = torch.tensor(look.state)[None]  # a copy: a recorded one is read-only
         words = decider.processor.words([look.instruction]) if self.reads else ()
         images = [torch.from_numpy(look.images[camera])[None] for camera in self.cameras]
         return [*images, state, *words, *([torch.from_numpy(commanded)[None]] if self.joins else [])]
