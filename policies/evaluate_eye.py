@@ -16,6 +16,7 @@ import torch
 
 from policies.core.interface import Policy
 from policies.eye_training.errors import Errors, by_task, report
+from policies.eye_training.held_out import FIRST_SEED, FIRST_SHARE
 from policies.eye_training.load import load_eye
 from policies.fusion.eye import NOWHERE_M
 from policies.models import checkpoint
@@ -35,7 +36,6 @@ from sim.robots.robot import RobotConfig
 from sim.tasks.base import TASKS
 
 ALL = "all"
-FIRST_SHARE = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ class EvaluateEyeConfig(WorkerConfig):
     checkpoint: str | None = option(None, "a policy whose eye is measured")
     task: str = option(ALL, "whose things are to be found; all: every task in turn", OneOf((ALL, *TASKS.names())))
     scenes: int = option(200, "of each task, rounded up to whole hundreds", at_least(1))
-    seed: int = option(950_000_000, "of the first scene: far from those that eyes are pretrained on", SEED)
+    seed: int = option(FIRST_SEED, "of the first scene: far from those that eyes are pretrained on", SEED)
     without: str = option("", "a camera to leave out")
     out: str | None = option(None, "where the results go; null: nowhere", RESULTS_FOLDER)
     randomize: RandomizeConfig = block(RandomizeConfig, "how scenes differ")

@@ -17,7 +17,8 @@ from policies.scenes.looks import SceneConfig, SceneLooker
 from sim.core.structured import typed
 from sim.envs.simulation import SimulationConfig
 
-FIRST_SEED = 950_000_000  # as `policies.evaluate_eye` looks at
+FIRST_SEED = 950_000_000  # far from those that eyes are pretrained on
+FIRST_SHARE = 0.5  # of the looks that are an episode's first
 WORSE = 1.2  # times what it was at first
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _worlds(tables: Sequence[EpisodeTable]) -> Iterator[SimulationConfig]:
 
 def _looker(world: SimulationConfig, side: int) -> SceneLooker:
     return SceneLooker(
-        SceneConfig((world.task,), (world.randomize,), world.split, world.robot, FIRST_SEED, 0.5, side=side)
+        SceneConfig((world.task,), (world.randomize,), world.split, world.robot, FIRST_SEED, FIRST_SHARE, side=side)
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
 from policies.language.states import FrozenStates, load_tokenizer
-from policies.pretrained.hub import checked_digest, hub_config, hub_folder, load_network
+from policies.pretrained.hub import HubModel, checked_digest, hub_config, load_network
 from policies.pretrained.weights import WeightsError, sha256_of
 from sim.core.options import at_least, option
 
@@ -18,20 +18,16 @@ TOKENIZER = "tokenizer.json"
 
 @LANGUAGE.register("hub_text")
 @dataclass(frozen=True)
-class HubTextConfig(LanguageConfig):
+class HubTextConfig(HubModel, LanguageConfig):
     """Which network."""
 
     name: str = "hub_text"
     source: str = option("google-t5/t5-base", "a model of the hub, or a folder that holds one")
-    revision: str | None = option(None, "of the hub's repository; null: what its cache has, or the newest")
-    sha256: str | None = option(
-        None, "of model.safetensors; null: any, checkpoints keep to the one they were made with"
-    )
     max_tokens: int = option(32, "of an instruction, those that frame it counted", at_least(3))
 
     @property
     def width(self) -> int:
-        return hub_config(hub_folder(self.source, self.revision)).hidden_size
+        return hub_config(self.folder).hidden_size
 
     def build(self) -> "HubText":
         return HubText(self)
@@ -53,7 +49,7 @@ class HubText(FrozenStates):
 
     def __init__(self, config: HubTextConfig):
         """WeightsError when the model is missing, of no known class or not the pinned one."""
-        folder = hub_folder(config.source, config.revision)
+        folder = config.folder
         found, digest = hub_config(folder), checked_digest(folder, config.sha256)
         if found.model_type not in CLASSES or not (folder / TOKENIZER).is_file():
             raise WeightsError(f"{folder} holds a {found.model_type}, expected {' or '.join(CLASSES)} and {TOKENIZER}")

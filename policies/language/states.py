@@ -4,12 +4,13 @@ Shapes: N instructions, L token places, T tokens of one instruction (T <= L), W 
 """
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor
 
 from sim.core.errors import UserError
 
@@ -26,7 +27,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def piece_numbers(tokenizer: Tokenizer, instruction: str, max_tokens: int) -> list[int]:
+def _piece_numbers(tokenizer: Tokenizer, instruction: str, max_tokens: int) -> list[int]:
     """Return the numbers of an instruction's pieces. InstructionError when it is empty or has more of them."""
     if not instruction.strip():
         raise InstructionError(f"instruction {instruction!r} is empty, expected a sentence")
@@ -42,7 +43,7 @@ def piece_numbers(tokenizer: Tokenizer, instruction: str, max_tokens: int) -> li
 class FrozenStates:
     """Token states of instructions from a network that is never trained further."""
 
-    def __init__(self, network: nn.Module, tokenizer: Tokenizer, width: int, max_tokens: int) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor], tokenizer: Tokenizer, width: int, max_tokens: int) -> None:
         """network: ids (1, T) -> states (1, T, W). max_tokens: L, which counts the tokens that frame a sentence."""
         self.width, self.max_tokens = width, max_tokens
         self._network, self._tokenizer = network, tokenizer
@@ -70,5 +71,5 @@ class FrozenStates:
     @torch.inference_mode()
     def _compute(self, instruction: str) -> np.ndarray:
         """States (T, W): alone and unpadded, so that no other row can change a digit."""
-        ids = piece_numbers(self._tokenizer, instruction, self.max_tokens)
+        ids = _piece_numbers(self._tokenizer, instruction, self.max_tokens)
         return self._network(torch.tensor([ids]))[0].numpy()

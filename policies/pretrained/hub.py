@@ -1,14 +1,33 @@
 """Networks of the Hugging Face hub by their published classes: files found, digest known, no weight left random."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from policies.pretrained.weights import WeightsError, checked_file, sha256_of
 from sim.core.errors import reason
+from sim.core.options import option
 
 WEIGHTS = "model.safetensors"
 FILES = ["*.json", WEIGHTS]
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """Options that say which files of a model are meant; a subclass gives the first two defaults."""
+
+    name: str
+    source: str  # a model of the hub, or a folder that holds one
+    revision: str | None = option(None, "of the hub's repository; null: what its cache has, or the newest")
+    sha256: str | None = option(
+        None, "of model.safetensors; null: any, checkpoints keep to the one they were made with"
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies, see `hub_folder`."""
+        return hub_folder(self.source, self.revision)
 
 
 def import_transformers() -> Any:
@@ -66,13 +85,12 @@ def checked_digest(folder: Path, sha256: str | None) -> str:
     """Return the sha256 of a model's weights. WeightsError when they are missing or not those of a pin, `sha256`."""
     file = folder / WEIGHTS
     how = "weights in one safetensors file are needed; the hub's file changed, or the download broke"
-    return sha256 if sha256 and checked_file(file, sha256, how) else sha256_of(_existing(file, how))
-
-
-def _existing(file: Path, how: str) -> Path:
+    if sha256:
+        checked_file(file, sha256, how)
+        return sha256
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist; {how}")
-    return file
+    return sha256_of(file)
 
 
 def load_network(folder: Path, kind: str) -> Any:

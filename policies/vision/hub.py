@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from policies.core.parts import VisionConfig
 from policies.core.registry import VISION
-from policies.pretrained.hub import checked_digest, hub_config, hub_folder, load_network
+from policies.pretrained.hub import HubModel, checked_digest, hub_config, load_network
 from policies.pretrained.weights import WeightsError
 from sim.core.options import option
 
@@ -29,19 +29,15 @@ BATCH = 16
 
 @VISION.register("hub_vision")
 @dataclass(frozen=True)
-class HubVisionConfig(VisionConfig):
+class HubVisionConfig(HubModel, VisionConfig):
     """Which network."""
 
     name: str = "hub_vision"
     source: str = option("google/siglip-base-patch16-224", "a model of the hub, or a folder that holds one")
-    revision: str | None = option(None, "of the hub's repository; null: what its cache has, or the newest")
-    sha256: str | None = option(
-        None, "of model.safetensors; null: any, checkpoints keep to the one they were made with"
-    )
 
     @property
     def channels(self) -> tuple[int, ...]:
-        return (hub_config(hub_folder(self.source, self.revision)).hidden_size,)
+        return (hub_config(self.folder).hidden_size,)
 
     def build(self, threads: int = 1) -> "HubVision":
         return HubVision(self)
@@ -85,7 +81,7 @@ class HubVision:
     """One map of an image, by a network that is never trained further."""
 
     def __init__(self, config: HubVisionConfig):
-        folder = hub_folder(config.source, config.revision)
+        folder = config.folder
         digest = checked_digest(folder, config.sha256)
         self._patches = load_patches(folder)
         self._identity = f"{digest} {self._patches.side}"
