@@ -12,6 +12,7 @@ from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Decided, Decider
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.tasks.steps import possible_steps
 
 
 class GraphDecider(Decider):
@@ -28,6 +29,10 @@ class GraphDecider(Decider):
     ) -> Decided:  # fmt: skip
         if self.policy.given_steps and len(under_way):
             raise UserError("a graph takes no steps that are under way: lead_s=0 and inference_delay_s=0 expected")
+        if self.policy.plays_steps and possible_steps(observation.instruction):
+            raise UserError(
+                f"{observation.instruction!r} is played step by step, which a graph is not; play the checkpoint itself"
+            )
         decision = self.exported.decide(observation, commanded, self.exported.draw(generator))
         return Decided(decision.chunk[0].numpy(), decision.points, self._estimates(decision))
 

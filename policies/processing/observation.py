@@ -15,8 +15,10 @@ import torch
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
+from policies.processing.steps import step_due
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.tasks.steps import possible_steps
 
 
 class ObservationProcessor:
@@ -75,14 +77,20 @@ class ObservationProcessor:
             raw.points = torch.tensor(points)
         return self.policy.condense(raw)
 
-    def observe(
-        self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None, steps: Sequence[str] = ()
-    ) -> Inputs:
-        """Return the inputs of one observation, B = 1; of each of the `steps` where given. truth: column -> (3,) m."""
+    def observe(self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None) -> Inputs:
+        """Return the inputs, B = 1, of one observation, of a long instruction those of the step that is due.
+
+        truth: column -> (3,) m.
+        """
+        steps = possible_steps(observation.instruction) if self.policy.plays_steps else ()
         images = {camera: observation.images[camera][None] for camera in self.cameras}
         points = None if truth is None else np.stack([truth[name] for name in self.spec.points])[None]
-        told = list(steps) or [observation.instruction]
-        return self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, points)
+        told = steps or (observation.instruction,)
+        inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, points)
+        if not steps:
+            return inputs
+        assert inputs.points is not None
+        return inputs.take(torch.tensor([step_due(inputs.points, float(observation.state[-1]))]))
 
     def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states (B, L, W) and mask (B, L)."""

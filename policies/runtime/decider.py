@@ -16,11 +16,9 @@ from policies.models.chunk_critic import ChunkCritic
 from policies.models.noise_actor import NoiseActor
 from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
-from policies.processing.steps import step_due
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
-from sim.tasks.steps import possible_steps
 
 POINT, WORLD = "grounding.", "_pos_w"  # of the columns of points: what the world frame's begin and end with
 GroundTruth = Callable[[], Mapping[str, np.ndarray]]  # column of grounded points -> (3,) m
@@ -68,7 +66,7 @@ class Decider:
     ) -> Decided:  # fmt: skip
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
         follows it already; generator: of the actions' noise."""
-        inputs = self._observed(observation)
+        inputs = self.processor.observe(observation, self._truth() if self._truth else None)
         if self.policy.given_steps:
             inputs.commanded = torch.from_numpy(commanded)[None]
             inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))
@@ -78,15 +76,6 @@ class Decider:
         points_m = None if decision.points is None else decision.points[:1]
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
         return Decided(chunk, points_m, self._estimates(decision), self._value(inputs))
-
-    def _observed(self, observation: Observation) -> Inputs:
-        """Return the inputs of a look, of a long instruction those of the step that is due."""
-        steps = possible_steps(observation.instruction) if self.policy.plays_steps else ()
-        inputs = self.processor.observe(observation, self._truth() if self._truth else None, steps)
-        if not steps:
-            return inputs
-        assert inputs.points is not None
-        return inputs.take(torch.tensor([step_due(inputs.points, float(observation.state[-1]))]))
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

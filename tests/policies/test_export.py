@@ -146,6 +146,14 @@ def generator_of(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def test_a_graph_is_told_no_steps_of_a_long_instruction(eye):
+    decider, target = eye
+    seen = dataclasses.replace(draw_look(decider.spec, np.random.default_rng(0), decider.processor.cameras),
+                               instruction="sort the cubes onto the plates of their colour")  # fmt: skip
+    with pytest.raises(UserError, match="is played step by step, which a graph is not; play the checkpoint itself"):
+        GraphDecider(decider, target).decide(seen, seen.state, [], generator_of(0))
+
+
 def test_the_graph_of_another_policy_is_refused(eye):
     decider, target = eye
     other = Decider(decider.policy, Conditioning(Indicator.NEGATIVE, 1.0))

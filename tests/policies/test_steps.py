@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from fr3 import FPS, FR3
-from learning import make_demo
+from learning import SPEC, TINY, make_demo
 
 from policies.core.parts import NOWHERE_M
 from policies.eye.trunk import SIDE
 from policies.eye_training.load import load_eye
+from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.processing.features import encode_episode, plan
+from policies.processing.observation import ObservationProcessor
 from policies.processing.steps import frame_sentences, step_due
 from policies.runtime.decider import Conditioning, Decider
 from sim.core.contract import Observation
@@ -105,12 +108,14 @@ def test_the_shipped_eye_names_the_step_that_the_simulator_names():
         finish(world, seed % 3)
         seen, expected = look(world, layout.instruction), layout.subtasks[seed % 3]
         steps = possible_steps(seen.instruction)
-        points = decider.processor.observe(seen, None, steps).points
+        images = {camera: image[None] for camera, image in seen.images.items()}
+        points = decider.processor.inputs(images, np.repeat(seen.state[None], len(steps), 0), steps).points
         told = dataclasses.replace(seen, instruction=expected)
         alone = decider.processor.observe(told).points[0]
         torch.testing.assert_close(points[steps.index(expected)], alone, atol=1e-5, rtol=0)
         if steps[step_due(points, float(seen.state[-1]))] == expected:
             right += 1
+            torch.testing.assert_close(decider.processor.observe(seen).points[0], alone, atol=1e-5, rtol=0)
             np.testing.assert_allclose(chunk(decider, seen), chunk(decider, told), atol=1e-4)
     assert right >= SEEDS - 1
 
@@ -131,3 +136,24 @@ def look(world: Simulation, instruction: str) -> Observation:
 
 def chunk(decider: Decider, seen: Observation) -> np.ndarray:
     return decider.decide(seen, seen.state, [], torch.Generator().manual_seed(1)).chunk
+
+
+@pytest.mark.parametrize("by_step", [False, True])
+def test_features_are_of_the_step_that_each_frame_is_told(tmp_path, by_step, monkeypatch):
+    dataset = recorded(tmp_path / "long", f"{RED};{BLUE}", [0] * 20 + [1] * 3)
+    policy = dataclasses.replace(TINY, fusion=GroundedPointsConfig(width=16, finder=TINY.fusion)).build(SPEC)
+    policy.fusion.plays_steps = by_step
+    processor, told = ObservationProcessor(policy), []
+    made = processor.inputs
+
+    def inputs(images, state, instructions):
+        told.extend(instructions)
+        return made(images, state, instructions)
+
+    monkeypatch.setattr(processor, "inputs", inputs)
+    encode_episode(dataset, processor, 0)
+    assert told == ([RED] * 20 + [BLUE] * 3 if by_step else [dataset.instruction(0)] * 23)
+    # A cache of other steps, or of the whole instruction, is not taken for it.
+    other = recorded(tmp_path / "other", f"{BLUE};{RED}", [0] * 20 + [1] * 3)
+    same = plan(dataset, processor).episodes == plan(other, processor).episodes
+    assert same != by_step and len(plan(dataset, processor).episodes[0]) == 3 + by_step
