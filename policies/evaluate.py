@@ -27,11 +27,11 @@ from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
 from policies.remote.keys import ServerKeys
-from policies.remote.protocol import check_server_decides
 from policies.runtime.agent import load_agent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
 from policies.runtime.latency import latency
 from policies.runtime.self_correction import load_watching_agent
+from policies.runtime.who_decides import check_who_decides
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -84,10 +84,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_server_decides(self.server, self.indicator, self.guidance, watch=self.watch)
-        if self.graph and (self.server or self.watch):
-            other = f"server={self.server}" if self.server else "watch=true"
-            raise UserError(f"graph={self.graph} {other}: one of them decides")
+        check_who_decides(self.server, self.graph, self.indicator, self.guidance, watch=self.watch)
 
     @property
     def directory(self) -> Path:
@@ -103,8 +100,6 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
         """Return the policy that is played. UserError when it is unusable, or made for another robot."""
         if self.server:
             return of_server(self.server, self.robot.load(), self.server_keys, self.timing)
-        if self.graph and not Path(self.graph).is_file():
-            raise UserError(f"graph={self.graph}: no such file; policies.export writes one")
         return of_checkpoint(self.checkpoint, self.robot.load(), self.timing)
 
 
@@ -141,7 +136,7 @@ class PolicyWorker:
             from policies.export.graph_decider import load_graph_agent  # the exporter is needed here alone
 
             return load_graph_agent(
-                config.checkpoint, Path(config.graph), config.indicator, config.guidance, config.timing
+                config.checkpoint, config.indicator, config.guidance, config.timing, graph=Path(config.graph)
             )
         load = load_watching_agent if config.watch else load_agent
         return load(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from policies.export.graph import ExportedPolicy
-from policies.runtime.agent import PolicyAgent, load_decider
+from policies.runtime.agent import PolicyAgent, load_decider, only_task
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Decided, Decider
 from sim.core.contract import Observation
@@ -37,8 +37,10 @@ class GraphDecider(Decider):
         return Decided(decision.chunk[0].numpy(), decision.points, self._estimates(decision))
 
 
-def load_graph_agent(root: str, graph: Path, indicator: str, guidance: float | None, timing: Timing) -> PolicyAgent:
+def load_graph_agent(
+    root: Path | str, indicator: str, guidance: float | None, timing: Timing, *, graph: Path
+) -> PolicyAgent:
     """Return the agent of a checkpoint directory whose chunks an exported graph decides. UserError as `load_decider`,
     and for a graph that is not the checkpoint's."""
-    decider, _ = load_decider(root, indicator, guidance)
-    return PolicyAgent(GraphDecider(decider, graph), timing)
+    decider, metadata = load_decider(root, indicator, guidance)
+    return PolicyAgent(GraphDecider(decider, graph), timing, only_task(metadata))

@@ -9,7 +9,8 @@ continues by itself (the default on the emulator). In a terminal the operator's 
 h back to the policy, y success, n failure, x stop. device=gamepad|spacemouse|drag intervenes by other means than
 keys. A page on this machine shows the camera images.
 
-inference_delay_s=0.1 decides in a thread while the chunk before is played; server=ws://HOST:PORT plays what
+inference_delay_s=0.1 decides in a thread while the chunk before is played; graph=FILE plays the checkpoint as
+`policies.export` wrote it, in half of torch's time; server=ws://HOST:PORT plays what
 `policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
 """
 
@@ -26,9 +27,9 @@ from typing import Protocol
 
 from policies.core.indicator import INDICATORS
 from policies.remote.keys import ServerKeys
-from policies.remote.protocol import check_server_decides
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.latency import latency
+from policies.runtime.who_decides import check_who_decides
 from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
@@ -82,6 +83,7 @@ class RolloutConfig(Options):
     inference_delay_s: float = option(
         0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
     )
+    graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
 
@@ -91,7 +93,7 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
-        check_server_decides(self.server, self.indicator, self.guidance, watch=self.watch)
+        check_who_decides(self.server, self.graph, self.indicator, self.guidance, watch=self.watch)
         if self.server and self.checkpoint:
             raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 
@@ -131,7 +133,10 @@ def rollout(
     agent = load_agent(policy)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
-    acting = {name: getattr(config, name) for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "watch")}
+    acting = {
+        name: getattr(config, name)
+        for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "watch", "graph")
+    }
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
@@ -277,12 +282,16 @@ def main(config: RolloutConfig) -> None:
 
 def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
     """Return the agent of a checkpoint."""
-    if config.watch:  # importing torch takes seconds; wrong options are reported before
+    if config.graph:  # importing torch takes seconds; wrong options are reported before
+        from policies.export.graph_decider import load_graph_agent
+
+        load = functools.partial(load_graph_agent, graph=Path(config.graph))
+    elif config.watch:
         from policies.runtime.self_correction import load_watching_agent as load
     else:
         from policies.runtime.agent import load_agent as load
 
-    agent = load(Path(checkpoint), config.indicator, config.guidance, config.timing)
+    agent = load(Path(checkpoint), indicator=config.indicator, guidance=config.guidance, timing=config.timing)
     if config.robot.instruction and agent.processor.language:
         agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
     config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, checkpoint)

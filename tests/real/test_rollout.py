@@ -208,10 +208,30 @@ def test_a_run_that_is_complete_plays_nothing_and_tells_so(running, tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    ("watch", "name"), [(False, "agent.load_agent"), (True, "self_correction.load_watching_agent")]
+    ("changes", "name"),
+    [
+        ({}, "runtime.agent.load_agent"),
+        ({"watch": True}, "runtime.self_correction.load_watching_agent"),
+        ({"graph": __file__}, "export.graph_decider.load_graph_agent"),
+    ],
 )
-def test_with_watch_the_agent_is_one_that_corrects_itself(watch, name, monkeypatch):
+def test_the_agent_is_the_one_that_is_chosen(changes, name, monkeypatch):
     about = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     agent = SimpleNamespace(spec=about, processor=SimpleNamespace(language=None))
-    monkeypatch.setattr(f"policies.runtime.{name}", lambda *options: agent)
-    assert _load(RolloutConfig(watch=watch), "runs/policy") is agent
+    given = {}
+    monkeypatch.setattr(f"policies.{name}", lambda root, **options: given.update(options) or agent)
+    assert _load(RolloutConfig(guidance=3.0, **changes), "runs/policy") is agent
+    assert given["guidance"] == 3.0 and given.get("graph") == (Path(__file__) if "graph" in changes else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"graph": __file__, "watch": True}, "watch=true: one of them decides"),
+        ({"graph": __file__, "server": "ws://x"}, "server=ws://x: one of them decides"),
+        ({"graph": "none.onnx"}, "graph=none.onnx: no such file; policies.export writes one"),
+    ],
+)
+def test_a_graph_that_cannot_decide_is_refused_before_anything_is_loaded(changes, message):
+    with pytest.raises(UserError, match=message):
+        RolloutConfig(**changes)
