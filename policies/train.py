@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
-from policies.eye_training.held_out import held_out_scenes
+from policies.eye_training.held_out import fit_measured
 from policies.models import checkpoint
-from policies.models.vla import Vla, VlaConfig
+from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training, fit, new_policy
-from policies.training.loop import MEASURE_EVERY, Log
+from policies.training.fit import describe_training, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
@@ -56,11 +55,7 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
-    scenes = held_out_scenes(policy, tables) if config.optim.steps >= MEASURE_EVERY else None
-    trained = fit(policy, data, config.optim, out, metadata, Log(tracker or NoTracker(), scenes))
-    if scenes and isinstance(trained, Vla):
-        scenes.report(trained)
-    return trained
+    return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker())
 
 
 def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:

@@ -5,16 +5,24 @@ Few demonstrations can unteach what pretraining on thousands of scenes taught.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from policies.core.interface import Policy
 from policies.eye_training.errors import ROLES
+from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import Vla
-from policies.processing.data import EpisodeTable
+from policies.processing.data import EpisodeTable, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import SceneConfig, SceneLooker
+from policies.training.fit import fit
+from policies.training.loop import MEASURE_EVERY, Log
+from policies.training.optim import OptimConfig
+from policies.training.trainer import Loss
 from sim.core.structured import typed
+from sim.core.tracker import Tracker
 from sim.envs.simulation import SimulationConfig
 
 FIRST_SEED = 950_000_000  # far from those that eyes are pretrained on
@@ -50,6 +58,19 @@ class HeldOutScenes:
         worse = [name for name in now if now[name] > WORSE * self.start[name]]
         level, what = (logging.WARNING, "the eye got worse than it started") if worse else (logging.INFO, "the eye")
         _log.log(level, "%s on held-out scenes, median error: %s, at first %s", what, _named(now), _named(self.start))
+
+
+def fit_measured(
+    policy: Policy, data: TrainingData, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
+    tracker: Tracker, loss: Loss | None = None,
+) -> Policy:  # fmt: skip
+    """Train as `policies.training.fit.fit`; where the policy learns to find things and there are so many steps, measure
+    it on held-out scenes every MEASURE_EVERY of them."""
+    scenes = held_out_scenes(policy, data.tables) if config.steps >= MEASURE_EVERY else None
+    trained = fit(policy, data, config, out, metadata, Log(tracker, scenes), loss)
+    if scenes and isinstance(trained, Vla):
+        scenes.report(trained)
+    return trained
 
 
 def held_out_scenes(policy: object, tables: Sequence[EpisodeTable]) -> HeldOutScenes | None:

@@ -24,13 +24,13 @@ from torch import Tensor
 from policies.core.indicator import Indicator
 from policies.core.inputs import Batch
 from policies.core.interface import Policy
+from policies.eye_training.held_out import fit_measured
 from policies.heads.consistency import ConsistencyConfig
 from policies.models import checkpoint
 from policies.models.chunk_critic import ChunkCritic
 from policies.models.vla import Vla, with_head
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training, fit
-from policies.training.loop import Log
+from policies.training.fit import describe_training
 from policies.training.trainer import Loss
 from rl.advantage.labels import Labels
 from rl.algorithms.base import ALGORITHMS, Algorithm
@@ -93,7 +93,8 @@ class ConRft(Algorithm):
         datasets = [Dataset(root) for root in data.datasets]
         description = describe_training(processor, datasets, made_of, metadata.provenance)
         loss = tuned_loss(policy, pretrained, critic, weights)
-        fit(policy, labelled(data, processor), data.config.retrain, data.policy, description, Log(data.tracker), loss)
+        samples, optim = labelled(data, processor), data.config.retrain
+        fit_measured(policy, samples, optim, data.policy, description, data.tracker, loss)
         return data.policy
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from policies.eye_training.held_out import fit_measured
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training, fit
-from policies.training.loop import Log
+from policies.training.fit import describe_training
 from rl.learning.round import Round
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -24,7 +24,7 @@ def retrain(data: Round, guidance: float) -> None:
     made_of = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
     datasets = [Dataset(root) for root in data.datasets]
     metadata = describe_training(processor, datasets, made_of, before.provenance, guidance)
-    fit(policy, samples, config.retrain, data.policy, metadata, Log(data.tracker))
+    fit_measured(policy, samples, config.retrain, data.policy, metadata, data.tracker)
 
 
 def labelled(data: Round, processor: ObservationProcessor) -> TrainingData:

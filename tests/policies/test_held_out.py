@@ -13,10 +13,16 @@ from policies.evaluate_eye import EvaluateEyeConfig
 from policies.eye_training import held_out
 from policies.eye_training.held_out import HeldOutScenes, held_out_scenes
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source
 from policies.train import TrainConfig, train
 from policies.training import loop
 from policies.training.fit import new_policy
+from rl.algorithms.base import ALGORITHMS
+from rl.learning.config import LearningConfig
+from rl.learning.retrain import retrain
+from rl.learning.round import Round
 from sim.core.provenance import plain
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.envs.simulation import SimulationConfig
@@ -56,7 +62,7 @@ def test_the_error_is_that_of_the_points_that_the_policy_finds(demos, policy):
 def test_a_training_logs_the_error_and_warns_when_it_grew(demos, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "LOG_EVERY", 4)
     monkeypatch.setattr(loop, "MEASURE_EVERY", 8)
-    monkeypatch.setattr("policies.train.MEASURE_EVERY", 8)
+    monkeypatch.setattr("policies.eye_training.held_out.MEASURE_EVERY", 8)
     monkeypatch.setattr(held_out, "WORSE", 0.0)
     config = TrainConfig(data=(str(demos),), out=str(tmp_path / "out"), policy=TINY, optim=QUICK, init_fusion=None)
     with caplog.at_level(logging.INFO):
@@ -73,3 +79,16 @@ def test_what_does_not_learn_to_find_things_is_not_measured(demos, policy, monke
     assert held_out_scenes(points, tables) is None
     monkeypatch.setattr(Dataset, "provenance", {"world": {"task": "reach"}})  # of a robot, not of a simulation
     assert held_out_scenes(policy, tables) is None
+
+
+def test_a_round_measures_what_imitation_measured(demos, policy, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(loop, "MEASURE_EVERY", 8)
+    monkeypatch.setattr("policies.eye_training.held_out.MEASURE_EVERY", 8)
+    checkpoint.save(tmp_path / "pretrained", policy, CheckpointMetadata("", "", ("reach",), {}))
+    settings = LearningConfig(retrain=QUICK)
+    data = Round(1, tmp_path / "round_1", [demos], tmp_path / "pretrained", {"reach": 100}, settings, [demos])
+    data.write_labels(ALGORITHMS.get("all_data")().label(data), "all_data")
+    retrain(data, guidance=1.0)
+    rows = [json.loads(line) for line in (data.policy / loop.LOG).read_text().splitlines()]
+    assert [row["step"] for row in rows if "eye_target_mm" in row] == [8]

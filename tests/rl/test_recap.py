@@ -98,7 +98,7 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(offline_run, "record_interventions", parts.interventions)
     monkeypatch.setattr(Recap, "label", lambda self, data: parts.label(data))
     monkeypatch.setattr(retrain, "TrainingData", parts.data)
-    monkeypatch.setattr(retrain, "fit", parts.fit)
+    monkeypatch.setattr(retrain, "fit_measured", parts.fit)
     monkeypatch.setattr(retrain, "ObservationProcessor", lambda policy: None)
     monkeypatch.setattr(retrain, "EpisodeTable", lambda source: source)
     monkeypatch.setattr(retrain, "Dataset", lambda root: None)
