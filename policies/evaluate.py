@@ -152,13 +152,14 @@ class PolicyWorker:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
-        seen = {"within_m": self._agent.within_m} if self._agent.within_m else {}
+        seen = {name: found for name in ("within_m", "subtasks") if (found := getattr(self._agent, name))}
         noted = {**touch.row(), **seen, **self_correction.row(self._agent)}
         return Played(result, self._agent.decision_s, self._env.world.params, noted, self._agent.server_s)
 
     def _video(self) -> VideoRecorder:
+        style, agent = replace(PRETTY, renderer=self._config.render.renderer), self._agent
         return VideoRecorder(
-            self._env.world, replace(PRETTY, renderer=self._config.render.renderer), lambda: self._agent.estimates
+            self._env.world, style, lambda: agent.estimates, lambda: agent.subtasks[-1] if agent.subtasks else ""
         )
 
 

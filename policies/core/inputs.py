@@ -46,6 +46,7 @@ class Inputs(TensorGroup):
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
+    subtask: Tensor | None = None  # (B,) int64, true ones in training, `policies.core.subtasks`; None: to be named
 
     def __len__(self) -> int:
         return len(self.state)

@@ -29,6 +29,7 @@ class Decision:
     chunk: Tensor  # (B, T, D) absolute targets: rad, gripper opening 0..1
     points: Tensor | None = None  # (B, G, 3) m: where it found the named things
     errors: Tensor | None = None  # (B, G) m: how far off those may be, as `policies.core.parts.Prefix` has it
+    subtask: Tensor | None = None  # (B,) int64: what it is about to do, in `policies.core.subtasks.SUBTASKS`
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Policy(nn.Module):
     @property
     def plays_steps(self) -> bool:
         """Whether it is told the steps of a long instruction, one at a time."""
+        return False
+
+    @property
+    def names_subtasks(self) -> bool:
+        """Whether it names the sub-task that it is about, and is taught to by true ones."""
         return False
 
     def condense(self, inputs: Inputs) -> Inputs:

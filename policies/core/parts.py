@@ -93,13 +93,14 @@ class Prefix:
     errors: Tensor | None = (
         None  # (B, G) m, within which each lies horizontally in 95 of 100 cases, by its own estimate
     )
+    subtask: Tensor | None = None  # (B, S) logits of `policies.core.subtasks.SUBTASKS`
 
 
 class Fusion(nn.Module):
     """Inputs of an observation to prefix tokens."""
 
     needs: Needs  # of an observation
-    gives: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of its Prefix
+    gives: frozenset[str] = frozenset({"tokens"})  # fields of its Prefix
     condenses: ClassVar[bool] = False  # whether `condense` leaves no maps
     keeps_words: bool = True  # whether `condense` leaves words
     plays_steps: bool = False  # whether a long instruction is played step by step, by where things are found

@@ -18,6 +18,7 @@ from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageCon
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.grounded_points import PointToken
 from policies.fusion.pretrained_fusion import load_fusion
+from policies.fusion.subtask import SubtaskToken
 from sim.core.errors import UserError
 from sim.core.options import at_least, multiple_of, option
 
@@ -29,6 +30,7 @@ class TokenFusionConfig(FusionConfig):
     """Sizes that these fusions share."""
 
     width: int = option(128, "of a token", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
+    subtask: bool = option(False, "the sub-task is named before the actions, which follow from it")
 
     def encoders(
         self, vision: VisionConfig | None, language: LanguageConfig | None
@@ -56,12 +58,15 @@ class TokenFusion(Fusion):
     def __init__(self, config: TokenFusionConfig, spec: PolicySpec, tokens: int):
         """tokens: R, of what is gathered."""
         super().__init__()
-        self.config, self.width, self.prefix_tokens = config, config.width, tokens + 1
+        self.config, self.width, self.prefix_tokens = config, config.width, tokens + 1 + config.subtask
         self.points = nn.Sequential(
             nn.Linear(tokens * config.width + 3 * spec.state_dim, HIDDEN), nn.SiLU(),
             nn.Linear(HIDDEN, 3 * len(spec.points)),
         )  # fmt: skip
         self.point_token = PointToken(len(spec.points), config.width)
+        self.subtask = SubtaskToken(tokens, spec.state_dim, config.width) if config.subtask else None
+        if self.subtask:
+            self.gives = frozenset({*self.gives, "subtask"})
 
     def gather(self, inputs: Inputs) -> Tensor:
         """Return tokens (B, R, W)."""
@@ -72,7 +77,11 @@ class TokenFusion(Fusion):
         found = self.points(torch.cat([read.flatten(1), inputs.pose], 1)).unflatten(1, (-1, 3))
         points = found * POINT_SCALE_M + self.point_token.center
         # Actions must not train where the points are: that is learned from ground truth alone.
-        return Prefix(torch.cat([read, self.point_token(points.detach())], 1), points)
+        tokens = [read, self.point_token(points.detach())]
+        if not self.subtask:
+            return Prefix(torch.cat(tokens, 1), points)
+        token, logits = self.subtask(read, inputs)
+        return Prefix(torch.cat([*tokens, token], 1), points, subtask=logits)
 
     def fit_points(self, points: Tensor) -> None:
         self.point_token.center.copy_(points.nanmean(0).nan_to_num())

@@ -30,6 +30,7 @@ from policies.core.parts import (
 from policies.core.registry import POLICIES
 from policies.core.spec import Needs, PolicySpec
 from policies.fusion.keypoint_fusion import KeypointFusionConfig
+from policies.fusion.subtask import WEIGHT, subtask_loss
 from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
 from policies.models.normalization import ActionNormalizer
@@ -91,6 +92,10 @@ class Vla(Policy):
     def plays_steps(self) -> bool:
         return self.fusion.plays_steps
 
+    @property
+    def names_subtasks(self) -> bool:
+        return "subtask" in self.fusion.gives
+
     def condense(self, inputs: Inputs) -> Inputs:
         return self.fusion.condense(inputs)
 
@@ -100,7 +105,7 @@ class Vla(Policy):
     # ---- training ------------------------------------------------------------------------------
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the head's loss plus grounding of the points that the fusion learns to find."""
+        """Return the head's loss, grounding of the points that the fusion learns to find, naming of the sub-task."""
         inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
         prefix = self.fusion(inputs)
         total = self._chunk_losses(prefix.tokens, batch, indicator, generator).mean()
@@ -110,6 +115,10 @@ class Vla(Policy):
             parts["grounding"] = grounding.detach()
             if not self.condenses:  # else the points are found by what is frozen
                 total = total + self.config.grounding_weight * grounding
+        if prefix.subtask is not None and inputs.subtask is not None:
+            naming = subtask_loss(prefix.subtask, inputs.subtask)
+            parts["subtask"] = naming.detach()
+            total = total + WEIGHT * naming
         return total, parts
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -173,12 +182,17 @@ class Vla(Policy):
             unconditional = context.clone()
             unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
         chunk = self.head.sample(context, generator, unconditional, guidance, *self._given(inputs))
-        return Decision(self.normalizer.denormalize(chunk, self._start(inputs)), prefix.points, prefix.errors)
+        return self._decision(chunk, inputs, prefix)
 
     def steer(self, inputs: Inputs, noise: Tensor, indicator: Indicator = Indicator.POSITIVE) -> Decision:
         prefix, context = self._context(inputs, indicator)
-        chunk = self.head.from_noise(context, noise, *self._given(inputs))
-        return Decision(self.normalizer.denormalize(chunk, self._start(inputs)), prefix.points, prefix.errors)
+        return self._decision(self.head.from_noise(context, noise, *self._given(inputs)), inputs, prefix)
+
+    def _decision(self, chunk: Tensor, inputs: Inputs, prefix: Prefix) -> Decision:
+        """Return a decision of a normalized chunk and what the prefix found."""
+        subtask = None if prefix.subtask is None else prefix.subtask.argmax(1)
+        actions = self.normalizer.denormalize(chunk, self._start(inputs))
+        return Decision(actions, prefix.points, prefix.errors, subtask)
 
     def _context(self, inputs: Inputs, indicator: Indicator) -> tuple[Prefix, Tensor]:
         """Return the fusion's prefix, and everything the actions depend on under one indicator."""

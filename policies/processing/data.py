@@ -19,6 +19,7 @@ from policies.processing.features import Progress, cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
+from policies.processing.subtasks import frame_subtasks
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
@@ -115,6 +116,10 @@ class EpisodeTable:
         clean = ~np.maximum.accumulate(self.perturbed[wanted], 1)
         return self.action[wanted], inside & clean
 
+    def subtasks(self) -> np.ndarray:
+        """Return (N,), which sub-task every frame was about."""
+        return np.concatenate([frame_subtasks(self.dataset, i) for i in range(self.dataset.num_episodes)])
+
     def commanded(self, rows: np.ndarray) -> np.ndarray:
         """Return the actions (B, D) before each row; of an episode's first frame its state: the arm is at rest."""
         first = (self.frame[rows] == 0)[:, None]
@@ -199,6 +204,7 @@ class TrainingData:
         for table in tables:
             check_fits(table, processor.policy)  # before the first is encoded
         self._inputs = [FrameInputs(table, processor, workers, progress) for table in tables]
+        self._subtasks = [table.subtasks() for table in tables] if processor.policy.names_subtasks else None
         self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in tables]
         self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(tables, self._rows, strict=True)]
         frames = np.array([len(rows) for rows in self._rows], float)
@@ -220,7 +226,10 @@ class TrainingData:
         table = self.tables[source]
         actions, valid = table.windows(rows, self._chunk)
         columns = (actions, valid, table.indicator[rows], table.points[rows])
-        return Batch(self._inputs[source](rows), *(torch.from_numpy(column) for column in columns))
+        inputs = self._inputs[source](rows)
+        if self._subtasks:
+            inputs.subtask = torch.from_numpy(self._subtasks[source][rows])
+        return Batch(inputs, *(torch.from_numpy(column) for column in columns))
 
 
 def _probabilities(weights: np.ndarray) -> np.ndarray | None:

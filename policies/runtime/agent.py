@@ -38,6 +38,7 @@ class PolicyAgent(ChunkAgent):
         decided = self.decider.decide(observation, commanded, under_way, self._generator)
         self.points_m, self.value = decided.points_m, decided.value
         self.note_estimates(decided.estimates)
+        self.note_subtask(decided.subtask)
         return decided.chunk
 
 

@@ -70,6 +70,7 @@ class ChunkAgent:
         self.late_steps = 0  # played or held because a decision took longer than its delay
         self.estimates: list[Estimate] = []  # where it found the named things at its newest look, if it estimates that
         self.within_m: dict[str, list[float]] = {}  # 95 % region of each of those, at every look of the episode
+        self.subtasks: list[str] = []  # what it named of the episode, in order; the last is under way
 
     # ---- sim.episode.loop.Agent ------------------------------------------------------------------
 
@@ -82,7 +83,7 @@ class ChunkAgent:
         self._played, self._first = 0, 0  # steps of the episode; that which the newest chunk's first action is for
         if self._ensemble:
             self._ensemble.clear()
-        self.estimates, self.within_m = [], {}
+        self.estimates, self.within_m, self.subtasks = [], {}, []
         # The command that the arm shows the effect of, then those that it has not taken up; at first it is at rest.
         self._sent = deque([observation.state], self._lead + 1)
         self.begin(seed)
@@ -132,6 +133,11 @@ class ChunkAgent:
         self.estimates = list(estimates)
         for one in self.estimates:
             self.within_m.setdefault(one.name, []).append(round(one.within_m, 4))
+
+    def note_subtask(self, subtask: str) -> None:
+        """Keep what it is about, in words, where that is another than before; "": it names none."""
+        if subtask and subtask not in self.subtasks[-1:]:
+            self.subtasks.append(subtask)
 
     # ---- parts -----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import torch
 from policies.core.indicator import Indicator
 from policies.core.inputs import Inputs
 from policies.core.interface import Decision, Policy
+from policies.core.subtasks import SUBTASKS
 from policies.models.chunk_critic import ChunkCritic
 from policies.models.noise_actor import NoiseActor
 from policies.models.watch import Watch
@@ -40,6 +41,7 @@ class Decided:
     points_m: torch.Tensor | None = None  # (1, G, 3)
     estimates: list[Estimate] = field(default_factory=list)  # where the named things are in the world
     value: float | None = None  # of what is seen, where a watch is kept
+    subtask: str = ""  # that it is about, where the policy names it
 
 
 class Decider:
@@ -75,7 +77,8 @@ class Decider:
         decision = self._from_policy(inputs, generator)
         points_m = None if decision.points is None else decision.points[:1]
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
-        return Decided(chunk, points_m, self._estimates(decision), self._value(inputs))
+        subtask = "" if decision.subtask is None else SUBTASKS[int(decision.subtask[0])]
+        return Decided(chunk, points_m, self._estimates(decision), self._value(inputs), subtask)
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

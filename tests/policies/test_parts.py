@@ -61,6 +61,9 @@ def tiny_policies() -> dict[str, PolicyConfig]:
         made[f"fusion {name}, sentence"] = dataclasses.replace(
             TINY, fusion=dataclasses.replace(TINY_FUSIONS[name], sentence=3)
         )
+    made["fusion transformer, subtask"] = dataclasses.replace(
+        TINY, fusion=dataclasses.replace(TINY_FUSIONS["transformer"], subtask=True)
+    )
     return made | {f"policy {name}": POLICIES.get(name)(**encoders) for name in POLICIES.names() if name != "vla"}
 
 

@@ -30,6 +30,7 @@ VARIANTS = {name: made(**SMALL) for name, made in TOKEN_FUSIONS.items() if issub
 VARIANTS |= {name: made(width=32) for name, made in TOKEN_FUSIONS.items() if not issubclass(made, ReadoutConfig)}
 VARIANTS |= {
     "transformer, causal": FUSIONS.get("transformer")(**SMALL, causal=True, reads=("words", "images", "state")),
+    "transformer, subtask": FUSIONS.get("transformer")(**SMALL, subtask=True),
     "transformer, blind": FUSIONS.get("transformer")(**SMALL, reads=("words",)),
     "cross_attention, by words": FUSIONS.get("cross_attention")(**SMALL, by_words=True),
 }
