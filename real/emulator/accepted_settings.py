@@ -69,10 +69,12 @@ WeldingSetVoltageGradualChangeEnd:3.8.2=0 WeldingSetVoltageGradualChangeStart:3.
 """
 # The force sensor's; none is there.
 _OF_FORCE_SENSOR = """
-FT_Activate:1 FT_CalCenterEnd:0 FT_CalCenterStart:0 FT_ComplianceStart:2 FT_ComplianceStop:0 FT_Control:12,3.8.7=14
-FT_FindSurface:7 FT_Guard:6 FT_LinInsertion:6 FT_PdCogIdenRecord:2 FT_PdIdenRecord:1 FT_RotInsertion:7,3.9.2=8
-FT_SetRCS:2 FT_SetZero:1 FT_SpiralSearch:5
+EndForceDragControl:9,3.8.0=10,3.8.3=11 ForceSensorSetSaveDataFlag:1 FT_Activate:1 FT_CalCenterEnd:0
+FT_CalCenterStart:0 FT_ComplianceStart:2 FT_ComplianceStop:0 FT_Control:12,3.8.7=14 FT_FindSurface:7 FT_Guard:6
+FT_LinInsertion:6 FT_PdCogIdenRecord:2 FT_PdIdenRecord:1 FT_RotInsertion:7,3.9.2=8 FT_SetRCS:2 FT_SetZero:1
+FT_SpiralSearch:5
 """
+_COMPUTED_BY_FORCE_SENSOR = {"ForceSensorComputeLoad": 4, "FT_PdIdenCompute": 1, "FT_PdCogIdenCompute": 3}
 # A query: the setting that it reads, how many arguments choose among several of its kind, how many values it answers.
 _READ_BACK = {
     "AuxServoGetAcc": ("AuxServoSetAcc", 0, 2), "AuxServoGetEmergencyStopAcc": ("AuxServoSetEmergencyStopAcc", 0, 2),
@@ -114,6 +116,7 @@ def accepted_settings(version: tuple[int, int, int]) -> Table:
             name: Method(count, lambda *_: Code.NO_FORCE_SENSOR)
             for name, count in _counts(_OF_FORCE_SENSOR, version).items()
         },
+        **{name: Method(0, lambda: Code.NO_FORCE_SENSOR, values) for name, values in _COMPUTED_BY_FORCE_SENSOR.items()},
     }
 
 

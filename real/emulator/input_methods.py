@@ -1,4 +1,4 @@
-"""Waiting for inputs of the emulated controller by wire name. They are wired to nothing and read 0.
+"""Inputs of the emulated controller by wire name, read and waited for. They are wired to nothing and read 0.
 
 Arguments: the vendor's Python SDK. The times are in ms, those of auxiliary inputs too.
 """
@@ -12,6 +12,7 @@ MAX_WAIT_MS = 30_000
 FAIL, GO_ON, FOR_EVER = 0, 1, 2  # after the time given
 ABOVE, BELOW = 0, 1  # the comparison of an analog input
 ALL, ANY = 0, 1
+READINGS = ("GetDI", "GetAI", "GetToolDI", "GetToolAI", "GetAuxDI", "GetAuxAI")
 
 
 def input_methods() -> Table:
@@ -19,7 +20,7 @@ def input_methods() -> Table:
         **{name: Method(4, _digital) for name in ("WaitDI", "WaitToolDI", "WaitAuxDI")},
         **{name: Method(5, _analog) for name in ("WaitAI", "WaitToolAI", "WaitAuxAI")},
         "WaitMultiDI": Method(5, _several),
-        **{name: Method(2, lambda number, block: [0], 1) for name in ("GetAuxDI", "GetAuxAI")},
+        **{name: Method(2, lambda number, block: [0], 1) for name in READINGS},
     }
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from real.emulator.controller import Controller
 from real.emulator.method_table import Method, Table
 from real.emulator.motion_commands import MotionCommands
+from real.emulator.state_queries import QUERIES, STOPS, state_queries
 from real.emulator.state_values import state_values
 from real.fairino.fault_codes import Code
 from real.fairino.protocol import NUMBERED_QUERIES_SINCE
 
-MODEL = "FR3-V1-001(V6.0)"
+MODEL, SERIAL_NUMBER = "FR3-V1-001(V6.0)", "EMULATED"
+SERIAL_NUMBER_SINCE = (3, 8, 1)
 TRANSFER_SPEED_MM_S = 1000.0  # the data sheet's typical speed of the tool
 
 
@@ -37,7 +39,14 @@ def query_methods(controller: Controller, motions: MotionCommands, ip: str) -> T
         "GetGripperConfig": Method(0, lambda: list(c.gripper.config), 4),
         "GetDefaultTransVel": Method(0, lambda: [TRANSFER_SPEED_MM_S], 1),
         "GetSystemClock": Method(0, lambda: [round(1000 * time.time(), 1)], 1),
+        "GetSDKComState": Method(0, lambda: [0, 0], 2),
+        "GetAxlePointRecordBtnState": Method(0, lambda: [0], 1),  # the button on the wrist is not pressed
+        "GetForceAndTorqueDragState": Method(0, lambda: [0, 0], 2),
+        "GetDHCompensation": Method(0, lambda: [0.0] * 6, 6),  # the arm has the lengths of its data sheet
+        **state_queries(c, STOPS),
     }
+    if c.version >= SERIAL_NUMBER_SINCE:
+        always["GetRobotSN"] = Method(0, lambda: [SERIAL_NUMBER], 1)
     unless_faulted: Table = {
         "GetActualJointPosDegree": Method(1, lambda flag: c.measured_deg().tolist(), 6),
         "GetActualJointPosRadian": Method(1, lambda flag: np.deg2rad(c.measured_deg()).tolist(), 6),
@@ -53,6 +62,7 @@ def query_methods(controller: Controller, motions: MotionCommands, ip: str) -> T
         "GetTargetPayload": Method(1, lambda flag: [c.frames.load_kg], 1),
         "GetTargetPayloadCog": Method(1, lambda flag: list(c.frames.load_mm), 3),
         "GetGripperMotionDone": Method(0, lambda: [0, int(not c.gripper.moving)], 2),
+        **state_queries(c, QUERIES),
     }
     return always | _numbered(c) | {name: _unless_faulted(c, method) for name, method in unless_faulted.items()}
 

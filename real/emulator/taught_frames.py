@@ -2,6 +2,7 @@
 
 Method 0 of a work object takes origin, a point on x, a point on z; method 1 origin, a point on x, a point of the xy
 plane with y > 0 (the vendor's SDK). Four points of one tip fix a tool's position; its orientation is the flange's.
+A tool's orientation from six points is not served: which way the arm is led to the last two is not documented.
 """
 
 import numpy as np
@@ -14,6 +15,8 @@ from real.fairino.fault_codes import Code
 
 TIP_POINTS, OBJECT_POINTS = range(1, 5), range(1, 4)
 Z_AXIS, XY_PLANE = 0, 1
+FOUR_POINTS = 0  # the method of a tool from points given
+TOOL_WITH_POINTS_SINCE = (3, 7, 8)
 DISTINCT = 1e-3  # mm between points, and the sine between directions
 TURNED = 0.05  # of the flange between the four points, least singular value of the differences of its rotations
 
@@ -27,9 +30,11 @@ class TaughtFrames:
         self._points: dict[int, list[float]] = {}
 
     def methods(self) -> Table:
+        with_points: Table = {"ComputeToolCoordWithPoints": Method(7, _tool_with_points, 6)}
         return {
+            **(with_points if self._c.version >= TOOL_WITH_POINTS_SINCE else {}),
             "SetTcp4RefPoint": Method(1, self._record_tip),
-            "ComputeTcp4": Method(0, self._tool, 6),
+            "ComputeTcp4": Method(0, lambda: _tool(list(self._flanges.values())), 6),
             "SetWObjCoordPoint": Method(1, self._record_point),
             "ComputeWObjCoord": Method(2, lambda method, frame: self._object(method, self._points, frame), 6),
             "ComputeWObjCoordWithPoints": Method(
@@ -49,16 +54,6 @@ class TaughtFrames:
         self._points[int(number)] = self._motions.forward(self._c.measured_deg().tolist())
         return Code.OK
 
-    def _tool(self) -> list[float] | Code:
-        """Return the tip in the flange: the point that all recorded poses of the flange hold in one place."""
-        if len(self._flanges) < len(TIP_POINTS):
-            return Code.COMPUTATION_FAILED
-        first, *others = self._flanges.values()
-        turns = np.concatenate([flange[:3, :3] - first[:3, :3] for flange in others])
-        shifts = np.concatenate([first[:3, 3] - flange[:3, 3] for flange in others])
-        tip, _, _, singular = np.linalg.lstsq(turns, shifts)
-        return [*map(float, tip), 0.0, 0.0, 0.0] if singular[-1] > TURNED else Code.COMPUTATION_FAILED
-
     def _object(self, method: int, points: dict[int, list[float]], frame: int) -> list[float] | Code:
         """Return the pose of the work object in the work object `frame`; points: poses in the active one."""
         if method not in (Z_AXIS, XY_PLANE):
@@ -70,6 +65,24 @@ class TaughtFrames:
         if axes is None:
             return Code.COMPUTATION_FAILED
         return kinematics.pose_of(np.linalg.inv(reference) @ self._c.frames.base_from_user() @ axes)
+
+
+def _tool_with_points(method: int, *joints_deg: list) -> list[float] | Code:
+    """Return the tip in the flange from the joints at its four points; those of a fifth and sixth are not read."""
+    if method != FOUR_POINTS or not np.isfinite(joints_deg[: len(TIP_POINTS)]).all():
+        return Code.WRONG_VALUE
+    return _tool([kinematics.forward(joints) for joints in joints_deg[: len(TIP_POINTS)]])
+
+
+def _tool(flanges: list[np.ndarray]) -> list[float] | Code:
+    """Return the tip in the flange: the point that all poses of the flange hold in one place."""
+    if len(flanges) < len(TIP_POINTS):
+        return Code.COMPUTATION_FAILED
+    first, *others = flanges
+    turns = np.concatenate([flange[:3, :3] - first[:3, :3] for flange in others])
+    shifts = np.concatenate([first[:3, 3] - flange[:3, 3] for flange in others])
+    tip, _, _, singular = np.linalg.lstsq(turns, shifts)
+    return [*map(float, tip), 0.0, 0.0, 0.0] if singular[-1] > TURNED else Code.COMPUTATION_FAILED
 
 
 def _axes(points: np.ndarray, method: int) -> np.ndarray | None:

@@ -160,6 +160,47 @@ def test_readings_that_the_sdk_asks_for(ready, running):
     assert ready("GetDefaultTransVel")[0] == ready("WaitMs", 5) == ready("SetOaccScale", 20.0) == 0
 
 
+def test_queries_answer_what_the_state_frames_carry(ready, running):
+    assert ready("SetDO", 9, 1, 0, 0) == ready("SetDO", 0, 1, 0, 0) == ready("SetToolDO", 1, 1, 0, 0) == 0
+    assert ready("GetDO") == [0, 2, 1]
+    assert ready("GetToolDO") == [0, 2]
+    assert ready("GetDI", 3, 0) == ready("GetToolAI", 0, 0) == [0, 0]
+    assert ready("SetWObjCoord", 4, [10.0, 20.0, 30.0, 0.0, 0.0, 90.0], 0) == 0
+    assert ready("SetToolCoord", 3, [0.0, 0.0, 100.0, 0.0, 0.0, 0.0], 0, 0, 1, 0) == 0
+    assert (ready("GetActualTCPNum", 1), ready("GetActualWObjNum", 1)) == ([0, 3], [0, 4])
+    assert (ready("GetProgramState"), ready("GetMotionQueueLength")) == ([0, 1], [0, 0])
+    assert ready("StartJOG", 0, 1, 1, 10.0, 100.0, 20.0) == 0
+    wait_for(lambda: ready("GetActualJointSpeedsDegree", 1)[1] > 17)  # of 180 deg/s
+    # Round joint 1 at the tool's distance from its axis, in the base frame.
+    x, y = kinematics.forward(running.controller.measured_deg())[:2] @ [0, 0, 100, 1]
+    code, *speed = ready("GetTargetTCPSpeed", 1)
+    assert code == 0 and speed[5] == pytest.approx(18, abs=0.1)
+    assert np.hypot(*speed[:2]) == pytest.approx(np.deg2rad(18) * np.hypot(x, y), rel=0.01)
+    assert ready("GetTargetTCPCompositeSpeed", 1)[2] == pytest.approx(18, abs=0.1)
+    assert ready("GetMotionQueueLength") == [0, 1]
+    wait_for(lambda: not running.controller.in_motion())
+
+
+def test_stops_are_answered_while_faulted_and_other_states_are_not(ready, running):
+    assert (ready("GetRobotEmergencyStopState"), ready("GetSafetyStopState")) == ([0, 0], [0, 0, 0])
+    running.controller.set_safety_stop(active=True)
+    running.controller.press_emergency_stop()
+    assert (ready("GetRobotEmergencyStopState"), ready("GetSafetyStopState")) == ([0, 1], [0, 1, 0])
+    assert ready("GetActualTCPSpeed", 1) == [14, *[0] * 6]
+
+
+def test_files_that_are_not_there_are_answered_for(ready):
+    assert ready("FileDownload", 0, "a.lua") == ready("PointTableDownload", "a.db") == -1
+    assert (
+        ready("FileUpload", 0, "a.lua")
+        == ready("SetTPDStart", 1, "path", 4, 0, 0)
+        == ready("RbLogDownloadPrepare")
+        == 14
+    )
+    assert ready("SetWebTPDStop") == 0
+    assert ready("ComputeFileMD5", "/fruser/a.lua") == [14, 0]
+
+
 def test_a_blocking_gripper_command_returns_when_the_motion_has_ended(ready, running):
     assert ready("ActGripper", 1, 1) == 0
     begin_s = time.monotonic()

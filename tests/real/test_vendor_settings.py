@@ -20,6 +20,7 @@ COUNTS = {
     "WeaveSetPara": (13, 14, 14), "SetCollisionDetectionMethod": (1, 2, 2), "SetOutputResetExtDO": (1, 1, 2),
     "PtpFIRPlanningStart": (None, 2, 2), "SetDIConfig": (None, None, 1), "SetRobotStopOnComDisc": (None, None, 1),
     "FT_Control": (12, 12, 14), "JointOverSpeedProtectStart": (2, 2, 2), "ExtDevSetUDPComParam": (9, 10, 10),
+    "EndForceDragControl": (9, 11, 11),
 }  # fmt: skip
 
 
@@ -58,6 +59,8 @@ def test_the_force_sensor_that_is_not_there_answers_59(link):
     assert link("FT_Activate", 1) == 59  # "FT not active" of the manual
     assert link("FT_SetConfig", 17, 0, 0, 0) == 0
     assert link("FT_GetConfig") == [0, 17, 0, 0, 0]
+    assert link("ForceSensorComputeLoad") == [59, 0, 0, 0, 0]
+    assert link("GetForceAndTorqueDragState") == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +101,20 @@ def test_a_tool_is_computed_from_four_poses_about_one_tip(running, link):
     tool[:3, 3] = 12.0, -7.0, 150.0
     tip = tip @ tool
     assert link("ComputeTcp4")[0] == 25
+    joints = []
     for number, turn in enumerate(([0, 0, 0], [15, 0, 0], [0, 15, 0], [-10, -10, 20]), 1):
         go(running, tip @ kinematics.matrix_of([0, 0, 0, *turn]) @ np.linalg.inv(tool))
         assert link("SetTcp4RefPoint", number) == 0
+        joints.append(running.controller.measured_deg().tolist())
     code, *pose = link("ComputeTcp4")
     assert code == 0
     np.testing.assert_allclose(pose, [12, -7, 150, 0, 0, 0], atol=0.02)
     assert link("SetTcp4RefPoint", 5) == 4
+    unread = [[0.0] * 6] * 2
+    np.testing.assert_allclose(link("ComputeToolCoordWithPoints", 0, *joints, *unread), [0, *pose], atol=1e-6)
+    assert link("ComputeToolCoordWithPoints", 0, *joints[:3], joints[0], *unread)[0] == 0  # three poses fix it too
+    assert link("ComputeToolCoordWithPoints", 0, *[joints[0]] * 4, *unread)[0] == 25
+    assert link("ComputeToolCoordWithPoints", 1, *joints, *unread)[0] == 4
 
 
 @pytest.mark.parametrize(("method", "third"), [(0, [0, 0, 30]), (1, [5, 25, 0])])
@@ -139,6 +149,7 @@ def test_an_older_release_does_not_know_later_methods():
     running = Running("3.8.5")
     try:
         link = RpcLink(running.address("rpc_port"), 10.0)
+        assert link("GetRobotSN") == [0, "EMULATED"]
         for method in ("ServoJV", "SetDIConfig", "GetToolCoordWithID", "SetRobotStopOnComDisc"):
             with pytest.raises(RobotFault, match="unknown method"):
                 link(method)
