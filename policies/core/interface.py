@@ -85,6 +85,11 @@ class Policy(nn.Module):
         return False
 
     @property
+    def memory(self) -> int:
+        """How many earlier looks it decides on as well, each `execute` steps before the next."""
+        return 0
+
+    @property
     def names_subtasks(self) -> bool:
         """Whether it names the sub-task that it is about, and is taught to by true ones."""
         return False

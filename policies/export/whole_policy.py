@@ -34,6 +34,10 @@ class WholePolicy(nn.Module):
             raise UserError("a policy with a critic cannot be exported: it chooses among samples outside the network")
         if decider.noise_actor:
             raise UserError("a policy with a noise actor cannot be exported: its noise is decided outside the network")
+        if policy.memory:
+            raise UserError(
+                f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"
+            )
         self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
         self.cameras = processor.cameras
         self.trunk = _trunk(processor.vision) if self.cameras else None

@@ -33,9 +33,10 @@ from policies.fusion.keypoint_fusion import KeypointFusionConfig
 from policies.fusion.subtask import WEIGHT, subtask_loss
 from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
+from policies.models.look_memory import LookMemory
 from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
-from sim.core.options import PROBABILITY, at_least, block, option
+from sim.core.options import PROBABILITY, at_least, between, block, option
 
 LAG_RAD = 0.1  # joints lag behind their commands by about as much in motion
 
@@ -50,6 +51,9 @@ class VlaConfig(PolicyConfig):
     language: LanguageConfig | None = block(MiniLmConfig, "frozen encoder of instructions")
     fusion: FusionConfig = block(KeypointFusionConfig, "from images and words to prefix tokens")
     head: HeadConfig = block(FlowConfig, "from tokens to a chunk of actions")
+    memory: int = option(
+        0, "earlier looks that are decided on as well, each `execute` steps before the next", between(0, 16)
+    )
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 
@@ -65,7 +69,9 @@ class Vla(Policy):
     def __init__(self, config: VlaConfig, spec: PolicySpec):
         super().__init__(config, spec)
         self.fusion = config.fusion.build(spec, config.vision, config.language)
-        width, tokens = self.fusion.width, self.fusion.prefix_tokens + 2  # and the state, and the indicator
+        width = self.fusion.width
+        self.looks = LookMemory(config.memory, width) if config.memory else None
+        tokens = (1 + config.memory) * self.fusion.prefix_tokens + 2  # and the state, and the indicator
         self.head = config.head.build(HeadShape(config.chunk, spec.action_dim, tokens, width))
         check_head_fits(config.head, self.head.needs, config.fusion, self.fusion.gives)
         self.state_token = nn.Linear((4 if self.given_steps else 3) * spec.state_dim, width)
@@ -93,6 +99,10 @@ class Vla(Policy):
         return self.fusion.plays_steps
 
     @property
+    def memory(self) -> int:
+        return self.config.memory
+
+    @property
     def names_subtasks(self) -> bool:
         return "subtask" in self.fusion.gives
 
@@ -107,7 +117,7 @@ class Vla(Policy):
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the head's loss, grounding of the points that the fusion learns to find, naming of the sub-task."""
         inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
-        prefix = self.fusion(inputs)
+        prefix = self._prefix(inputs)
         total = self._chunk_losses(prefix.tokens, batch, indicator, generator).mean()
         parts = {self.config.head.name: total.detach()}
         if prefix.points is not None:
@@ -122,7 +132,7 @@ class Vla(Policy):
         return total, parts
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        return self._chunk_losses(self.fusion(batch.inputs).tokens, batch, batch.indicator, generator)
+        return self._chunk_losses(self._prefix(batch.inputs).tokens, batch, batch.indicator, generator)
 
     def _chunk_losses(self, prefix: Tensor, batch: Batch, indicator: Tensor, generator: torch.Generator) -> Tensor:
         context = self.context(prefix, batch.inputs, indicator)
@@ -148,6 +158,10 @@ class Vla(Policy):
         return self.fusion.pretrained_parameters()
 
     # ---- acting --------------------------------------------------------------------------------
+
+    def _prefix(self, inputs: Inputs) -> Prefix:
+        """Return what the fusion makes of a look, with a memory also of those before it."""
+        return self.looks(self.fusion, inputs) if self.looks else self.fusion(inputs)
 
     def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:
         """Return everything the actions depend on, (B, N, W): prefix (B, P, W), state, indicator (B,)."""
@@ -196,12 +210,12 @@ class Vla(Policy):
 
     def _context(self, inputs: Inputs, indicator: Indicator) -> tuple[Prefix, Tensor]:
         """Return the fusion's prefix, and everything the actions depend on under one indicator."""
-        prefix = self.fusion(inputs)
+        prefix = self._prefix(inputs)
         conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
         return prefix, self.context(prefix.tokens, inputs, conditioned)
 
     def embedding(self, inputs: Inputs) -> Tensor:
-        prefix = self.fusion(inputs)
+        prefix = self._prefix(inputs)
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         return torch.cat([prefix.tokens.flatten(1), *points, inputs.pose], 1)
 

@@ -116,6 +116,10 @@ class EpisodeTable:
         clean = ~np.maximum.accumulate(self.perturbed[wanted], 1)
         return self.action[wanted], inside & clean
 
+    def earlier(self, rows: np.ndarray, steps: int) -> np.ndarray:
+        """Return the rows so many steps before each, an episode's first one where that would lie before it."""
+        return np.maximum(rows - steps, self.first[self.episode[rows]])
+
     def subtasks(self) -> np.ndarray:
         """Return (N,), which sub-task every frame was about."""
         return np.concatenate([frame_subtasks(self.dataset, i) for i in range(self.dataset.num_episodes)])
@@ -163,12 +167,18 @@ class FrameInputs:
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
 
     def __call__(self, rows: np.ndarray) -> Inputs:
-        """Return the inputs of these rows of the table."""
+        """Return the inputs of these rows of the table, with the earlier looks that the policy decides on as well."""
+        inputs, policy = self._look(rows), self._policy
+        steps = [policy.config.execute * age for age in range(policy.memory, 0, -1)]
+        inputs.before = tuple(self._look(self._table.earlier(rows, back)) for back in steps)
+        if policy.given_steps:
+            inputs.commanded = torch.from_numpy(self._table.commanded(rows))
+        return inputs
+
+    def _look(self, rows: np.ndarray) -> Inputs:
         table, episodes = self._table, self._table.episode[rows]
         arrays = self._cache.gather(episodes, table.frame[rows]) if self._cache else {}
         inputs = cached_inputs(arrays, table.state[rows])
-        if self._policy.given_steps:
-            inputs.commanded = torch.from_numpy(table.commanded(rows))
         if self._policy.needs.ground_truth:
             inputs.points = torch.from_numpy(table.truth[rows])
         if self._words:

@@ -15,6 +15,7 @@ from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.decider import Conditioning, Decider, GroundTruth
+from policies.runtime.earlier_looks import EarlierLooks
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
@@ -29,13 +30,16 @@ class PolicyAgent(ChunkAgent):
         self.draw = 0  # which of the episodes of a seed: others are acted with other noise
         self.policy, self.spec, self.processor = decider.policy, decider.spec, decider.processor
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
+        self._earlier = EarlierLooks(self.policy)
+        check_looks_as_trained(self.policy, timing)
         super().__init__(chunk_spec(self.policy), timing)
 
     def begin(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
+        self._earlier.clear()
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
-        decided = self.decider.decide(observation, commanded, under_way, self._generator)
+        decided = self.decider.decide(observation, commanded, under_way, self._generator, self._earlier)
         self.points_m, self.value = decided.points_m, decided.value
         self.note_estimates(decided.estimates)
         self.note_subtask(decided.subtask)
@@ -46,6 +50,16 @@ def chunk_spec(policy: Policy) -> ChunkSpec:
     """Return what chunks a policy decides."""
     spec, config = policy.spec, policy.config
     return ChunkSpec(config.chunk, spec.action_dim, spec.control_hz, policy.given_steps, config.execute)
+
+
+def check_looks_as_trained(policy: Policy, timing: Timing) -> None:
+    """UserError where a policy that remembers looks would take them closer or farther apart than in training."""
+    trained = policy.config.execute
+    if policy.memory and timing.steps(trained) != trained:
+        raise UserError(
+            f"execute={timing.steps(trained)}: expected {trained}, the steps between the looks that this policy "
+            f"remembers (policy.memory={policy.memory}); it plays without ensemble"
+        )
 
 
 def load_decider(

@@ -64,6 +64,7 @@ def tiny_policies() -> dict[str, PolicyConfig]:
     made["fusion transformer, subtask"] = dataclasses.replace(
         TINY, fusion=dataclasses.replace(TINY_FUSIONS["transformer"], subtask=True)
     )
+    made["memory"] = dataclasses.replace(TINY, memory=2)
     return made | {f"policy {name}": POLICIES.get(name)(**encoders) for name in POLICIES.names() if name != "vla"}
 
 
