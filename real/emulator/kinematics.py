@@ -57,6 +57,15 @@ def speed(links: np.ndarray, tool: np.ndarray, joint_rad_s: np.ndarray) -> np.nd
     return np.concatenate([joint_rad_s @ np.cross(axes, point - origins), np.rad2deg(joint_rad_s @ axes)])
 
 
+def moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """(4, 4) `pose` shifted by `change` along the axes of `frame` and turned about them where it stands."""
+    axes = frame[:3, :3]
+    moved = pose.copy()
+    moved[:3, 3] += axes @ change[:3, 3]
+    moved[:3, :3] = axes @ change[:3, :3] @ axes.T @ pose[:3, :3]
+    return moved
+
+
 def inverse(flange: np.ndarray, near_deg: np.ndarray, low_deg: np.ndarray, high_deg: np.ndarray) -> np.ndarray | None:
     """(6,) joints in deg that put the flange at `flange` (4, 4), found from `near_deg`, inside the limits.
 

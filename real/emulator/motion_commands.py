@@ -8,6 +8,7 @@ import numpy as np
 
 from real.emulator import kinematics
 from real.emulator.controller import Controller
+from real.emulator.target_offsets import Offset, offset_of_every
 from real.emulator.trajectories import arc_path, joint_path, line_path, spline_path
 from real.fairino.fault_codes import Code
 
@@ -22,13 +23,14 @@ JOG_JOINT, JOG_BASE, JOG_TOOL, JOG_WORK_OBJECT = 0, 2, 4, 8
 class Target:
     """Where a command leads: a pose [mm, deg] of tool `tool` in work object `user`, at `percent` of full speed.
 
-    blend: below 0 the command blocks until the motion has ended.
+    blend: below 0 the command blocks until the motion has ended. offset: of this target, before that of every one.
     """
 
     tool: int
     user: int
     percent: float
     blend: float
+    offset: Offset | None = None
 
 
 class MotionCommands:
@@ -36,6 +38,16 @@ class MotionCommands:
 
     def __init__(self, controller: Controller):
         self._c = controller
+        self._offset_of_every: Offset | None = None
+
+    def offset_targets(self, flag: int, pose: list) -> int:
+        """Shift every target from now on."""
+        self._offset_of_every = offset_of_every(flag, pose)
+        return Code.OK
+
+    def end_offset(self) -> int:
+        self._offset_of_every = None
+        return Code.OK
 
     def move_j(self, joint_deg: list, target: Target) -> int:
         """To joint angles."""
@@ -43,10 +55,13 @@ class MotionCommands:
         with c.lock:
             if code := self.refusal(joint_deg, target):
                 return code
-            if c.outside(np.array(joint_deg, float)):
+            joints = self._shifted_joints(joint_deg, target)
+            if joints is None:
+                return Code.UNREACHABLE
+            if c.outside(joints):
                 return Code.BEYOND_LIMIT
             speed = c.top_speed_deg_s * self._fraction(target.percent)
-            c.drives.follow(joint_path(c.drives.end_deg, np.array(joint_deg, float), speed))
+            c.drives.follow(joint_path(c.drives.end_deg, joints, speed))
         return self._finish(target.blend)
 
     def move_through(self, points_deg: list[list], target: Target) -> int:
@@ -55,8 +70,11 @@ class MotionCommands:
         with c.lock:
             if code := next((found for one in points_deg if (found := self.refusal(one, target))), Code.OK):
                 return code
+            points = [self._shifted_joints(one, target) for one in points_deg]
+            if any(one is None for one in points):
+                return Code.UNREACHABLE
             speed = c.top_speed_deg_s * self._fraction(target.percent)
-            path = spline_path(c.drives.end_deg, np.array(points_deg, float), speed)
+            path = spline_path(c.drives.end_deg, np.array(points, float), speed)
             if any(c.outside(joints) for joints in path):
                 return Code.BEYOND_LIMIT
             c.drives.follow(path)
@@ -134,7 +152,7 @@ class MotionCommands:
         if kind == ABSOLUTE:
             flange = self.flange_of(pose)
         elif kind == IN_BASE:
-            flange = _moved_in(np.eye(4), here, change) @ np.linalg.inv(tool)
+            flange = kinematics.moved_in(np.eye(4), here, change) @ np.linalg.inv(tool)
         elif kind == IN_TOOL:
             flange = here @ change @ np.linalg.inv(tool)
         else:
@@ -144,8 +162,25 @@ class MotionCommands:
 
     def flange_of(self, pose: list) -> np.ndarray:
         """(4, 4) of the flange in the base when the active tool is at `pose` in the active work object."""
+        return self._flange_at(kinematics.matrix_of(pose))
+
+    def _flange_at(self, user_from_tool: np.ndarray) -> np.ndarray:
         frames = self._c.frames
-        return frames.base_from_user() @ kinematics.matrix_of(pose) @ np.linalg.inv(frames.tool_from_flange())
+        return frames.base_from_user() @ user_from_tool @ np.linalg.inv(frames.tool_from_flange())
+
+    def _shifted(self, pose: list, target: Target) -> np.ndarray:
+        """(4, 4) of the active tool at `pose` in the active work object, with the offsets that hold."""
+        shifted = kinematics.matrix_of(pose)
+        for offset in filter(None, (target.offset, self._offset_of_every)):
+            shifted = offset.applied_to(shifted)
+        return shifted
+
+    def _shifted_joints(self, joint_deg: list, target: Target) -> np.ndarray | None:
+        """(6,) for the tool's pose at `joint_deg` with the offsets that hold; None where there are none."""
+        joints = np.array(joint_deg, float)
+        if not (target.offset or self._offset_of_every):
+            return joints
+        return self._solve(self._flange_at(self._shifted(self.forward(joint_deg), target)), joints)
 
     def _jogged(self, frame: int, start_deg: np.ndarray, change: np.ndarray) -> np.ndarray | None:
         """(4, 4) of the flange after the tool moved by `change` in `frame`; None for an unknown frame."""
@@ -154,7 +189,7 @@ class MotionCommands:
         axes = {JOG_BASE: np.eye(4), JOG_WORK_OBJECT: self._c.frames.base_from_user()}
         if frame == JOG_TOOL:
             return here @ moved @ np.linalg.inv(tool)
-        return _moved_in(axes[frame], here, moved) @ np.linalg.inv(tool) if frame in axes else None
+        return kinematics.moved_in(axes[frame], here, moved) @ np.linalg.inv(tool) if frame in axes else None
 
     def _move_cartesian(self, joint_deg: list, poses: list[list], target: Target, plan: Callable) -> int:
         c = self._c
@@ -164,7 +199,7 @@ class MotionCommands:
             if any(len(pose) != 6 for pose in poses):
                 return Code.WRONG_COUNT
             start_deg = c.drives.end_deg
-            flanges = [kinematics.forward(start_deg), *map(self.flange_of, poses)]
+            flanges = [kinematics.forward(start_deg), *(self._flange_at(self._shifted(pose, target)) for pose in poses)]
             path = plan(start_deg, flanges, self._fraction(target.percent), self._solve)
             if isinstance(path, Code):
                 return Code.UNREACHABLE if self._solve(flanges[-1], start_deg) is None else path
@@ -211,12 +246,3 @@ class MotionCommands:
 def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(POLL_S)
-
-
-def _moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """(4, 4) `pose` shifted by `change` along the axes of `frame` and turned about them where it stands."""
-    axes = frame[:3, :3]
-    moved = pose.copy()
-    moved[:3, 3] += axes @ change[:3, 3]
-    moved[:3, :3] = axes @ change[:3, :3] @ axes.T @ pose[:3, :3]
-    return moved

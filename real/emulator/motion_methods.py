@@ -9,6 +9,7 @@ from collections.abc import Callable
 from real.emulator.controller import Controller
 from real.emulator.method_table import Method, Table
 from real.emulator.motion_commands import MotionCommands, Target
+from real.emulator.target_offsets import offset_of
 from real.fairino.fault_codes import Code
 from real.fairino.protocol import (
     BLEND_MODE_SINCE,
@@ -40,6 +41,8 @@ def motion_methods(controller: Controller, motions: MotionCommands) -> Table:
         "MoveJ": Method(11, lambda *arguments: _move_j(motions, *arguments)),
         "MoveCart": Method(8, lambda *arguments: _move_cart(motions, *arguments)),
         "MoveL": Method(serve.line_arguments, serve.line),
+        "PointsOffsetEnable": Method(2, motions.offset_targets),
+        "PointsOffsetDisable": Method(0, motions.end_offset),
         "MoveC": Method(serve.arc_arguments, serve.arc),
         "Circle": Method(serve.circle_arguments, serve.circle),
     }
@@ -65,7 +68,7 @@ def _servo_cart(c: Controller, motions: MotionCommands) -> tuple[int, Callable]:
 
 
 def _move_j(motions, joints, pose, tool, user, vel, acc, ovl, axes, blend, offset_flag, offset) -> int:  # noqa: PLR0913
-    return Code.WRONG_VALUE if offset_flag else motions.move_j(joints, Target(tool, user, vel * ovl / 100, blend))
+    return motions.move_j(joints, Target(tool, user, vel * ovl / 100, blend, offset_of(offset_flag, offset)))
 
 
 def _move_cart(motions, pose, tool, user, vel, acc, ovl, blend, config) -> int:  # noqa: PLR0913
@@ -73,7 +76,7 @@ def _move_cart(motions, pose, tool, user, vel, acc, ovl, blend, config) -> int: 
 
 
 class _FlatMoves:
-    """Since V3.8.5: one list of numbers. Offsets are not emulated: Code.WRONG_VALUE."""
+    """Since V3.8.5: one list of numbers. Offsets of arcs are not emulated: Code.WRONG_VALUE."""
 
     line_arguments = arc_arguments = circle_arguments = 1
 
@@ -82,9 +85,10 @@ class _FlatMoves:
 
     def line(self, n: list) -> int:
         """joints 6, pose 6, tool, user, vel, acc, ovl, blendR, blendMode, axes 4, search, offset flag, offset 6, .."""
-        if len(n) != LINE_NUMBERS or n[24]:
+        if len(n) != LINE_NUMBERS:
             return Code.WRONG_VALUE
-        return self._motions.move_l(n[:6], n[6:12], Target(n[12], n[13], n[14] * n[16] / 100, n[17]))
+        target = Target(n[12], n[13], n[14] * n[16] / 100, n[17], offset_of(n[24], n[25:31]))
+        return self._motions.move_l(n[:6], n[6:12], target)
 
     def arc(self, n: list) -> int:
         """Twice joints 6, pose 6, tool, user, vel, acc, axes 4, offset flag, offset 6; then ovl, blendR, oacc, mode."""
@@ -111,9 +115,8 @@ class _SeparateMoves:
         self.line_arguments = 13 if version >= BLEND_MODE_SINCE else 12
 
     def line(self, joints, pose, tool, user, vel, acc, ovl, blend, *rest) -> int:  # noqa: PLR0913
-        offset_flag = rest[-2]  # after the blend mode of some releases, axes and search
-        target = Target(tool, user, vel * ovl / 100, blend)
-        return Code.WRONG_VALUE if offset_flag else self._motions.move_l(joints, pose, target)
+        offset = offset_of(*rest[-2:])  # after the blend mode of some releases, axes and search
+        return self._motions.move_l(joints, pose, Target(tool, user, vel * ovl / 100, blend, offset))
 
     def arc(self, *n) -> int:
         """Twice joints, pose, numbers, axes, offset flag, offset; then ovl, blendR."""
