@@ -39,7 +39,7 @@ from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, Each, at_least, block, option
+from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, Each, at_least, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
@@ -54,6 +54,7 @@ from sim.tasks.base import TASKS
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
+LEARNS = ("all", READER := "reader")
 TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
 NETWORK, WEIGHTS, SCENES = "network", "network.pt", "scenes.json"
 _log = logging.getLogger(__name__)
@@ -66,8 +67,9 @@ class PretrainEyeConfig(WorkerConfig):
     scenes: int = option(60000, "to look at, once each, in whole hundreds", at_least(10 * CHUNK))
     out: str = option("assets/eye", "weights and card", FOLDER)
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
-    init: str | None = option(
-        None, "a pretrained eye to keep: only its reader of words is learned anew, without what is held out", FOLDER
+    init: str | None = option(None, "a pretrained eye to go on from", FOLDER)
+    learns: str = option(
+        "all", "reader: only how words are read is learned anew, without what is held out; needs init=", one_of(*LEARNS)
     )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY, EACH_ONCE,
@@ -86,6 +88,8 @@ class PretrainEyeConfig(WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.split.check_training()
+        if self.learns == READER and not self.init:
+            raise UserError(f"learns={READER} needs the eye whose other parts are kept: init=DIR")
 
     @property
     def looks(self) -> SceneConfig:
@@ -151,7 +155,7 @@ def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
 
 
 def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
-    """Return an eye for a robot, untrained or the one to keep."""
+    """Return an eye for a robot, untrained or the one to go on from."""
     torch.manual_seed(config.optim.seed)
     fusion = cast(GroundedPoints, eye_policy(robot, EyeFusionConfig(network=config.network)).fusion)
     eye = cast(Eye, fusion.finder).requires_grad_()
@@ -191,14 +195,14 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
 
 
 def finish(config: PretrainEyeConfig) -> Path:
-    """Train the mixing network on scenes that the other has not seen, or the reader of an eye that is kept.
+    """Train the mixing network on scenes that the other has not seen, or an eye's reader alone.
 
     Writes weights and card to `config.out`.
     """
     robot, out = config.robot.load(), Path(config.out)
     eye, table = new_eye(config, robot), open_table(config, robot)
     _, mixing, held_out = config.rows()
-    if config.init:
+    if config.learns == READER:
         _change_reader(eye, table, config)
     else:
         eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
@@ -258,7 +262,7 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
     with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
-        if not config.init and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+        if config.learns != READER and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
             in_ranks(functools.partial(train_network, config), config.optim.threads)
         return finish(config)
 

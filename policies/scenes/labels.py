@@ -12,7 +12,6 @@ import torch
 from policies.eye.bench import Arm
 from sim.envs.regions import project
 from sim.envs.simulation import Simulation
-from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.placement import COLOURS
 from sim.tasks.instructions import NOUNS
 
@@ -45,12 +44,10 @@ def things(world: Simulation) -> list[Thing]:
     ]
 
 
-def named_points_w(world: Simulation, step: int | None) -> np.ndarray:
-    """Return where object and target are, (R, 3) m; of one step of a long task, which pairs them by number."""
-    state = world.scene_state
-    if step is None:
-        return np.stack(list(world.task.points_w(state).values()))
-    return np.stack([state.object_pos_w(step), state.target_pos_w(step) + [0.0, 0.0, PLATE_TOP_M]])
+def named_points_w(world: Simulation, step: int | None) -> dict[str, np.ndarray]:
+    """Return where object and target are, by role, (3,) m; of one step of a long task."""
+    state, task = world.scene_state, world.task
+    return task.points_w(state) if step is None else task.step_points_w(state, step)
 
 
 def cells(world: Simulation, camera: str, here: list[Thing]) -> np.ndarray:
@@ -77,7 +74,7 @@ def landmarks_w(world: Simulation, arm: Arm) -> np.ndarray:
 def look_labels(world: Simulation, arm: Arm, step: int | None) -> dict[str, np.ndarray]:
     """Return the labels of the scene as it is posed now; `step` of a long task, None for the whole of any task."""
     data, scene, here = world.data, world.scene, things(world)
-    points_w = named_points_w(world, step)
+    points_w = np.stack(list(named_points_w(world, step).values()))
     cameras = [scene.cameras[name] for name in world.robot.camera_names]
     views = [(data.cam_xpos[c].copy(), data.cam_xmat[c].reshape(3, 3).copy(), scene.model.cam_fovy[c]) for c in cameras]
     base_w, turn_w = data.xpos[scene.base], data.xmat[scene.base].reshape(3, 3)

@@ -84,9 +84,9 @@ class SceneLooker:
         if not is_first:
             if step is None:
                 finish_steps(world, rng)
-            held = pose_at_random(world, rng)
+            held = pose_at_random(world, rng, step)
         here = things(world)
-        named = here[step or 0]
+        named = here[(step or 0) % max(1, len(world.task.handled_objects))]  # one object in all, or one a step
         other, absent = foil(sentence, here, named, rng, self.config.unnamed)
         qpos = world.snapshot()
         images = np.stack([world.capture(camera, qpos, 0) for camera in world.robot.camera_names])

@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 
+from policies.scenes.labels import named_points_w
 from sim.envs.simulation import Simulation
 from sim.planning.kinematics import tool_down
 from sim.scene.fixtures import PLATE_TOP_M
@@ -16,13 +17,14 @@ SLIDE_SHARE = 0.3  # of scenes in which drawers and buttons are not as the episo
 UPSIDE = np.diag([1.0, -1.0, -1.0])  # the tool looks down where an object stands upright
 
 
-def pose_at_random(world: Simulation, rng: np.random.Generator) -> bool:
-    """Move the tool near one of the task's points or anywhere, with or without an object; return whether it holds one.
+def pose_at_random(world: Simulation, rng: np.random.Generator, step: int | None = None) -> bool:
+    """Move the tool near one of the points of the task, or of a step of it, or anywhere, with or without an object;
+    return whether it holds one.
 
     No physics: one layout a look teaches places better than many looks at one.
     """
     _slide(world, rng)
-    reached, held = move_arm(world, rng)
+    reached, held = move_arm(world, rng, step)
     if not reached:
         return False
     travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
@@ -34,9 +36,9 @@ def pose_at_random(world: Simulation, rng: np.random.Generator) -> bool:
     return held is not None
 
 
-def move_arm(world: Simulation, rng: np.random.Generator) -> tuple[bool, int | None]:
-    """Move the tool near one of the task's points or anywhere: whether it can, and the object to be held there."""
-    points_w = world.task.points_w(world.scene_state)
+def move_arm(world: Simulation, rng: np.random.Generator, step: int | None = None) -> tuple[bool, int | None]:
+    """Move the tool near one of these points or anywhere: whether it can, and the object to be held there."""
+    points_w = named_points_w(world, step)
     place, holding = str(rng.choice([*points_w, ANYWHERE])), rng.random() < 0.5
     centers = {**points_w, ANYWHERE: np.array([*rng.uniform(*AREA_M), 0.0])}
     spread, low_m = 0.04 * rng.random(), 0.03 if place == "target" else 0.015

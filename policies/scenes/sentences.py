@@ -20,7 +20,8 @@ def sentence_of(world: Simulation, rng: np.random.Generator) -> tuple[str, int |
     """Return the instruction and None, or that of one step of a long task and its number."""
     steps = world.params.layout.subtasks
     if steps is None or rng.random() >= SUBTASK_SHARE:
-        return world.instruction, None
+        own = steps.index(world.instruction) if steps and world.instruction in steps else None
+        return world.instruction, own
     step = int(rng.integers(len(steps)))
     return steps[step], step
 
@@ -55,5 +56,5 @@ def _absent(found: re.Match, phrases: int, named: Thing) -> np.ndarray:
     """Return which roles rest on a phrase: where a drawer or button is all that is named, both do."""
     is_named = found[1] == named.colour and found[2] in NOUNS[named.kind]
     if phrases == 1:
-        return np.array([named.kind in ("drawer", "button"), True])
+        return np.array([bool({"drawer", "button"} & set(WORD_KINDS[found[2]])), True])
     return np.array([is_named, not is_named])

@@ -205,6 +205,11 @@ def bar_w(state: SceneState, i: int, opening_m: float) -> np.ndarray:
     return point_w(state, i, [BAR_X_M + opening_m, 0.0, BAR_Z_M])
 
 
+def top_w(state: SceneState, i: int) -> np.ndarray:
+    """Return the middle (3,) m of the top of cabinet `i`, which stays where it is."""
+    return point_w(state, i, [-DEPTH_M / 2, 0.0, HEIGHT_M])
+
+
 def in_drawer(state: SceneState, i: int, pos_w: np.ndarray) -> np.ndarray:
     """Return a point (3,) m of the world in the frame of drawer `i`: x from its panel's back face, z from its floor."""
     body = state.scene.targets[i]

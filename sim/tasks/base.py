@@ -83,6 +83,10 @@ class Task(ABC):
         """Return the grounded points by name: what a policy may learn to see."""
         return {"object": self.object_pos_w(state), "target": self.target_pos_w(state)}
 
+    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
+        """Return the grounded points of one of the steps that the layout's `subtasks` name."""
+        return self.points_w(state)
+
     def graspable(self, state: SceneState) -> int | None:
         """Return the object that the gripper may hold for this task now; None for none."""
         return self.handled_objects[0] if self.max_objects and self.handled_objects else None

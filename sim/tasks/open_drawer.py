@@ -70,8 +70,8 @@ class OpenDrawer(Task):
         return cabinet.bar_w(state, 0, cabinet.opening_m(state, 0))
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return where the handle is when the drawer is as far open as an expert opens it at most."""
-        return cabinet.bar_w(state, 0, cabinet.PULL_M)
+        """Return the middle of the top of the named drawer's cabinet: away from there the handle is pulled."""
+        return cabinet.top_w(state, 0)
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named drawer is open by OPEN_M at least, at rest, and untouched by the arm."""

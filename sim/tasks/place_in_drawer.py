@@ -14,6 +14,7 @@ from sim.scene.placement import draw_colours, draw_places, draw_shapes, draw_yaw
 from sim.scene.shapes import SHAPES as KNOWN_SHAPES
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.steps import open_step
 
 WIDEST_M = 0.032  # radius of what goes into a drawer, the fingers around it
 OPEN_ENOUGH_M = 0.075
@@ -66,11 +67,13 @@ class PlaceInDrawer(Task):
         things = {"object": (colours[0], shapes[0]), "target": (drawer_colours[0], "drawer")}
         wording, sentence = self.sample_instruction(rng, ranges.paraphrase, **things)
         opened = np.where(rng.random(drawers) < OPEN_SHARE, rng.uniform(0.08, cabinet.PULL_M, drawers), 0.0)
+        steps = () if opened[0] else (open_step(drawer_colours[0]),)
         return cabinet.DrawerLayout(
             instruction=sentence, wording=wording,
             object_shapes=shapes, object_colours=colours, object_xy_m=as_points(placed),
             object_yaw_rad=draw_yaws(rng, objects),
             target_colours=drawer_colours, drawer_open_m=tuple(opened.tolist()), **cabinets.layout_values(),
+            subtasks=(*steps, sentence),
         )  # fmt: skip
 
     def apply_layout(self, state: SceneState) -> None:
@@ -78,17 +81,26 @@ class PlaceInDrawer(Task):
         cabinet.apply_drawer_layout(state)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the centre of the named object."""
-        return state.object_pos_w(0)
+        """Return the handle's middle while the drawer is to be opened, then the centre of the named object."""
+        return _points_w(state, opens=_opens(state))["object"]
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the middle of the part of the named drawer's floor that is out when an expert has opened it."""
-        opening_m = max(cabinet.opening_m(state, 0), OPEN_ENOUGH_M)
-        return cabinet.point_w(state, 0, [cabinet.PANEL_BACK_M + opening_m / 2, 0.0, cabinet.FLOOR_M])
+        """Return the middle of the cabinet's top while the drawer is to be opened, then of the part of the drawer's
+        floor that is out."""
+        return _points_w(state, opens=_opens(state))["target"]
+
+    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
+        """Return the points of opening the drawer, or of the last step, as if it were open far enough."""
+        return _points_w(state, opens=step < len(state.layout.subtasks or ()) - 1)
+
+    def subtasks_done(self, state: SceneState) -> int:
+        """Return how many of the steps are done: the drawer is open, the object in it."""
+        steps = len(state.layout.subtasks or ())
+        return steps if self.is_done(state) else steps - 1 - int(_opens(state)) if steps > 1 else 0
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named object lies in the named drawer, both released and at rest."""
-        x, y, z = cabinet.in_drawer(state, 0, self.object_pos_w(state))
+        x, y, z = cabinet.in_drawer(state, 0, state.object_pos_w(0))
         within = -cabinet.INSIDE_LENGTH_M < x < 0.0 and abs(y) < cabinet.INSIDE_HALF_WIDTH_M
         lies = within and 0.0 < z <= state.half_height_m(0) + 0.008
         still = state.speed_m_s(0) < 0.05 and cabinet.speed_m_s(state, 0) < 0.02
@@ -98,7 +110,7 @@ class PlaceInDrawer(Task):
     def plan(self, planner: MotionPlanner) -> None:
         """Plan the waypoints of the next step: the drawer open, then the object in it."""
         state = planner.state
-        is_open = cabinet.opening_m(state, 0) >= OPEN_ENOUGH_M
+        is_open = _is_open(state)
         if self.is_done(state):
             planner.retreat()
         elif planner.holds(0) and not is_open:
@@ -107,6 +119,23 @@ class PlaceInDrawer(Task):
             drawer.pull_open(planner, 0)
         else:
             _put_in(planner, self.target_pos_w(state))
+
+
+def _is_open(state: SceneState) -> bool:
+    return cabinet.opening_m(state, 0) >= OPEN_ENOUGH_M
+
+
+def _opens(state: SceneState) -> bool:
+    """Return whether the drawer is to be opened next: it is not, and the hand is free."""
+    return not (_is_open(state) or state.is_held(0))
+
+
+def _points_w(state: SceneState, *, opens: bool) -> dict[str, np.ndarray]:
+    opening_m = cabinet.opening_m(state, 0)
+    if opens:
+        return {"object": cabinet.bar_w(state, 0, opening_m), "target": cabinet.top_w(state, 0)}
+    floor = [cabinet.PANEL_BACK_M + max(opening_m, OPEN_ENOUGH_M) / 2, 0.0, cabinet.FLOOR_M]
+    return {"object": state.object_pos_w(0), "target": cabinet.point_w(state, 0, floor)}
 
 
 def _draw_places(rng: np.random.Generator, drawers: int, objects: int) -> tuple[cabinet.Cabinets, np.ndarray]:

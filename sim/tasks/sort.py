@@ -80,11 +80,15 @@ class Sort(Task):
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
         """Return the centre of the first cube that is not sorted yet, of the last one if all are."""
-        return state.object_pos_w(_current(state))
+        return self.step_points_w(state, _current(state))["object"]
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
         """Return the centre of the top of the plate of that cube's colour."""
-        return state.target_pos_w(_current(state)) + [0, 0, PLATE_TOP_M]
+        return self.step_points_w(state, _current(state))["target"]
+
+    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
+        """Return where the cube of a step is and where the top of its plate."""
+        return {"object": state.object_pos_w(step), "target": state.target_pos_w(step) + [0, 0, PLATE_TOP_M]}
 
     def graspable(self, state: SceneState) -> int | None:
         """Return the cube that is to be sorted next."""

@@ -226,7 +226,7 @@ def test_the_named_cube_is_what_its_cells_show():
         row, sentence, _ = looker.look(world, seed, rng)
         x, y = (row["pixels"][0, 0] * CELLS).astype(int)
         hits += row["cells"][0, y, x] == named_things(sentence, row["things"])[0]
-        np.testing.assert_allclose(named_points_w(world, None)[0], row["points_b"][0], atol=1e-6)
+        np.testing.assert_allclose(named_points_w(world, None)["object"], row["points_b"][0], atol=1e-6)
     assert hits >= 10  # the arm may be in between
     world.close()
 
