@@ -90,7 +90,7 @@ class ObservationProcessor:
         if not steps:
             return inputs
         assert inputs.points is not None
-        return inputs.take(torch.tensor([step_due(inputs.points, float(observation.state[-1]))]))
+        return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
 
     def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states (B, L, W) and mask (B, L)."""

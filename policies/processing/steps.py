@@ -4,11 +4,14 @@ A step names one object and its target, as the instructions of short tasks do, s
 on them does a long task as well. Shapes: T frames of an episode, S steps.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
 from policies.core.parts import NOWHERE_M
 from sim.dataset.reader import Dataset
+from sim.tasks.steps import lines_up, opens
 
 STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
 TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
@@ -17,6 +20,7 @@ CLOSED = 0.9  # a gripper that is opened less may hold something
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
 HELD_M = 0.03  # from the tool point
 ON_PLATE_M = 0.04  # horizontally
+OPEN_AT_M = 0.177  # from a handle to the middle of its cabinet's top, horizontally: 0.112 where closed
 
 
 def frame_sentences(dataset: Dataset, episode: int, *, by_step: bool) -> list[str]:
@@ -42,20 +46,30 @@ def _in_order_of_appearance(places: np.ndarray) -> np.ndarray:
     return np.array(numbers)
 
 
-def step_due(points: Tensor, opening: float) -> int:
-    """Return the number of the step that is due.
+def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
+    """Return the number of the step that is due, of S `possible_steps`.
 
     points (S, 4, 4) m: object and target of each step in the base frame, then seen from the tool, and their errors.
-    opening: of the gripper. What is held comes first; then, of what is not on its target yet, what the tool is over,
-    else the first from the arm's left.
+    opening: of the gripper.
     """
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
+    away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
+    holds = there & (reach < HELD_M) & (opening < CLOSED)
+    if opens(steps[0]):
+        return int(bool(holds[1] or not there[0] or away[0] > OPEN_AT_M))
+    if lines_up(steps[1]):
+        return int(holds[0])
+    return _pair_due(points[:, 0, 1], there, reach, away, opening)
+
+
+def _pair_due(y: Tensor, there: Tensor, reach: Tensor, away: Tensor, opening: float) -> int:
+    """Return which object is to go to its target: what is held; else, of what is not there yet, what the tool is over,
+    else the first from the arm's left."""
     if opening < CLOSED and (held := there & (reach < HELD_M)).any():
         return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
-    away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     left = there & (away > ON_PLATE_M)
     if (near := left & (reach < NEAR_M)).any():
         return int(reach.where(near, reach.new_tensor(float("inf"))).argmin())
     choice = left if left.any() else there
-    return int(points[:, 0, 1].where(choice, points.new_tensor(float("inf"))).argmin())
+    return int(y.where(choice, y.new_tensor(float("inf"))).argmin())
