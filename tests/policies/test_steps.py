@@ -23,14 +23,17 @@ from sim.core.paths import ASSETS
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.dataset.recorder import features
 from sim.envs.simulation import Simulation, SimulationConfig
-from sim.randomize.ranges import nominal
+from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.scene import cabinet
 from sim.scene.build import RenderConfig
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import put_object
 from sim.scene.placement import COLOURS
+from sim.scene.shapes import SHAPES
 from sim.tasks.base import TASKS
+from sim.tasks.place_in_drawer import OPEN_ENOUGH_M
 from sim.tasks.sort import Sort
-from sim.tasks.steps import possible_steps
+from sim.tasks.steps import possible_steps, sort_step
 
 SEEDS = 9
 RED, BLUE = "put the red cube on the red plate", "put the blue cube on the blue plate"
@@ -44,11 +47,32 @@ def test_every_wording_of_sorting_has_a_step_for_each_colour():
         assert possible_steps(wording) == tuple(f"put the {c} cube on the {c} plate" for c in COLOURS), wording
 
 
-def test_what_names_a_thing_has_no_steps():
-    things = dict.fromkeys(("object", "target", "object_too", "target_too"), "red cube")
-    for name in set(TASKS.names()) - {"sort"}:
-        for template in TASKS.get(name).sentences:
-            assert possible_steps(template.format_map(things)) == (), template
+@pytest.mark.parametrize(
+    ("task", "steps"),
+    [
+        ("place_in_drawer", lambda said, layout: (f"open the {layout.target_colours[0]} drawer", said)),
+        ("insert_peg", lambda said, layout: (said, f"line up with the {layout.target_colours[0]} block")),
+    ],
+)
+def test_every_wording_of_a_task_of_two_steps_has_them(task, steps):
+    rng, said = np.random.default_rng(1), set()
+    for share in (0.0, 1.0):
+        for _ in range(200):
+            layout = TASKS.get(task).draw_layout(rng, RandomizeConfig(paraphrase=share, shapes=tuple(SHAPES)))
+            assert possible_steps(layout.instruction) == steps(layout.instruction, layout), layout.instruction
+            assert set(layout.subtasks) <= set(steps(layout.instruction, layout))
+            said.add(layout.instruction)
+    assert len(said) > 100
+
+
+def test_what_one_look_is_enough_for_has_no_steps():
+    rng = np.random.default_rng(2)
+    for name in set(TASKS.names()) - {"sort", "place_in_drawer", "insert_peg"}:
+        for share in (0.0, 1.0):
+            for _ in range(60):
+                layout = TASKS.get(name).draw_layout(rng, RandomizeConfig(paraphrase=share, shapes=tuple(SHAPES)))
+                assert possible_steps(layout.instruction) == (), layout.instruction
+                assert layout.subtasks is None
     assert possible_steps("sort the red cubes") == ()
 
 
@@ -95,8 +119,34 @@ ABSENT = (-0.2, 0.3, 0.2, NOWHERE_M)
         (looks(ABSENT, (0.1, 0.01, 0.3, 0.01), (-0.1, 0.01, 0.3, 0.01)), 1.0, 2),  # all done
     ],
 )
-def test_the_step_that_is_due(points, opening, due):
-    assert step_due(points, opening) == due
+def test_the_cube_that_is_due(points, opening, due):
+    assert step_due([sort_step(colour) for colour in list(COLOURS)[: len(points)]], points, opening) == due
+
+
+OPENS = ("open the red drawer", "put the blue cube in the red drawer")
+CLOSED_M = cabinet.BAR_X_M + cabinet.DEPTH_M / 2  # from the handle to the middle of the top
+
+
+@pytest.mark.parametrize(
+    ("handle", "cube", "opening", "due"),
+    [
+        ((0.0, CLOSED_M, 0.2, 0.01), (0.1, 0.3, 0.3, 0.01), 1.0, 0),
+        ((0.0, CLOSED_M, 0.01, 0.01), (0.1, 0.3, 0.3, 0.01), 0.1, 0),  # the handle is held
+        ((0.0, CLOSED_M + 0.02, 0.01, 0.01), (0.1, 0.3, 0.3, 0.01), 0.1, 0),  # being pulled
+        ((0.0, CLOSED_M + OPEN_ENOUGH_M, 0.01, 0.01), (0.1, 0.3, 0.3, 0.01), 0.1, 1),
+        ((0.0, CLOSED_M + cabinet.PULL_M, 0.2, 0.01), (0.1, 0.3, 0.01, 0.01), 0.4, 1),
+        ((0.0, CLOSED_M, 0.2, 0.01), (0.1, 0.3, 0.01, 0.01), 0.4, 1),  # the cube is held
+        ((0.0, CLOSED_M, 0.2, NOWHERE_M), (0.1, 0.3, 0.3, 0.01), 1.0, 1),  # no handle is seen
+    ],
+)
+def test_a_drawer_is_opened_before_something_is_put_into_it(handle, cube, opening, due):
+    assert step_due(OPENS, looks(handle, cube), opening) == due
+
+
+@pytest.mark.parametrize(("reach_m", "opening", "due"), [(0.2, 1.0, 0), (0.01, 1.0, 0), (0.01, 0.5, 1), (0.2, 0.5, 0)])
+def test_a_peg_is_lined_up_while_it_is_held(reach_m, opening, due):
+    steps = ("put the red peg in the blue block", "line up with the blue block")
+    assert step_due(steps, looks((0.0, 0.2, reach_m, 0.01), (0.1, 0.05, 0.3, 0.01)), opening) == due
 
 
 def test_the_shipped_eye_names_the_step_that_the_simulator_names():
@@ -113,7 +163,7 @@ def test_the_shipped_eye_names_the_step_that_the_simulator_names():
         told = dataclasses.replace(seen, instruction=expected)
         alone = decider.processor.observe(told).points[0]
         torch.testing.assert_close(points[steps.index(expected)], alone, atol=1e-5, rtol=0)
-        if steps[step_due(points, float(seen.state[-1]))] == expected:
+        if steps[step_due(steps, points, float(seen.state[-1]))] == expected:
             right += 1
             torch.testing.assert_close(decider.processor.observe(seen).points[0], alone, atol=1e-5, rtol=0)
             np.testing.assert_allclose(chunk(decider, seen), chunk(decider, told), atol=1e-4)

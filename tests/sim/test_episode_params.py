@@ -30,9 +30,14 @@ DIGESTS = {
 }  # fmt: skip
 
 
-def digest(record: dict) -> str:
-    """Of all values but counts, which are lengths of others; to 1e-9: libraries differ in the last bit."""
-    kept = {name: rounded(value) for name, value in record.items() if name not in ("objects", "targets")}
+STEPS_CAME_LATER = ("insert_peg", "place_in_drawer")
+
+
+def digest(record: dict, task: str) -> str:
+    """Of all values but counts, which are lengths of others, and steps where version 0.1 had none; to 1e-9: libraries
+    differ in the last bit."""
+    left_out = ("objects", "targets", *(["subtasks"] if task in STEPS_CAME_LATER else []))
+    kept = {name: rounded(value) for name, value in record.items() if name not in left_out}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -51,7 +56,7 @@ def world(task: str, randomize: str) -> Simulation:
 @pytest.mark.parametrize("task", DIGESTS)
 def test_a_seed_is_the_episode_it_was(task):
     drawn = [world(task, name).draw(seed) for name, seed in EPISODES]
-    assert tuple(digest(params.to_record()) for params in drawn) == DIGESTS[task]
+    assert tuple(digest(params.to_record(), task) for params in drawn) == DIGESTS[task]
     for params in drawn:
         record = json.loads(json.dumps(params.to_record()))
         assert EpisodeParams.from_record(record, TASKS.get(task).layout_type) == params

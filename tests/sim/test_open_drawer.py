@@ -79,8 +79,8 @@ def test_the_handle_is_where_its_bar_is(world):
     bar = np.flatnonzero(world.scene.model.geom_bodyid == world.scene.model.body("drawer_0").id)[-1]
     assert world.task.object_pos_w(world.scene_state) == pytest.approx(world.data.geom_xpos[bar])
     x, y, yaw = *world.params.layout.target_xy_m[0], world.params.layout.target_yaw_rad[0]
-    goal_w = [x + 0.143 * np.cos(yaw), y + 0.143 * np.sin(yaw), 0.034]  # 47 mm before the cabinet, 96 mm open
-    assert world.task.target_pos_w(world.scene_state) == pytest.approx(goal_w)
+    top_w = [x - 0.065 * np.cos(yaw), y - 0.065 * np.sin(yaw), 0.064]  # of a cabinet 130 mm deep and 64 mm high
+    assert world.task.target_pos_w(world.scene_state) == pytest.approx(top_w)
 
 
 # ---- success -----------------------------------------------------------------------------------------

@@ -73,6 +73,32 @@ def test_a_cube_dropped_in_stays_in(world):
     assert world.success()
 
 
+def test_the_points_are_of_the_handle_until_the_drawer_is_open_or_the_object_held(world, monkeypatch):
+    seed = next(seed for seed in range(50) if world.draw(seed).layout.drawer_open_m[0] == 0.0)
+    world.reset(seed)
+    layout, state, slide = world.params.layout, world.scene_state, world.scene.model.joint("drawer_0").qposadr[0]
+    (x, y), yaw = layout.target_xy_m[0], layout.target_yaw_rad[0]
+
+    def before(front_m: float, z_m: float):
+        return pytest.approx([x + front_m * np.cos(yaw), y + front_m * np.sin(yaw), z_m], abs=1e-6)
+
+    for opening_m in (0.0, 0.06):
+        world.data.qpos[slide] = opening_m
+        mujoco.mj_forward(world.scene.model, world.data)
+        assert world.task.object_pos_w(state) == before(0.047 + opening_m, 0.034)
+        assert world.task.target_pos_w(state) == before(-0.065, 0.064)
+    monkeypatch.setattr(type(state), "is_held", lambda self, i: i == 0)
+    assert world.task.object_pos_w(state) == pytest.approx(state.object_pos_w(0))
+    assert world.task.target_pos_w(state) == before(0.0385, 0.008)  # the middle of 75 mm of floor
+    monkeypatch.undo()
+    world.data.qpos[slide] = 0.09
+    mujoco.mj_forward(world.scene.model, world.data)
+    assert world.task.object_pos_w(state) == pytest.approx(state.object_pos_w(0))
+    assert world.task.target_pos_w(state) == before(0.046, 0.008)
+    assert layout.subtasks == (f"open the {layout.target_colours[0]} drawer", layout.instruction)
+    assert world.task.subtasks_done(state) == 1
+
+
 # ---- layout ------------------------------------------------------------------------------------------
 
 
