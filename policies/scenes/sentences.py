@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from policies.scenes.labels import Thing
+from policies.scenes.labels import BOTH_ROLES, Thing
 from sim.envs.simulation import Simulation
 from sim.scene.placement import COLOURS
 from sim.tasks.instructions import NOUNS
@@ -53,8 +53,8 @@ def names_pair(sentence: str, pairs: Collection[str]) -> bool:
 
 
 def _absent(found: re.Match, phrases: int, named: Thing) -> np.ndarray:
-    """Return which roles rest on a phrase: where a drawer, button or block is all that is named, both do."""
+    """Return which roles rest on a phrase: where one of BOTH_ROLES is all that is named, both do."""
     is_named = found[1] == named.colour and found[2] in NOUNS[named.kind]
     if phrases == 1:
-        return np.array([bool({"drawer", "button", "block"} & set(WORD_KINDS[found[2]])), True])
+        return np.array([bool({*BOTH_ROLES} & {*WORD_KINDS[found[2]]}), True])
     return np.array([is_named, not is_named])

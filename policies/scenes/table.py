@@ -14,7 +14,7 @@ from torch import Tensor
 from policies.core.inputs import TensorGroup
 from policies.core.parts import LanguageEncoder
 from policies.processing.features import array_path, open_rows
-from policies.scenes.labels import CELLS, COLOUR_NAMES, FIRST_THING, KINDS, THINGS
+from policies.scenes.labels import BOTH_ROLES, CELLS, COLOUR_NAMES, FIRST_THING, KINDS, THINGS
 from policies.scenes.looks import CHUNK, SIDE
 from policies.scenes.sentences import PHRASE, WORD_KINDS
 from sim.scene.placement import COLOURS
@@ -106,7 +106,7 @@ def named_things(sentence: str, things: np.ndarray) -> list[int]:
     if len(found) != len(wanted) or not found:
         return [0, 0]
     first, last = found[0] + FIRST_THING, found[-1] + FIRST_THING
-    alone = len(found) == 1 and KINDS[things[found[0], 0] - 1] not in ("drawer", "button")
+    alone = len(found) == 1 and KINDS[things[found[0], 0] - 1] not in BOTH_ROLES
     return [0 if alone else first, last]
 
 
