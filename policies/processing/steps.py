@@ -10,15 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from policies.core.parts import NOWHERE_M
+from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.dataset.reader import Dataset
 from sim.tasks.steps import lines_up, opens
 
 STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
 TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
 MOVED_M = 0.02  # farther apart are two targets
-CLOSED = 0.9  # a gripper that is opened less may hold something
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
-HELD_M = 0.03  # from the tool point
 ON_PLATE_M = 0.04  # horizontally
 OPEN_AT_M = 0.177  # from a handle to the middle of its cabinet's top, horizontally: 0.112 where closed
 
@@ -55,7 +54,7 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
     away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
-    holds = there & (reach < HELD_M) & (opening < CLOSED)
+    holds = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
         return int(bool(holds[1] or not there[0] or away[0] > OPEN_AT_M))
     if lines_up(steps[1]):
@@ -66,7 +65,7 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
 def _pair_due(y: Tensor, there: Tensor, reach: Tensor, away: Tensor, opening: float) -> int:
     """Return which object is to go to its target: what is held; else, of what is not there yet, what the tool is over,
     else the first from the arm's left."""
-    if opening < CLOSED and (held := there & (reach < HELD_M)).any():
+    if opening < HOLDING_OPENING and (held := there & (reach < IN_HAND_M)).any():
         return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
     left = there & (away > ON_PLATE_M)
     if (near := left & (reach < NEAR_M)).any():

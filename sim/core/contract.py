@@ -14,6 +14,8 @@ CONTRACT_VERSION = "1"
 GROUNDING_COLUMNS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
+# A thing is in the hand when it is so near to the tool point and the gripper opened less than that.
+IN_HAND_M, HOLDING_OPENING = 0.03, 0.9
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.scene.build import Scene
 from sim.scene.layout import Layout
 
@@ -59,6 +60,11 @@ class SceneState:
         pairs = self.data.contact.geom[: self.data.ncon]
         touched = np.isin(pairs, self.scene.object_geoms[i]).any(axis=1)
         return bool(np.isin(pairs[touched], self.scene.pads).any())
+
+    def is_in_hand(self, i: int) -> bool:
+        """Return whether the fingers are closed around object `i`: by its place alone, as an onlooker sees it."""
+        away_m = float(np.linalg.norm(self.object_pos_w(i) - self.tool_pos_w))
+        return self.opening < HOLDING_OPENING and away_m < IN_HAND_M
 
     def touched_bodies(self) -> np.ndarray:
         """Return the things, as the bodies that stand in the world, that any part of the arm or gripper touches."""

@@ -101,12 +101,12 @@ class InsertPeg(Task):
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
         """Return the middle of the named peg; while it is held, of the mouth of the hole."""
-        return self.step_points_w(state, int(state.is_held(0)))["object"]
+        return self.step_points_w(state, int(state.is_in_hand(0)))["object"]
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
         """Return the middle of the mouth of the hole; while the peg is held, the upper corner of the block that is
         nearest to the arm's base, which shows how the hole is turned."""
-        return self.step_points_w(state, int(state.is_held(0)))["target"]
+        return self.step_points_w(state, int(state.is_in_hand(0)))["target"]
 
     def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
         """Return the points of taking the peg to the hole, or of lining up what is held with it."""
@@ -117,7 +117,7 @@ class InsertPeg(Task):
 
     def subtasks_done(self, state: SceneState) -> int:
         """Return how many of the steps are done: the peg is held, or in the hole."""
-        return 2 if self.is_done(state) else int(state.is_held(0))
+        return 2 if self.is_done(state) else int(state.is_in_hand(0))
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named peg is upright in the named block's hole, deep enough, released and at rest."""

@@ -127,7 +127,7 @@ def _is_open(state: SceneState) -> bool:
 
 def _opens(state: SceneState) -> bool:
     """Return whether the drawer is to be opened next: it is not, and the hand is free."""
-    return not (_is_open(state) or state.is_held(0))
+    return not (_is_open(state) or state.is_in_hand(0))
 
 
 def _points_w(state: SceneState, *, opens: bool) -> dict[str, np.ndarray]:

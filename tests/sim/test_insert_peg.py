@@ -130,7 +130,7 @@ def test_a_held_peg_is_shown_how_the_hole_is_turned(world, monkeypatch):
     mouth_w = pytest.approx([x, y, TOP_M * scale])
     assert world.task.object_pos_w(state) == pytest.approx(state.object_pos_w(0))
     assert world.task.target_pos_w(state) == mouth_w
-    monkeypatch.setattr(type(state), "is_held", lambda self, i: i == 0)
+    monkeypatch.setattr(type(state), "is_in_hand", lambda self, i: i == 0)
     assert world.task.object_pos_w(state) == mouth_w
     corner_w = world.task.target_pos_w(state)
     out = corner_w[:2] - [x, y]

@@ -87,7 +87,7 @@ def test_the_points_are_of_the_handle_until_the_drawer_is_open_or_the_object_hel
         mujoco.mj_forward(world.scene.model, world.data)
         assert world.task.object_pos_w(state) == before(0.047 + opening_m, 0.034)
         assert world.task.target_pos_w(state) == before(-0.065, 0.064)
-    monkeypatch.setattr(type(state), "is_held", lambda self, i: i == 0)
+    monkeypatch.setattr(type(state), "is_in_hand", lambda self, i: i == 0)
     assert world.task.object_pos_w(state) == pytest.approx(state.object_pos_w(0))
     assert world.task.target_pos_w(state) == before(0.0385, 0.008)  # the middle of 75 mm of floor
     monkeypatch.undo()
