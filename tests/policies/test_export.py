@@ -121,7 +121,7 @@ def test_the_graph_of_the_eye_finds_what_the_eye_finds(eye):
         seen = draw_look(decider.spec, np.random.default_rng(10 + seed), decider.spec.cameras)
         wanted, found = (one.decide(seen, seen.state, [], generator_of(seed)) for one in (decider, played))
         np.testing.assert_allclose(found.chunk, wanted.chunk, atol=1e-4)
-        # Noise shows nothing, so where its lines of sight meet is badly conditioned: a third of a millimetre is rounding.
+        # Noise shows nothing, so where its lines of sight meet is badly conditioned: 0.3 mm is rounding.
         np.testing.assert_allclose(found.points_m, wanted.points_m, atol=1e-3)
         assert [one.name for one in found.estimates] == [one.name for one in wanted.estimates] == ["object", "target"]
         for one, other in zip(found.estimates, wanted.estimates, strict=True):
