@@ -146,6 +146,7 @@ def test_a_misspelt_option_is_named_with_the_nearest(program):
         ("recap", "+exp=pickplace", "unknown choice for exp .*did you mean 'pick_place'"),
         ("train", "optim.setps=3", "unknown option 'optim.setps'.*did you mean 'optim.steps'"),
         ("train", "+optim.setps=3", "unknown option 'optim.setps'.*did you mean 'optim.steps'"),
+        ("rollout", "firmware=3.8.5", "unknown option 'firmware'; did you mean 'robot.firmware'"),
         ("train", "optim.steps=many", "optim.steps='many' is of type str, expected int"),
         ("train", "data=A,B", r"data=A,B: .*write data=\[A,B\]"),
         ("train", "out=A,B", "out=A,B: .*write out='\"A,B\"'"),

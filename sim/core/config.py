@@ -10,7 +10,7 @@ import functools
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -201,12 +201,20 @@ def _check_key(schema: type, name: str, where: str = "") -> None:
     head, _, rest = name.partition(".")
     kinds = dict((field.name, kind) for field, kind in nested(schema))
     if head not in kinds:
+        if inside := sorted({f"{where}{block}.{name}" for block, kind in kinds.items() if _has(kind, head)}):
+            raise UserError(f"unknown option {where + name!r}; did you mean {' or '.join(map(repr, inside))}?")
         raise UserError(nearest(f"{where}{head}", [where + one for one in kinds], "option"))
     for kind in alternatives(kinds[head]):
         if rest and typing.get_origin(kind) is tuple:
             raise UserError(f"{where}{name} is no option: {where}{head} is a list, give it as a whole, [a,b]")
         if rest and is_schema(kind) and not is_choice(kind):  # what a choice takes, only `typed` knows
             _check_key(kind, rest, f"{where}{head}.")
+
+
+def _has(kind: Any, name: str) -> bool:
+    """Whether a block of this kind has an option of that name."""
+    blocks = [one for one in alternatives(kind) if is_schema(one) and not is_choice(one)]
+    return any(field.name == name for block in blocks for field, _ in nested(block))
 
 
 @contextlib.contextmanager
