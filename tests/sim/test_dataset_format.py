@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +133,6 @@ def test_files_go_on_in_the_next_directory(tmp_path):
     assert video_path(tmp_path, "front", 2000).parent.name == "chunk-002"
 
 
-LEROBOT = os.environ.get("LEROBOT_PYTHON")  # a Python >= 3.12 with lerobot[dataset]
 LOAD = """
 import json, sys
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -144,14 +145,14 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(not LEROBOT, reason="LEROBOT_PYTHON names no Python with lerobot")
+@pytest.mark.skipif(find_spec("lerobot") is None, reason="needs LeRobot: make test-lerobot")
 def test_lerobot_itself_loads_it(tmp_path):
     root = tmp_path / "d"
     with open_writer(root) as writer:
         writer.commit(make_episode(0))
         writer.commit(make_episode(1, late=1.5))
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
-    command = [str(LEROBOT), "-c", LOAD, str(root)]
+    command = [sys.executable, "-c", LOAD, str(root)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found, dataset = json.loads(done.stdout.splitlines()[-1]), Dataset(root)
