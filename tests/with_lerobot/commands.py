@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from ctypes.util import find_library
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ POLICY = "act/checkpoints/last/pretrained_model"
 QUIET = "--play_sounds=false"
 # What is tried, in this order: later lines use what earlier ones made.
 COMMANDS = (
-    "lerobot-info",
+    *(["lerobot-info"] if find_library("avutil") else ()),  # without FFmpeg torchcodec ends it; the others take PyAV
     "python -m sim.collect episodes=4 seed=0 out=demos",
     f"{EDIT}=info {DEMOS}",
     f'{EDIT}=split {DEMOS} --operation.splits={{"a":[0,1],"b":[2,3]}} --new_root=split',
