@@ -6,7 +6,8 @@ it fails most, every episode's seed, outcome and drawn values) and a few videos.
 `execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that, `ensemble=` averages
 the chunks that reach a step (ACT). `server=ws://HOST:PORT` plays what `policies.serve`, or any server of openpi's
 protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
-`policies.export` made of the checkpoint.
+`policies.export` made of the checkpoint. A policy that is told its goal by a picture is shown what the expert's own
+episode of the scene ends with.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from policies.core.indicator import INDICATORS
 from policies.evaluation import first_touch, self_correction
+from policies.evaluation.expert_goal import ExpertGoal
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
@@ -123,7 +125,7 @@ class PolicyWorker:
         if self._agent.cameras:
             height, width = self._agent.image_size
             world = replace(world, render=replace(world.render, height=height, width=width))
-        self._env = SimEnv(world)
+        self._env, self._goal = SimEnv(world), ExpertGoal(world)
         self._guard = guarded(self._env.robot)
 
     def _open_agent(self) -> ChunkAgent:
@@ -138,10 +140,10 @@ class PolicyWorker:
             return load_graph_agent(
                 config.checkpoint, config.indicator, config.guidance, config.timing, graph=Path(config.graph)
             )
-        load = load_watching_agent if config.watch else load_agent
-        return load(
-            config.checkpoint, config.indicator, config.guidance, config.timing, lambda: self._env.ground_truth()
-        )
+        policy = (config.checkpoint, config.indicator, config.guidance, config.timing)
+        if config.watch:
+            return load_watching_agent(*policy, lambda: self._env.ground_truth())
+        return load_agent(*policy, lambda: self._env.ground_truth(), lambda seed: self._goal(seed))
 
     def __call__(self, seed: int) -> Played:
         self._agent.decision_s, self._agent.server_s = [], []

@@ -67,8 +67,11 @@ class PretrainGroundingConfig(SimulationConfig, WorkerConfig):
         policy = self.policy.build(
             PolicySpec(robot.name, robot.camera_names, size, *dims, GROUNDING_COLUMNS, robot.control_hz)
         )
-        if not isinstance(policy, Vla) or "points" not in policy.fusion.gives or policy.condenses:
-            raise UserError("grounding pretraining needs a fusion that learns to find points; give policy=small")
+        if not isinstance(policy, Vla) or "points" not in policy.fusion.gives or policy.condenses or policy.needs.goal:
+            raise UserError(
+                "grounding pretraining needs a fusion that learns to find points, without a picture of the goal; "
+                "give policy=small"
+            )
         return policy
 
 

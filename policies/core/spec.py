@@ -23,3 +23,4 @@ class Needs:
     images: bool = False
     instruction: bool = False
     ground_truth: bool = False  # the simulator's grounded points: there is none on hardware
+    goal: bool = False  # a picture of what it is to look like in the end

@@ -10,7 +10,7 @@ from policies.export.graph import ExportedPolicy
 from policies.runtime.agent import PolicyAgent, load_decider, only_task
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Decided, Decider
-from policies.runtime.earlier_looks import EarlierLooks
+from policies.runtime.episode_context import EpisodeContext
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.tasks.steps import possible_steps
@@ -26,7 +26,7 @@ class GraphDecider(Decider):
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
-        generator: torch.Generator, earlier: EarlierLooks | None = None,
+        generator: torch.Generator, context: EpisodeContext | None = None,
     ) -> Decided:  # fmt: skip
         if self.policy.given_steps and len(under_way):
             raise UserError("a graph takes no steps that are under way: lead_s=0 and inference_delay_s=0 expected")

@@ -74,8 +74,9 @@ def fit_measured(
 
 
 def held_out_scenes(policy: object, tables: Sequence[EpisodeTable]) -> HeldOutScenes | None:
-    """Return scenes like those of the datasets; None where points are not learned or no dataset is of a simulation."""
-    if not isinstance(policy, Vla) or policy.condenses or "points" not in policy.fusion.gives:
+    """Return scenes like those of the datasets; None where points are not learned, a look has
+    a picture of the goal, or no dataset is of a simulation."""
+    if not isinstance(policy, Vla) or policy.condenses or policy.needs.goal or "points" not in policy.fusion.gives:
         return None
     worlds = {world.task: world for world in _worlds(tables)}
     return HeldOutScenes(policy, list(worlds.values())) if worlds else None

@@ -3,6 +3,8 @@
 Or every word looks at the images, from the first layer on: it becomes what they show of it, as EF-VLA (Huang et al.
 2025) fuses early. The learned tokens then read the words.
 
+What is looked at beside the words may be a picture of the goal: a prompt as VIMA's (Jiang et al. 2022).
+
 Small here: in RDT the noisy actions themselves look, here tokens that the head reads.
 
 Shapes: B batch, Q queries, N cells, L words, W token width.
@@ -18,9 +20,9 @@ from policies.core.attention import HEAD_WIDTH, Layer
 from policies.core.inputs import Inputs
 from policies.core.parts import LanguageConfig, VisionConfig
 from policies.core.registry import FUSIONS
-from policies.core.spec import PolicySpec
+from policies.core.spec import Needs, PolicySpec
 from policies.fusion.token_fusion import ReadoutConfig, ReadoutFusion
-from policies.fusion.tokens import IMAGES, STATE, WORDS, in_a_row, token_readers
+from policies.fusion.tokens import GOAL, IMAGES, STATE, WORDS, GoalCells, in_a_row, token_readers
 from sim.core.options import at_least, option
 
 
@@ -32,6 +34,7 @@ class CrossAttentionConfig(ReadoutConfig):
     name: str = "cross_attention"
     layers: int = option(4, "of a look at words or images each, by turns", at_least(2))
     by_words: bool = option(False, "every word looks at the images; false: learned tokens do, and at the words")
+    goal: bool = option(False, "a picture of the goal is looked at together with the words; by_words: with the images")
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "CrossAttention":
         return CrossAttention(self, spec, *self.encoders(vision, language))
@@ -63,14 +66,20 @@ class CrossAttention(ReadoutFusion):
 
     def __init__(self, config: CrossAttentionConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
         super().__init__(config, spec)
+        self.needs = Needs(images=True, instruction=True, goal=config.goal)
+        goal = (GOAL,) * config.goal
         self.readers = nn.ModuleDict(token_readers(spec, vision, language, config.width))
-        self.queries, self.turns = ((WORDS, STATE), (IMAGES,)) if config.by_words else ((STATE,), (WORDS, IMAGES))
+        if config.goal:
+            self.readers[GOAL] = GoalCells(vision, config.width)
+        self.queries, self.turns = (STATE,), ((WORDS, *goal), (IMAGES,))
+        if config.by_words:
+            self.queries, self.turns = (WORDS, STATE), ((IMAGES, *goal),)
         self.looks = nn.ModuleList(Look(config.width) for _ in range(config.layers))
         self.layers = nn.ModuleList(Layer(config.width) for _ in range(config.layers))
 
     def gather(self, inputs: Inputs) -> Tensor:
         x, there = self.with_readouts(*self._read(self.queries, inputs))
-        seen = [self._read((kind,), inputs) for kind in self.turns]
+        seen = [self._read(kinds, inputs) for kinds in self.turns]
         for i, (look, layer) in enumerate(zip(self.looks, self.layers, strict=True)):
             x = look(x, *seen[i % len(seen)])
             x, _ = layer(x, mask=there[:, None, None])

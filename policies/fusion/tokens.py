@@ -5,6 +5,7 @@ Shapes: B batch, N cells of an image, L words, D state dimension, C channels, W 
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from policies.core.spec import PolicySpec
 from policies.fusion.keypoint_fusion import grid
 
 IMAGES, WORDS, STATE = KINDS = "images", "words", "state"  # of tokens
+GOAL = "goal"  # tokens of a picture
 PIXELS = "pixels"  # the vision part that hands images on
 STEM = (16, 32, 64, 128)  # channels of convolutions, each of which halves the sides
 LONGEST = 512  # pieces of an instruction
@@ -109,11 +111,28 @@ class StateToken(nn.Module):
         return self.project(inputs.pose)[:, None]
 
 
+class GoalCells(nn.Module):
+    """Cells of a picture of the goal."""
+
+    def __init__(self, vision: VisionConfig, width: int):
+        super().__init__()
+        self.cells = image_cells(vision, (GOAL,), width)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return (B, N, W)."""
+        return self.cells(replace(inputs, maps={GOAL: inputs.goal}))
+
+
+def image_cells(vision: VisionConfig, cameras: Sequence[str], width: int) -> ImageCells:
+    """Return what reads the cells of these cameras' images."""
+    return PixelCells(cameras, width) if vision.name == PIXELS else ImageCells(vision.channels, cameras, width)
+
+
 def token_readers(spec: PolicySpec, vision: VisionConfig, language: LanguageConfig, width: int) -> dict[str, nn.Module]:
     """Return what reads each of KINDS."""
-    raw, pieces = vision.name == PIXELS, language.vocabulary
+    pieces = language.vocabulary
     return {
-        IMAGES: PixelCells(spec.cameras, width) if raw else ImageCells(vision.channels, spec.cameras, width),
+        IMAGES: image_cells(vision, spec.cameras, width),
         WORDS: PieceTokens(pieces, width) if pieces else WordTokens(language.width, width),
         STATE: StateToken(spec.state_dim, width),
     }

@@ -179,6 +179,9 @@ class FrameInputs:
         table, episodes = self._table, self._table.episode[rows]
         arrays = self._cache.gather(episodes, table.frame[rows]) if self._cache else {}
         inputs = cached_inputs(arrays, table.state[rows])
+        if self._cache and self._policy.needs.goal:
+            last = self._cache.gather(episodes, table.lengths[episodes] - 1)
+            inputs.goal = cached_inputs(last, inputs.state.numpy()).maps[table.spec.cameras[0]]
         if self._policy.needs.ground_truth:
             inputs.points = torch.from_numpy(table.truth[rows])
         if self._words:

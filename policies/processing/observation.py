@@ -92,6 +92,10 @@ class ObservationProcessor:
         assert inputs.points is not None
         return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
 
+    def goal(self, picture: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Return the feature maps (1, C, h, w) of a picture of the goal, uint8 RGB (H, W, 3)."""
+        return self._maps(picture[None])
+
     def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states (B, L, W) and mask (B, L)."""
         assert self.language

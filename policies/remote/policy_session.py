@@ -14,7 +14,7 @@ from policies.remote.protocol import OURS
 from policies.remote.requests import RequestReader, array, own_of, seed_of
 from policies.runtime.agent import chunk_spec
 from policies.runtime.decider import Decider
-from policies.runtime.earlier_looks import EarlierLooks
+from policies.runtime.episode_context import EpisodeContext
 from sim.core.errors import UserError
 
 
@@ -29,7 +29,7 @@ class PolicySession:
         self._decider = decider
         spec, needs = decider.spec, decider.policy.needs
         self._reader = RequestReader(decider.processor.cameras, spec.image_size, spec.state_dim, needs.instruction)
-        self._generator, self._earlier = torch.Generator().manual_seed(0), EarlierLooks(decider.policy)
+        self._generator, self._context = torch.Generator().manual_seed(0), EpisodeContext(decider.policy)
 
     def infer(self, request: Any) -> dict[str, Any]:
         """Return the chunk (T, D) as `actions`: absolute joint targets, rad, gripper opening 0..1."""
@@ -37,11 +37,11 @@ class PolicySession:
         own = own_of(request)
         if "seed" in own:
             self._generator = torch.Generator().manual_seed(seed_of(own))
-            self._earlier.clear()
+            self._context.begin()
         width = self._decider.spec.action_dim
         commanded = array(own, "commanded", (width,)) if "commanded" in own else observation.state
         steps = array(own, "under_way", (None, width)) if "under_way" in own else np.zeros((0, width), np.float32)
-        decided = self._decider.decide(observation, commanded, self._given(steps), self._generator, self._earlier)
+        decided = self._decider.decide(observation, commanded, self._given(steps), self._generator, self._context)
         estimates = [
             {"name": one.name, "pos_w": one.pos_w, "within_m": float(one.within_m)} for one in decided.estimates
         ]

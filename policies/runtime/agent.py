@@ -15,7 +15,7 @@ from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.decider import Conditioning, Decider, GroundTruth
-from policies.runtime.earlier_looks import EarlierLooks
+from policies.runtime.episode_context import EpisodeContext, GoalPicture
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
@@ -25,21 +25,23 @@ DRAW = 2**32  # between the noise of two episodes of a seed
 class PolicyAgent(ChunkAgent):
     """Plays action chunks of a policy that this process holds."""
 
-    def __init__(self, decider: Decider, timing: Timing, task: str = ""):
+    def __init__(self, decider: Decider, timing: Timing, task: str = "", goal_picture: GoalPicture | None = None):
+        """goal_picture: for a policy that needs one."""
         self.decider, self.task = decider, task
         self.draw = 0  # which of the episodes of a seed: others are acted with other noise
         self.policy, self.spec, self.processor = decider.policy, decider.spec, decider.processor
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
-        self._earlier = EarlierLooks(self.policy)
+        self._context, self._goal_picture = EpisodeContext(self.policy), goal_picture
         check_looks_as_trained(self.policy, timing)
         super().__init__(chunk_spec(self.policy), timing)
 
     def begin(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
-        self._earlier.clear()
+        goal = self._goal_picture if self.policy.needs.goal else None
+        self._context.begin(self.processor.goal(goal(seed)) if goal else ())
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
-        decided = self.decider.decide(observation, commanded, under_way, self._generator, self._earlier)
+        decided = self.decider.decide(observation, commanded, under_way, self._generator, self._context)
         self.points_m, self.value = decided.points_m, decided.value
         self.note_estimates(decided.estimates)
         self.note_subtask(decided.subtask)
@@ -64,15 +66,17 @@ def check_looks_as_trained(policy: Policy, timing: Timing) -> None:
 
 def load_decider(
     root: Path | str, indicator: str = "positive", guidance: float | None = None,
-    ground_truth: GroundTruth | None = None, watch: Watch | None = None,
+    ground_truth: GroundTruth | None = None, watch: Watch | None = None, goal_picture: GoalPicture | None = None,
 ) -> tuple[Decider, CheckpointMetadata]:  # fmt: skip
     """Return the policy of a checkpoint directory, which acts on one thread, and what else is known of it.
 
     guidance: None is the checkpoint's own. UserError when the checkpoint is unusable, was made with other frozen
-    encoders, or needs ground truth and there is none.
+    encoders, or needs ground truth or a goal's picture and there is none.
     """
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
+    if policy.needs.goal and goal_picture is None:
+        raise UserError(f"checkpoint {root} is told its goal by a picture, which policies.evaluate alone can draw")
     conditioning = Conditioning(parse_indicator(indicator), metadata.guidance if guidance is None else guidance)
     decider = Decider(policy, conditioning, ground_truth, load_critic(root), load_noise_actor(root), watch)
     check_encoders(root, metadata, decider.processor)
@@ -81,11 +85,11 @@ def load_decider(
 
 def load_agent(
     root: Path | str, indicator: str = "positive", guidance: float | None = None, timing: Timing | None = None,
-    ground_truth: GroundTruth | None = None,
+    ground_truth: GroundTruth | None = None, goal_picture: GoalPicture | None = None,
 ) -> PolicyAgent:  # fmt: skip
     """Return the agent of a checkpoint directory, see `load_decider`."""
-    decider, metadata = load_decider(root, indicator, guidance, ground_truth)
-    return PolicyAgent(decider, timing or Timing(), only_task(metadata))
+    decider, metadata = load_decider(root, indicator, guidance, ground_truth, goal_picture=goal_picture)
+    return PolicyAgent(decider, timing or Timing(), only_task(metadata), goal_picture)
 
 
 def only_task(metadata: CheckpointMetadata) -> str:

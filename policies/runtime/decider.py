@@ -17,7 +17,7 @@ from policies.models.chunk_critic import ChunkCritic
 from policies.models.noise_actor import NoiseActor
 from policies.models.watch import Watch
 from policies.processing.observation import ObservationProcessor
-from policies.runtime.earlier_looks import EarlierLooks
+from policies.runtime.episode_context import EpisodeContext
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
@@ -65,13 +65,13 @@ class Decider:
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
-        generator: torch.Generator, earlier: EarlierLooks | None = None,
+        generator: torch.Generator, context: EpisodeContext | None = None,
     ) -> Decided:  # fmt: skip
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
-        follows it already; generator: of the actions' noise; earlier: looks of the episode, None: this is its first."""
+        follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look."""
         inputs = self.processor.observe(observation, self._truth() if self._truth else None)
-        if earlier:
-            inputs = earlier.join(inputs)
+        if context:
+            inputs = context.join(inputs)
         if self.policy.given_steps:
             inputs.commanded = torch.from_numpy(commanded)[None]
             inputs.under_way = torch.from_numpy(np.reshape(under_way, (1, len(under_way), self.spec.action_dim)))

@@ -14,7 +14,7 @@ import torch
 from policies.core.interface import Policy
 from policies.models.noise_actor import NoiseActor
 from policies.processing.observation import ObservationProcessor
-from policies.runtime.earlier_looks import EarlierLooks
+from policies.runtime.episode_context import EpisodeContext
 from sim.core.contract import Feedback
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -33,7 +33,7 @@ class NoiseEnv(gymnasium.Env):
         """seeds: of the episodes, in their order. ended: called with every episode that is over."""
         self._env, self._policy, self._actor = SimEnv(world), policy, actor
         self._guard, self._processor = guarded(self._env.robot), ObservationProcessor(policy)
-        self._earlier = EarlierLooks(policy)
+        self._context = EpisodeContext(policy)
         self._seeds, self._ended = seeds, ended
         largest = actor.sizes.largest
         self.observation_space = gymnasium.spaces.Box(-8.0, 8.0, (actor.sizes.features,), np.float32)
@@ -52,7 +52,7 @@ class NoiseEnv(gymnasium.Env):
         self._generator = torch.Generator().manual_seed(self._seed)
         self._seen = self._env.observe()
         self._commanded = self._seen.state
-        self._earlier.clear()
+        self._context.begin()
         self._guard.reset(self._seen.state)
         return self._observation(), {}
 
@@ -84,7 +84,7 @@ class NoiseEnv(gymnasium.Env):
     @torch.no_grad()
     def _observation(self) -> np.ndarray:
         truth = self._env.ground_truth() if self._policy.needs.ground_truth else None
-        self._inputs = self._earlier.join(self._processor.observe(self._seen, truth))
+        self._inputs = self._context.join(self._processor.observe(self._seen, truth))
         if self._policy.given_steps:
             self._inputs.commanded = torch.from_numpy(np.asarray(self._commanded, np.float32))[None]
         return self._actor.scaled(self._policy.embedding(self._inputs))[0].numpy()

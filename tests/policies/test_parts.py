@@ -64,6 +64,9 @@ def tiny_policies() -> dict[str, PolicyConfig]:
     made["fusion transformer, subtask"] = dataclasses.replace(
         TINY, fusion=dataclasses.replace(TINY_FUSIONS["transformer"], subtask=True)
     )
+    made["fusion cross_attention, goal"] = dataclasses.replace(
+        TINY, fusion=dataclasses.replace(TINY_FUSIONS["cross_attention"], goal=True)
+    )
     made["memory"] = dataclasses.replace(TINY, memory=2)
     return made | {f"policy {name}": POLICIES.get(name)(**encoders) for name in POLICIES.names() if name != "vla"}
 
@@ -86,6 +89,7 @@ def batch_for(policy, size: int = 5, seed: int = 0) -> Batch:
     """Random samples as the policy's network takes them."""
     batch = random_batch(size, seed)
     given = dataclasses.replace(batch.inputs, points=batch.points if policy.needs.ground_truth else None)
+    given.goal = tuple(one.flip(0) for one in given.maps["front"]) if policy.needs.goal else ()
     return dataclasses.replace(batch, inputs=policy.condense(given))
 
 

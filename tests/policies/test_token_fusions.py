@@ -30,6 +30,8 @@ VARIANTS = {name: made(**SMALL) for name, made in TOKEN_FUSIONS.items() if issub
 VARIANTS |= {name: made(width=32) for name, made in TOKEN_FUSIONS.items() if not issubclass(made, ReadoutConfig)}
 VARIANTS |= {
     "transformer, causal": FUSIONS.get("transformer")(**SMALL, causal=True, reads=("words", "images", "state")),
+    "cross_attention, goal": FUSIONS.get("cross_attention")(**SMALL, goal=True),
+    "cross_attention, goal by words": FUSIONS.get("cross_attention")(**SMALL, goal=True, by_words=True),
     "transformer, subtask": FUSIONS.get("transformer")(**SMALL, subtask=True),
     "transformer, blind": FUSIONS.get("transformer")(**SMALL, reads=("words",)),
     "cross_attention, by words": FUSIONS.get("cross_attention")(**SMALL, by_words=True),
@@ -47,7 +49,8 @@ def changed(inputs: Inputs, **values) -> Inputs:
 
 @pytest.fixture
 def inputs() -> Inputs:
-    return random_batch(4).inputs
+    inputs = random_batch(4).inputs
+    return changed(inputs, goal=tuple(one.flip(0) for one in inputs.maps["front"]))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -79,6 +82,13 @@ def test_a_thing_that_moved_in_one_image_is_seen(name, inputs):
         moved = tuple(one.roll(1, -1) for one in inputs.maps[camera])
         seen = fusion(changed(inputs, maps=inputs.maps | {camera: moved})).tokens
         assert torch.allclose(seen, fusion(inputs).tokens, atol=1e-3) == name.endswith("blind")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_goal_is_seen_where_one_is_shown(name, inputs):
+    fusion = build(name)
+    other = changed(inputs, goal=tuple(one.roll(1, -1) for one in inputs.goal))
+    assert torch.allclose(fusion(other).tokens, fusion(inputs).tokens, atol=1e-3) == (not fusion.needs.goal)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,24 +1,33 @@
-"""The last looks of an episode, for a policy with a memory."""
+"""What a policy decides on besides the present look: the last looks of the episode, and a picture of its goal."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
 
+GoalPicture = Callable[[int], np.ndarray]  # seed of an episode -> what its end looks like, uint8 RGB (H, W, 3)
 
-class EarlierLooks:
+
+class EpisodeContext:
     """Keeps the inputs of as many looks as a policy remembers, images encoded; of a policy without a memory none."""
 
     def __init__(self, policy: Policy):
         self._looks: deque[Inputs] = deque(maxlen=policy.memory)
+        self._goal: tuple[Tensor, ...] = ()
 
-    def clear(self) -> None:
-        """Begin an episode."""
+    def begin(self, goal: tuple[Tensor, ...] = ()) -> None:
+        """Begin an episode. goal: feature maps of its goal's picture, for a policy that needs one."""
         self._looks.clear()
+        self._goal = goal
 
     def join(self, inputs: Inputs) -> Inputs:
         """Return a new look with those before it, an episode's first one for what would lie before that; keep it."""
+        inputs = replace(inputs, goal=self._goal)
         if not self._looks.maxlen:
             return inputs
         known = [*self._looks] or [inputs]
