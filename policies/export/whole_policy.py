@@ -34,6 +34,10 @@ class WholePolicy(nn.Module):
             raise UserError("a policy with a critic cannot be exported: it chooses among samples outside the network")
         if decider.noise_actor:
             raise UserError("a policy with a noise actor cannot be exported: its noise is decided outside the network")
+        if policy.needs.goal:
+            raise UserError(
+                "a policy that is told its goal by a picture cannot be exported: a graph takes no such picture"
+            )
         if policy.memory:
             raise UserError(
                 f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"
