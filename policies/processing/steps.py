@@ -12,7 +12,7 @@ from torch import Tensor
 from policies.core.parts import NOWHERE_M
 from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.dataset.reader import Dataset
-from sim.tasks.steps import lines_up, opens
+from sim.tasks.steps import opens
 
 STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
 TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
@@ -57,8 +57,6 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
     holds = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
         return int(bool(holds[1] or not there[0] or away[0] > OPEN_AT_M))
-    if lines_up(steps[1]):
-        return int(holds[0])
     return _pair_due(points[:, 0, 1], there, reach, away, opening)
 
 

@@ -9,7 +9,6 @@ from policies.core.subtasks import UNKNOWN, subtask_number
 from policies.processing.steps import frame_sentences
 from sim.core.contract import HOLDING_OPENING
 from sim.dataset.reader import Dataset
-from sim.tasks.steps import lines_up
 
 OBJECT = "grounding.object_pos_t"
 BESIDE_M, ALONG_M = 0.025, 0.05  # from the tool point, across the gripper's approach and along it
@@ -25,6 +24,5 @@ def frame_subtasks(dataset: Dataset, episode: int) -> np.ndarray:
         & (np.abs(seen_t[:, 2]) < ALONG_M)
     )
     told = frame_sentences(dataset, episode, by_step=True)
-    taken = [bool(now) or lines_up(one) for one, now in zip(told, held, strict=True)]  # what is lined up is held
-    numbers = np.array([subtask_number(one, held=now) for one, now in zip(told, taken, strict=True)])
+    numbers = np.array([subtask_number(one, held=bool(now)) for one, now in zip(told, held, strict=True)])
     return np.where(np.isfinite(seen_t).all(1), numbers, UNKNOWN)

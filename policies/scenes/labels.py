@@ -16,7 +16,7 @@ from sim.scene.placement import COLOURS
 from sim.tasks.instructions import NOUNS
 
 KINDS, COLOUR_NAMES = tuple(NOUNS), tuple(COLOURS)
-BOTH_ROLES = ("drawer", "button", "block")  # a sentence that names one such thing alone is about two points of it
+BOTH_ROLES = ("drawer", "button")  # a sentence that names one such thing alone is about two points of it
 THINGS = 14
 NOTHING, ARM, FIRST_THING = 0, 1, 2  # in the map of cells
 CELLS = 48  # a side

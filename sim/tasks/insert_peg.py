@@ -16,7 +16,6 @@ from sim.scene.parts import MAX_SCALE
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
-from sim.tasks.steps import line_up_step
 
 HOLE_HALF_M = 0.01225
 BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
@@ -86,7 +85,6 @@ class InsertPeg(Task):
             object_shapes=("peg",) * pegs, object_colours=colours, object_xy_m=as_points(placed[blocks:]),
             object_yaw_rad=draw_yaws(rng, pegs),
             target_colours=block_colours, target_xy_m=as_points(placed[:blocks]), target_yaw_rad=block_yaw_rad,
-            subtasks=(sentence, line_up_step(block_colours[0])),
         )  # fmt: skip
 
     def apply_layout(self, state: SceneState) -> None:
@@ -100,28 +98,16 @@ class InsertPeg(Task):
                 scene.model.geom_pos[first + k] = np.multiply(pos, scale)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the middle of the named peg; while it is held, of the mouth of the hole."""
-        return self.step_points_w(state, int(state.is_in_hand(0)))["object"]
+        """Return the middle of the named peg."""
+        return state.object_pos_w(0)
 
     def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the middle of the mouth of the hole; while the peg is held, the upper corner of the block that is
-        nearest to the arm's base, which shows how the hole is turned."""
-        return self.step_points_w(state, int(state.is_in_hand(0)))["target"]
-
-    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
-        """Return the points of taking the peg to the hole, or of lining up what is held with it."""
-        mouth_w = _mouth_w(state)
-        if step == 0:
-            return {"object": state.object_pos_w(0), "target": mouth_w}
-        return {"object": mouth_w, "target": _nearest_corner_w(state)}
-
-    def subtasks_done(self, state: SceneState) -> int:
-        """Return how many of the steps are done: the peg is held, or in the hole."""
-        return 2 if self.is_done(state) else int(state.is_in_hand(0))
+        """Return the middle of the mouth of the named block's hole."""
+        return state.target_pos_w(0) + [0, 0, BLOCK_TOP_M * state.scene.slots[0].scale]
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named peg is upright in the named block's hole, deep enough, released and at rest."""
-        aside_x, aside_y, up = state.object_pos_w(0) - _mouth_w(state)
+        aside_x, aside_y, up = self.object_pos_w(state) - self.target_pos_w(state)
         deep = state.half_height_m(0) - up >= DEEP_M
         inside = np.hypot(aside_x, aside_y) <= ASIDE_M and abs(state.object_rotation_w(0)[2, 2]) >= UPRIGHT
         return bool(inside and deep and state.speed_m_s(0) < 0.05 and not state.is_held(0))
@@ -134,20 +120,7 @@ class InsertPeg(Task):
         if not planner.holds(0):
             _pick(planner)
         yaws_rad = planner.state.layout.target_yaw_rad or (0.0,)
-        _insert(planner, _mouth_w(planner.state), yaws_rad[0])
-
-
-def _mouth_w(state: SceneState) -> np.ndarray:
-    return state.target_pos_w(0) + [0, 0, BLOCK_TOP_M * state.scene.slots[0].scale]
-
-
-def _nearest_corner_w(state: SceneState) -> np.ndarray:
-    """Return the corner (3,) m of the top of the named block that is nearest to the arm's base."""
-    body, half_m = state.scene.targets[0], BLOCK_HALF_M * state.scene.slots[0].scale
-    corners = half_m * np.array([[1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]])
-    corners_w = _mouth_w(state) + corners @ state.data.xmat[body].reshape(3, 3).T
-    away = np.linalg.norm((corners_w - state.data.xpos[state.scene.base])[:, :2], axis=1)
-    return corners_w[away.argmin()]
+        _insert(planner, self.target_pos_w(planner.state), yaws_rad[0])
 
 
 @cache

@@ -68,12 +68,6 @@ def test_of_a_long_instruction_the_thing_is_named(tmp_path):
     ]  # fmt: skip
 
 
-def test_what_is_lined_up_is_on_its_way(tmp_path):
-    steps = "put the red peg in the blue block;line up with the blue block"
-    root = record(tmp_path / "demos", [[0.1, 0, 0.2]] * 2, [1.0, 0.4], steps, (0.1, -0.1))
-    assert frame_subtasks(Dataset(root), 0).tolist() == [GO, TAKE]
-
-
 def test_every_step_of_a_long_instruction_can_be_named():
     assert set(possible_steps("sort the cubes by colour")) < set(SUBTASKS)
     assert len(set(SUBTASKS)) == len(SUBTASKS) == 2 + 2 * len(COLOURS)

@@ -30,7 +30,7 @@ DIGESTS = {
 }  # fmt: skip
 
 
-STEPS_CAME_LATER = ("insert_peg", "place_in_drawer")
+STEPS_CAME_LATER = ("place_in_drawer",)
 
 
 def digest(record: dict, task: str) -> str:

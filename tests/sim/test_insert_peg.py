@@ -120,22 +120,3 @@ def test_layouts_name_one_peg_and_one_block_and_leave_room():
 def test_the_expert_inserts_it():
     result = expert_episode("insert_peg", 300_001)
     assert result.success and not result.guard.latched
-
-
-def test_a_held_peg_is_shown_how_the_hole_is_turned(world, monkeypatch):
-    state, layout = world.scene_state, world.params.layout
-    world.reset(3)
-    layout = world.params.layout
-    (x, y), yaw, scale = layout.target_xy_m[0], layout.target_yaw_rad[0], world.params.randomization.object_scale[0]
-    mouth_w = pytest.approx([x, y, TOP_M * scale])
-    assert world.task.object_pos_w(state) == pytest.approx(state.object_pos_w(0))
-    assert world.task.target_pos_w(state) == mouth_w
-    monkeypatch.setattr(type(state), "is_in_hand", lambda self, i: i == 0)
-    assert world.task.object_pos_w(state) == mouth_w
-    corner_w = world.task.target_pos_w(state)
-    out = corner_w[:2] - [x, y]
-    assert np.hypot(*out) == pytest.approx(0.032 * scale * 2**0.5)
-    quarter_turns = (np.arctan2(out[1], out[0]) - yaw - np.pi / 4) / (np.pi / 2)
-    assert quarter_turns == pytest.approx(round(quarter_turns), abs=1e-6)
-    others = [np.hypot(*([x, y] + turn @ out)) for turn in ([[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]])]
-    assert np.hypot(*corner_w[:2]) < min(others)  # the base is at the origin
