@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from google.protobuf.message import DecodeError
 from torch import Tensor
 from torch.onnx import register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
 
@@ -95,8 +96,11 @@ def describe(path: Path, about: Mapping[str, Any]) -> None:
 
 
 def about(path: Path) -> dict[str, Any]:
-    """Return what a graph's file says of it."""
-    return {one.key: json.loads(one.value) for one in onnx.load(path).metadata_props}
+    """Return what a graph's file says of it. UserError where it is no graph that this project wrote, or broken."""
+    try:
+        return {one.key: json.loads(one.value) for one in onnx.load(path).metadata_props}
+    except (DecodeError, ValueError) as error:
+        raise UserError(f"{path} is broken, or no graph of policies.export ({reason(error)})") from error
 
 
 def largest_difference(decider: Decider, path: Path) -> float:
@@ -117,10 +121,10 @@ class ExportedPolicy:
     def __init__(self, decider: Decider, path: Path):
         """decider: of the same policy, which knows the inputs and encodes instructions. UserError for another's."""
         self._decider, self._whole = decider, WholePolicy(decider)
-        self._session: onnxruntime.InferenceSession = open_session(path, threads=1)
         described = about(path)
         if any(described.get(name) != value for name, value in _identity(decider).items()):
             raise UserError(f"{path} is the graph of another policy, indicator or guidance: export it anew")
+        self._session: onnxruntime.InferenceSession = open_session(path, threads=1)
         self._draws: list[str] = described["draws"]
 
     def draw(self, generator: torch.Generator) -> list[Tensor]:

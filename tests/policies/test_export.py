@@ -164,6 +164,16 @@ def test_the_graph_of_another_policy_is_refused(eye):
         GraphDecider(other, target)
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_what_is_no_graph_is_refused_in_one_line(eye, tmp_path, kept):
+    decider, target = eye
+    other = tmp_path / "policy.onnx"
+    other.write_bytes(target.read_bytes()[: int(kept * target.stat().st_size)] or b"# Notes\n")
+    with pytest.raises(UserError, match=r"policy\.onnx is broken, or no graph of policies\.export") as caught:
+        GraphDecider(decider, other)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_head_whose_number_of_tokens_varies_is_refused(tmp_path):
     config = dataclasses.replace(POLICY_CONFIGS["head fast"], **REAL)
     with pytest.raises(UserError, match="how often it draws depends on what it sees"):
