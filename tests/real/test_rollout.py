@@ -219,7 +219,12 @@ def test_the_agent_is_the_one_that_is_chosen(changes, name, monkeypatch):
     about = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     agent = SimpleNamespace(spec=about, processor=SimpleNamespace(language=None))
     given = {}
-    monkeypatch.setattr(f"policies.{name}", lambda root, **options: given.update(options) or agent)
+
+    def load(root, indicator, guidance, timing, **options):
+        given.update(guidance=guidance, **options)
+        return agent
+
+    monkeypatch.setattr(f"policies.{name}", load)
     assert _load(RolloutConfig(guidance=3.0, **changes), "runs/policy") is agent
     assert given["guidance"] == 3.0 and given.get("graph") == (Path(__file__) if "graph" in changes else None)
 
