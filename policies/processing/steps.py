@@ -54,16 +54,16 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
     away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
-    holds = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
+    held = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
-        return int(bool(holds[1] or not there[0] or away[0] > OPEN_AT_M))
-    return _pair_due(points[:, 0, 1], there, reach, away, opening)
+        return int(bool(held[1] or not there[0] or away[0] > OPEN_AT_M))
+    return _pair_due(points[:, 0, 1], there, held, reach, away)
 
 
-def _pair_due(y: Tensor, there: Tensor, reach: Tensor, away: Tensor, opening: float) -> int:
+def _pair_due(y: Tensor, there: Tensor, held: Tensor, reach: Tensor, away: Tensor) -> int:
     """Return which object is to go to its target: what is held; else, of what is not there yet, what the tool is over,
     else the first from the arm's left."""
-    if opening < HOLDING_OPENING and (held := there & (reach < IN_HAND_M)).any():
+    if held.any():
         return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
     left = there & (away > ON_PLATE_M)
     if (near := left & (reach < NEAR_M)).any():

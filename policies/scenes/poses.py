@@ -17,7 +17,7 @@ SLIDE_SHARE = 0.3  # of scenes in which drawers and buttons are not as the episo
 UPSIDE = np.diag([1.0, -1.0, -1.0])  # the tool looks down where an object stands upright
 
 
-def pose_at_random(world: Simulation, rng: np.random.Generator, step: int | None = None) -> bool:
+def pose_at_random(world: Simulation, rng: np.random.Generator, step: int | None) -> bool:
     """Move the tool near one of the points of the task, or of a step of it, or anywhere, with or without an object;
     return whether it holds one.
 

@@ -122,10 +122,6 @@ class Task(ABC):
             return "wrong object"
         return "dropped" if self.has_dropped(state) else ""
 
-    def subtasks(self, layout: Layout) -> tuple[str, ...]:
-        """Return the instructions of the steps that make up the task."""
-        return layout.subtasks or (layout.instruction,)
-
     def subtasks_done(self, state: SceneState) -> int:
         """Return how many of the sub-tasks are done."""
         return int(self.is_done(state))

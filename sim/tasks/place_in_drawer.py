@@ -96,7 +96,7 @@ class PlaceInDrawer(Task):
     def subtasks_done(self, state: SceneState) -> int:
         """Return how many of the steps are done: the drawer is open, the object in it."""
         steps = len(state.layout.subtasks or ())
-        return steps if self.is_done(state) else steps - 1 - int(_opens(state)) if steps > 1 else 0
+        return steps if self.is_done(state) else max(0, steps - 1 - (not _is_open(state)))
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named object lies in the named drawer, both released and at rest."""

@@ -18,13 +18,15 @@ from policies.core.spec import PolicySpec
 from policies.export import graph, quantize
 from policies.export.export import ExportConfig, main
 from policies.export.graph import ExportedPolicy, write_graph
-from policies.export.graph_decider import GraphDecider
+from policies.export.graph_decider import GraphDecider, load_graph_agent
 from policies.export.whole_policy import draw_look
 from policies.eye.trunk import SIDE
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
+from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from policies.vision.pixels import PixelsConfig
@@ -163,6 +165,15 @@ def test_the_graph_of_another_policy_is_refused(eye):
     other = Decider(decider.policy, Conditioning(Indicator.NEGATIVE, 1.0))
     with pytest.raises(UserError, match="is the graph of another policy, indicator or guidance"):
         GraphDecider(other, target)
+
+
+def test_an_agent_of_a_graph_knows_the_task_and_decides_by_the_graph(eye, tmp_path):
+    decider, target = eye
+    encoders = decider.processor.encoders
+    about = CheckpointMetadata(encoders["vision"], encoders["text"], ("pick_place",), {})
+    checkpoint.save(tmp_path / "policy", decider.policy, about)
+    agent = load_graph_agent(tmp_path / "policy", "positive", None, Timing(), graph=target)
+    assert agent.task == "pick_place" and isinstance(agent.decider, GraphDecider)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5])

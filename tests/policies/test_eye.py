@@ -38,8 +38,10 @@ from sim.core.provenance import plain
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.randomize.splits import SplitConfig
+from sim.scene import cabinet
 from sim.tasks.base import TASKS
 from sim.tasks.instructions import NOUNS
+from sim.tasks.place_in_drawer import OPEN_ENOUGH_M
 
 SENTENCES = [f"lift the {colour} block" for colour in ("red", "green", "yellow", "blue", "white")]
 POSES = np.array(FR3.home_rad) + np.random.default_rng(0).uniform(-0.4, 0.4, (5, FR3.joints))
@@ -228,6 +230,27 @@ def test_the_named_cube_is_what_its_cells_show():
         hits += row["cells"][0, y, x] == named_things(sentence, row["things"])[0]
         np.testing.assert_allclose(named_points_w(world, None)["object"], row["points_b"][0], atol=1e-6)
     assert hits >= 10  # the arm may be in between
+    world.close()
+
+
+def test_of_a_task_of_two_steps_each_sentence_is_about_its_own_points():
+    """Whichever step is due: a drawer may be open already when "open ..." is asked, closed when something is put in."""
+    looker = SceneLooker(SceneConfig(("place_in_drawer",), (nominal(),)))
+    world, rng = (
+        Simulation(SimulationConfig("place_in_drawer", nominal(), render=looker.render)),
+        np.random.default_rng(0),
+    )
+    asked = set()
+    for seed in range(14):
+        row, sentence, other = looker.look(world, seed, rng)
+        layout, state = world.params.layout, world.scene_state
+        opens = sentence == f"open the {layout.target_colours[0]} drawer"
+        assert opens or sentence == layout.instruction
+        assert row["absent"].tolist() in ([[True, True]] if opens else [[True, False], [False, True]])
+        point_w = cabinet.bar_w(state, 0, cabinet.opening_m(state, 0)) if opens else state.object_pos_w(0)
+        np.testing.assert_allclose(row["points_b"][0], point_w, atol=1e-6)  # the base is at the origin
+        asked.add((opens, cabinet.opening_m(state, 0) > OPEN_ENOUGH_M))
+    assert len(asked) >= 3
     world.close()
 
 
