@@ -4,8 +4,9 @@ Plays a policy in simulation on fixed seeds and writes results.json (success rat
 interval, throughput, how often a wrong thing was touched first, the slices of the drawn values in which
 it fails most, every episode's seed, outcome and drawn values) and a few videos.
 `execute=` looks again after so many steps, `inference_delay_s=` plays a chunk as late as that, `ensemble=` averages
-the chunks that reach a step (ACT). `server=ws://HOST:PORT` plays what `policies.serve`, or any server of openpi's
-protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
+the chunks that reach a step (ACT). `look_hz=` looks at a rate of its own: chunks are decided on the newest look, known
+`look_delay_s=` late, and the present state. `server=ws://HOST:PORT` plays what `policies.serve`, or any server of
+openpi's protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
 `policies.export` made of the checkpoint. A policy that is told its goal by a picture is shown what the expert's own
 episode of the scene ends with.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
@@ -37,7 +38,7 @@ from policies.runtime.who_decides import check_who_decides
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
-from sim.core.options import RESULTS_FOLDER, SEED, Registered, at_least, block, one_of, option
+from sim.core.options import RESULTS_FOLDER, SEED, Registered, above, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
@@ -78,6 +79,8 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     ensemble: float | None = option(
         None, "decay of ACT's temporal ensembling, which looks at every step", at_least(0.0)
     )
+    look_hz: float | None = option(None, "looks a second, beside decisions; null: one for each", above(0.0))
+    look_delay_s: float = option(0.0, "from such a look until it is decided on, simulated", at_least(0.0))
     watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
     graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
@@ -86,7 +89,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_who_decides(self.server, self.graph, self.indicator, self.guidance, watch=self.watch)
+        check_who_decides(self.server, self.graph, self.indicator, self.guidance, self.timing, watch=self.watch)
 
     @property
     def directory(self) -> Path:
@@ -96,7 +99,8 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     @property
     def timing(self) -> Timing:
         """When chunks are decided and how much of each is played."""
-        return Timing(self.execute, self.lead_s, self.inference_delay_s, ensemble=self.ensemble)
+        beside = {"ensemble": self.ensemble, "look_hz": self.look_hz, "look_delay_s": self.look_delay_s}
+        return Timing(self.execute, self.lead_s, self.inference_delay_s, **beside)
 
     def subject(self) -> Subject:
         """Return the policy that is played. UserError when it is unusable, or made for another robot."""

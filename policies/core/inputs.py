@@ -4,7 +4,7 @@ Shapes: B batch, D state and action dimension, T chunk, L words, G grounded poin
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 import torch
@@ -44,6 +44,7 @@ class Inputs(TensorGroup):
     words: Tensor | None = None  # (B, L, W) token states
     word_mask: Tensor | None = None  # (B, L) bool, True at a token
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
+    looked_from: Tensor | None = None  # (B, D) the state at the look, where `state` is a later one
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
     subtask: Tensor | None = None  # (B,) int64, true ones in training, `policies.core.subtasks`; None: to be named
@@ -52,6 +53,11 @@ class Inputs(TensorGroup):
 
     def __len__(self) -> int:
         return len(self.state)
+
+    def on(self, look: "Inputs") -> "Inputs":
+        """Return this state and what is under way, on what another look has seen."""
+        mine = {name: getattr(self, name) for name in ("state", "commanded", "under_way")}
+        return replace(look, looked_from=look.state, **mine)
 
     @property
     def pose(self) -> Tensor:

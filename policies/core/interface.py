@@ -90,6 +90,11 @@ class Policy(nn.Module):
         return 0
 
     @property
+    def look_age(self) -> int:
+        """How many steps the look that it decides on may be older than the state."""
+        return 0
+
+    @property
     def names_subtasks(self) -> bool:
         """Whether it names the sub-task that it is about, and is taught to by true ones."""
         return False

@@ -33,9 +33,11 @@ from policies.fusion.keypoint_fusion import KeypointFusionConfig
 from policies.fusion.subtask import WEIGHT, subtask_loss
 from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
+from policies.models.carried_points import CarriedPoints
 from policies.models.look_memory import LookMemory
 from policies.models.normalization import ActionNormalizer
 from policies.vision.efficientnet import EfficientNetConfig
+from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, at_least, between, block, option
 
 LAG_RAD = 0.1  # joints lag behind their commands by about as much in motion
@@ -54,8 +56,20 @@ class VlaConfig(PolicyConfig):
     memory: int = option(
         0, "earlier looks that are decided on as well, each `execute` steps before the next", between(0, 16)
     )
+    look_age: int = option(
+        0, "steps that the look it decides on may be older than the state, for look_hz=; 0: they are of one time",
+        between(0, 100),
+    )  # fmt: skip
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.memory and self.look_age:
+            raise UserError(
+                f"policy.memory={self.memory} policy.look_age={self.look_age}: expected one of the two, as the looks "
+                "that are remembered are of fixed times"
+            )
 
     def build(self, spec: PolicySpec) -> "Vla":
         return Vla(self, spec)
@@ -71,6 +85,7 @@ class Vla(Policy):
         self.fusion = config.fusion.build(spec, config.vision, config.language)
         width = self.fusion.width
         self.looks = LookMemory(config.memory, width) if config.memory else None
+        self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
         tokens = (1 + config.memory) * self.fusion.prefix_tokens + 2  # and the state, and the indicator
         self.head = config.head.build(HeadShape(config.chunk, spec.action_dim, tokens, width))
         check_head_fits(config.head, self.head.needs, config.fusion, self.fusion.gives)
@@ -101,6 +116,10 @@ class Vla(Policy):
     @property
     def memory(self) -> int:
         return self.config.memory
+
+    @property
+    def look_age(self) -> int:
+        return self.config.look_age
 
     @property
     def names_subtasks(self) -> bool:
@@ -161,6 +180,8 @@ class Vla(Policy):
 
     def _prefix(self, inputs: Inputs) -> Prefix:
         """Return what the fusion makes of a look, with a memory also of those before it."""
+        if self.carried:
+            inputs = self.carried(inputs)
         return self.looks(self.fusion, inputs) if self.looks else self.fusion(inputs)
 
     def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:

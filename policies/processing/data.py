@@ -116,7 +116,7 @@ class EpisodeTable:
         clean = ~np.maximum.accumulate(self.perturbed[wanted], 1)
         return self.action[wanted], inside & clean
 
-    def earlier(self, rows: np.ndarray, steps: int) -> np.ndarray:
+    def earlier(self, rows: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
         """Return the rows so many steps before each, an episode's first one where that would lie before it."""
         return np.maximum(rows - steps, self.first[self.episode[rows]])
 
@@ -166,9 +166,14 @@ class FrameInputs:
             self._words = processor.words(sentences.tolist())
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
 
-    def __call__(self, rows: np.ndarray) -> Inputs:
-        """Return the inputs of these rows of the table, with the earlier looks that the policy decides on as well."""
-        inputs, policy = self._look(rows), self._policy
+    def __call__(self, rows: np.ndarray, age: np.ndarray | int = 0) -> Inputs:
+        """Return the inputs of these rows of the table, with the earlier looks that the policy decides on as well.
+
+        age: (B,) steps from the look to the state.
+        """
+        inputs, policy = self._look(self._table.earlier(rows, age)), self._policy
+        if policy.look_age:
+            inputs = Inputs(torch.from_numpy(self._table.state[rows])).on(inputs)
         steps = [policy.config.execute * age for age in range(policy.memory, 0, -1)]
         inputs.before = tuple(self._look(self._table.earlier(rows, back)) for back in steps)
         if policy.given_steps:
@@ -213,7 +218,7 @@ class TrainingData:
         progress: Progress | None = None,
     ):
         """shares: of each table in a batch; None in proportion to frames. UserError when one does not fit."""
-        self.tables, self._chunk = tables, processor.policy.config.chunk
+        self.tables, self._chunk, self._look_age = tables, processor.policy.config.chunk, processor.policy.look_age
         for table in tables:
             check_fits(table, processor.policy)  # before the first is encoded
         self._inputs = [FrameInputs(table, processor, workers, progress) for table in tables]
@@ -229,17 +234,22 @@ class TrainingData:
         return sum(len(rows) for rows in self._rows)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        """Return a random batch."""
+        """Return a random batch, each sample on a look as old as the policy may be handed."""
         counts = rng.multinomial(size, self._shares)
         drawn = enumerate(zip(self._rows, self._probabilities, counts, strict=True))
-        return Batch.concatenate([self.batch(i, rng.choice(rows, n, p=p)) for i, (rows, p, n) in drawn if n])
+        return Batch.concatenate(
+            [self.batch(i, rng.choice(rows, n, p=p), self._ages(rng, n)) for i, (rows, p, n) in drawn if n]
+        )
 
-    def batch(self, source: int, rows: np.ndarray) -> Batch:
-        """Return the samples at these rows of a table."""
+    def _ages(self, rng: np.random.Generator, n: int) -> np.ndarray | int:
+        return rng.integers(0, self._look_age, n, endpoint=True) if self._look_age else 0
+
+    def batch(self, source: int, rows: np.ndarray, age: np.ndarray | int = 0) -> Batch:
+        """Return the samples at these rows of a table, on looks so many steps before (B,)."""
         table = self.tables[source]
         actions, valid = table.windows(rows, self._chunk)
         columns = (actions, valid, table.indicator[rows], table.points[rows])
-        inputs = self._inputs[source](rows)
+        inputs = self._inputs[source](rows, age)
         if self._subtasks:
             inputs.subtask = torch.from_numpy(self._subtasks[source][rows])
         return Batch(inputs, *(torch.from_numpy(column) for column in columns))

@@ -1,5 +1,6 @@
 """A checkpoint as an agent: images, state and instruction in, one action a period out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.decider import Conditioning, Decider, GroundTruth
 from policies.runtime.episode_context import EpisodeContext, GoalPicture
+from policies.runtime.slow_looks import SlowLooks
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
@@ -33,15 +35,30 @@ class PolicyAgent(ChunkAgent):
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
         self._context, self._goal_picture = EpisodeContext(self.policy), goal_picture
         check_looks_as_trained(self.policy, timing)
+        self.looks = SlowLooks(self.policy, timing, decider.see) if timing.look_hz else None
         super().__init__(chunk_spec(self.policy), timing)
 
+    def act(self, observation: Observation) -> np.ndarray:
+        if self.looks and self.looks.due(observation):
+            self.looks.take(super().looked_at(observation))
+        return super().act(observation)
+
+    def looked_at(self, observation: Observation) -> Observation:
+        return replace(observation, images={}) if self.looks else super().looked_at(observation)
+
     def begin(self, seed: int) -> None:
+        if self.looks:
+            self.looks.begin()
         self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
         goal = self._goal_picture if self.policy.needs.goal else None
         self._context.begin(self.processor.goal(goal(seed)) if goal else ())
 
+    def _look(self, observation: Observation) -> None:
+        self._seen = self.looks.newest(observation, super().looked_at) if self.looks else None
+        super()._look(observation)
+
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
-        decided = self.decider.decide(observation, commanded, under_way, self._generator, self._context)
+        decided = self.decider.decide(observation, commanded, under_way, self._generator, self._context, self._seen)
         self.points_m, self.value = decided.points_m, decided.value
         self.note_estimates(decided.estimates)
         self.note_subtask(decided.subtask)

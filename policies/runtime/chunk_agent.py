@@ -38,6 +38,8 @@ class Timing:
     inference_delay_s: float = 0.0  # the steps of a chunk that this takes are played from the one before
     in_thread: bool = False  # decide beside what is played, in real time; False: the delay is simulated
     ensemble: float | None = None  # decay of `TemporalEnsemble`, which looks at every step by default
+    look_hz: float | None = None  # looks a second, beside decisions on the newest; None: one for every decision
+    look_delay_s: float = 0.0  # from such a look until it is decided on, simulated; in a thread as long as it takes
 
     def steps(self, default: int) -> int:
         """Return how many steps of a chunk are played, of a policy that plays `default`."""
@@ -63,7 +65,7 @@ class ChunkAgent:
     def __init__(self, spec: ChunkSpec, timing: Timing):
         self.chunks = spec
         self._execute, self._lead, self._delay = steps_of(spec, timing)
-        self._deciding = InThread() if timing.in_thread else AtOnce()
+        self._deciding = InThread() if timing.in_thread and self._delay else AtOnce()
         self._ensemble = None if timing.ensemble is None else TemporalEnsemble(timing.ensemble)
         self.decision_s: list[float] = []  # how long each look-to-chunk took
         self.server_s: list[float] = []  # how much of that a server computed, where one decides; nan: it does not say

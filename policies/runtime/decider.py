@@ -65,11 +65,12 @@ class Decider:
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
-        generator: torch.Generator, context: EpisodeContext | None = None,
+        generator: torch.Generator, context: EpisodeContext | None = None, seen: Inputs | None = None,
     ) -> Decided:  # fmt: skip
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
-        follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look."""
-        inputs = self.processor.observe(observation, self._truth() if self._truth else None)
+        follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look;
+        seen: by an earlier look, which is decided on with the present state."""
+        inputs = self.see(observation) if seen is None else Inputs(torch.tensor(observation.state[None])).on(seen)
         if context:
             inputs = context.join(inputs)
         if self.policy.given_steps:
@@ -82,6 +83,10 @@ class Decider:
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
         subtask = "" if decision.subtask is None else SUBTASKS[int(decision.subtask[0])]
         return Decided(chunk, points_m, self._estimates(decision), self._value(inputs), subtask)
+
+    def see(self, observation: Observation) -> Inputs:
+        """Return the inputs of one look, B = 1."""
+        return self.processor.observe(observation, self._truth() if self._truth else None)
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

@@ -47,7 +47,7 @@ def check_same_run(out: Path, metadata: dict) -> None:
         raise UserError(f"{path} was made with {name}={before[name]}, not {metadata[name]}; name a new out=DIR")
 
 
-TIMING = ("latency", "late_steps")  # of the last start that decided something: the dataset does not know them
+TIMING = ("latency", "late_steps", "looks")  # of the last start that decided something: the dataset does not know them
 
 
 def write(out: Path, metadata: dict, timing: dict) -> dict:

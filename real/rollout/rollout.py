@@ -9,7 +9,8 @@ continues by itself (the default on the emulator). In a terminal the operator's 
 h back to the policy, y success, n failure, x stop. device=gamepad|spacemouse|drag intervenes by other means than
 keys. A page on this machine shows the camera images.
 
-inference_delay_s=0.1 decides in a thread while the chunk before is played; graph=FILE plays the checkpoint as
+inference_delay_s=0.1 decides in a thread while the chunk before is played; look_hz=2.5 looks in a thread, and decides
+every execute= steps on the newest look and the present state; graph=FILE plays the checkpoint as
 `policies.export` wrote it, in half of torch's time; server=ws://HOST:PORT plays what
 `policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
 """
@@ -42,7 +43,7 @@ from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import event
 from sim.core.errors import UserError, keeps
-from sim.core.options import DATASET_FOLDER, PORT, SEED, Options, at_least, block, one_of, option
+from sim.core.options import DATASET_FOLDER, PORT, SEED, Options, above, at_least, block, one_of, option
 from sim.core.provenance import provenance
 from sim.dataset.reader import DatasetWriter, kept_episodes
 from sim.episode.loop import Agent
@@ -83,6 +84,10 @@ class RolloutConfig(Options):
     inference_delay_s: float = option(
         0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
     )
+    execute: int | None = option(None, "steps played before the next decision; null: the policy's own", at_least(1))
+    look_hz: float | None = option(
+        None, "looks a second in a thread, beside decisions on the newest; null: one for each decision", above(0.0)
+    )
     graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
@@ -93,7 +98,7 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
-        check_who_decides(self.server, self.graph, self.indicator, self.guidance, watch=self.watch)
+        check_who_decides(self.server, self.graph, self.indicator, self.guidance, self.timing, watch=self.watch)
         if self.server and self.checkpoint:
             raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 
@@ -105,8 +110,8 @@ class RolloutConfig(Options):
     @property
     def timing(self) -> Timing:
         """When chunks are decided and how much of each is played."""
-        in_thread = self.inference_delay_s > 0
-        return Timing(lead_s=self.lead_s, inference_delay_s=self.inference_delay_s, in_thread=in_thread)
+        in_thread = self.inference_delay_s > 0 or self.look_hz is not None
+        return Timing(self.execute, self.lead_s, self.inference_delay_s, in_thread=in_thread, look_hz=self.look_hz)
 
 
 class ImageAgent(Agent, Protocol):
@@ -135,7 +140,7 @@ def rollout(
     metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
     acting = {
         name: getattr(config, name)
-        for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "watch", "graph")
+        for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "execute", "look_hz", "watch", "graph")
     }
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
@@ -216,7 +221,9 @@ def timing_of(agent: ImageAgent) -> dict:
     decision_s, server_s = getattr(agent, "decision_s", []), getattr(agent, "server_s", [])
     if not decision_s:
         return {}
-    return {"latency": latency(decision_s, server_s), "late_steps": getattr(agent, "late_steps", 0)}
+    looks = getattr(agent, "looks", None)
+    beside = {"looks": looks.row()} if looks else {}
+    return {"latency": latency(decision_s, server_s), "late_steps": getattr(agent, "late_steps", 0), **beside}
 
 
 def _log_timing(content: dict, config: RolloutConfig) -> None:
@@ -228,6 +235,11 @@ def _log_timing(content: dict, config: RolloutConfig) -> None:
             _log.info(
                 "%s of %d: p50 %.1f ms, p99 %.1f ms", name.replace("_", " "), one["n"], one["p50_ms"], one["p99_ms"]
             )
+    if looks := content.get("looks"):
+        _log.info(
+            "looks of %d decisions: %.0f ms old, p99 %.0f ms; %d were awaited",
+            looks["age"]["n"], looks["age"]["p50_ms"], looks["age"]["p99_ms"], looks["awaited"],
+        )  # fmt: skip
     if late := content.get("late_steps"):
         _log.warning("%d steps were played or held because a decision took longer than inference_delay_s", late)
 

@@ -1,0 +1,52 @@
+"""Points of an earlier look as they are seen now: things stay where they were, but what was held moved with the tool.
+
+Shapes: B batch, G grounded points, D state dimension.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from policies.core.inputs import Inputs
+from policies.core.spec import PolicySpec
+from policies.eye.bench import Arm
+from policies.scenes.bench import described_arm
+from sim.core.contract import HOLDING_OPENING, IN_HAND_M
+from sim.robots.robot import RobotConfig
+
+OBJECT, WORLD, TOOL = "grounding.object", "_pos_w", "_pos_t"  # columns begin with what can be held, end with the frame
+
+
+class CarriedPoints(nn.Module):
+    """Re-expresses the points of a look by the arm's forward kinematics."""
+
+    def __init__(self, spec: PolicySpec):
+        super().__init__()
+        names = {name.removesuffix(WORLD): i for i, name in enumerate(spec.points) if name.endswith(WORLD)}
+        self._pairs = [
+            (name == OBJECT, i, spec.points.index(name + TOOL))
+            for name, i in names.items() if name + TOOL in spec.points
+        ]  # fmt: skip
+        self.arm: Arm = described_arm(RobotConfig(spec.robot).load())
+
+    def forward(self, inputs: Inputs) -> Inputs:
+        """Return the inputs with points as seen from the present state, where they were seen from an earlier one."""
+        if inputs.points is None or inputs.looked_from is None:
+            return inputs
+        points = inputs.points.clone()
+        place, rotation = self._tool(inputs.state)
+        closed = torch.maximum(inputs.looked_from[:, -1], inputs.state[:, -1]) < HOLDING_OPENING
+        for can_be_held, world, tool in self._pairs:
+            in_tool = inputs.points[:, tool, :3]
+            held = closed & (in_tool.norm(dim=-1) < IN_HAND_M) if can_be_held else torch.zeros_like(closed)
+            carried = place + (rotation @ in_tool[..., None])[..., 0]
+            points[:, world, :3] = torch.where(held[:, None], carried, inputs.points[:, world, :3])
+            from_tool = ((points[:, world, :3] - place)[:, None] @ rotation)[:, 0]
+            points[:, tool, :3] = torch.where(held[:, None], in_tool, from_tool)
+        return replace(inputs, points=points)
+
+    def _tool(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """state (B, D) -> the tool point (B, 3) m and rotation (B, 3, 3)."""
+        landmarks, rotation = self.arm(state)
+        return landmarks[:, -1].float(), rotation.float()
