@@ -21,13 +21,15 @@ import torch
 from policies.core.parts import LanguageConfig
 from policies.evaluation.leakage import splits_of
 from policies.eye.network import EyeConfig
-from policies.eye_training.load import eye_policy, load_eye
+from policies.eye_training.card import point_errors, turn_errors
+from policies.eye_training.load import eye_policy, load_eye, looks_at_turn
 from policies.eye_training.loss import network_loss
-from policies.eye_training.mixer import Seen, fit_mixer, mix, region, see
+from policies.eye_training.mixer import fit_mixer, region, see
 from policies.eye_training.reader import read_anew
+from policies.eye_training.turn import fit_turn, is_turned
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
-from policies.fusion.pretrained_fusion import save_fusion
+from policies.fusion.pretrained_fusion import CARD, save_fusion
 from policies.language.minilm import MiniLmConfig
 from policies.scenes.bench import describe
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, crowded
@@ -54,8 +56,12 @@ from sim.tasks.base import TASKS
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
-LEARNS = ("all", READER := "reader")
+LEARNS = ("all", READER := "reader", TURN := "turn")
 TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
+ABOUT = {
+    "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
+    "licence": "Apache-2.0, made by `python -m policies.pretrain_eye`",
+}
 NETWORK, WEIGHTS, SCENES = "network", "network.pt", "scenes.json"
 _log = logging.getLogger(__name__)
 
@@ -69,7 +75,10 @@ class PretrainEyeConfig(WorkerConfig):
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
     init: str | None = option(None, "a pretrained eye to go on from", FOLDER)
     learns: str = option(
-        "all", "reader: only how words are read is learned anew, without what is held out; needs init=", one_of(*LEARNS)
+        "all",
+        "reader: only how words are read is learned anew, without what is held out; turn: only how the target is "
+        "turned. Both need init=",
+        one_of(*LEARNS),
     )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY, EACH_ONCE,
@@ -88,8 +97,8 @@ class PretrainEyeConfig(WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.split.check_training()
-        if self.learns == READER and not self.init:
-            raise UserError(f"learns={READER} needs the eye whose other parts are kept: init=DIR")
+        if self.learns != LEARNS[0] and not self.init:
+            raise UserError(f"learns={self.learns} needs the eye whose other parts are kept: init=DIR")
 
     @property
     def looks(self) -> SceneConfig:
@@ -155,14 +164,21 @@ def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
 
 
 def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
-    """Return an eye for a robot, untrained or the one to go on from."""
+    """Return an eye for a robot, untrained or the one to go on from, which may not have seen how things are turned."""
     torch.manual_seed(config.optim.seed)
-    fusion = cast(GroundedPoints, eye_policy(robot, EyeFusionConfig(network=config.network)).fusion)
-    eye = cast(Eye, fusion.finder).requires_grad_()
+    made_for = EyeFusionConfig(network=config.network)
+    eye = untrained_eye(made_for, robot)
     describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
     if config.init:
-        _check_same_split(eye.load_pretrained(find_asset(config.init)), config)
+        kept = untrained_eye(replace(made_for, turn=looks_at_turn(find_asset(config.init))), robot)
+        _check_same_split(kept.load_pretrained(find_asset(config.init)), config)
+        eye.load_state_dict({**eye.state_dict(), **kept.state_dict()})
     return eye
+
+
+def untrained_eye(made_for: EyeFusionConfig, robot: Robot) -> Eye:
+    """Return an eye with random weights, none of them frozen."""
+    return cast(Eye, cast(GroundedPoints, eye_policy(robot, made_for).fusion).finder).requires_grad_()
 
 
 def _check_same_split(card: dict, config: PretrainEyeConfig) -> None:
@@ -195,24 +211,38 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
 
 
 def finish(config: PretrainEyeConfig) -> Path:
-    """Train the mixing network on scenes that the other has not seen, or an eye's reader alone.
-
-    Writes weights and card to `config.out`.
-    """
+    """Train what is trained on scenes that the network has not seen, and write weights and card to `config.out`."""
     robot, out = config.robot.load(), Path(config.out)
     eye, table = new_eye(config, robot), open_table(config, robot)
     _, mixing, held_out = config.rows()
     if config.learns == READER:
         _change_reader(eye, table, config)
-    else:
+    elif config.learns != TURN:
         eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
         fit_mixer(eye.mixer, see(eye, table, mixing), log=_progress)
-    seen = see(eye, table, held_out, seed=1)
-    eye.radius.fill_(region(eye.mixer, seen))
-    card = describe_eye(eye, seen, table, config)
+    if config.learns == TURN:
+        card = json.loads((find_asset(cast(str, config.init)) / CARD).read_text())
+    else:
+        seen = see(eye, table, held_out, seed=1)
+        eye.radius.fill_(region(eye.mixer, seen))
+        card = ABOUT | point_errors(eye, seen, table) | provenance({"config": config})
+    if config.learns != READER:
+        _learn_turn(eye, table, config)
+        card |= turn_errors(eye, table, held_out)
+    card |= {"fusion": plain(eye.config)} | ({TURN: provenance({"config": config})} if config.learns == TURN else {})
     save_fusion(out, eye.state_dict(), card)
-    _log.info("held-out error, mm: %s; %s", card["horizontal_error_mm"], out)
+    errors = {name: value for name, value in card.items() if "_error_" in name}
+    _log.info("held-out errors: %s; %s", errors, out)
     return out
+
+
+def _learn_turn(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
+    """Train the networks that see how the target is turned, where there are such targets."""
+    rows = config.rows()[0]
+    if is_turned(table, rows).any():
+        fit_turn(eye, table, rows, log=_progress)
+    elif config.learns == TURN:
+        raise UserError(f"tasks={list(config.tasks)}: none has a target that must be turned; add insert_peg")
 
 
 def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
@@ -228,32 +258,6 @@ def _progress(step: int, losses: dict) -> None:
     _log.info("%d %s", step, losses)
 
 
-@torch.no_grad()
-def describe_eye(eye: Eye, seen: Seen, table: LookTable, config: PretrainEyeConfig) -> dict:
-    """Return the card: what the eye was made of and how far off it is on held-out scenes."""
-    whole = seen[seen.whole & ~seen.absent.any(1)]
-    off_mm = 1e3 * (mix(eye.mixer, whole).points_b - whole.points_b)[..., :2].norm(dim=-1).numpy()
-    first = table.rows["first"][whole.row.numpy()]
-    errors = {
-        look: {
-            role: {
-                "median": round(float(np.median(off_mm[rows, r])), 1),
-                "p95": round(float(np.percentile(off_mm[rows, r], 95)), 1),
-            }
-            for r, role in enumerate(("object", "target"))
-        }
-        for look, rows in (("first", first), ("later", ~first))
-    }
-    return {
-        "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
-        "licence": "Apache-2.0, made by `python -m policies.pretrain_eye`",
-        "held_out_scenes": len(off_mm),
-        "horizontal_error_mm": errors,
-        "fusion": plain(eye.config),
-        **provenance({"config": config}),
-    }
-
-
 def pretrain_eye(config: PretrainEyeConfig) -> Path:
     """Draw scenes, train both networks, write the eye; return its folder."""
     if config.init:  # a wrong one is an error before a scene is drawn
@@ -262,7 +266,7 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
     with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
-        if config.learns != READER and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+        if config.learns == LEARNS[0] and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
             in_ranks(functools.partial(train_network, config), config.optim.threads)
         return finish(config)
 

@@ -7,6 +7,7 @@ were named otherwise. Nothing else in the project knows those names.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sim.core.deprecated import TASKS, current
@@ -14,6 +15,7 @@ from sim.core.deprecated import TASKS, current
 POINTS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
+TURN = "fusion.turn.weight"
 WEIGHTS = {  # prefix of a weight's name, then and now
     "point_center": "fusion.point_center",
     "action_mean": "normalizer.mean",
@@ -28,7 +30,7 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     """Return a checkpoint's config.json and weights as they are written now."""
     content = _with_tasks(content)
     if "spec" in content:
-        return content, dict(weights)
+        return _without_turn(content, weights)
     policy = dict(content["policy"])
     dimensions = {name: policy.pop(name) for name in ("cameras", "state_dim", "action_dim")}
     policy["fusion"] = _fusion_config(policy["fusion"])
@@ -39,6 +41,17 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     spec = {**dimensions, **moved, "points": POINTS}
     now = {**rest, "policy": {"name": "vla", **parts, **policy}, "spec": spec}
     return now, {_renamed(name): value for name, value in weights.items()}
+
+
+def _without_turn(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Points were all that such a head was given: how the target is turned weighs nothing."""
+    fusion = content["policy"].get("fusion", {})
+    if fusion.get("name") not in ("true_points", "grounded_points") or TURN in weights:
+        return content, dict(weights)
+    if fusion.get("finder", {}).get("name") == "eye":
+        fusion = {**fusion, "finder": {"turn": False, **fusion["finder"]}}
+    none = torch.zeros(len(weights["fusion.token.linear.bias"]), 2)
+    return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, TURN: none}
 
 
 def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +65,8 @@ def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:
 def migrate_fusion(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return the configuration and weights of a pretrained fusion as they are written now."""
     if "name" in config:
-        return dict(config), dict(weights)
+        turn = {} if config["name"] != "eye" or any(name.startswith("turn.") for name in weights) else {"turn": False}
+        return {**turn, **config}, dict(weights)
     renamed = {_renamed(f"fusion.{name}").removeprefix("fusion."): value for name, value in weights.items()}
     return _fusion_config(config), renamed
 

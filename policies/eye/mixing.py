@@ -38,6 +38,8 @@ class Found:
     points_t: Tensor  # (B, R, 3) m
     log_error: Tensor  # (B, R, 4) logarithm of the usual error, m: along x, y and z of the base frame, horizontally
     flags: Tensor  # (B, R, FLAGS) logits: held, exists
+    tool_rotation: Tensor  # (B, 3, 3) of the tool in the base frame
+    turn: Tensor | None = None  # (B, 2) how the target is turned, seen from the tool, as `policies.eye.turn` finds it
 
 
 class Standardize(nn.Module):
@@ -93,7 +95,7 @@ class Mixer(nn.Module):
         weights, moved, log_error, flags = out.split((CANDIDATES, 3, 4, FLAGS), -1)
         points = (weights.softmax(-1)[..., None] * candidates).sum(-2) + LARGEST_M * moved.tanh()
         seen_from_tool = (points - tool[0][:, None]) @ tool[1]
-        return Found(points, seen_from_tool, log_error - 4.5, flags)
+        return Found(points, seen_from_tool, log_error - 4.5, flags, tool[1])
 
     def geometry(
         self, views: Mapping[str, View], queries: Queries, state: Tensor

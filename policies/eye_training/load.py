@@ -1,6 +1,5 @@
 """A pretrained eye, or another pretrained fusion, as a policy that only sees."""
 
-import json
 from pathlib import Path
 
 from policies.core.parts import FusionConfig
@@ -8,13 +7,12 @@ from policies.core.spec import PolicySpec
 from policies.eye.trunk import SIDE
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPointsConfig
-from policies.fusion.pretrained_fusion import CARD
+from policies.fusion.pretrained_fusion import CARD, read_pretrained
 from policies.models.vla import Vla, VlaConfig
 from policies.vision.pixels import PixelsConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.paths import find_asset
-from sim.core.structured import typed
 from sim.robots.robot import Robot
 from sim.scene.build import RenderConfig
 
@@ -31,14 +29,22 @@ def eye_policy(robot: Robot, finder: FusionConfig) -> Vla:
     )
 
 
+def read_config(root: Path) -> FusionConfig:
+    """Return what a folder of pretrained weights was made for. UserError where there are none."""
+    if not (root / CARD).is_file():
+        raise UserError(f"no pretrained eye in {root}; make one with python -m policies.pretrain_eye")
+    return read_pretrained(root)[0]
+
+
+def looks_at_turn(root: Path) -> bool:
+    """Return whether a pretrained eye sees how the target is turned."""
+    made_for = read_config(root)
+    return isinstance(made_for, EyeFusionConfig) and made_for.turn
+
+
 def load_eye(folder: str | Path, robot: Robot) -> Vla:
     """Return the policy of a folder of pretrained weights. UserError where there is none."""
     root = find_asset(folder)
-    try:
-        stated = json.loads((root / CARD).read_text())["fusion"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no pretrained eye in {root}; make one with python -m policies.pretrain_eye") from error
-    finder = typed(FusionConfig, stated if "name" in stated else {"name": "keypoints"}, "fusion.")
-    policy = eye_policy(robot, finder)
+    policy = eye_policy(robot, read_config(root))
     policy.load_pretrained(root)
     return policy.eval()

@@ -25,12 +25,15 @@ from policies.core.spec import Needs, PolicySpec
 from policies.eye.mixing import Found, Mixer
 from policies.eye.network import EyeConfig, EyeNetwork
 from policies.eye.trunk import SIDE, as_patches
+from policies.eye.turn import TurnFinder
+from policies.eye.view import View
 from policies.fusion.pretrained_fusion import read_fusion
 from sim.core.errors import UserError
-from sim.core.options import block
+from sim.core.options import block, option
 from sim.robots.robot import ROBOTS, WristCamera
 
 EXISTS = 1  # of the flags
+TARGET = 1  # of the roles
 
 
 @FUSIONS.register("eye")
@@ -40,6 +43,7 @@ class EyeFusionConfig(FusionConfig):
 
     name: str = "eye"
     network: EyeConfig = block(EyeConfig, "sizes of the network")
+    turn: bool = option(True, "it looks closer at how the target is turned")  # noqa: FBT003
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
         if vision is None or vision.name != "pixels" or language is None:
@@ -70,6 +74,7 @@ class Eye(Fusion):
         self.mixer = Mixer(on_tool, robot.joints)
         cameras = {name: on_tool[name] for name in spec.cameras}
         self.network = EyeNetwork(config.network, cameras, self.mixer.arm.landmarks, text_width)
+        self.turn = TurnFinder(cameras) if config.turn else None
         self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
 
     def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:
@@ -77,7 +82,19 @@ class Eye(Fusion):
         queries = self.network.read(words, mask)
         looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
         looked = {camera: _for_each(features, len(words)) for camera, features in looked.items()}
-        return self.mixer(self.network.compare(looked, queries), queries, state)
+        views = self.network.compare(looked, queries)
+        found = self.mixer(views, queries, state)
+        if self.turn:
+            found.turn = self._turn(self.turn, images, views, found.tool_rotation)
+        return found
+
+    @staticmethod
+    def _turn(finder: TurnFinder, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
+        """Return how the target is turned, (B, 2), by a closer look at where it was found."""
+        each = {camera: _for_each((one,), len(rotation))[0] for camera, one in images.items()}
+        pixels = {camera: views[camera].roles.pixel[:, TARGET] for camera in images}
+        presence = {camera: views[camera].roles.presence[:, TARGET] for camera in images}
+        return finder(each, pixels, presence, rotation)
 
     def forward(self, inputs: Inputs) -> Prefix:
         """Return points (B, 4, 3) m as `sim.core.contract.GROUNDING_COLUMNS` has them, and errors (B, 4) m."""
@@ -85,7 +102,8 @@ class Eye(Fusion):
         images = {camera: maps[0] for camera, maps in inputs.maps.items()}
         found = self.find(images, inputs.words, inputs.word_mask, inputs.state)
         points, error = torch.cat([found.points_b, found.points_t], 1), self.error_m(found)
-        return Prefix(points.new_zeros(len(points), 0, self.width), points, errors=torch.cat([error, error], 1))
+        none = points.new_zeros(len(points), 0, self.width)
+        return Prefix(none, points, errors=torch.cat([error, error], 1), turn=found.turn)
 
     def error_m(self, found: Found) -> Tensor:
         """Return the radius (B, R) m within which the thing lies horizontally in 95 of 100 cases."""

@@ -29,6 +29,7 @@ from sim.core.errors import UserError
 from sim.core.options import at_least, block, option
 
 SENTENCE = "numbers that the instruction is read into, to tell tasks apart; 0: it is not read"
+TURN = 2  # numbers that tell how the target is turned
 LARGEST = 10.0  # of a normalized coordinate: what left the table is somewhere far away
 
 
@@ -49,7 +50,7 @@ class PointToken(nn.Module):
 
 
 class PointFusion(Fusion):
-    """One token made of the points of the inputs, and where an instruction is read one made of its words."""
+    """One token made of the points and of how the target is turned, one of the words of an instruction that is read."""
 
     condenses = True
 
@@ -60,12 +61,15 @@ class PointFusion(Fusion):
             raise UserError(f"policy.fusion.sentence={sentence} needs a language part; add policy.language.name=minilm")
         self.width, self.keeps_words, self.prefix_tokens = width, sentence > 0, 1 + (sentence > 0)
         self.token = PointToken(len(spec.points), width)
+        self.turn = nn.Linear(TURN, width, bias=False)
         if sentence and language:
             self.text, self.text_token = TextPooler(language.width, 1, sentence), nn.Linear(sentence, width)
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
         tokens = self.token(inputs.points[..., :3])
+        if inputs.turn is not None:
+            tokens = tokens + self.turn(inputs.turn.nan_to_num())[:, None]
         if self.keeps_words:
             assert inputs.words is not None and inputs.word_mask is not None
             tokens = torch.cat([tokens, self.text_token(self.text(inputs.words, inputs.word_mask))], 1)
@@ -145,7 +149,7 @@ class GroundedPoints(PointFusion):
         found = self.finder(inputs)
         points = found.points if found.errors is None else torch.cat([found.points, found.errors[..., None]], -1)
         words = (inputs.words, inputs.word_mask) if self.keeps_words else (None, None)
-        return Inputs(inputs.state, {}, *words, points=points)
+        return Inputs(inputs.state, {}, *words, points=points, turn=found.turn)
 
     def frozen_weights(self) -> dict[str, Tensor]:
         return self.finder.state_dict()

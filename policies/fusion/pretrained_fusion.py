@@ -30,7 +30,7 @@ def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
 
 def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], dict]:
     """Return state dict and card. UserError when they are missing, broken or of another configuration."""
-    made_for, weights, card = _read(root)
+    made_for, weights, card = read_pretrained(root)
     if made_for != config:
         raise UserError(f"{root} was made for {plain(made_for)}, not {plain(config)}; give init_fusion=null")
     return weights, card
@@ -42,7 +42,7 @@ def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
     A folder of a fusion of another kind, as the one that ships with the project, is left alone: {} and a warning.
     UserError for another configuration, robot or cameras.
     """
-    made_for, _, _ = _read(root)
+    made_for, _, _ = read_pretrained(root)
     if made_for.name != config.name:
         _log.warning("%s is of fusion %r: fusion %r begins with random weights", root, made_for.name, config.name)
         return {}
@@ -54,8 +54,8 @@ def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
     return card
 
 
-def _read(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
-    """Return what a folder's fusion was made for, its state dict and card."""
+def read_pretrained(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
+    """Return what a folder's fusion was made for, its state dict and card. UserError when it is missing or broken."""
     if not (root / WEIGHTS).is_file():
         raise UserError(
             f"no pretrained fusion in {root}; make one with python -m policies.pretrain_grounding, "

@@ -20,7 +20,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
-from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -53,7 +53,8 @@ def dataset_spec(dataset: Dataset) -> PolicySpec:
         image_size=policy_image_size(dataset.features.image_size),
         state_dim=columns["observation.state"].shape[0],
         action_dim=columns["action"].shape[0],
-        points=tuple(name for name in columns if name.startswith(GROUNDING)) or GROUNDING_COLUMNS,
+        points=tuple(name for name in columns if name.startswith(GROUNDING) and name != TURN_COLUMN)
+        or GROUNDING_COLUMNS,
         control_hz=dataset.fps,
     )
 
@@ -65,7 +66,7 @@ class EpisodeTable:
         """UserError when the directory holds no dataset, or its labels are missing or of other frames."""
         self.dataset = dataset = Dataset(source.root)
         self.spec = dataset_spec(dataset)
-        names = ("observation.state", "action", "perturbed", *self.spec.points)
+        names = ("observation.state", "action", "perturbed", *self.spec.points, TURN_COLUMN)
         episodes = [dataset.columns(i, names) for i in range(dataset.num_episodes)]
         self.lengths = np.array([len(e["action"]) for e in episodes])
         self.first = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
@@ -77,6 +78,7 @@ class EpisodeTable:
         self.truth = np.stack(
             [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
         )  # (N, G, 3)
+        self.turn = np.concatenate([e[TURN_COLUMN] for e in episodes])
         self._check_finite()
         far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M
         self.points = np.where(far, np.nan, self.truth)  # what no camera sees cannot be learned
@@ -188,7 +190,7 @@ class FrameInputs:
             last = self._cache.gather(episodes, table.lengths[episodes] - 1)
             inputs.goal = cached_inputs(last, inputs.state.numpy()).maps[table.spec.cameras[0]]
         if self._policy.needs.ground_truth:
-            inputs.points = torch.from_numpy(table.truth[rows])
+            inputs.points, inputs.turn = (torch.from_numpy(one[rows]) for one in (table.truth, table.turn))
         if self._words:
             inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
         return inputs

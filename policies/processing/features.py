@@ -36,9 +36,10 @@ Progress = Callable[[int, int], None]
 
 
 def feature_arrays(inputs: Inputs) -> dict[str, np.ndarray]:
-    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "points" float32."""
+    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "points" and "turn" float32."""
     maps = {f"{camera}.{i}": part for camera, parts in inputs.maps.items() for i, part in enumerate(parts)}
-    points = {} if inputs.points is None else {"points": inputs.points.numpy().astype(POINTS)}
+    found = {"points": inputs.points, "turn": inputs.turn}
+    points = {name: value.numpy().astype(POINTS) for name, value in found.items() if value is not None}
     with np.errstate(over="ignore"):  # the caller refuses what does not fit
         return {name: part.numpy().astype(MAPS) for name, part in maps.items()} | points
 
@@ -46,10 +47,10 @@ def feature_arrays(inputs: Inputs) -> dict[str, np.ndarray]:
 def cached_inputs(arrays: Mapping[str, np.ndarray], state: np.ndarray) -> Inputs:
     """Return the inputs, without words, of what `feature_arrays` gave of frames in state (B, D)."""
     tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
-    points = tensors.pop("points", None)
+    points, turn = tensors.pop("points", None), tensors.pop("turn", None)
     cameras = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
     maps = {c: tuple(tensor for name, tensor in tensors.items() if name.rpartition(".")[0] == c) for c in cameras}
-    return Inputs(torch.from_numpy(state), maps, points=points)
+    return Inputs(torch.from_numpy(state), maps, points=points, turn=turn)
 
 
 class FeatureCache:

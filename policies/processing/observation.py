@@ -16,7 +16,7 @@ import torch
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
 from policies.processing.steps import step_due
-from sim.core.contract import Observation
+from sim.core.contract import TURN_COLUMN, Observation
 from sim.core.errors import UserError
 from sim.tasks.steps import possible_steps
 
@@ -60,37 +60,41 @@ class ObservationProcessor:
 
     def inputs(
         self, images: Mapping[str, np.ndarray], state: np.ndarray, instructions: Sequence[str],
-        points: np.ndarray | None = None,
+        truth: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Inputs:  # fmt: skip
         """Return the inputs of B frames.
 
         images: camera -> uint8 RGB (B, H, W, 3), an eye does without one of them; one for all where steps are played.
-        state: (B, D) as measured. points: (B, G, 3) m, ground truth, for a policy that needs it. UserError for images
-        of another size or an empty instruction.
+        state: (B, D) as measured. truth: points (B, G, 3) m and the target's turn (B, 2), for a policy that needs
+        them. UserError for images of another size or an empty instruction.
         """
         maps = {camera: self._maps(images[camera]) for camera in self.cameras if camera in images}
         raw = Inputs(torch.tensor(state), maps)
         if self.language:
             raw.words, raw.word_mask = self.words(instructions)
         if self.policy.needs.ground_truth:
-            assert points is not None
-            raw.points = torch.tensor(points)
+            assert truth is not None
+            raw.points, raw.turn = (torch.tensor(one) for one in truth)
         return self.policy.condense(raw)
 
     def observe(self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None) -> Inputs:
         """Return the inputs, B = 1, of one observation, of a long instruction those of the step that is due.
 
-        truth: column -> (3,) m.
+        truth: of the simulator, by column.
         """
         steps = possible_steps(observation.instruction) if self.policy.plays_steps else ()
         images = {camera: observation.images[camera][None] for camera in self.cameras}
-        points = None if truth is None else np.stack([truth[name] for name in self.spec.points])[None]
         told = steps or (observation.instruction,)
-        inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, points)
+        inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, self._truth(truth))
         if not steps:
             return inputs
         assert inputs.points is not None
         return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
+
+    def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
+        if columns is None:
+            return None
+        return np.stack([columns[name] for name in self.spec.points])[None], columns[TURN_COLUMN][None]
 
     def goal(self, picture: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the feature maps (1, C, h, w) of a picture of the goal, uint8 RGB (H, W, 3)."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from policies.eye.bench import Arm
+from sim.core.contract import TURN_COLUMN
 from sim.envs.regions import project
 from sim.envs.simulation import Simulation
 from sim.scene.placement import COLOURS
@@ -93,5 +94,6 @@ def look_labels(world: Simulation, arm: Arm, step: int | None) -> dict[str, np.n
         "points_t": ((points_w - data.site_xpos[scene.tcp_site]) @ data.site_xmat[scene.tcp_site].reshape(3, 3)).astype(
             np.float32
         ),
+        "turn": world.ground_truth()[TURN_COLUMN],
         "things": table,  # (THINGS, 2): 1 + kind, colour
     }

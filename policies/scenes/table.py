@@ -44,6 +44,7 @@ class LookBatch(TensorGroup):
     rgb: Tensor  # (B, THINGS + FIRST_THING, 3) of each of those, 0..1
     points_b: Tensor  # (B, R, 3) m
     points_t: Tensor
+    turn: Tensor  # (B, 2) `sim.core.contract.TURN_COLUMN`
     first: Tensor  # (B,) bool
     held: Tensor
 
@@ -60,6 +61,7 @@ class LookTable:
             "state": ((state_dim,), "f4"), "absent": ((2,), "?"), "first": ((), "?"), "held": ((), "?"),
             "pixels": ((cameras, 2, 2), "f4"), "arm_pixels": ((cameras, landmarks, 2), "f4"),
             "points_b": ((2, 3), "f4"), "points_t": ((2, 3), "f4"), "things": ((THINGS, 2), "u1"),
+            "turn": ((2,), "f4"),
             "camera_pos_w": ((cameras, 3), "f4"), "camera_rotation_w": ((cameras, 3, 3), "f4"),
             "camera_fovy_deg": ((cameras,), "f4"),
         }  # fmt: skip
@@ -82,7 +84,7 @@ class LookTable:
         rgb = np.zeros((len(rows), FIRST_THING + THINGS, 3), np.float32)
         rgb[:, FIRST_THING:] = RGB[get["things"][..., 1]]
         tensors = {name: torch.from_numpy(array) for name, array in get.items()}
-        keep = ("images", "state", "absent", "pixels", "arm_pixels", "points_b", "points_t", "first", "held")
+        keep = ("images", "state", "absent", "pixels", "arm_pixels", "points_b", "points_t", "turn", "first", "held")
         return LookBatch(
             **{name: tensors[name] for name in keep},
             **dict(zip(("words", "word_mask"), self.words(sentences), strict=True)),

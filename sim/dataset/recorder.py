@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
-from sim.dataset.schema import FLAGS
+from sim.dataset.schema import DEFAULTS, FLAGS
 from sim.episode.loop import EpisodeResult, Step
 from sim.robots.robot import Robot
 
@@ -26,6 +26,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
         "next.success": Column("bool"),
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
+        TURN_COLUMN: Column("float32", (2,), ("cos", "sin")),
     }
     return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
 
@@ -42,7 +43,6 @@ class EpisodeRecorder:
         self._instruction = ""
 
     def add(self, step: Step) -> None:
-        unknown = np.full(3, np.nan, np.float32)
         self._rows.append(
             {
                 "observation.state": step.observation.state,
@@ -52,7 +52,7 @@ class EpisodeRecorder:
                 "next.done": step.feedback.terminated or step.feedback.truncated,
                 "next.success": step.feedback.success,
                 **{name: bool(step.flags.get(name, False)) for name in FLAGS},
-                **{name: step.ground_truth.get(name, unknown) for name in GROUNDING_COLUMNS},
+                **{name: step.ground_truth.get(name, DEFAULTS[name]) for name in (*GROUNDING_COLUMNS, TURN_COLUMN)},
             }
         )
         self._instruction = step.observation.instruction

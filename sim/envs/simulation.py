@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import mujoco
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.core.deprecated import TASKS as RENAMED
 from sim.core.deprecated import current
 from sim.core.errors import UserError
@@ -191,8 +191,8 @@ class Simulation:
         self.scene_state.memory = self.task.remember(self.scene_state)
 
     def ground_truth(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Privileged truth for co-training, m: where the named things are in the world and seen from the tool,
-        at present or in a `snapshot`."""
+        """Privileged truth for co-training: where the named things are in the world and seen from the tool, m, and
+        how the target is turned, at present or in a `snapshot`."""
         state = self.scene_state
         if qpos is not None:
             state = replace(state, data=self._posed)
@@ -207,7 +207,19 @@ class Simulation:
             tool_from_w @ (object_pos_w - tool_pos_w),
             tool_from_w @ (target_pos_w - tool_pos_w),
         )
-        return {name: point.astype(np.float32) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)}
+        truth = {
+            **dict(zip(GROUNDING_COLUMNS, points, strict=True)),
+            TURN_COLUMN: self._target_turn(state, tool_from_w),
+        }
+        return {name: value.astype(np.float32) for name, value in truth.items()}
+
+    def _target_turn(self, state: SceneState, tool_from_w: np.ndarray) -> np.ndarray:
+        """Return what `TURN_COLUMN` holds."""
+        turn_rad = self.task.target_turn_rad(state)
+        if turn_rad is None:
+            return np.zeros(2)
+        x, y, _ = tool_from_w @ [np.cos(turn_rad), np.sin(turn_rad), 0.0]
+        return np.array([np.cos(4 * np.arctan2(y, x)), np.sin(4 * np.arctan2(y, x))])
 
     def snapshot(self) -> np.ndarray:
         """The configuration as it is now, for `render` later."""

@@ -79,6 +79,11 @@ class Task(ABC):
     def target_pos_w(self, state: SceneState) -> np.ndarray:
         """Return where it is to go."""
 
+    def target_turn_rad(self, state: SceneState) -> float | None:
+        """Return by how much the target is turned about the vertical, where what goes there must be turned alike; a
+        quarter turn makes no difference."""
+        return None
+
     def points_w(self, state: SceneState) -> dict[str, np.ndarray]:
         """Return the grounded points by name: what a policy may learn to see."""
         return {"object": self.object_pos_w(state), "target": self.target_pos_w(state)}

@@ -1,0 +1,93 @@
+"""The networks that see how the target is turned, trained on labelled looks, at the true place with some error.
+
+Shapes: N rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policies.fusion.eye import Eye
+from policies.scenes.table import LookTable
+
+BATCH, STEPS, RATE = 64, 2000, 2e-3
+TURNED_SHARE = 0.7  # of a batch: of targets that may not be turned any way
+OFF = 0.012  # deviation of where the target is looked for, in units of the image's side
+
+
+@dataclass
+class Looks:
+    """What the networks see of looks, and the truth."""
+
+    images: dict[str, Tensor]  # camera -> uint8 (N, SIDE, SIDE, 3)
+    pixels: dict[str, Tensor]  # camera -> (N, 2)
+    presence: dict[str, Tensor]  # camera -> (N,)
+    rotation: Tensor  # (N, 3, 3)
+    turn: Tensor  # (N, 2)
+
+
+def is_turned(table: LookTable, rows: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: the target may not be turned any way."""
+    return np.abs(table.rows["turn"][rows]).max(1) > 0
+
+
+def looks(eye: Eye, table: LookTable, rows: np.ndarray) -> Looks:
+    """Return these rows of a table."""
+    names = ("images", "pixels", "state", "turn")
+    get = {name: torch.from_numpy(np.ascontiguousarray(table.rows[name][rows])) for name in names}
+    target = get["pixels"][:, :, 1]  # (N, C, 2)
+    inside = ((target > 0) & (target < 1)).all(-1).float()
+    cameras = list(enumerate(eye.mixer.names))
+    return Looks(
+        images={name: get["images"][:, c] for c, name in cameras},
+        pixels={name: target[:, c].nan_to_num().clamp(0, 1) for c, name in cameras},
+        presence={name: inside[:, c] for c, name in cameras},
+        rotation=eye.mixer.arm(get["state"])[1].float(),
+        turn=get["turn"],
+    )
+
+
+def fit_turn(eye: Eye, table: LookTable, rows: np.ndarray, log: Callable[[int, dict], None] | None = None) -> None:
+    """Train the networks on these rows."""
+    finder = eye.turn
+    assert finder is not None
+    which = is_turned(table, rows)
+    turned, others = rows[which], rows[~which]
+    finder.train()
+    optimizer = torch.optim.AdamW(finder.parameters(), RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    some = round(BATCH * TURNED_SHARE) if len(others) else BATCH
+    for step in range(STEPS):
+        drawn = [rng.choice(turned, some), *([rng.choice(others, BATCH - some)] if len(others) else [])]
+        batch = looks(eye, table, np.concatenate(drawn))
+        near = {name: one + OFF * torch.randn(one.shape, generator=generator) for name, one in batch.pixels.items()}
+        loss = (finder(batch.images, near, batch.presence, batch.rotation) - batch.turn).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(finder.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if log and step % 500 == 0:
+            log(step, {"turn": round(loss.item(), 3)})
+    finder.eval()
+
+
+@torch.no_grad()
+def turn_error_deg(eye: Eye, table: LookTable, rows: np.ndarray) -> np.ndarray:
+    """Return by how many degrees (N,) each found turn is off; of rows whose target is turned."""
+    assert eye.turn is not None
+    found = []
+    for some in np.array_split(rows, max(len(rows) // BATCH, 1)):
+        batch = looks(eye, table, some)
+        found.append(off_deg(eye.turn(batch.images, batch.pixels, batch.presence, batch.rotation), batch.turn))
+    return np.concatenate(found)
+
+
+def off_deg(found: Tensor, true: Tensor) -> np.ndarray:
+    """Return the angles (N,) in degrees between two turns (N, 2), at most 45."""
+    across = found[:, 0] * true[:, 1] - found[:, 1] * true[:, 0]
+    return torch.atan2(across, (found * true).sum(1)).abs().rad2deg().numpy() / 4
