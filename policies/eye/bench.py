@@ -40,7 +40,7 @@ class Arm(nn.Module):
         """
         pose = self.mount.expand(len(state), 4, 4)
         foot, origins = _fixed_to(pose, FOOT_M), []
-        for link in _links(state.double()[:, : len(self.dh)], self.dh).unbind(1):
+        for link in link_poses(state.double()[:, : len(self.dh)], self.dh).unbind(1):
             pose = pose @ link
             origins.append(pose[:, :3, 3])
         pose, links = pose @ self.tool, torch.stack(origins, 1)
@@ -53,7 +53,7 @@ def _fixed_to(pose: Tensor, points: tuple) -> Tensor:
     return pose.new_tensor(points) @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
 
 
-def _links(q: Tensor, dh: Tensor) -> Tensor:
+def link_poses(q: Tensor, dh: Tensor) -> Tensor:
     """q (B, J) rad, dh (J, 3) -> the pose of each link in the one before, (B, J, 4, 4)."""
     a, d, alpha = (one.expand_as(q) for one in dh.unbind(1))
     c, s, ca, sa = q.cos(), q.sin(), alpha.cos(), alpha.sin()

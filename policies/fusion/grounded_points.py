@@ -24,12 +24,14 @@ from policies.core.parts import (
 )
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
+from policies.fusion.aim import Aim
 from policies.fusion.keypoint_fusion import KeypointFusionConfig, TextPooler
 from sim.core.errors import UserError
 from sim.core.options import at_least, block, option
+from sim.robots.robot import ROBOTS
 
 SENTENCE = "numbers that the instruction is read into, to tell tasks apart; 0: it is not read"
-TURN = 2  # numbers that tell how the target is turned
+SEEN_FROM_TOOL = "_t"  # the end of such a point's name
 LARGEST = 10.0  # of a normalized coordinate: what left the table is somewhere far away
 
 
@@ -50,7 +52,7 @@ class PointToken(nn.Module):
 
 
 class PointFusion(Fusion):
-    """One token made of the points and of how the target is turned, one of the words of an instruction that is read."""
+    """One token made of the points and of what it takes to reach them, one of the words that are read."""
 
     condenses = True
 
@@ -61,15 +63,17 @@ class PointFusion(Fusion):
             raise UserError(f"policy.fusion.sentence={sentence} needs a language part; add policy.language.name=minilm")
         self.width, self.keeps_words, self.prefix_tokens = width, sentence > 0, 1 + (sentence > 0)
         self.token = PointToken(len(spec.points), width)
-        self.turn = nn.Linear(TURN, width, bias=False)
+        self.from_tool = [i for i, name in enumerate(spec.points) if name.endswith(SEEN_FROM_TOOL)]
+        self.aim = Aim(ROBOTS.get(spec.robot)(), len(self.from_tool), width) if self.from_tool else None
         if sentence and language:
             self.text, self.text_token = TextPooler(language.width, 1, sentence), nn.Linear(sentence, width)
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
-        tokens = self.token(inputs.points[..., :3])
-        if inputs.turn is not None:
-            tokens = tokens + self.turn(inputs.turn.nan_to_num())[:, None]
+        points = inputs.points[..., :3]
+        tokens = self.token(points)
+        if self.aim:
+            tokens = tokens + self.aim(inputs.state, points[:, self.from_tool], inputs.turn)[:, None]
         if self.keeps_words:
             assert inputs.words is not None and inputs.word_mask is not None
             tokens = torch.cat([tokens, self.text_token(self.text(inputs.words, inputs.word_mask))], 1)

@@ -285,11 +285,13 @@ def test_few_numbers_of_an_instruction_are_read_beside_points(name, tmp_path):
     assert table.dataset.instruction(0) != table.dataset.instruction(1)
     policy = POLICY_CONFIGS[f"fusion {name}, sentence"].build(table.spec)
     batch = TrainingData([table], ObservationProcessor(policy)).batch(0, np.array([0, 1, 5]))
-    batch.inputs.points = batch.inputs.points[[0, 0, 0]]
+    for name in ("points", "state"):
+        setattr(batch.inputs, name, getattr(batch.inputs, name)[[0, 0, 0]])
     tokens = policy.fusion(batch.inputs).tokens
     assert tokens.shape[1] == policy.fusion.prefix_tokens == 2
-    assert torch.equal(tokens[0], tokens[1])  # the same words, the same points
-    assert torch.equal(tokens[0, 0], tokens[2, 0]) and not torch.allclose(tokens[0, 1], tokens[2, 1])
+    torch.testing.assert_close(tokens[0], tokens[1])  # the same words, points and state
+    torch.testing.assert_close(tokens[0, 0], tokens[2, 0])
+    assert not torch.allclose(tokens[0, 1], tokens[2, 1])
 
 
 def test_an_instruction_needs_a_language_part_to_be_read():

@@ -177,9 +177,9 @@ def test_a_head_is_told_the_turn_and_unknown_is_none():
 
 def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
     policy = POINTS.build(SPEC)
-    policy.fusion.turn.weight.data[:] = 0
+    policy.fusion.aim.linear.weight.data[:] = 0
     checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", (), {}))
-    old = {name: value for name, value in policy.state_dict().items() if name != "fusion.turn.weight"}
+    old = {name: value for name, value in policy.state_dict().items() if name != "fusion.aim.linear.weight"}
     data, checksum = as_bytes(old)
     (tmp_path / checkpoint.WEIGHTS).write_bytes(data)
     config = tmp_path / checkpoint.CONFIG
