@@ -18,6 +18,7 @@ from policies.core.interface import Policy
 from policies.eye_training.errors import Errors, by_task, report
 from policies.eye_training.held_out import FIRST_SEED, FIRST_SHARE
 from policies.eye_training.load import load_eye
+from policies.eye_training.turn import off_deg
 from policies.fusion.eye import NOWHERE_M
 from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
@@ -87,20 +88,23 @@ class EyeWorker:
         asked = self._found(rows, [sentence for _, sentence, _ in looks])
         foils = [other or sentence for _, sentence, other in looks]
         regions = self._found(rows, foils)[1]
+        turned = np.abs(rows["turn"]).max(1) > 0
+        turn_deg = np.where(turned, off_deg(asked[2], torch.from_numpy(rows["turn"])), np.nan)
         off_mm = 1e3 * np.linalg.norm((asked[0] - rows["points_b"])[..., :2], axis=-1)
         task, _ = self._looker.config.choice(number)
         foil_mm = np.where(rows["absent"], 1e3 * regions, np.nan)
-        return Errors(np.array([task] * len(looks)), rows["first"], off_mm, 1e3 * asked[1], foil_mm)
+        return Errors(np.array([task] * len(looks)), rows["first"], off_mm, 1e3 * asked[1], foil_mm, turn_deg)
 
     @torch.no_grad()
-    def _found(self, rows: dict[str, np.ndarray], sentences: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (N, R, 3) m in the base frame and regions (N, R) m, nan where there is no estimate."""
+    def _found(self, rows: dict[str, np.ndarray], sentences: list[str]) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+        """Return points (N, R, 3) m in the base frame, regions (N, R) m and the turn (N, 2); nan: not found."""
         cameras = enumerate(self._policy.spec.cameras)
         images = {camera: rows["images"][:, c] for c, camera in cameras if camera != self._config.without}
         inputs = self._processor.inputs(images, rows["state"], sentences)
         points = inputs.points if inputs.points is not None else self._policy.fusion(inputs).points  # type: ignore[attr-defined]
         regions = points[:, :2, 3] if points.shape[-1] > 3 else torch.full_like(points[:, :2, 0], torch.nan)
-        return points[:, :2, :3].numpy(), regions.numpy()
+        turn = torch.full((len(points), 2), torch.nan) if inputs.turn is None else inputs.turn
+        return points[:, :2, :3].numpy(), regions.numpy(), turn
 
 
 def evaluate_eye(config: EvaluateEyeConfig) -> dict:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from policies.eye_training.errors import PERCENTS, ROLES
+from policies.eye_training.errors import ROLES, percentiles
 from policies.eye_training.mixer import Seen, mix
 from policies.eye_training.turn import is_turned, turn_error_deg
 from policies.fusion.eye import Eye
@@ -17,7 +17,7 @@ def point_errors(eye: Eye, seen: Seen, table: LookTable) -> dict:
     off_mm = 1e3 * (mix(eye.mixer, whole).points_b - whole.points_b)[..., :2].norm(dim=-1).numpy()
     first = table.rows["first"][whole.row.numpy()]
     errors = {
-        look: {role: _percentiles(off_mm[rows, r]) for r, role in enumerate(ROLES)}
+        look: {role: percentiles(off_mm[rows, r]) for r, role in enumerate(ROLES)}
         for look, rows in (("first", first), ("later", ~first))
     }
     return {"held_out_scenes": len(off_mm), "horizontal_error_mm": errors}
@@ -29,8 +29,4 @@ def turn_errors(eye: Eye, table: LookTable, rows: np.ndarray) -> dict:
     if not len(rows):
         return {}
     off_deg, first = turn_error_deg(eye, table, rows), table.rows["first"][rows]
-    return {"turn_error_deg": {"first": _percentiles(off_deg[first]), "later": _percentiles(off_deg[~first])}}
-
-
-def _percentiles(values: np.ndarray) -> dict[str, float]:
-    return {name: round(float(np.percentile(values, percent)), 1) for name, percent in PERCENTS.items()}
+    return {"turn_error_deg": {"first": percentiles(off_deg[first]), "later": percentiles(off_deg[~first])}}

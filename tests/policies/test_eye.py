@@ -303,10 +303,12 @@ def test_errors_are_told_apart_by_task_and_look():
     errors = Errors(
         np.array(["a", "a", "b", "b"]), np.array([True, False, True, False]), off, np.full((4, 2), 10.0),
         np.array([[np.nan, 2000.0], [np.nan, np.nan], [5.0, np.nan], [np.nan, np.nan]]),
+        np.array([np.nan, np.nan, 4.0, 8.0]),
     )  # fmt: skip
     tables = by_task(errors, 1000.0)
     assert tables["a"]["first"]["object"] == {"median": 1.0, "p95": 1.0}
     assert tables["all"]["coverage"] == 0.875
+    assert tables["a"]["turn_deg"] is None and tables["b"]["turn_deg"] == {"median": 6.0, "p95": 7.8}
     assert (tables["all"]["flagged_absent"], tables["all"]["flagged_good"]) == (0.5, 0.0)
 
 
