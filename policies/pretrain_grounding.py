@@ -106,7 +106,8 @@ class SceneLooker:
             self._pose(rng)
             seen.append([self._world.render(camera) for camera in self._world.robot.camera_names])
             states.append(self._world.state())
-            points.append(np.stack(list(self._world.ground_truth().values())))
+            truth = self._world.ground_truth()
+            points.append(np.stack([truth[name] for name in GROUNDING_COLUMNS]))
             instructions.append(self._world.instruction)
         images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.camera_names)}
         inputs = self._processor.inputs(images, np.stack(states), instructions)

@@ -73,7 +73,10 @@ class TurnFinder(nn.Module):
 
 
 def from_tool(turn: Tensor, rotation: Tensor) -> Tensor:
-    """Return how something is turned from a tool that points down; turn (B, V): from the base, rotation (B, 3, 3)."""
+    """Return how something is turned from a tool that points down; turn (B, V): from the base, rotation (B, 3, 3).
+
+    And the other way round: it is its own inverse.
+    """
     x, y = F.normalize(rotation[:, 0, :2], dim=1).unbind(1)  # the base's x axis, seen from the tool
     c, s = x * x - y * y, 2 * x * y
     c, s = c * c - s * s, 2 * c * s  # of four times its angle

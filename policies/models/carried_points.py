@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from policies.core.inputs import Inputs
 from policies.core.spec import PolicySpec
 from policies.eye.bench import Arm
+from policies.eye.turn import from_tool
 from policies.scenes.bench import described_arm
 from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.robots.robot import RobotConfig
@@ -44,7 +45,14 @@ class CarriedPoints(nn.Module):
             points[:, world, :3] = torch.where(held[:, None], carried, inputs.points[:, world, :3])
             from_tool = ((points[:, world, :3] - place)[:, None] @ rotation)[:, 0]
             points[:, tool, :3] = torch.where(held[:, None], in_tool, from_tool)
-        return replace(inputs, points=points)
+        return replace(inputs, points=points, turn=self._turn(inputs, rotation))
+
+    def _turn(self, inputs: Inputs, rotation: Tensor) -> Tensor | None:
+        """Return the turn from the tool as it is turned now, `rotation` (B, 3, 3), by way of the base, which stands."""
+        if inputs.turn is None or inputs.looked_from is None:
+            return None
+        _, rotation_then = self._tool(inputs.looked_from)
+        return from_tool(from_tool(inputs.turn, rotation_then), rotation)
 
     def _tool(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """state (B, D) -> the tool point (B, 3) m and rotation (B, 3, 3)."""

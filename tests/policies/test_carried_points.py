@@ -12,6 +12,7 @@ from policies.core.inputs import Inputs
 from policies.fusion.grounded_points import TruePointsConfig
 from policies.models.carried_points import CarriedPoints
 from policies.models.vla import Vla
+from sim.core.contract import TURN_COLUMN
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 
@@ -90,3 +91,22 @@ def test_a_policy_of_points_decides_on_them_carried_and_others_are_not_touched(s
     np.testing.assert_allclose(shown[0][0].numpy(), now.points, atol=1e-3)
     assert tiny_model(config=dataclasses.replace(TINY, look_age=5)).carried is None
     assert Vla(dataclasses.replace(TINY, fusion=TruePointsConfig(width=16)), SPEC).carried is None
+
+
+def test_how_the_target_is_turned_is_seen_from_the_turned_tool():
+    """The last joint alone turns it, by 23 degrees; it points down throughout."""
+    env = SimEnv(SimulationConfig("insert_peg"))
+    env.reset(3)
+    start = env.observe().state
+    looks = []
+    for turn in (0.0, 0.4):
+        for _ in range(25):
+            env.apply(np.append(start[:-1] + turn * np.array([0, 0, 0, 0, 0, 1]), 1.0))
+        state = torch.from_numpy(np.append(env.world.joints_rad(), OPEN).astype(np.float32))[None]
+        looks.append((state, torch.from_numpy(env.ground_truth()[TURN_COLUMN])[None]))
+    (before, turn), (after, expected) = looks
+    assert (turn - expected).norm() > 0.5
+    points = torch.zeros(1, len(SPEC.points), 3)
+    carried = CarriedPoints(SPEC)(Inputs(after).on(Inputs(before, points=points, turn=turn)))
+    assert carried.turn is not None
+    np.testing.assert_allclose(carried.turn, expected, atol=0.02)
