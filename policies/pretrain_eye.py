@@ -20,6 +20,7 @@ import torch
 
 from policies.core.parts import LanguageConfig
 from policies.evaluation.leakage import splits_of
+from policies.eye.description import describe
 from policies.eye.network import EyeConfig
 from policies.eye_training.card import point_errors, turn_errors
 from policies.eye_training.load import eye_policy, load_eye, looks_at_turn
@@ -31,7 +32,6 @@ from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import CARD, save_fusion
 from policies.language.minilm import MiniLmConfig
-from policies.scenes.bench import describe
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, crowded
 from policies.scenes.table import LookTable
 from policies.training.loop import STATE, follow, train

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from policies.eye.arrays import solve_linear
 from policies.eye.bench import link_poses
-from policies.scenes.bench import described_arm
+from policies.eye.description import described_arm
 from sim.robots.robot import Robot
 
 TURN = 2  # numbers of `sim.core.contract.TURN_COLUMN`

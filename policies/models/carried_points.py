@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from policies.core.inputs import Inputs
 from policies.core.spec import PolicySpec
 from policies.eye.bench import Arm
+from policies.eye.description import described_arm
 from policies.eye.turn import from_tool
-from policies.scenes.bench import described_arm
 from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.robots.robot import RobotConfig
 

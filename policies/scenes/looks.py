@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from policies.eye.description import described_arm
 from policies.processing.features import array_path, write_rows
-from policies.scenes.bench import described_arm
 from policies.scenes.labels import look_labels, things
 from policies.scenes.poses import finish_steps, pose_at_random
 from policies.scenes.sentences import foil, sentence_of

@@ -14,6 +14,7 @@ from fr3 import FR3
 
 from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
 from policies.eye.bench import FREE, Arm, Camera
+from policies.eye.description import describe
 from policies.eye.queries import Reader
 from policies.eye.sight import Sight
 from policies.eye.solve import CameraPrior, Measured, solve
@@ -26,7 +27,6 @@ from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
-from policies.scenes.bench import describe
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
 from policies.scenes.sentences import PHRASE, foil, names_pair

@@ -12,6 +12,7 @@ from learning import SPEC
 
 from policies.core.inputs import Inputs
 from policies.core.weight_files import as_bytes
+from policies.eye.description import describe
 from policies.eye.trunk import SIDE
 from policies.eye.turn import TurnFinder, from_tool
 from policies.eye_training import turn as turn_training
@@ -25,7 +26,6 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import VlaConfig
 from policies.pretrain_eye import untrained_eye
 from policies.processing.observation import ObservationProcessor
-from policies.scenes.bench import describe
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, SceneLooker
 from policies.scenes.table import LookTable
 from sim.core.contract import TURN_COLUMN
