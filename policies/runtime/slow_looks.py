@@ -4,6 +4,7 @@ As in Helix and GR00T N1, what looks is slow and what acts is fast: encoders and
 second, in a thread or with a simulated delay; the rest of the network decides chunks in between.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -29,16 +30,15 @@ class SlowLooks:
 
     One is known `look_delay_s` after it was taken; in a thread when its result is there, and the next one begins no
     sooner. ages_s: of the look of each decision. waits: for how many of them a look had to be awaited, as the known one
-    was older than the policy was trained for; in a thread alone.
+    was older than the policy was trained for; in a thread alone, and not for an episode's first.
     """
 
     def __init__(self, policy: Policy, timing: Timing, see: Callable[[Observation], Inputs]):
         """UserError where looks would be older than the policy was trained for."""
-        check_look_age(policy, timing)
-        assert timing.look_hz
+        every, delay = look_steps(policy, timing)
         period_s = 1 / policy.spec.control_hz
-        slack_s = period_s / 2  # times are those of control periods
-        self._every_s, self._delay_s = 1 / timing.look_hz - slack_s, timing.look_delay_s - slack_s
+        slack_s = period_s / 2  # what is as many control periods later is not so to the millisecond
+        self._every_s, self._delay_s = every * period_s - slack_s, delay * period_s - slack_s
         self._oldest_s = policy.look_age * period_s + slack_s
         self._see = see
         self._thread = ThreadPoolExecutor(1, "look") if timing.in_thread else None
@@ -76,12 +76,12 @@ class SlowLooks:
         """
         while self._under_way and self._known(self._under_way[0], observation.stamp_s):
             self._newest = self._under_way.popleft()
-        waited = False
+        first, waited = self._newest is None, False
         while self._newest is None or observation.stamp_s - self._newest.taken_s > self._oldest_s:
             if not self._under_way:
                 self.take(looked_at(observation))
-            self._newest, waited = self._under_way.popleft(), True
-        self.waits += waited and bool(self.ages_s)
+            self._newest, waited = self._under_way.popleft(), not first
+        self.waits += waited
         self.ages_s.append(observation.stamp_s - self._newest.taken_s)
         return self._newest.seen.result()
 
@@ -93,15 +93,20 @@ class SlowLooks:
         return look.seen.done() and (self._thread is not None or now_s - look.taken_s >= self._delay_s)
 
 
-def check_look_age(policy: Policy, timing: Timing) -> None:
-    """UserError where looks of a rate and a delay would be older than the policy was trained for."""
+def look_steps(policy: Policy, timing: Timing) -> tuple[int, int]:
+    """Return how many steps a look is taken after the one before, and how many later it is known, both rounded up.
+
+    UserError where looks would be older than the policy was trained for.
+    """
     hz, most = policy.spec.control_hz, policy.look_age
     look_hz, delay_s = timing.look_hz or hz, timing.look_delay_s
     if look_hz > hz:
         raise UserError(f"look_hz={look_hz:g}: expected at most {hz:g}, at which the policy observes")
-    age = round(delay_s * hz) + round(hz / look_hz) - 1
+    every, delay = (math.ceil(round(steps, 6)) for steps in (hz / look_hz, delay_s * hz))
+    age = every + delay - 1
     if age > most:
         raise UserError(
             f"look_hz={look_hz:g} look_delay_s={delay_s:g}: looks of up to {age / hz:g} s, the policy was trained with "
             f"{most / hz:g} s; expected fresher ones, or a policy trained with policy.look_age={age}"
         )
+    return every, delay

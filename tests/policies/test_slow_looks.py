@@ -119,6 +119,7 @@ def played(data: TrainingData, timing: Timing, monkeypatch, steps: int = 24) -> 
         (Timing(look_hz=20, look_delay_s=0.2), [0, 2, *[4] * 10], range(24)),
         (Timing(look_hz=5), [0, 2] * 6, range(0, 24, 4)),
         (Timing(look_hz=20 / 3, look_delay_s=0.15), [0, 2, 4, 3, 5, *[4, 3, 5] * 2, 4], range(0, 24, 3)),
+        (Timing(execute=3, look_hz=8), [0] * 8, range(0, 24, 3)),
         (Timing(execute=1, look_hz=10, look_delay_s=0.1), [0, 1, *[2, 3] * 11], range(0, 24, 2)),
     ],
 )
@@ -173,6 +174,8 @@ def test_in_a_thread_nothing_waits_for_a_look_unless_the_known_one_is_too_old():
     threading.Timer(0.05, see.go.set).start()
     looks.begin()
     assert looks.due(at(0))  # what was under way is forgotten
+    looks.take(at(0))
+    assert decided_on(0) == 0 and looks.waits == 2  # an episode's first look is awaited by every policy
 
 
 def test_what_goes_wrong_in_a_look_is_raised_by_the_decision():
@@ -193,6 +196,7 @@ def test_what_goes_wrong_in_a_look_is_raised_by_the_decision():
     [
         (0, Timing(look_hz=10), "look_hz=10 look_delay_s=0: looks of up to 0.05 s, .* with 0 s; .*policy.look_age=1"),
         (5, Timing(look_hz=4, look_delay_s=0.1), "looks of up to 0.3 s, .* with 0.25 s; .*policy.look_age=6"),
+        (1, Timing(look_hz=8), "looks of up to 0.1 s, .* with 0.05 s"),  # 2.5 steps are three
         (5, Timing(look_hz=30), "look_hz=30: expected at most 20"),
     ],
 )
