@@ -44,7 +44,7 @@ class Inputs(TensorGroup):
     words: Tensor | None = None  # (B, L, W) token states
     word_mask: Tensor | None = None  # (B, L) bool, True at a token
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
-    turn: Tensor | None = None  # (B, 2) how the target is turned, as known or found as the points; see `TURN_COLUMN`
+    turn: Tensor | None = None  # (B, 4) how the target is turned, as known or found as the points; see `TURN_COLUMN`
     looked_from: Tensor | None = None  # (B, D) the state at the look, where `state` is a later one
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already

@@ -53,7 +53,7 @@ def _without_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tupl
     from_tool = sum(name.endswith("_t") for name in content["spec"]["points"])
     if not from_tool:
         return content, dict(weights)
-    inputs = from_tool * (content["spec"]["state_dim"] - 1) + 2  # joint moves to each of those, two numbers of the turn
+    inputs = from_tool * (content["spec"]["state_dim"] - 1) + 4  # joint moves to each of those, the numbers of the turn
     none = torch.zeros(len(weights["fusion.token.linear.bias"]), inputs)
     return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: none}
 

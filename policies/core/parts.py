@@ -93,7 +93,7 @@ class Prefix:
     errors: Tensor | None = (
         None  # (B, G) m, within which each lies horizontally in 95 of 100 cases, by its own estimate
     )
-    turn: Tensor | None = None  # (B, 2) how the target is turned, `sim.core.contract.TURN_COLUMN`
+    turn: Tensor | None = None  # (B, 4) how the target is turned, `sim.core.contract.TURN_COLUMN`
     subtask: Tensor | None = None  # (B, S) logits of `policies.core.subtasks.SUBTASKS`
 
 

@@ -1,9 +1,9 @@
 """How the target is turned: a closer look at where it was found, by a small network for each camera.
 
-Quarter turns look alike, so what is found are cosine and sine of four times the angle; they shrink where the angle is
-not sure, and are zero for what may be turned any way.
+A drawer and a square hole look the same after a half or a quarter turn, so what is found are cosine and sine of two and
+of four times the angle, as `sim.core.contract.TURN_COLUMN` has them. They shrink where the angle is not sure.
 
-Shapes: B observations, V = 2 of these numbers.
+Shapes: B observations, V = 4 of these numbers.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from policies.eye.trunk import SIDE, convolve
 SAMPLES = 48  # a side of the cut-out
 WIDTHS = (16, 32, 48, 64)  # channels at 24, 12, 6 and 3 cells a side
 NEAR, FAR = 96, 48  # px of the image that it spans, of a camera on the tool and of one on the bench
-NUMBERS = 2
+NUMBERS = 4
 
 
 class TurnView(nn.Module):
@@ -78,7 +78,9 @@ def from_tool(turn: Tensor, rotation: Tensor) -> Tensor:
     And the other way round: it is its own inverse.
     """
     x, y = F.normalize(rotation[:, 0, :2], dim=1).unbind(1)  # the base's x axis, seen from the tool
-    c, s = x * x - y * y, 2 * x * y
-    c, s = c * c - s * s, 2 * c * s  # of four times its angle
-    # Seen from above and from below, angles run the other way round.
-    return torch.stack([c * turn[:, 0] + s * turn[:, 1], s * turn[:, 0] - c * turn[:, 1]], 1)
+    twice, seen = (x * x - y * y, 2 * x * y), []
+    four_times = twice[0] ** 2 - twice[1] ** 2, 2 * twice[0] * twice[1]
+    for (c, s), pair in zip((twice, four_times), turn.split(2, 1), strict=True):
+        a, b = pair.unbind(1)
+        seen += [c * a + s * b, s * a - c * b]  # seen from above and from below, angles run the other way round
+    return torch.stack(seen, 1)

@@ -26,7 +26,7 @@ class Looks:
     pixels: dict[str, Tensor]  # camera -> (N, 2)
     presence: dict[str, Tensor]  # camera -> (N,)
     rotation: Tensor  # (N, 3, 3)
-    turn: Tensor  # (N, 2)
+    turn: Tensor  # (N, 4)
 
 
 def is_turned(table: LookTable, rows: np.ndarray) -> np.ndarray:
@@ -88,6 +88,12 @@ def turn_error_deg(eye: Eye, table: LookTable, rows: np.ndarray) -> np.ndarray:
 
 
 def off_deg(found: Tensor, true: Tensor) -> np.ndarray:
-    """Return the angles (N,) in degrees between two turns (N, 2), at most 45."""
-    across = found[:, 0] * true[:, 1] - found[:, 1] * true[:, 0]
-    return torch.atan2(across, (found * true).sum(1)).abs().rad2deg().numpy() / 4
+    """Return the angles (N,) in degrees between two turns (N, 4), at most 90, or 45 where quarter turns look alike."""
+    twice, four_times = (_between(found[:, at], true[:, at]) for at in (slice(2), slice(2, 4)))
+    by_quarters = true[:, :2].norm(dim=1) < 0.5  # no half turn is told
+    return torch.where(by_quarters, four_times / 4, twice / 2).rad2deg().numpy()
+
+
+def _between(a: Tensor, b: Tensor) -> Tensor:
+    """Return the angles (N,) in rad between vectors (N, 2)."""
+    return torch.atan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(1)).abs()

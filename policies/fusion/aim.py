@@ -14,7 +14,7 @@ from policies.eye.bench import link_poses
 from policies.eye.description import described_arm
 from sim.robots.robot import Robot
 
-TURN = 2  # numbers of `sim.core.contract.TURN_COLUMN`
+TURN = 4  # numbers of `sim.core.contract.TURN_COLUMN`
 SCALE_RAD, LARGEST = 0.2, 10.0  # joint moves are learned in units of this; of what is out of reach no more than this
 STEPS, DAMPING, LONGEST_M = 3, 0.02, 0.25  # of Gauss and Newton's method: sub-millimetre within reach
 LEVER_M = 0.2  # a turn of 1 rad counts as so much way

@@ -90,7 +90,7 @@ class Eye(Fusion):
 
     @staticmethod
     def _turn(finder: TurnFinder, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
-        """Return how the target is turned, (B, 2), by a closer look at where it was found."""
+        """Return how the target is turned, (B, 4), by a closer look at where it was found."""
         each = {camera: _for_each((one,), len(rotation))[0] for camera, one in images.items()}
         pixels = {camera: views[camera].roles.pixel[:, TARGET] for camera in images}
         presence = {camera: views[camera].roles.presence[:, TARGET] for camera in images}

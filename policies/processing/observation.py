@@ -65,7 +65,7 @@ class ObservationProcessor:
         """Return the inputs of B frames.
 
         images: camera -> uint8 RGB (B, H, W, 3), an eye does without one of them; one for all where steps are played.
-        state: (B, D) as measured. truth: points (B, G, 3) m and the target's turn (B, 2), for a policy that needs
+        state: (B, D) as measured. truth: points (B, G, 3) m and the target's turn (B, 4), for a policy that needs
         them. UserError for images of another size or an empty instruction.
         """
         maps = {camera: self._maps(images[camera]) for camera in self.cameras if camera in images}

@@ -26,7 +26,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
         "next.success": Column("bool"),
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
-        TURN_COLUMN: Column("float32", (2,), ("cos", "sin")),
+        TURN_COLUMN: Column("float32", (4,), ("cos2", "sin2", "cos4", "sin4")),
     }
     return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
 

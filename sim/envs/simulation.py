@@ -215,11 +215,11 @@ class Simulation:
 
     def _target_turn(self, state: SceneState, tool_from_w: np.ndarray) -> np.ndarray:
         """Return what `TURN_COLUMN` holds."""
-        turn_rad = self.task.target_turn_rad(state)
-        if turn_rad is None:
-            return np.zeros(2)
+        alike, turn_rad = self.task.target_turns, (state.layout.target_yaw_rad or (0.0,))[0]
         x, y, _ = tool_from_w @ [np.cos(turn_rad), np.sin(turn_rad), 0.0]
-        return np.array([np.cos(4 * np.arctan2(y, x)), np.sin(4 * np.arctan2(y, x))])
+        around = (x + 1j * y) / np.hypot(x, y)
+        twice, four_times = (around**n if alike and n % alike == 0 else 0j for n in (2, 4))
+        return np.array([twice.real, twice.imag, four_times.real, four_times.imag])
 
     def snapshot(self) -> np.ndarray:
         """The configuration as it is now, for `render` later."""

@@ -42,6 +42,7 @@ class Task(ABC):
     max_objects: ClassVar[int] = 0  # movable things
     max_targets: ClassVar[int] = 0  # things that stay where the episode puts them
     target_kind: ClassVar[str] = "plate"  # what those are, a word of `sim.tasks.instructions.NOUNS`
+    target_turns: ClassVar[int] = 0  # of it that look alike, 2 or 4, where the tool must be turned as it is
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
     handled_targets: ClassVar[tuple[int, ...]] = ()  # that the gripper is to touch
@@ -78,11 +79,6 @@ class Task(ABC):
     @abstractmethod
     def target_pos_w(self, state: SceneState) -> np.ndarray:
         """Return where it is to go."""
-
-    def target_turn_rad(self, state: SceneState) -> float | None:
-        """Return by how much the target is turned about the vertical, where what goes there must be turned alike; a
-        quarter turn makes no difference."""
-        return None
 
     def points_w(self, state: SceneState) -> dict[str, np.ndarray]:
         """Return the grounded points by name: what a policy may learn to see."""

@@ -39,6 +39,7 @@ class InsertPeg(Task):
     max_objects = 2
     max_targets = 2
     target_kind = "block"
+    target_turns = 4  # the hole is square
     object_shapes = ("peg",)
     sentences = (
         "put the {object} in the {target}",
@@ -105,10 +106,6 @@ class InsertPeg(Task):
         """Return the middle of the mouth of the named block's hole."""
         return state.target_pos_w(0) + [0, 0, BLOCK_TOP_M * state.scene.slots[0].scale]
 
-    def target_turn_rad(self, state: SceneState) -> float:
-        """Return by how much the named block is turned, whose hole is square."""
-        return (state.layout.target_yaw_rad or (0.0,))[0]
-
     def is_done(self, state: SceneState) -> bool:
         """Return whether the named peg is upright in the named block's hole, deep enough, released and at rest."""
         aside_x, aside_y, up = self.object_pos_w(state) - self.target_pos_w(state)
@@ -123,7 +120,8 @@ class InsertPeg(Task):
             return
         if not planner.holds(0):
             _pick(planner)
-        _insert(planner, self.target_pos_w(planner.state), self.target_turn_rad(planner.state))
+        yaws_rad = planner.state.layout.target_yaw_rad or (0.0,)
+        _insert(planner, self.target_pos_w(planner.state), yaws_rad[0])
 
 
 @cache

@@ -26,6 +26,7 @@ class OpenDrawer(Task):
     max_targets = 2
     handled_targets = (0,)
     target_kind = "drawer"
+    target_turns = 2  # the fingers open along its panel, either way round
     sentences = (
         "open the {target}",
         "pull the {target} open",

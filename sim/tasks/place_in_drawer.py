@@ -33,6 +33,7 @@ class PlaceInDrawer(Task):
     max_targets = 2
     handled_targets = (0,)
     target_kind = "drawer"
+    target_turns = 2  # the fingers open along its panel, either way round
     sentences = (
         "put the {object} in the {target}",
         "place the {object} into the {target}",

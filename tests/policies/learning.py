@@ -118,7 +118,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
         **{name: np.zeros(length, bool) for name in FLAGS},
         "perturbed": flags,
         **{name: np.tile(point, (length, 1)) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)},
-        TURN_COLUMN: np.tile(np.float32([0.6, 0.8]), (length, 1)),
+        TURN_COLUMN: np.tile(np.float32([0.0, 0.0, 0.6, 0.8]), (length, 1)),
     }
     shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]
     images = np.broadcast_to(shade, (2, length, *SIZE, 3)).astype(np.uint8)

@@ -56,7 +56,7 @@ def test_out_of_reach_it_goes_towards_the_point_and_unknown_is_no_move():
     moves = aim.moves(joints, far)
     assert moves.isfinite().all() and moves[:, 0].norm(dim=1).min() > 0.1
     assert moves[:, 1].abs().max() < 1e-9
-    state, turn = torch.cat([joints, torch.ones(3, 1)], 1).float(), torch.full((3, 2), torch.nan)
+    state, turn = torch.cat([joints, torch.ones(3, 1)], 1).float(), torch.full((3, 4), torch.nan)
     none = aim(state, torch.full((3, 2, 3), torch.nan), turn)
     assert not none.any()
 

@@ -24,7 +24,7 @@ from sim.guard.motion_guard import MotionGuard
 from sim.planning.kinematics import ToolKinematics
 
 SPEC = PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
-TRUTH = {name: np.zeros(3, np.float32) for name in GROUNDING_COLUMNS} | {TURN_COLUMN: np.zeros(2, np.float32)}
+TRUTH = {name: np.zeros(3, np.float32) for name in GROUNDING_COLUMNS} | {TURN_COLUMN: np.zeros(4, np.float32)}
 LIMIT = 200
 START = np.array([*FR3.home_rad, 1.0], np.float32)
 

@@ -38,8 +38,9 @@ POINTS = VlaConfig(vision=None, language=None, fusion=TruePointsConfig(width=16)
 FRESH = 950_000_000
 
 
-def four_times(angle_rad: float) -> np.ndarray:
-    return np.array([np.cos(4 * angle_rad), np.sin(4 * angle_rad)])
+def turned(angle_rad: float, alike: int = 4) -> np.ndarray:
+    twice = np.array([np.cos(2 * angle_rad), np.sin(2 * angle_rad)]) * (alike == 2)
+    return np.array([*twice, np.cos(4 * angle_rad), np.sin(4 * angle_rad)])
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +61,16 @@ def test_quarter_turns_of_the_hole_look_alike_and_others_are_told_apart(world):
     straight = turn_of(world, 0.2)
     np.testing.assert_allclose(turn_of(world, 0.2 + np.pi / 2), straight, atol=1e-6)
     np.testing.assert_allclose(turn_of(world, 0.2 + np.pi / 4), -straight, atol=1e-6)
-    assert np.hypot(*straight) == pytest.approx(1)
+    assert np.linalg.norm(straight) == pytest.approx(1)
 
 
 def test_the_turn_is_seen_from_the_tool(world):
-    """Whose fingers are along the hole's sides where it is (1, 0): MuJoCo's own axes, multiplied out."""
+    """Whose fingers are along the hole's sides where it is (.., 1, 0): MuJoCo's own axes, multiplied out."""
     rotation_w = world.data.site_xmat[world.scene.tcp_site].reshape(3, 3)
     yaw_rad = np.arctan2(rotation_w[1, 1], rotation_w[0, 1])
-    np.testing.assert_allclose(turn_of(world, yaw_rad), [1, 0], atol=1e-3)
+    np.testing.assert_allclose(turn_of(world, yaw_rad), [0, 0, 1, 0], atol=1e-3)
     found = turn_of(world, yaw_rad + 0.1)
-    assert found[0] == pytest.approx(np.cos(0.4), abs=2e-3) and abs(found[1]) == pytest.approx(np.sin(0.4), abs=2e-3)
+    np.testing.assert_allclose(np.abs(found), [0, 0, np.cos(0.4), np.sin(0.4)], atol=2e-3)
 
 
 @pytest.mark.parametrize("yaw_rad", [-0.7, 0.0, 0.3, 0.6])
@@ -81,15 +82,26 @@ def test_from_the_base_to_the_tool_is_what_the_simulator_says(world, yaw_rad):
     base_w, tool_w = data.xmat[scene.base].reshape(3, 3), data.site_xmat[scene.tcp_site].reshape(3, 3)
     foot_rad = np.arctan2(base_w[1, 0], base_w[0, 0])
     rotation = torch.tensor(base_w.T @ tool_w).float()[None]
-    found = from_tool(torch.tensor(four_times(yaw_rad - foot_rad)).float()[None], rotation)
+    found = from_tool(torch.tensor(turned(yaw_rad - foot_rad)).float()[None], rotation)
     assert off_deg(found, torch.tensor(turn_of(world, yaw_rad))[None])[0] < 0.5
 
 
+def test_a_half_turned_drawer_looks_alike_to_the_fingers_and_one_turned_by_a_quarter_does_not():
+    world = Simulation(SimulationConfig("place_in_drawer", nominal()))
+    world.reset(1)
+    ahead = turn_of(world, 0.2)
+    np.testing.assert_allclose(turn_of(world, 0.2 + np.pi), ahead, atol=1e-6)
+    np.testing.assert_allclose(turn_of(world, 0.2 + np.pi / 2), ahead * [-1, -1, 1, 1], atol=1e-6)
+    world.close()
+
+
 def test_only_a_target_that_must_be_turned_has_a_turn():
+    told = {"insert_peg": [0.0, 1.0], "open_drawer": [1.0, 1.0], "place_in_drawer": [1.0, 1.0]}
     for name in TASKS.names():
         world = Simulation(SimulationConfig(name, nominal()))
         world.reset(0)
-        assert np.hypot(*world.ground_truth()[TURN_COLUMN]) == pytest.approx(float(name == "insert_peg")), name
+        sizes = np.hypot(*world.ground_truth()[TURN_COLUMN].reshape(2, 2).T)
+        np.testing.assert_allclose(sizes, told.get(name, [0.0, 0.0]), atol=1e-6, err_msg=name)
         world.close()
 
 
@@ -132,8 +144,10 @@ def test_a_camera_that_does_not_see_the_target_counts_for_nothing():
 
 
 def test_degrees_between_turns():
-    turns = torch.tensor(np.array([four_times(np.deg2rad(angle)) for angle in (0, 10, 50, 89)]))
-    np.testing.assert_allclose(off_deg(turns, turns[:1].expand(4, 2)), [0, 10, 40, 1], atol=1e-4)
+    turns = torch.tensor(np.array([turned(np.deg2rad(angle)) for angle in (0, 10, 50, 89)]))
+    np.testing.assert_allclose(off_deg(turns, turns[:1].expand(4, 4)), [0, 10, 40, 1], atol=1e-4)
+    halves = torch.tensor(np.array([turned(np.deg2rad(angle), alike=2) for angle in (0, 10, 50, 179)]))
+    np.testing.assert_allclose(off_deg(halves, halves[:1].expand(4, 4)), [0, 10, 50, 1], atol=1e-4)
 
 
 def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
@@ -171,8 +185,8 @@ def test_a_head_is_told_the_turn_and_unknown_is_none():
         given = None if turn is None else torch.tensor([turn])
         return policy.fusion(Inputs(state, points=points, turn=given)).tokens
 
-    assert not torch.equal(token([1.0, 0.0]), token([0.0, 1.0]))
-    assert torch.equal(token([np.nan, np.nan]), token(None))
+    assert not torch.equal(token([0.0, 0.0, 1.0, 0.0]), token([0.0, 0.0, 0.0, 1.0]))
+    assert torch.equal(token([np.nan] * 4), token(None))
 
 
 def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
@@ -185,5 +199,5 @@ def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
     config = tmp_path / checkpoint.CONFIG
     config.write_text(json.dumps(json.loads(config.read_text()) | checksum))
     loaded, _ = checkpoint.load(tmp_path)
-    look = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.randn(1, len(SPEC.points), 3), turn=torch.ones(1, 2))
+    look = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.randn(1, len(SPEC.points), 3), turn=torch.ones(1, 4))
     assert torch.equal(loaded.fusion(look).tokens, policy.fusion(look).tokens)

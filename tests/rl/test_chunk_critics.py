@@ -124,7 +124,7 @@ def test_an_agent_plays_the_sample_that_its_critic_prefers(monkeypatch, tmp_path
 
     monkeypatch.setattr(ChunkCritic, "best", most_open)
     truth = {name: np.full(3, 0.1, np.float32) for name in GROUNDING_COLUMNS}
-    truth[TURN_COLUMN] = np.zeros(2, np.float32)
+    truth[TURN_COLUMN] = np.zeros(4, np.float32)
     agent = load_agent(tmp_path, ground_truth=lambda: truth)
     seen = Observation({}, np.zeros(FR3.action_dim, np.float32), "reach the plate", 0.0, 0.0)
     agent.reset(seen, 0)
