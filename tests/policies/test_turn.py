@@ -163,9 +163,10 @@ def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
     assert np.median(turn_error_deg(eye, table, rows)) < 8
 
 
-def test_the_shipped_eye_sees_how_a_hole_is_turned():
+@pytest.mark.parametrize("task", [name for name in TASKS.names() if TASKS.get(name).target_turns])
+def test_the_shipped_eye_sees_how_a_hole_and_a_drawer_are_turned(task):
     policy = load_eye(ASSETS / "eye", FR3)
-    looks = SceneLooker(SceneConfig(("insert_peg",), (RandomizeConfig(),), first_seed=FRESH)).chunk(0)[:40]
+    looks = SceneLooker(SceneConfig((task,), (RandomizeConfig(),), first_seed=FRESH)).chunk(0)[:40]
     processor = ObservationProcessor(policy)
     images = {name: np.stack([row["images"][c] for row, *_ in looks]) for c, name in enumerate(policy.spec.cameras)}
     state = np.stack([row["state"] for row, *_ in looks])
