@@ -45,7 +45,7 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
 
 def _without_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Points were all that such a head was given: what it takes to reach them weighs nothing."""
-    fusion = content["policy"].get("fusion", {})
+    fusion = content.get("policy", {}).get("fusion", {})
     if fusion.get("name") not in ("true_points", "grounded_points") or AIM in weights:
         return content, dict(weights)
     if fusion.get("finder", {}).get("name") == "eye":
