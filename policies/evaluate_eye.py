@@ -15,16 +15,16 @@ import numpy as np
 import torch
 
 from policies.core.interface import Policy
-from policies.eye.turn import NUMBERS
 from policies.eye_training.errors import Errors, by_task, report
 from policies.eye_training.held_out import FIRST_SEED, FIRST_SHARE
 from policies.eye_training.load import load_eye
-from policies.eye_training.turn import off_deg
+from policies.eye_training.turn import is_turned, off_deg
 from policies.fusion.eye import NOWHERE_M
 from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
 from sim.core.console import track
+from sim.core.contract import TURN_NAMES
 from sim.core.errors import UserError
 from sim.core.options import RESULTS_FOLDER, SEED, OneOf, at_least, block, option
 from sim.core.program import run_program
@@ -89,8 +89,7 @@ class EyeWorker:
         asked = self._found(rows, [sentence for _, sentence, _ in looks])
         foils = [other or sentence for _, sentence, other in looks]
         regions = self._found(rows, foils)[1]
-        turned = np.abs(rows["turn"]).max(1) > 0
-        turn_deg = np.where(turned, off_deg(asked[2], torch.from_numpy(rows["turn"])), np.nan)
+        turn_deg = np.where(is_turned(rows["turn"]), off_deg(asked[2], torch.from_numpy(rows["turn"])), np.nan)
         off_mm = 1e3 * np.linalg.norm((asked[0] - rows["points_b"])[..., :2], axis=-1)
         task, _ = self._looker.config.choice(number)
         foil_mm = np.where(rows["absent"], 1e3 * regions, np.nan)
@@ -104,7 +103,7 @@ class EyeWorker:
         inputs = self._processor.inputs(images, rows["state"], sentences)
         points = inputs.points if inputs.points is not None else self._policy.fusion(inputs).points  # type: ignore[attr-defined]
         regions = points[:, :2, 3] if points.shape[-1] > 3 else torch.full_like(points[:, :2, 0], torch.nan)
-        turn = torch.full((len(points), NUMBERS), torch.nan) if inputs.turn is None else inputs.turn
+        turn = torch.full((len(points), len(TURN_NAMES)), torch.nan) if inputs.turn is None else inputs.turn
         return points[:, :2, :3].numpy(), regions.numpy(), turn
 
 

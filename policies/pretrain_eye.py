@@ -27,7 +27,7 @@ from policies.eye_training.load import eye_policy, load_eye, looks_at_turn
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
 from policies.eye_training.reader import read_anew
-from policies.eye_training.turn import fit_turn, is_turned
+from policies.eye_training.turn import fit_turn
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import CARD, save_fusion
@@ -56,7 +56,7 @@ from sim.tasks.base import TASKS
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
-LEARNS = ("all", READER := "reader", TURN := "turn")
+LEARNS = (ALL := "all", READER := "reader", TURN := "turn")
 TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
 ABOUT = {
     "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
@@ -75,7 +75,7 @@ class PretrainEyeConfig(WorkerConfig):
     work: str = option("runs/eye", "scenes and the state of training, 0.23 MB a scene; may be removed afterwards")
     init: str | None = option(None, "a pretrained eye to go on from", FOLDER)
     learns: str = option(
-        "all",
+        ALL,
         "reader: only how words are read is learned anew, without what is held out; turn: only how the target is "
         "turned. Both need init=",
         one_of(*LEARNS),
@@ -97,8 +97,10 @@ class PretrainEyeConfig(WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.split.check_training()
-        if self.learns != LEARNS[0] and not self.init:
+        if self.learns != ALL and not self.init:
             raise UserError(f"learns={self.learns} needs the eye whose other parts are kept: init=DIR")
+        if self.learns == TURN and not any(TASKS.get(name).target_turns for name in self.tasks):
+            raise UserError(f"tasks={list(self.tasks)}: none has a target that must be turned; add insert_peg")
 
     @property
     def looks(self) -> SceneConfig:
@@ -212,37 +214,34 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
 
 def finish(config: PretrainEyeConfig) -> Path:
     """Train what is trained on scenes that the network has not seen, and write weights and card to `config.out`."""
-    robot, out = config.robot.load(), Path(config.out)
-    eye, table = new_eye(config, robot), open_table(config, robot)
-    _, mixing, held_out = config.rows()
+    eye, table = new_eye(config, config.robot.load()), open_table(config, config.robot.load())
+    seen_by_network, mixing, _ = config.rows()
     if config.learns == READER:
         _change_reader(eye, table, config)
-    elif config.learns != TURN:
+    elif config.learns == ALL:
         eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
         fit_mixer(eye.mixer, see(eye, table, mixing), log=_progress)
+    if config.learns != READER:
+        fit_turn(eye, table, seen_by_network, log=_progress)
+    card = _measured(eye, table, config)
+    save_fusion(Path(config.out), eye.state_dict(), card)
+    errors = {name: value for name, value in card.items() if "_error_" in name}
+    _log.info("held-out errors: %s; %s", errors, config.out)
+    return Path(config.out)
+
+
+def _measured(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> dict:
+    """Return the card; what was not learned anew stays as the card of `init` has it."""
+    held_out, made_by = config.rows()[2], provenance({"config": config})
+    kept = {} if config.learns == ALL else json.loads((find_asset(cast(str, config.init)) / CARD).read_text())
+    card = kept | ABOUT | {"fusion": plain(eye.config)}
     if config.learns == TURN:
-        card = json.loads((find_asset(cast(str, config.init)) / CARD).read_text())
+        card |= {TURN: made_by}
     else:
         seen = see(eye, table, held_out, seed=1)
         eye.radius.fill_(region(eye.mixer, seen))
-        card = ABOUT | point_errors(eye, seen, table) | provenance({"config": config})
-    if config.learns != READER:
-        _learn_turn(eye, table, config)
-        card |= turn_errors(eye, table, held_out)
-    card |= {"fusion": plain(eye.config)} | ({TURN: provenance({"config": config})} if config.learns == TURN else {})
-    save_fusion(out, eye.state_dict(), card)
-    errors = {name: value for name, value in card.items() if "_error_" in name}
-    _log.info("held-out errors: %s; %s", errors, out)
-    return out
-
-
-def _learn_turn(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
-    """Train the networks that see how the target is turned, where there are such targets."""
-    rows = config.rows()[0]
-    if is_turned(table, rows).any():
-        fit_turn(eye, table, rows, log=_progress)
-    elif config.learns == TURN:
-        raise UserError(f"tasks={list(config.tasks)}: none has a target that must be turned; add insert_peg")
+        card |= point_errors(eye, seen, table) | made_by
+    return card if config.learns == READER else card | turn_errors(eye, table, held_out)
 
 
 def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
@@ -266,7 +265,7 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
     with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
-        if config.learns == LEARNS[0] and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+        if config.learns == ALL and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
             in_ranks(functools.partial(train_network, config), config.optim.threads)
         return finish(config)
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policies.eye.trunk import SIDE, convolve
+from sim.core.contract import TURN_NAMES
 
 SAMPLES = 48  # a side of the cut-out
 WIDTHS = (16, 32, 48, 64)  # channels at 24, 12, 6 and 3 cells a side
 NEAR, FAR = 96, 48  # px of the image that it spans, of a camera on the tool and of one on the bench
-NUMBERS = 4
+NUMBERS = len(TURN_NAMES)
 
 
 class TurnView(nn.Module):

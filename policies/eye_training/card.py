@@ -25,7 +25,7 @@ def point_errors(eye: Eye, seen: Seen, table: LookTable) -> dict:
 
 def turn_errors(eye: Eye, table: LookTable, rows: np.ndarray) -> dict:
     """Return how wrong it is about how the target is turned, in degrees; nothing where no target of these rows is."""
-    rows = rows[is_turned(table, rows)]
+    rows = rows[is_turned(table.rows["turn"][rows])]
     if not len(rows):
         return {}
     off_deg, first = turn_error_deg(eye, table, rows), table.rows["first"][rows]

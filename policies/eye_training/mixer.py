@@ -5,19 +5,19 @@ Its looks are best others than those that trained the network: there the network
 Shapes: N rows, R = 2 roles.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from policies.eye.mixing import Found, Mixer, found_loss
 from policies.eye.trunk import as_patches
+from policies.eye_training.descent import Log, descend
 from policies.fusion.eye import Eye
 from policies.scenes.table import LookBatch, LookTable
 
-BATCH, STEPS, RATE = 512, 4000, 2e-3
+BATCH, STEPS = 512, 4000
 TOGETHER = 50  # looks
 ALONE_SHARE = 0.15  # of the looks at which one camera is left out, for each
 REGION = 0.95  # of the true points that are to lie in it
@@ -66,23 +66,17 @@ def _seen(eye: Eye, batch: LookBatch, rows: np.ndarray, left_out: set[str], *, f
     return seen[batch.absent.any(1)] if foil else seen
 
 
-def fit_mixer(mixer: Mixer, seen: Seen, steps: int = STEPS, log: Callable[[int, dict], None] | None = None) -> None:
+def fit_mixer(mixer: Mixer, seen: Seen, steps: int = STEPS, log: Log | None = None) -> None:
     """Train the mixing network."""
     mixer.scale.fit(seen.signs.flatten(0, 1))
     mixer.train()
-    optimizer = torch.optim.AdamW(mixer.net.parameters(), RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
     generator = torch.Generator().manual_seed(0)
-    for step in range(steps):
+
+    def losses() -> dict[str, Tensor]:
         part = seen[torch.randint(len(seen.row), (BATCH,), generator=generator)]
-        losses = found_loss(mix(mixer, part), part.points_b, part.held, part.absent)
-        optimizer.zero_grad()
-        sum(losses.values(), torch.zeros(())).backward()
-        nn.utils.clip_grad_norm_(mixer.net.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if log and step % 500 == 0:
-            log(step, {name: round(value.item(), 3) for name, value in losses.items()})
+        return found_loss(mix(mixer, part), part.points_b, part.held, part.absent)
+
+    descend(mixer.net, losses, steps, log)
     mixer.eval()
 
 

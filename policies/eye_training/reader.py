@@ -10,19 +10,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from policies.eye.queries import Reader
+from policies.eye_training.descent import Log, descend
 from policies.scenes.sentences import names_pair
 
-BATCH, STEPS, RATE = 96, 2000, 2e-3
+BATCH, STEPS = 96, 2000
 TOGETHER = 256  # sentences
 Words = Callable[[list[str]], tuple[Tensor, Tensor]]
 
 
 def read_anew(
     fresh: Reader, old: Reader, sentences: Sequence[str], words: Words, held_out: Sequence[str], steps: int = STEPS,
-    log: Callable[[int, dict], None] | None = None,
+    log: Log | None = None,
 ) -> Reader:  # fmt: skip
     """Train `fresh` to ask for what `old` asks for; return it.
 
@@ -31,20 +32,14 @@ def read_anew(
     kept = sorted(text for text in sentences if not names_pair(text, held_out))
     wanted = torch.cat([_asked(old.eval(), words(list(some))) for some in _parts(kept)]).detach()
     scale = wanted.std((0, 1)) + 1e-3
-    optimizer = torch.optim.AdamW(fresh.train().parameters(), RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     rng = np.random.default_rng(0)
-    for step in range(steps):
+
+    def losses() -> dict[str, Tensor]:
         rows = rng.choice(len(kept), min(BATCH, len(kept)), replace=False)
         off = (_asked(fresh, words([kept[row] for row in rows])) - wanted[rows]) / scale
-        loss = off.square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(fresh.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if log and step % 200 == 0:
-            log(step, {"unlike": round(loss.item(), 4)})
+        return {"unlike": off.square().mean()}
+
+    descend(fresh.train(), losses, steps, log, warm_up=0.1)
     return fresh.eval()
 
 

@@ -3,17 +3,17 @@
 Shapes: N rows.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from policies.eye_training.descent import Log, descend
 from policies.fusion.eye import Eye
 from policies.scenes.table import LookTable
 
-BATCH, STEPS, RATE = 64, 2000, 2e-3
+BATCH, STEPS = 64, 2000
 TURNED_SHARE = 0.7  # of a batch: of targets that may not be turned any way
 OFF = 0.012  # deviation of where the target is looked for, in units of the image's side
 
@@ -29,9 +29,9 @@ class Looks:
     turn: Tensor  # (N, 4)
 
 
-def is_turned(table: LookTable, rows: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: the target may not be turned any way."""
-    return np.abs(table.rows["turn"][rows]).max(1) > 0
+def is_turned(turn: np.ndarray) -> np.ndarray:
+    """Return (N,) bool of turns (N, 4): the target may not be turned any way."""
+    return np.abs(turn).max(1) > 0
 
 
 def looks(eye: Eye, table: LookTable, rows: np.ndarray) -> Looks:
@@ -50,29 +50,25 @@ def looks(eye: Eye, table: LookTable, rows: np.ndarray) -> Looks:
     )
 
 
-def fit_turn(eye: Eye, table: LookTable, rows: np.ndarray, log: Callable[[int, dict], None] | None = None) -> None:
-    """Train the networks on these rows."""
+def fit_turn(eye: Eye, table: LookTable, rows: np.ndarray, log: Log | None = None) -> None:
+    """Train the networks on these rows, if the target of any of them is turned."""
     finder = eye.turn
     assert finder is not None
-    which = is_turned(table, rows)
+    which = is_turned(table.rows["turn"][rows])
+    if not which.any():
+        return
     turned, others = rows[which], rows[~which]
-    finder.train()
-    optimizer = torch.optim.AdamW(finder.parameters(), RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     some = round(BATCH * TURNED_SHARE) if len(others) else BATCH
-    for step in range(STEPS):
+
+    def losses() -> dict[str, Tensor]:
         drawn = [rng.choice(turned, some), *([rng.choice(others, BATCH - some)] if len(others) else [])]
         batch = looks(eye, table, np.concatenate(drawn))
         near = {name: one + OFF * torch.randn(one.shape, generator=generator) for name, one in batch.pixels.items()}
-        loss = (finder(batch.images, near, batch.presence, batch.rotation) - batch.turn).square().sum(1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(finder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if log and step % 500 == 0:
-            log(step, {"turn": round(loss.item(), 3)})
+        off = finder(batch.images, near, batch.presence, batch.rotation) - batch.turn
+        return {"turn": off.square().sum(1).mean()}
+
+    descend(finder.train(), losses, STEPS, log)
     finder.eval()
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from policies.eye.arrays import solve_linear
 from policies.eye.bench import link_poses
 from policies.eye.description import described_arm
+from sim.core.contract import TURN_NAMES
 from sim.robots.robot import Robot
 
-TURN = 4  # numbers of `sim.core.contract.TURN_COLUMN`
 SCALE_RAD, LARGEST = 0.2, 10.0  # joint moves are learned in units of this; of what is out of reach no more than this
 STEPS, DAMPING, LONGEST_M = 3, 0.02, 0.25  # of Gauss and Newton's method: sub-millimetre within reach
 LEVER_M = 0.2  # a turn of 1 rad counts as so much way
@@ -33,13 +33,13 @@ class Aim(nn.Module):
         arm = described_arm(robot)
         for name in ("dh", "mount", "tool"):
             self.register_buffer(name, getattr(arm, name), persistent=False)
-        self.linear = nn.Linear(points * len(arm.dh) + TURN, width, bias=False)
+        self.linear = nn.Linear(points * len(arm.dh) + len(TURN_NAMES), width, bias=False)
 
     def forward(self, state: Tensor, points_t: Tensor, turn: Tensor | None) -> Tensor:
-        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, TURN), nan or None if not known -> (B, W)."""
+        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, 4), nan or None if not known -> (B, W)."""
         moves = self.moves(state[:, : len(self.dh)].double(), points_t.double().nan_to_num()) / SCALE_RAD
         moves = moves.clamp(-LARGEST, LARGEST)
-        turn = state.new_zeros(len(state), TURN) if turn is None else turn.nan_to_num()
+        turn = state.new_zeros(len(state), len(TURN_NAMES)) if turn is None else turn.nan_to_num()
         return self.linear(torch.cat([moves.flatten(1).to(turn), turn], 1))
 
     @torch.no_grad()

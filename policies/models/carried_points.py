@@ -43,8 +43,8 @@ class CarriedPoints(nn.Module):
             held = closed & (in_tool.norm(dim=-1) < IN_HAND_M) if can_be_held else torch.zeros_like(closed)
             carried = place + (rotation @ in_tool[..., None])[..., 0]
             points[:, world, :3] = torch.where(held[:, None], carried, inputs.points[:, world, :3])
-            from_tool = ((points[:, world, :3] - place)[:, None] @ rotation)[:, 0]
-            points[:, tool, :3] = torch.where(held[:, None], in_tool, from_tool)
+            seen_t = ((points[:, world, :3] - place)[:, None] @ rotation)[:, 0]
+            points[:, tool, :3] = torch.where(held[:, None], in_tool, seen_t)
         return replace(inputs, points=points, turn=self._turn(inputs, rotation))
 
     def _turn(self, inputs: Inputs, rotation: Tensor) -> Tensor | None:

@@ -17,6 +17,7 @@ from policies.processing.features import array_path, open_rows
 from policies.scenes.labels import BOTH_ROLES, CELLS, COLOUR_NAMES, FIRST_THING, KINDS, THINGS
 from policies.scenes.looks import CHUNK, SIDE
 from policies.scenes.sentences import PHRASE, WORD_KINDS
+from sim.core.contract import TURN_NAMES
 from sim.scene.placement import COLOURS
 from sim.tasks.instructions import thing
 
@@ -61,7 +62,7 @@ class LookTable:
             "state": ((state_dim,), "f4"), "absent": ((2,), "?"), "first": ((), "?"), "held": ((), "?"),
             "pixels": ((cameras, 2, 2), "f4"), "arm_pixels": ((cameras, landmarks, 2), "f4"),
             "points_b": ((2, 3), "f4"), "points_t": ((2, 3), "f4"), "things": ((THINGS, 2), "u1"),
-            "turn": ((4,), "f4"),
+            "turn": ((len(TURN_NAMES),), "f4"),
             "camera_pos_w": ((cameras, 3), "f4"), "camera_rotation_w": ((cameras, 3, 3), "f4"),
             "camera_fovy_deg": ((cameras,), "f4"),
         }  # fmt: skip

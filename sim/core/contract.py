@@ -14,10 +14,10 @@ CONTRACT_VERSION = "1"
 GROUNDING_COLUMNS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
-# (4,) cosine and sine of two and of four times the angle by which the named target is turned from the tool about the
+# Cosine and sine of two and of four times the angle by which the named target is turned from the tool about the
 # tool's axis, each the mean over the turns that look alike: the first two are zero for what looks alike after a quarter
 # turn, all are for what may be turned any way. nan: not known.
-TURN_COLUMN = "grounding.target_turn_t"
+TURN_COLUMN, TURN_NAMES = "grounding.target_turn_t", ("cos2", "sin2", "cos4", "sin4")
 # A thing is in the hand when it is so near to the tool point and the gripper opened less than that.
 IN_HAND_M, HOLDING_OPENING = 0.03, 0.9
 

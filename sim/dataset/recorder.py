@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, TURN_NAMES
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
 from sim.dataset.schema import DEFAULTS, FLAGS
 from sim.episode.loop import EpisodeResult, Step
@@ -26,7 +26,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
         "next.success": Column("bool"),
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
-        TURN_COLUMN: Column("float32", (4,), ("cos2", "sin2", "cos4", "sin4")),
+        TURN_COLUMN: Column("float32", (len(TURN_NAMES),), TURN_NAMES),
     }
     return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
 

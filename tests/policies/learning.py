@@ -1,5 +1,6 @@
 """What the tests of learning share: a tiny policy, encoders that only mix numbers, a small dataset."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from policies.models.vla import Vla, VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.optim import OptimConfig
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, Observation
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, features
 
@@ -130,6 +131,19 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
 def training_data(*sources: Source, policy: Vla | None = None, **options) -> TrainingData:
     processor = ObservationProcessor(policy or TINY.build(SPEC))
     return TrainingData([EpisodeTable(source) for source in sources], processor, **options)
+
+
+def recorded_look(data: TrainingData, episode: int, frame: int) -> Observation:
+    """A look of the first dataset as it was recorded."""
+    table = data.tables[0]
+    shown = {camera: recorded_images(table.dataset.root, episode, camera)[frame] for camera in SPEC.cameras}
+    state = table.state[table.first[episode] + frame]
+    return Observation(shown, state, table.dataset.instruction(episode), frame / FPS)
+
+
+@functools.cache
+def recorded_images(dataset: Path, episode: int, camera: str) -> np.ndarray:
+    return Dataset(dataset).images(episode, camera)
 
 
 def tiny_model(seed: int = 0, config: VlaConfig = TINY) -> Vla:

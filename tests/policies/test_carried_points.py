@@ -27,23 +27,27 @@ class Seen(NamedTuple):
     points: np.ndarray  # (4, 3) m, true
     tool_w: np.ndarray  # (3,) m
     turn_w: np.ndarray  # (3, 3) of the tool
+    target_turn: np.ndarray  # (4,) true, from the tool
+
+
+def looks(task: str, move_rad: list[float]) -> list[Seen]:
+    """Two times of an episode of a task, between which the joints moved."""
+    env = SimEnv(SimulationConfig(task))
+    env.reset(3)
+    start, found = env.observe().state, []
+    for moved in (0.0, 1.0):
+        for _ in range(25):
+            env.apply(np.append(start[:-1] + moved * np.array(move_rad), 1.0))
+        state = np.append(env.world.joints_rad(), OPEN).astype(np.float32)
+        truth, tool = env.ground_truth(), env.world.scene_state.data.site("tcp")
+        points = np.stack([truth[name] for name in SPEC.points]).astype(np.float32)
+        found.append(Seen(state, points, tool.xpos.copy(), tool.xmat.reshape(3, 3).copy(), truth[TURN_COLUMN]))
+    return found
 
 
 @pytest.fixture(scope="module")
 def seen() -> list[Seen]:
-    """Two times between which the arm moved."""
-    env = SimEnv(SimulationConfig("pick_place"))
-    env.reset(3)
-    start = env.observe().state
-    found = []
-    for turn in (0.0, 0.3):
-        for _ in range(20):
-            env.apply(np.append(start[:-1] + turn * np.array([1, -0.5, 0.5, 0.4, 0.3, 1]), 1.0))
-        state = np.append(env.world.joints_rad(), OPEN).astype(np.float32)
-        points = np.stack([env.ground_truth()[name] for name in SPEC.points]).astype(np.float32)
-        tool = env.world.scene_state.data.site("tcp")
-        found.append(Seen(state, points, tool.xpos.copy(), tool.xmat.reshape(3, 3).copy()))
-    return found
+    return looks("pick_place", [0.3, -0.15, 0.15, 0.12, 0.09, 0.3])
 
 
 def carry(then: Seen, now: Seen, opening_then: float, opening_now: float) -> np.ndarray:
@@ -95,18 +99,11 @@ def test_a_policy_of_points_decides_on_them_carried_and_others_are_not_touched(s
 
 def test_how_the_target_is_turned_is_seen_from_the_turned_tool():
     """The last joint alone turns it, by 23 degrees; it points down throughout."""
-    env = SimEnv(SimulationConfig("insert_peg"))
-    env.reset(3)
-    start = env.observe().state
-    looks = []
-    for turn in (0.0, 0.4):
-        for _ in range(25):
-            env.apply(np.append(start[:-1] + turn * np.array([0, 0, 0, 0, 0, 1]), 1.0))
-        state = torch.from_numpy(np.append(env.world.joints_rad(), OPEN).astype(np.float32))[None]
-        looks.append((state, torch.from_numpy(env.ground_truth()[TURN_COLUMN])[None]))
-    (before, turn), (after, expected) = looks
-    assert (turn - expected).norm() > 0.5
+    then, now = looks("insert_peg", [0, 0, 0, 0, 0, 0.4])
+    assert np.linalg.norm(then.target_turn - now.target_turn) > 0.5
+    states = [torch.from_numpy(one.state)[None] for one in (then, now)]
+    turn = torch.from_numpy(then.target_turn)[None]
     points = torch.zeros(1, len(SPEC.points), 3)
-    carried = CarriedPoints(SPEC)(Inputs(after).on(Inputs(before, points=points, turn=turn)))
+    carried = CarriedPoints(SPEC)(Inputs(states[1]).on(Inputs(states[0], points=points, turn=turn)))
     assert carried.turn is not None
-    np.testing.assert_allclose(carried.turn, expected, atol=0.02)
+    np.testing.assert_allclose(carried.turn[0], now.target_turn, atol=0.02)

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import torch
 from fr3 import FR3
-from learning import SIZE, SPEC, TINY, FakeVision, random_batch, tiny_model, training_data, write_demos
+from learning import (
+    SIZE,
+    SPEC,
+    TINY,
+    FakeVision,
+    random_batch,
+    recorded_look,
+    tiny_model,
+    training_data,
+    write_demos,
+)
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Decision
@@ -36,14 +46,6 @@ def data(root) -> TrainingData:
     return training_data(Source(root), policy=tiny_model(config=MEMORY))
 
 
-def seen(data: TrainingData, episode: int, frame: int) -> Observation:
-    """A look as it was recorded."""
-    dataset = data.tables[0].dataset
-    images = {camera: dataset.images(episode, camera, [frame])[0] for camera in SPEC.cameras}
-    state = dataset.columns(episode, ["observation.state"])["observation.state"][frame]
-    return Observation(images, state, dataset.instruction(episode), 0.0)
-
-
 def check_look(inputs: Inputs, row: int, look: Observation) -> None:
     """A row of inputs is this look, its features as the frozen encoder makes them (the cache keeps 16 bits)."""
     assert np.array_equal(inputs.state[row].numpy(), look.state)
@@ -61,7 +63,7 @@ def test_a_sample_has_the_looks_before_it_of_its_own_episode(data):
     assert len(batch.inputs.before) == 3
     for row, (episode, frame) in enumerate(frames):
         for inputs, back in zip((*batch.inputs.before, batch.inputs), (6, 4, 2, 0), strict=True):
-            check_look(inputs, row, seen(data, episode, max(frame - back, 0)))
+            check_look(inputs, row, recorded_look(data, episode, max(frame - back, 0)))
 
 
 def test_without_a_memory_nothing_is_read_twice(root):
@@ -109,14 +111,14 @@ def test_an_agent_remembers_what_training_showed_and_forgets_with_the_episode(da
     monkeypatch.setattr(policy, "act", lambda inputs, *_: given.append(inputs) or Decision(chunk))
     agent = PolicyAgent(Decider(policy, Conditioning()), Timing())
     for episode in (0, 1):
-        agent.reset(seen(data, episode, 0), 0)
+        agent.reset(recorded_look(data, episode, 0), 0)
         for frame in range(7):
-            agent.act(seen(data, episode, frame))
+            agent.act(recorded_look(data, episode, frame))
     assert len(given) == 8
     for inputs, (episode, frame) in zip(given, [(e, f) for e in (0, 1) for f in (0, 2, 4, 6)], strict=True):
         trained = data.batch(0, np.array([episode * LENGTHS[0] + frame])).inputs
         for one, other, back in zip((*inputs.before, inputs), (*trained.before, trained), (6, 4, 2, 0), strict=True):
-            check_look(one, 0, seen(data, episode, max(frame - back, 0)))
+            check_look(one, 0, recorded_look(data, episode, max(frame - back, 0)))
             assert torch.equal(one.words, other.words)
 
 

@@ -277,6 +277,7 @@ def test_true_points_look_at_no_image(tmp_path):
     batch = TrainingData([table], processor).batch(0, np.arange(6))
     assert not (cache_folder(table.dataset.root)).exists()
     assert np.array_equal(batch.inputs.points, table.truth[:6])
+    assert np.array_equal(batch.inputs.turn, table.turn[:6]) and table.turn.any()
 
 
 @pytest.mark.parametrize("name", ["grounded_points", "true_points"])

@@ -1,7 +1,6 @@
 """Looks at a rate of their own: what training shows, what decisions are made on, how old it is, what is refused."""
 
 import dataclasses
-import functools
 import threading
 from pathlib import Path
 
@@ -9,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 from fr3 import FPS
-from learning import SPEC, TINY, FakeVision, tiny_model, training_data, write_demos
+from learning import (
+    SPEC,
+    TINY,
+    FakeVision,
+    recorded_images,
+    recorded_look,
+    tiny_model,
+    training_data,
+    write_demos,
+)
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Decision
@@ -22,7 +30,6 @@ from policies.runtime.slow_looks import SlowLooks
 from real.rollout.rollout import RolloutConfig
 from sim.core.contract import Observation
 from sim.core.errors import UserError
-from sim.dataset.reader import Dataset
 
 AGED = dataclasses.replace(TINY, look_age=5)
 LENGTHS = (30, 26)
@@ -38,23 +45,10 @@ def data(root) -> TrainingData:
     return training_data(Source(root), policy=tiny_model(config=AGED))
 
 
-@functools.cache
-def images(dataset: Path, episode: int, camera: str) -> np.ndarray:
-    return Dataset(dataset).images(episode, camera)
-
-
-def seen(data: TrainingData, episode: int, frame: int) -> Observation:
-    """A look as it was recorded."""
-    table = data.tables[0]
-    shown = {camera: images(table.dataset.root, episode, camera)[frame] for camera in SPEC.cameras}
-    state = table.state[table.first[episode] + frame]
-    return Observation(shown, state, table.dataset.instruction(episode), frame / FPS)
-
-
 def ages(data: TrainingData, inputs: Inputs) -> list[int]:
     """How many steps before its state each row was looked at: the frame, up to it, that has just these maps."""
     table, found, camera = data.tables[0], [], SPEC.cameras[0]
-    maps = [FakeVision().encode(images(table.dataset.root, episode, camera))[0] for episode in (0, 1)]
+    maps = [FakeVision().encode(recorded_images(table.dataset.root, episode, camera))[0] for episode in (0, 1)]
     for row, state in enumerate(inputs.state.numpy()):
         of = inputs.maps[camera][0][row].numpy()
         rows = np.flatnonzero((table.state == state).all(1))  # both episodes begin at home
@@ -104,9 +98,9 @@ def played(data: TrainingData, timing: Timing, monkeypatch, steps: int = 24) -> 
 
     for episode in (0, 1):
         rendered.clear()
-        agent.reset(seen(data, episode, 0), 0)
+        agent.reset(recorded_look(data, episode, 0), 0)
         for frame in range(steps):
-            observation = seen(data, episode, frame)
+            observation = recorded_look(data, episode, frame)
             agent.act(dataclasses.replace(observation, images=Rendering(observation.images)))
     return given, sorted(set(rendered))
 
@@ -129,7 +123,7 @@ def test_decisions_are_made_on_a_look_of_its_age_and_the_present_state(data, tim
     assert len(given) == 2 * len(expected) and looked_at == list(rendered)
     for episode in (0, 1):
         of_episode = Inputs.concatenate(given[episode * len(expected) : (episode + 1) * len(expected)])
-        frames = [seen(data, episode, every * i).state for i in range(len(expected))]
+        frames = [recorded_look(data, episode, every * i).state for i in range(len(expected))]
         assert np.array_equal(of_episode.state.numpy(), np.array(frames))
         assert ages(data, of_episode) == expected
 

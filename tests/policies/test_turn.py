@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import mujoco
 import numpy as np
@@ -24,11 +25,13 @@ from policies.language.minilm import MiniLmConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import VlaConfig
-from policies.pretrain_eye import untrained_eye
+from policies.pretrain_eye import PretrainEyeConfig, finish, untrained_eye
+from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, SceneLooker
 from policies.scenes.table import LookTable
-from sim.core.contract import TURN_COLUMN
+from sim.core.contract import TURN_COLUMN, Observation
+from sim.core.errors import UserError
 from sim.core.paths import ASSETS
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
@@ -158,9 +161,36 @@ def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
     describe(eye.mixer.arm, eye.mixer.cameras, FR3)
     table = LookTable(tmp_path, 1, len(FR3.cameras), FR3.action_dim, eye.mixer.arm.landmarks, MiniLmConfig().build())
     rows = np.arange(CHUNK)
-    assert is_turned(table, rows).all()
+    assert is_turned(table.rows["turn"][rows]).all()
     fit_turn(eye, table, rows)
     assert np.median(turn_error_deg(eye, table, rows)) < 8
+
+
+def test_learning_the_turn_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, monkeypatch):
+    """On a chunk of scenes, ten times over: a thousand are the least."""
+    monkeypatch.setattr(turn_training, "STEPS", 3)
+    config = PretrainEyeConfig(
+        scenes=1000, work=str(tmp_path / "work"), out=str(tmp_path / "eye"), init="assets/eye", learns="turn",
+        tasks=("insert_peg",),
+    )  # fmt: skip
+    config.folder.mkdir(parents=True)
+    ChunkWriter(config.looks, config.folder)(0)
+    for path in config.folder.glob("*.rows"):
+        path.write_bytes(10 * path.read_bytes())
+    for i in range(1, 10):
+        shutil.copy(config.folder / "sentences-000000.json", config.folder / f"sentences-{i:06d}.json")
+    finish(config)
+    before, after = (load_eye(root, FR3).fusion.finder.state_dict() for root in (ASSETS / "eye", tmp_path / "eye"))
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"turn"} and set(before) == set(after)
+    cards = [json.loads((root / "card.json").read_text()) for root in (ASSETS / "eye", tmp_path / "eye")]
+    assert cards[0]["horizontal_error_mm"] == cards[1]["horizontal_error_mm"]
+    assert cards[0]["turn_error_deg"] != cards[1]["turn_error_deg"] and cards[1]["turn"]["config"]["scenes"] == 1000
+
+
+def test_the_turn_is_not_learned_from_tasks_without_one():
+    with pytest.raises(UserError, match="none has a target that must be turned; add insert_peg"):
+        PretrainEyeConfig(init="assets/eye", learns="turn", tasks=("reach", "stack"))
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS.names() if TASKS.get(name).target_turns])
@@ -188,6 +218,17 @@ def test_a_head_is_told_the_turn_and_unknown_is_none():
 
     assert not torch.equal(token([0.0, 0.0, 1.0, 0.0]), token([0.0, 0.0, 0.0, 1.0]))
     assert torch.equal(token([np.nan] * 4), token(None))
+
+
+def test_what_was_found_of_the_turn_is_cached_and_what_is_true_is_handed_on():
+    turn = torch.tensor([[0.0, 0.0, 0.6, 0.8]])
+    found = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.ones(1, len(SPEC.points), 3), turn=turn)
+    again = cached_inputs(feature_arrays(found), np.zeros((1, SPEC.state_dim), np.float32))
+    assert again.turn is not None and torch.equal(again.turn, turn)
+    truth = {name: np.ones(3, np.float32) for name in SPEC.points} | {TURN_COLUMN: turn[0].numpy()}
+    look = Observation({}, np.zeros(SPEC.state_dim, np.float32), "put the red peg in the blue block", 0.0)
+    told = ObservationProcessor(POINTS.build(SPEC)).observe(look, truth).turn
+    assert told is not None and torch.equal(told, turn)
 
 
 def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
