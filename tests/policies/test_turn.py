@@ -21,6 +21,7 @@ from policies.eye_training.load import load_eye
 from policies.eye_training.turn import fit_turn, is_turned, off_deg, turn_error_deg
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.fusion.pretrained_fusion import save_fusion
 from policies.language.minilm import MiniLmConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
@@ -243,3 +244,24 @@ def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
     loaded, _ = checkpoint.load(tmp_path)
     look = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.randn(1, len(SPEC.points), 3), turn=torch.ones(1, 4))
     assert torch.equal(loaded.fusion(look).tokens, policy.fusion(look).tokens)
+
+
+def test_an_eye_of_before_sees_no_turn_alone_and_in_a_policy(tmp_path):
+    card = json.loads((ASSETS / "eye" / "card.json").read_text())
+    shipped = load_eye(ASSETS / "eye", FR3).fusion.finder.state_dict()
+    weights = {name: value for name, value in shipped.items() if not name.startswith("turn.")}
+    without = {name: value for name, value in card["fusion"].items() if name != "turn"}
+    save_fusion(tmp_path / "eye", weights, card | {"fusion": without})
+    policy = load_eye(tmp_path / "eye", FR3)
+    assert policy.fusion.finder.turn is None
+
+    checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", (), {}))
+    old = {name: value for name, value in policy.state_dict().items() if name != "fusion.aim.linear.weight"}
+    data, checksum = as_bytes(old)
+    (tmp_path / checkpoint.WEIGHTS).write_bytes(data)
+    config = tmp_path / checkpoint.CONFIG
+    content = json.loads(config.read_text()) | checksum
+    del content["policy"]["fusion"]["finder"]["turn"]
+    config.write_text(json.dumps(content))
+    loaded, _ = checkpoint.load(tmp_path)
+    assert loaded.fusion.finder.turn is None and not loaded.fusion.aim.linear.weight.any()
