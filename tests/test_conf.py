@@ -29,7 +29,8 @@ GROUPS = {
     "server_keys": ("evaluate", "rollout"),
 }  # fmt: skip
 SIMULATED = (  # take a robot, no connection
-    "collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view", "hands_off",
+    "collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view", "hands_off", "pretrain_grounding",
+    "pretrain_eye", "evaluate_eye",
 )  # fmt: skip
 EXPERIMENTS = {
     "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
