@@ -15,7 +15,8 @@ from sim.core.deprecated import TASKS, current
 POINTS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
-AIM = "fusion.aim.linear.weight"
+AIM, SURE = "fusion.aim.linear.weight", "fusion.aim.sure_m"
+WITHOUT_DOUBT_M = 1e3
 WEIGHTS = {  # prefix of a weight's name, then and now
     "point_center": "fusion.point_center",
     "action_mean": "normalizer.mean",
@@ -30,7 +31,7 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     """Return a checkpoint's config.json and weights as they are written now."""
     content = _with_tasks(content)
     if "spec" in content:
-        return _without_aim(content, weights)
+        return _with_aim(content, weights)
     policy = dict(content["policy"])
     dimensions = {name: policy.pop(name) for name in ("cameras", "state_dim", "action_dim")}
     policy["fusion"] = _fusion_config(policy["fusion"])
@@ -43,16 +44,17 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     return now, {_renamed(name): value for name, value in weights.items()}
 
 
-def _without_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """Points were all that such a head was given: what it takes to reach them weighs nothing."""
+def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Points were all that such a head was given, what it takes to reach them weighs nothing; later it had no doubt."""
     fusion = content.get("policy", {}).get("fusion", {})
-    if fusion.get("name") not in ("true_points", "grounded_points") or AIM in weights:
+    from_tool = sum(name.endswith("_t") for name in content["spec"]["points"])
+    if fusion.get("name") not in ("true_points", "grounded_points") or not from_tool:
         return content, dict(weights)
+    weights = {SURE: torch.tensor(WITHOUT_DOUBT_M), **weights}
+    if AIM in weights:
+        return content, weights
     if fusion.get("finder", {}).get("name") == "eye":
         fusion = {**fusion, "finder": {"turn": False, **fusion["finder"]}}
-    from_tool = sum(name.endswith("_t") for name in content["spec"]["points"])
-    if not from_tool:
-        return content, dict(weights)
     inputs = from_tool * (content["spec"]["state_dim"] - 1) + 4  # joint moves to each of those, the numbers of the turn
     none = torch.zeros(len(weights["fusion.token.linear.bias"]), inputs)
     return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: none}

@@ -70,10 +70,11 @@ class PointFusion(Fusion):
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
-        points = inputs.points[..., :3]
+        points, errors = inputs.points[..., :3], inputs.points[:, self.from_tool, 3:]
         tokens = self.token(points)
         if self.aim:
-            tokens = tokens + self.aim(inputs.state, points[:, self.from_tool], inputs.turn)[:, None]
+            known = errors[..., 0] if errors.numel() else None
+            tokens = tokens + self.aim(inputs.state, points[:, self.from_tool], inputs.turn, known)[:, None]
         if self.keeps_words:
             assert inputs.words is not None and inputs.word_mask is not None
             tokens = torch.cat([tokens, self.text_token(self.text(inputs.words, inputs.word_mask))], 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from fr3 import FR3
 
+from policies.core.migrate import migrate_checkpoint
 from policies.fusion.aim import Aim
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import nominal
@@ -61,5 +62,35 @@ def test_out_of_reach_it_goes_towards_the_point_and_unknown_is_no_move():
     assert not none.any()
 
 
+def told(aim: Aim, errors: torch.Tensor | None) -> torch.Tensor:
+    joints = torch.tensor(poses(FR3, 1)).float()
+    state, points = torch.cat([joints, torch.ones(1, 1)], 1), torch.tensor(POINTS_T[None, :2]).float()
+    return aim(state, points, torch.tensor([[1.0, 0.0, 0.5, 0.5]]), errors)[0]
+
+
+def test_of_a_point_that_may_be_elsewhere_less_is_told():
+    """Against halves typed out, by a linear layer that hands on what it is given: two points' moves, then the turn."""
+    aim = Aim(FR3, 2, 2 * FR3.joints + 4)
+    aim.linear.weight.data = torch.eye(2 * FR3.joints + 4)
+    whole, split = told(aim, None), [FR3.joints, FR3.joints, 4]
+    torch.testing.assert_close(told(aim, torch.zeros(1, 2)), whole)
+    assert whole.abs().min() > 0.01 or (whole == 0).sum() == 1
+    of_object, of_target, turn = told(aim, torch.tensor([[0.0, 0.03]])).split(split)
+    wanted = whole.split(split)
+    torch.testing.assert_close(of_object, wanted[0])
+    torch.testing.assert_close(of_target, wanted[1] / 2)
+    torch.testing.assert_close(turn, wanted[2] / 2)
+    assert told(aim, torch.tensor([[1.0, 1.0]])).abs().max() < 1e-3 * whole.abs().max()
+
+
+def test_a_policy_that_was_told_without_doubt_is_told_so_still():
+    content = {"policy": {"fusion": {"name": "true_points"}}, "spec": {"points": ["a_pos_t", "b_pos_t"]}}
+    weights = {"fusion.aim.linear.weight": torch.ones(4, 2 * FR3.joints + 4)}
+    _, now = migrate_checkpoint(content, weights)
+    aim = Aim(FR3, 2, 4)
+    aim.load_state_dict({name.removeprefix("fusion.aim."): value for name, value in now.items()})
+    torch.testing.assert_close(told(aim, torch.tensor([[0.05, 2.0]])), told(aim, None))
+
+
 def test_its_constants_are_no_weights():
-    assert set(Aim(FR3, 2, 8).state_dict()) == {"linear.weight"}
+    assert set(Aim(FR3, 2, 8).state_dict()) == {"linear.weight", "sure_m"}
