@@ -24,7 +24,7 @@ import numpy as np
 from rich.table import Table
 
 from policies.core.indicator import INDICATORS
-from policies.evaluation import first_touch, self_correction
+from policies.evaluation import first_touch, motion, self_correction
 from policies.evaluation.expert_goal import ExpertGoal
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.slices import slices
@@ -47,7 +47,7 @@ from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode import results
-from sim.episode.loop import EpisodeResult, run_episode
+from sim.episode.loop import EpisodeResult, Recorders, run_episode
 from sim.guard.clearance import guarded
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
@@ -152,14 +152,15 @@ class PolicyWorker:
     def __call__(self, seed: int) -> Played:
         self._agent.decision_s, self._agent.server_s = [], []
         video = self._video() if seed < self._config.seed + self._config.videos else None
-        touch = first_touch.FirstTouch(self._env.world, video)
-        result = run_episode(self._env, self._agent, self._guard, seed, touch)
+        touch, moved = first_touch.FirstTouch(self._env.world), motion.Motion(self._env.world)
+        recorders = Recorders(*filter(None, (video, touch, moved)))
+        result = run_episode(self._env, self._agent, self._guard, seed, recorders)
         if video:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
         seen = {name: found for name in ("within_m", "subtasks") if (found := getattr(self._agent, name))}
-        noted = {**touch.row(), **seen, **self_correction.row(self._agent)}
+        noted = {**touch.row(), **moved.row(), **seen, **self_correction.row(self._agent)}
         return Played(result, self._agent.decision_s, self._env.world.params, noted, self._agent.server_s)
 
     def _video(self) -> VideoRecorder:
@@ -190,6 +191,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     content = {
         **results.summary(episodes),
         **first_touch.summary(episodes),
+        **motion.summary(episodes),
         **self_correction.summary(episodes),
         "execute": config.timing.steps(subject.execute),
         "inference_delay_s": config.inference_delay_s,

@@ -2,11 +2,10 @@
 
 Files of a cell, in OUT/cells/NAME/TASK/seed_SEED:
     policy/           checkpoint
-    evaluation/       results.json, with the measures of `policies.compare.motion`
+    evaluation/       results.json of `policies.evaluate`
     minutes.json      processor minutes of training
 """
 
-import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,20 +14,15 @@ from pathlib import Path
 import yaml
 
 from policies import train
-from policies.compare.motion import MotionWorker
 from policies.core.interface import PolicyConfig
 from policies.core.parts import HeadConfig
-from policies.evaluate import EvaluateConfig
-from policies.evaluation.leakage import check_seeds
+from policies.evaluate import EvaluateConfig, evaluate
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from sim.core.config import group_values
-from sim.core.console import track
 from sim.core.errors import UserError
-from sim.core.provenance import provenance
 from sim.core.structured import typed
 from sim.episode import results
-from sim.parallel.workers import map_seeds
 from sim.run.timer import Timer
 
 TRAINING = "train"  # in minutes.json
@@ -86,13 +80,5 @@ def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:
 def play_cell(cell: Cell, folder: Path, config: EvaluateConfig) -> None:
     """Play the cell's policy and write results.json; what is played is left alone."""
     config = replace(config, task=cell.task, checkpoint=str(folder / "policy"), out=str(folder / "evaluation"))
-    if (config.directory / results.FILE).is_file():
-        return
-    policy, metadata = checkpoint.load(config.checkpoint)
-    seeds = range(config.seed, config.seed + config.episodes)
-    check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
-    played = map_seeds(functools.partial(MotionWorker, config), seeds, config)
-    episodes = list(track(played, f"{cell.name}, {cell.task}", total=len(seeds)))
-    parameters = sum(one.numel() for one in policy.parameters())
-    content = {**results.summary(episodes), "parameters": parameters, **provenance({"config": config})}
-    results.write(config.directory, {**content, "episodes": episodes})
+    if not (config.directory / results.FILE).is_file():
+        evaluate(config)

@@ -1,4 +1,4 @@
-"""The figure of a comparison: success of every policy with its interval, and the time of a decision, task by task."""
+"""The figure of a comparison: success of every policy with its interval, the time of a decision, the ways taken."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from policies.evaluation.motion import LEFT, RIGHT
+
 COLOURS = ("#2563a8", "#2f8f5b", "#b5651d", "#8794a2")  # of tasks
 
 
@@ -16,7 +18,8 @@ def draw_table(path: Path, rows: Sequence[dict]) -> None:
     names, tasks = (list(dict.fromkeys(row[key] for row in rows)) for key in ("name", "task"))
     figure = Figure(figsize=(10, 1.2 + 0.5 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
-    success, decision = figure.subplots(1, 2, sharey=True)
+    forked = [row for row in rows if row[LEFT] + row[RIGHT]]
+    success, decision, *ways = figure.subplots(1, 3 if forked else 2, sharey=True)
     for i, task in enumerate(tasks):
         of_task = [row for row in rows if row["task"] == task]
         height = 0.8 / len(tasks)
@@ -27,7 +30,9 @@ def draw_table(path: Path, rows: Sequence[dict]) -> None:
     success.set(xlabel="success, %, and its 95 % interval", xlim=(0, 104), yticks=range(len(names)), yticklabels=names)
     success.invert_yaxis()
     decision.set(xlabel="time of a decision, ms: median, 99 of 100 (bar)", xscale="log")
-    for axis in (success, decision):
+    for axis in ways:
+        _ways(axis, [names.index(row["name"]) for row in forked], forked)
+    for axis in (success, decision, *ways):
         axis.grid(visible=True, axis="x", color="#e6ebf0")
         axis.set_axisbelow(True)
     success.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=len(tasks))
@@ -38,3 +43,13 @@ def _success(axis: Any, places: Sequence[float], rows: Sequence[dict], **style: 
     rate, low, high = (100 * np.array([row[key] for row in rows]) for key in ("success_rate", "ci_low", "ci_high"))
     errors = np.clip([rate - low, high - rate], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
     axis.barh(places, rate, xerr=errors, capsize=3, **style)
+
+
+def _ways(axis: Any, places: Sequence[float], rows: Sequence[dict]) -> None:
+    """Draw the shares of episodes that passed on the left and on the right, of those that took a way."""
+    left, right = (np.array([row[side] for row in rows], float) for side in (LEFT, RIGHT))
+    share = 100 * left / (left + right)
+    axis.barh(places, share, 0.6, color=COLOURS[0], label=LEFT)
+    axis.barh(places, 100 - share, 0.6, left=share, color=COLOURS[2], label=RIGHT)
+    axis.set(xlabel="way round, % of the episodes that took one", xlim=(0, 100))
+    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2)

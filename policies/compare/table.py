@@ -1,5 +1,6 @@
 """The table of cells that are finished: raw counts by training seed as JSON, Markdown and a figure."""
 
+import functools
 import json
 import logging
 from collections import Counter
@@ -10,7 +11,9 @@ import numpy as np
 
 from policies.compare.cells import TRAINING, Cell
 from policies.compare.figure import draw_table
-from policies.compare.motion import LEFT, RIGHT
+from policies.evaluation import motion
+from policies.evaluation.motion import LEFT, RIGHT
+from policies.models import checkpoint
 from sim.core.provenance import provenance
 from sim.dataset.files import write_atomic
 from sim.episode import results
@@ -43,35 +46,42 @@ def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
         "name": cell.name,
         "task": cell.task,
         **results.summary(pooled),
-        **measures(pooled),
+        **motion.summary(pooled),
+        **decisions([one["latency"]["decision"] for one in played.values()]),
+        **ways(pooled),
         "training_minutes": sum(minutes) / len(minutes),
-        "parameters": next(iter(played.values()))["parameters"],
+        "parameters": parameters(folders[next(iter(played))] / "policy"),
         "by_train_seed": {str(seed): counts(one["episodes"]) for seed, one in played.items()},
     }
 
 
+@functools.cache
+def parameters(policy: Path) -> int:
+    """Return the number of a checkpoint's parameters."""
+    return sum(one.numel() for one in checkpoint.load(policy)[0].parameters())
+
+
 def counts(episodes: Sequence[dict]) -> dict:
     """Return the raw counts of one training seed."""
-    ways = Counter(one["way"] for one in episodes)
     return {
         "n": len(episodes),
         "successes": sum(one["success"] for one in episodes),
         "time_s": round(sum(one["time_s"] for one in episodes), 2),
-        **{side: ways[side] for side in WAYS},
+        **ways(episodes),
     }
 
 
-def measures(episodes: Sequence[dict]) -> dict:
-    """Return medians and percentiles over episodes (placement: of successes) and decisions, and the ways taken."""
-    decisions = np.concatenate([one["decision_ms"] for one in episodes])
-    placed = [one["placement_error_mm"] for one in episodes if one["success"]]
-    ways = Counter(one["way"] for one in episodes)
+def ways(episodes: Sequence[dict]) -> dict[str, int]:
+    """Return how many episodes took each way."""
+    taken = Counter(one["way"] for one in episodes)
+    return {side: taken[side] for side in WAYS}
+
+
+def decisions(latencies: Sequence[dict]) -> dict[str, float]:
+    """Return the median of the training seeds' medians and the greatest of their 99th percentiles, ms."""
     return {
-        "placement_error_mm_median": float(np.median(placed)) if placed else None,
-        "jerk_rad_s3_median": float(np.median([one["jerk_rad_s3"] for one in episodes])),
-        "decision_ms_p50": float(np.percentile(decisions, 50)),
-        "decision_ms_p99": float(np.percentile(decisions, 99)),
-        **{side: ways[side] for side in WAYS},
+        "decision_ms_p50": float(np.median([one["p50_ms"] for one in latencies])),
+        "decision_ms_p99": max(one["p99_ms"] for one in latencies),
     }
 
 

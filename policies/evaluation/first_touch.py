@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.envs.simulation import Simulation
-from sim.episode.loop import Recorder, Step
+from sim.episode.loop import Step
 
 HANDLED, OTHER = "handled", "other"
 
@@ -17,14 +17,11 @@ class FirstTouch:
     for those that it is to handle.
     """
 
-    def __init__(self, world: Simulation, beside: Recorder | None = None):
-        """beside: another recorder, which takes the same steps."""
-        self._world, self._beside = world, beside
+    def __init__(self, world: Simulation):
+        self._world = world
         self.first, self.others = "", 0
 
     def add(self, step: Step) -> None:
-        if self._beside:
-            self._beside.add(step)
         if not self.first:
             self.first = self._touched()
 

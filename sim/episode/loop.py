@@ -52,6 +52,17 @@ class Recorder(Protocol):
     def add(self, step: Step) -> None: ...
 
 
+class Recorders:
+    """Hands every step to several recorders, in their order."""
+
+    def __init__(self, *recorders: Recorder):
+        self._recorders = recorders
+
+    def add(self, step: Step) -> None:
+        for one in self._recorders:
+            one.add(step)
+
+
 @dataclass(frozen=True)
 class EpisodeResult:
     """How an episode ended. `steps` policy periods were played."""

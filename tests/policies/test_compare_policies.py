@@ -10,9 +10,10 @@ from matplotlib.image import imread
 from policies.compare.cells import parse_cells, with_head
 from policies.compare.compare import CompareConfig, main
 from policies.compare.figure import draw_table
-from policies.compare.motion import Motion, rms_jerk, way
-from policies.compare.table import markdown, measures
+from policies.compare.table import decisions, markdown, ways
 from policies.core.interface import PolicyConfig
+from policies.evaluation import motion
+from policies.evaluation.motion import Motion, rms_jerk, way
 from policies.heads.bins import BinsConfig
 from policies.heads.flow import FlowConfig
 from policies.models.vla import VlaConfig
@@ -95,15 +96,15 @@ def test_a_way_is_the_side_on_which_the_object_is_passed():
 
 def test_an_episode_is_measured_by_its_steps():
     world = SimpleNamespace(task=SimpleNamespace(max_objects=1, handled_objects=()), scene_state=SimpleNamespace())
-    env = SimpleNamespace(robot=SimpleNamespace(joints=2, control_period_s=0.5), world=world)
-    motion = Motion(env)
+    world.robot = SimpleNamespace(joints=2, control_period_s=0.5)
+    moved = Motion(world)
     truth = {"grounding.object_pos_w": np.array([0.0, 0.0, 0.1]), "grounding.target_pos_w": np.array([-0.3, 0.4, 0.0])}
     for x, executed in zip((0.1, 0.05, -0.1, -0.2), (0.0, 0.0, 0.0, 1.0), strict=True):
         world.scene_state.tool_pos_w = np.array([x, 0.2, 0.3])
-        motion.add(SimpleNamespace(executed=np.array([executed, executed, 9.0]), ground_truth=truth))
-    assert motion.measures() == {"placement_error_mm": 500.0, "jerk_rad_s3": 8.0, "way": "right"}
+        moved.add(SimpleNamespace(executed=np.array([executed, executed, 9.0]), ground_truth=truth))
+    assert moved.row() == {"placement_error_mm": 500.0, "jerk_rad_s3": 8.0, "way": "right"}
     world.task.handled_objects = (0,)
-    assert motion.measures()["way"] is None
+    assert moved.row()["way"] is None
 
 
 # ---- the table ---------------------------------------------------------------------------------
@@ -111,24 +112,30 @@ def test_an_episode_is_measured_by_its_steps():
 
 def episode(success: bool, **values) -> dict:
     row = {"success": success, "time_s": 5.0, "placement_error_mm": 10.0, "jerk_rad_s3": 3.0, "way": None}
-    return row | {"decision_ms": [1.0, 2.0, 3.0]} | values
+    return row | values
 
 
-def test_measures_are_medians_over_episodes_and_percentiles_over_decisions():
-    found = measures([episode(True, way="left"), episode(False, placement_error_mm=900.0), episode(True, way="left")])
-    assert found["placement_error_mm_median"] == 10.0  # of successes
-    assert (found["left"], found["right"]) == (2, 0)
-    assert found["decision_ms_p50"] == 2.0 and found["decision_ms_p99"] == pytest.approx(3.0)
-    assert measures([episode(False)])["placement_error_mm_median"] is None
+def test_what_is_written_of_motion_are_medians_and_of_placement_those_of_successes():
+    found = motion.summary([episode(True), episode(False, placement_error_mm=900.0, jerk_rad_s3=9.0), episode(True)])
+    assert found == {"placement_error_mm_median": 10.0, "jerk_rad_s3_median": 3.0}
+    assert motion.summary([episode(False)])["placement_error_mm_median"] is None
 
 
-@pytest.mark.parametrize("successes", [0, 60])
-def test_rates_at_the_ends_are_written_and_drawn(tmp_path, successes):
-    episodes = [episode(i < successes) for i in range(60)]
-    row = {"name": "flow", "task": "reach", **summary(episodes), **measures(episodes)}
-    row |= {"training_minutes": 1.0, "parameters": 3_000_000}
+def test_decisions_of_several_training_seeds_are_one_median_and_the_worst():
+    found = decisions([{"p50_ms": 1.0, "p99_ms": 9.0}, {"p50_ms": 3.0, "p99_ms": 4.0}])
+    assert found == {"decision_ms_p50": 2.0, "decision_ms_p99": 9.0}
+
+
+@pytest.mark.parametrize(("successes", "sides"), [(0, None), (60, None), (60, "left")])
+def test_rates_at_the_ends_are_written_and_drawn(tmp_path, successes, sides):
+    episodes = [episode(i < successes, way=sides) for i in range(60)]
+    row = {"name": "flow", "task": "reach", **summary(episodes), **motion.summary(episodes), **ways(episodes)}
+    row |= {"training_minutes": 1.0, "parameters": 3_000_000, "decision_ms_p50": 1.0, "decision_ms_p99": 2.0}
     draw_table(tmp_path / "table.png", [row])
-    assert imread(tmp_path / "table.png").std() > 0.05
+    image = imread(tmp_path / "table.png")
+    assert image.std() > 0.05
+    blue = np.isclose(image[..., :3], np.array([37, 99, 168]) / 255, atol=0.02).all(-1)
+    assert blue[:, -300:].mean() > 0.2 if sides else not blue[:, -300:].any()  # all on the left
     assert f"{successes / 60:.1%}" in markdown([row])
 
 

@@ -3,13 +3,13 @@
 Shapes: n periods of an episode, J joints.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from policies.evaluate import PolicyWorker
 from sim.core.contract import GROUNDING_COLUMNS
-from sim.envs.sim_env import SimEnv
-from sim.episode import results
-from sim.episode.loop import Step, run_episode
+from sim.envs.simulation import Simulation
+from sim.episode.loop import Step
 
 OBJECT, TARGET = GROUNDING_COLUMNS[:2]  # in the world
 LEFT, RIGHT = "left", "right"  # as the operator sees it, who stands behind the arm: left is -y
@@ -19,24 +19,24 @@ ASIDE_M = 0.05  # from the object, seen across the way to the target: nearer is 
 class Motion:
     """Takes the steps of an episode; satisfies `sim.episode.loop.Recorder`."""
 
-    def __init__(self, env: SimEnv):
-        self._env = env
+    def __init__(self, world: Simulation):
+        self._world = world
         self._joints_rad: list[np.ndarray] = []
         self._tool_xy_m: list[np.ndarray] = []
 
     def add(self, step: Step) -> None:
-        self._joints_rad.append(step.executed[: self._env.robot.joints])
-        self._tool_xy_m.append(self._env.world.scene_state.tool_pos_w[:2])
+        self._joints_rad.append(step.executed[: self._world.robot.joints])
+        self._tool_xy_m.append(self._world.scene_state.tool_pos_w[:2])
         self._object_xy_m, self._target_xy_m = step.ground_truth[OBJECT][:2], step.ground_truth[TARGET][:2]
 
-    def measures(self) -> dict:
-        """Return what results.json holds of an episode beside its outcome."""
-        task = self._env.world.task
+    def row(self) -> dict:
+        """Return what results.json holds of it in an episode; `way`: None where there is none to choose."""
+        task = self._world.task
         obstacle = task.max_objects > 0 and not task.handled_objects  # the object is none to handle, but to pass
         path = np.array(self._tool_xy_m)
         return {
             "placement_error_mm": round(1e3 * float(np.linalg.norm(self._object_xy_m - self._target_xy_m)), 2),
-            "jerk_rad_s3": round(rms_jerk(np.array(self._joints_rad), self._env.robot.control_period_s), 2),
+            "jerk_rad_s3": round(rms_jerk(np.array(self._joints_rad), self._world.robot.control_period_s), 2),
             "way": way(path, self._object_xy_m, self._target_xy_m) if obstacle else None,
         }
 
@@ -56,11 +56,10 @@ def way(tool_xy_m: np.ndarray, object_xy_m: np.ndarray, target_xy_m: np.ndarray)
     return None if abs(aside_m) < ASIDE_M else LEFT if aside_m < 0 else RIGHT
 
 
-class MotionWorker(PolicyWorker):
-    """Plays one seed with a checkpoint; returns the episode's row, its measures and its decision times among them."""
-
-    def __call__(self, seed: int) -> dict:
-        self._agent.decision_s, motion = [], Motion(self._env)
-        result = run_episode(self._env, self._agent, self._guard, seed, motion)
-        decisions = [round(1e3 * one, 3) for one in self._agent.decision_s]
-        return {**results.row(result), **motion.measures(), "decision_ms": decisions}
+def summary(episodes: Sequence[dict]) -> dict:
+    """Return medians over episodes, of the placement error over those that succeeded: None where none did."""
+    placed = [one["placement_error_mm"] for one in episodes if one["success"]]
+    return {
+        "placement_error_mm_median": float(np.median(placed)) if placed else None,
+        "jerk_rad_s3_median": float(np.median([one["jerk_rad_s3"] for one in episodes])),
+    }
