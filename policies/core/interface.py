@@ -95,6 +95,11 @@ class Policy(nn.Module):
         return 0
 
     @property
+    def remembers_target(self) -> bool:
+        """Whether the target is where the episode's best look saw it, see `policies.processing.target_memory`."""
+        return False
+
+    @property
     def names_subtasks(self) -> bool:
         """Whether it names the sub-task that it is about, and is taught to by true ones."""
         return False
@@ -102,6 +107,10 @@ class Policy(nn.Module):
     def condense(self, inputs: Inputs) -> Inputs:
         """Return the inputs of the trained network: what no training changes is computed once a frame."""
         return inputs
+
+    def with_target(self, inputs: Inputs, best: Inputs) -> Inputs:
+        """Return a look with the target as another one, `best`, saw it."""
+        raise NotImplementedError
 
     def frozen_weights(self) -> dict[str, Tensor]:
         """Return what the result of `condense` depends on, by name."""

@@ -42,6 +42,8 @@ class WholePolicy(nn.Module):
             raise UserError(
                 f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"
             )
+        if policy.remembers_target:
+            raise UserError("a policy with policy.remember_target=true cannot be exported: a graph remembers no look")
         self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
         self.cameras = processor.cameras
         self.trunk = _trunk(processor.vision) if self.cameras else None

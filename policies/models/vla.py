@@ -36,6 +36,7 @@ from policies.language.minilm import MiniLmConfig
 from policies.models.carried_points import CarriedPoints
 from policies.models.look_memory import LookMemory
 from policies.models.normalization import ActionNormalizer
+from policies.models.remembered_target import RememberedTarget
 from policies.vision.efficientnet import EfficientNetConfig
 from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, at_least, between, block, option
@@ -60,6 +61,10 @@ class VlaConfig(PolicyConfig):
         0, "steps that the look it decides on may be older than the state, for look_hz=; 0: they are of one time",
         between(0, 100),
     )  # fmt: skip
+    remember_target: bool = option(
+        False,
+        "the target is where the episode's best look saw it: it stands still, and the arm comes to hide it",
+    )
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 
@@ -70,6 +75,9 @@ class VlaConfig(PolicyConfig):
                 f"policy.memory={self.memory} policy.look_age={self.look_age}: expected one of the two, as the looks "
                 "that are remembered are of fixed times"
             )
+
+        if self.remember_target and self.look_age:
+            raise UserError(f"policy.remember_target=true policy.look_age={self.look_age}: expected one of the two")
 
     def build(self, spec: PolicySpec) -> "Vla":
         return Vla(self, spec)
@@ -87,6 +95,9 @@ class Vla(Policy):
         self.looks = LookMemory(config.memory, width) if config.memory else None
         self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
         tokens = (1 + config.memory) * self.fusion.prefix_tokens + 2  # and the state, and the indicator
+        if config.remember_target and not self.fusion.plays_steps:
+            raise UserError("policy.remember_target=true needs a fusion that knows its error; policy=eye has one")
+        self.remembered = RememberedTarget(spec) if config.remember_target else None
         self.head = config.head.build(HeadShape(config.chunk, spec.action_dim, tokens, width))
         check_head_fits(config.head, self.head.needs, config.fusion, self.fusion.gives)
         self.state_token = nn.Linear((4 if self.given_steps else 3) * spec.state_dim, width)
@@ -122,11 +133,19 @@ class Vla(Policy):
         return self.config.look_age
 
     @property
+    def remembers_target(self) -> bool:
+        return self.config.remember_target
+
+    @property
     def names_subtasks(self) -> bool:
         return "subtask" in self.fusion.gives
 
     def condense(self, inputs: Inputs) -> Inputs:
         return self.fusion.condense(inputs)
+
+    def with_target(self, inputs: Inputs, best: Inputs) -> Inputs:
+        assert self.remembered
+        return self.remembered(inputs, best)
 
     def frozen_weights(self) -> dict[str, Tensor]:
         return self.fusion.frozen_weights()

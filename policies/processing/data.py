@@ -20,6 +20,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
+from policies.processing.target_memory import best_looks, target_error_m
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
@@ -162,11 +163,23 @@ class FrameInputs:
         self._table, self._policy = table, processor.policy
         self._words = None  # before the images: an instruction that cannot be read is an error at once
         if processor.language and processor.policy.keeps_words:
-            by_step, episodes = processor.policy.plays_steps, range(table.dataset.num_episodes)
-            told = np.concatenate([frame_sentences(table.dataset, i, by_step=by_step) for i in episodes])
-            sentences, self._sentence = np.unique(told, return_inverse=True)
+            sentences, self._sentence = np.unique(self._told(), return_inverse=True)
             self._words = processor.words(sentences.tolist())
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
+        self._best = self._best_looks()
+
+    def _told(self) -> np.ndarray:
+        """Return (N,), what the policy is told at each frame."""
+        dataset, by_step = self._table.dataset, self._policy.plays_steps
+        return np.concatenate([frame_sentences(dataset, i, by_step=by_step) for i in range(dataset.num_episodes)])
+
+    def _best_looks(self) -> np.ndarray | None:
+        """Return (N,), at which row each frame's target was seen best, None for a policy that does not remember it."""
+        table = self._table
+        if not self._policy.remembers_target:
+            return None
+        error_m = target_error_m(self._seen(np.arange(len(table.frame))), table.spec).numpy()
+        return best_looks(error_m, table.frame, self._told().tolist(), self._policy.config.execute)
 
     def __call__(self, rows: np.ndarray, age: np.ndarray | int = 0) -> Inputs:
         """Return the inputs of these rows of the table, with the earlier looks that the policy decides on as well.
@@ -183,6 +196,15 @@ class FrameInputs:
         return inputs
 
     def _look(self, rows: np.ndarray) -> Inputs:
+        inputs = self._seen(rows)
+        if self._best is not None:
+            inputs = self._policy.with_target(inputs, self._seen(self._best[rows]))
+        if self._words:
+            inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
+        return inputs
+
+    def _seen(self, rows: np.ndarray) -> Inputs:
+        """Return what each of these looks alone shows."""
         table, episodes = self._table, self._table.episode[rows]
         arrays = self._cache.gather(episodes, table.frame[rows]) if self._cache else {}
         inputs = cached_inputs(arrays, table.state[rows])
@@ -191,8 +213,6 @@ class FrameInputs:
             inputs.goal = cached_inputs(last, inputs.state.numpy()).maps[table.spec.cameras[0]]
         if self._policy.needs.ground_truth:
             inputs.points, inputs.turn = (torch.from_numpy(one[rows]) for one in (table.truth, table.turn))
-        if self._words:
-            inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
         return inputs
 
 

@@ -9,6 +9,7 @@ Shapes: B observations, H and W pixels, D state dimension, G grounded points.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -89,7 +90,8 @@ class ObservationProcessor:
         if not steps:
             return inputs
         assert inputs.points is not None
-        return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
+        due = torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))])
+        return replace(inputs.take(due), step=due)
 
     def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
         if columns is None:
