@@ -108,8 +108,12 @@ class Policy(nn.Module):
         """Return the inputs of the trained network: what no training changes is computed once a frame."""
         return inputs
 
-    def with_target(self, inputs: Inputs, best: Inputs) -> Inputs:
-        """Return a look with the target as another one, `best`, saw it."""
+    def keep_target(self, inputs: Inputs) -> Tensor:
+        """Return (B, 8), what is remembered of a look's target, see `policies.models.remembered_target`."""
+        raise NotImplementedError
+
+    def with_target(self, inputs: Inputs, kept: Tensor) -> Inputs:
+        """Return a look with a target that was kept."""
         raise NotImplementedError
 
     def frozen_weights(self) -> dict[str, Tensor]:

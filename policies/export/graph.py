@@ -19,6 +19,7 @@ from policies.core.weight_files import as_bytes
 from policies.export.noise import RecordedNoise
 from policies.export.whole_policy import OUTPUTS, WholePolicy, draw_look
 from policies.pretrained.weights import atomic_file
+from policies.processing.target_memory import TargetMemory
 from policies.runtime.decider import Decider
 from policies.vision.efficientnet import open_session
 from sim.core.contract import Observation
@@ -132,15 +133,22 @@ class ExportedPolicy:
         shapes = [one.shape for one in self._session.get_inputs()[-len(self._draws) :]] if self._draws else []
         return [getattr(torch, by)(*shape, generator=generator) for by, shape in zip(self._draws, shapes, strict=True)]
 
-    def feeds(self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor]) -> dict[str, np.ndarray]:
-        """Return what the graph takes."""
-        tensors, names = self._whole.tensors(self._decider, look, commanded), self._session.get_inputs()
+    def feeds(
+        self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor], kept: Tensor | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return what the graph takes. kept: what is remembered of the target, None: nothing."""
+        tensors, names = self._whole.tensors(self._decider, look, commanded, kept), self._session.get_inputs()
         tensors += noise
         if len(tensors) != len(names):
             raise UserError("this policy cannot be exported: how often it draws depends on what it sees")
         return {one.name: tensor.numpy() for one, tensor in zip(names, tensors, strict=True)}
 
-    def decide(self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor]) -> Decision:
-        """Return what is decided on a look, with noise as the policy draws it."""
-        feeds = self.feeds(look, commanded, noise)
-        return Decision(*(torch.from_numpy(one) for one in self._session.run(None, feeds)))
+    def decide(
+        self, look: Observation, commanded: np.ndarray, noise: Sequence[Tensor], memory: TargetMemory | None = None
+    ) -> Decision:
+        """Return what is decided on a look, with noise as the policy draws it; note in the memory what was seen."""
+        feeds = self.feeds(look, commanded, noise, memory.kept if memory else None)
+        chunk, *found = (torch.from_numpy(one) for one in self._session.run(None, feeds))
+        if memory:
+            *found, memory.kept = found
+        return Decision(chunk, *found[:2])

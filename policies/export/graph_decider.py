@@ -34,7 +34,8 @@ class GraphDecider(Decider):
             raise UserError(
                 f"{observation.instruction!r} is played step by step, which a graph is not; play the checkpoint itself"
             )
-        decision = self.exported.decide(observation, commanded, self.exported.draw(generator))
+        memory = context.target if context else None
+        decision = self.exported.decide(observation, commanded, self.exported.draw(generator), memory)
         return Decided(decision.chunk[0].numpy(), decision.points, self._estimates(decision))
 
 

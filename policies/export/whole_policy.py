@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from policies.core.indicator import Indicator
 from policies.core.inputs import Inputs
 from policies.export.noise import GivenNoise, RecordedNoise
+from policies.models.remembered_target import better, nothing_kept
 from policies.runtime.decider import Decider
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
-OUTPUTS = ("actions", "points", "errors")  # in order; a policy that finds no things gives the first alone
+# In order; a policy that finds no things gives the first alone, one that remembers no target not the last.
+OUTPUTS = ("actions", "points", "errors", "target")
 PROMPT = "put the red cube on the blue plate"
 
 
@@ -42,19 +44,18 @@ class WholePolicy(nn.Module):
             raise UserError(
                 f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"
             )
-        if policy.remembers_target:
-            raise UserError("a policy with policy.remember_target=true cannot be exported: a graph remembers no look")
         self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
         self.cameras = processor.cameras
         self.trunk = _trunk(processor.vision) if self.cameras else None
         self.reads = processor.language is not None
-        self.joins = policy.given_steps > 0
+        self.joins, self.remembers = policy.given_steps > 0, policy.remembers_target
 
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs but the noise, in order."""
         images = [f"image.{camera}" for camera in self.cameras]
-        return [*images, "state", *(["words", "word_mask"] if self.reads else []), *(["commanded"] * self.joins)]
+        words = ["words", "word_mask"] if self.reads else []
+        return [*images, "state", *words, *(["commanded"] * self.joins), *(["kept_target"] * self.remembers)]
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return what is decided: tensors as `inputs` names them, then the noise."""
@@ -62,11 +63,14 @@ class WholePolicy(nn.Module):
         maps = {camera: self.trunk(named[f"image.{camera}"]) for camera in self.cameras} if self.trunk else {}
         raw = Inputs(named["state"], maps, named.get("words"), named.get("word_mask"))
         inputs = self.policy.condense(raw)
-        inputs.commanded = named.get("commanded")
+        inputs.commanded, kept = named.get("commanded"), None
+        if self.remembers:
+            kept = better(named["kept_target"], self.policy.keep_target(inputs))
+            inputs = self.policy.with_target(inputs, kept)
         how = self._conditioning
         with GivenNoise(tensors[len(self.inputs) :]):
             made = self.policy.act(inputs, torch.Generator(), Indicator(how.indicator), how.guidance)
-        return tuple(one for one in (made.chunk, made.points, made.errors) if one is not None)
+        return tuple(one for one in (made.chunk, made.points, made.errors, kept) if one is not None)
 
     def noise(self, decider: Decider, look: Observation) -> RecordedNoise:
         """Return the noise of a decision."""
@@ -74,12 +78,18 @@ class WholePolicy(nn.Module):
             decider.decide(look, look.state, [], torch.Generator().manual_seed(0))
         return recorded
 
-    def tensors(self, decider: Decider, look: Observation, commanded: np.ndarray) -> list[Tensor]:
-        """Return an observation, and where the arm was last commanded to be, as the inputs but the noise."""
+    def tensors(
+        self, decider: Decider, look: Observation, commanded: np.ndarray, kept: Tensor | None = None
+    ) -> list[Tensor]:
+        """Return an observation, and where the arm was last commanded to be, as the inputs but the noise.
+
+        kept: what is remembered of the target, None: nothing.
+        """
         state = torch.tensor(look.state)[None]  # a copy: a recorded one is read-only
         words = decider.processor.words([look.instruction]) if self.reads else ()
         images = [torch.from_numpy(look.images[camera])[None] for camera in self.cameras]
-        return [*images, state, *words, *([torch.from_numpy(commanded)[None]] if self.joins else [])]
+        memory = [nothing_kept() if kept is None else kept] if self.remembers else []
+        return [*images, state, *words, *([torch.from_numpy(commanded)[None]] if self.joins else []), *memory]
 
 
 def _trunk(vision: object) -> nn.Module:

@@ -36,7 +36,7 @@ class CarriedPoints(nn.Module):
         if inputs.points is None or inputs.looked_from is None:
             return inputs
         points = inputs.points.clone()
-        place, rotation = self._tool(inputs.state)
+        place, rotation = tool_pose(self.arm, inputs.state)
         closed = torch.maximum(inputs.looked_from[:, -1], inputs.state[:, -1]) < HOLDING_OPENING
         for can_be_held, world, tool in self._pairs:
             in_tool = inputs.points[:, tool, :3]
@@ -51,10 +51,11 @@ class CarriedPoints(nn.Module):
         """Return the turn from the tool as it is turned now, `rotation` (B, 3, 3), by way of the base, which stands."""
         if inputs.turn is None or inputs.looked_from is None:
             return None
-        _, rotation_then = self._tool(inputs.looked_from)
+        _, rotation_then = tool_pose(self.arm, inputs.looked_from)
         return from_tool(from_tool(inputs.turn, rotation_then), rotation)
 
-    def _tool(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """state (B, D) -> the tool point (B, 3) m and rotation (B, 3, 3)."""
-        landmarks, rotation = self.arm(state)
-        return landmarks[:, -1].float(), rotation.float()
+
+def tool_pose(arm: Arm, state: Tensor) -> tuple[Tensor, Tensor]:
+    """state (B, D) -> the tool point (B, 3) m and rotation (B, 3, 3) in the base's frame."""
+    landmarks, rotation = arm(state)
+    return landmarks[:, -1].float(), rotation.float()

@@ -143,9 +143,13 @@ class Vla(Policy):
     def condense(self, inputs: Inputs) -> Inputs:
         return self.fusion.condense(inputs)
 
-    def with_target(self, inputs: Inputs, best: Inputs) -> Inputs:
+    def keep_target(self, inputs: Inputs) -> Tensor:
         assert self.remembered
-        return self.remembered(inputs, best)
+        return self.remembered.keep(inputs)
+
+    def with_target(self, inputs: Inputs, kept: Tensor) -> Inputs:
+        assert self.remembered
+        return self.remembered(inputs, kept)
 
     def frozen_weights(self) -> dict[str, Tensor]:
         return self.fusion.frozen_weights()

@@ -15,12 +15,13 @@ from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
+from policies.models.remembered_target import ERROR
 from policies.processing.features import Progress, cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
-from policies.processing.target_memory import best_looks, target_error_m
+from policies.processing.target_memory import best_looks
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
@@ -178,7 +179,7 @@ class FrameInputs:
         table = self._table
         if not self._policy.remembers_target:
             return None
-        error_m = target_error_m(self._seen(np.arange(len(table.frame))), table.spec).numpy()
+        error_m = self._policy.keep_target(self._seen(np.arange(len(table.frame))))[:, ERROR].numpy()
         return best_looks(error_m, table.frame, self._told().tolist(), self._policy.config.execute)
 
     def __call__(self, rows: np.ndarray, age: np.ndarray | int = 0) -> Inputs:
@@ -198,7 +199,7 @@ class FrameInputs:
     def _look(self, rows: np.ndarray) -> Inputs:
         inputs = self._seen(rows)
         if self._best is not None:
-            inputs = self._policy.with_target(inputs, self._seen(self._best[rows]))
+            inputs = self._policy.with_target(inputs, self._policy.keep_target(self._seen(self._best[rows])))
         if self._words:
             inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
         return inputs

@@ -1,6 +1,6 @@
 """Which look of an episode saw the target best: a target stands still, while the arm comes to hide it.
 
-The eye says how far off it may be, and later looks of a target are often its worst. Acting and training remember alike:
+The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember alike:
 of the looks that are `execute` steps apart the one with the least error, as long as the same step is due.
 
 Shapes: N frames of a dataset.
@@ -9,27 +9,30 @@ Shapes: N frames of a dataset.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from policies.core.inputs import Inputs
-from policies.core.spec import PolicySpec
-from sim.core.contract import GROUNDING_COLUMNS
-
-TARGET_W = GROUNDING_COLUMNS[1]
+from policies.core.interface import Policy
+from policies.models.remembered_target import better, nothing_kept
 
 
-def target_error_m(inputs: Inputs, spec: PolicySpec) -> Tensor:
-    """Return (B,) m within which the eye says that it is right about the target."""
-    assert inputs.points is not None
-    return inputs.points[:, spec.points.index(TARGET_W), 3]
+class TargetMemory:
+    """Keeps the target of an episode."""
 
+    def __init__(self, policy: Policy):
+        self._policy = policy
+        self.begin()
 
-def better_look(best: Inputs | None, inputs: Inputs, spec: PolicySpec) -> Inputs:
-    """Return the best look so far (1), or a new one (1): a better one, or of another step, which has another target."""
-    if best is None or not _same(best.step, inputs.step):
-        return inputs
-    return inputs if target_error_m(inputs, spec) <= target_error_m(best, spec) else best
+    def begin(self) -> None:
+        """Begin an episode."""
+        self.kept, self._step = nothing_kept(), -1
+
+    def see(self, inputs: Inputs) -> Inputs:
+        """Return a look (1) with the target that is kept, this look's own where that is better or of another step."""
+        step = -1 if inputs.step is None else int(inputs.step)
+        if step != self._step:
+            self.kept, self._step = nothing_kept(), step
+        self.kept = better(self.kept, self._policy.keep_target(inputs))
+        return self._policy.with_target(inputs, self.kept)
 
 
 def best_looks(error_m: np.ndarray, frame: np.ndarray, told: Sequence[str], steps: int) -> np.ndarray:
@@ -43,7 +46,3 @@ def best_looks(error_m: np.ndarray, frame: np.ndarray, told: Sequence[str], step
         if told[row] == told[before] and error_m[best[before]] < error_m[row]:
             best[row] = best[before]
     return best
-
-
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    return one is other or (one is not None and other is not None and torch.equal(one, other))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
-from policies.processing.target_memory import better_look
+from policies.processing.target_memory import TargetMemory
 
 GoalPicture = Callable[[int], np.ndarray]  # seed of an episode -> what its end looks like, uint8 RGB (H, W, 3)
 
@@ -18,22 +18,22 @@ class EpisodeContext:
     """Keeps the inputs of as many looks as a policy remembers, images encoded; of a policy without a memory none."""
 
     def __init__(self, policy: Policy):
-        self._policy, self._best = policy, None
+        self.target = TargetMemory(policy) if policy.remembers_target else None
         self._looks: deque[Inputs] = deque(maxlen=policy.memory)
         self._goal: tuple[Tensor, ...] = ()
 
     def begin(self, goal: tuple[Tensor, ...] = ()) -> None:
         """Begin an episode. goal: feature maps of its goal's picture, for a policy that needs one."""
-        self._best = None
+        if self.target:
+            self.target.begin()
         self._looks.clear()
         self._goal = goal
 
     def join(self, inputs: Inputs) -> Inputs:
         """Return a new look with those before it, an episode's first one for what would lie before that; keep it."""
         inputs = replace(inputs, goal=self._goal)
-        if self._policy.remembers_target:
-            self._best = better_look(self._best, inputs, self._policy.spec)
-            inputs = self._policy.with_target(inputs, self._best)
+        if self.target:
+            inputs = self.target.see(inputs)
         if not self._looks.maxlen:
             return inputs
         known = [*self._looks] or [inputs]

@@ -28,6 +28,7 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
+from policies.runtime.episode_context import EpisodeContext
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from policies.vision.pixels import PixelsConfig
 from sim.core.contract import GROUNDING_COLUMNS, Observation
@@ -105,16 +106,21 @@ def test_guidance_and_the_command_that_chunks_start_from_are_in_the_graph(tmp_pa
     assert np.abs(unguided - expected).max() > 1e-3
 
 
-@pytest.fixture(scope="module")
-def eye(tmp_path_factory) -> tuple[Decider, Path]:
-    """A policy on the shipped eye with a head of random weights, and its graph."""
+def on_the_eye(**options) -> Decider:
+    """A policy on the shipped eye with a head of random weights."""
     spec = PolicySpec(FR3.name, FR3.camera_names, (SIDE, SIDE), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
     fusion = GroundedPointsConfig(width=16, finder=EyeFusionConfig())
-    config = dataclasses.replace(TINY, vision=PixelsConfig(), language=MiniLmConfig(), fusion=fusion)
+    config = dataclasses.replace(TINY, vision=PixelsConfig(), language=MiniLmConfig(), fusion=fusion, **options)
     torch.manual_seed(0)
     policy = config.build(spec)
     policy.load_pretrained(ASSETS / "eye")
-    decider, target = Decider(alive(policy), FRESH), tmp_path_factory.mktemp("eye") / "policy.onnx"
+    return Decider(alive(policy), FRESH)
+
+
+@pytest.fixture(scope="module")
+def eye(tmp_path_factory) -> tuple[Decider, Path]:
+    """Such a policy and its graph."""
+    decider, target = on_the_eye(), tmp_path_factory.mktemp("eye") / "policy.onnx"
     assert write_graph(decider, target) <= 1e-4
     return decider, target
 
@@ -131,6 +137,23 @@ def test_the_graph_of_the_eye_finds_what_the_eye_finds(eye):
         assert [one.name for one in found.estimates] == [one.name for one in wanted.estimates] == ["object", "target"]
         for one, other in zip(found.estimates, wanted.estimates, strict=True):
             np.testing.assert_allclose(one.within_m, other.within_m, rtol=1e-3)
+
+
+def test_the_graph_remembers_the_target_as_the_policy_does(tmp_path):
+    decider, target = on_the_eye(remember_target=True), tmp_path / "policy.onnx"
+    assert write_graph(decider, target) <= 1e-4
+    deciders = (decider, GraphDecider(decider, target))
+    contexts, targets = [EpisodeContext(decider.policy) for _ in deciders], []
+    for seed in range(4):
+        seen = draw_look(decider.spec, np.random.default_rng(10 + seed), decider.spec.cameras)
+        wanted, found = (
+            one.decide(seen, seen.state, [], generator_of(seed), context)
+            for one, context in zip(deciders, contexts, strict=True)
+        )
+        np.testing.assert_allclose(found.chunk, wanted.chunk, atol=1e-3)
+        np.testing.assert_allclose(found.points_m, wanted.points_m, atol=1e-3)
+        targets.append(tuple(wanted.points_m[0, 1].tolist()))
+    assert len(set(targets)) < len(targets)  # one look was better than the next
 
 
 def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(tmp_path):

@@ -14,10 +14,9 @@ from policies.core.interface import Decision
 from policies.core.parts import Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
-from policies.export.whole_policy import WholePolicy
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.processing.data import Source, TrainingData
-from policies.processing.target_memory import best_looks, better_look
+from policies.processing.target_memory import TargetMemory, best_looks
 from policies.runtime.agent import PolicyAgent
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
@@ -41,7 +40,8 @@ class DrawnEye(Fusion):
             for one in fine[:, :, 0, 0].double().round(decimals=2).sum(1)
         ]
         drawn = torch.stack(rows)
-        return Prefix(drawn.new_zeros(len(drawn), 0, 1), 0.1 * drawn[..., :3], errors=0.01 + 0.1 * drawn[..., 3].abs())
+        errors = (0.01 + 0.1 * drawn[:, :2, 3].abs()).repeat(1, 2)  # a thing's is the same in either frame
+        return Prefix(drawn.new_zeros(len(drawn), 0, 1), 0.1 * drawn[..., :3], errors=errors)
 
 
 @FUSIONS.register("drawn_eye")
@@ -89,14 +89,13 @@ def test_the_best_look_is_that_of_brute_force():
 def test_another_step_has_another_target():
     error = np.array([0.1, 0.9, 0.5, 0.6])
     assert best_looks(error, np.arange(4), ["open", "open", "put", "put"], 1).tolist() == [0, 0, 2, 2]
-    looks = [Inputs(torch.zeros(1, 7), points=torch.full((1, 4, 4), float(one))) for one in error]
-    for look, step in zip(looks, (0, 0, 1, 1), strict=True):
-        look.step = torch.tensor([step])
-    best, kept = None, []
-    for look in looks:
-        best = better_look(best, look, SPEC)
-        kept.append(next(i for i, one in enumerate(looks) if one is best))
-    assert kept == [0, 0, 2, 2]
+    memory, kept = TargetMemory(tiny_model(config=REMEMBERS)), []
+    for one, step in zip(error, (0, 0, 1, 1), strict=True):
+        look = Inputs(torch.zeros(1, 7), points=torch.full((1, 4, 4), float(one)), step=torch.tensor([step]))
+        seen = memory.see(look).points
+        assert seen is not None
+        kept.append(round(float(seen[0, TARGET_W, 3]), 3))
+    assert kept == [0.1, 0.1, 0.5, 0.5]
 
 
 # ---- what is seen ------------------------------------------------------------------------------
@@ -142,5 +141,3 @@ def test_what_cannot_remember_a_target_is_one_line():
         dataclasses.replace(TINY, remember_target=True).build(SPEC)
     with pytest.raises(UserError, match="policy.look_age=3: expected one of the two"):
         dataclasses.replace(REMEMBERS, look_age=3)
-    with pytest.raises(UserError, match="a graph remembers no look"):
-        WholePolicy(Decider(tiny_model(config=REMEMBERS), Conditioning()))
