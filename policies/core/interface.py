@@ -96,7 +96,7 @@ class Policy(nn.Module):
 
     @property
     def remembers_target(self) -> bool:
-        """Whether the target is where the episode's best look saw it, see `policies.processing.target_memory`."""
+        """Whether the target is where the episode's best look saw it, see `policies.core.target_memory`."""
         return False
 
     @property

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.onnx import register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
 
 from policies.core.interface import Decision
+from policies.core.target_memory import TargetMemory
 from policies.core.weight_files import as_bytes
 from policies.export.noise import RecordedNoise
 from policies.export.whole_policy import OUTPUTS, WholePolicy, draw_look
 from policies.pretrained.weights import atomic_file
-from policies.processing.target_memory import TargetMemory
 from policies.runtime.decider import Decider
 from policies.vision.efficientnet import open_session
 from sim.core.contract import Observation

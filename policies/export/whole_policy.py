@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from policies.core.indicator import Indicator
 from policies.core.inputs import Inputs
+from policies.core.target_memory import better, nothing_kept
 from policies.export.noise import GivenNoise, RecordedNoise
-from policies.models.remembered_target import better, nothing_kept
 from policies.runtime.decider import Decider
 from sim.core.contract import Observation
 from sim.core.errors import UserError

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from policies.core.inputs import Inputs
 from policies.core.spec import PolicySpec
+from policies.core.target_memory import ERROR
 from policies.eye.bench import Arm
 from policies.eye.description import described_arm
 from policies.eye.turn import from_tool
@@ -18,8 +19,6 @@ from sim.core.contract import GROUNDING_COLUMNS, TURN_NAMES
 from sim.robots.robot import RobotConfig
 
 TARGET_W, TARGET_T = GROUNDING_COLUMNS[1], GROUNDING_COLUMNS[3]
-ERROR = 3  # its place in what is kept
-KEPT = ERROR + 1 + len(TURN_NAMES)
 
 
 class RememberedTarget(nn.Module):
@@ -50,13 +49,3 @@ class RememberedTarget(nn.Module):
         ]
         turn = None if inputs.turn is None else from_tool(turned, rotation)
         return replace(inputs, points=torch.stack(points, 1), turn=turn)
-
-
-def better(before: Tensor, now: Tensor) -> Tensor:
-    """Return what is kept (B, KEPT) after a look: what was kept before, or what the look shows if that is surer."""
-    return torch.where(now[:, ERROR:][:, :1] <= before[:, ERROR:][:, :1], now, before)
-
-
-def nothing_kept() -> Tensor:
-    """Return (1, KEPT) what is kept before the first look: any look is surer."""
-    return torch.full((1, KEPT), torch.inf)

@@ -15,13 +15,12 @@ from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
-from policies.models.remembered_target import ERROR
+from policies.core.target_memory import ERROR, best_looks
 from policies.processing.features import Progress, cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
-from policies.processing.target_memory import best_looks
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
-from policies.processing.target_memory import TargetMemory
+from policies.core.target_memory import TargetMemory
 
 GoalPicture = Callable[[int], np.ndarray]  # seed of an episode -> what its end looks like, uint8 RGB (H, W, 3)
 

@@ -14,9 +14,9 @@ from policies.core.interface import Decision
 from policies.core.parts import Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
+from policies.core.target_memory import TargetMemory, best_looks
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.processing.data import Source, TrainingData
-from policies.processing.target_memory import TargetMemory, best_looks
 from policies.runtime.agent import PolicyAgent
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider

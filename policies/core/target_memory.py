@@ -3,16 +3,32 @@
 The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember alike:
 of the looks that are `execute` steps apart the one with the least error, as long as the same step is due.
 
-Shapes: N frames of a dataset.
+Shapes: B batch, N frames of a dataset.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
-from policies.models.remembered_target import better, nothing_kept
+from sim.core.contract import TURN_NAMES
+
+ERROR = 3  # the place of the error in what is kept: after the target's place, before its turn
+KEPT = ERROR + 1 + len(TURN_NAMES)
+
+
+def better(before: Tensor, now: Tensor) -> Tensor:
+    """Return what is kept (B, KEPT) after a look: what was kept before, or what the look shows where that is surer."""
+    surer = now[:, ERROR] <= before[:, ERROR]
+    return torch.where(surer[:, None], now, before)
+
+
+def nothing_kept() -> Tensor:
+    """Return (1, KEPT), what is kept before the first look: any look is surer."""
+    return torch.full((1, KEPT), torch.inf)
 
 
 class TargetMemory:
