@@ -17,7 +17,7 @@ from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training, new_policy
+from policies.training.fit import describe_training, load_start, new_policy
 from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
@@ -95,8 +95,16 @@ def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy,
         policy, metadata = checkpoint.load(config.init)
         check_same_policy(f"init={config.init}", policy.config, config.policy)
         return policy, metadata.provenance
-    init_fusion = find_asset(config.init_fusion) if config.init_fusion else None
-    return new_policy(config.policy, tables, config.optim.seed, init_fusion)
+    return new_policy(config.policy, tables, config.optim.seed, _folder(config.init_fusion))
+
+
+def check_start(policy: Policy, init_fusion: str | None) -> None:
+    """UserError where a new policy could not start from what `init_fusion` names: asked before data are collected."""
+    load_start(policy, _folder(init_fusion))
+
+
+def _folder(init_fusion: str | None) -> Path | None:
+    return find_asset(init_fusion) if init_fusion else None
 
 
 def check_same_policy(given_by: str, has: PolicyConfig, given: PolicyConfig) -> None:

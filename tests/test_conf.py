@@ -157,6 +157,13 @@ def test_a_misspelt_option_is_named_with_the_nearest(program):
         ("collect", "task=pick_plaice", "unknown task .*did you mean 'pick_place'"),
         ("rollout", "mode=atuo", "unknown mode .*did you mean 'auto'"),
         ("collect", "randomize.ambient=[0.4,0.2]", "randomize.ambient"),
+        ("collect", "images=maybe", "^images=maybe, expected true or false$"),
+        ("collect", "seed==3", r"^seed==3 is not understood \(extraneous input '='\); .*key=value.*seed='\"TEXT\"'$"),
+        ("collect", "task=[a", r"^task=\[a is not understood .*expected key=value"),
+        ("collect", "hydra.job.chdir=x", "Value 'x' is not a valid bool"),
+        ("rollout", "robot.ip=192.168.58.2", "robot.ip=192.168.58.2: emulators are .*robot=fr3 drives an arm"),
+        ("calibrate", "robot.ip=http://10.0.0.1", "robot.ip=http://10.0.0.1: emulators are on this machine"),
+        ("parity", "robot.ip=fr3.lab", "robot.ip=fr3.lab: emulators are on this machine"),
     ],
 )
 def test_a_slip_is_one_line_that_names_it(program, override, message):

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -298,6 +299,20 @@ def test_what_recap_is_given_is_checked_before_anything_is_collected(demos, tmp_
     refused(ended("recap", f"demos={tmp_path}/policy", out), f"{tmp_path}/policy is not empty and holds no dataset")
     refused(ended("recap", f"pretrained={tmp_path}/policy/config.json", out), "expected a folder that can be written")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("program", ["recap", "compare", "policies_compare"])
+@pytest.mark.parametrize(
+    ("weights", "line"),
+    [("nowhere", "no pretrained fusion in nowhere"), ("assets/eye", "no pretrained fusion in .*assets/eye")],
+)
+def test_weights_that_training_cannot_start_from_are_missed_before_anything_is_collected(
+    tmp_path, program, weights, line
+):
+    policy = () if program == "policies_compare" else ("policy=points",)
+    found = ended(program, f"init_fusion={weights}", f"out={tmp_path}/run", *policy)
+    refused(found)
+    assert re.search(line, found.err) and not (tmp_path / "run").exists()
 
 
 def test_an_eye_that_is_not_there_is_missed_before_a_scene_is_drawn(tmp_path, monkeypatch):

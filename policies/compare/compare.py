@@ -18,7 +18,7 @@ from policies.compare.cells import Cell, parse_cells, play_cell, train_cell
 from policies.compare.table import TABLE, write_table
 from policies.core.spec import PolicySpec
 from policies.evaluate import EvaluateConfig
-from policies.train import TrainConfig
+from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
 from sim.collect import CollectConfig, collect
 from sim.core.contract import GROUNDING_COLUMNS
@@ -87,18 +87,23 @@ def _workers(config: WorkerConfig) -> dict:
 
 
 def needs_images(cell: Cell, config: CompareConfig) -> bool:
-    """Return whether a cell's policy looks at images; where none does, none is rendered or recorded."""
+    """Return whether a cell's policy looks at images; where none does, none is rendered or recorded.
+
+    UserError where it could not start from init_fusion.
+    """
     robot, size = config.robot.load(), (config.render.height, config.render.width)
     spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
-    return cell.policy.build(spec).needs.images
+    policy = cell.policy.build(spec)
+    check_start(policy, config.init_fusion)
+    return policy.needs.images
 
 
 def compare(config: CompareConfig) -> Path:
     """Train and play every cell, write the table after each; return its JSON file."""
     root, cells = Path(config.out), parse_cells(config.presets, config.heads, config.tasks)
+    images = any([needs_images(cell, config) for cell in cells])  # of all: each is checked before anything is written
     settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
     Stages(root, settings, may_differ=RUN_OPTIONS)  # UserError when it was begun with others
-    images = any(needs_images(cell, config) for cell in cells)
     for task in config.tasks:
         collect(config.demonstrations(task, images=images))
     for seed in config.seeds:

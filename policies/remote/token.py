@@ -1,8 +1,7 @@
 """The token that lets a client in: who needs one, and how it is sent."""
 
-import ipaddress
-
 from sim.core.errors import UserError
+from sim.core.loopback import is_loopback
 
 VARIABLE = "FR3_SERVER_TOKEN"  # of the environment: what a program is started with is seen by every user of a machine
 LETTERS = 16
@@ -20,11 +19,3 @@ def check_token(host: str, token: str | None) -> None:
         raise UserError(f"host={host} lets other machines in: give token=TEXT or set {VARIABLE}, {EXPECTED}")
     if token is not None and not (len(token) >= LETTERS and token.isascii() and token.isalnum()):
         raise UserError(f"token={'*' * len(token)}, expected {EXPECTED}")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches the address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -63,14 +63,19 @@ def new_policy(
     for table in tables:
         check_fits(table, policy)
     fit_normalization(policy, tables, np.random.default_rng(seed))
-    if init_fusion is None and policy.requires_pretrained:
-        raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
-    start = policy.load_pretrained(init_fusion) if init_fusion else {}
+    start = load_start(policy, init_fusion)
     if "horizontal_error_mm" in start:
         kept = "frozen, so nothing is measured while training" if policy.condenses else "trained on"
         errors = ", ".join(f"{name} {mm:g} mm" for name, mm in _medians(start["horizontal_error_mm"]))
         _log.info("%s, %s: held-out median errors %s", init_fusion, kept, errors)
     return policy, start
+
+
+def load_start(policy: Policy, init_fusion: Path | None) -> dict:
+    """Load the pretrained weights that a policy starts from; return their provenance. UserError as `new_policy`."""
+    if init_fusion is None and policy.requires_pretrained:
+        raise UserError("init_fusion=null: this policy's fusion is frozen and needs pretrained weights; name a folder")
+    return policy.load_pretrained(init_fusion) if init_fusion else {}
 
 
 def _medians(errors: Mapping, where: str = "") -> Iterator[tuple[str, float]]:

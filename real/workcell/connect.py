@@ -20,6 +20,7 @@ from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
 from sim.core import deprecated
 from sim.core.errors import UserError
+from sim.core.loopback import is_loopback
 from sim.core.options import NOT_EMPTY, PORT, Each, OneOf, above, between, block, one_of, option
 from sim.guard.workspace import Workspace
 from sim.robots.robot import RobotConfig
@@ -69,6 +70,11 @@ class RobotConnection(RobotConfig):
             raise UserError(
                 f"robot.name={self.name}: it has no driver, expected one of {', '.join(DRIVERS.names())}; "
                 "programs of sim, policies and rl take it"
+            )
+        if not self.is_hardware and not is_loopback(self.ip):
+            raise UserError(
+                f"robot.ip={self.ip}: emulators are on this machine, expected 127.0.0.1 or another 127.*; robot=fr3 "
+                "drives an arm"
             )
         check_devices(self.cameras)
         super().__post_init__()

@@ -1,10 +1,10 @@
-"""What a run is given is checked before anything is collected or trained: demonstrations, an imitation checkpoint."""
+"""What a run is given is checked before anything is collected or trained: demonstrations, weights, a checkpoint."""
 
 from pathlib import Path
 
 from policies.models import checkpoint
 from policies.processing.resize import policy_image_size
-from policies.train import check_same_policy
+from policies.train import check_same_policy, check_start
 from rl.run.options import RecapConfig
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, check_no_other
@@ -12,7 +12,7 @@ from sim.dataset.schema import INFO_PATH
 
 
 def check_given(config: RecapConfig) -> None:
-    """UserError where what is there already is of another task, robot, image size or policy."""
+    """UserError where what is there already is of another task, robot, image size or policy, or weights are not."""
     is_trained = (config.pretrained_root / checkpoint.WEIGHTS).is_file()
     if config.recorded and config.pretrained is None and not is_trained:
         raise UserError(
@@ -28,6 +28,8 @@ def check_given(config: RecapConfig) -> None:
             _check_size(config, size, f"demos={config.demos_root}: the images to train on")
     if is_trained:
         _check_policy(config, config.pretrained_root)
+    else:
+        check_start(config.build_policy(), config.init_fusion)
 
 
 def _check_demonstrations(config: RecapConfig, recorded: Dataset) -> None:

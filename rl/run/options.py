@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from policies.core.interface import PolicyConfig
+from policies.core.interface import Policy, PolicyConfig
 from policies.core.spec import PolicySpec
 from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
@@ -117,12 +117,16 @@ class RecapConfig(SimulationConfig, LearningConfig):
         period_s = self.robot.load().control_period_s
         return {name: round(TASKS.get(name).time_limit_s / period_s) for name in TASKS.names()}
 
+    def build_policy(self) -> Policy:
+        """Return the policy that imitation trains, with random weights."""
+        robot, size = self.robot.load(), (self.render.height, self.render.width)
+        spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
+        return self.policy.build(spec)
+
     @property
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
-        robot, size = self.robot.load(), (self.render.height, self.render.width)
-        spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
-        return self.policy.build(spec).needs.images
+        return self.build_policy().needs.images
 
     @property
     def collect(self) -> CollectConfig:

@@ -18,7 +18,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +32,7 @@ from sim.core.structured import alternatives, described, is_choice, is_schema, k
 
 BASE = "base"  # in a group of a dataclass: its defaults, which the files state differences to
 T = TypeVar("T")
+WRONG_TYPE = r"Value '(.*)' (?:of type '(\w+)' could not be converted|(is not a valid bool))"  # as OmegaConf says it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,26 +224,45 @@ def _in_one_line(schema: type) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_type_error(schema, error.__cause__) or _foreign_choice(error) or _joined(error)) from error
+        line = _type_error(schema, error.__cause__) or _parse_error(error) or _foreign_choice(error)
+        raise UserError(line or _with_cause(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"a file of conf or of --config-dir is no YAML: {_joined(error)}") from error
 
 
 def _type_error(schema: type, cause: BaseException | None) -> str:
     """The line for a value that could not be converted, "" for another error."""
-    found = re.match(r"Value '(.*)' of type '(\w+)' could not be converted", str(cause), re.DOTALL)
+    found = re.match(WRONG_TYPE, str(cause), re.DOTALL)
     key = re.sub(r"\[\d+\]$", "", getattr(cause, "full_key", None) or "")
     kind = kind_of(schema, key)
     if not found or kind is None:
         return ""
+    if found[3]:
+        return f"{key}={found[1]}, expected true or false"
     value = repr(found[1]) if found[2] == "str" else found[1]
     return f"{key}={value} is of type {found[2]}, expected {described(kind)}"
+
+
+def _parse_error(error: Exception) -> str:
+    """The line for a word that hydra's grammar does not take, "" for another error."""
+    if not isinstance(error, OverrideParseException):
+        return ""
+    said = [line for line in error.message.splitlines() if not line.startswith("Error parsing")]
+    why = said[0].partition(" expecting ")[0]
+    name = error.override.partition("=")[0]
+    return f"{error.override} is not understood ({why}); expected key=value, a text with such letters {name}='\"TEXT\"'"
 
 
 def _foreign_choice(error: Exception) -> str:
     """The line for a group's file that states options of another program's dataclass, "" for another error."""
     found = re.search(r"In '(.*?)/(.*?)':.*full_key: (\S+)", str(error), re.DOTALL)
     return f"{found[1]}={found[2]} is not for this program, which has no option {found[3]}" if found else ""
+
+
+def _with_cause(error: Exception) -> str:
+    """What hydra says, and what OmegaConf says of the value where hydra does not."""
+    said = str(error.__cause__ or "").splitlines()[:1]
+    return _joined(error) if not said or said[0] in str(error) else f"{_joined(error)}: {said[0]}"
 
 
 def _joined(error: Exception) -> str:
