@@ -64,9 +64,10 @@ def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:
 
 
 def _check_tells_apart(policy: Policy, tasks: Sequence[str]) -> None:
-    if not policy.keeps_words and len(set(tasks)) > 1:
+    known = sorted(set(filter(None, tasks)))  # what LeRobot edited has lost its task
+    if not policy.keeps_words and len(known) > 1:
         raise UserError(
-            f"data holds {', '.join(sorted(set(tasks)))}; a policy whose actions follow from points alone cannot tell "
+            f"data holds {', '.join(known)}; a policy whose actions follow from points alone cannot tell "
             "them apart: add policy.fusion.sentence=16, or train on one task"
         )
 

@@ -157,6 +157,7 @@ def test_a_misspelt_option_is_named_with_the_nearest(program):
         ("collect", "task=pick_plaice", "unknown task .*did you mean 'pick_place'"),
         ("rollout", "mode=atuo", "unknown mode .*did you mean 'auto'"),
         ("collect", "randomize.ambient=[0.4,0.2]", "randomize.ambient"),
+        ("train", "policy.chunk=4", "policy.execute=8, expected 1 to policy.chunk, which is 4"),
         ("collect", "images=maybe", "^images=maybe, expected true or false$"),
         ("collect", "seed==3", r"^seed==3 is not understood \(extraneous input '='\); .*key=value.*seed='\"TEXT\"'$"),
         ("collect", "task=[a", r"^task=\[a is not understood .*expected key=value"),

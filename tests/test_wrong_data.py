@@ -4,7 +4,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -301,18 +300,29 @@ def test_what_recap_is_given_is_checked_before_anything_is_collected(demos, tmp_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("program", ["recap", "compare", "policies_compare"])
 @pytest.mark.parametrize(
-    ("weights", "line"),
-    [("nowhere", "no pretrained fusion in nowhere"), ("assets/eye", "no pretrained fusion in .*assets/eye")],
+    ("program", "weights", "line"),
+    [
+        ("recap", "nowhere", "no pretrained fusion in nowhere"),
+        ("recap", "assets/eye", "assets/eye was made for "),
+        ("compare", "nowhere", "no pretrained fusion in nowhere"),
+        ("policies_compare", "nowhere", "no pretrained fusion in nowhere"),
+    ],
 )
 def test_weights_that_training_cannot_start_from_are_missed_before_anything_is_collected(
     tmp_path, program, weights, line
 ):
-    policy = () if program == "policies_compare" else ("policy=points",)
-    found = ended(program, f"init_fusion={weights}", f"out={tmp_path}/run", *policy)
-    refused(found)
-    assert re.search(line, found.err) and not (tmp_path / "run").exists()
+    words = ("presets=[small]",) if program == "policies_compare" else ()
+    refused(ended(program, f"init_fusion={weights}", f"out={tmp_path}/run", "demo_episodes=1", *words), line)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_for_a_quantized_graph_are_missed_before_the_export(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "policy", tiny_model(), about())
+    monkeypatch.setattr("policies.export.quantize.write_graph", lambda *_: pytest.fail("nothing should be exported"))
+    words = (f"checkpoint={tmp_path}/policy", f"out={tmp_path}/new/policy.onnx", "quantize=static")
+    refused(ended("policies_export", *words, f"data={tmp_path}/none"), f"{tmp_path}/none")
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_eye_that_is_not_there_is_missed_before_a_scene_is_drawn(tmp_path, monkeypatch):

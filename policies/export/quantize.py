@@ -35,14 +35,15 @@ def write_quantized(decider: Decider, target: Path, data: str | None) -> float:
     data: dataset whose frames give the ranges of a static graph; None: a dynamic one. UserError as `write_graph`, and
     for a dataset of another robot or without the policy's cameras.
     """
+    dataset = None if data is None else _ranges_from(data, decider)  # before the export, which takes a while
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, atomic_file(target) as part, _quiet():
         source = Path(folder) / "policy.onnx"
         write_graph(decider, source)
-        if data is None:
+        if dataset is None:
             write_dynamic(source, part)
         else:
-            write_static(source, part, _looks_of(Dataset(data), decider, ExportedPolicy(decider, source)))
+            write_static(source, part, _looks_of(dataset, decider, ExportedPolicy(decider, source)))
         return largest_difference(decider, part)
 
 
@@ -56,10 +57,16 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+def _ranges_from(data: str, decider: Decider) -> Dataset:
+    """Return the dataset, or UserError: missing, broken, of another robot."""
+    dataset = Dataset(data)
+    if (robot := dataset_spec(dataset).robot) != decider.spec.robot:
+        raise UserError(f"data={dataset.root} is of robot {robot}, the policy of {decider.spec.robot}")
+    return dataset
+
+
 def _looks_of(dataset: Dataset, decider: Decider, exported: ExportedPolicy) -> Iterator[Feeds]:
     spec, cameras, generator = decider.spec, decider.processor.cameras, torch.Generator().manual_seed(0)
-    if (robot := dataset_spec(dataset).robot) != spec.robot:
-        raise UserError(f"data={dataset.root} is of robot {robot}, the policy of {spec.robot}")
     count = dataset.num_episodes
     for episode in dict.fromkeys(np.linspace(0, count - 1, min(EPISODES, count)).astype(int).tolist()):
         state = dataset.columns(episode, ["observation.state"])["observation.state"]

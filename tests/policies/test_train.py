@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fr3 import FR3
 from learning import (
     QUICK,
     SIZE,
@@ -16,6 +17,7 @@ from learning import (
     FakeText,
     FakeVision,
     about,
+    make_demo,
     random_batch,
     tiny_model,
     training_data,
@@ -38,6 +40,7 @@ from policies.training.trainer import Trainer
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features, write_sidecar
+from sim.dataset.recorder import features
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,20 @@ def test_what_lerobot_recorded_or_edited_is_trained_on(name, tmp_path):
     policy = train.train(dataclasses.replace(config, data=(str(data),)))
     assert all(torch.isfinite(value).all() for value in policy.state_dict().values())
     assert policy.spec.image_size == (48, 64) and policy.spec.points[0] == "grounding.object_pos_w"
+
+
+def test_data_of_another_image_size_and_of_a_task_that_is_not_known_join(demos, tmp_path):
+    """As LeRobot's editing leaves them: it is no second task for that."""
+    episode, larger = make_demo(5, 9), (48, 64)
+    images = {camera: np.zeros((9, *larger, 3), np.uint8) for camera in episode.images}
+    with DatasetWriter(tmp_path / "edited", features(FR3, larger), 20, FR3.name) as writer:
+        writer.commit(dataclasses.replace(episode, images=images))
+    roots = (str(demos), str(tmp_path / "edited"))
+    for name, policy in (("images", TINY), ("points", dataclasses.replace(TINY, fusion=TruePointsConfig(width=16)))):
+        out = tmp_path / name
+        trained = train.train(TrainConfig(data=roots, out=str(out), policy=policy, optim=QUICK, init_fusion=None))
+        assert all(torch.isfinite(value).all() for value in trained.state_dict().values())
+        assert checkpoint.load(out)[1].tasks == ("pick_place",)
 
 
 def test_images_of_a_camera_are_resized_to_what_the_policy_looks_at(tmp_path, demos):

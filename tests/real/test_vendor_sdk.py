@@ -18,7 +18,7 @@ EXAMPLES = {
     "refused.py": "Robot.RPC('192.168.58.2').robot.MoveGripper(9, 1, 1, 1, 1, 1, 0, 0.0, 0, 0)",
     "unserved.py": "Robot.RPC('192.168.58.2').robot.WeaveStart(0)",
     "helper.py": "import time",
-    "imports.py": "import helper",
+    "imports.py": "import helper\nRobot.RPC('192.168.57.2').robot.GetControllerIP()",
     "broken.py": "Robot.NoSuchName",
 }
 
@@ -43,7 +43,7 @@ def test_calls_and_endings_are_counted(sdk, monkeypatch, capsys):
     assert endings["unserved.py"].endswith("'not served by this emulator: WeaveStart'>")
     for count in ("4 ran", "1 asked for what the emulator does not serve", "1 does not fit its own SDK"):
         assert count in lines[-4]
-    assert lines[-3] == "calls: 4; methods tried 4, answered 2, refused 1, not served 1"
+    assert lines[-3] == "calls: 5; methods tried 5, answered 3, refused 1, not served 1"
     assert lines[-2:] == ["refused: MoveGripper (73)", "not served: WeaveStart"]
 
 
