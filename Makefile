@@ -85,8 +85,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 # Without constraints.txt: LeRobot wants an older torch.
 $(LEROBOT_STAMP): pyproject.toml real/lerobot_robot_fairino_fr3/pyproject.toml
-	@$(LEROBOT_PYTHON) -c "import ensurepip, venv" 2>/dev/null || { \
-	  echo "error: $(LEROBOT_PYTHON) with venv is missing; LeRobot 0.6 needs it: LEROBOT_PYTHON=PROGRAM names another" >&2; exit 2; }
+	@said="$$($(LEROBOT_PYTHON) -c "import ensurepip, venv" 2>&1)" || { \
+	  echo "error: $(LEROBOT_PYTHON) with venv does not run ($$(echo "$$said" | tr -s '\n' ' ' | cut -c -200)); LeRobot 0.6 needs it:" \
+	  "LEROBOT_PYTHON=PROGRAM names another" >&2; exit 2; }
 	@test -x $(LEROBOT)/bin/python || $(LEROBOT_PYTHON) -m venv $(LEROBOT)
 	PYTHONWARNINGS=ignore $(LEROBOT)/bin/python -m pip install --quiet -e '.[serve]' -e real/lerobot_robot_fairino_fr3 \
 	  'lerobot[diffusion,smolvla]' pytest pytest-timeout hypothesis
