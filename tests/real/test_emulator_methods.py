@@ -314,5 +314,7 @@ def test_a_method_that_is_not_served_is_distinguished_from_an_unknown_one(ready)
     assert "WeaveStart" in NOT_SERVED and "ServoJT" in NOT_SERVED
     with pytest.raises(RobotFault, match="not served by this emulator: WeaveStart"):
         ready("WeaveStart", 0)
+    with pytest.raises(RobotFault, match="not served by this emulator: SetDexterousHandsMove"):  # of later SDKs
+        ready("SetDexterousHandsMove", 0)
     with pytest.raises(RobotFault, match="unknown method: NoSuchMethod"):
         ready("NoSuchMethod")
