@@ -11,11 +11,12 @@ OPENPI := .venv-openpi
 
 DRAWS := 2000
 SEED := 0
+DEVICE := auto
 
 # Of a shell that sourced ROS it names packages of another Python, pytest plug-ins among them.
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow fuzz check structure test-sdk test-lerobot test-openpi setup wheel wheel-test constraints
+.PHONY: demo test test-slow fuzz gpu-check check structure test-sdk test-lerobot test-openpi setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -32,6 +33,10 @@ test-slow: setup
 # Wrong options and damaged files: DRAWS=N of each kind, from SEED=K.
 fuzz: setup
 	$(BIN)/python -m pytest tests/fuzz --timeout=0 --draws=$(DRAWS) --fuzz-seed=$(SEED)
+
+# A GPU beside the CPU: equal results, speed. Exit code 1 where they differ, 2 without a GPU; DEVICE=cpu checks the CPU alone.
+gpu-check: setup
+	$(BIN)/python -m policies.gpu_check device=$(DEVICE)
 
 check: setup
 	$(BIN)/ruff check

@@ -203,7 +203,7 @@ def train_network(config: PretrainEyeConfig, rank: int) -> None:
         return table.batch(np.sort(own.choice(rows, size, replace=False)), own)
 
     if rank:
-        follow(trainer, sample, out)
+        follow(trainer, sample)
         return
     train(trainer, sample, out)
     buffer = io.BytesIO()

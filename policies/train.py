@@ -5,6 +5,7 @@ with the project (`init_fusion=null`: from random weights) or from a whole check
 killed run goes on where it stopped, to the same weights. Of datasets of several tasks each task is drawn
 equally often, however many frames it has. A policy that learns to find things is measured on held-out
 scenes every 500 steps, and a warning says when it found them better before.
+`torchrun --nproc-per-node=2 -m policies.train optim.device=cuda ...` trains on two GPUs, to the weights of one.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training, load_start, new_policy
 from policies.training.optim import OptimConfig
+from policies.training.ranks import first_alone, joined, rank
 from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
 from sim.core.paths import find_asset
@@ -46,13 +48,15 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     out = Path(config.out)
     if (out / checkpoint.WEIGHTS).is_file():
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
-    Lock(out, ".").close()  # another process that writes there is an error before features are made
+    if not rank():
+        Lock(out, ".").close()  # another process that writes there is an error before features are made
     tables = [EpisodeTable(Source(Path(root))) for root in config.data]
     tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
     policy, start = _start(config, tables)
     _check_tells_apart(policy, tasks_of(tables))
     processor = ObservationProcessor(policy)
-    data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
+    with first_alone():
+        data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
     return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker())
@@ -85,8 +89,8 @@ def shares_by_task(tables: Sequence[EpisodeTable]) -> list[float] | None:
 
 
 def main(config: TrainConfig) -> None:
-    """Train, tracked."""
-    with open_tracker(config.tracker, config.out, config) as tracker:
+    """Train, tracked, with the other processes where torchrun started several."""
+    with joined(config.optim), open_tracker("none" if rank() else config.tracker, config.out, config) as tracker:
         train(config, tracker)
 
 

@@ -14,6 +14,7 @@ from policies.compare.compare import CompareConfig as PolicyCompareConfig
 from policies.evaluate import EvaluateConfig
 from policies.evaluate_eye import EvaluateEyeConfig
 from policies.export.export import ExportConfig as PolicyExportConfig
+from policies.gpu_check import GpuCheckConfig
 from policies.hands_off import HandsOffConfig
 from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
@@ -59,6 +60,7 @@ PROGRAMS = {
     "evaluate_eye": Program("policies.evaluate_eye", EvaluateEyeConfig),
     "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
     "export": Program("sim.export", ExportConfig),
+    "gpu_check": Program("policies.gpu_check", GpuCheckConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "hands_off": Program("policies.hands_off", HandsOffConfig),
     "parity": Program("real.parity", ParityConfig),

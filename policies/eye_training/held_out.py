@@ -20,6 +20,7 @@ from policies.scenes.looks import SceneConfig, SceneLooker
 from policies.training.fit import fit
 from policies.training.loop import MEASURE_EVERY, Log
 from policies.training.optim import OptimConfig
+from policies.training.ranks import rank
 from policies.training.trainer import Loss
 from sim.core.structured import typed
 from sim.core.tracker import Tracker
@@ -65,8 +66,9 @@ def fit_measured(
     tracker: Tracker, loss: Loss | None = None,
 ) -> Policy:  # fmt: skip
     """Train as `policies.training.fit.fit`; where the policy learns to find things and there are so many steps, measure
-    it on held-out scenes every MEASURE_EVERY of them."""
-    scenes = held_out_scenes(policy, data.tables) if config.steps >= MEASURE_EVERY else None
+    it on held-out scenes every MEASURE_EVERY of them, the first of several processes alone."""
+    measured = config.steps >= MEASURE_EVERY and not rank()
+    scenes = held_out_scenes(policy, data.tables) if measured else None
     trained = fit(policy, data, config, out, metadata, Log(tracker, scenes), loss)
     if scenes and isinstance(trained, Vla):
         scenes.report(trained)

@@ -15,8 +15,10 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
-from policies.training.loop import STATE, Log, train
+from policies.training.loop import STATE, Log, follow, train
 from policies.training.optim import OptimConfig
+from policies.training.ranks import mean_gradients, rank, ranks
+from policies.training.share import Share
 from policies.training.trainer import Loss, Trainer
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
@@ -37,12 +39,17 @@ def fit(
 ) -> Policy:  # fmt: skip
     """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed.
 
-    loss: of a batch of `data`; None: the policy's own.
+    loss: of a batch of `data`; None: the policy's own. Several processes share every batch, and the first writes.
     """
-    trainer = Trainer(policy, loss or policy.loss, config, policy.pretrained_parameters())
+    share = Share(rank(), ranks())
+    slow = policy.pretrained_parameters()
+    trainer = Trainer(policy, share.loss(loss or policy.loss), config, slow, mean_gradients)
+    if share.index:
+        follow(trainer, share.batches(data.sample))
+        return cast(Policy, trainer.averaged())
     begun = time.monotonic()
     trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
-    train(trainer, data.sample, out, log)
+    train(trainer, share.batches(data.sample), out, log)
     averaged = cast(Policy, trainer.averaged())
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)

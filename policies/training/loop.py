@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from policies.training.optim import OptimConfig
+from policies.training.ranks import from_first, ranks
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
 from sim.core.errors import NOTHING_NEW, UserError, keeps, reason
@@ -81,6 +82,7 @@ def train(
     losses = _RunningLosses((JsonLines(out / LOG).log, log.tracker.log), log.measure)
     with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
         resume(trainer, out)
+        begin_alike(trainer)
         saved = trainer.step
         task = bar.add_task("training", total=config.steps, completed=trainer.step)
         while trainer.step < config.steps:
@@ -91,13 +93,19 @@ def train(
                 saved = trainer.step
 
 
-def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path) -> None:
+def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any]) -> None:
     """Take the same steps as `train` in another process, from the same state, with batches of its own; keep nothing."""
     config = trainer.config
     torch.set_num_threads(config.threads)
-    resume(trainer, out)
+    begin_alike(trainer)
     while trainer.step < config.steps:
         trainer.update(sample(np.random.default_rng([config.seed, trainer.step]), config.batch))
+
+
+def begin_alike(trainer: Trainer) -> None:
+    """Let all processes of a training begin with the state of the first."""
+    if ranks() > 1:
+        trainer.restore(from_first(trainer.state()))
 
 
 def kept(saved: int, out: Path) -> str:
@@ -177,5 +185,6 @@ def _read_state(path: Path) -> dict[str, Any]:
 def check_options(before: Mapping[str, Any], config: OptimConfig, out: Path) -> None:
     """UserError names an option that a run in `out` was begun with and that is another now."""
     for name, value in plain(config).items():
-        if name not in FREE and before.get(name) != value:
-            raise UserError(f"{out} was begun with optim.{name}={before.get(name)}, not {value}; name a new out=DIR")
+        begun = before.get(name, getattr(type(config)(), name))  # an older state lacks an option: its default
+        if name not in FREE and begun != value:
+            raise UserError(f"{out} was begun with optim.{name}={begun}, not {value}; name a new out=DIR")

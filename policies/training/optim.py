@@ -9,6 +9,8 @@ from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least, between, one_of, option
 
 DEVICES = ("auto", "cpu", "cuda")
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+PRECISIONS = (FLOAT32, BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class OptimConfig(Options):
     threads: int = option(2, "of torch, and of caching", between(1, 256))
     save_every: int = option(500, "steps, for a killed run to go on", at_least(1))
     device: str = option("cpu", "auto: the GPU where there is one", one_of(*DEVICES))
+    precision: str = option(
+        FLOAT32, "of products in training; bfloat16 on a GPU. Weights are float32 in both", one_of(*PRECISIONS)
+    )
 
 
 def schedule(step: int, config: OptimConfig) -> float:

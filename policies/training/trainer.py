@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from policies.training.optim import OptimConfig, choose_device, schedule
+from policies.training.optim import BFLOAT16, OptimConfig, choose_device, schedule
 from sim.core.errors import UserError
 
 # The first optimizer imports triton where torch is built for CUDA. Its LLVM crashes a process in which Mesa's was
@@ -33,7 +33,7 @@ class OnDevice(Protocol):
 
 
 B = TypeVar("B", bound=OnDevice)
-Share = Callable[[nn.Module], None]
+SharedMean = Callable[[nn.Module, Sequence[Tensor]], list[Tensor]]
 Loss = Callable[[Any, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -46,11 +46,12 @@ class Trainer(Generic[B]):
 
     def __init__(
         self, model: nn.Module, loss: Loss, config: OptimConfig, slow: Sequence[nn.Parameter] = (),
-        share: Share | None = None,
+        share: SharedMean | None = None,
     ):  # fmt: skip
         """loss: (batch, generator) -> scalar and its detached parts by name, of `model`. slow: parameters of
         `model` that learn at `config.pretrained_rate` times the rate; frozen ones are left alone. share: replaces
-        the gradients by the mean over processes that train the same model on batches of their own.
+        the gradients by the mean over processes that train the same model on batches of their own, and returns that of
+        their losses.
         """
         self.device = choose_device(config.device)
         self.model, self.config, self.step = model.to(self.device).train(), config, 0
@@ -68,11 +69,13 @@ class Trainer(Generic[B]):
 
     def update(self, batch: B) -> dict[str, Tensor]:
         """Take one gradient step; return the parts of the loss. NotFinite names the step, nothing is changed then."""
-        loss, parts = self._loss(batch.to(self.device), self.generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == BFLOAT16):
+            loss, parts = self._loss(batch.to(self.device), self.generator)
         self.optimizer.zero_grad()
         loss.backward()
         if self._share:
-            self._share(self.model)
+            loss, *shared = self._share(self.model, [loss, *parts.values()])
+            parts = dict(zip(parts, shared, strict=True))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not torch.isfinite(value):
