@@ -7,8 +7,7 @@ it fails most, every episode's seed, outcome and drawn values) and a few videos.
 the chunks that reach a step (ACT). `look_hz=` looks at a rate of its own: chunks are decided on the newest look, known
 `look_delay_s=` late, and the present state. `server=ws://HOST:PORT` plays what `policies.serve`, or any server of
 openpi's protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
-`policies.export` made of the checkpoint. A policy that is told its goal by a picture is shown what the expert's own
-episode of the scene ends with.
+`policies.export` made of the checkpoint. A policy that needs its goal's picture is shown how the expert's episode ends.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
@@ -153,8 +152,8 @@ class PolicyWorker:
         self._agent.decision_s, self._agent.server_s = [], []
         video = self._video() if seed < self._config.seed + self._config.videos else None
         touch, moved = first_touch.FirstTouch(self._env.world), motion.Motion(self._env.world)
-        recorders = Recorders(*filter(None, (video, touch, moved)))
-        result = run_episode(self._env, self._agent, self._guard, seed, recorders)
+        recorder = Recorders(*filter(None, (video, touch, moved)))
+        result = run_episode(self._env, self._agent, self._guard, seed, recorder)
         if video:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")

@@ -1,9 +1,10 @@
 """Which look of an episode saw the target best: a target stands still, while the arm comes to hide it.
 
-The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember alike:
-of the looks that are `execute` steps apart the one with the least error, as long as the same step is due.
+The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember alike,
+of looks that are `execute` steps apart, for every step of a long instruction by itself. Acting does so before it
+chooses the step that is due, which depends on where targets are.
 
-Shapes: B batch, N frames of a dataset.
+Shapes: B batch, S steps of an instruction, N frames of a dataset.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def nothing_kept() -> Tensor:
 
 
 class TargetMemory:
-    """Keeps the target of an episode."""
+    """Keeps an episode's target, of a long instruction the target of every step."""
 
     def __init__(self, policy: Policy):
         self._policy = policy
@@ -40,13 +41,12 @@ class TargetMemory:
 
     def begin(self) -> None:
         """Begin an episode."""
-        self.kept, self._step = nothing_kept(), -1
+        self.kept = nothing_kept()
 
     def see(self, inputs: Inputs) -> Inputs:
-        """Return a look (1) with the target that is kept, this look's own where that is better or of another step."""
-        step = -1 if inputs.step is None else int(inputs.step)
-        if step != self._step:
-            self.kept, self._step = nothing_kept(), step
+        """Return a look (S), told each step, with the targets that are kept: its own where it is the better look."""
+        if len(self.kept) not in (1, len(inputs)):  # another instruction
+            self.begin()
         self.kept = better(self.kept, self._policy.keep_target(inputs))
         return self._policy.with_target(inputs, self.kept)
 

@@ -9,13 +9,13 @@ Shapes: B observations, H and W pixels, D state dimension, G grounded points.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
+from policies.core.target_memory import TargetMemory
 from policies.processing.steps import step_due
 from sim.core.contract import TURN_COLUMN, Observation
 from sim.core.errors import UserError
@@ -78,20 +78,24 @@ class ObservationProcessor:
             raw.points, raw.turn = (torch.tensor(one) for one in truth)
         return self.policy.condense(raw)
 
-    def observe(self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None) -> Inputs:
+    def observe(
+        self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None,
+        memory: TargetMemory | None = None,
+    ) -> Inputs:  # fmt: skip
         """Return the inputs, B = 1, of one observation, of a long instruction those of the step that is due.
 
-        truth: of the simulator, by column.
+        truth: of the simulator, by column. memory: of the episode, for a policy that remembers its target.
         """
         steps = possible_steps(observation.instruction) if self.policy.plays_steps else ()
         images = {camera: observation.images[camera][None] for camera in self.cameras}
         told = steps or (observation.instruction,)
         inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, self._truth(truth))
+        if memory:
+            inputs = memory.see(inputs)
         if not steps:
             return inputs
         assert inputs.points is not None
-        due = torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))])
-        return replace(inputs.take(due), step=due)
+        return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
 
     def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
         if columns is None:

@@ -70,7 +70,9 @@ class Decider:
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
         follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look;
         seen: by an earlier look, which is decided on with the present state."""
-        inputs = self.see(observation) if seen is None else Inputs(torch.tensor(observation.state[None])).on(seen)
+        inputs = (
+            self.see(observation, context) if seen is None else Inputs(torch.tensor(observation.state[None])).on(seen)
+        )
         if context:
             inputs = context.join(inputs)
         if self.policy.given_steps:
@@ -84,9 +86,10 @@ class Decider:
         subtask = "" if decision.subtask is None else SUBTASKS[int(decision.subtask[0])]
         return Decided(chunk, points_m, self._estimates(decision), self._value(inputs), subtask)
 
-    def see(self, observation: Observation) -> Inputs:
+    def see(self, observation: Observation, context: EpisodeContext | None = None) -> Inputs:
         """Return the inputs of one look, B = 1."""
-        return self.processor.observe(observation, self._truth() if self._truth else None)
+        truth, memory = self._truth() if self._truth else None, context.target if context else None
+        return self.processor.observe(observation, truth, memory)
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

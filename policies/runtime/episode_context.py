@@ -32,8 +32,6 @@ class EpisodeContext:
     def join(self, inputs: Inputs) -> Inputs:
         """Return a new look with those before it, an episode's first one for what would lie before that; keep it."""
         inputs = replace(inputs, goal=self._goal)
-        if self.target:
-            inputs = self.target.see(inputs)
         if not self._looks.maxlen:
             return inputs
         known = [*self._looks] or [inputs]

@@ -89,13 +89,16 @@ def test_the_best_look_is_that_of_brute_force():
 def test_another_step_has_another_target():
     error = np.array([0.1, 0.9, 0.5, 0.6])
     assert best_looks(error, np.arange(4), ["open", "open", "put", "put"], 1).tolist() == [0, 0, 2, 2]
+
+
+def test_every_step_of_an_instruction_keeps_its_own_target_until_there_is_another_instruction():
     memory, kept = TargetMemory(tiny_model(config=REMEMBERS)), []
-    for one, step in zip(error, (0, 0, 1, 1), strict=True):
-        look = Inputs(torch.zeros(1, 7), points=torch.full((1, 4, 4), float(one)), step=torch.tensor([step]))
-        seen = memory.see(look).points
+    for errors in ([0.1, 0.7], [0.9, 0.5], [0.5, 0.6], [0.8], [0.9]):
+        points = torch.tensor(errors)[:, None, None].expand(-1, 4, 4)
+        seen = memory.see(Inputs(torch.zeros(len(errors), 7), points=points)).points
         assert seen is not None
-        kept.append(round(float(seen[0, TARGET_W, 3]), 3))
-    assert kept == [0.1, 0.1, 0.5, 0.5]
+        kept.append([round(one, 3) for one in seen[:, TARGET_W, 3].tolist()])
+    assert kept == [[0.1, 0.7], [0.1, 0.5], [0.1, 0.5], [0.8], [0.8]]
 
 
 # ---- what is seen ------------------------------------------------------------------------------
