@@ -70,9 +70,8 @@ class Decider:
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
         follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look;
         seen: by an earlier look, which is decided on with the present state."""
-        inputs = (
-            self.see(observation, context) if seen is None else Inputs(torch.tensor(observation.state[None])).on(seen)
-        )
+        present = Inputs(torch.tensor(observation.state[None]))
+        inputs = self.see(observation, context) if seen is None else present.on(seen)
         if context:
             inputs = context.join(inputs)
         if self.policy.given_steps:
