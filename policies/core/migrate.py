@@ -47,8 +47,10 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
 def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Points were all that such a head was given, what it takes to reach them weighs nothing; later it had no doubt."""
     fusion = content.get("policy", {}).get("fusion", {})
+    if fusion.get("name") not in ("true_points", "grounded_points"):
+        return content, dict(weights)
     from_tool = sum(name.endswith("_t") for name in content["spec"]["points"])
-    if fusion.get("name") not in ("true_points", "grounded_points") or not from_tool:
+    if not from_tool:
         return content, dict(weights)
     weights = {SURE: torch.tensor(WITHOUT_DOUBT_M), **weights}
     if AIM in weights:

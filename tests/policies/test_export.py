@@ -158,6 +158,7 @@ def test_the_graph_remembers_the_target_as_the_policy_does(tmp_path):
 
 def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(tmp_path):
     head = dataclasses.replace(TINY.head, hidden=192, blocks=2)
+    torch.manual_seed(0)
     decider, _ = exported(dataclasses.replace(TINY, head=head, **REAL), tmp_path / "policy.onnx")
     whole, generator = ExportedPolicy(decider, tmp_path / "policy.onnx"), torch.Generator().manual_seed(0)
     feeds = [whole.feeds(look(seed), look(seed).state, whole.draw(generator)) for seed in range(4)]
@@ -168,7 +169,7 @@ def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(tmp_path):
     assert sizes[0] < 0.8 * whole_size and sizes[1] < 0.6 * whole_size
     wanted, *found = [GraphDecider(decider, path).decide(look(9), look(9).state, [], generator_of(9)) for path in files]
     for one in found:
-        assert 0 < np.abs(one.chunk - wanted.chunk).max() < 0.2
+        assert 0 < np.abs(one.chunk - wanted.chunk).max() < 0.1 * np.abs(wanted.chunk).max()
 
 
 def generator_of(seed: int) -> torch.Generator:
