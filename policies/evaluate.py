@@ -46,7 +46,7 @@ from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder
 from sim.episode import results
-from sim.episode.loop import EpisodeResult, Recorders, run_episode
+from sim.episode.loop import EpisodeResult, RecorderGroup, run_episode
 from sim.guard.clearance import guarded
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
@@ -152,7 +152,7 @@ class PolicyWorker:
         self._agent.decision_s, self._agent.server_s = [], []
         video = self._video() if seed < self._config.seed + self._config.videos else None
         touch, moved = first_touch.FirstTouch(self._env.world), motion.Motion(self._env.world)
-        recorder = Recorders(*filter(None, (video, touch, moved)))
+        recorder = RecorderGroup(*filter(None, (video, touch, moved)))
         result = run_episode(self._env, self._agent, self._guard, seed, recorder)
         if video:
             outcome = "success" if result.success else "failure"

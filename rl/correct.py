@@ -22,12 +22,12 @@ from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
-from sim.episode.loop import EpisodeResult, Recorder
+from sim.episode.loop import EpisodeResult, Recorder, RecorderGroup
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, open_operator
-from sim.teleop.page import LivePage, RealTimePacer, RecorderGroup
+from sim.teleop.page import LivePage, RealTimePacer
 
 _log = logging.getLogger(__name__)
 

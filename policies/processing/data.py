@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from policies.core.indicator import Indicator
 from policies.core.inputs import Batch, Inputs
@@ -166,20 +167,21 @@ class FrameInputs:
             sentences, self._sentence = np.unique(self._told(), return_inverse=True)
             self._words = processor.words(sentences.tolist())
         self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
-        self._best = self._best_looks()
+        self._kept = self._kept_targets()
 
     def _told(self) -> np.ndarray:
         """Return (N,), what the policy is told at each frame."""
         dataset, by_step = self._table.dataset, self._policy.plays_steps
         return np.concatenate([frame_sentences(dataset, i, by_step=by_step) for i in range(dataset.num_episodes)])
 
-    def _best_looks(self) -> np.ndarray | None:
-        """Return (N,), at which row each frame's target was seen best, None for a policy that does not remember it."""
+    def _kept_targets(self) -> Tensor | None:
+        """Return each frame's target as it was seen best (N, KEPT), None for a policy that does not remember it."""
         table = self._table
         if not self._policy.remembers_target:
             return None
-        error_m = self._policy.keep_target(self._seen(np.arange(len(table.frame))))[:, ERROR].numpy()
-        return best_looks(error_m, table.frame, self._told().tolist(), self._policy.config.execute)
+        kept = self._policy.keep_target(self._seen(np.arange(len(table.frame))))
+        best = best_looks(kept[:, ERROR].numpy(), table.frame, self._told().tolist(), self._policy.config.execute)
+        return kept[best]
 
     def __call__(self, rows: np.ndarray, age: np.ndarray | int = 0) -> Inputs:
         """Return the inputs of these rows of the table, with the earlier looks that the policy decides on as well.
@@ -197,8 +199,8 @@ class FrameInputs:
 
     def _look(self, rows: np.ndarray) -> Inputs:
         inputs = self._seen(rows)
-        if self._best is not None:
-            inputs = self._policy.with_target(inputs, self._policy.keep_target(self._seen(self._best[rows])))
+        if self._kept is not None:
+            inputs = self._policy.with_target(inputs, self._kept[rows])
         if self._words:
             inputs.words, inputs.word_mask = (part[self._sentence[rows]] for part in self._words)
         return inputs

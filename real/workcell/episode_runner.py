@@ -12,13 +12,13 @@ from real.workcell.recording import RobotRecorder
 from sim.core.console import event
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
-from sim.episode.loop import Agent, Env, EpisodeResult, run_episode
+from sim.episode.loop import Agent, Env, EpisodeResult, RecorderGroup, run_episode
 from sim.guard.motion_guard import MotionGuard
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.device import Command
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.operator import Operator
-from sim.teleop.page import LivePage, RecorderGroup
+from sim.teleop.page import LivePage
 
 CLEAR_S = 5.0  # to clear the bench, where no confirmation is needed
 LOOK_S = 0.02

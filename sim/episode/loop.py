@@ -52,15 +52,15 @@ class Recorder(Protocol):
     def add(self, step: Step) -> None: ...
 
 
-class Recorders:
-    """Hands every step to several recorders, in their order."""
+class RecorderGroup:
+    """Several recorders as one."""
 
     def __init__(self, *recorders: Recorder):
         self._recorders = recorders
 
     def add(self, step: Step) -> None:
-        for one in self._recorders:
-            one.add(step)
+        for recorder in self._recorders:
+            recorder.add(step)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
-from sim.episode.loop import Recorder, Step
+from sim.episode.loop import Step
 from sim.guard.motion_guard import MotionGuard
 
 HOST = "127.0.0.1"
@@ -151,17 +151,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep the operator's terminal free of request logs."""
-
-
-class RecorderGroup:
-    """Several recorders as one."""
-
-    def __init__(self, *recorders: Recorder):
-        self._recorders = recorders
-
-    def add(self, step: Step) -> None:
-        for recorder in self._recorders:
-            recorder.add(step)
 
 
 class RealTimePacer:

@@ -13,14 +13,14 @@ from sim.core.contract import Feedback, Observation
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
 from sim.envs.sim_env import SimEnv
-from sim.episode.loop import Step, run_episode
+from sim.episode.loop import RecorderGroup, Step, run_episode
 from sim.guard.clearance import guarded
 from sim.guard.motion_guard import MotionGuard
 from sim.planning.kinematics import ToolKinematics
 from sim.teleop.corrector import DifferentialIk, TwistCorrector
 from sim.teleop.device import TOP_SPEED_M_S, Command
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
-from sim.teleop.page import LivePage, RecorderGroup
+from sim.teleop.page import LivePage
 
 UP, FORWARD, STILL = [0, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0] * 6
 
