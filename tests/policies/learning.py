@@ -1,10 +1,13 @@
 """What the tests of learning share: a tiny policy, encoders that only mix numbers, a small dataset."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from fr3 import FPS, FR3
 
@@ -19,6 +22,7 @@ from policies.models.vla import Vla, VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.optim import OptimConfig
+from policies.training.trainer import Trainer
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, Observation
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, features
@@ -180,3 +184,23 @@ def about(root: Path | None = None, **changes) -> CheckpointMetadata:
     made_of = {str(root): Dataset(root).fingerprint()} if root else {}
     values = {"vision": "fake-vision", "text": "fake-text", "tasks": ("pick_place",)}
     return CheckpointMetadata(**(values | {"provenance": {"data": made_of}} | changes))
+
+
+class Killed(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def killed_at(step: int) -> Iterator[None]:
+    """A training inside is killed at a step, and has to be."""
+    update = Trainer.update
+
+    def dies(trainer: Trainer, batch: Batch) -> dict[str, torch.Tensor]:
+        if trainer.step == step:
+            raise Killed
+        return update(trainer, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", dies)
+        with pytest.raises(Killed):
+            yield

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from learning import QUICK, about, tiny_model, training_data, write_demos
+from learning import QUICK, about, killed_at, tiny_model, training_data, write_demos
 from programs import ended
 from safetensors.torch import load_file
 from two_processes import ROWS, Line, Work, samples
@@ -20,7 +20,6 @@ from policies.training import loop, ranks
 from policies.training.fit import fit
 from policies.training.optim import OptimConfig
 from policies.training.ranks import check_shared, in_ranks, mean_gradients
-from policies.training.trainer import Trainer
 from sim.core.checkout import OWN
 from sim.core.errors import UserError
 
@@ -37,25 +36,12 @@ def flat(weights: dict[str, torch.Tensor]) -> torch.Tensor:
 # ---- gradients, resume -------------------------------------------------------------------------
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def work(demos, tmp_path_factory):
     """What two processes found, the second half of a training that one began among it."""
     out = tmp_path_factory.mktemp("begun")
-    with pytest.MonkeyPatch.context() as patch:
-        update = Trainer.update
-
-        def die_at_6(trainer, batch):
-            if trainer.step == 6:
-                raise Killed
-            return update(trainer, batch)
-
-        patch.setattr(Trainer, "update", die_at_6)
-        with pytest.raises(Killed):
-            fit(tiny_model(), training_data(Source(demos)), QUICK, out, about())
+    with killed_at(6):
+        fit(tiny_model(), training_data(Source(demos)), QUICK, out, about())
     assert (out / loop.STATE).is_file()
     work = Work(demos, out)
     in_ranks(work, 2)

@@ -17,6 +17,7 @@ from learning import (
     FakeText,
     FakeVision,
     about,
+    killed_at,
     make_demo,
     random_batch,
     tiny_model,
@@ -241,23 +242,10 @@ def test_training_lowers_both_losses(data, tmp_path):
     assert rows[-1]["flow"] < 0.8 * rows[0]["flow"] and rows[-1]["grounding"] < 0.8 * rows[0]["grounding"]
 
 
-class Killed(Exception):
-    pass
-
-
-def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path, monkeypatch):
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path):
     whole = fit(fresh(data), data, QUICK, tmp_path / "whole", about()).state_dict()
-    update = Trainer.update
-
-    def die_at_6(trainer, batch):
-        if trainer.step == 6:
-            raise Killed
-        return update(trainer, batch)
-
-    monkeypatch.setattr(Trainer, "update", die_at_6)
-    with pytest.raises(Killed):
+    with killed_at(6):
         fit(fresh(data), data, QUICK, tmp_path / "resumed", about())
-    monkeypatch.undo()
     assert not (tmp_path / "resumed" / checkpoint.WEIGHTS).exists()
     resumed = fit(tiny_model(seed=77), data, QUICK, tmp_path / "resumed", about()).state_dict()  # its start is replaced
     assert whole.keys() == resumed.keys()
