@@ -11,6 +11,7 @@ from learning import SPEC, TINY, tiny_model
 from policies.core.inputs import Inputs
 from policies.fusion.grounded_points import TruePointsConfig
 from policies.models.carried_points import CarriedPoints
+from policies.models.remembered_target import RememberedTarget
 from policies.models.vla import Vla
 from sim.core.contract import TURN_COLUMN
 from sim.envs.sim_env import SimEnv
@@ -107,3 +108,20 @@ def test_how_the_target_is_turned_is_seen_from_the_turned_tool():
     carried = CarriedPoints(SPEC)(Inputs(states[1]).on(Inputs(states[0], points=points, turn=turn)))
     assert carried.turn is not None
     np.testing.assert_allclose(carried.turn[0], now.target_turn, atol=0.02)
+
+
+def test_a_target_that_was_kept_is_where_it_stands_seen_from_the_tool_now():
+    then, now = looks("insert_peg", [0.3, -0.15, 0.15, 0.12, 0.09, 0.4])
+    remembered, errors = RememberedTarget(SPEC), torch.full((4, 1), 0.02)
+    states = [torch.from_numpy(one.state)[None] for one in (then, now)]
+    before = Inputs(states[0], points=torch.cat([torch.from_numpy(then.points), errors], 1)[None])
+    before.turn = torch.from_numpy(then.target_turn)[None]
+    elsewhere = Inputs(states[1], points=torch.ones(1, 4, 4), turn=torch.zeros(1, 4))
+    found = remembered(elsewhere, remembered.keep(before))
+    assert found.points is not None and found.turn is not None
+    assert np.linalg.norm(then.points[TARGET_T] - now.points[TARGET_T]) > 0.05
+    for i in (TARGET_W, TARGET_T):
+        np.testing.assert_allclose(found.points[0, i, :3], now.points[i], atol=1e-3)
+    assert torch.equal(found.points[0, :, 3], torch.tensor([1.0, 0.02, 1.0, 0.02]))
+    assert (found.points[0, [OBJECT_W, OBJECT_T]] == 1).all()
+    assert (found.turn[0] - torch.from_numpy(now.target_turn)).abs().max() < 0.1

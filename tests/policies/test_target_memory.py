@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fr3 import FR3
 from learning import SPEC, TINY, recorded_look, tiny_model, training_data, write_demos
 
 from policies.core.inputs import Inputs
@@ -16,10 +17,12 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.core.target_memory import TargetMemory, best_looks
 from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.processing import observation
 from policies.processing.data import Source, TrainingData
 from policies.runtime.agent import PolicyAgent
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
+from policies.runtime.episode_context import EpisodeContext
 from sim.core.errors import UserError
 
 LENGTHS = (11, 8)
@@ -39,7 +42,7 @@ class DrawnEye(Fusion):
             torch.randn(4, 4, generator=torch.Generator().manual_seed(int(abs(float(one)) * 1e4)))
             for one in fine[:, :, 0, 0].double().round(decimals=2).sum(1)
         ]
-        drawn = torch.stack(rows)
+        drawn = torch.stack(rows).expand(len(inputs), 4, 4)  # one image for all steps
         errors = (0.01 + 0.1 * drawn[:, :2, 3].abs()).repeat(1, 2)  # a thing's is the same in either frame
         return Prefix(drawn.new_zeros(len(drawn), 0, 1), 0.1 * drawn[..., :3], errors=errors)
 
@@ -144,3 +147,38 @@ def test_what_cannot_remember_a_target_is_one_line():
         dataclasses.replace(TINY, remember_target=True).build(SPEC)
     with pytest.raises(UserError, match="policy.look_age=3: expected one of the two"):
         dataclasses.replace(REMEMBERS, look_age=3)
+
+
+# ---- what depends on it ------------------------------------------------------------------------
+
+
+def test_the_step_that_is_due_is_chosen_by_remembered_targets(data, monkeypatch):
+    shown = []
+    monkeypatch.setattr(observation, "step_due", lambda steps, points, opening: shown.append(points) or 1)
+    policy = tiny_model(config=REMEMBERS)
+    decider, context = Decider(policy, Conditioning()), EpisodeContext(policy)
+    for frame in range(0, 8, 2):
+        look = dataclasses.replace(recorded_look(data, 0, frame), instruction="put the red cube in the blue drawer")
+        seen = decider.see(look, context).points
+        assert seen is not None and torch.equal(seen[0], shown[-1][1])
+    alone = data._inputs[0]._seen(np.arange(0, 8, 2)).points
+    assert alone is not None and len(shown[0]) == 2
+    error = alone[:, TARGET_W, 3]
+    for i, points in enumerate(shown):
+        torch.testing.assert_close(points[1, TARGET_W, 3], error[: i + 1].min(), atol=1e-3, rtol=1e-2)
+    assert error.argmin() < len(error) - 1  # the last look is not the best
+
+
+def test_what_a_policy_is_told_of_a_point_weighs_by_the_eyes_error():
+    fusion = tiny_model(config=EYE).fusion
+    points = torch.tensor([[[0.3, 0.1, 0.0], [0.2, 0.2, 0.0], [0.1, 0.0, 0.1], [0.0, 0.1, 0.1]]])
+    state = torch.tensor([[*FR3.home_rad, 1.0]])
+
+    def tokens(error_m: float) -> torch.Tensor:
+        known = torch.cat([points, torch.full((1, 4, 1), error_m)], 2)
+        return fusion(Inputs(state, points=known)).tokens
+
+    with torch.no_grad():
+        sure, doubtful, metres_alone = tokens(0.0), tokens(0.03), fusion.token(points)
+    torch.testing.assert_close(doubtful - metres_alone, (sure - metres_alone) / 2)
+    assert (sure - metres_alone).abs().max() > 1e-3
