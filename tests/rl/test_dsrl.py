@@ -1,6 +1,7 @@
 """DSRL: which noise is steered, what an agent makes of it, and what the environment of noise plays and pays."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,3 +156,17 @@ def test_a_success_pays_the_chunks_that_it_took(env, monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_stable_baselines3_takes_it(env):
     check_env(env, skip_render_check=True)
+
+
+def test_what_an_episode_keeps_of_its_target_is_handed_to_every_look(env, monkeypatch):
+    given, plain, memory = [], env._processor.observe, SimpleNamespace(begin=lambda: None)
+
+    def observe(seen, truth, memory=None):
+        given.append(memory)
+        return plain(seen, truth)
+
+    monkeypatch.setattr(env._processor, "observe", observe)
+    monkeypatch.setattr(env._context, "target", memory)
+    env.reset()
+    env.step(np.zeros(env.action_space.shape))
+    assert len(given) == 2 and all(one is memory for one in given)
