@@ -168,5 +168,5 @@ def test_what_an_episode_keeps_of_its_target_is_handed_to_every_look(env, monkey
     monkeypatch.setattr(env._processor, "observe", observe)
     monkeypatch.setattr(env._context, "target", memory)
     env.reset()
-    env.step(np.zeros(env.action_space.shape))
+    env.step(np.zeros(env.action_space.shape, np.float32))
     assert len(given) == 2 and all(one is memory for one in given)
