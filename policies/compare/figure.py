@@ -29,7 +29,7 @@ def draw_table(path: Path, rows: Sequence[dict]) -> None:
             decision.plot([row[key] for row in of_task], places, marker, color=COLOURS[i % len(COLOURS)])
     success.set(xlabel="success, %, and its 95 % interval", xlim=(0, 104), yticks=range(len(names)), yticklabels=names)
     success.invert_yaxis()
-    decision.set(xlabel="time of a decision, ms: median, 99 of 100 (bar)", xscale="log")
+    decision.set(xlabel="decision, ms: median (dot), 99 % (bar)", xscale="log")
     for axis in ways:
         _ways(axis, [names.index(row["name"]) for row in forked], forked)
     for axis in (success, decision, *ways):
@@ -51,5 +51,5 @@ def _ways(axis: Any, places: Sequence[float], rows: Sequence[dict]) -> None:
     share = 100 * left / (left + right)
     axis.barh(places, share, 0.6, color=COLOURS[0], label=LEFT)
     axis.barh(places, 100 - share, 0.6, left=share, color=COLOURS[2], label=RIGHT)
-    axis.set(xlabel="way round, % of the episodes that took one", xlim=(0, 100))
+    axis.set(xlabel="way round, %", xlim=(0, 100))
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2)
