@@ -34,7 +34,8 @@ class DarkFails:
         params = EpisodeParams(layout, replace(randomization, light_strength=i / 60))
         touched = {"first_touched": "other" if i < 5 else "handled", "other_things": i % 2}
         touched["within_m"] = {"object": [0.02 - i / 6000, 0.5], "target": [0.01, 0.01]}  # unsure where it is dark
-        return evaluate.Played(EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched)
+        moved = {"placement_error_mm": float(i), "jerk_rad_s3": 2.0 * i, "way": None}
+        return evaluate.Played(EpisodeResult(seed, i >= 20, 100, 5.0, GuardReport()), [0.01], params, touched | moved)
 
 
 def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys):
@@ -51,6 +52,8 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
     assert {one.axis for one in every[:2]} == {"light_strength", "within_m object"}
     assert (written["wrong_first"], written["wrong_first_n"], written["wrong_first_rate"]) == (2, 30, 2 / 30)
     assert (written["execute"], written["inference_delay_s"]) == (2, 0.0)
+    # of 60 episodes those from the 20th succeed: placement counts in them alone, jerk in all
+    assert (written["placement_error_mm_median"], written["jerk_rad_s3_median"]) == (39.5, 59.0)
     shown = sum(one.axis == "light_strength" for one in every[:WORST])
     printed = capsys.readouterr().out
     assert printed.count("light_strength ") == shown
