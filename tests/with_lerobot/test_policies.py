@@ -244,7 +244,9 @@ def test_an_episode_is_played_in_simulation(made, tmp_path, kind):
 @pytest.mark.timeout(0)
 def test_an_episode_is_played_on_the_emulated_arm(made, tmp_path):
     with serving(made / "act") as url:
-        output_of("real.rollout", "robot=emulator", f"server={url}", "episodes=1", f"out={tmp_path}")
+        output_of(
+            "real.rollout", "robot=emulator", "robot.start=always", f"server={url}", "episodes=1", f"out={tmp_path}"
+        )
     assert json.loads((tmp_path / "results.json").read_text())["n"] == 1
 
 
