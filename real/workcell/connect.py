@@ -156,16 +156,28 @@ def raise_unless_stopped(env: RobotEnv) -> Iterator[None]:
 
 
 def _start_reason(config: RobotConnection) -> str:
-    """Why an emulator must be started; "" when a running one is to be used."""
+    """Why an emulator must be started; "" when a running one is to be used. UserError where that one is not whole."""
     if config.start == "always":
         return "no robot is configured"
     if config.start == "never" or config.ip not in LOOPBACK:
         return ""
-    try:
-        socket.create_connection((config.ip, config.rpc_port), PROBE_S).close()
-    except OSError:
+    if not _answers(config, "rpc_port"):
         return f"no emulator answers at {config.ip}:{config.rpc_port}"
+    for port in ("camera_port", "bench_port"):
+        if not _answers(config, port):
+            raise UserError(
+                f"an emulator answers at {config.ip}:{config.rpc_port}, but not at robot.{port}={getattr(config, port)}: "
+                "it is another program's, or was given other ports; robot.start=always starts one of this program's own"
+            )
     return ""
+
+
+def _answers(config: RobotConnection, port: str) -> bool:
+    try:
+        socket.create_connection((config.ip, getattr(config, port)), PROBE_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _emulated_cameras(config: RobotConnection) -> dict[str, Camera]:

@@ -9,7 +9,7 @@ from typing import IO
 from real.core.faults import RobotUnreachable
 from sim.core.paths import CHECKOUT
 
-START_S = 60.0  # compiling the scene on a loaded machine
+START_S = 300.0  # a process that lives is waited for: importing alone may take over a minute on a loaded machine
 END_S = 5.0
 PORTS = ("rpc_port", "state_port", "cnde_port", "servo_port", "camera_port", "bench_port")
 
@@ -44,12 +44,13 @@ class EmulatorProcess:
         ]
         for reader in self._readers:
             reader.start()
-        self._ready.wait(START_S)
+        late = not self._ready.wait(START_S)
         served = dict(re.findall(r"(\w+_port)=(\d+)", "".join(self.output)))
         self.ports = {name: int(served[name]) for name in PORTS if name in served}
         if set(self.ports) != set(PORTS):
             self.stop()
-            raise RobotUnreachable(f"the emulator did not start: {''.join(self._errors).strip() or 'no answer'}")
+            why = "".join(self._errors).strip() or (f"still busy after {START_S:g} s" if late else "it just ended")
+            raise RobotUnreachable(f"the emulator did not start: {why}")
 
     def _read(self, stream, into: list[str]) -> None:
         for line in stream:

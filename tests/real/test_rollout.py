@@ -18,6 +18,7 @@ from running import HOST, Running, Swing
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino import protocol
 from real.rollout.rollout import RolloutConfig, _load, newest_checkpoint, rollout
+from real.workcell import emulator_process
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
 from sim.core.config import load
@@ -170,6 +171,30 @@ def test_the_real_emulator_process_is_driven_and_ends(tmp_path, caplog):
     assert "48x32" in caplog.text
     assert "NOT OK" not in caplog.text
     assert process._process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "start_s", "said"),
+    [({}, 0.05, "still busy after 0.05 s"), ({"firmware": "9.9"}, 300.0, "firmware=9.9, expected")],
+)
+def test_an_emulator_that_does_not_start_says_why(options, start_s, said, monkeypatch):
+    monkeypatch.setattr(emulator_process, "START_S", start_s)
+    with pytest.raises(RobotUnreachable, match=f"the emulator did not start: .*{said}"):
+        EmulatorProcess((32, 48), **options)
+
+
+@pytest.mark.parametrize("port", ["camera_port", "bench_port"])
+def test_an_emulator_that_is_not_whole_is_named_before_the_rollout(running, tmp_path, port):
+    """As beside `make test-sdk`, whose emulator has only the controller's ports where they are looked for."""
+    robot = dataclasses.replace(robot_at(running), start="if_absent", **{port: 1})
+    with pytest.raises(UserError, match=f"but not at robot.{port}=1: .* robot.start=always"):
+        rollout(RolloutConfig(robot, str(tmp_path), out=str(tmp_path / "out")), swing)
+
+
+def test_a_whole_emulator_is_used_and_none_is_started(running, tmp_path):
+    robot = dataclasses.replace(robot_at(running), start="if_absent")
+    rollout(RolloutConfig(robot, str(tmp_path), episodes=1, seed=3, out=str(tmp_path / "out")), swing)
+    assert running.controller.enabled  # by the rollout
 
 
 def test_the_program_exits_2_when_the_robot_is_silent(tmp_path):
