@@ -208,6 +208,14 @@ def test_a_name_of_an_older_system(demos, tmp_path):
     refused(ended("export", f"data={odd}", f"out={tmp_path}/out"), "ml\\udce4ut", "no UTF-8; rename it, or set LC_ALL=")
 
 
+@pytest.mark.parametrize(("program", "option"), [("collect", "out"), ("train", "out"), ("recap", "out")])
+def test_a_place_under_a_locale_that_is_no_utf8(program, option, tmp_path, monkeypatch):
+    """As LC_ALL=C hands `données` over where Python is kept from taking UTF-8: told before an episode is played."""
+    monkeypatch.chdir(tmp_path)
+    refused(ended(program, f"{option}=donn\udcc3\udca9es"), "no UTF-8; choose another name, or set LC_ALL=C.UTF-8")
+    assert not list(tmp_path.iterdir())
+
+
 def test_home_by_its_short_name(demos, tmp_path, monkeypatch):
     """`out=~/x` reaches a program as it is from many shells."""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -179,6 +179,8 @@ class Place:
         return "a file that can be written" if self.file else "a folder that can be written"
 
     def __call__(self, name: str, value: str) -> None:
+        if not _is_utf8(value):  # pyarrow would refuse it when the first episode is written
+            raise UserError(f"{name}={value} holds bytes that are no UTF-8; choose another name, or set LC_ALL=C.UTF-8")
         path = Path(value)
         try:
             there = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
@@ -197,6 +199,14 @@ class Place:
         for folder in folders:
             if all((folder / file).is_file() for file in files):
                 raise UserError(f"{name}={value}, expected a place outside of {folder}, which holds {files[-1]}")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _NotEmpty:

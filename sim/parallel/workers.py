@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from sim.core.errors import UserError
@@ -75,7 +76,7 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
     done = losses = 0
     while done < len(seeds):
         count, batch = (1, seeds[done : done + 1]) if losses else (workers, seeds[done:])
-        pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(make_worker, os.getpid()))
+        pool = _pool(context, count, make_worker)
         try:
             for result in _in_order(functools.partial(pool.submit, _play), batch, ahead=3 * count):
                 yield result
@@ -93,6 +94,16 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _pool(context: BaseContext, workers: int, make_worker: Callable[[], EpisodeWorker]) -> ProcessPoolExecutor:
+    try:
+        return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_worker, os.getpid()))
+    except OSError as error:  # its locks lie in shared memory, of which containers may have none
+        raise UserError(
+            f"workers={workers} need shared memory, and /dev/shm gives none ({error.strerror}); free some (docker run "
+            "--shm-size=1g gives more), or workers=1"
+        ) from error
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -187,7 +187,7 @@ def test_an_emulator_that_does_not_start_says_why(options, start_s, said, monkey
 def test_an_emulator_that_is_not_whole_is_named_before_the_rollout(running, tmp_path, port):
     """As beside `make test-sdk`, whose emulator has only the controller's ports where they are looked for."""
     robot = dataclasses.replace(robot_at(running), start="if_absent", **{port: 1})
-    with pytest.raises(UserError, match=f"but not at robot.{port}=1: .* robot.start=always"):
+    with pytest.raises(UserError, match=f"not at robot.{port}=1; .* robot.start=always"):
         rollout(RolloutConfig(robot, str(tmp_path), out=str(tmp_path / "out")), swing)
 
 

@@ -1,9 +1,11 @@
 """Episodes by several processes: in order, a bounded number ahead, and whole although a process is killed."""
 
+import errno
 import functools
 import os
 import signal
 import time
+from multiprocessing import synchronize
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,19 @@ def test_what_a_worker_raises_is_raised_here(tmp_path, workers):
         list(map_seeds(functools.partial(Square, tmp_path), [1, -3], WorkerConfig(workers)))
     with pytest.raises(UserError, match="no such checkpoint"):
         list(map_seeds(broken, [1, 2], WorkerConfig(workers)))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_container_without_shared_memory_is_named(tmp_path, monkeypatch, code):
+    """As docker has it, 64 MB that something else fills, or none: no lock can be made."""
+
+    def no_lock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(synchronize._multiprocessing, "SemLock", no_lock)
+    with pytest.raises(UserError, match=f"/dev/shm gives none .{os.strerror(code)}.; .*--shm-size=1g.*, or workers=1"):
+        list(map_seeds(functools.partial(Square, tmp_path), range(4), WorkerConfig(2)))
+    assert list(map_seeds(functools.partial(Square, tmp_path), range(4), WorkerConfig(1))) == [0, 1, 4, 9]
 
 
 @pytest.mark.parametrize(
