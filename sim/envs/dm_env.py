@@ -16,7 +16,7 @@ from dm_control.mujoco.wrapper.mjbindings import sizes
 from dm_control.rl import control
 from dm_env import specs
 
-from sim.core.contract import Feedback
+from sim.core.contract import Feedback, check_action
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 
@@ -52,7 +52,8 @@ class ServoPhysics(Physics):
         self._env = env
 
     def set_control(self, control: np.ndarray) -> None:
-        """Set the action (D,) of the next step."""
+        """Set the action (D,) of the next step. ValueError for another shape, or what is not finite."""
+        check_action(control, self._env.robot.action_dim)
         self._action = control
 
     def step(self, nstep: int = 1) -> None:

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from sim.control.servo import Servo
-from sim.core.contract import Feedback, Observation
+from sim.core.contract import Feedback, Observation, check_action
 from sim.core.errors import UserError
 from sim.envs.sensors import DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
@@ -208,7 +208,9 @@ class GymEnv(gymnasium.Env):
         return self._look()
 
     def step(self, action: np.ndarray):
-        feedback = self.env.apply(action)
+        """Play one policy period. ValueError, and nothing is played, for an action of another shape or not finite."""
+        check_action(action, self.env.robot.action_dim)
+        feedback = self.env.apply(np.asarray(action))
         observation, info = self._look()
         info["is_success"] = feedback.success
         return observation, feedback.reward, feedback.terminated, feedback.truncated, info

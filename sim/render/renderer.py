@@ -8,6 +8,7 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
+from sim.core.errors import UserError
 from sim.render.gl import begin_drawing, check_gl, drawing_error
 from sim.scene.build import RenderConfig, Scene
 
@@ -51,14 +52,16 @@ class OpenGlRenderer:
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
         self._place(camera, qpos)
-        return self._renderer.render()
+        with _in_this_thread():
+            return self._renderer.render()
 
     def segment(self, camera: str, qpos: np.ndarray) -> np.ndarray:
         """Return which geom each pixel shows, int32 (H, W), -1 where there is none."""
         self._place(camera, qpos)
         self._renderer.enable_segmentation_rendering()
         try:
-            return self._renderer.render()[..., 0]
+            with _in_this_thread():
+                return self._renderer.render()[..., 0]
         finally:
             self._renderer.disable_segmentation_rendering()
 
@@ -74,13 +77,28 @@ class OpenGlRenderer:
 
     def _upload_meshes(self) -> None:
         """Show the used shapes at the scale of this episode."""
-        self._renderer._gl_context.make_current()
+        with _in_this_thread():
+            self._renderer._gl_context.make_current()
         for mesh in self._scene.shown_meshes:
             mujoco.mjr_uploadMesh(self._scene.model, self._renderer._mjr_context, mesh)
         self._meshes = self._scene.meshes_edition
 
     def close(self) -> None:
         self._renderer.close()
+
+
+@contextlib.contextmanager
+def _in_this_thread() -> Iterator[None]:
+    """UserError where OpenGL's context is current in another thread: EGL does not hand it over."""
+    try:
+        yield
+    except Exception as error:  # of the back-end's own class
+        if "BAD_ACCESS" not in str(error):
+            raise
+        raise UserError(
+            "images were drawn in another thread before, and OpenGL draws in one thread alone: make an environment, or "
+            "draw first, in the thread that steps it"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -163,6 +163,13 @@ def test_dm_controls_inverse_kinematics_finds_the_tool_pose_of_other_joints():
     assert (physics.data.qpos == before).all()
 
 
+def test_an_action_of_another_shape_is_refused():
+    env = load("reach", seed=1)
+    env.reset()
+    with pytest.raises(ValueError, match=r"shape \(6,\), expected \(7,\)"):
+        env.step(np.zeros(6))
+
+
 def test_an_unknown_task_is_named():
     with pytest.raises(UserError, match="stack"):
         load("stak")

@@ -1,5 +1,6 @@
 """The environment: gymnasium's contract, repeatability to the bit, delays as physical times."""
 
+import threading
 from dataclasses import replace
 
 import gymnasium
@@ -12,6 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import sim
+from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.scene.build import PHYSICS_DT_S
@@ -82,6 +84,40 @@ def test_another_environment_plays_the_same_episode(gym_env):
 
 def test_another_seed_gives_another_episode(gym_env):
     assert not same(play(gym_env, 7)[0], play(gym_env, 8)[0])
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (np.zeros(6), r"shape \(6,\), expected \(7,\)"),  # whose last joint would be taken for the gripper
+        (np.zeros((1, 7)), r"shape \(1, 7\), expected \(7,\)"),
+        (np.full(7, np.nan), "not finite"),
+        ([0.0] * 6 + [np.inf], "not finite"),
+    ],
+)
+def test_an_action_that_cannot_be_played_is_refused_and_the_episode_goes_on(gym_env, action, said):
+    gym_env.reset(seed=3)
+    with pytest.raises(ValueError, match=said):
+        gym_env.step(action)
+    left = gym_env.step([0.0] * 7)[0]["state"]  # a list will do
+    gym_env.reset(seed=3)
+    assert np.array_equal(left, gym_env.step(np.zeros(7, np.float32))[0]["state"])
+
+
+def test_drawing_in_a_second_thread_is_one_line(gym_env):
+    gym_env.reset(seed=3)
+    ended = []
+
+    def step():
+        try:
+            gym_env.step(np.zeros(7, np.float32))
+        except UserError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+    assert len(ended) == 1 and "drawn in another thread before" in ended[0]
 
 
 def test_an_episode_ends_at_its_time_limit():
