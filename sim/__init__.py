@@ -1,5 +1,6 @@
 """The simulated FR3: scene, tasks, environment, expert, collection; and what the robot shares with it."""
 
+import os
 import sys
 
 from sim.core.errors import interrupts_in_one_line, leave_without_environment
@@ -7,6 +8,7 @@ from sim.render.gl import choose_gl
 
 if sys.argv[:1] == ["-m"]:  # a program of ours is about to run
     interrupts_in_one_line()
+    os.environ.pop("MPLBACKEND", None)  # of a notebook or another project: our figures are files
 try:
     import gymnasium  # noqa: F401 - the first package that a Python without our environment lacks
 except ModuleNotFoundError as _error:

@@ -36,6 +36,12 @@ def test_every_program_starts_in_an_empty_environment():
     assert {name: done.stderr[-300:] for name, done in ended.items() if done.returncode} == {}
 
 
+@pytest.mark.parametrize("program", ["rl.compare", "policies.compare", "policies.report"])
+def test_a_plot_window_that_a_shell_names_and_matplotlib_does_not_know_is_left_alone(program):
+    done = start(program, "--help", MPLBACKEND="Qt4Agg")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_emulator_draws_and_serves_in_an_empty_environment():
     """Not --help alone: what imports MuJoCo before `sim` has chosen how to draw fails when its cameras open."""
     ports = [f"{name}_port=0" for name in ("rpc", "state", "cnde", "servo", "text", "camera", "bench")]

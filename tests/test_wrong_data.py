@@ -29,6 +29,7 @@ from sim.dataset.video import decode_video
 from sim.parallel.worker_config import MOST_WORKERS, WorkerConfig
 
 ROOT = FR3.mjcf.parents[2]
+LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 12345\n"
 DATA, ROW = "data/chunk-000/file-001.parquet", "meta/episodes/chunk-000/file-001.parquet"
 
 
@@ -93,6 +94,17 @@ def test_a_frame_that_is_no_number_is_named_before_training(demos, tmp_path, nam
     with pytest.raises(UserError, match=line):
         train(TrainConfig(data=(str(demos),), out=str(tmp_path / "p"), policy=TINY, optim=QUICK, init_fusion=None))
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("files", ["data/*/*.parquet", "meta/episodes/*/*.parquet", "videos/*front/*/*.mp4"])
+def test_what_a_clone_without_git_lfs_holds_is_named(demos, tmp_path, files):
+    """As a dataset of a hub looks after `git clone` where git-lfs is not installed."""
+    for path in demos.glob(files):
+        path.write_text(LFS_POINTER)
+    found = ended("train", f"data={demos}", f"out={tmp_path}/out", "policy=small", "optim.steps=1")
+    assert found.code == 2 and found.err.count("\n") == 1, found
+    assert "pointer of Git LFS, the file itself was not fetched; run `git lfs pull`" in found.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_wider_numbers_are_read_as_the_schema_has_them(demos):
@@ -206,6 +218,13 @@ def test_a_name_that_no_disk_takes(demos, program, option):
 def test_a_name_of_an_older_system(demos, tmp_path):
     odd = demos.rename(tmp_path / os.fsdecode(b"\xfcml\xe4ut"))  # Latin-1
     refused(ended("export", f"data={odd}", f"out={tmp_path}/out"), "ml\\udce4ut", "no UTF-8; rename it, or set LC_ALL=")
+
+
+def test_weights_that_git_lfs_has_not_fetched_are_named(tmp_path):
+    policy = tmp_path / "policy"
+    checkpoint.save(policy, tiny_model(), about())
+    (policy / checkpoint.WEIGHTS).write_text(LFS_POINTER)
+    refused(ended("evaluate", f"checkpoint={policy}", "task=reach"), "pointer of Git LFS", "run `git lfs pull`")
 
 
 @pytest.mark.parametrize(("program", "option"), [("collect", "out"), ("train", "out"), ("recap", "out")])

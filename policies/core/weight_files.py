@@ -7,6 +7,8 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
+from sim.core.errors import why_unread
+
 SHA256 = "weights_sha256"  # key of the file that describes the weights
 
 
@@ -20,5 +22,5 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     """Return the weights of a file. ValueError when they are not those of the checksum; None: an older file."""
     data = path.read_bytes()
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError(f"{path.name} was changed since it was written")
+        raise ValueError(why_unread(path, ValueError(f"{path.name} was changed since it was written")))
     return load(data)

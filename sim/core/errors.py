@@ -10,6 +10,7 @@ from typing import NoReturn
 
 KEPT = "kept"  # attribute of a KeyboardInterrupt: what `keeps` noted
 NOTHING_NEW = "nothing new is kept"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class UserError(Exception):
@@ -41,6 +42,14 @@ def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
 def reason(error: BaseException) -> str:
     """Return the first line of what a library says of an error, or the error's name."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def why_unread(path: Path | str, error: BaseException) -> str:
+    """Return why a file could not be read: as `reason`, unless it is what a copy without Git LFS has in its place."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            return "it is a pointer of Git LFS, the file itself was not fetched; run `git lfs pull` where it is from"
+    return reason(error)
 
 
 def leave_without_environment(missing: str | None) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sim.core.errors import UserError, reason
+from sim.core.errors import UserError, why_unread
 from sim.dataset.schema import IMAGE_PREFIX
 from sim.dataset.video import Span
 
@@ -75,7 +75,7 @@ def read_frames(path: Path, row: Mapping, names: list[str]) -> pa.Table:
             table = file.read_row_groups(_groups(file, episode), list({*names, KEY}), use_threads=False)
             table = table.filter(pa.array(table[KEY].to_numpy() == episode))
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from error
+        raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
     if len(table) != length:
         raise UserError(f"{path} has {len(table)} frames of episode {episode}, expected {length}")
     return table

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sim.core.errors import UserError, reason
+from sim.core.errors import UserError, why_unread
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
@@ -179,7 +179,7 @@ def _read(path: Path, *, stats: bool) -> pa.Table:
             names = [n for n in file.schema_arrow.names if n.startswith("stats/") == stats]
             return file.read(names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from error
+        raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
 
 
 def read_rows(root: Path) -> list[dict]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sim.core.errors import UserError, nearest, reason
+from sim.core.errors import UserError, nearest, why_unread
 from sim.dataset.files import write_atomic
 from sim.dataset.rows import parquet_bytes, to_arrow, to_numpy
 
@@ -58,7 +58,7 @@ def _read(root: Path | str, name: str) -> pa.Table:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from error
+        raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
 
 
 def read_sidecar(root: Path | str, name: str) -> dict[str, np.ndarray]:

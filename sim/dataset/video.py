@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from sim.core.errors import UserError, reason
+from sim.core.errors import UserError, why_unread
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import video_path
 from sim.dataset.stats import image_stats
@@ -95,7 +95,7 @@ def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span
                 return _decode_all(container)
             return np.stack([_decode_one(container, int(index)) for index in frames])
     except (OSError, av.error.FFmpegError, ValueError) as error:
-        raise UserError(f"cannot decode {name}: {reason(error)}") from error
+        raise UserError(f"cannot decode {name}: {why_unread(name, error)}") from error
 
 
 def _decode_all(container) -> np.ndarray:
