@@ -5,7 +5,6 @@ import functools
 import os
 import signal
 import time
-from multiprocessing import synchronize
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_a_container_without_shared_memory_is_named(tmp_path, monkeypatch, code)
     def no_lock(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(synchronize._multiprocessing, "SemLock", no_lock)
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", no_lock)
     with pytest.raises(UserError, match=f"/dev/shm gives none .{os.strerror(code)}.; .*--shm-size=1g.*, or workers=1"):
         list(map_seeds(functools.partial(Square, tmp_path), range(4), WorkerConfig(2)))
     assert list(map_seeds(functools.partial(Square, tmp_path), range(4), WorkerConfig(1))) == [0, 1, 4, 9]
