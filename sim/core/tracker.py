@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sim.core.errors import UserError, nearest
+from sim.core.errors import UserError, nearest, reason
 from sim.core.provenance import plain
 
 KINDS = ("none", "tensorboard", "wandb")
@@ -79,11 +79,16 @@ class Wandb:
         import wandb
 
         self._wandb = wandb
-        mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
-        self._run = wandb.init(
-            project="fr3-vla", name=folder.name, dir=str(folder), config=plain(config), mode=mode,
-            settings=wandb.Settings(console="off", silent=True),
-        )  # fmt: skip
+        try:
+            mode: Any = _wandb_mode()
+            self._run = wandb.init(
+                project="fr3-vla", name=folder.name, dir=str(folder), config=plain(config), mode=mode,
+                settings=wandb.Settings(console="off", silent=True),
+            )  # fmt: skip
+        except (wandb.Error, ValueError) as error:  # a key or mode that it does not take, a server that is not there
+            raise UserError(
+                f"tracker=wandb: {reason(error)}; WANDB_MODE=offline in the shell needs neither account nor network"
+            ) from error
         self._run.define_metric("*", step_metric="step")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -109,9 +114,20 @@ def open_tracker(kind: str, out: Path | str, config: Any) -> Iterator[Tracker]:
         return
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    tracker = TensorBoard(folder / "tensorboard", config) if kind == "tensorboard" else Wandb(folder, config)
+    try:
+        tracker = TensorBoard(folder / "tensorboard", config) if kind == "tensorboard" else Wandb(folder, config)
+    except UserError:
+        with contextlib.suppress(OSError):  # where the run had begun before, its files stay
+            folder.rmdir()
+        raise
     with contextlib.closing(tracker):
         yield tracker
+
+
+def _wandb_mode() -> str:
+    import wandb
+
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
 
 
 def _yaml(config: Any) -> str:

@@ -47,6 +47,21 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path, video):
     assert "steps: 3" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
+@pytest.mark.parametrize(
+    "given", [{"WANDB_API_KEY": "short"}, {"WANDB_API_KEY": "short", "WANDB_MODE": "online"}, {"WANDB_MODE": "on"}]
+)
+def test_what_wandb_does_not_take_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, request, given):
+    request.addfinalizer(wandb.teardown)  # it keeps what it read of the environment
+    wandb.teardown()
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    line = r"tracker=wandb: [^\n]*; WANDB_MODE=offline in the shell needs neither account nor network$"
+    with pytest.raises(UserError, match=line), open_tracker("wandb", tmp_path / "run", Config()):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
 def test_wandb_runs_offline_without_an_account(tmp_path, video, monkeypatch):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
