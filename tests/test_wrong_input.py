@@ -216,6 +216,31 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(demos, tmp_path, monkey
     assert not (tmp_path / "new" / checkpoint.WEIGHTS).exists()
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_disk_too_small_for_weights_leaves_no_description_of_them_alone(tmp_path, monkeypatch, before):
+    """config.json fits, model.safetensors does not: a checkpoint that was there stays whole."""
+    out, first, second = tmp_path / "policy", tiny_model(), tiny_model()
+    if before:
+        checkpoint.save(out, first, about())
+    with torch.no_grad():
+        next(second.parameters()).add_(1.0)
+    fsync, written = os.fsync, []
+
+    def full_at_the_second(number: int) -> None:
+        written.append(number)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", full_at_the_second)
+    with pytest.raises(UserError, match="disk full while writing .*model.safetensors"):
+        checkpoint.save(out, second, about())
+    assert sorted(path.name for path in out.iterdir()) == ([checkpoint.CONFIG, checkpoint.WEIGHTS] if before else [])
+    if before:
+        kept = checkpoint.load(out)[0].state_dict()
+        assert all(torch.equal(value, first.state_dict()[name]) for name, value in kept.items())
+
+
 @pytest.mark.parametrize(
     ("code", "done"),
     [(errno.ENOSPC, "write"), (errno.EROFS, "write"), (errno.EACCES, "read or write"), (errno.ELOOP, "read or write")],

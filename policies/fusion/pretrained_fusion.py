@@ -14,7 +14,7 @@ from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.core.structured import typed
-from sim.dataset.files import write_atomic
+from sim.dataset.files import write_together
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
 
@@ -24,8 +24,7 @@ _log = logging.getLogger(__name__)
 def save_fusion(root: Path, weights: Mapping[str, Tensor], card: dict) -> None:
     """Write the state dict of a fusion, and a card whose "fusion" is its configuration."""
     data, checksum = as_bytes(weights)
-    write_atomic(root / CARD, (json.dumps({**card, **checksum}, indent=1) + "\n").encode())
-    write_atomic(root / WEIGHTS, data)
+    write_together({root / CARD: (json.dumps({**card, **checksum}, indent=1) + "\n").encode(), root / WEIGHTS: data})
 
 
 def read_fusion(root: Path, config: FusionConfig) -> tuple[dict[str, Tensor], dict]:

@@ -20,7 +20,7 @@ from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError, found_beside
 from sim.core.provenance import plain
 from sim.core.structured import typed
-from sim.dataset.files import write_atomic
+from sim.dataset.files import write_together
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -42,14 +42,13 @@ class CheckpointMetadata:
 
 
 def save(out: Path, policy: Policy, metadata: CheckpointMetadata) -> None:
-    """Write weights and configuration, each whole or not at all; the weights last. UserError for weights that are no
-    numbers, a full disk and the like."""
+    """Write weights and configuration, both or neither; the weights last. UserError for weights that are no numbers, a
+    full disk and the like."""
     made_for = {"policy": plain(policy.config), "spec": plain(policy.spec)}
     check_finite(policy.state_dict(), f"the policy for {out}")
     weights, checksum = as_bytes(policy.state_dict())
     content = {"contract": CONTRACT_VERSION, **made_for, **plain(metadata), **checksum}
-    write_atomic(out / CONFIG, json.dumps(content, indent=1).encode())
-    write_atomic(out / WEIGHTS, weights)
+    write_together({out / CONFIG: json.dumps(content, indent=1).encode(), out / WEIGHTS: weights})
 
 
 def check_ours(root: Path, content: dict) -> None:

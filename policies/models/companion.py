@@ -11,7 +11,7 @@ from safetensors.torch import save as as_bytes
 from torch import nn
 
 from sim.core.errors import UserError
-from sim.dataset.files import write_atomic
+from sim.dataset.files import write_together
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -22,11 +22,9 @@ def is_there(root: Path | str, name: str) -> bool:
 
 
 def save(root: Path, name: str, module: nn.Module, sizes: Mapping[str, Any]) -> None:
-    """Write both files, each whole or not at all; the weights last."""
-    write_atomic(root / f"{name}.json", json.dumps(sizes, indent=1).encode())
-    write_atomic(
-        root / f"{name}.safetensors", as_bytes({key: value.contiguous() for key, value in module.state_dict().items()})
-    )
+    """Write both files or neither; the weights last."""
+    weights = as_bytes({key: value.contiguous() for key, value in module.state_dict().items()})
+    write_together({root / f"{name}.json": json.dumps(sizes, indent=1).encode(), root / f"{name}.safetensors": weights})
 
 
 def load(root: Path | str, name: str, build: Callable[..., M]) -> M | None:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -24,19 +25,29 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises UserError when the disk is full or the place not writable; the old file, if any, is
     then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that make sense together alone, as weights and what describes them: as `write_atomic`, and where
+    one of them cannot be written all old ones are untouched. They appear in the order given."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}") for path in files}
+    path = next(iter(files))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary[path], "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in files:
+            os.replace(temporary[path], path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # under a file nothing is there to remove
-            temporary.unlink(missing_ok=True)
+        for one in temporary.values():
+            with contextlib.suppress(OSError):  # under a file nothing is there to remove
+                one.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"disk full while writing {path} ({len(data)} bytes); free space and resume"
+            message = f"disk full while writing {path} ({len(files[path])} bytes); free space and resume"
             raise UserError(message) from error
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

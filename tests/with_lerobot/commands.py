@@ -20,7 +20,13 @@ ARM = "--robot.type=fairino_fr3 --robot.kind=emulator --robot.start=always --rob
 LEADER = "--teleop.type=swing --teleop.id=swing"
 EDIT = "lerobot-edit-dataset --operation.type"
 DEMOS, MERGED = (f"--repo_id=local/{name} --root={name}" for name in ("demos", "merged"))
-POLICY = "act/checkpoints/last/pretrained_model"
+# Trained for two steps a policy moves the arm to the mean of its data: of a swing about the home pose that is near, of
+# demonstrations it may be so far off that the guard takes it for a jump and rightly ends the rollout.
+POLICY, SWINGING = (f"{name}/checkpoints/last/pretrained_model" for name in ("act", "act_swing"))
+TRAIN = (
+    "--policy.type=act --policy.device=cpu --policy.pretrained_backbone_weights=null --policy.push_to_hub=false "
+    "--steps=2 --batch_size=2 --num_workers=0 --wandb.enable=false --save_freq=2"
+)
 QUIET = "--play_sounds=false"
 # What is tried, in this order: later lines use what earlier ones made.
 COMMANDS = (
@@ -43,12 +49,11 @@ COMMANDS = (
     "python -m policies.train data=recorded out=policy_recorded optim.steps=2",
     f"lerobot-teleoperate {ARM} {LEADER} --fps=60 --teleop_time_s=5",
     f"lerobot-replay {ARM} {QUIET} --dataset.repo_id=local/demos --dataset.root=demos --dataset.episode=0",
-    "lerobot-train --dataset.repo_id=local/clean --dataset.root=clean --policy.type=act --policy.device=cpu "
-    "--policy.pretrained_backbone_weights=null --policy.push_to_hub=false --output_dir=act --steps=2 --batch_size=2 "
-    "--num_workers=0 --wandb.enable=false --save_freq=2",
+    f"lerobot-train --dataset.repo_id=local/clean --dataset.root=clean --output_dir=act {TRAIN}",
+    f"lerobot-train --dataset.repo_id=local/recorded --dataset.root=recorded --output_dir=act_swing {TRAIN}",
     f"lerobot-eval --policy.path={POLICY} --policy.device=cpu --env.type=fairino_fr3 --env.task=pick_place "
     "--eval.n_episodes=1 --eval.batch_size=1 --output_dir=eval",
-    f"lerobot-rollout {ARM} {QUIET} --policy.path={POLICY} --policy.device=cpu --strategy.type=base --duration=5 "
+    f"lerobot-rollout {ARM} {QUIET} --policy.path={SWINGING} --policy.device=cpu --strategy.type=base --duration=5 "
     "--task=swing",
     "lerobot-eval --policy.type=fr3_vla --policy.checkpoint=policy --env.type=fairino_fr3 --env.task=reach "
     "--eval.n_episodes=1 --eval.batch_size=1 --output_dir=eval_ours",
