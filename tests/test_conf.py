@@ -257,6 +257,13 @@ def test_cfg_shows_what_would_be_run():
     assert typed(PROGRAMS["train"].schema, shown) == loaded("train", "optim.steps=7")
 
 
+@pytest.mark.parametrize("flags", [("--cfg", "job"), ("--cfg", "all"), ("--info", "config")])
+def test_a_slip_beside_a_flag_of_hydras_is_the_same_line(flags):
+    done = run("sim.collect", *flags, "episodes=1e3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: episodes=1000.0 is of type float, expected int\n"
+
+
 def test_a_sweep_runs_every_job_in_a_place_of_its_own(tmp_path):
     done = run(
         "sim.collect", "--multirun", "seed=0,100", "episodes=1", "workers=1", "randomize=none", f"out={tmp_path}/d"

@@ -107,6 +107,8 @@ class Program(Generic[T]):
         elif words.sweeps:
             self._sweep(words)
         elif words.flags:
+            if words.overrides:  # a slip in them is a line of ours, not of hydra's
+                as_config(self.schema, composed(self.name, self.schema, words))
             self._hand_to_hydra(words, overrides_of(self.schema, words))
         else:
             self._job(composed(self.name, self.schema, words))
