@@ -89,17 +89,33 @@ def test_worker_processes_end_at_once_and_print_nothing(tmp_path, awaited):
     assert time.monotonic() - sent < 60  # an episode takes 600 s
 
 
-def test_a_batch_system_ends_a_program_as_ctrl_c_does(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_batch_system_or_a_lost_session_ends_a_program_as_ctrl_c_does(tmp_path, number):
     (tmp_path / "slow.py").write_text(SLOW)
     run = subprocess.Popen(
         [sys.executable, str(tmp_path / "slow.py")], env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     wait_for(lambda: (tmp_path / "playing-1").exists() or run.poll() is not None, 100.0)
-    run.terminate()  # the first process alone
+    run.send_signal(number)  # to the first process alone
     _, err = run.communicate(timeout=100)
     assert (run.returncode, err) == NOTHING
     wait_for(lambda: not is_alive(run.pid))
+
+
+def test_what_nohup_started_outlasts_the_session(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    run = subprocess.Popen(
+        ["nohup", sys.executable, str(tmp_path / "slow.py")], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: (tmp_path / "playing-1").exists() or run.poll() is not None, 100.0)
+    run.send_signal(signal.SIGHUP)
+    time.sleep(1.0)
+    assert run.poll() is None
+    run.terminate()
+    _, err = run.communicate(timeout=100)
+    assert (run.returncode, err) == NOTHING
 
 
 DEAF = """

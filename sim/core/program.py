@@ -41,16 +41,19 @@ def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str |
     of its own, `--cfg` and `--info` show, `--config-dir DIR` adds a user's own groups and presets.
     """
     console.set_up()
-    _end_on_sigterm()
+    _end_on_signals()
     with _one_line_ends():
         Program(name, schema, main, doc or "").run(sys.argv[1:])
 
 
-def _end_on_sigterm() -> None:
-    """Let the signal of batch systems and containers end a program as Ctrl-C does, unless it is handled already."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _end_on_signals() -> None:
+    """Let the signal of batch systems and containers, and that of a terminal which is closed or a session which is
+    lost, end a program as Ctrl-C does, unless it is handled, or ignored (nohup), already."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
