@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.control.servo import Servo
 from sim.core.contract import Feedback, Observation, check_action
-from sim.core.errors import UserError
+from sim.core.errors import UserError, nearest
 from sim.envs.sensors import DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
 from sim.randomize.episode_params import EpisodeParams
@@ -193,6 +193,13 @@ class GymEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, env, image_size: tuple[int, int], render_mode: str | None = None):
+        """UserError for a render_mode that there is not."""
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise UserError(
+                f"{nearest(render_mode, modes, 'render_mode')}; gymnasium.wrappers.HumanRendering or python "
+                "-m sim.view shows an episode in a window"
+            )
         self.env = env
         self.render_mode = render_mode
         robot = env.robot

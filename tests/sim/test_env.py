@@ -69,6 +69,15 @@ def test_the_registered_id_has_both_cameras_and_a_picture_to_show():
     env.close()
 
 
+@pytest.mark.parametrize("mode", ["human", "rgb"])
+def test_a_render_mode_that_would_show_nothing_is_refused(mode):
+    with pytest.raises(
+        UserError,
+        match=f"unknown render_mode '{mode}', expected one of .rgb_array.*HumanRendering or python -m sim.view",
+    ):
+        gymnasium.make("FR3Reach-v0", render_mode=mode)
+
+
 def test_the_same_seed_gives_the_same_episode_bit_for_bit(gym_env):
     first = play(gym_env, seed=7)
     play(gym_env, seed=8)  # nothing of it may be left
