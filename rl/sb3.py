@@ -17,6 +17,7 @@ import gymnasium
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
@@ -151,6 +152,7 @@ def learn(config: Sb3Config, tracker: Tracker) -> None:
     shape = {"net_arch": list(ppo.pop("hidden")), "log_std_init": ppo.pop("log_std_init")}
     with open_envs(config) as envs:
         model = PPO("MlpPolicy", envs, policy_kwargs=shape, seed=config.seed, device="cpu", **ppo)
+        model.set_logger(Logger(None, []))  # its own makes a folder in /tmp
         before = evaluate(model, config)
         _log.info("before: %s", _describe(before))
         begun_s = time.monotonic()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
+from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 
 from policies.core.inputs import Inputs
@@ -113,6 +114,7 @@ def learn(actor: NoiseActor, policy: Policy, world: SimulationConfig, seeds: ran
         learning_starts=round(RANDOM_CHUNKS * episodes), gradient_steps=STEPS_A_CHUNK, seed=config.retrain.seed,
         policy_kwargs={"net_arch": [actor.sizes.hidden] * 2}, device="cpu",
     )  # fmt: skip
+    sac.set_logger(Logger(None, []))  # its own makes a folder in /tmp
     sac.learn(episodes * env.most_chunks, callback=StopTrainingOnMaxEpisodes(episodes))
     env.close()
     learned = [one for one in (*sac.actor.latent_pi, sac.actor.mu) if isinstance(one, nn.Linear)]

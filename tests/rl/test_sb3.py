@@ -1,6 +1,7 @@
 """The example for stable-baselines3: the state is right, the program learns, evaluates and saves."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -66,7 +67,9 @@ def test_the_reward_is_the_distance_gained_and_a_bonus_at_the_end(env):
     assert total == pytest.approx(10.0 * (start_m - end_m) - 0.02 * steps + 3.0, abs=0.05)
 
 
-def test_the_program_learns_evaluates_and_saves(tmp_path, capsys):
+def test_the_program_learns_evaluates_and_saves(tmp_path, tmp_path_factory, monkeypatch, capsys):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
     config = Sb3Config(
         out=str(tmp_path),
         steps=128,
@@ -79,6 +82,7 @@ def test_the_program_learns_evaluates_and_saves(tmp_path, capsys):
     assert "before: success" in said and "after 128 steps" in said
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["after"]["n"] == 2 and written["config"]["steps"] == 128
+    assert not list(elsewhere.glob("SB3*"))  # stable-baselines3 left alone makes a folder for its log
     model = PPO.load(tmp_path / "model.zip", device="cpu")
     assert model.predict(np.zeros(16, np.float32), deterministic=True)[0].shape == (6,)
 
