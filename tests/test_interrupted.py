@@ -26,6 +26,7 @@ from rl.data.rollouts import Behaviour
 from rl.run.kept import kept as kept_of_run
 from sim.collect import CollectConfig, ExpertWorker, collect
 from sim.core.errors import NOTHING_NEW, UserError
+from sim.dataset.files import write_atomic
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
 from sim.dataset.recorder import features
 from sim.episode import results
@@ -139,6 +140,13 @@ def test_what_is_started_is_deaf_until_the_end(tmp_path):
 
 
 # ---- recording ---------------------------------------------------------------------------------
+
+
+def test_an_interrupt_while_a_file_is_written_leaves_nothing_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "tasks.parquet", b"rows")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dataset_that_was_begun_in_vain_is_removed(tmp_path):

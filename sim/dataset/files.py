@@ -43,13 +43,14 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for path in files:
             os.replace(temporary[path], path)
     except OSError as error:
-        for one in temporary.values():
-            with contextlib.suppress(OSError):  # under a file nothing is there to remove
-                one.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"disk full while writing {path} ({len(files[path])} bytes); free space and resume"
             raise UserError(message) from error
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:  # an interrupt may come in between
+        for one in temporary.values():
+            with contextlib.suppress(OSError):  # under a file nothing is there to remove
+                one.unlink(missing_ok=True)
 
 
 class Lock:
