@@ -166,8 +166,8 @@ def _start_reason(config: RobotConnection) -> str:
     for port in ("camera_port", "bench_port"):
         if not _answers(config, port):
             raise UserError(
-                f"an emulator answers at {config.ip}:{config.rpc_port} not at robot.{port}={getattr(config, port)}; "
-                "it is another program's, or has other ports: robot.start=always starts one of this program's own"
+                f"an emulator answers at {config.ip}:{config.rpc_port}, but not at robot.{port}={getattr(config, port)}"
+                "; it is another program's, or has other ports: robot.start=always starts one of this program's own"
             )
     return ""
 
