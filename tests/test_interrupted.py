@@ -96,6 +96,7 @@ def test_a_batch_system_or_a_lost_session_ends_a_program_as_ctrl_c_does(tmp_path
     run = subprocess.Popen(
         [sys.executable, str(tmp_path / "slow.py")], env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup may have started the tests
     )  # fmt: skip
     wait_for(lambda: (tmp_path / "playing-1").exists() or run.poll() is not None, 100.0)
     run.send_signal(number)  # to the first process alone
