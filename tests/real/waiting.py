@@ -2,7 +2,7 @@
 
 import time
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0  # of a busy machine
 
 
 def wait_for(condition, timeout_s: float = PATIENCE_S) -> None:
