@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -101,6 +102,7 @@ class StateServer:
         self._injector, self._new_client = injector, new_client
         self._rng = np.random.default_rng(seed)
         self._clients: list[StateClient] = []
+        self._lock = threading.Lock()  # the bench port drops clients from a thread of its own
         self._listener = socket.create_server(address)
         self._listener.settimeout(0.0)
         self.address = self._listener.getsockname()
@@ -109,12 +111,13 @@ class StateServer:
         """Accept new clients, read their requests and send to each what is due."""
         if any(map(self._injector.amount, SILENT)):
             return
-        self._accept()
-        for client in list(self._clients):
-            try:
-                self._serve(client, read_values)
-            except OSError:
-                self._drop(client)
+        with self._lock:
+            self._accept()
+            for client in list(self._clients):
+                try:
+                    self._serve(client, read_values)
+                except OSError:
+                    self._drop(client)
 
     def _serve(self, client: StateClient, read_values: Callable[[], dict]) -> None:
         client.receive()
@@ -146,8 +149,9 @@ class StateServer:
 
     def drop_clients(self) -> None:
         """Close every connection; clients may connect again."""
-        for client in list(self._clients):
-            self._drop(client)
+        with self._lock:
+            for client in list(self._clients):
+                self._drop(client)
 
     def close(self) -> None:
         self.drop_clients()
