@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import yaml
 from learning import FakeTextConfig, FakeVisionConfig, about, write_demos
 
 from policies.compare.cells import load_preset
@@ -50,3 +51,8 @@ def test_a_preset_trains_and_acts(name, tmp_path):
 def test_a_preset_begins_with_what_it_is(name):
     first = (CONF / "policy" / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# ") and first.endswith(".")
+
+
+def test_the_comparison_of_presets_leaves_none_out():
+    named = yaml.safe_load((CONF / "exp" / "presets.yaml").read_text())["presets"]
+    assert sorted(named) == sorted({*PRESETS} - {"points"})  # which looks at no image
