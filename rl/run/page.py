@@ -10,6 +10,17 @@ from sim.core.provenance import plain
 from sim.dataset.reader import Dataset, read_sidecar
 
 CURVES, VIDEOS = 5, 2  # successes and failures to show, each
+VALUE_ROWS = {  # of `rl.value.value_quality.value_report`
+    "spearman_held_out": "rank correlation with the return, held-out episodes",
+    "spearman_rollouts": "the same, held-out rollouts alone",
+    "spearman_rollouts_elapsed_time": "the same, by elapsed time instead of the value",
+    "spearman_in_sample": "the same, episodes that it was fitted to",
+    **{f"auc_{k}": f"AUC of success after {k} % of a rollout" for k in (25, 50, 75)},
+    **{f"auc_{s}s": f"AUC of success after {s} s" for s in (2, 4)},
+    "calibration_error_rollouts": "calibration error, rollouts",
+    "bias_demonstrations": "mean error, demonstrations",
+    "bias_rollouts": "mean error, rollouts",
+}
 
 
 def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[Mapping]) -> None:
@@ -66,9 +77,11 @@ def value_section(rollouts: Path, labels: Mapping) -> Section:
         x_label="time, s",
         y_label="value",
         curves=tuple(curves),
-        rows=tuple((name.replace("_", " "), "-" if number is None else f"{number:.3f}")
-                   for name, number in labels["report"].items()),
-    )  # fmt: skip
+        rows=tuple(
+            (title, "-" if (number := labels["report"][name]) is None else f"{number:.2f}")
+            for name, title in VALUE_ROWS.items()
+        ),
+    )
 
 
 def timelines(root: Path, rollouts: Path, labels: Mapping) -> tuple[Timeline, ...]:
