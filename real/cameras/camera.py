@@ -79,6 +79,7 @@ class GrabbedCamera:
     def __init__(self, name: str, grab: Callable[[], Frame | None], release: Callable[[], None]):
         self._name, self._grab, self._release = name, grab, release
         self._frame: Frame | None = None
+        self._error = ""  # what ended the thread
         self._arrived, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
@@ -86,12 +87,12 @@ class GrabbedCamera:
     def latest(self) -> Frame:
         """RobotUnreachable when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
         if not self._arrived.wait(FIRST_FRAME_S):
-            raise RobotUnreachable(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s")
+            raise RobotUnreachable(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s{self._error}")
         frame = self._frame
         assert frame is not None  # `_arrived` is set
         age_s = time.monotonic() - frame.stamp_s
         if age_s > SILENCE_S:
-            raise RobotUnreachable(f"camera {self._name} has stopped: its last image is {age_s:.1f} s old")
+            raise RobotUnreachable(f"camera {self._name} has stopped: its last image is {age_s:.1f} s old{self._error}")
         return frame
 
     def close(self) -> None:
@@ -103,6 +104,9 @@ class GrabbedCamera:
         try:
             while not self._ending.is_set():
                 self._grab_one()
+        # Whatever the device's library raises: `latest` tells it once the last image is too old.
+        except Exception as error:  # noqa: BLE001
+            self._error = f" ({type(error).__name__}: {error})"
         finally:
             self._release()
 

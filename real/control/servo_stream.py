@@ -18,6 +18,7 @@ from sim.core.errors import UserError
 
 SILENT_PERIODS = 2  # of a policy without a target
 DECELERATION_S = 1.0
+END_S = 5.0  # beyond that, to leave servo mode
 STILL_RAD_S = 1e-6
 
 
@@ -56,7 +57,9 @@ class ServoStream:
             return self._servo.position_rad
 
     def start(self) -> None:
-        """Enter servo mode at the present position and hold it."""
+        """Enter servo mode at the present position and hold it. RobotFault where the last stream has not ended yet."""
+        if self.running:
+            raise RobotFault("the last servo thread has not ended: its stop is still being repeated")
         self._servo.reset(self._driver.start_servo())
         self.error, self.stop_failure = None, "the servo thread has not ended"
         self._ending.clear()
@@ -78,8 +81,9 @@ class ServoStream:
         with self._lock:
             self._servo.stop()
         self._ending.set()
-        self._thread.join(DECELERATION_S + 5.0)
-        self._thread = None
+        self._thread.join(DECELERATION_S + END_S)
+        if not self._thread.is_alive():
+            self._thread = None
 
     def stop_again(self) -> None:
         """After `stop`: repeat what was not acknowledged; `stop_failure` is the result."""
@@ -140,11 +144,12 @@ class ServoStream:
     def _leave_servo_mode(self) -> None:
         """Disarm the watchdog; what it has stopped is not stopped twice, and its reason takes precedence."""
         self.watchdog.disarm()
-        if self.watchdog.reason is not None:
-            self.error, self.stop_failure = self.watchdog.reason, self.watchdog.stop_failure
+        self.error = self.watchdog.reason
+        if self.watchdog.stops:
+            self.stop_failure = self.watchdog.stop_failure
             return
         try:
             self._driver.stop()
             self.stop_failure = ""
         except (RobotFault, RobotUnreachable) as error:
-            self.error, self.stop_failure = error, str(error)
+            self.error, self.stop_failure = self.error or error, str(error)

@@ -9,7 +9,6 @@ import time
 
 from real.core.faults import RobotUnreachable
 from real.core.robot_driver import RobotDriver
-from sim.core.errors import UserError
 
 CHECK_S = 0.02
 MAX_BEAT_AGE_S = 0.25  # the servo thread beats every 8 ms
@@ -19,7 +18,8 @@ END_S = 5.0
 class Watchdog:
     """Watches one driver from `arm` to `disarm`.
 
-    reason: why it stopped the arm. stop_failure: why the stop was not acknowledged (yet), "" once it was.
+    reason: why it stopped the arm. stop_failure: why the stop was not acknowledged (yet), "" once it was. stops: it is
+    the one who stops; a reason that comes after `disarm` is left to its caller.
     """
 
     def __init__(self, driver: RobotDriver):
@@ -29,11 +29,12 @@ class Watchdog:
         self.tripped = threading.Event()
         self.reason: Exception | None = None
         self.stop_failure = ""
+        self.stops = False
         self.due_s = 0.0  # when the stop became due, monotonic; for a fault, when its frame arrived
 
     def arm(self) -> None:
         """Start watching; the servo thread must `beat` from now on."""
-        self.reason, self.stop_failure = None, "no answer to it yet"
+        self.reason, self.stop_failure, self.stops = None, "no answer to it yet", False
         self.tripped.clear()
         self.beat()
         self._driver.watch(self.trip)
@@ -61,18 +62,25 @@ class Watchdog:
     def _run(self) -> None:
         while not self.tripped.wait(CHECK_S):
             self._check()
-        if self.reason is not None:
-            try:
-                self._driver.stop()
-                self.stop_failure = ""
-            except UserError as error:
-                self.stop_failure = str(error)
-                self.reason.add_note(f"and the stop itself failed: {error}")
+        with self._lock:
+            reason, self.stops = self.reason, self.reason is not None
+        if reason is not None:
+            self._stop(reason)
+
+    def _stop(self, reason: Exception) -> None:
+        try:
+            self._driver.stop()
+            self.stop_failure = ""
+        # Whatever it is must be told: the arm may still move.
+        except Exception as error:  # noqa: BLE001
+            self.stop_failure = str(error) or type(error).__name__
+            reason.add_note(f"and the stop itself failed: {self.stop_failure}")
 
     def _check(self) -> None:
         try:
             self._driver.state()
-        except RobotUnreachable as error:
+        # An error that is no UserError, too, leaves nobody who watches.
+        except Exception as error:  # noqa: BLE001
             self.trip(error)
         age_s = time.monotonic() - self._beat_s
         if age_s > MAX_BEAT_AGE_S:

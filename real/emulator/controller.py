@@ -82,14 +82,19 @@ class Controller:
         """Advance the arm by `periods` of 8 ms towards the last target: it is held without a stream."""
         for _ in range(periods):
             with self._cycle:
-                with self.lock:
-                    opening = self.gripper.advance(self.twin.gripper_speed)
-                    target_deg = self.drives.advance()
-                    self.monitor.record_command(target_deg)
-                self.twin.tick(np.deg2rad(target_deg), opening)
-                self.cycles += 1
-                if self.collision.update(target_deg, self.measured_deg()):
-                    self.collide()
+                self._advance()
+
+    def _advance(self) -> None:
+        with self.lock:
+            opening = self.gripper.advance(self.twin.gripper_speed)
+            target_deg = self.drives.advance()
+            self.monitor.record_command(target_deg)
+        self.twin.tick(np.deg2rad(target_deg), opening)
+        self.cycles += 1
+        measured_deg = self.measured_deg()
+        with self.lock:
+            if self.collision.update(target_deg, measured_deg):
+                self.collide()
 
     def in_motion(self) -> bool:
         return self.in_servo or self.drives.path_cycles > 0
@@ -166,13 +171,16 @@ class Controller:
         """A target as far from the last one as (6,) speeds reach in one command's period."""
         if len(speed_deg_s) != len(self.low_deg):
             return Code.WRONG_COUNT
-        target = self.drives.goal_deg + np.array(speed_deg_s, float) * cmd_period_s
-        return self.servo_j(target.tolist(), cmd_period_s, waits=False)
+        with self.lock:
+            target = self.drives.goal_deg + np.array(speed_deg_s, float) * cmd_period_s
+            return self.servo_j(target.tolist(), cmd_period_s, waits=False)
 
     def _servo_target(self, joint_deg: list, cmd_period_s: float, number: int | None) -> int:
         if len(joint_deg) != len(self.low_deg):
             return Code.WRONG_COUNT
         if not all(map(math.isfinite, joint_deg)) or not CMD_PERIOD_S[0] <= cmd_period_s <= CMD_PERIOD_S[1]:
+            return Code.WRONG_VALUE
+        if not isinstance(number, int | float | None):
             return Code.WRONG_VALUE
         target = np.array(joint_deg, float)
         if self.outside(target):

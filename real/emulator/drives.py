@@ -43,10 +43,11 @@ class Drives:
         self._path, self._braking, self.paused = [], False, False
         self.goal_deg = np.array(goal_deg, float)
 
-    def follow(self, path_deg: np.ndarray) -> None:
-        """Append (T, 6) planned targets, one a cycle."""
+    def follow(self, path_deg: np.ndarray) -> np.ndarray:
+        """Append (T, 6) planned targets, one a cycle; returns the end of everything planned."""
         self._braking = False
         self._path += list(path_deg)
+        return self.end_deg
 
     def pause(self) -> bool:
         """Hold where the path has led so far until `resume`; False when nothing is planned."""

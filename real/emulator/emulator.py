@@ -170,10 +170,10 @@ class Emulator:
 
     def fault_counts(self) -> dict:
         """What was injected so far, and how many state frames were sent undamaged."""
-        lines = [line for server in self.states for line in server.lines]
+        lines = [line for server in self.states for line in list(server.lines)]
         injected: dict[str, int] = {}
         for faults in (self.rpc.faults, *(line.faults for line in lines), *([self.udp.faults] if self.udp else [])):
-            for kind, count in list(faults.injected.items()):
+            for kind, count in faults.counts().items():
                 injected[kind] = injected.get(kind, 0) + count
         return {"injected": injected, "whole_frames": sum(line.whole for line in lines)}
 
@@ -215,8 +215,9 @@ class Emulator:
 
 
 def _watch_stdin(ending: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 1):  # no buffer: its lock would outlive the program's end
-        pass
+    with contextlib.suppress(OSError):  # of a terminal that is gone
+        while os.read(sys.stdin.fileno(), 1):  # no buffer: its lock would outlive the program's end
+            pass
     ending.set()
 
 

@@ -161,3 +161,8 @@ class RandomFaults:
     def count(self, kind: str) -> None:
         with self._lock:
             self.injected[kind] = self.injected.get(kind, 0) + 1
+
+    def counts(self) -> dict[str, int]:
+        """How often each kind occurred so far."""
+        with self._lock:
+            return dict(self.injected)

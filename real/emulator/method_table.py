@@ -1,7 +1,8 @@
 """The description of one method of the emulated controller: its arguments on this release, its function, its answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 from real.fairino.fault_codes import Code
 
@@ -29,3 +30,16 @@ class Method:
 
 
 Table = dict[str, Method]
+
+
+def holding(lock: AbstractContextManager, table: Table) -> Table:
+    """The methods of `table`, each called while `lock` is held: what it reads and writes is of one instant."""
+    return {name: replace(method, call=_holding(lock, method.call)) for name, method in table.items()}
+
+
+def _holding(lock: AbstractContextManager, call: Callable) -> Callable:
+    def locked(*arguments: object) -> object:
+        with lock:
+            return call(*arguments)
+
+    return locked

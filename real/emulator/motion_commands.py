@@ -61,8 +61,8 @@ class MotionCommands:
             if c.outside(joints):
                 return Code.BEYOND_LIMIT
             speed = c.top_speed_deg_s * self._fraction(target.percent)
-            c.drives.follow(joint_path(c.drives.end_deg, joints, speed))
-        return self._finish(target.blend)
+            goal_deg = c.drives.follow(joint_path(c.drives.end_deg, joints, speed))
+        return self._finish(target.blend, goal_deg)
 
     def move_through(self, points_deg: list[list], target: Target) -> int:
         """Through joint angles to the last of them, on a spline."""
@@ -77,8 +77,8 @@ class MotionCommands:
             path = spline_path(c.drives.end_deg, np.array(points, float), speed)
             if any(c.outside(joints) for joints in path):
                 return Code.BEYOND_LIMIT
-            c.drives.follow(path)
-        return self._finish(target.blend)
+            goal_deg = c.drives.follow(path)
+        return self._finish(target.blend, goal_deg)
 
     def move_l(self, joint_deg: list, pose: list, target: Target) -> int:
         """Along a straight line of the tool to `pose`; `joint_deg`: the solution that the client expects."""
@@ -203,8 +203,8 @@ class MotionCommands:
             path = plan(start_deg, flanges, self._fraction(target.percent), self._solve)
             if isinstance(path, Code):
                 return Code.UNREACHABLE if self._solve(flanges[-1], start_deg) is None else path
-            c.drives.follow(path)
-        return self._finish(target.blend)
+            goal_deg = c.drives.follow(path)
+        return self._finish(target.blend, goal_deg)
 
     def _solve(self, flange: np.ndarray, near_deg: np.ndarray) -> np.ndarray | None:
         return kinematics.inverse(flange, near_deg, self._c.low_deg, self._c.high_deg)
@@ -225,15 +225,15 @@ class MotionCommands:
     def _fraction(self, percent: float) -> float:
         return percent / 100 * self._c.speed_percent / 100
 
-    def _finish(self, blend: float) -> int:
-        """Wait for the end where the client blocks; 14 when something stopped the arm before it.
+    def _finish(self, blend: float, goal_deg: np.ndarray) -> int:
+        """Wait for the end where the client blocks; 14 when something stopped the arm before `goal_deg`, also before
+        this was called.
 
         Counted in cycles, not in seconds: on a machine that stalls the arm moves on later.
         """
         if blend >= 0:
             return Code.OK
         c = self._c
-        goal_deg = c.drives.end_deg
         _wait_until(lambda: not c.drives.path_cycles)
         settled = c.cycles + SETTLE_CYCLES
         _wait_until(lambda: np.abs(c.twin.speed_rad_s()).max() <= STILL_RAD_S or c.cycles >= settled)

@@ -7,7 +7,7 @@ A wrong layout once moved an arm 300 mm astray.
 from collections.abc import Callable
 
 from real.emulator.controller import Controller
-from real.emulator.method_table import Method, Table
+from real.emulator.method_table import Method, Table, holding
 from real.emulator.motion_commands import MotionCommands, Target
 from real.emulator.target_offsets import offset_of
 from real.fairino.fault_codes import Code
@@ -32,8 +32,6 @@ def motion_methods(controller: Controller, motions: MotionCommands) -> Table:
         "ServoJ": Method(8 if version >= SERVOJ_ID_SINCE else 7, _servo_j(c)),
         "ServoCart": Method(*_servo_cart(c, motions)),
         "StopMotion": Method(0, c.stop_motion),
-        "PauseMotion": Method(0, lambda: Code.OK if c.drives.pause() else Code.FAILED),
-        "ResumeMotion": Method(0, lambda: Code.OK if c.drives.resume() else Code.FAILED),
         "StartJOG": Method(6, lambda frame, axis, way, vel, acc, most: motions.jog(frame, axis, way, vel, most)),
         "StopJOG": Method(1, lambda frame: c.stop_motion()),
         "ImmStopJOG": Method(0, c.stop_motion),
@@ -45,12 +43,20 @@ def motion_methods(controller: Controller, motions: MotionCommands) -> Table:
         "PointsOffsetDisable": Method(0, motions.end_offset),
         "MoveC": Method(serve.arc_arguments, serve.arc),
         "Circle": Method(serve.circle_arguments, serve.circle),
+        **holding(c.lock, _pauses(c)),
     }
     if version >= QUEUE_CLEAR_SINCE:
         methods["MotionQueueClear"] = Method(0, c.stop_motion)
     if version >= SERVO_SPEED_SINCE:  # without ServoMoveStart it is refused at once: that it blocks is known of ServoJ
         methods["ServoJV"] = Method(8, lambda speed, axes, acc, vel, period_s, *rest: c.servo_speed(speed, period_s))
     return methods
+
+
+def _pauses(c: Controller) -> Table:
+    return {
+        "PauseMotion": Method(0, lambda: Code.OK if c.drives.pause() else Code.FAILED),
+        "ResumeMotion": Method(0, lambda: Code.OK if c.drives.resume() else Code.FAILED),
+    }
 
 
 def _servo_j(c: Controller) -> Callable:

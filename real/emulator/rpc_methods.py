@@ -11,7 +11,7 @@ from real.emulator.accepted_settings import accepted_settings
 from real.emulator.controller import Controller
 from real.emulator.file_methods import file_methods
 from real.emulator.input_methods import input_methods
-from real.emulator.method_table import Method, Table
+from real.emulator.method_table import Method, Table, holding
 from real.emulator.motion_commands import MotionCommands
 from real.emulator.motion_methods import motion_methods
 from real.emulator.query_methods import query_methods
@@ -30,12 +30,15 @@ POLL_S = 0.004
 def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
     """Everything that one controller's release serves."""
     motions = MotionCommands(controller)
+    at_once = {
+        **_tools(controller), **TaughtFrames(controller, motions).methods(), **_outputs(controller),
+        **_gripper_set_up(controller), **query_methods(controller, motions, ip),
+    }  # fmt: skip
     return {
         **accepted_settings(controller.version), **input_methods(), **_settings(controller, states),
-        **_tools(controller), **TaughtFrames(controller, motions).methods(),
-        **_outputs(controller), **_gripper(controller), **motion_methods(controller, motions),
-        **Splines(motions).methods(), **file_methods(controller.version),
-        **query_methods(controller, motions, ip),
+        **holding(controller.lock, at_once), **motion_methods(controller, motions), **Splines(motions).methods(),
+        **file_methods(controller.version),
+        "MoveGripper": Method(10, lambda *arguments: _move_gripper(controller, *arguments)),
     }  # fmt: skip
 
 
@@ -84,12 +87,8 @@ def _outputs(c: Controller) -> Table:
     }
 
 
-def _gripper(c: Controller) -> Table:
-    return {
-        "SetGripperConfig": Method(4, c.gripper.configure),
-        "ActGripper": Method(2, c.gripper.activate),
-        "MoveGripper": Method(10, lambda *arguments: _move_gripper(c, *arguments)),
-    }
+def _gripper_set_up(c: Controller) -> Table:
+    return {"SetGripperConfig": Method(4, c.gripper.configure), "ActGripper": Method(2, c.gripper.activate)}
 
 
 def _move_gripper(c: Controller, index, percent, speed, force, max_time_ms, block, *rotation) -> int:  # noqa: PLR0913

@@ -62,10 +62,12 @@ class UdpServer:
 
     def _call(self, frame: text_frames.TextFrame) -> int:
         try:
-            name, arguments = text_frames.read_call(frame.content)
-        except ValueError:
+            return self._answer(frame.command, *text_frames.read_call(frame.content))
+        except (TypeError, ValueError, LookupError, ArithmeticError):  # as of XML-RPC; the thread serves on
             return Code.WRONG_VALUE
-        match frame.command, name:
+
+    def _answer(self, command: int, name: str, arguments: list[float]) -> int:
+        match command, name:
             case text_frames.SERVO_J, "ServoJ":
                 return self._servo_j(arguments)
             case text_frames.SERVO_START, "ServoMoveStart":

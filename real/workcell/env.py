@@ -57,7 +57,6 @@ class RobotEnv:
 
         RobotFault or RobotUnreachable when the robot is not ready to move.
         """
-        self._halted = None
         self._end_stream()
         self.driver.raise_fault()
         self.guiding.hold()  # if `_end_stream` failed to: a released arm is not ready to move
@@ -67,7 +66,7 @@ class RobotEnv:
         self.driver.settle()
         self.fault, self._steps, self._held = None, 0, 0
         self.stream.start()
-        self._raise_error()  # a halt was requested meanwhile
+        self._raise_error()  # a halt was requested meanwhile, or before: none is lost
         self._take_start_pose()
         self._overruns_before = self.stream.rate.overruns
         self.rate.reset()
@@ -96,7 +95,7 @@ class RobotEnv:
             feedback = self._judge()
             self.capture()
         except UserError as error:
-            self.fault = error
+            self.fault, self._halted = error, None
             self._end_stream()
             return Feedback(-1.0, terminated=False, truncated=True, success=False)
         return feedback

@@ -105,6 +105,22 @@ def test_a_servo_datagram_with_a_wrong_number_is_answered_by_a_code(emulator, va
     assert emulator.controller.servo_calls == 0
 
 
+def test_a_count_that_is_no_number_does_not_end_the_servo_port(running):
+    link = RpcLink(running.address("rpc_port"), 5.0)
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    joints = running.controller.measured_deg().tolist()
+    assert link("ServoMoveStart") == 0
+    assert link("ServoJ", joints, [0.0] * 4, 0.0, 0.0, 0.008, 0.0, 0.0, "x") == 4
+    link.close()
+    datagram = text_frames.encode(1, text_frames.SERVO_J, text_frames.servo_j("flat", joints, 0.008, 1))
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as udp:
+        udp.settimeout(5.0)
+        udp.sendto(datagram, running.address("servo_port"))
+        (reply,) = text_frames.decode(udp.recv(4096))
+    assert reply.content == "0"
+
+
 @pytest.mark.parametrize("amount", ["x", [1], {}, True, -1e6, float("nan"), float("inf")])
 @pytest.mark.parametrize("kind", sorted(LASTING))
 def test_a_fault_with_a_wrong_amount_is_one_line(emulator, kind, amount):
