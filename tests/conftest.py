@@ -14,9 +14,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 import sim  # noqa: E402, F401 - a test file that imports MuJoCo first would fix another back-end
 from sim.core import console, deprecated  # noqa: E402
+
+# A busy machine holds any example up; pytest-timeout ends what hangs.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from real.core.json_lines import JsonLineClient
 from sim.core.errors import UserError
 
 SILENCE_S = 1.0
+ANSWER_S = 2.0  # of the emulator
 FIRST_FRAME_S = 5.0
 SETTLE_S = 1.0  # for automatic exposure to settle before it is fixed
 RETRY_S = 0.05
@@ -55,9 +56,10 @@ class AbsentCamera:
 class EmulatorCamera:
     """One camera of `real.emulator`, rendered on request."""
 
-    def __init__(self, name: str, address: tuple[str, int], deadline_s: float = 2.0):
+    def __init__(self, name: str, address: tuple[str, int], deadline_s: float | None = None):
+        """deadline_s: of each image, ANSWER_S where none is given."""
         self._name = name
-        self._client = JsonLineClient(f"camera {name}", address, deadline_s)
+        self._client = JsonLineClient(f"camera {name}", address, ANSWER_S if deadline_s is None else deadline_s)
 
     def latest(self) -> Frame:
         head, body = self._client.request({"camera": self._name})

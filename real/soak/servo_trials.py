@@ -89,8 +89,7 @@ class ServoSoak:
         try:
             if before:
                 self._cause(kind)
-            self._stream = ServoStream(self._driver)
-            self._stream.start()
+            self._start(time.monotonic() + (0.0 if before else READY_S))
         except UserError as error:
             self.result.refused += 1
             if not before:
@@ -102,6 +101,18 @@ class ServoSoak:
             self._swing(DURING_PERIODS)
         self._end(kind)
         self._count(kind)
+
+    def _start(self, until_s: float) -> None:
+        """Begin a new stream; on a busy machine a state may come too late for it: try again until then."""
+        while True:
+            self._stream = ServoStream(self._driver)
+            try:
+                self._stream.start()
+                return
+            except UserError:
+                if time.monotonic() >= until_s:
+                    raise
+                time.sleep(0.05)
 
     def _get_ready(self) -> None:
         for step in RECOVER:

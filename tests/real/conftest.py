@@ -14,6 +14,8 @@ def patient(monkeypatch):
     """A busy test machine may stop a process for half a second; that is not what is tested here."""
     for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.COUNTED_S"):
         monkeypatch.setattr(f"real.{limit}", 2.0)
+    for limit in ("cameras.camera.SILENCE_S", "cameras.camera.ANSWER_S"):
+        monkeypatch.setattr(f"real.{limit}", 10.0)
     for module in ("workcell.episode_runner", "control.guarded_motion"):
         monkeypatch.setattr(f"real.{module}.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
 

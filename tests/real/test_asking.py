@@ -1,12 +1,10 @@
 """A person is asked before the drives, the gripper or the arm move, and again after the motion guard stopped it."""
 
 import contextlib
-import threading
-import types
 
 import numpy as np
 import pytest
-from listening import reacting
+from listening import Answering, reacting
 from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
@@ -17,14 +15,6 @@ from real.workcell.episode_runner import ConfirmBeforeEpisode
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
-from sim.teleop.operator import Operator
-
-
-def attending() -> Operator:
-    """A person whose keys are there."""
-    operator = Operator([])
-    operator.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=lambda: None)]
-    return operator
 
 
 def robot_at(running: Running, **changes) -> RobotConnection:
@@ -32,12 +22,12 @@ def robot_at(running: Running, **changes) -> RobotConnection:
 
 
 def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):
-    operator, asked = attending(), []
+    operator, asked = Answering(), []
 
     def say(text: str) -> None:
         if "Enter" in text:
             asked.append((running.controller.enabled, running.controller.gripper.active))
-            threading.Timer(0.2, operator.press, [Command.CONFIRM]).start()
+            operator.answer = Command.CONFIRM
 
     config = RolloutConfig(robot_at(running), str(tmp_path), 2, 0, str(tmp_path / "out"), mode="confirm")
     with reacting(say):
@@ -48,7 +38,7 @@ def test_drives_and_gripper_wait_for_the_first_enter(running, tmp_path):
 def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(running, tmp_path, caplog):
     config = RolloutConfig(robot_at(running), str(tmp_path), 1, 0, "/proc/none", mode="confirm")
     with pytest.raises(UserError, match="/proc/none"):
-        rollout(config, lambda checkpoint: Swing((8, 10)), attending())
+        rollout(config, lambda checkpoint: Swing((8, 10)), Answering())
     assert "Enter" not in caplog.text
     assert not running.controller.enabled and not running.controller.gripper.active
 
@@ -86,7 +76,7 @@ class Confused(Swing):
 
 def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press: Command) -> list[str]:
     """Two episodes by themselves; what was asked for before each."""
-    asked, operator = [], attending()
+    asked, operator = [], Answering()
 
     @contextlib.contextmanager
     def opened(*_, **__):
@@ -97,7 +87,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
         if text.startswith("episode"):
             asked.append(text)
             if "Enter" in text:
-                threading.Timer(0.2, operator.press, [press]).start()
+                operator.answer = press
 
     monkeypatch.setattr("real.rollout.rollout.open_robot", opened)
     monkeypatch.setattr("real.workcell.episode_runner.CLEAR_S", 0.0)
@@ -127,7 +117,7 @@ def test_the_emulator_goes_on_after_a_latched_guard(running, tmp_path, monkeypat
 
 
 def test_a_guard_that_latched_with_nobody_there_any_more_ends_the_run():
-    operator = attending()
+    operator = Answering()
     operator.devices[0].lost.set()
     with pytest.raises(UserError, match="nobody is there to confirm"):
         ConfirmBeforeEpisode(operator, None, confirms=False)(1, "not finite")

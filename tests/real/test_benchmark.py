@@ -2,7 +2,7 @@
 
 import pytest
 from running import HOST
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from real.benchmark import BenchmarkConfig, _reference, report, row, stop_times, stream_timing
 from real.workcell.episode_setup import EmulatedBench
@@ -20,13 +20,13 @@ def test_the_stream_and_its_stops_are_timed(driver, running):
     reference: dict = {}
     with _reference(reference):
         stream, late_s, times_s = stream_timing(driver, 0.02)
-    assert len(times_s) == stream.sent == len(late_s) > 20
+    assert len(times_s) == stream.sent == len(late_s) > 5
     assert len(reference["late"]) == len(reference["times"]) > 0
     assert "deadlines missed by more than one period" in report(stream, late_s, times_s, reference)
     bench = EmulatedBench(running.address("bench_port"))
     taken = stop_times(driver, bench, 4, 0)
     assert {kind: len(seconds) for kind, seconds in taken.items()} == {"fault in the state": 2, "halt": 2}
-    assert all(0 < second < 2.0 for seconds in taken.values() for second in seconds)
+    assert all(0 < second < PATIENCE_S for seconds in taken.values() for second in seconds)
     wait_for(lambda: not running.controller.in_servo)
     bench.close()
     assert running.address("rpc_port")[0] == HOST

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fr3 import FR3
 from running import HOST, Running
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
@@ -36,7 +36,7 @@ def test_state_and_release_are_read(driver):
     state, stamp_s = driver.state()
     np.testing.assert_allclose(state[:6], FR3.home_rad, atol=1e-6)
     assert state[6] == 1.0
-    assert abs(time.monotonic() - stamp_s) < 1.0
+    assert abs(time.monotonic() - stamp_s) < PATIENCE_S
     assert driver.model.startswith("FR3")
     assert driver.version == (3, 9, 6)
 
@@ -66,7 +66,7 @@ def test_the_emulator_answers_a_core_that_differs_from_the_release(firmware):
 
 def test_an_arm_that_was_moved_is_settled_once_the_stream_tells_of_it(driver, running):
     running.emulator.injector.inject("late", 0.1)
-    driver.states.wait_newer(time.monotonic() + 0.15, 1.0)
+    driver.states.wait_newer(time.monotonic() + 0.15, PATIENCE_S)
     running.controller.place(1)  # 0.57 deg from where seed 0 begins; the stream tells so 0.1 s later
     driver.settle()
     np.testing.assert_allclose(driver.state()[0][:6], np.array(FR3.home_rad) + 0.01, atol=1e-6)
@@ -219,17 +219,18 @@ def test_a_mute_state_stream_ends_the_servo_stream(driver, running):
     assert isinstance(stream.error, RobotUnreachable)
     wait_for(lambda: not running.controller.in_servo)
     running.emulator.injector.inject("end")
-    wait_for(lambda: driver.states.age_s < 0.2)  # it reconnected by itself
+    wait_for(lambda: driver.states.age_s < 1.0)  # it reconnected by itself
     stream.stop()
 
 
 def test_the_state_link_reconnects_after_a_hang_up(driver, running):
     before = driver.states.connections
     running.emulator.injector.inject("drop_state")
-    wait_for(lambda: driver.states.connections > before and driver.states.age_s < 0.2)
+    wait_for(lambda: driver.states.connections > before and driver.states.age_s < 1.0)
 
 
-def test_a_sudden_zero_is_refused():
+def test_a_sudden_zero_is_refused(monkeypatch):
+    monkeypatch.setattr("real.fairino.state_link.SILENCE_S", PATIENCE_S)  # or a busy machine loses the connection
     joints = [10.0, -80.0, 100.0, -110.0, -85.0, 15.0]
     with socket.create_server((HOST, 0)) as server:
         link = StateLink([LegacyPort(*server.getsockname())])
@@ -281,10 +282,10 @@ def test_servo_j_without_servo_mode_blocks_and_then_fails(driver, running):
 
 
 def test_nobody_listening_is_one_error():
-    with socket.create_server((HOST, 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(RobotUnreachable, match="does not answer"):
-        FairinoDriver(HOST, Ports(rpc=port))
+    with socket.socket() as bound:  # not listening, and nobody else's
+        bound.bind((HOST, 0))
+        with pytest.raises(RobotUnreachable, match="does not answer"):
+            FairinoDriver(HOST, Ports(rpc=bound.getsockname()[1]))
 
 
 def test_a_hung_controller_is_one_error_within_the_deadline():
@@ -292,7 +293,7 @@ def test_a_hung_controller_is_one_error_within_the_deadline():
         begin_s = time.monotonic()
         with pytest.raises(RobotUnreachable, match="did not answer GetControllerIP within"):
             FairinoDriver(HOST, Ports(rpc=server.getsockname()[1]), deadline_s=0.3)
-        assert time.monotonic() - begin_s < 5.0
+        assert time.monotonic() - begin_s < PATIENCE_S
 
 
 def test_no_state_stream_is_one_error(running, monkeypatch):
@@ -302,8 +303,8 @@ def test_no_state_stream_is_one_error(running, monkeypatch):
 
 
 def test_zeros_in_the_state_stream_are_named_as_the_cause(driver, running, monkeypatch):
-    monkeypatch.setattr("real.fairino.driver.MAX_STATE_AGE_S", 0.1)
     driver.power_on()
+    monkeypatch.setattr("real.fairino.driver.MAX_STATE_AGE_S", 0.1)
     running.emulator.injector.inject("zeros", 1.0)
     wait_for(lambda: driver.states.age_s > 0.3)
     with pytest.raises(RobotUnreachable, match="frames since then were rejected: joint angles jump to zero"):

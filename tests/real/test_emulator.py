@@ -200,11 +200,12 @@ def test_a_sensitive_level_sees_a_collision_sooner(running):
 
 def test_a_lost_power_answers_nobody_and_comes_back_in_manual_mode_with_the_drives_off(ready, running):
     impatient = RpcLink(running.address("rpc_port"), 0.3)
-    running.emulator.injector.inject("power_loss", for_s=0.8)
+    running.emulator.injector.inject("power_loss")
     with pytest.raises(UserError, match="did not answer"):
         impatient("GetControllerIP")
     impatient.close()
-    wait_for(lambda: not running.emulator.injector.amount("power_loss"))
+    wait_for(lambda: not running.controller.enabled)
+    running.emulator.injector.inject("end")
     assert ready("GetControllerIP") == [0, HOST]
     assert (running.controller.robot_mode, running.controller.enabled) == (1, False)
 

@@ -1,6 +1,5 @@
 """The robot as the loop's environment, on the emulator over sockets."""
 
-import functools
 import time
 
 import gymnasium
@@ -82,10 +81,10 @@ def test_success_ends_the_episode_when_it_has_held(env, running):
 
 def test_ticks_are_twenty_a_second_by_absolute_deadlines(env):
     env.reset(0)
-    action, begin_s = env.observe().state, time.monotonic()
+    action, first_s = env.observe().state, env.rate._deadline_s
     for _ in range(10):
         env.apply(action)
-    assert time.monotonic() - begin_s > 0.45
+    assert time.monotonic() - first_s >= 0.45  # none is caught up on
 
 
 def test_a_fault_truncates_the_episode_and_the_next_reset_raises_it(env, running):
@@ -202,8 +201,16 @@ def test_homing_passes_the_motion_guard_on_its_way(running):
         np.testing.assert_allclose(env.driver.state()[0][:6], np.array(FR3.home_rad) + 0.04, atol=1e-3)
 
 
+class Attentive(MotionGuard):
+    """Compares with the commands of the last half second, and is patient with a busy machine."""
+
+    def __init__(self, robot, clearance):
+        super().__init__(robot, clearance, max_age_s=0.5)
+        self._max_age_s = 5.0
+
+
 def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
-    monkeypatch.setattr("real.control.guarded_motion.MotionGuard", functools.partial(MotionGuard, max_age_s=0.5))
+    monkeypatch.setattr("real.control.guarded_motion.MotionGuard", Attentive)
     with running.env(_Laid(running.address("bench_port"))) as env:
         running.world.blocked = True
         running.controller.collision.set_strategy(1)  # nobody else stops it

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from fr3 import FR3
 from running import HOST
+from waiting import PATIENCE_S
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
@@ -170,7 +171,7 @@ def test_the_robot_sees_and_moves_as_its_features_say(running, plugin):
         np.testing.assert_allclose([seen[name] for name in VALUES[:6]], FR3.home_rad, atol=1e-3)
         asked = {name: seen[name] for name in VALUES} | {"j1.pos": seen["j1.pos"] + 0.02, "gripper.pos": 0.5}
         moved = seen
-        until_s = time.monotonic() + 20.0
+        until_s = time.monotonic() + PATIENCE_S
         while moved["j1.pos"] < seen["j1.pos"] + 0.005 and time.monotonic() < until_s:
             sent = robot.send_action(asked)
             time.sleep(0.05)  # as LeRobot's own loop does at 20 Hz
@@ -295,7 +296,28 @@ def swing(time_s: float) -> float:
     return 0.35 * np.sin(10.0 * time_s)
 
 
-def until(condition, within_s: float = 10.0) -> bool:
+@pytest.mark.usefixtures("unhurried")
+def test_an_error_of_any_kind_stops_the_arm_and_reaches_who_sends(running, plugin, monkeypatch):
+    robot = robot_on(running, plugin)
+    robot.connect()
+    try:
+        seen = robot.get_observation()
+        action = {name: seen[name] for name in VALUES}
+        robot.send_action(action)
+        assert until(lambda: running.controller.in_servo)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("no period")
+
+        monkeypatch.setattr(robot._motion, "_tick", broken)
+        assert until(lambda: not running.controller.in_servo)
+        with pytest.raises(ZeroDivisionError):
+            robot.send_action(action)
+    finally:
+        robot.disconnect()
+
+
+def until(condition, within_s: float = PATIENCE_S) -> bool:
     end_s = time.monotonic() + within_s
     while not condition() and time.monotonic() < end_s:
         time.sleep(0.02)
@@ -314,9 +336,13 @@ def test_nothing_streams_before_the_first_action_nor_in_a_pause(running, plugin)
             time.sleep(0.6)
             asked = {name: seen[name] for name in VALUES} | {"j1.pos": FR3.home_rad[0] + away}
             robot.send_action(asked)
-            assert until(lambda: robot.send_action(asked)["j1.pos"] > FR3.home_rad[0] + away - 0.002)  # noqa: B023
-            assert running.controller.in_servo
-            assert until(lambda: not running.controller.in_servo, 3.0)
+
+            def moves() -> bool:
+                sent = robot.send_action(asked)["j1.pos"]  # noqa: B023
+                return sent > FR3.home_rad[0] + away - 0.002 and running.controller.in_servo  # noqa: B023
+
+            assert until(moves)
+            assert until(lambda: not running.controller.in_servo)
     finally:
         robot.disconnect()
 

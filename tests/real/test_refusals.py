@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_embodiment_is_refused(tmp_path):
     done = subprocess.run(
         [sys.executable, "-P", "-m", "real.rollout", f"checkpoint={tmp_path}", "robot=emulator", "robot.start=never"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "was made with so101 at 20 Hz, this is fairino_fr3" in done.stderr

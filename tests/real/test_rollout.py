@@ -14,6 +14,7 @@ import pytest
 from fr3 import FR3
 from other_agent import write_agent
 from running import HOST, Running, Swing
+from waiting import PATIENCE_S
 
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino import protocol
@@ -163,7 +164,8 @@ def test_a_wrong_option_is_named(make, message):
         make()
 
 
-def test_the_real_emulator_process_is_driven_and_ends(tmp_path, caplog):
+def test_the_real_emulator_process_is_driven_and_ends(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(emulator_process, "END_S", PATIENCE_S)
     with EmulatorProcess((32, 48)) as process:
         robot = RobotConnection(ip=HOST, start="never", deadline_s=10.0, **process.ports)
         config = RolloutConfig(robot, str(tmp_path), mode="dry")

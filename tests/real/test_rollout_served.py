@@ -10,6 +10,7 @@ import pytest
 from fr3 import FR3
 from running import HOST, Running
 from serving import plain_server
+from waiting import wait_for
 
 from policies.remote.keys import ServerKeys
 from policies.remote.remote_agent import RemoteAgent, connect_agent
@@ -78,8 +79,8 @@ def test_a_lost_server_ends_in_a_stop_with_one_line_and_the_episode_is_kept(runn
     assert not running.controller.in_servo
     data = Dataset(tmp_path / "out")
     assert data.num_episodes == 1 and "out of memory" in data.episode_metadata(0)["robot/fault"]
+    wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() < 1e-6)
     before = running.world.state()
-    assert np.abs(running.world.joint_velocity_rad_s()).max() < 1e-6
     np.testing.assert_array_equal(running.world.state(), before)
 
 

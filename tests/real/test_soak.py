@@ -1,7 +1,6 @@
 """The soak: a few trials over sockets, the whole in the slow tests, and proof that its checks can fail."""
 
 import faulthandler
-import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from real.soak.frame_reassembly import soak_reassembly
 from real.soak.recorded_episodes import RecordingResult, soak_recordings
 from real.soak.servo_trials import LASTING, ServoSoak
 from real.soak.soak import SoakConfig, main, report
+from real.workcell.episode_setup import EmulatedBench
 from real.workcell.recording import RobotRecorder
 from sim.core.config import load
 from sim.core.errors import UserError
@@ -67,9 +67,14 @@ def test_a_driver_that_does_not_stop_fails(monkeypatch):
 
 def test_a_stop_that_works_only_when_repeated_fails(monkeypatch):
     """A person who repeats it makes the arm safe in the end; the program's own stop failed."""
-    monkeypatch.setitem(LASTING, "mute_state", ((1, 1), (0.8, 0.8)))  # longer than the state may be silent
-    stops, stop = itertools.count(), FairinoDriver.stop
-    monkeypatch.setattr(FairinoDriver, "stop", lambda self: stop(self) if next(stops) % 2 else None)
+    monkeypatch.setitem(LASTING, "mute_state", ((1, 1), (60, 60)))  # until the trial ends it
+    injected, inject, stop = [""], EmulatedBench.inject, FairinoDriver.stop
+    monkeypatch.setattr(
+        EmulatedBench, "inject", lambda self, what, *rest: (injected.append(what), inject(self, what, *rest))[1]
+    )
+    monkeypatch.setattr(
+        FairinoDriver, "stop", lambda self: stop(self) if injected[-1] != "mute_state" else None
+    )  # the first one comes while the state is mute
     soak = soak_some(1, ("mute_state",))
     assert soak.result.stopped == 1
     assert any("the first stop left the controller in servo mode" in text for text in soak.result.failures)
@@ -83,7 +88,9 @@ def record_some(kinds: tuple[str, ...]) -> RecordingResult:
         running.stop()
 
 
-def test_interrupted_episodes_are_recorded_to_their_last_period():
+def test_interrupted_episodes_are_recorded_to_their_last_period(monkeypatch):
+    for limit in ("fairino.driver.MAX_STATE_AGE_S", "control.watchdog.MAX_BEAT_AGE_S", "fairino.servo_link.COUNTED_S"):
+        monkeypatch.setattr(f"real.{limit}", 2.0)  # a busy machine ends no episode
     result = record_some(("emergency_stop", "lost"))
     assert result.failures == []
     assert 4 <= result.played["emergency_stop"] < result.played["lost"] == 12

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fr3 import FR3
 from running import HOST, Running
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from real.fairino import cnde
 
@@ -27,7 +27,7 @@ class CndeClient:
     """SDK 2.2.5 and later: one recv is one frame, or it is lost."""
 
     def __init__(self, port: int):
-        self.socket = socket.create_connection((HOST, port), 3.0)
+        self.socket = socket.create_connection((HOST, port), PATIENCE_S)
         config = struct.pack("<HBBH", 0x5A5A, 0, 1, 0)[:4]
         names = ",".join(cnde.DEFAULT_RECIPE).encode()
         data = struct.pack("<H", 8) + names
@@ -75,7 +75,7 @@ def test_cnde_is_read_frame_by_read(running):
 
 
 def test_an_unknown_state_is_answered_with_not_found(running):
-    with socket.create_connection((HOST, running.ports["cnde_port"]), 3.0) as client:
+    with socket.create_connection((HOST, running.ports["cnde_port"]), PATIENCE_S) as client:
         client.sendall(cnde.frame(1, struct.pack("<H", 8) + b"robot_mode,no_such_state"))
         answer = client.recv(4096)
         assert answer[3] == 6 and answer[6] == 3
@@ -86,7 +86,7 @@ def test_an_unknown_state_is_answered_with_not_found(running):
 def test_legacy_frames_suit_the_struct_of_their_release(firmware):
     running = Running(firmware)
     try:
-        with socket.create_connection((HOST, running.ports["state_port"]), 3.0) as client:
+        with socket.create_connection((HOST, running.ports["state_port"]), PATIENCE_S) as client:
             frame = b""
             while len(frame) < 5 or len(frame) < struct.unpack_from("<H", frame, 3)[0] + 7:
                 frame += client.recv(4096)
@@ -125,7 +125,7 @@ def test_move_j_move_l_and_servo_j_as_the_sdk_calls_them(running, proxy):
 def test_servo_j_by_udp_as_the_sdk_sends_it(running, proxy):
     assert proxy.Mode(0) == 0 and proxy.RobotEnable(1) == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(3.0)
+        client.settimeout(PATIENCE_S)
 
         def send(count, number, text):
             client.sendto(

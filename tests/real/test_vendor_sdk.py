@@ -1,8 +1,12 @@
 """`make test-sdk` on a stand-in for the vendor's package: what it counts and prints."""
 
+import types
+
 import pytest
 import vendor_sdk
+from running import HOST
 
+from real.workcell.episode_setup import EmulatedBench, EpisodeSetup
 from sim.core.errors import UserError
 
 ROBOT = """
@@ -50,3 +54,17 @@ def test_calls_and_endings_are_counted(sdk, monkeypatch, capsys):
 def test_a_folder_without_the_package_is_one_line(tmp_path):
     with pytest.raises(UserError, match="expected a folder that holds the vendor's package `fairino`"):
         vendor_sdk.main(str(tmp_path))
+
+
+def test_an_arm_that_an_example_left_leaning_on_something_begins_anew(running):
+    class Leaning(EmulatedBench):
+        """The arm presses on something until it is placed elsewhere: a collision is found again after every reset."""
+
+        def prepare(self, seed: int) -> EpisodeSetup:
+            running.controller.collide()
+            return super().prepare(seed)
+
+    bench = Leaning(running.address("bench_port"))
+    vendor_sdk.recover(bench, types.SimpleNamespace(host=HOST, ports=running.ports))
+    assert running.controller.enabled and not running.controller.collided
+    bench.close()

@@ -66,15 +66,16 @@ def test_the_force_sensor_that_is_not_there_answers_59(link):
 @pytest.mark.parametrize(
     ("method", "arguments", "code"),
     [
-        ("WaitDI", (0, 1, 30, 0), 76), ("WaitDI", (0, 1, 30, 1), 0), ("WaitDI", (0, 0, 5000, 0), 0),
+        ("WaitDI", (0, 1, 30, 0), 76), ("WaitDI", (0, 1, 30, 1), 0), ("WaitDI", (0, 0, 30000, 0), 0),
         ("WaitToolDI", (1, 1, 30, 0), 76), ("WaitMultiDI", (0, 3, 1, 30, 0), 76), ("WaitMultiDI", (2, 3, 1, 30, 0), 4),
-        ("WaitAI", (0, 0, 2047.5, 30, 0), 76), ("WaitAI", (0, 1, 2047.5, 5000, 0), 0), ("WaitAI", (0, 5, 1.0, 9, 0), 4),
+        ("WaitAI", (0, 0, 2047.5, 30, 0), 76), ("WaitAI", (0, 1, 2047.5, 30000, 0), 0),
+        ("WaitAI", (0, 5, 1.0, 9, 0), 4),
     ],
 )  # fmt: skip
 def test_waiting_for_an_input_that_stays_off(link, method, arguments, code):
     begin_s = time.monotonic()
     assert link(method, *arguments) == code
-    assert time.monotonic() - begin_s < 4.0
+    assert time.monotonic() - begin_s < 25.0
 
 
 def test_frames_and_loads_are_read_by_number(link):

@@ -138,9 +138,9 @@ def recover(bench: EmulatedBench, process: EmulatorProcess) -> None:
         proxy.DragTeachSwitch(0)
     with FairinoDriver(process.host, Ports.of(process.ports)) as driver:
         driver.stop()
-        for what in RECOVER:
-            bench.inject(what)
-    bench.prepare(0)
+    bench.prepare(0)  # first: an arm that leans on something would collide anew
+    for what in RECOVER:
+        bench.inject(what)
     with FairinoDriver(process.host, Ports.of(process.ports)) as driver:  # anew: the arm was placed elsewhere at once
         driver.power_on()  # as the examples presuppose
 

@@ -28,7 +28,7 @@ class PacedMotion:
         self._lock, self._ending = threading.Lock(), threading.Event()
         self._newest: tuple[np.ndarray, float, float] | None = None  # action, when it came, how late images were
         self._rests = True
-        self._error: UserError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="paced motion", daemon=True)
 
     def start(self) -> None:
@@ -68,7 +68,8 @@ class PacedMotion:
             self._target_s = time.monotonic()
             try:
                 self._tick()
-            except UserError as error:  # kept for LeRobot's thread; here the arm must come to rest first
+            # Whatever it is, it is kept for LeRobot's thread; here the arm must come to rest first.
+            except Exception as error:  # noqa: BLE001
                 self._error = error
                 self._env.stream.stop()
             # From the last target on, so that no two are nearer than a period: nothing is caught up on.
