@@ -209,7 +209,7 @@ def timed(call: Callable[[], object], times: int, device: torch.device) -> list[
 
 def asked(name: str) -> torch.device:
     """Return the device to check. UserError where it would be the CPU without being asked for."""
-    device = choose_device(name)
+    device = choose_device(name, "device")
     if device.type == "cpu" and name != "cpu":
         raise UserError(f"device={name}: torch finds no GPU here; device=cpu runs the same checks on the CPU")
     return device

@@ -244,8 +244,8 @@ def test_home_by_its_short_name(demos, tmp_path, monkeypatch):
     refused(ended("train", "data=[~/demos,~/demos]"), f"data=[{demos},{demos}], expected each once")
 
 
-@pytest.mark.parametrize("place", ["/", "../" * 40])
-def test_the_root_of_the_disk_is_no_place(place):
+@pytest.mark.parametrize("place", ["/", "../" * 40, "", " ", "  "])
+def test_the_root_of_the_disk_and_a_name_of_blanks_are_no_place(place):
     with pytest.raises(UserError, match="expected a folder that can be written"):
         FOLDER("out", place)
 

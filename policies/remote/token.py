@@ -1,5 +1,7 @@
 """The token that lets a client in: who needs one, and how it is sent."""
 
+import socket
+
 from sim.core.errors import UserError
 from sim.core.loopback import is_loopback
 
@@ -16,6 +18,17 @@ def authorization(token: str) -> str:
 def check_token(host: str, token: str | None) -> None:
     """UserError for a token that is too short or cannot be sent, and without one beyond this machine."""
     if token is None and not is_loopback(host):
+        _check_known(host)
         raise UserError(f"host={host} lets other machines in: give token=TEXT or set {VARIABLE}, {EXPECTED}")
     if token is not None and not (len(token) >= LETTERS and token.isascii() and token.isalnum()):
         raise UserError(f"token={'*' * len(token)}, expected {EXPECTED}")
+
+
+def _check_known(host: str) -> None:
+    """UserError for a name that no address belongs to: a slip, not an invitation."""
+    if ":" in host:  # an IPv6 address, no name
+        return
+    try:
+        socket.gethostbyname(host)
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"host={host}: cannot be resolved ({error}); expected an address of this machine") from error

@@ -43,10 +43,11 @@ def schedule(step: int, config: OptimConfig) -> float:
     return config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of `auto`, `cpu` or `cuda`. UserError for a GPU that is not there."""
+def choose_device(name: str, option: str = "optim.device") -> torch.device:
+    """Return the device of `auto`, `cpu` or `cuda`. UserError, with the option that named it, for a GPU that is not
+    there."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: torch finds no GPU here; give device=cpu or device=auto")
+        raise UserError(f"{option}=cuda: torch finds no GPU here; give {option}=cpu or {option}=auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

@@ -63,6 +63,8 @@ class Loopback:
     expected = "127.0.0.1 or another 127.*"
 
     def __call__(self, name: str, value: str) -> None:
+        if ":" in value:
+            raise UserError(f"{name}={value}: the emulator serves IPv4, as controllers do; expected {self.expected}")
         try:
             address = ipaddress.ip_address(socket.gethostbyname(value) if value else "0.0.0.0")
         except (OSError, UnicodeError) as error:

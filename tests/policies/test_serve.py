@@ -241,7 +241,9 @@ def test_another_protocol_is_refused(url, caplog):
     ("options", "message"),
     [
         ({"host": "0.0.0.0"}, "host=0.0.0.0 lets other machines in: give token=TEXT or set FR3_SERVER_TOKEN, 16"),
-        ({"host": "robot.local"}, "lets other machines in"),
+        ({"host": "10.0.0.7"}, "host=10.0.0.7 lets other machines in"),
+        ({"host": "nosuchhost.invalid"}, "host=nosuchhost.invalid: cannot be resolved .*expected an address of this"),
+        ({"host": "a" * 64 + ".de"}, "cannot be resolved"),
         ({"token": "short"}, r"token=\*\*\*\*\*, expected 16 or more letters and digits"),
         ({"token": "sixteen letters!"}, "expected 16 or more letters and digits"),
         ({"port": 70000}, "port=70000"),

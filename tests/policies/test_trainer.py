@@ -138,7 +138,7 @@ def test_devices_are_checked():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="device=cuda: torch finds no GPU here; give device=cpu"):
+        with pytest.raises(UserError, match="^optim.device=cuda: torch finds no GPU here; give optim.device=cpu"):
             Trainer(Line(), lambda batch, generator: (batch, {}), dataclasses.replace(QUICK, device="cuda"))
 
 

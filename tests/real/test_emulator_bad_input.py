@@ -181,6 +181,12 @@ def test_a_host_that_other_machines_reach_is_refused(host):
         EmulatorConfig(host=host)
 
 
+@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1"])
+def test_an_address_of_the_other_kind_is_told_as_such(host):
+    with pytest.raises(UserError, match=f"host={host}: the emulator serves IPv4"):
+        EmulatorConfig(host=host)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost"])
 def test_every_address_of_the_loopback_is_accepted(host):
     EmulatorConfig(host=host)
