@@ -8,7 +8,7 @@ from learning import write_demos
 
 from rl.advantage.labels import advantages_name
 from rl.run.options import RecapConfig
-from rl.run.page import write_page
+from rl.run.page import VALUE_ROWS, write_page
 from rl.run.report import write_report
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, write_sidecar
@@ -18,7 +18,7 @@ from sim.episode import results
 TAG = "round_1"
 VALUE = {
     "round": 1, "tag": TAG, "value_sha256": "0" * 64, "epsilon": {"pick_place": 0.01},
-    "report": {"auc_success": 0.87, "rank_correlation": 0.71, "cross_entropy": None},
+    "report": {**dict.fromkeys(VALUE_ROWS, 0.5), "spearman_held_out": 0.71, "auc_50": None},
     "positive_rates": [],
 }  # fmt: skip
 

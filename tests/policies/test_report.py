@@ -52,6 +52,11 @@ def test_plots_and_videos_are_in_it(page):
         assert text in page, f"no axis is labelled {text!r}"
 
 
+def test_the_value_is_told_in_words(page):
+    assert "rank correlation with the return, held-out episodes" in page and "0.71" in page
+    assert "spearman" not in page.lower()
+
+
 def test_plots_do_not_share_names(page):
     """Inline SVGs live in one document: what one plot refers to must not be another's."""
     used = set(re.findall(r"""(?:href="#|url\(#)([^")]+)""", page))
