@@ -185,9 +185,8 @@ class Place:
         try:
             there = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
             fits = there.is_dir() if there != path or not self.file else there.is_file()
-            good = (
-                bool(value.strip()) and fits and os.access(there, os.W_OK) and bool(path.resolve().name)
-            )  # no name: the root
+            named = value.strip() and path.resolve().name  # no name: the root
+            good = bool(named) and fits and os.access(there, os.W_OK)
         except (OSError, ValueError):  # a name too long, a byte that no name can have
             there, good = path, False
         if not good:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -20,6 +21,7 @@ from real.control.watchdog import Watchdog
 from real.core.faults import RobotFault, RobotUnreachable
 from real.emulator.emulator import _watch_stdin
 from real.emulator.fault_injection import FaultInjector, RandomFaults
+from real.emulator.lossy_line import LossyLine
 from real.emulator.motion_commands import MotionCommands, Target
 from real.emulator.state_server import StateClient, StateServer
 from real.fairino.state_frame import FRAME_BYTES
@@ -110,13 +112,36 @@ def test_faults_are_not_counted_while_they_are_read():
     assert answers == [{"lost": 1}]
 
 
+def state_server() -> StateServer:
+    def new_client(connection: socket.socket, line: LossyLine) -> StateClient:
+        return StateClient(connection, line, FRAME_BYTES)
+
+    return StateServer(("127.0.0.1", 0), 0.008, FaultInjector({}), new_client)
+
+
+def test_clients_dropped_while_a_frame_is_made_do_not_end_the_cycle():
+    server = state_server()
+    dropping = threading.Thread(target=server.drop_clients, daemon=True)
+
+    def read_values() -> dict:
+        dropping.start()
+        dropping.join(MEANWHILE_S)
+        return {"joint_deg": np.zeros(6)}
+
+    with contextlib.closing(server), socket.create_connection(server.address, PATIENCE_S) as client:
+        while not dropping.ident:  # until the connection has been accepted
+            server.push(read_values)
+            time.sleep(0.001)
+        dropping.join(PATIENCE_S)
+        received = b"".join(iter(lambda: client.recv(4096), b""))
+        assert len(received) == FRAME_BYTES  # the frame under way came whole, then the stream ended
+
+
 def test_a_client_that_is_gone_before_it_is_accepted_does_not_end_the_cycle(monkeypatch):
     def aborted() -> None:
         raise ConnectionAbortedError
 
-    server = StateServer(
-        ("127.0.0.1", 0), 0.008, FaultInjector({}), lambda connection, line: StateClient(connection, line, FRAME_BYTES)
-    )
+    server = state_server()
     server._listener.close()
     monkeypatch.setattr(server, "_listener", types.SimpleNamespace(accept=aborted, close=lambda: None))
     server.push(dict)
