@@ -190,7 +190,7 @@ class Place:
         except (OSError, ValueError):  # a name too long, a byte that no name can have
             there, good = path, False
         if not good:
-            found = "" if there == path else f" ({there} cannot hold it)"
+            found = "" if there == path or not value.strip() else f" ({there} cannot hold it)"
             raise UserError(f"{name}={value}, expected {self.expected}{found}")
         here, *above = (path.resolve(), *path.resolve().parents)
         self._check_outside(name, value, above if self.dataset else [here, *above], DATASET)
