@@ -245,6 +245,16 @@ def test_a_halt_between_two_episodes_holds_for_the_next(running):
             env.reset(1)
 
 
+def test_a_halt_that_ended_an_episode_does_not_end_the_next(running):
+    with running.env() as env:
+        env.reset(0)
+        env.halt("the operator's stop key")
+        assert env.apply(env.observe().state).truncated
+        assert str(env.fault) == "the operator's stop key"
+        env.reset(1)
+        assert env.fault is None
+
+
 def test_a_camera_whose_library_fails_says_why(monkeypatch):
     monkeypatch.setattr("real.cameras.camera.FIRST_FRAME_S", 0.05)
 
