@@ -15,7 +15,7 @@ import torch
 
 from policies.core.inputs import Inputs, TensorGroup
 from policies.core.interface import PolicyConfig
-from policies.core.parts import Fusion, grounding_loss
+from policies.core.parts import Fusion, JointConfig, grounding_loss
 from policies.core.spec import PolicySpec
 from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
@@ -71,6 +71,11 @@ class PretrainGroundingConfig(SimulationConfig, WorkerConfig):
             raise UserError(
                 "grounding pretraining needs a fusion that learns to find points, without a picture of the goal; "
                 "give policy=small"
+            )
+        if isinstance(self.policy, VlaConfig) and isinstance(self.policy.vision, JointConfig):
+            raise UserError(
+                f"grounding pretraining keeps words apart from images, policy.vision.name={self.policy.vision.name} "
+                "reads them together; give policy=small"
             )
         return policy
 

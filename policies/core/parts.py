@@ -3,12 +3,14 @@
     images -> VisionEncoder -> maps \
     instruction -> LanguageEncoder -> words -> Fusion -> Prefix -> | state | indicator -> Head -> chunk
 
-The encoders are frozen and work on numpy arrays; fusion and head are trained. A part's configuration
-is a frozen dataclass beside it, registered by its `name`, and builds the part.
+The encoders are frozen and work on numpy arrays; a JointEncoder is both at once, and its words know the images. Fusion
+and head are trained. A part's configuration is a frozen dataclass beside it, registered by its `name`, and builds the
+part.
 
 Shapes: B batch, N images, P prefix tokens, W token width, T chunk, D action dimension, G grounded points.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -50,6 +52,25 @@ class LanguageEncoder(Protocol):
         ...
 
 
+class JointEncoder(Protocol):
+    """Frozen states of images and instruction that were read together."""
+
+    fingerprint: str
+
+    def read(
+        self, images: Mapping[str, np.ndarray], instructions: Sequence[str]
+    ) -> tuple[dict[str, tuple[np.ndarray, ...]], np.ndarray, np.ndarray]:
+        """Return each camera's maps, as VisionEncoder, and words with their mask, as LanguageEncoder, of N looks.
+
+        images: camera -> uint8 RGB (N, H, W, 3).
+        """
+        ...
+
+    def check(self, instruction: str) -> None:
+        """UserError for an instruction that cannot be read."""
+        ...
+
+
 class VisionConfig(Choice):
     """Chooses an image encoder."""
 
@@ -60,7 +81,7 @@ class VisionConfig(Choice):
         """Channels of the maps, fine to coarse."""
         raise NotImplementedError
 
-    def build(self, threads: int = 1) -> VisionEncoder:
+    def build(self, threads: int = 1) -> VisionEncoder | JointEncoder:
         """Load the encoder. UserError when its weights are missing."""
         raise NotImplementedError
 
@@ -78,6 +99,30 @@ class LanguageConfig(Choice):
 
     def build(self) -> LanguageEncoder:
         """Load the encoder. UserError when its weights are missing."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ReadBeside(LanguageConfig):
+    """Stands for the words' states that a joint encoder gives."""
+
+    name: str
+    states: int
+
+    @property
+    def width(self) -> int:
+        return self.states
+
+
+class JointConfig(VisionConfig):
+    """Chooses a joint encoder: the vision part of a policy without a language part."""
+
+    @property
+    def words(self) -> ReadBeside:
+        """What the fusion reads as words."""
+        raise NotImplementedError
+
+    def build(self, threads: int = 1) -> JointEncoder:
         raise NotImplementedError
 
 

@@ -46,7 +46,7 @@ class WholePolicy(nn.Module):
             )
         self.policy, self.spec, self._conditioning = policy, policy.spec, decider.conditioning
         self.cameras = processor.cameras
-        self.trunk = _trunk(processor.vision) if self.cameras else None
+        self.trunk = _trunk(processor.vision or processor.joint) if self.cameras else None
         self.reads = processor.language is not None
         self.joins, self.remembers = policy.given_steps > 0, policy.remembers_target
 

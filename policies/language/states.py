@@ -27,16 +27,26 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _piece_numbers(tokenizer: Tokenizer, instruction: str, max_tokens: int) -> list[int]:
-    """Return the numbers of an instruction's pieces. InstructionError when it is empty or has more of them."""
+def check_sentence(instruction: str) -> None:
+    """InstructionError when an instruction is empty."""
     if not instruction.strip():
         raise InstructionError(f"instruction {instruction!r} is empty, expected a sentence")
-    ids = tokenizer.encode(instruction).ids
-    if len(ids) > max_tokens:
+
+
+def check_length(instruction: str, tokens: int, max_tokens: int) -> None:
+    """InstructionError when an instruction has more tokens than there are places for."""
+    if tokens > max_tokens:
         raise InstructionError(
-            f"instruction {textwrap.shorten(instruction, 80)!r} has {len(ids)} tokens, "
+            f"instruction {textwrap.shorten(instruction, 80)!r} has {tokens} tokens, "
             f"expected at most {max_tokens}; shorten it or raise max_tokens"
         )
+
+
+def _piece_numbers(tokenizer: Tokenizer, instruction: str, max_tokens: int) -> list[int]:
+    """Return the numbers of an instruction's pieces. InstructionError when it is empty or has more of them."""
+    check_sentence(instruction)
+    ids = tokenizer.encode(instruction).ids
+    check_length(instruction, len(ids), max_tokens)
     return ids
 
 

@@ -21,6 +21,7 @@ from policies.core.parts import (
     FusionConfig,
     HeadConfig,
     HeadShape,
+    JointConfig,
     LanguageConfig,
     Prefix,
     VisionConfig,
@@ -82,6 +83,18 @@ class VlaConfig(PolicyConfig):
     def build(self, spec: PolicySpec) -> "Vla":
         return Vla(self, spec)
 
+    @property
+    def words(self) -> LanguageConfig | None:
+        """What gives the states of words. UserError where two parts would."""
+        if not isinstance(self.vision, JointConfig):
+            return self.language
+        if self.language:
+            raise UserError(
+                f"policy.vision.name={self.vision.name} reads the instruction itself, "
+                f"policy.language.name={self.language.name} would too; expected policy.language=null"
+            )
+        return self.vision.words
+
 
 class Vla(Policy):
     """Fusion and head with the state and indicator tokens between them."""
@@ -90,7 +103,8 @@ class Vla(Policy):
 
     def __init__(self, config: VlaConfig, spec: PolicySpec):
         super().__init__(config, spec)
-        self.fusion = config.fusion.build(spec, config.vision, config.language)
+        self.fusion = config.fusion.build(spec, config.vision, config.words)
+        _check_reads_both(config, self.fusion.needs)
         width = self.fusion.width
         self.looks = LookMemory(config.memory, width) if config.memory else None
         self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
@@ -262,6 +276,16 @@ class Vla(Policy):
         prefix = self._prefix(inputs)
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         return torch.cat([prefix.tokens.flatten(1), *points, inputs.pose], 1)
+
+
+def _check_reads_both(config: VlaConfig, needs: Needs) -> None:
+    """UserError where a joint encoder would have to read a picture of the goal, or words alone."""
+    if isinstance(config.vision, JointConfig) and (needs.goal or (needs.instruction and not needs.images)):
+        raise UserError(
+            f"policy.vision.name={config.vision.name} reads images and instruction together, fusion "
+            f"{config.fusion.name!r} needs {'a picture of the goal' if needs.goal else 'words alone'}; expected "
+            "policy.vision.name=hub_vision policy.language.name=hub_text"
+        )
 
 
 def with_head(policy: Vla, head: HeadConfig) -> Vla:

@@ -1,6 +1,9 @@
 """Networks of the Hugging Face hub by their published classes: files found, digest known, no weight left random."""
 
+import hashlib
 import importlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,9 @@ from policies.pretrained.weights import WeightsError, checked_file, sha256_of
 from sim.core.errors import reason
 from sim.core.options import option
 
-WEIGHTS = "model.safetensors"
-FILES = ["*.json", WEIGHTS]
+WEIGHTS, SHARDS = "model.safetensors", "model-*.safetensors"
+FILES = ["*.json", WEIGHTS, SHARDS]
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # the second as transformers 5 saves it
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,9 @@ class HubModel:
     source: str  # a model of the hub, or a folder that holds one
     revision: str | None = option(None, "of the hub's repository; null: what its cache has, or the newest")
     sha256: str | None = option(
-        None, "of model.safetensors; null: any, checkpoints keep to the one they were made with"
+        None,
+        "of model.safetensors, of several files that of what sha256sum model-*.safetensors prints; null: any, "
+        "checkpoints keep to the one they were made with",
     )
 
     @property
@@ -72,18 +78,36 @@ def _downloaded(source: str, wanted: dict) -> Path:
         ) from error
 
 
-def hub_config(folder: Path) -> Any:
-    """Return a model's configuration, of its vision part where it has several. WeightsError when there is none."""
+def whole_config(folder: Path) -> Any:
+    """Return a model's configuration. WeightsError when there is none."""
     try:
-        config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+        return import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{folder} holds no model that transformers knows ({reason(error)})") from error
+
+
+def hub_config(folder: Path) -> Any:
+    """Return a model's configuration, of its vision part where it has several. WeightsError when there is none."""
+    config = whole_config(folder)
     return getattr(config, "vision_config", config)
+
+
+def image_settings(folder: Path) -> Mapping[str, Any]:
+    """Return what a folder says of how its model's images are made. WeightsError where it says nothing."""
+    file = next((folder / name for name in (PREPROCESSOR, PROCESSOR) if (folder / name).is_file()), None)
+    try:
+        given = json.loads(file.read_text()) if file else {}
+        given = given.get("image_processor", given)
+        return {"image_mean": given["image_mean"], "image_std": given["image_std"], **given}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{folder / PREPROCESSOR} does not say how images are scaled") from error
 
 
 def checked_digest(folder: Path, sha256: str | None) -> str:
     """Return the sha256 of a model's weights. WeightsError when they are missing or not those of a pin, `sha256`."""
-    file = folder / WEIGHTS
+    file, shards = folder / WEIGHTS, sorted(folder.glob(SHARDS))
+    if shards and not file.is_file():
+        return _checked_shards(shards, sha256)
     how = "weights in one safetensors file are needed; the hub's file changed, or the download broke"
     if sha256:
         checked_file(file, sha256, how)
@@ -91,6 +115,14 @@ def checked_digest(folder: Path, sha256: str | None) -> str:
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist; {how}")
     return sha256_of(file)
+
+
+def _checked_shards(files: list[Path], sha256: str | None) -> str:
+    """Return the sha256 of several files, that of the lines which sha256sum prints of them."""
+    found = hashlib.sha256("".join(f"{sha256_of(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+    if sha256 and found != sha256:
+        raise WeightsError(f"weights {files[0].parent / SHARDS} have sha256 {found}, expected {sha256}")
+    return found
 
 
 def load_network(folder: Path, kind: str) -> Any:

@@ -163,10 +163,13 @@ class FrameInputs:
         check_fits(table, processor.policy)
         self._table, self._policy = table, processor.policy
         self._words = None  # before the images: an instruction that cannot be read is an error at once
-        if processor.language and processor.policy.keeps_words:
+        if processor.joint:
+            for sentence in np.unique(self._told()).tolist():
+                processor.check_instruction(sentence)
+        elif processor.language and processor.policy.keeps_words:
             sentences, self._sentence = np.unique(self._told(), return_inverse=True)
             self._words = processor.words(sentences.tolist())
-        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.vision else None
+        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.looks else None
         self._kept = self._kept_targets()
 
     def _told(self) -> np.ndarray:

@@ -30,27 +30,33 @@ from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)
 
-MAPS, POINTS = np.dtype("<f2"), np.dtype("<f4")
+MAPS, POINTS, MASK = np.dtype("<f2"), np.dtype("<f4"), np.dtype("?")
 BATCH = 16  # frames encoded at once: of 1 to 200 the fastest with the eye (20 ms a frame at 1, 9.5 here, 13 at 128)
 Progress = Callable[[int, int], None]
 
 
-def feature_arrays(inputs: Inputs) -> dict[str, np.ndarray]:
-    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "points" and "turn" float32."""
+def feature_arrays(inputs: Inputs, *, words: bool = False) -> dict[str, np.ndarray]:
+    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "points" and "turn" float32.
+
+    words: they differ from frame to frame, and are cached too: "words" float16, "word_mask" bool.
+    """
     maps = {f"{camera}.{i}": part for camera, parts in inputs.maps.items() for i, part in enumerate(parts)}
     found = {"points": inputs.points, "turn": inputs.turn}
     points = {name: value.numpy().astype(POINTS) for name, value in found.items() if value is not None}
+    if words and inputs.words is not None and inputs.word_mask is not None:
+        maps["words"], points["word_mask"] = inputs.words, inputs.word_mask.numpy().astype(MASK)
     with np.errstate(over="ignore"):  # the caller refuses what does not fit
         return {name: part.numpy().astype(MAPS) for name, part in maps.items()} | points
 
 
 def cached_inputs(arrays: Mapping[str, np.ndarray], state: np.ndarray) -> Inputs:
-    """Return the inputs, without words, of what `feature_arrays` gave of frames in state (B, D)."""
+    """Return the inputs of what `feature_arrays` gave of frames in state (B, D)."""
     tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
-    points, turn = tensors.pop("points", None), tensors.pop("turn", None)
+    points, turn, words, mask = (tensors.pop(name, None) for name in ("points", "turn", "words", "word_mask"))
     cameras = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
     maps = {c: tuple(tensor for name, tensor in tensors.items() if name.rpartition(".")[0] == c) for c in cameras}
-    return Inputs(torch.from_numpy(state), maps, points=points, turn=turn)
+    there = None if mask is None else mask.bool()
+    return Inputs(torch.from_numpy(state), maps, words, there, points=points, turn=turn)
 
 
 class FeatureCache:
@@ -149,7 +155,7 @@ def plan(dataset: Dataset, processor: ObservationProcessor) -> Index:
         raise UserError(f"dataset {dataset.root} has no episodes or no cameras")
     black = {camera: np.zeros((1, *processor.spec.image_size, 3), np.uint8) for camera in dataset.features.cameras}
     state = np.zeros((1, processor.spec.state_dim), np.float32)
-    sample = feature_arrays(processor.inputs(black, state, [dataset.instruction(0)]))
+    sample = _arrays(processor, processor.inputs(black, state, [_sentences(dataset, processor, 0)[0]]))
     return Index(
         arrays={name: [list(array.shape[1:]), array.dtype.str] for name, array in sample.items()},
         episodes=[_identity(dataset, processor, episode) for episode in range(dataset.num_episodes)],
@@ -167,9 +173,10 @@ def identity(dataset: Dataset, episode: int) -> list[int]:
 
 
 def _identity(dataset: Dataset, processor: ObservationProcessor, episode: int) -> list[int]:
-    """Return `identity`, and of a long task that is played step by step which step each frame is told."""
+    """Return `identity`, and what frames are told where that changes in the episode or is read with the images."""
     sentences = _sentences(dataset, processor, episode)
-    told = [zlib.crc32("\n".join(sentences).encode())] if len(set(sentences)) > 1 else []
+    matters = len(set(sentences)) > 1 or processor.joint is not None
+    told = [zlib.crc32("\n".join(sentences).encode())] if matters else []
     return [*identity(dataset, episode), *told]
 
 
@@ -229,7 +236,11 @@ def _encode(
     batch: slice,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     shown = {camera: frames[batch] for camera, frames in images.items()}
-    return feature_arrays(processor.inputs(shown, state[batch], sentences[batch]))
+    return _arrays(processor, processor.inputs(shown, state[batch], sentences[batch]))
+
+
+def _arrays(processor: ObservationProcessor, inputs: Inputs) -> dict[str, np.ndarray]:
+    return feature_arrays(inputs, words=processor.joint is not None and processor.policy.keeps_words)
 
 
 def write_rows(path: Path, rows: np.ndarray, first_row: int) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
+from policies.core.parts import JointConfig, JointEncoder, VisionEncoder
 from policies.core.target_memory import TargetMemory
 from policies.processing.steps import step_due
 from sim.core.contract import TURN_COLUMN, Observation
@@ -29,7 +30,12 @@ class ObservationProcessor:
         """Load the encoders that `policy` needs. UserError when their weights are missing."""
         config, needs = policy.config, policy.needs
         self.policy, self.spec = policy, policy.spec
-        self.vision = config.vision.build(threads) if config.vision and needs.images else None
+        self.vision: VisionEncoder | None = None
+        self.joint: JointEncoder | None = None  # reads images and instruction together, instead of the other two
+        if isinstance(config.vision, JointConfig) and needs.images:
+            self.joint = config.vision.build(threads)
+        elif config.vision and needs.images:
+            self.vision = config.vision.build(threads)  # pyright: ignore[reportAttributeAccessIssue]
         self.language = config.language.build() if config.language and needs.instruction else None
 
     # ---- what it is ----------------------------------------------------------------------------
@@ -37,13 +43,18 @@ class ObservationProcessor:
     @property
     def cameras(self) -> tuple[str, ...]:
         """Cameras whose images are needed."""
-        return self.spec.cameras if self.vision else ()
+        return self.spec.cameras if self.looks else ()
+
+    @property
+    def looks(self) -> bool:
+        """Whether images are encoded."""
+        return self.vision is not None or self.joint is not None
 
     @property
     def encoders(self) -> dict[str, str]:
         """Fingerprints of the encoders, "" where there is none."""
         return {
-            "vision": self.vision.fingerprint if self.vision else "",
+            "vision": sees.fingerprint if (sees := self.vision or self.joint) else "",
             "text": self.language.fingerprint if self.language else "",
         }
 
@@ -69,8 +80,14 @@ class ObservationProcessor:
         state: (B, D) as measured. truth: points (B, G, 3) m and the target's turn (B, 4), for a policy that needs
         them. UserError for images of another size or an empty instruction.
         """
-        maps = {camera: self._maps(images[camera]) for camera in self.cameras if camera in images}
-        raw = Inputs(torch.tensor(state), maps)
+        shown = {camera: self._checked(images[camera]) for camera in self.cameras if camera in images}
+        raw = Inputs(torch.tensor(state))
+        if self.joint:
+            maps, words, mask = self.joint.read(shown, instructions)
+            raw.maps = {camera: tuple(map(torch.from_numpy, parts)) for camera, parts in maps.items()}
+            raw.words, raw.word_mask = torch.from_numpy(words), torch.from_numpy(mask)
+        else:
+            raw.maps = {camera: self._maps(one) for camera, one in shown.items()}
         if self.language:
             raw.words, raw.word_mask = self.words(instructions)
         if self.policy.needs.ground_truth:
@@ -104,7 +121,7 @@ class ObservationProcessor:
 
     def goal(self, picture: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the feature maps (1, C, h, w) of a picture of the goal, uint8 RGB (H, W, 3)."""
-        return self._maps(picture[None])
+        return self._maps(self._checked(picture[None]))
 
     def words(self, instructions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states (B, L, W) and mask (B, L)."""
@@ -112,8 +129,19 @@ class ObservationProcessor:
         words, mask = self.language.encode(list(instructions))
         return torch.from_numpy(words), torch.from_numpy(mask)
 
-    def _maps(self, images: np.ndarray) -> tuple[torch.Tensor, ...]:
-        assert self.vision
+    def check_instruction(self, instruction: str) -> None:
+        """UserError for an instruction that the encoders cannot read."""
+        if self.joint:
+            self.joint.check(instruction)
+        elif self.language:
+            self.words([instruction])
+
+    def _checked(self, images: np.ndarray) -> np.ndarray:
+        """Return images (B, H, W, 3), UserError when they are of another size."""
         if images.shape[1:3] != tuple(self.spec.image_size):
             raise UserError(f"images are {images.shape[1:3]}, the policy was trained on {tuple(self.spec.image_size)}")
+        return images
+
+    def _maps(self, images: np.ndarray) -> tuple[torch.Tensor, ...]:
+        assert self.vision
         return tuple(torch.from_numpy(maps) for maps in self.vision.encode(images))

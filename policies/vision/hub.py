@@ -7,7 +7,6 @@ Shapes: N images, H and W pixels, C channels, n patches a side.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +17,16 @@ from torch.nn import functional as F
 
 from policies.core.parts import VisionConfig
 from policies.core.registry import VISION
-from policies.pretrained.hub import HubModel, checked_digest, hub_config, load_network
+from policies.pretrained.hub import PREPROCESSOR, HubModel, checked_digest, hub_config, image_settings, load_network
 from policies.pretrained.weights import WeightsError
 from sim.core.options import option
 
-CLASSES = {"siglip_vision_model": "SiglipVisionModel", "clip_vision_model": "CLIPVisionModel", "dinov2": "Dinov2Model"}
-PREPROCESSOR = "preprocessor_config.json"
+CLASSES = {
+    "siglip_vision_model": "SiglipVisionModel",
+    "clip_vision_model": "CLIPVisionModel",
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+}
 BATCH = 16
 
 
@@ -69,12 +72,13 @@ def load_patches(folder: Path) -> Patches:
     config = hub_config(folder)
     if config.model_type not in CLASSES:
         raise WeightsError(f"{folder} holds a {config.model_type}, expected one of {', '.join(sorted(CLASSES))}")
-    try:
-        given = json.loads((folder / PREPROCESSOR).read_text())
-        side, mean, std = (given.get("crop_size") or given["size"])["height"], given["image_mean"], given["image_std"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / PREPROCESSOR} does not say how images are scaled") from error
-    return Patches(load_network(folder, CLASSES[config.model_type]), side, config.patch_size, mean, std).eval()
+    given = image_settings(folder)
+    side = given.get("crop_size") or given.get("size")
+    side = side.get("height") if isinstance(side, dict) else side  # older files hold the number alone
+    if not isinstance(side, int):
+        raise WeightsError(f"{folder / PREPROCESSOR} does not say how images are scaled")
+    network = load_network(folder, CLASSES[config.model_type])
+    return Patches(network, side, config.patch_size, given["image_mean"], given["image_std"]).eval()
 
 
 class HubVision:

@@ -304,8 +304,8 @@ def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
         from policies.runtime.agent import load_agent as load
 
     agent = load(Path(checkpoint), config.indicator, config.guidance, config.timing)
-    if config.robot.instruction and agent.processor.language:
-        agent.processor.words([config.robot.instruction])  # one that it cannot read is an error here
+    if config.robot.instruction:
+        agent.processor.check_instruction(config.robot.instruction)  # one that it cannot read is an error here
     config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, checkpoint)
     return agent
 

@@ -29,6 +29,8 @@ def random_model(kind: str) -> "transformers.PreTrainedModel":
         return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=TINY))
     if kind == "clip":
         return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**TINY))
+    if kind == "dinov2_with_registers":
+        return transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**TINY))
     return transformers.Dinov2Model(transformers.Dinov2Config(**{**TINY, "image_size": 56}))  # trained on larger images
 
 
@@ -44,7 +46,7 @@ def images(n: int = 3, height: int = 32, width: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("kind", ["siglip", "clip", "dinov2"])
+@pytest.mark.parametrize("kind", ["siglip", "clip", "dinov2", "dinov2_with_registers"])
 def test_a_map_is_the_patches_that_the_class_itself_returns(tmp_path, kind):
     folder = saved_vision(tmp_path, kind)
     config, seen = HubVisionConfig(source=str(folder)), images()
@@ -55,10 +57,22 @@ def test_a_map_is_the_patches_that_the_class_itself_returns(tmp_path, kind):
     with torch.no_grad():
         states = (model.vision_model if kind == "siglip" else model)(pixel_values=pixels).last_hidden_state
     first = states.shape[1] - 16
-    assert first == {"siglip": 0, "clip": 1, "dinov2": 1}[kind]
+    assert first == {"siglip": 0, "clip": 1, "dinov2": 1, "dinov2_with_registers": 5}[kind]
     for y in range(4):
         for x in range(4):
             assert np.allclose(found[:, :, y, x], states[:, first + 4 * y + x], atol=1e-5)
+
+
+def test_older_files_say_the_side_by_a_number_and_newer_ones_in_the_processors_own(tmp_path):
+    folder, seen = saved_vision(tmp_path, "clip"), images(1)
+    expected = HubVision(HubVisionConfig(source=str(folder))).encode(seen)[0]
+    colours = {"image_mean": MEAN, "image_std": STD}
+    (folder / PREPROCESSOR).write_text(json.dumps({"crop_size": 32, "size": 40, **colours}))  # as CLIP's first files
+    assert np.array_equal(HubVision(HubVisionConfig(source=str(folder))).encode(seen)[0], expected)
+    (folder / PREPROCESSOR).unlink()
+    content = {"image_processor": {"size": {"height": 32, "width": 32}, **colours}}
+    (folder / "processor_config.json").write_text(json.dumps(content))
+    assert np.array_equal(HubVision(HubVisionConfig(source=str(folder))).encode(seen)[0], expected)
 
 
 def test_loading_prints_nothing(tmp_path, capfd):
@@ -130,7 +144,7 @@ def test_weights_that_are_missing_are_never_random(tmp_path):
 def test_a_model_of_another_kind_is_one_line(tmp_path):
     folder = saved_t5(tmp_path)
     with pytest.raises(
-        WeightsError, match="holds a t5, expected one of clip_vision_model, dinov2, siglip_vision_model"
+        WeightsError, match="holds a t5, expected one of clip_vision_model, dinov2, .*siglip_vision_model"
     ):
         HubVision(HubVisionConfig(source=str(folder)))
     with pytest.raises(WeightsError, match="expected t5 or bert and tokenizer.json"):
@@ -163,7 +177,7 @@ def test_what_the_cache_has_is_not_downloaded_again(tmp_path, monkeypatch):
 
 
 def test_size_base_is_a_line_of_the_command():
-    config = load("train", TrainConfig, ["policy=smolvla", "policy/size=base", "policy.language.max_tokens=20"]).policy
-    assert isinstance(config.vision, HubVisionConfig) and config.language == HubTextConfig(max_tokens=20)
-    assert config.fusion.name == "transformer" and config.head.euler_steps == 10
-    assert load("train", TrainConfig, ["policy=smolvla"]).policy.vision.name == "efficientnet"
+    config = load("train", TrainConfig, ["policy=rdt", "policy/size=base", "policy.language.max_tokens=20"]).policy
+    assert config.vision == HubVisionConfig(source="google/siglip-so400m-patch14-384")
+    assert config.language == HubTextConfig(max_tokens=20) and config.head.sample_steps == 5
+    assert load("train", TrainConfig, ["policy=rdt"]).policy.vision.name == "efficientnet"

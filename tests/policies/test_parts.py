@@ -162,8 +162,8 @@ def test_a_policy_is_trained_from_a_dataset(config, tmp_path):
 
 
 def test_every_encoder_has_a_test_of_its_own():
-    """test_vision.py, test_eye.py, test_text.py and test_hub.py test these; a new one gets a test and a name here."""
-    assert set(VISION.names()) == {"efficientnet", "pixels", "hub_vision", "fake"}
+    """test_{vision,eye,text,hub,hub_vlm}.py test these; a new one gets a test and a name here."""
+    assert set(VISION.names()) == {"efficientnet", "pixels", "hub_vision", "hub_vlm", "beside", "fake"}
     assert set(LANGUAGE.names()) == {"minilm", "word_pieces", "hub_text", "fake"}
 
 

@@ -31,7 +31,8 @@ STUB_AGENT = """
 import types
 def load_agent(root, indicator, guidance, lead_s):
     spec = types.SimpleNamespace(robot="fairino_fr3", control_hz=20)
-    return types.SimpleNamespace(image_size=(8, 8), task="", spec=spec, processor=types.SimpleNamespace(language=None))
+    processor = types.SimpleNamespace(check_instruction=str)
+    return types.SimpleNamespace(image_size=(8, 8), task="", spec=spec, processor=processor)
 """
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -244,7 +245,7 @@ def test_a_run_that_is_complete_plays_nothing_and_tells_so(running, tmp_path, ca
 )
 def test_the_agent_is_the_one_that_is_chosen(changes, name, monkeypatch):
     about = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
-    agent = SimpleNamespace(spec=about, processor=SimpleNamespace(language=None))
+    agent = SimpleNamespace(spec=about, processor=SimpleNamespace(check_instruction=str))
     given = {}
 
     def load(root, indicator, guidance, timing, **options):
