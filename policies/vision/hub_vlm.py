@@ -191,7 +191,7 @@ class HubVlm:
         maps = {camera: np.empty((rows, width, self._cells, self._cells), np.float32) for camera in images}
         words, mask = np.zeros((rows, self.max_tokens, width), np.float32), np.zeros((rows, self.max_tokens), bool)
         for part in _alike(instructions):  # of one length: nothing is padded
-            cells, behind = self._states([shown[part] for shown in images.values()], instructions[part[0]])
+            cells, behind = self._states([shown[part] for shown in images.values()], instructions[int(part[0])])
             for found, one in zip(maps.values(), cells, strict=True):
                 found[part] = one
             words[part, : behind.shape[1]], mask[part, : behind.shape[1]] = behind, True
