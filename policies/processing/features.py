@@ -42,7 +42,9 @@ def feature_arrays(inputs: Inputs, *, words: bool = False) -> dict[str, np.ndarr
     """
     maps = {f"{camera}.{i}": part for camera, parts in inputs.maps.items() for i, part in enumerate(parts)}
     found = {"points": inputs.points, "turn": inputs.turn}
-    points = {name: value.numpy().astype(POINTS) for name, value in found.items() if value is not None}
+    points: dict[str, np.ndarray] = {
+        name: value.numpy().astype(POINTS) for name, value in found.items() if value is not None
+    }
     if words and inputs.words is not None and inputs.word_mask is not None:
         maps["words"], points["word_mask"] = inputs.words, inputs.word_mask.numpy().astype(MASK)
     with np.errstate(over="ignore"):  # the caller refuses what does not fit

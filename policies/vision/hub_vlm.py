@@ -160,9 +160,10 @@ class HubVlm:
             expected = f"one of {', '.join(FAMILIES)} with {TOKENIZER}"
             raise WeightsError(f"{folder} holds a {self._config.model_type}, expected {expected}")
         self._family, self._tokenizer = family, load_tokenizer(folder / TOKENIZER)
-        self._cell = self._tokenizer.token_to_id(family.cell)
-        if self._cell is None:
+        cell = self._tokenizer.token_to_id(family.cell)
+        if cell is None:
             raise WeightsError(f"{folder / TOKENIZER} has no token {family.cell!r}")
+        self._cell: int = cell
         self._side, self._cells = family.size(self._config)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = load_model(folder, family.kind, config.layers).to(self._device)
