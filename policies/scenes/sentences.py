@@ -8,11 +8,8 @@ import numpy as np
 from policies.scenes.labels import BOTH_ROLES, Thing
 from sim.envs.simulation import Simulation
 from sim.scene.placement import COLOURS
-from sim.tasks.instructions import NOUNS
+from sim.tasks.instructions import NOUNS, PHRASE, WORD_KINDS
 
-WORDS = sorted({word for words in NOUNS.values() for word in words}, key=len, reverse=True)
-PHRASE = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(WORDS)})\b")
-WORD_KINDS = {word: tuple(kind for kind, words in NOUNS.items() if word in words) for word in WORDS}
 SUBTASK_SHARE = 0.6  # of a long task's scenes that show one of its steps
 
 

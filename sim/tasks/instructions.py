@@ -4,9 +4,12 @@ A template names things in braces: `{object}` is "red cube", `{object_too}` the 
 it, "red block". In the grammar a word of SYNONYMS in braces stands for any of its synonyms.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
+
+from sim.scene.placement import COLOURS
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "cube": ("cube", "block"), "cylinder": ("cylinder", "roll"), "can": ("can", "tin"), "bottle": ("bottle", "flask"),
@@ -30,6 +33,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "insert": ("insert", "stick", "push", "put"),
     "please": ("please ", "now ", "", ""),
 }
+
+WORD_KINDS = {word: tuple(kind for kind, words in NOUNS.items() if word in words) for word in sum(NOUNS.values(), ())}
+WORDS = "|".join(sorted(WORD_KINDS, key=len, reverse=True))
+PHRASE = re.compile(rf"\b({'|'.join(COLOURS)}) ({WORDS})\b")  # what names a thing: its colour, a word for its kind
 
 
 def thing(colour: str, kind: str, word: int = 0) -> str:

@@ -26,6 +26,7 @@ class Stack(Task):
     object_shapes = ("cube",)
     max_objects = 3
     max_targets = 0
+    target_kind = "cube"  # one of the objects
     sentences = (
         "stack the {object} on the {target}",
         "put the {object} on top of the {target}",
