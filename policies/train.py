@@ -5,6 +5,8 @@ with the project (`init_fusion=null`: from random weights) or from a whole check
 killed run goes on where it stopped, to the same weights. Of datasets of several tasks each task is drawn
 equally often, however many frames it has. A policy that learns to find things is measured on held-out
 scenes every 500 steps, and a warning says when it found them better before.
+With `init=CKPT lora_rank=8` only low-rank updates of its linear maps learn, a few per cent of the numbers; with
+`teacher=CKPT` a policy, smaller ones too, learns the chunks that another decides instead of the recorded ones.
 `torchrun --nproc-per-node=2 -m policies.train optim.device=cuda ...` trains on two GPUs, to the weights of one.
 """
 
@@ -18,11 +20,13 @@ from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
+from policies.training.distill import load_teacher
 from policies.training.fit import describe_training, load_start, new_policy
+from policies.training.lora import add_updates
 from policies.training.optim import OptimConfig
 from policies.training.ranks import first_alone, joined, rank
 from sim.core.errors import UserError
-from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, block, one_of, option
+from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, at_least, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
@@ -40,7 +44,13 @@ class TrainConfig(Options):
     optim: OptimConfig = block(OptimConfig, "how it is trained")
     init_fusion: str | None = option("assets/fusion", "where a pretrained fusion lies; null: random weights")
     init: str | None = option(None, "a checkpoint to go on from, instead of a new policy")
+    lora_rank: int = option(0, "of updates of the linear maps of `init`, which alone learn; 0: all of it", at_least(0))
+    teacher: str | None = option(None, "a checkpoint whose chunks are learned instead of the recorded ones")
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
+
+    def __post_init__(self) -> None:
+        if self.lora_rank and not self.init:
+            raise UserError(f"lora_rank={self.lora_rank} updates a trained policy: add init=CKPT")
 
 
 def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
@@ -54,12 +64,17 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
     policy, start = _start(config, tables)
     _check_tells_apart(policy, tasks_of(tables))
+    teacher = load_teacher(config.teacher, policy) if config.teacher else None
     processor = ObservationProcessor(policy)
     with first_alone():
         data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
-    metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, start)
-    return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker())
+    learned_from = teacher.learned_from(start) if teacher else start
+    metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, learned_from)
+    if teacher:
+        metadata.provenance["data"][config.teacher] = teacher.fingerprint
+    loss = teacher.loss(policy) if teacher else None
+    return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
 
 
 def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:
@@ -99,7 +114,9 @@ def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy,
     if config.init:
         policy, metadata = checkpoint.load(config.init)
         check_same_policy(f"init={config.init}", policy.config, config.policy)
-        return policy, metadata.provenance
+        if config.lora_rank:
+            add_updates(policy, config.lora_rank, config.optim.seed)
+        return policy, {**metadata.provenance, "tasks": metadata.tasks}
     return new_policy(config.policy, tables, config.optim.seed, _folder(config.init_fusion))
 
 

@@ -16,6 +16,7 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
 from policies.training.loop import STATE, Log, follow, train
+from policies.training.lora import merged
 from policies.training.optim import OptimConfig
 from policies.training.ranks import mean_gradients, rank, ranks
 from policies.training.share import Share
@@ -46,11 +47,11 @@ def fit(
     trainer = Trainer(policy, share.loss(loss or policy.loss), config, slow, mean_gradients)
     if share.index:
         follow(trainer, share.batches(data.sample))
-        return cast(Policy, trainer.averaged())
+        return merged(cast(Policy, trainer.averaged()))
     begun = time.monotonic()
     trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
     train(trainer, share.batches(data.sample), out, log)
-    averaged = cast(Policy, trainer.averaged())
+    averaged = merged(cast(Policy, trainer.averaged()))
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)
     _log.info("%d steps in %.1f min; %s", trainer.step, (time.monotonic() - begun) / 60, out)
@@ -100,19 +101,20 @@ def describe_training(
     """Return the metadata of a policy trained on these datasets.
 
     metadata: what else its provenance holds. start: the provenance of the weights that training began
-    from, empty for random ones.
+    from, and its tasks; empty for random ones.
     """
     seeds = [*start.get("seeds", []), *filter(None, map(_seeds, datasets))]
     splits = [
         split for one in (start, *(dataset.provenance for dataset in datasets)) if one for split in splits_of(one)
     ]
+    tasks = [task for one in datasets if (task := one.provenance.get("world", {}).get("task"))]
     made_of = {
         "data": {str(dataset.root): dataset.fingerprint() for dataset in datasets},
         "seeds": _distinct(seeds),
         "splits": _distinct(splits),
     }
     return CheckpointMetadata(
-        tasks=tuple(sorted({task for one in datasets if (task := one.provenance.get("world", {}).get("task"))})),
+        tasks=tuple(sorted({*start.get("tasks", ()), *tasks})),
         provenance=provenance({**made_of, **metadata}),
         guidance=guidance,
         **processor.encoders,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 import yaml
-from learning import FakeTextConfig, FakeVisionConfig, about, write_demos
+from learning import SPEC, FakeTextConfig, FakeVisionConfig, about, write_demos
 
 from policies.compare.cells import load_preset
 from policies.fusion.grounded_points import GroundedPointsConfig
@@ -15,6 +15,7 @@ from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import fit, new_policy
+from policies.training.lora import add_updates, merged
 from policies.training.optim import OptimConfig
 from policies.vision.pixels import PixelsConfig
 from sim.core.paths import CONF
@@ -45,6 +46,17 @@ def test_a_preset_trains_and_acts(name, tmp_path):
     assert loaded.config == config
     chunk = loaded.act(data.batch(0, torch.arange(3).numpy()).inputs, torch.Generator().manual_seed(0)).chunk
     assert chunk.shape == (3, config.chunk, 7) and chunk.isfinite().all()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_learns_by_updates_of_a_tenth_of_its_numbers(name):
+    policy = preset(name).build(SPEC)
+    learned = {id(one) for one in policy.parameters() if one.requires_grad}
+    given = sum(one.numel() for one in policy.parameters() if id(one) in learned)
+    add_updates(policy, rank=8, seed=0)
+    assert 0 < sum(one.numel() for one in policy.parameters() if one.requires_grad) <= 0.1 * given
+    before = policy.state_dict().keys()
+    assert merged(policy).state_dict().keys() == preset(name).build(SPEC).state_dict().keys() != before
 
 
 @pytest.mark.parametrize("name", sorted({*PRESETS, *EYE}))
