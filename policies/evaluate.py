@@ -76,7 +76,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     execute: int | None = option(None, "steps played before looking again; null: the policy's own", at_least(1))
     inference_delay_s: float = option(0.0, "from a look until its chunk is played, simulated", at_least(0.0))
     ensemble: float | None = option(
-        None, "decay of ACT's temporal ensembling, which looks at every step", at_least(0.0)
+        None, "decay of ACT's temporal ensembling, which looks at every step unless execute is given", at_least(0.0)
     )
     look_hz: float | None = option(None, "looks a second, beside decisions; null: one for each", above(0.0))
     look_delay_s: float = option(0.0, "from such a look until it is decided on, simulated", at_least(0.0))

@@ -10,9 +10,9 @@ h back to the policy, y success, n failure, x stop. device=gamepad|spacemouse|dr
 keys. A page on this machine shows the camera images.
 
 inference_delay_s=0.1 decides in a thread while the chunk before is played; look_hz=2.5 looks in a thread, and decides
-every execute= steps on the newest look and the present state; graph=FILE plays the checkpoint as
-`policies.export` wrote it, in half of torch's time; server=ws://HOST:PORT plays what
-`policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
+every execute= steps on the newest look and the present state; execute=4 ensemble=0.01 averages the chunks that reach a
+step; graph=FILE plays the checkpoint as `policies.export` wrote it, in half of torch's time; server=ws://HOST:PORT
+plays what `policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
 """
 
 import contextlib
@@ -54,6 +54,9 @@ from sim.teleop.page import LivePage
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
 DRAG = "drag"  # guiding the arm by hand
+ACTING = (  # options that a run keeps to
+    "indicator", "guidance", "lead_s", "inference_delay_s", "execute", "ensemble", "look_hz", "watch", "graph",
+)  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ class RolloutConfig(Options):
         0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
     )
     execute: int | None = option(None, "steps played before the next decision; null: the policy's own", at_least(1))
+    ensemble: float | None = option(None, "decay of ACT's temporal ensembling; null: none", at_least(0.0))
     look_hz: float | None = option(
         None, "looks a second in a thread, beside decisions on the newest; null: one for each decision", above(0.0)
     )
@@ -111,7 +115,8 @@ class RolloutConfig(Options):
     def timing(self) -> Timing:
         """When chunks are decided and how much of each is played."""
         in_thread = self.inference_delay_s > 0 or self.look_hz is not None
-        return Timing(self.execute, self.lead_s, self.inference_delay_s, in_thread=in_thread, look_hz=self.look_hz)
+        beside = {"in_thread": in_thread, "ensemble": self.ensemble, "look_hz": self.look_hz}
+        return Timing(self.execute, self.lead_s, self.inference_delay_s, **beside)
 
 
 class ImageAgent(Agent, Protocol):
@@ -138,10 +143,7 @@ def rollout(
     agent = load_agent(policy)
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
-    acting = {
-        name: getattr(config, name)
-        for name in ("indicator", "guidance", "lead_s", "inference_delay_s", "execute", "look_hz", "watch", "graph")
-    }
+    acting = {name: getattr(config, name) for name in ACTING}
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:

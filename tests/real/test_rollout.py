@@ -16,6 +16,7 @@ from other_agent import write_agent
 from running import HOST, Running, Swing
 from waiting import PATIENCE_S
 
+from policies.runtime.chunk_agent import Timing
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino import protocol
 from real.rollout.rollout import RolloutConfig, _load, newest_checkpoint, rollout
@@ -233,6 +234,12 @@ def test_a_run_that_is_complete_plays_nothing_and_tells_so(running, tmp_path, ca
     assert "holds" not in caplog.text
     assert rollout(config, swing) == first
     assert "holds 1 episodes of this run already, episodes=1: nothing is played" in caplog.text
+
+
+def test_timing_is_what_the_options_say():
+    config = RolloutConfig(execute=4, ensemble=0.01, inference_delay_s=0.1, look_hz=2.5, lead_s=0.05)
+    assert config.timing == Timing(4, 0.05, 0.1, in_thread=True, ensemble=0.01, look_hz=2.5)
+    assert RolloutConfig().timing == Timing()
 
 
 @pytest.mark.parametrize(
