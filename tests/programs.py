@@ -13,11 +13,13 @@ from policies.benchmark.benchmark import PolicyBenchmarkConfig
 from policies.compare.compare import CompareConfig as PolicyCompareConfig
 from policies.evaluate import EvaluateConfig
 from policies.evaluate_eye import EvaluateEyeConfig
+from policies.exit_early import ExitEarlyConfig
 from policies.export.export import ExportConfig as PolicyExportConfig
 from policies.gpu_check import GpuCheckConfig
 from policies.hands_off import HandsOffConfig
 from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
+from policies.prune import PruneConfig
 from policies.report.report import ReportConfig
 from policies.robustness import RobustnessConfig
 from policies.serve import ServeConfig
@@ -59,6 +61,7 @@ PROGRAMS = {
     "evaluate": Program("policies.evaluate", EvaluateConfig),
     "evaluate_eye": Program("policies.evaluate_eye", EvaluateEyeConfig),
     "evaluate_expert": Program("sim.evaluate_expert", EvaluateExpertConfig),
+    "exit_early": Program("policies.exit_early", ExitEarlyConfig),
     "export": Program("sim.export", ExportConfig),
     "gpu_check": Program("policies.gpu_check", GpuCheckConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
@@ -69,6 +72,7 @@ PROGRAMS = {
     "policies_export": Program("policies.export", PolicyExportConfig),
     "pretrain_eye": Program("policies.pretrain_eye", PretrainEyeConfig),
     "pretrain_grounding": Program("policies.pretrain_grounding", PretrainGroundingConfig),
+    "prune": Program("policies.prune", PruneConfig),
     "real_benchmark": Program("real.benchmark", RealBenchmarkConfig),
     "recap": Program("rl.recap", RecapConfig),
     "replay": Program("sim.replay", ReplayConfig),
@@ -132,6 +136,15 @@ def main_of(module: str) -> Callable[[Any], Any]:
     found = importlib.import_module(f"{module}.__main__" if is_package else module)
     return next(
         getattr(found, name)
-        for name in ("main", "collect", "make_watch", "write_report", "evaluate_eye", "pretrain_eye")
+        for name in (
+            "main",
+            "collect",
+            "make_watch",
+            "write_report",
+            "evaluate_eye",
+            "pretrain_eye",
+            "exit_early",
+            "prune",
+        )
         if hasattr(found, name)
     )

@@ -4,7 +4,8 @@ Writes a whole policy, its image encoder included, as one ONNX graph, and compar
 Inputs: image.CAMERA uint8 (1, H, W, 3), state (1, D), words (1, L, W) and word_mask (1, L) of the frozen language
 encoder, which an instruction passes once, commanded (1, D) of a policy that joins chunks, and noise. Outputs: actions
 (1, T, D), absolute joint targets in rad, then the gripper; of a policy that finds the named things their points
-(1, G, 3) and errors (1, G), m. `policies.evaluate graph=FILE` plays it.
+(1, G, 3) and errors (1, G), m. `policies.evaluate graph=FILE` plays it. A head that exits early takes all its
+steps in a graph, to the same chunk.
 `quantize=dynamic` writes eight-bit weights of linear maps, `quantize=static` all weights and what flows between them,
 in the ranges of frames of `data=`; how far such a graph's chunks are from torch's is printed, not bounded.
 """

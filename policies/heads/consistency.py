@@ -17,6 +17,7 @@ from torch import Tensor
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from policies.heads.flow import INNER
 from policies.heads.network import Denoiser, Guided, valid_mean
 from sim.core.options import above, at_least, option
 
@@ -33,6 +34,7 @@ class ConsistencyConfig(HeadConfig):
     name: str = "consistency"
     hidden: int = option(384, "width", at_least(1))
     blocks: int = option(4, "residual blocks", at_least(1))
+    inner: int = option(0, INNER, at_least(0))
     levels: int = option(20, "of noise", at_least(2))
     noise: float = option(20.0, "the strongest, in standard deviations of actions", above(LEAST_NOISE))
     noise_samples: int = option(4, "(level, noise) pairs that a training sample is used with", at_least(1))
@@ -50,7 +52,7 @@ class ConsistencyHead(Head):
     def __init__(self, config: ConsistencyConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape = config, shape
-        self.denoiser = Denoiser(shape, config.hidden, config.blocks, config.levels)
+        self.denoiser = Denoiser(shape, config.hidden, config.blocks, config.inner, config.levels)
         sigma = noise_levels(config.levels, config.noise)
         self.register_buffer("sigma", sigma, persistent=False)
         self.register_buffer("chances", level_chances(sigma), persistent=False)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from policies.heads.flow import INNER
 from policies.heads.network import ChunkNetwork, Guided, valid_mean
 from sim.core.options import at_least, option
 
@@ -28,6 +29,7 @@ class CvaeConfig(HeadConfig):
     name: str = "cvae"
     hidden: int = option(384, "width", at_least(1))
     blocks: int = option(4, "residual blocks of the decoder", at_least(1))
+    inner: int = option(0, INNER, at_least(0))
     encoder_blocks: int = option(1, "residual blocks of the encoder", at_least(1))
     style: int = option(32, "numbers of the style", at_least(1))
     beta: float = option(10.0, "weight of the divergence", at_least(0.0))
@@ -43,8 +45,8 @@ class CvaeHead(Head):
         super().__init__()
         self.config, self.shape = config, shape
         values = shape.chunk * shape.action_dim
-        self.encoder = ChunkNetwork(shape, config.hidden, config.encoder_blocks, values, outputs=2 * config.style)
-        self.decoder = ChunkNetwork(shape, config.hidden, config.blocks, inputs=config.style)
+        self.encoder = ChunkNetwork(shape, config.hidden, config.encoder_blocks, config.inner, values, 2 * config.style)
+        self.decoder = ChunkNetwork(shape, config.hidden, config.blocks, config.inner, inputs=config.style)
 
     def describe(self, actions: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance (B, Z) of the style of actions (B, T, D)."""

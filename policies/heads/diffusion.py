@@ -15,6 +15,7 @@ from torch import Tensor
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from policies.heads.flow import INNER
 from policies.heads.network import Denoiser, Guided, valid_mean
 from sim.core.errors import UserError
 from sim.core.options import above, at_least, option
@@ -28,6 +29,7 @@ class DiffusionConfig(HeadConfig):
     name: str = "diffusion"
     hidden: int = option(384, "width", at_least(1))
     blocks: int = option(4, "residual blocks", at_least(1))
+    inner: int = option(0, INNER, at_least(0))
     steps: int = option(100, "noise levels of training", at_least(2))
     sample_steps: int = option(10, "of them that a chunk is sampled with", at_least(1))
     noise_samples: int = option(4, "(level, noise) pairs that a training sample is used with", at_least(1))
@@ -51,7 +53,7 @@ class DiffusionHead(Head):
     def __init__(self, config: DiffusionConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape = config, shape
-        self.denoiser = Denoiser(shape, config.hidden, config.blocks, config.steps)
+        self.denoiser = Denoiser(shape, config.hidden, config.blocks, config.inner, config.steps)
         self.register_buffer("signal", squared_cosine(config.steps), persistent=False)
 
     def noise(self, noisy: Tensor, level: Tensor, encoded: Tensor) -> Tensor:

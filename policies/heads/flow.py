@@ -8,6 +8,8 @@ With `joins` the head is trained with the first steps of a chunk given (Ren, Bla
 Conditioning for Efficient Real-Time Chunking"): they carry their true actions, as at flow time 1, and only the rest is
 learned; how many is drawn for every sample. Chunks then go on from the commands that are under way while it decides.
 
+With `exit_below`, which `policies.exit_early` chooses, a path is left as soon as where it will end has settled.
+
 Shapes: B batch, T steps of a chunk, D action dimension, N context tokens, W token width.
 """
 
@@ -19,7 +21,10 @@ from torch.nn import functional as F
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from policies.heads.early_exit import PredictedEnds
 from sim.core.options import at_least, option
+
+INNER = "units between the two maps of a residual block; 0: twice the width"
 
 
 @HEADS.register("flow")
@@ -30,7 +35,12 @@ class FlowConfig(HeadConfig):
     name: str = "flow"
     hidden: int = option(384, "width", at_least(1))
     blocks: int = option(4, "residual blocks", at_least(1))
+    inner: int = option(0, INNER, at_least(0))
     euler_steps: int = option(8, "from noise to actions", at_least(1))
+    exit_below: float = option(
+        0.0, "by how much the end in sight may move in a step to be the chunk, std of actions; 0: all steps",
+        at_least(0.0),
+    )  # fmt: skip
     noise_samples: int = option(4, "(time, noise) pairs that a training sample is used with", at_least(1))
     joins: bool = option(False, "chunks start from commands, up to half their steps given; false: from measured joints")
 
@@ -41,11 +51,11 @@ class FlowConfig(HeadConfig):
 class ResidualBlock(nn.Module):
     """Norm, two linear maps with time and context added between them, a shortcut."""
 
-    def __init__(self, hidden: int):
+    def __init__(self, hidden: int, inner: int):
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.up = nn.Linear(hidden, 2 * hidden)
-        self.down = nn.Linear(2 * hidden, hidden)
+        self.up = nn.Linear(hidden, inner)
+        self.down = nn.Linear(inner, hidden)
         nn.init.zeros_(self.down.weight)
         nn.init.zeros_(self.down.bias)
 
@@ -63,16 +73,16 @@ class FlowHead(Head):
     def __init__(self, config: FlowConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape = config, shape
-        values = shape.chunk * shape.action_dim
+        values, inner = shape.chunk * shape.action_dim, config.inner or 2 * config.hidden
         self.embed = nn.Linear(values, config.hidden)
         self.time = nn.Sequential(nn.Linear(64, config.hidden), nn.SiLU(), nn.Linear(config.hidden, config.hidden))
-        self.condition = nn.Linear(config.hidden, 2 * config.hidden)
+        self.condition = nn.Linear(config.hidden, inner)
         self.context = nn.Sequential(
             nn.Linear(shape.context_tokens * shape.width, config.hidden),
             nn.SiLU(),
             nn.Linear(config.hidden, config.hidden),
         )
-        self.blocks = nn.ModuleList(ResidualBlock(config.hidden) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(config.hidden, inner) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hidden)
         self.out = nn.Linear(config.hidden, values)
         nn.init.zeros_(self.out.weight)
@@ -87,11 +97,11 @@ class FlowHead(Head):
         return self.context(context.flatten(1))
 
     def conditions(self, time: Tensor, encoded: Tensor) -> Tensor:
-        """time in 0..1 (B,), or (S, 1) for all of S times at once, encoded context (B, hidden) -> (.., B, 2 hidden)."""
+        """time in 0..1 (B,), or (S, 1) for all of S times at once, encoded context (B, hidden) -> (.., B, inner)."""
         return self.condition(F.silu(encoded + self.time(_fourier(time))))
 
     def velocity(self, noisy: Tensor, condition: Tensor, encoded: Tensor) -> Tensor:
-        """noisy (B, T, D), condition of the time (B, 2 hidden), encoded context (B, hidden) -> (B, T, D)."""
+        """noisy (B, T, D), condition of the time (B, inner), encoded context (B, hidden) -> (B, T, D)."""
         x = self.embed(noisy.flatten(1)) + encoded
         for block in self.blocks:
             x = block(x, condition)
@@ -138,7 +148,7 @@ class FlowHead(Head):
 
         With guidance beta != 1 the velocity is v_u + beta (v_c - v_u), v_u from `unconditional`
         context (classifier-free guidance; beta = 0 is the unconditional policy). given (B, t, D): the first
-        steps, which stay as they are.
+        steps, which stay as they are. With `exit_below` each sample leaves its path on its own.
         """
         x, step = _begun_with(given, noise), 1.0 / self.config.euler_steps
         # Both in one pass: a small network's time is that of reading its weights.
@@ -147,12 +157,15 @@ class FlowHead(Head):
         if self.given_steps:
             encoded = encoded + self.given.weight[0 if given is None else given.shape[1]]
         times = torch.arange(self.config.euler_steps, device=x.device)[:, None] * step
-        for condition in self.conditions(times, encoded):  # what no step changes is read once
+        ends = PredictedEnds(self.config.exit_below, x) if self.config.exit_below else None
+        for i, condition in enumerate(self.conditions(times, encoded)):  # what no step changes is read once
             v, *v_u = self.velocity(torch.cat([x] * len(contexts)), condition, encoded).chunk(len(contexts))
             if v_u:
                 v = v_u[0] + guidance * (v - v_u[0])
+            if ends and ends.settle(_begun_with(given, x + (1 - i * step) * v)):
+                break
             x = _begun_with(given, x + step * v)
-        return x
+        return ends.chunk if ends else x
 
 
 def _begun_with(given: Tensor | None, chunk: Tensor) -> Tensor:

@@ -17,15 +17,17 @@ from policies.heads.flow import ResidualBlock
 class ChunkNetwork(nn.Module):
     """A residual network from context, and from what else a head conditions on, to `outputs` numbers."""
 
-    def __init__(self, shape: HeadShape, hidden: int, blocks: int, inputs: int = 0, outputs: int = 0):
-        """inputs: numbers beside the context. outputs: 0 is a number for each value of a chunk."""
+    def __init__(self, shape: HeadShape, hidden: int, blocks: int, inner: int, inputs: int = 0, outputs: int = 0):
+        """inner: units between the maps of a block, 0 is twice `hidden`. inputs: numbers beside the context. outputs:
+        0 is a number for each value of a chunk."""
         super().__init__()
+        inner = inner or 2 * hidden
         self.context = nn.Sequential(
             nn.Linear(shape.context_tokens * shape.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
         )
         self.embed = nn.Linear(inputs, hidden) if inputs else None
-        self.condition = nn.Linear(hidden, 2 * hidden)
-        self.blocks = nn.ModuleList(ResidualBlock(hidden) for _ in range(blocks))
+        self.condition = nn.Linear(hidden, inner)
+        self.blocks = nn.ModuleList(ResidualBlock(hidden, inner) for _ in range(blocks))
         self.norm = nn.LayerNorm(hidden)
         self.out = nn.Linear(hidden, outputs or shape.chunk * shape.action_dim)
         nn.init.zeros_(self.out.weight)
@@ -47,9 +49,9 @@ class ChunkNetwork(nn.Module):
 class Denoiser(nn.Module):
     """A noisy chunk, one of `levels` noise levels and context to a chunk."""
 
-    def __init__(self, shape: HeadShape, hidden: int, blocks: int, levels: int):
+    def __init__(self, shape: HeadShape, hidden: int, blocks: int, inner: int, levels: int):
         super().__init__()
-        self.network = ChunkNetwork(shape, hidden, blocks, inputs=shape.chunk * shape.action_dim)
+        self.network = ChunkNetwork(shape, hidden, blocks, inner, inputs=shape.chunk * shape.action_dim)
         self.level = nn.Embedding(levels, hidden)
         self.level.weight.data.copy_(_waves(levels, hidden))  # neighbouring levels begin alike
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
+from policies.heads.flow import INNER
 from policies.heads.network import ChunkNetwork, Guided, valid_mean
 from sim.core.options import at_least, option
 
@@ -27,6 +28,7 @@ class RegressionConfig(HeadConfig):
     name: str = "regression"
     hidden: int = option(384, "width", at_least(1))
     blocks: int = option(4, "residual blocks", at_least(1))
+    inner: int = option(0, INNER, at_least(0))
 
     def build(self, shape: HeadShape) -> "RegressionHead":
         return RegressionHead(self, shape)
@@ -38,7 +40,7 @@ class RegressionHead(Head):
     def __init__(self, config: RegressionConfig, shape: HeadShape):
         super().__init__()
         self.shape = shape
-        self.network = ChunkNetwork(shape, config.hidden, config.blocks)
+        self.network = ChunkNetwork(shape, config.hidden, config.blocks, config.inner)
 
     def forward(self, context: Tensor) -> Tensor:
         """(B, N, W) -> (B, T, D)."""

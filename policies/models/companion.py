@@ -21,6 +21,14 @@ def is_there(root: Path | str, name: str) -> bool:
     return (Path(root) / f"{name}.safetensors").is_file()
 
 
+def check_alone(root: Path | str) -> None:
+    """UserError when a network lies beside a checkpoint: it was learned for how that very policy acts."""
+    if names := sorted(one.stem for one in Path(root).glob("*.safetensors") if one.stem != "model"):
+        raise UserError(
+            f"checkpoint {root} has {' and '.join(names)} beside it, learned for this very policy; expected it alone"
+        )
+
+
 def save(root: Path, name: str, module: nn.Module, sizes: Mapping[str, Any]) -> None:
     """Write both files or neither; the weights last."""
     weights = as_bytes({key: value.contiguous() for key, value in module.state_dict().items()})

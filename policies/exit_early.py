@@ -1,0 +1,131 @@
+"""`python -m policies.exit_early checkpoint=CKPT data=DIR out=CKPT [tolerance_rad=0.05]`
+
+Chooses when a flow head may leave its path from noise to a chunk: the largest threshold (`policy.head.exit_below`) with
+which what is played of 95 of 100 chunks keeps within `tolerance_rad` of where all steps lead, on frames of
+demonstrations that the policy was not trained on. Writes the checkpoint with it, and says how long decisions take.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.core.indicator import Indicator
+from policies.core.inputs import Inputs
+from policies.heads.flow import FlowConfig
+from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
+from policies.models.companion import check_alone
+from policies.models.vla import Vla, with_head
+from policies.processing.data import EpisodeTable, FrameInputs, Source
+from policies.processing.observation import ObservationProcessor
+from sim.core.console import event
+from sim.core.errors import UserError
+from sim.core.options import FOLDER, Options, above, at_least, option
+from sim.core.program import run_program
+from sim.core.provenance import plain
+
+THRESHOLDS = tuple(2.0 ** (k / 4) for k in range(0, -25, -1))  # standard deviations of actions, largest first
+WITHIN = 0.95  # of the chunks
+TIMED = 100  # decisions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExitEarlyConfig(Options):
+    """Options of the program."""
+
+    checkpoint: str = option("runs/policy", "the policy, with a flow head")
+    data: str = option("runs/held_out", "a dataset that it was not trained on")
+    out: str = option("runs/exits", "the checkpoint that exits early", FOLDER)
+    tolerance_rad: float = option(0.05, "of any joint from where all steps lead", above(0.0))
+    frames: int = option(500, "on which is measured", at_least(20))
+
+
+def exit_early(config: ExitEarlyConfig) -> float:
+    """Choose, write, report; return the threshold. UserError where none keeps to the tolerance."""
+    out = Path(config.out)
+    if (out / checkpoint.WEIGHTS).is_file():
+        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    check_alone(config.checkpoint)
+    policy, metadata = load_flow(config.checkpoint)
+    inputs = held_out(policy, metadata, config)
+    threshold = choose(policy, inputs, config.tolerance_rad, metadata.guidance)
+    exits = exiting(policy, threshold)
+    before, after = decision_ms(policy, exits, inputs, metadata.guidance)
+    made_by = {**metadata.provenance, "exit_early": plain(config)}
+    checkpoint.save(out, exits, replace(metadata, provenance=made_by))
+    _log.info(
+        "exit_below=%.3g: a decision takes %.2f instead of %.2f ms on average (%+.0f %%); %s",
+        threshold, after, before, 100 * (after / before - 1), out,
+        extra=event("exits", exit_below=threshold, before_ms=before, after_ms=after),
+    )  # fmt: skip
+    return threshold
+
+
+def load_flow(root: str) -> tuple[Vla, CheckpointMetadata]:
+    """Return a checkpoint. UserError for a policy whose chunks are not made along a path."""
+    policy, metadata = checkpoint.load(root)
+    if not isinstance(policy, Vla) or not isinstance(policy.config.head, FlowConfig):
+        raise UserError(f"checkpoint {root} has no flow head; expected a policy with policy.head.name=flow")
+    return policy, metadata
+
+
+def held_out(policy: Vla, metadata: CheckpointMetadata, config: ExitEarlyConfig) -> Inputs:
+    """Return random frames. UserError for data that the policy was trained on."""
+    table = EpisodeTable(Source(Path(config.data)))
+    if table.dataset.fingerprint() in metadata.provenance.get("data", {}).values():
+        raise UserError(f"data={config.data} is what {config.checkpoint} was trained on; name demonstrations of others")
+    rows = np.random.default_rng(0).permutation(len(table.frame))[: config.frames]
+    return FrameInputs(table, ObservationProcessor(policy))(rows)
+
+
+def choose(policy: Vla, inputs: Inputs, tolerance_rad: float, guidance: float) -> float:
+    """Return the largest threshold that, as all below it, keeps to the tolerance. UserError where none does."""
+    whole, found = _chunks(exiting(policy, 0.0), inputs, guidance), None
+    played = policy.config.execute
+    for threshold in reversed(THRESHOLDS):
+        off_rad = (_chunks(exiting(policy, threshold), inputs, guidance) - whole)[:, :played, :-1].abs().amax((1, 2))
+        if off_rad.quantile(WITHIN) > tolerance_rad:
+            break
+        found = threshold
+    if found is None:
+        raise UserError(
+            f"tolerance_rad={tolerance_rad}: expected more, as even exit_below={THRESHOLDS[-1]:.3g} goes beyond it"
+        )
+    return found
+
+
+def exiting(policy: Vla, threshold: float) -> Vla:
+    """Return the same policy with another threshold."""
+    changed = with_head(policy, replace(cast(FlowConfig, policy.config.head), exit_below=threshold))
+    changed.load_state_dict(policy.state_dict())
+    return changed.eval()
+
+
+def _chunks(policy: Vla, inputs: Inputs, guidance: float) -> Tensor:
+    """(B, T, D), always of the same noise."""
+    return policy.act(inputs, torch.Generator().manual_seed(0), Indicator.POSITIVE, guidance).chunk
+
+
+def decision_ms(before: Vla, after: Vla, inputs: Inputs, guidance: float) -> tuple[float, float]:
+    """Return how long each takes for single frames, by turns: means."""
+    torch.set_num_threads(1)
+    spent = np.zeros((2, min(TIMED, len(inputs))))
+    for i in range(spent.shape[1]):
+        look = inputs.take(torch.tensor([i]))
+        for which, policy in enumerate((before, after)):
+            begun = time.thread_time()
+            _chunks(policy, look, guidance)
+            spent[which, i] = 1e3 * (time.thread_time() - begun)
+    return float(spent[0].mean()), float(spent[1].mean())
+
+
+if __name__ == "__main__":
+    run_program("exit_early", ExitEarlyConfig, exit_early, __doc__)
