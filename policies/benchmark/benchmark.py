@@ -4,7 +4,8 @@ Times a gradient step of the default policy and one decision, by the programs th
 collected, a policy is trained on them and plays. With `baseline=`, another checkout of this repository does the
 same by turns in the same run, and the ratio to it is printed; without, the frozen encoders are timed too.
 `backend=onnxruntime` times alone whole decisions by torch and by the graph that `policies.export` writes; of
-`checkpoint=`, by every graph in its folder.
+`checkpoint=`, by every graph in its folder. `checkpoints=[A,B] data=DIR` times alone whole decisions of several
+checkpoints by turns on frames of a dataset, with their energy where the processor counts it.
 """
 
 import json
@@ -18,11 +19,12 @@ import numpy as np
 
 from policies.benchmark.backends import BACKENDS, backend_table
 from policies.benchmark.encoders import encoder_table
+from policies.benchmark.side_by_side import side_by_side
 from sim.core.checkout import Checkout
 from sim.core.comparison import BASELINE, THIS, Figures, by_turns, comparison_table, medians
 from sim.core.console import table as as_table
 from sim.core.errors import UserError
-from sim.core.options import Options, at_least, one_of, option
+from sim.core.options import EACH_PLACE_ONCE, Options, at_least, one_of, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
 TITLES = {"training_step_ms": "training step, ms", "decision_ms": "decision, ms"}
@@ -45,8 +47,16 @@ class PolicyBenchmarkConfig(Options):
         "torch", "what decides; onnxruntime: timed beside torch, and nothing else is", one_of(*BACKENDS)
     )
     checkpoint: str | None = option(None, "whose graphs backend=onnxruntime times; null: of the default policy")
+    checkpoints: tuple[str, ...] = option((), "policies whose decisions are timed by turns", EACH_PLACE_ONCE)
+    data: str | None = option(None, "dataset on whose frames checkpoints= decide")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.checkpoints) != bool(self.data):
+            given = f"checkpoints=[{','.join(self.checkpoints)}] data={self.data}"
+            raise UserError(f"{given}: expected both, or neither")
+        if self.checkpoints and (self.checkpoint or self.baseline or self.backend != "torch"):
+            raise UserError("checkpoints= is timed alone: expected no checkpoint=, baseline= or backend= beside it")
         if self.checkpoint and self.backend == "torch":
             raise UserError(f"checkpoint={self.checkpoint}: expected with backend=onnxruntime alone")
 
@@ -88,6 +98,10 @@ def main(config: PolicyBenchmarkConfig) -> None:
     if config.backend != "torch":
         table, rows = backend_table(config.checkpoint)
         _log.info("decision by backend", extra=as_table("backends", table, backends=rows))
+        return
+    if config.data:
+        table, rows = side_by_side(config.checkpoints, config.data)
+        _log.info("decision by checkpoint", extra=as_table("checkpoints", table, checkpoints=rows))
         return
     checkouts = {THIS: Checkout.own()}
     if config.baseline:

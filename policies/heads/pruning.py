@@ -110,7 +110,7 @@ def _shrunk(network: Network, kept: Tensor, moments: dict[ResidualBlock, Moments
         found |= {
             f"blocks.{i}.up.weight": block.up.weight[kept],
             f"blocks.{i}.up.bias": block.up.bias[kept],
-            f"blocks.{i}.down.weight": block.down.weight[:, kept].clone(),
+            f"blocks.{i}.down.weight": block.down.weight[:, kept],
             f"blocks.{i}.down.bias": block.down.bias + block.down.weight @ gone,
         }
     return found

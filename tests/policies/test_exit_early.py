@@ -8,7 +8,7 @@ import torch
 from learning import SPEC, TINY, about, tiny_model, write_demos
 from test_flow import TOKENS, WIDTH, D, Field, T, draw, expert, joining
 
-from policies.exit_early import THRESHOLDS, WITHIN, ExitEarlyConfig, choose, exit_early, exiting, held_out
+from policies.exit_early import THRESHOLDS, WITHIN, ExitEarlyConfig, choose, exit_early, exiting, held_out, mean_steps
 from policies.heads.flow import FlowHead
 from policies.heads.regression import RegressionConfig
 from policies.models import checkpoint
@@ -113,7 +113,9 @@ def others(tmp_path_factory):
 def saved(tmp_path, demos):
     torch.manual_seed(0)
     config = dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, euler_steps=8))
-    checkpoint.save(tmp_path / "policy", tiny_model(config=config), about(demos))
+    policy = tiny_model(config=config)
+    policy.normalizer.std[..., -1] *= 20  # the gripper strays more than any joint, and may
+    checkpoint.save(tmp_path / "policy", policy, about(demos))
     return tmp_path / "policy"
 
 
@@ -145,6 +147,13 @@ def test_the_threshold_is_the_largest_that_keeps_to_the_tolerance(saved, others,
     assert np.array_equal(
         after.act(inputs, torch.Generator().manual_seed(0)).chunk.numpy(), chunks[threshold]
     )  # plays with what was chosen
+
+
+def test_steps_are_counted_of_single_frames(saved, others):
+    policy, _ = checkpoint.load(saved)
+    inputs = held_out(policy, about(), ExitEarlyConfig(str(saved), str(others), frames=20))
+    taken = [mean_steps(exiting(policy, below), inputs, 1.0) for below in (0.0, 1e9)]
+    assert taken == [8.0, 1.0]  # all of them; of any end the first
 
 
 def test_a_tolerance_that_nothing_keeps_to_is_one_line(saved, others):

@@ -144,6 +144,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(saved, demos, tmp_path):
     prune(whole)
     with killed_at(9):
         prune(parts)
+    with pytest.raises(UserError):  # begun with other sizes
+        prune(dataclasses.replace(parts, keep=0.5))
     prune(parts)
     first, second = (checkpoint.load(config.out)[0].state_dict() for config in (whole, parts))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_what_cannot_be_pruned_is_refused(saved, demos, tmp_path):
+    (saved / "critic.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="has critic beside it"):
+        prune(PruneConfig(str(saved), (str(demos),), str(tmp_path / "pruned")))
+    with pytest.raises(UserError, match="keep=1, expected"):
+        PruneConfig(keep=1.0)
