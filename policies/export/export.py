@@ -1,4 +1,4 @@
-"""`python -m policies.export checkpoint=CKPT [quantize=none|dynamic|static] [data=DIR] [out=FILE.onnx]`
+"""`python -m policies.export checkpoint=CKPT [quantize=none|float16|dynamic|static] [data=DIR] [out=FILE.onnx]`
 
 Writes a whole policy, its image encoder included, as one ONNX graph, and compares it with torch on looks of noise.
 Inputs: image.CAMERA uint8 (1, H, W, 3), state (1, D), words (1, L, W) and word_mask (1, L) of the frozen language
@@ -6,8 +6,9 @@ encoder, which an instruction passes once, commanded (1, D) of a policy that joi
 (1, T, D), absolute joint targets in rad, then the gripper; of a policy that finds the named things their points
 (1, G, 3) and errors (1, G), m. `policies.evaluate graph=FILE` plays it. A head that exits early takes all its
 steps in a graph, to the same chunk.
-`quantize=dynamic` writes eight-bit weights of linear maps, `quantize=static` all weights and what flows between them,
-in the ranges of frames of `data=`; how far such a graph's chunks are from torch's is printed, not bounded.
+`quantize=float16` stores the weights in 16 bits and computes as before. `quantize=dynamic` writes eight-bit weights of
+linear maps, `quantize=static` all weights and what flows between them, in the ranges of frames of `data=`. How far such
+a graph's chunks are from torch's is printed, not bounded.
 """
 
 import logging
@@ -19,7 +20,7 @@ from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import FILE, Options, at_least, one_of, option
 
-QUANTIZE = ("none", "dynamic", "static")
+QUANTIZE = ("none", "float16", "dynamic", "static")
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class ExportConfig(Options):
     checkpoint: str = option("runs/policy", "the policy")
     out: str | None = option(None, "the file; null: CHECKPOINT/policy.onnx, or policy.QUANTIZE.onnx", FILE)
     quantize: str = option(
-        "none", "to eight bits: nothing, weights, or what flows between layers too", one_of(*QUANTIZE)
+        "none", "weights in 16 bits, in eight, or in eight with what flows between layers", one_of(*QUANTIZE)
     )
     data: str | None = option(None, "dataset whose frames give the ranges of quantize=static")
     indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
@@ -60,7 +61,7 @@ def main(config: ExportConfig) -> None:
     else:
         from policies.export.quantize import write_quantized
 
-        difference = write_quantized(decider, target, config.data)
+        difference = write_quantized(decider, target, config.quantize, config.data)
     _log.info(
         "%s: %.1f MiB, differs from torch by %.1e rad at most", target, target.stat().st_size / 2**20, difference,
         extra=event("exported", file=str(target), difference_rad=difference),

@@ -16,6 +16,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
 from policies.export.graph import ExportedPolicy, about, describe, largest_difference, write_graph
+from policies.export.half import write_half
 from policies.pretrained.weights import atomic_file
 from policies.processing.data import dataset_spec
 from policies.processing.resize import resize
@@ -29,21 +30,21 @@ LINEAR, CONVOLUTION, BETWEEN = {"Gemm", "MatMul"}, {"Conv"}, {"Add", "Relu", "Re
 Feeds = Mapping[str, np.ndarray]  # what a graph takes, by name
 
 
-def write_quantized(decider: Decider, target: Path, data: str | None) -> float:
+def write_quantized(decider: Decider, target: Path, kind: str, data: str | None) -> float:
     """Export a policy as one quantized ONNX file; return the largest difference to torch on looks of noise, rad.
 
-    data: dataset whose frames give the ranges of a static graph; None: a dynamic one. UserError as `write_graph`, and
-    for a dataset of another robot or without the policy's cameras.
+    kind: float16, dynamic or static; data: dataset whose frames give the ranges of a static graph. UserError as
+    `write_graph`, and for a dataset of another robot or without the policy's cameras.
     """
     dataset = None if data is None else _ranges_from(data, decider)  # before the export, which takes a while
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, atomic_file(target) as part, _quiet():
         source = Path(folder) / "policy.onnx"
         write_graph(decider, source)
-        if dataset is None:
-            write_dynamic(source, part)
-        else:
+        if dataset:
             write_static(source, part, _looks_of(dataset, decider, ExportedPolicy(decider, source)))
+        else:
+            {"float16": write_half, "dynamic": write_dynamic}[kind](source, part)
         return largest_difference(decider, part)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -15,7 +16,7 @@ from policies.benchmark import backends
 from policies.core.indicator import Indicator
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
-from policies.export import graph, quantize
+from policies.export import graph, half, quantize
 from policies.export.export import ExportConfig, main
 from policies.export.graph import ExportedPolicy, write_graph
 from policies.export.graph_decider import GraphDecider, load_graph_agent
@@ -156,20 +157,59 @@ def test_the_graph_remembers_the_target_as_the_policy_does(tmp_path):
     assert len(set(targets)) < len(targets)  # one look was better than the next
 
 
-def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(tmp_path):
-    head = dataclasses.replace(TINY.head, hidden=192, blocks=2)
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A policy with a head of more weights, and its graph."""
+    head, path = dataclasses.replace(TINY.head, hidden=192, blocks=2), tmp_path_factory.mktemp("wide") / "policy.onnx"
     torch.manual_seed(0)
-    decider, _ = exported(dataclasses.replace(TINY, head=head, **REAL), tmp_path / "policy.onnx")
-    whole, generator = ExportedPolicy(decider, tmp_path / "policy.onnx"), torch.Generator().manual_seed(0)
+    return exported(dataclasses.replace(TINY, head=head, **REAL), path)[0], path
+
+
+def test_a_quantized_graph_is_smaller_and_decides_nearly_the_same(wide, tmp_path):
+    decider, path = wide
+    whole, generator = ExportedPolicy(decider, path), torch.Generator().manual_seed(0)
     feeds = [whole.feeds(look(seed), look(seed).state, whole.draw(generator)) for seed in range(4)]
-    quantize.write_dynamic(tmp_path / "policy.onnx", tmp_path / "dynamic.onnx")
-    quantize.write_static(tmp_path / "policy.onnx", tmp_path / "static.onnx", feeds)
-    files = [tmp_path / f"{name}.onnx" for name in ("policy", "dynamic", "static")]
+    quantize.write_dynamic(path, tmp_path / "dynamic.onnx")
+    quantize.write_static(path, tmp_path / "static.onnx", feeds)
+    files = [path, *(tmp_path / f"{name}.onnx" for name in ("dynamic", "static"))]
     whole_size, *sizes = [path.stat().st_size for path in files]
     assert sizes[0] < 0.8 * whole_size and sizes[1] < 0.6 * whole_size
     wanted, *found = [GraphDecider(decider, path).decide(look(9), look(9).state, [], generator_of(9)) for path in files]
     for one in found:
         assert 0 < np.abs(one.chunk - wanted.chunk).max() < 0.1 * np.abs(wanted.chunk).max()
+
+
+def test_weights_in_16_bits_decide_as_weights_rounded_to_them(wide, tmp_path):
+    decider, path = wide
+    half.write_half(path, tmp_path / "half.onnx")
+    model = onnx.load(path)
+    for one in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(one)
+        if value.dtype == np.float32:
+            rounded = value.astype(np.float16).astype(np.float32)
+            one.CopyFrom(onnx.numpy_helper.from_array(rounded, one.name))
+    onnx.save(model, tmp_path / "rounded.onnx")
+    paths = [path, tmp_path / "rounded.onnx", tmp_path / "half.onnx"]
+    whole, rounded, found = (
+        GraphDecider(decider, path).decide(look(9), look(9).state, [], generator_of(9)).chunk for path in paths
+    )
+    assert np.allclose(found, rounded, atol=1e-6) and not np.allclose(found, whole, atol=1e-5)
+    assert paths[2].stat().st_size < 0.6 * paths[0].stat().st_size
+
+
+def test_weights_that_16_bits_cannot_hold_stay(tmp_path):
+    large, small = np.float32([1e6, 1.0]), np.float32([0.1, 0.2])
+    weights = [onnx.numpy_helper.from_array(value, name) for value, name in ((large, "large"), (small, "small"))]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy")
+    nodes = [onnx.helper.make_node("Mul", ["x", "large"], ["z"]), onnx.helper.make_node("Add", ["z", "small"], ["y"])]
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=opset)
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "policy.onnx")
+    half.write_half(tmp_path / "policy.onnx", tmp_path / "half.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "half.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": np.float32([1.0, 0.0])})[0]
+    assert found.tolist() == [np.float32(1e6) + np.float32(np.float16(0.1)), np.float32(np.float16(0.2))]
 
 
 def generator_of(seed: int) -> torch.Generator:
@@ -243,5 +283,6 @@ def test_the_program_writes_beside_the_checkpoint_and_says_the_difference(tmp_pa
     checkpoint.save(tmp_path, alive(dataclasses.replace(TINY, **REAL).build(SPEC)), made)
     with caplog.at_level("INFO"):
         main(ExportConfig(checkpoint=str(tmp_path)))
-    assert (tmp_path / "policy.onnx").is_file()
-    assert "differs from torch by" in caplog.text
+        main(ExportConfig(checkpoint=str(tmp_path), quantize="float16"))
+    assert (tmp_path / "policy.onnx").is_file() and (tmp_path / "policy.float16.onnx").is_file()
+    assert caplog.text.count("differs from torch by") == 2
