@@ -61,7 +61,8 @@ def prune(config: PruneConfig) -> Policy:
     smaller = without_units(policy, data, config.keep, config.optim.seed)
     _report(policy, smaller)
     datasets = [table.dataset for table in tables]
-    made = describe_training(processor, datasets, {"config": config}, metadata.provenance, metadata.guidance)
+    start = {**metadata.provenance, "tasks": metadata.tasks}
+    made = describe_training(processor, datasets, {"config": config}, start, metadata.guidance)
     return fit(smaller, data, config.optim, out, made)
 
 

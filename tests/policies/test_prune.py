@@ -117,7 +117,7 @@ def demos(tmp_path_factory):
 
 @pytest.fixture
 def saved(tmp_path, demos):
-    metadata = dataclasses.replace(about(demos), guidance=1.5)
+    metadata = about(demos, guidance=1.5, tasks=("stack",))
     metadata.provenance["seeds"] = [[70, 80]]
     checkpoint.save(tmp_path / "policy", tiny_model(), metadata)
     return tmp_path / "policy"
@@ -129,7 +129,8 @@ def test_a_checkpoint_of_smaller_sizes_is_written_and_was_trained_on(saved, demo
     policy, metadata = checkpoint.load(out)
     assert policy.config == dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, inner=48))
     assert policy.head.blocks[0].up.weight.shape == (48, 32)
-    assert metadata.guidance == 1.5 and metadata.provenance["seeds"] == [[70, 80], [0, 2]]
+    assert metadata.guidance == 1.5 and metadata.tasks == ("pick_place", "stack")
+    assert metadata.provenance["seeds"] == [[70, 80], [0, 2]]
     assert metadata.provenance["config"]["keep"] == 0.75
     again = tmp_path / "untrained"
     barely = dataclasses.replace(QUICK, steps=1, learning_rate=1e-12)
