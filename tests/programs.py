@@ -17,6 +17,7 @@ from policies.exit_early import ExitEarlyConfig
 from policies.export.export import ExportConfig as PolicyExportConfig
 from policies.gpu_check import GpuCheckConfig
 from policies.hands_off import HandsOffConfig
+from policies.merge import MergeConfig
 from policies.pretrain_eye import PretrainEyeConfig
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.prune import PruneConfig
@@ -66,6 +67,7 @@ PROGRAMS = {
     "gpu_check": Program("policies.gpu_check", GpuCheckConfig),
     "guard_benchmark": Program("sim.guard_benchmark", GuardBenchmarkConfig),
     "hands_off": Program("policies.hands_off", HandsOffConfig),
+    "merge": Program("policies.merge", MergeConfig),
     "parity": Program("real.parity", ParityConfig),
     "policies_benchmark": Program("policies.benchmark", PolicyBenchmarkConfig),
     "policies_compare": Program("policies.compare", PolicyCompareConfig),
@@ -145,6 +147,7 @@ def main_of(module: str) -> Callable[[Any], Any]:
             "pretrain_eye",
             "exit_early",
             "prune",
+            "merge",
         )
         if hasattr(found, name)
     )
