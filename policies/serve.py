@@ -28,10 +28,11 @@ class ServeConfig(ListenConfig):
 def main(config: ServeConfig) -> None:
     """Serve until Ctrl-C or SIGTERM; clients are told."""
     from policies.models import checkpoint
-    from policies.remote.policy_session import PolicySession, metadata_of
+    from policies.remote.policy_session import PolicySession, check_served, metadata_of
     from policies.runtime.agent import load_decider
 
     decider, metadata = load_decider(config.checkpoint, config.indicator, config.guidance)
+    check_served(decider.policy)
     weights = hashlib.sha256((Path(config.checkpoint) / checkpoint.WEIGHTS).read_bytes()).hexdigest()
     said = metadata_of(decider, metadata, weights)
     serve_until_ended(config.checkpoint, said, lambda: PolicySession(decider), config)

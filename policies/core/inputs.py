@@ -46,6 +46,7 @@ class Inputs(TensorGroup):
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
     turn: Tensor | None = None  # (B, 4) how the target is turned, as known or found as the points; see `TURN_COLUMN`
     looked_from: Tensor | None = None  # (B, D) the state at the look, where `state` is a later one
+    touch: Tensor | None = None  # (B, 7) what the tool feels with the state, `sim.core.contract.TOUCH_NAMES`
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
     subtask: Tensor | None = None  # (B,) int64, true ones in training, `policies.core.subtasks`; None: to be named
@@ -57,7 +58,7 @@ class Inputs(TensorGroup):
 
     def on(self, look: "Inputs") -> "Inputs":
         """Return this state and what is under way, on what another look has seen."""
-        mine = {name: getattr(self, name) for name in ("state", "commanded", "under_way")}
+        mine = {name: getattr(self, name) for name in ("state", "touch", "commanded", "under_way")}
         return replace(look, looked_from=look.state, **mine)
 
     @property

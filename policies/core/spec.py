@@ -23,4 +23,5 @@ class Needs:
     images: bool = False
     instruction: bool = False
     ground_truth: bool = False  # the simulator's grounded points: there is none on hardware
+    touch: bool = False  # what the tool feels: gripper force, and the world's force and torque
     goal: bool = False  # a picture of what it is to look like in the end

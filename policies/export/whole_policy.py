@@ -40,6 +40,8 @@ class WholePolicy(nn.Module):
             raise UserError(
                 "a policy that is told its goal by a picture cannot be exported: a graph takes no such picture"
             )
+        if policy.needs.touch:
+            raise UserError("a policy with policy.touch=true cannot be exported: a graph takes no touch")
         if policy.memory:
             raise UserError(
                 f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"

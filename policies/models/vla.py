@@ -1,6 +1,6 @@
 """A vision-language-action policy made of parts: a fusion's prefix, state and advantage indicator into an action head.
 
-    maps, words -> Fusion -> prefix | state | indicator -> Head -> action chunk
+    maps, words -> Fusion -> prefix | touch | state | indicator -> Head -> action chunk
 
 Joint targets are predicted relative to the joints measured at the chunk's start (`ActionNormalizer`), or, with a head
 that takes given steps, to those commanded last; how far the arm lags behind the command is then a part of the state.
@@ -38,6 +38,7 @@ from policies.models.carried_points import CarriedPoints
 from policies.models.look_memory import LookMemory
 from policies.models.normalization import ActionNormalizer
 from policies.models.remembered_target import RememberedTarget
+from policies.models.touch_token import TouchToken
 from policies.vision.efficientnet import EfficientNetConfig
 from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, at_least, between, block, option
@@ -65,6 +66,9 @@ class VlaConfig(PolicyConfig):
     remember_target: bool = option(
         False,
         "the target is where the episode's best look saw it: it stands still, and the arm comes to hide it",
+    )
+    touch: bool = option(
+        False, "what the tool feels, as a token: gripper force, and the world's force and torque on the tool"
     )
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
@@ -108,7 +112,8 @@ class Vla(Policy):
         width = self.fusion.width
         self.looks = LookMemory(config.memory, width) if config.memory else None
         self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
-        tokens = (1 + config.memory) * self.fusion.prefix_tokens + 2  # and the state, and the indicator
+        self.touch_token = TouchToken(width) if config.touch else None
+        tokens = (1 + config.memory) * self.fusion.prefix_tokens + config.touch + 2  # and the state, and the indicator
         if config.remember_target and not self.fusion.plays_steps:
             raise UserError("policy.remember_target=true needs a fusion that knows its error; policy=eye has one")
         self.remembered = RememberedTarget(spec) if config.remember_target else None
@@ -120,7 +125,7 @@ class Vla(Policy):
 
     @property
     def needs(self) -> Needs:
-        return self.fusion.needs
+        return replace(self.fusion.needs, touch=self.config.touch)
 
     @property
     def given_steps(self) -> int:
@@ -222,9 +227,12 @@ class Vla(Policy):
         return self.looks(self.fusion, inputs) if self.looks else self.fusion(inputs)
 
     def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:
-        """Return everything the actions depend on, (B, N, W): prefix (B, P, W), state, indicator (B,)."""
-        tokens = [prefix, self.state_token(self._state(inputs))[:, None], self.indicator_token(indicator)[:, None]]
-        return torch.cat(tokens, 1)
+        """Return everything the actions depend on, (B, N, W): prefix (B, P, W), touch, state, indicator (B,)."""
+        tokens = [self.state_token(self._state(inputs)), self.indicator_token(indicator)]
+        if self.touch_token:
+            assert inputs.touch is not None
+            tokens = [self.touch_token(inputs.touch), *tokens]
+        return torch.cat([prefix, torch.stack(tokens, 1)], 1)
 
     def _start(self, inputs: Inputs) -> Tensor:
         """(B, D): what chunks start from."""
@@ -275,7 +283,8 @@ class Vla(Policy):
     def embedding(self, inputs: Inputs) -> Tensor:
         prefix = self._prefix(inputs)
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
-        return torch.cat([prefix.tokens.flatten(1), *points, inputs.pose], 1)
+        felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
+        return torch.cat([prefix.tokens.flatten(1), *points, *felt, inputs.pose], 1)
 
 
 def _check_reads_both(config: VlaConfig, needs: Needs) -> None:

@@ -22,7 +22,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TURN_COLUMN
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -68,7 +68,7 @@ class EpisodeTable:
         """UserError when the directory holds no dataset, or its labels are missing or of other frames."""
         self.dataset = dataset = Dataset(source.root)
         self.spec = dataset_spec(dataset)
-        names = ("observation.state", "action", "perturbed", *self.spec.points, TURN_COLUMN)
+        names = ("observation.state", "action", "perturbed", *self.spec.points, TURN_COLUMN, TOUCH_COLUMN)
         episodes = [dataset.columns(i, names) for i in range(dataset.num_episodes)]
         self.lengths = np.array([len(e["action"]) for e in episodes])
         self.first = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
@@ -81,6 +81,7 @@ class EpisodeTable:
             [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
         )  # (N, G, 3)
         self.turn = np.concatenate([e[TURN_COLUMN] for e in episodes])
+        self.touch = np.concatenate([e[TOUCH_COLUMN] for e in episodes])
         self._check_finite()
         far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M
         self.points = np.where(far, np.nan, self.truth)  # what no camera sees cannot be learned
@@ -198,6 +199,8 @@ class FrameInputs:
         inputs.before = tuple(self._look(self._table.earlier(rows, back)) for back in steps)
         if policy.given_steps:
             inputs.commanded = torch.from_numpy(self._table.commanded(rows))
+        if policy.needs.touch:
+            inputs.touch = torch.from_numpy(self._table.touch[rows])
         return inputs
 
     def _look(self, rows: np.ndarray) -> Inputs:
@@ -231,6 +234,12 @@ def check_fits(table: EpisodeTable, policy: Policy) -> None:
             raise UserError(
                 f"{table.dataset.root} has {name} {found}, expected {expected}, what the policy is made for"
             )
+    if policy.needs.touch and not np.isfinite(table.touch).all():
+        frames = np.flatnonzero(~np.isfinite(table.touch).all(1))
+        raise UserError(
+            f"{table.dataset.root} does not tell what the tool felt at {len(frames)} of {len(table.touch)} frames, "
+            "which policy.touch=true needs; expected column 'touch' without gaps: record again, or policy.touch=false"
+        )
 
 
 class TrainingData:

@@ -9,6 +9,7 @@ Shapes: B observations, H and W pixels, D state dimension, G grounded points.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -109,10 +110,21 @@ class ObservationProcessor:
         inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, self._truth(truth))
         if memory:
             inputs = memory.see(inputs)
-        if not steps:
-            return inputs
-        assert inputs.points is not None
-        return inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
+        if steps:
+            assert inputs.points is not None
+            inputs = inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
+        return replace(inputs, touch=self.touch(observation))
+
+    def touch(self, observation: Observation) -> torch.Tensor | None:
+        """Return what the tool feels (1, 7), for a policy that needs it. UserError where the robot does not tell."""
+        if not self.policy.needs.touch:
+            return None
+        if observation.touch is None or not np.isfinite(observation.touch).all():
+            raise UserError(
+                "this policy acts on what the tool feels (policy.touch=true), and this robot does not tell: expected "
+                "one whose force sensor is active, or a policy trained with policy.touch=false"
+            )
+        return torch.tensor(observation.touch[None])
 
     def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
         if columns is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from policies.core.interface import Policy
 from policies.models.checkpoint import CheckpointMetadata
 from policies.remote.metadata import ServerMetadata
 from policies.remote.protocol import OURS
@@ -52,6 +53,12 @@ class PolicySession:
         if longest and len(steps) > longest:
             raise UserError(f"{len(steps)} steps are under way, the policy takes {longest}")
         return list(steps)
+
+
+def check_served(policy: Policy) -> None:
+    """UserError for a policy that acts on what no request holds."""
+    if policy.needs.touch:
+        raise UserError("a policy with policy.touch=true cannot be served: a request holds no touch")
 
 
 def metadata_of(decider: Decider, metadata: CheckpointMetadata, weights: str) -> ServerMetadata:

@@ -38,6 +38,11 @@ class PolicyAgent(ChunkAgent):
         self.looks = SlowLooks(self.policy, timing, decider.see) if timing.look_hz else None
         super().__init__(chunk_spec(self.policy), timing)
 
+    @property
+    def needs_touch(self) -> bool:
+        """Whether observations must tell what the tool feels."""
+        return self.policy.needs.touch
+
     def act(self, observation: Observation) -> np.ndarray:
         if self.looks and self.looks.due(observation):
             self.looks.take(super().looked_at(observation))

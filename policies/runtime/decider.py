@@ -70,7 +70,7 @@ class Decider:
         """Decide a chunk. commanded: (D,) the command that the arm shows the effect of; under_way: (D,) each, what
         follows it already; generator: of the actions' noise; context: of the episode, None: this is its first look;
         seen: by an earlier look, which is decided on with the present state."""
-        present = Inputs(torch.tensor(observation.state[None]))
+        present = Inputs(torch.tensor(observation.state[None]), touch=self.processor.touch(observation))
         inputs = self.see(observation, context) if seen is None else present.on(seen)
         if context:
             inputs = context.join(inputs)

@@ -74,6 +74,11 @@ class RobotDriver(Protocol):
         """Return (D,) joints in rad and gripper opening, at `at_s` (monotonic) or now, and their time."""
         ...
 
+    def touch(self, at_s: float | None = None) -> np.ndarray | None:
+        """Return what the tool feels (7,), `sim.core.contract.TOUCH_NAMES`, at the time of `state`; None: it does not
+        tell."""
+        ...
+
     def watch(self, on_fault: Callable[[RobotFault, float], None] | None) -> None:
         """Call `on_fault(fault, stamp_s)` at a state in which a streamed arm is faulted or not ready; None: no more."""
 

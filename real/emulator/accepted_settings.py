@@ -1,8 +1,9 @@
 """Settings of the vendor's controllers that have no effect on the emulated arm, and the queries that read them back.
 
 Each is checked for its number of arguments by release, answered with 0 and logged once as without effect. What a
-controller answers where the equipment is missing is not documented; what needs the force sensor answers 59. Nothing
-here moves the arm: what would (tracking, weaving, searching) is not served (`vendor_methods`).
+controller answers where the equipment is missing is not documented; what needs the force sensor answers 59, but for
+switching it on, its zero and its frame where the emulator has one: its readings are in the state frame. Nothing here
+moves the arm: what would (tracking, weaving, searching) is not served (`vendor_methods`).
 Names and counts: the vendor's Python SDK 2.0.6 (V3.7.6) to 2.2.6 (V3.9.6).
 """
 
@@ -67,13 +68,14 @@ WeldingSetCurrentGradualChangeEnd:3.8.2=0 WeldingSetCurrentGradualChangeStart:3.
 WeldingSetProcessParam:9 WeldingSetReWeldAfterBreakOffParam:3.7.8=4 WeldingSetVoltage:4
 WeldingSetVoltageGradualChangeEnd:3.8.2=0 WeldingSetVoltageGradualChangeStart:3.8.2=5 WeldingSetVoltageRelation:5
 """
-# The force sensor's; none is there.
+# The force sensor's.
 _OF_FORCE_SENSOR = """
 EndForceDragControl:9,3.8.0=10,3.8.3=11 ForceSensorSetSaveDataFlag:1 FT_Activate:1 FT_CalCenterEnd:0
 FT_CalCenterStart:0 FT_ComplianceStart:2 FT_ComplianceStop:0 FT_Control:12,3.8.7=14 FT_FindSurface:7 FT_Guard:6
 FT_LinInsertion:6 FT_PdCogIdenRecord:2 FT_PdIdenRecord:1 FT_RotInsertion:7,3.9.2=8 FT_SetRCS:2 FT_SetZero:1
 FT_SpiralSearch:5
 """
+_SENSOR_SETTINGS = ("FT_Activate", "FT_SetRCS", "FT_SetZero")  # without effect on one that reads true from the start
 _COMPUTED_BY_FORCE_SENSOR = {"ForceSensorComputeLoad": 4, "FT_PdIdenCompute": 1, "FT_PdCogIdenCompute": 3}
 # A query: the setting that it reads, how many arguments choose among several of its kind, how many values it answers.
 _READ_BACK = {
@@ -100,8 +102,8 @@ _READ_BACK = {
 }  # fmt: skip
 
 
-def accepted_settings(version: tuple[int, int, int]) -> Table:
-    """Return the methods that a release knows, with a memory of their own."""
+def accepted_settings(version: tuple[int, int, int], *, force_sensor: bool = False) -> Table:
+    """Return the methods that a release knows, with a memory of their own. force_sensor: whether there is one."""
     memory: dict[tuple, list] = {}
     keys = {setting: count for setting, count, _ in _READ_BACK.values()}
     counts = _counts(_OF_THE_CONTROLLER + _OF_EQUIPMENT, version)
@@ -114,6 +116,8 @@ def accepted_settings(version: tuple[int, int, int]) -> Table:
         },
         **{
             name: Method(count, lambda *_: Code.NO_FORCE_SENSOR)
+            if not force_sensor or name not in _SENSOR_SETTINGS
+            else Method(count, _accept(name, 0, memory))
             for name, count in _counts(_OF_FORCE_SENSOR, version).items()
         },
         **{name: Method(0, lambda: Code.NO_FORCE_SENSOR, values) for name, values in _COMPUTED_BY_FORCE_SENSOR.items()},

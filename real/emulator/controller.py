@@ -37,8 +37,9 @@ class Controller:
     What clients call returns 0 or an error code of `Code`.
     """
 
-    def __init__(self, twin: Twin, firmware: str = "3.9.6"):
-        self.twin = twin
+    def __init__(self, twin: Twin, firmware: str = "3.9.6", *, force_sensor: bool = False):
+        """force_sensor: whether there is one between flange and gripper, active from the beginning."""
+        self.twin, self.force_sensor = twin, force_sensor
         self.version = release_of(firmware)
         self.firmware = f"V{firmware.lstrip('vV')}"
         self.servo_j_block_s = SERVOJ_WITHOUT_START_S

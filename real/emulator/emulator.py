@@ -94,6 +94,7 @@ class EmulatorConfig(Options):
     randomize: RandomizeConfig = block(RandomizeConfig, "how episodes differ")
     render: RenderConfig = block(RenderConfig, "how images are drawn")
     board: bool = option(False, "a calibration board lies on the table")
+    force_sensor: bool = option(False, "between flange and gripper; its readings are in the state frames")
     seed: int = option(0, "of the first episode", SEED)
     end_with_stdin: bool = option(False, "end when standard input closes, that is, with the parent process")
 
@@ -103,7 +104,7 @@ class Emulator:
 
     def __init__(self, config: EmulatorConfig, world: Simulation):
         script = read_script(Path(config.faults)) if config.faults else []
-        self.controller = Controller(Twin(world, config.seed), config.firmware)
+        self.controller = Controller(Twin(world, config.seed), config.firmware, force_sensor=config.force_sensor)
         self.ending = threading.Event()
         self.rate = Rate(SERVO_PERIOD_S)
         self.injector = FaultInjector(self._faults_at_once(), script)

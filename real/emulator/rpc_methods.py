@@ -35,7 +35,8 @@ def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
         **_gripper_set_up(controller), **query_methods(controller, motions, ip),
     }  # fmt: skip
     return {
-        **accepted_settings(controller.version), **input_methods(), **_settings(controller, states),
+        **accepted_settings(controller.version, force_sensor=controller.force_sensor),
+        **input_methods(), **_settings(controller, states),
         **holding(controller.lock, at_once), **motion_methods(controller, motions), **Splines(motions).methods(),
         **file_methods(controller.version),
         "MoveGripper": Method(10, lambda *arguments: _move_gripper(controller, *arguments)),

@@ -10,13 +10,14 @@ from real.emulator.controller import Controller
 PROGRAM_STOPPED = 1
 STOPPED, RUNNING, DRAGGED = 1, 2, 4  # robot_state
 FRAME_HEAD = 0x5A5A
+RESOLUTION = np.repeat([1 / 16, 1 / 512], 3)  # of the force sensor, N and N·m: short numbers, see `_joints`
 
 
 def state_values(controller: Controller) -> dict:
     """By the names of `state_frame.FRAME` and, where that has more, of CNDE; all others are 0."""
     c = controller
     with c.lock:
-        return {**_status(c), **_joints(c), **_tool(c), **_gripper(c), **c.outputs.values(), **_time()}
+        return {**_status(c), **_joints(c), **_tool(c), **_gripper(c), **_touch(c), **c.outputs.values(), **_time()}
 
 
 def _status(c: Controller) -> dict:
@@ -70,6 +71,16 @@ def _gripper(c: Controller) -> dict:
         "gripper_motion_done": not c.gripper.moving, "gripper_active": c.gripper.active,
         "gripper_fault": c.gripper.fault, "gripper_position": round(100 * float(c.twin.state()[-1])),
     }  # fmt: skip
+
+
+def _touch(c: Controller) -> dict:
+    """Return the gripper's current, and what the force sensor reads where there is one."""
+    grip_n, *wrench = c.twin.touch()
+    values = {"gripper_current": round(100 * grip_n / c.twin.robot.gripper_force_n)}
+    if not c.force_sensor:
+        return values
+    read = np.round(np.array(wrench) / RESOLUTION) * RESOLUTION
+    return {**values, "ft_raw": read, "ft": read, "ft_active": True}
 
 
 def _time() -> dict:

@@ -61,6 +61,11 @@ class Twin:
         with self._physics:
             return self._world.state()
 
+    def touch(self) -> np.ndarray:
+        """(7,) float32, what the tool feels, `sim.core.contract.TOUCH_NAMES`."""
+        with self._physics:
+            return self._world.touch()
+
     def speed_rad_s(self) -> np.ndarray:
         with self._physics:
             return self._world.joint_velocity_rad_s()

@@ -79,7 +79,8 @@ DEFAULT_RECIPE = tuple(name for name, _, _ in _FIELDS[:76])
 RECIPE = (
     "robot_mode", "main_code", "sub_code", "actual_joint_pos", "actual_joint_vel", "rbt_enable_state",
     "emergency_stop", "safety_stop0_state", "safety_stop1_state", "collision_state", "gripper_position",
-    "gripper_fault", "gripper_active", "motion_done", "servoJ_cmd_num", "robot_time",
+    "gripper_fault", "gripper_active", "gripper_current", "ft_sensor_data", "ft_sensor_active", "motion_done",
+    "servoJ_cmd_num", "robot_time",
 )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ class ControllerState:
     servo_count: int | None = None  # ServoJ calls accepted so far; None where the frame has no count
     stamp_s: float = 0.0
     gripper_active: int = 0  # bit n: the gripper of index n is active
+    gripper_current: int = 0  # percent of its highest
+    wrench: np.ndarray | None = None  # (6,) N and N·m in the tool's frame, its weight taken off; None: no force sensor
 
     @property
     def faulted(self) -> bool:
@@ -51,6 +53,8 @@ def state_of(values: Mapping | np.void, stamp_s: float, servo_count: int | None)
         gripper_percent=int(values["gripper_position"]),
         gripper_fault=int(values["gripper_fault"]),
         gripper_active=int(values["gripper_active"]),
+        gripper_current=int(values["gripper_current"]),
+        wrench=values["ft"].copy() if values["ft_active"] else None,
         motion_done=bool(values["motion_done"]),
         servo_count=servo_count,
         stamp_s=stamp_s,

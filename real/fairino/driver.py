@@ -26,6 +26,7 @@ from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import CndePort, LegacyPort
 from real.fairino.stop_link import StopLink
+from real.fairino.touch import touch_of
 from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError, nearest
 from sim.robots.fairino_fr3 import SERVO_PERIOD_S, fairino_fr3
@@ -91,26 +92,24 @@ class FairinoDriver:
 
     # ---- reading -------------------------------------------------------------------------------
 
-    def controller_state(self) -> ControllerState:
-        """The newest state. RobotUnreachable when it is older than MAX_STATE_AGE_S."""
+    def controller_state(self, at_s: float | None = None) -> ControllerState:
+        """The newest state, or that nearest to `at_s`. RobotUnreachable when none came within MAX_STATE_AGE_S."""
         state, age_s = self.states.latest(), self.states.age_s
         if state is None or age_s > MAX_STATE_AGE_S:
             raise RobotUnreachable(
                 f"the last state of the controller is {age_s:.2f} s old, limit {MAX_STATE_AGE_S:g} s"
                 f"{self.states.rejection}"
             )
-        return state
+        return state if at_s is None else self.states.nearest(at_s)
 
     def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
-        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s).
-
-        at_s: rather the reading nearest to that time than the newest. RobotUnreachable as controller_state.
-        """
-        state = self.controller_state()
-        if at_s is not None:
-            state = self.states.nearest(at_s)
+        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s)."""
+        state = self.controller_state(at_s)
         joints = np.deg2rad(state.joint_deg)
         return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
+
+    def touch(self, at_s: float | None = None) -> np.ndarray | None:  # as `RobotDriver` says
+        return touch_of(self.controller_state(at_s), self.robot.gripper_force_n)
 
     @property
     def links(self) -> str:  # as `RobotDriver` says

@@ -41,6 +41,15 @@ def task_check(env: RobotEnv, trained: str) -> list[Check]:
     return [Check("task", laid_out, trained == laid_out, remedy=remedy)]
 
 
+def touch_check(env: RobotEnv, *, needed: bool) -> list[Check]:
+    """Return whether the robot tells what its tool feels; nothing for a policy that does not act on it."""
+    if not needed:
+        return []
+    tells = env.driver.touch() is not None
+    remedy = "policy.touch=true needs one; activate it (FT_Activate), robot.force_sensor=true for an emulator"
+    return [Check("touch", "a force sensor is active" if tells else "no force sensor is active", tells, remedy=remedy)]
+
+
 def camera_order(env: RobotEnv) -> list[Check]:
     """Return whether every camera shows what it would from its place: exchanged ones are told by the arm's outline.
 

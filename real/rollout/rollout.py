@@ -35,7 +35,7 @@ from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
-from real.parity.preflight import camera_order, parity_checks, robot_checks, task_check
+from real.parity.preflight import camera_order, parity_checks, robot_checks, task_check, touch_check
 from real.rollout import outcomes
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
@@ -148,6 +148,7 @@ def rollout(
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
         checks = [*robot_checks(env), *parity_checks(env, agent.image_size), *task_check(env, agent.task)]
+        checks += touch_check(env, needed=getattr(agent, "needs_touch", False))
         checks += camera_order(env) if config.robot.is_hardware else []
         log_checks(checks)
         if mode == "dry":

@@ -50,6 +50,7 @@ class RobotConnection(RobotConfig):
     bench_port: int = option(20101, "set-up of the emulator's bench", PORT)
     start: str = option("never", "when an emulator is started for this program", one_of(*STARTS))
     firmware: str = option("3.9.6", "release of the emulator that is started", RELEASE)
+    force_sensor: bool = option(False, "the emulator that is started has one; a policy.touch=true needs it")
     servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
     deadline_s: float = option(2.0, "of each call to the controller", between(0.01, 60.0))
     gripper_index: int = option(1, "of the gripper at the controller", between(1, 8))
@@ -124,7 +125,8 @@ def open_robot(
     with contextlib.ExitStack() as opened:
         if not config.is_hardware and (why := _start_reason(config)):
             _log.info("%s: starting the emulated %s on this machine", why, robot.name)
-            options = {"firmware": config.firmware, "board": board, **({"task": task} if task else {})}
+            options = {"firmware": config.firmware, "board": board, "force_sensor": config.force_sensor}
+            options |= {"task": task} if task else {}
             process = opened.enter_context(EmulatorProcess(image_size, **options))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))

@@ -168,9 +168,11 @@ class RobotEnv:
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
         captured_s = [frame.stamp_s for frame in frames.values()]
         # Joints at the time of the images, as the simulator pairs them.
-        state, stamp_s = self.driver.state(at_s=float(np.mean(captured_s)))
+        at_s = float(np.mean(captured_s))
+        state, stamp_s = self.driver.state(at_s)
         images = {name: frame.image for name, frame in frames.items()}
-        self._seen = Observation(images, state, self._task.instruction, min(stamp_s, *captured_s))
+        oldest_s, touch = min(stamp_s, *captured_s), self.driver.touch(at_s)
+        self._seen = Observation(images, state, self._task.instruction, oldest_s, touch=touch)
         return self._seen
 
     def _judge(self) -> Feedback:

@@ -18,6 +18,10 @@ GROUNDING_COLUMNS = (
 # tool's axis, each the mean over the turns that look alike: the first two are zero for what looks alike after a quarter
 # turn, all are for what may be turned any way. nan: not known.
 TURN_COLUMN, TURN_NAMES = "grounding.target_turn_t", ("cos2", "sin2", "cos4", "sin4")
+# What the tool feels, where a robot can tell: the fingers' force on what they hold, N, and the force, N, and torque,
+# N·m about the tool point, that the world exerts on gripper and fingers, seen from the tool. nan: not known.
+TOUCH_COLUMN = "touch"
+TOUCH_NAMES = ("grip_n", "force_x_n", "force_y_n", "force_z_n", "torque_x_nm", "torque_y_nm", "torque_z_nm")
 # A thing is in the hand when it is so near to the tool point and the gripper opened less than that.
 IN_HAND_M, HOLDING_OPENING = 0.03, 0.9
 
@@ -32,6 +36,7 @@ class Observation:
     instruction: what the operator asked for.
     stamp_s: when it was taken, on the environment's own clock.
     age_s: how old it was when it was handed out.
+    touch: float32 (7,) as `TOUCH_NAMES` has it, of the time of the state; None: this robot does not tell.
     """
 
     images: Mapping[str, np.ndarray]
@@ -39,6 +44,7 @@ class Observation:
     instruction: str
     stamp_s: float
     age_s: float = 0.0
+    touch: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

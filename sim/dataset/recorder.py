@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, TURN_NAMES
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, TURN_NAMES
 from sim.dataset.reader import Column, Episode, Features, Video, encode_video
 from sim.dataset.schema import DEFAULTS, FLAGS
 from sim.episode.loop import EpisodeResult, Step
@@ -27,6 +27,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
         TURN_COLUMN: Column("float32", (len(TURN_NAMES),), TURN_NAMES),
+        TOUCH_COLUMN: Column("float32", (len(TOUCH_NAMES),), TOUCH_NAMES),
     }
     return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
 
@@ -43,6 +44,7 @@ class EpisodeRecorder:
         self._instruction = ""
 
     def add(self, step: Step) -> None:
+        touch = step.observation.touch
         self._rows.append(
             {
                 "observation.state": step.observation.state,
@@ -53,6 +55,7 @@ class EpisodeRecorder:
                 "next.success": step.feedback.success,
                 **{name: bool(step.flags.get(name, False)) for name in FLAGS},
                 **{name: step.ground_truth.get(name, DEFAULTS[name]) for name in (*GROUNDING_COLUMNS, TURN_COLUMN)},
+                TOUCH_COLUMN: DEFAULTS[TOUCH_COLUMN] if touch is None else touch,
             }
         )
         self._instruction = step.observation.instruction

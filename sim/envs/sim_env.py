@@ -72,6 +72,7 @@ class SimEnv:
         skews_s = drawn.camera_skew_s or (0.0,) * len(self.robot.cameras)
         steps, joints_delay_s = self.steps_per_action, max(delay_s - drawn.state_lead_s, 0.0)
         self._joints = DelayedSensor(joints_delay_s, self._read_joints(), steps)
+        self._touch = DelayedSensor(joints_delay_s, world.touch(), steps)
         self._cameras = {
             camera: DelayedSensor(delay_s + skew_s, self._frame(), steps)
             for camera, skew_s in zip(self.robot.camera_names, skews_s, strict=True)
@@ -86,6 +87,7 @@ class SimEnv:
             instruction=self.world.instruction,
             stamp_s=stamp_s,
             age_s=self.world.time_s - stamp_s,
+            touch=self._touch.shown,
         )
 
     def apply(self, action: np.ndarray) -> Feedback:
@@ -107,6 +109,7 @@ class SimEnv:
             self._physics_step = stop
             if stop == joints_at:
                 self._joints.take(self._read_joints())
+                self._touch.take(self.world.touch())
             for camera in (camera for camera, at in looks.items() if at == stop):
                 self._take_image(camera)
         self._steps += 1

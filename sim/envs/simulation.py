@@ -16,6 +16,7 @@ from sim.core.deprecated import current
 from sim.core.errors import UserError
 from sim.core.options import Options, Registered, block, option
 from sim.envs.sensors import Frame
+from sim.envs.touch import TouchSensor
 from sim.planning.kinematics import BenchKinematics, tool_down
 from sim.randomize.apply import Randomizer, camera_noise_of
 from sim.randomize.camera_noise import degrade, noise_rng
@@ -72,6 +73,7 @@ class Simulation:
         self._home_pos = np.round(pos, 4)
         self._home_yaw_rad = float(np.round(np.arctan2(rotation[1, 1], rotation[0, 1]), 4))
         self._randomizer = Randomizer(self.scene)
+        self._touch = TouchSensor(self.scene)
         self._renderer: Renderer | None = None
 
     # ---- an episode ----------------------------------------------------------------------------
@@ -119,6 +121,7 @@ class Simulation:
         self.kinematics.stand([*drawn.base_pos_m, -drawn.table_height_m], drawn.base_yaw_rad, self.encoder_bias_rad)
         self._start_arm(drawn)
         mujoco.mj_forward(self.scene.model, self.data)
+        self._touch.begin(drawn.noise_seed)
         self.scene_state.memory = self.task.first_memory(self.scene_state)
 
     def _start_arm(self, drawn: Randomization) -> None:
@@ -181,6 +184,10 @@ class Simulation:
 
     def joint_velocity_rad_s(self) -> np.ndarray:
         return self.data.qvel[self.scene.arm_dof].copy()
+
+    def touch(self) -> np.ndarray:
+        """float32 (7,), what the tool's sensors tell of the last physics step, as `TOUCH_NAMES` has it."""
+        return self._touch.read(self.data)
 
     def success(self) -> bool:
         """The task's goal holds at this instant."""

@@ -40,6 +40,7 @@ def fairino_fr3() -> Robot:
         tcp_from_flange_m=(0.0, 0.0, 0.160),  # between the pads of the gripper
         gripper_kg=1.0,
         gripper_stroke_m=0.080,
+        gripper_force_n=60.0,
         gripper_speed_per_s=2.0,  # 80 mm in 0.5 s
         cameras=(FixedCamera("front", (-0.86, 0.0, 0.50), (-0.29, 0.0, 0.03), 42.0), WristCamera("wrist")),
         servo_period_s=SERVO_PERIOD_S,

@@ -46,6 +46,7 @@ def franka() -> Robot:
         tcp_from_flange_m=(0.0, 0.0, 0.160),  # between the pads of the gripper
         gripper_kg=1.0,
         gripper_stroke_m=0.080,
+        gripper_force_n=60.0,
         gripper_speed_per_s=2.0,  # 80 mm in 0.5 s
         cameras=(FixedCamera("front", (-0.86, 0.0, 0.50), (-0.29, 0.0, 0.03), 42.0), WristCamera("wrist")),
         servo_period_s=0.008,  # our choice; the controller takes targets every 1 ms

@@ -68,6 +68,7 @@ class Robot:
     tcp_from_flange_m: tuple[float, float, float]
     gripper_kg: float  # with its fingers: what the controller is to be told of its load
     gripper_stroke_m: float
+    gripper_force_n: float  # of a finger at its highest current
     gripper_speed_per_s: float  # openings per second
     cameras: tuple[Camera, ...]
     servo_period_s: float  # between two commands to the controller

@@ -55,6 +55,10 @@ class FakeWorld:
     def joint_velocity_rad_s(self) -> np.ndarray:
         return self._speed
 
+    def touch(self) -> np.ndarray:
+        """30 N of the fingers, and a wrench that no other number here looks like."""
+        return np.array([30.0, 1.0, -2.0, 3.5, 0.25, -0.5, 0.125], np.float32)
+
     def snapshot(self) -> np.ndarray:
         return self._joints.copy()
 
@@ -105,9 +109,10 @@ class Swing:
 class Running:
     """An emulator in a thread of this process."""
 
-    def __init__(self, firmware: str = "3.9.6", faults: str | None = None):
+    def __init__(self, firmware: str = "3.9.6", faults: str | None = None, *, force_sensor: bool = False):
         self.world = FakeWorld()
-        config = EmulatorConfig(**dict.fromkeys((*PORTS, "text_port"), 0), firmware=firmware, faults=faults)
+        ports = dict.fromkeys((*PORTS, "text_port"), 0)
+        config = EmulatorConfig(**ports, firmware=firmware, faults=faults, force_sensor=force_sensor)
         self.emulator = Emulator(config, self.world)
         self.controller = self.emulator.controller
         self.ports = {name: self.emulator.ports[name] for name in PORTS}
