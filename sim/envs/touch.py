@@ -25,6 +25,7 @@ class TouchSensor:
         model = scene.model
         self._scene = scene
         self._bodies = [b for b in range(model.nbody) if scene.gripper in (b, model.body_parentid[b])]
+        self._root = model.body_rootid[scene.gripper]
         self._highest = float(model.actuator_forcerange[scene.gripper_actuator, 1])  # as the gripper is, not as drawn
 
     def begin(self, seed: int) -> None:
@@ -34,11 +35,11 @@ class TouchSensor:
 
     def read(self, data: mujoco.MjData) -> np.ndarray:
         """Return float32 (7,), of the last physics step, as `TOUCH_NAMES` has it."""
-        share = abs(data.actuator_force[self._scene.gripper_actuator]) / self._highest
-        percent = min(round(100 * max(share + self._rng.normal(0.0, CURRENT_NOISE), 0.0)), 100)
-        wrench = self.wrench(data) + self._offset + self._rng.normal(0.0, NOISE)
-        reading = np.array([percent / 100 * self._scene.robot.gripper_force_n, *wrench], np.float32)
-        assert len(reading) == len(TOUCH_NAMES)
+        noise = self._rng.standard_normal(len(TOUCH_NAMES))
+        share = abs(data.actuator_force[self._scene.gripper_actuator]) / self._highest + CURRENT_NOISE * noise[0]
+        reading = np.empty(len(TOUCH_NAMES), np.float32)
+        reading[0] = min(max(round(100 * share), 0), 100) / 100 * self._scene.robot.gripper_force_n
+        reading[1:] = self.wrench(data) + self._offset + NOISE * noise[1:]
         return reading
 
     def wrench(self, data: mujoco.MjData) -> np.ndarray:
@@ -46,7 +47,7 @@ class TouchSensor:
         scene = self._scene
         mujoco.mj_rnePostConstraint(scene.model, data)
         spatial = data.cfrc_ext[self._bodies].sum(0)  # torque about the centre of mass of the whole arm, then force
-        middle = data.subtree_com[scene.model.body_rootid[scene.gripper]]
-        torque = spatial[:3] + np.cross(middle - data.site_xpos[scene.tcp_site], spatial[3:])
-        from_world = data.site_xmat[scene.tcp_site].reshape(3, 3).T
-        return np.concatenate([from_world @ spatial[3:], from_world @ torque])
+        lever, turning = data.subtree_com[self._root] - data.site_xpos[scene.tcp_site], np.empty(3)
+        mujoco.mju_cross(turning, lever, spatial[3:])
+        from_tool = data.site_xmat[scene.tcp_site].reshape(3, 3)
+        return np.stack([spatial[3:], spatial[:3] + turning]).dot(from_tool).ravel()
