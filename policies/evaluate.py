@@ -8,6 +8,8 @@ the chunks that reach a step (ACT). `look_hz=` looks at a rate of its own: chunk
 `look_delay_s=` late, and the present state. `server=ws://HOST:PORT` plays what `policies.serve`, or any server of
 openpi's protocol, decides; `server_keys=` says under which keys another's takes an observation. `graph=FILE` plays what
 `policies.export` made of the checkpoint. A policy that needs its goal's picture is shown how the expert's episode ends.
+`planner=grammar` tells the policy an instruction of several steps one step at a time, see `policies/planner`;
+`task=place_in_turn` has two, and results.json the success of each.
 `task=all` plays every task that the policy was trained on, each in a folder of its own under `out`.
 """
 
@@ -20,18 +22,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.table import Table
 
 from policies.core.indicator import INDICATORS
-from policies.evaluation import first_touch, motion, self_correction
+from policies.core.planner import NoPlanner, PlannerConfig
+from policies.evaluation import first_touch, motion, self_correction, steps_done
 from policies.evaluation.expert_goal import ExpertGoal
 from policies.evaluation.leakage import check_seeds, check_split
+from policies.evaluation.report_line import by_task, report
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
 from policies.remote.keys import ServerKeys
 from policies.runtime.agent import load_agent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
 from policies.runtime.latency import latency
+from policies.runtime.planned_agent import PlannedAgent, plan_with
 from policies.runtime.self_correction import load_watching_agent
 from policies.runtime.who_decides import check_who_decides
 from sim.core.console import event, track
@@ -82,13 +86,22 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     look_delay_s: float = option(0.0, "from such a look until it is decided on, simulated", at_least(0.0))
     watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
     graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
+    planner: PlannerConfig = block(NoPlanner, "what takes an instruction of several steps apart")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
     tracker: str = option("none", "where success and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_who_decides(self.server, self.graph, self.indicator, self.guidance, self.timing, watch=self.watch)
+        check_who_decides(
+            self.server,
+            self.graph,
+            self.indicator,
+            self.guidance,
+            self.timing,
+            watch=self.watch,
+            planner=self.planner.name,
+        )
 
     @property
     def directory(self) -> Path:
@@ -123,10 +136,11 @@ class PolicyWorker:
 
     def __init__(self, config: EvaluateConfig):
         self._config = config
-        self._agent = self._open_agent()
+        self._chunks = self._open_agent()
+        self._agent = plan_with(config.planner, self._chunks, self._truth)
         world = config.world
-        if self._agent.cameras:
-            height, width = self._agent.image_size
+        if self._chunks.cameras:
+            height, width = self._chunks.image_size
             world = replace(world, render=replace(world.render, height=height, width=width))
         self._env, self._goal = SimEnv(world), ExpertGoal(world)
         self._guard = guarded(self._env.robot)
@@ -145,22 +159,27 @@ class PolicyWorker:
             )
         policy = (config.checkpoint, config.indicator, config.guidance, config.timing)
         if config.watch:
-            return load_watching_agent(*policy, lambda: self._env.ground_truth())
-        return load_agent(*policy, lambda: self._env.ground_truth(), lambda seed: self._goal(seed))
+            return load_watching_agent(*policy, self._truth)
+        return load_agent(*policy, self._truth, lambda seed: self._goal(seed))
+
+    def _truth(self) -> dict[str, np.ndarray]:
+        """Return the simulator's points of the step that the policy is told."""
+        return self._env.ground_truth(self._agent.told if isinstance(self._agent, PlannedAgent) else "")
 
     def __call__(self, seed: int) -> Played:
-        self._agent.decision_s, self._agent.server_s = [], []
+        self._chunks.decision_s, self._chunks.server_s = [], []
         video = self._video() if seed < self._config.seed + self._config.videos else None
         touch, moved = first_touch.FirstTouch(self._env.world), motion.Motion(self._env.world)
-        recorder = RecorderGroup(*filter(None, (video, touch, moved)))
+        steps = steps_done.StepsDone(self._env.world)
+        recorder = RecorderGroup(*filter(None, (video, touch, moved, steps)))
         result = run_episode(self._env, self._agent, self._guard, seed, recorder)
         if video:
             outcome = "success" if result.success else "failure"
             video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
             video.close()
         seen = {name: found for name in ("within_m", "subtasks") if (found := getattr(self._agent, name))}
-        noted = {**touch.row(), **moved.row(), **seen, **self_correction.row(self._agent)}
-        return Played(result, self._agent.decision_s, self._env.world.params, noted, self._agent.server_s)
+        noted = {**touch.row(), **moved.row(), **steps.row(self._agent), **seen, **self_correction.row(self._chunks)}
+        return Played(result, self._chunks.decision_s, self._env.world.params, noted, self._chunks.server_s)
 
     def _video(self) -> VideoRecorder:
         style, agent = replace(PRETTY, renderer=self._config.render.renderer), self._agent
@@ -172,7 +191,8 @@ class PolicyWorker:
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play all episodes; return the content of results.json."""
     subject = config.subject()  # a wrong one is an error here, not in a worker
-    subject.metadata.check_task(config.task, subject.name)
+    for task in needed(config.task, subject.metadata.tasks):
+        subject.metadata.check_task(task, subject.name)
     seeds = range(config.seed, config.seed + config.episodes)
     check_seeds(seeds, subject.metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
     check_split(config.split, subject.metadata.provenance.get("splits", []), subject.name)
@@ -192,6 +212,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
         **first_touch.summary(episodes),
         **motion.summary(episodes),
         **self_correction.summary(episodes),
+        **steps_done.summary(episodes),
         "execute": config.timing.steps(subject.execute),
         "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
@@ -209,6 +230,11 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     return content
 
 
+def needed(task: str, trained: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tasks that a policy must have been trained on: `task`, or those that its steps are of."""
+    return (task,) if task in trained else TASKS.get(task).steps_of or (task,)
+
+
 def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     """Play every task of the policy; return the content of the total results.json, and print a table.
 
@@ -223,7 +249,7 @@ def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) 
     found = {task: before[task] or evaluate(one, Prefixed(tracker or NoTracker(), task)) for task, one in runs.items()}
     content = total(found, config)
     results.write(config.directory, content)
-    _log.info("success by task", extra=as_table("tasks", _by_task(found, content), tasks=content["tasks"]))
+    _log.info("success by task", extra=as_table("tasks", by_task(found, content), tasks=content["tasks"]))
     return content
 
 
@@ -240,17 +266,6 @@ def total(found: dict[str, dict], config: EvaluateConfig) -> dict:
         **provenance({"config": config}),
         "tasks": {task: {name: one[name] for name in names} for task, one in found.items()},
     }
-
-
-def _by_task(found: dict[str, dict], content: dict) -> Table:
-    """Return the table of tasks, their mean last: each task counts the same."""
-    table = Table("task", "success", "95 % interval", "mean time", "wrong thing first")
-    for task, one in found.items():
-        time = "-" if one["mean_time_s"] is None else f"{one['mean_time_s']:.1f} s"
-        interval = f"{one['ci_low']:.1%} to {one['ci_high']:.1%}"
-        table.add_row(task, f"{one['success_rate']:.1%}", interval, time, wrong_first(one))
-    table.add_row("mean", f"{content['mean_success_rate']:.1%}", "", "", wrong_first(content))
-    return table
 
 
 def sureness(episode: dict) -> dict[str, float]:
@@ -291,22 +306,6 @@ def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
     tracker.log(0, summary)
     for path in sorted(out.glob("episode-*.mp4")):
         tracker.video(path.stem, path)
-
-
-def report(content: dict, out: Path) -> str:
-    """Return one line for people."""
-    return (
-        f"success {content['success_rate']:.1%} of {content['n']} "
-        f"(95 % interval {content['ci_low']:.1%} to {content['ci_high']:.1%}), "
-        f"{content['throughput_per_hour']:.0f} successes an hour "
-        f"({content['throughput_ci_low']:.0f} to {content['throughput_ci_high']:.0f}), "
-        f"wrong thing touched first in {wrong_first(content)}, decision {content['decision_ms_median']:.1f} ms; {out}"
-    )
-
-
-def wrong_first(content: dict) -> str:
-    """Return for people in how many episodes a wrong thing was touched first, of those that had one."""
-    return f"{content['wrong_first']} of {content['wrong_first_n']}"
 
 
 def main(config: EvaluateConfig) -> None:

@@ -1,4 +1,4 @@
-"""The registries of policies and of their parts: a name in YAML chooses a configuration, which builds the part.
+"""The registries of policies, of their parts and of planners: a name in YAML chooses a configuration, which builds it.
 
 @HEADS.register("flow")
 @dataclass(frozen=True)
@@ -16,3 +16,4 @@ VISION: Registry[type] = Registry("vision part", package="policies.vision")
 LANGUAGE: Registry[type] = Registry("language part", package="policies.language")
 FUSIONS: Registry[type] = Registry("fusion part", package="policies.fusion")
 HEADS: Registry[type] = Registry("head", package="policies.heads")
+PLANNERS: Registry[type] = Registry("planner", package="policies.planner")

@@ -31,8 +31,7 @@ class Understood:
 
 def understood(sentence: str) -> Understood | None:
     """Return the sentence with the task whose grammar has it, None where none has."""
-    found = (name for name in TASKS.names() if any(form.fullmatch(sentence) for form in _forms(name)))
-    task = next(found, None)
+    task = next((name for name in _tasks() if any(form.fullmatch(sentence) for form in _forms(name))), None)
     return None if task is None else Understood(sentence, task)
 
 
@@ -67,6 +66,11 @@ def _last_of_kind(bare: re.Match, named: Sequence[str]) -> str:
     return next((f"the {one}" for one in reversed(named) if kinds & {*WORD_KINDS[one.split()[1]]}), bare[0])
 
 
+def _tasks() -> tuple[str, ...]:
+    """Return the tasks whose sentences are one step each."""
+    return tuple(name for name in TASKS.names() if not TASKS.get(name).steps_of)
+
+
 @functools.cache
 def _forms(task: str) -> tuple[re.Pattern, ...]:
     """Return patterns of every sentence of a task."""
@@ -76,7 +80,7 @@ def _forms(task: str) -> tuple[re.Pattern, ...]:
 
 @functools.cache
 def _examples() -> tuple[str, ...]:
-    tasks = map(TASKS.get, TASKS.names())
+    tasks = map(TASKS.get, _tasks())
     return tuple(_example(template, task) for task in tasks for template in task.sentences)
 
 

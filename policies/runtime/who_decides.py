@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+from policies.core.planner import NoPlanner
 from policies.runtime.chunk_agent import Timing
 from sim.core.errors import UserError
 
 
 def check_who_decides(
-    server: str | None, graph: str | None, indicator: str, guidance: float | None, timing: Timing, *, watch: bool
+    server: str | None,
+    graph: str | None,
+    indicator: str,
+    guidance: float | None,
+    timing: Timing,
+    *,
+    watch: bool,
+    planner: str = NoPlanner.name,
 ) -> None:
     """UserError where a server decides and what is its own to choose is given too, where two are to decide, where what
     needs the policy's own network is given beside another, and where there is no such graph."""
@@ -15,6 +23,10 @@ def check_who_decides(
         raise UserError(f"server={server} decides: indicator and guidance are options of policies.serve there")
     if server and watch:
         raise UserError(f"server={server} and watch=true, expected a checkpoint: the watch sees what its policy does")
+    if server and planner != NoPlanner.name:
+        raise UserError(
+            f"server={server} and planner={planner}, expected a checkpoint: a plan is judged by what it sees"
+        )
     if graph and (server or watch):
         raise UserError(f"graph={graph} {f'server={server}' if server else 'watch=true'}: one of them decides")
     if (server or graph) and timing.look_hz:

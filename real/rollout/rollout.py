@@ -13,6 +13,8 @@ inference_delay_s=0.1 decides in a thread while the chunk before is played; look
 every execute= steps on the newest look and the present state; execute=4 ensemble=0.01 averages the chunks that reach a
 step; graph=FILE plays the checkpoint as `policies.export` wrote it, in half of torch's time; server=ws://HOST:PORT
 plays what `policies.serve` on another machine decides, or any server of openpi's protocol (server_keys=).
+planner=grammar tells the policy an instruction of several steps one step at a time; one that is not done in time ends
+the episode.
 """
 
 import contextlib
@@ -24,12 +26,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from policies.core.indicator import INDICATORS
+from policies.core.planner import NoPlanner, PlannerConfig
 from policies.remote.keys import ServerKeys
 from policies.runtime.chunk_agent import Timing
-from policies.runtime.latency import latency
 from policies.runtime.who_decides import check_who_decides
 from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
@@ -37,6 +39,7 @@ from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import camera_order, parity_checks, robot_checks, task_check, touch_check
 from real.rollout import outcomes
+from real.rollout.timing import log_timing, timing_of
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
@@ -50,6 +53,9 @@ from sim.episode.loop import Agent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, open_operator
 from sim.teleop.page import LivePage
+
+if TYPE_CHECKING:
+    from policies.runtime.agent import PolicyAgent
 
 RUNS = Path("runs")
 MODES = ("dry", "confirm", "auto")
@@ -93,6 +99,7 @@ class RolloutConfig(Options):
         None, "looks a second in a thread, beside decisions on the newest; null: one for each decision", above(0.0)
     )
     graph: str | None = option(None, "file of policies.export that decides, of the same checkpoint")
+    planner: PlannerConfig = block(NoPlanner, "what takes an instruction of several steps apart")
     server: str | None = option(None, "ws://HOST:PORT that decides, instead of a checkpoint")
     server_keys: ServerKeys = block(ServerKeys, "under which keys another's server takes an observation")
 
@@ -102,7 +109,15 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
-        check_who_decides(self.server, self.graph, self.indicator, self.guidance, self.timing, watch=self.watch)
+        check_who_decides(
+            self.server,
+            self.graph,
+            self.indicator,
+            self.guidance,
+            self.timing,
+            watch=self.watch,
+            planner=self.planner.name,
+        )
         if self.server and self.checkpoint:
             raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 
@@ -144,6 +159,7 @@ def rollout(
     out = Path(config.out or RUNS / "rollout" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     metadata = {"checkpoint": policy, "robot": config.robot.kind, "seed": config.seed}
     acting = {name: getattr(config, name) for name in ACTING}
+    acting["planner"] = config.planner.name
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
     with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
@@ -171,7 +187,7 @@ def rollout(
             finally:
                 content = outcomes.write(out, {**metadata, **acting}, timing_of(agent))
                 _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
-                _log_timing(content, config)
+                log_timing(content if config.timing.in_thread or config.server else {})  # else it is the arm's waiting
     return content
 
 
@@ -201,7 +217,7 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
         how = (
             "success"
             if result.success
-            else result.guard.latched or (with_notes(env.fault) if env.fault else "not done")
+            else result.guard.latched or (with_notes(env.fault) if env.fault else result.stopped or "not done")
         )
         _log.info(
             "seed %d: %s after %.1f s", seed, how, result.time_s,
@@ -214,37 +230,6 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
 
 def no_question(text: str) -> None:
     """The bench needs no confirmation: the runner has asked, and handles signals while it waits."""
-
-
-def timing_of(agent: ImageAgent) -> dict:
-    """Return how long the agent's decisions took since it was loaded, and how many steps they were late.
-
-    {} of one that does not decide chunks, or has decided none.
-    """
-    decision_s, server_s = getattr(agent, "decision_s", []), getattr(agent, "server_s", [])
-    if not decision_s:
-        return {}
-    looks = getattr(agent, "looks", None)
-    beside = {"looks": looks.row()} if looks else {}
-    return {"latency": latency(decision_s, server_s), "late_steps": getattr(agent, "late_steps", 0), **beside}
-
-
-def _log_timing(content: dict, config: RolloutConfig) -> None:
-    """Log how long decisions took, where that is not the arm's waiting time alone."""
-    if not (config.timing.in_thread or config.server):
-        return
-    for name, one in content.get("latency", {}).items():
-        if one["n"]:
-            _log.info(
-                "%s of %d: p50 %.1f ms, p99 %.1f ms", name.replace("_", " "), one["n"], one["p50_ms"], one["p99_ms"]
-            )
-    if looks := content.get("looks"):
-        _log.info(
-            "looks of %d decisions: %.0f ms old, p99 %.0f ms; %d were awaited",
-            looks["age"]["n"], looks["age"]["p50_ms"], looks["age"]["p99_ms"], looks["awaited"],
-        )  # fmt: skip
-    if late := content.get("late_steps"):
-        _log.warning("%d steps were played or held because a decision took longer than inference_delay_s", late)
 
 
 def _rates(content: dict) -> dict:
@@ -307,10 +292,24 @@ def _load(config: RolloutConfig, checkpoint: str) -> ImageAgent:
         from policies.runtime.agent import load_agent as load
 
     agent = load(Path(checkpoint), config.indicator, config.guidance, config.timing)
-    if config.robot.instruction:
-        agent.processor.check_instruction(config.robot.instruction)  # one that it cannot read is an error here
     config.robot.load().check_same(agent.spec.robot, agent.spec.control_hz, checkpoint)
-    return agent
+    return _planned(config, agent)
+
+
+def _planned(config: RolloutConfig, agent: "PolicyAgent") -> ImageAgent:
+    """Return the agent, told one step at a time where there is a planner. UserError for an instruction that it, or the
+    planner, does not understand."""
+    instruction = config.robot.instruction
+    if config.planner.name == NoPlanner.name:
+        if instruction:
+            agent.processor.check_instruction(instruction)
+        return agent
+    from policies.runtime.planned_agent import plan_with
+
+    planned = plan_with(config.planner, agent)
+    if instruction:
+        planned.check(instruction)
+    return planned
 
 
 def _connect(config: RolloutConfig, url: str) -> ImageAgent:

@@ -166,9 +166,9 @@ class SimEnv:
             success=success,
         )
 
-    def ground_truth(self) -> dict[str, np.ndarray]:
-        """What is true of the first camera's last image."""
-        return self.world.ground_truth(self._cameras[self.robot.camera_names[0]].shown.qpos)
+    def ground_truth(self, told: str = "") -> dict[str, np.ndarray]:
+        """What is true of the first camera's last image; told: see `Simulation.ground_truth`."""
+        return self.world.ground_truth(self._cameras[self.robot.camera_names[0]].shown.qpos, told)
 
     def metadata(self) -> dict:
         """Every drawn value, to be stored with the episode."""

@@ -197,9 +197,9 @@ class Simulation:
         """Let the task remember what it needs of this instant; once in every policy period."""
         self.scene_state.memory = self.task.remember(self.scene_state)
 
-    def ground_truth(self, qpos: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def ground_truth(self, qpos: np.ndarray | None = None, told: str = "") -> dict[str, np.ndarray]:
         """Privileged truth for co-training: where the named things are in the world and seen from the tool, m, and
-        how the target is turned, at present or in a `snapshot`."""
+        how the target is turned, at present or in a `snapshot`. told: the step meant, of several."""
         state = self.scene_state
         if qpos is not None:
             state = replace(state, data=self._posed)
@@ -207,7 +207,10 @@ class Simulation:
             mujoco.mj_kinematics(self.scene.model, state.data)
         tool_pos_w = state.tool_pos_w
         tool_from_w = state.data.site_xmat[self.scene.tcp_site].reshape(3, 3).T
+        steps = state.layout.subtasks or ()
         object_pos_w, target_pos_w = self.task.object_pos_w(state), self.task.target_pos_w(state)
+        if told in steps:
+            object_pos_w, target_pos_w = self.task.step_points_w(state, steps.index(told)).values()
         points = (
             object_pos_w,
             target_pos_w,

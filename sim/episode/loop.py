@@ -26,7 +26,8 @@ class Agent(Protocol):
     """Anything that acts: a policy, the scripted expert, a person.
 
     One that plays chunks may also have `upcoming`: (n, D), the actions that it will request next, and
-    `note_executed(action)`, called with what the guard made of each.
+    `note_executed(action)`, called with what the guard made of each. One that gives up says why in `stopped`, "" until
+    then: the episode ends.
     """
 
     def reset(self, observation: Observation, seed: int) -> None: ...
@@ -72,6 +73,7 @@ class EpisodeResult:
     steps: int
     time_s: float
     guard: GuardReport = field(default_factory=GuardReport)
+    stopped: str = ""  # why the agent gave up
 
 
 def run_episode(
@@ -83,7 +85,7 @@ def run_episode(
     agent.reset(observation, seed)
     guard.reset(observation.state)
     steps, feedback = 0, Feedback(0.0, False, False, False)
-    while not (feedback.terminated or feedback.truncated or guard.report.latched):
+    while not (feedback.terminated or feedback.truncated or guard.report.latched or getattr(agent, "stopped", "")):
         ground_truth = env.ground_truth() if recorder else {}
         requested = agent.act(observation)
         executed = guard.check(observation, requested, getattr(agent, "upcoming", None))
@@ -95,4 +97,5 @@ def run_episode(
         if recorder:
             recorder.add(Step(observation, requested, executed, feedback, flags, ground_truth))
         observation = env.observe()
-    return EpisodeResult(seed, feedback.success, steps, steps * env.robot.control_period_s, guard.report)
+    stopped = "" if feedback.success else getattr(agent, "stopped", "")
+    return EpisodeResult(seed, feedback.success, steps, steps * env.robot.control_period_s, guard.report, stopped)

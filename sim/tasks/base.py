@@ -16,6 +16,7 @@ from sim.scene.layout import Layout, apply_layout
 from sim.scene.state import SceneState
 from sim.tasks.instructions import sample_instruction
 from sim.tasks.names import register_gym_id
+from sim.tasks.seen import SeemsDone
 
 WRONG_LIFTED_M = 0.03  # an object that is not to be handled was taken up so high
 DROPPED_M = 0.05  # the named object lies so far from where it was, let go, and so far from its target
@@ -46,6 +47,8 @@ class Task(ABC):
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
     handled_targets: ClassVar[tuple[int, ...]] = ()  # that the gripper is to touch
+    seems_done: ClassVar[SeemsDone | None] = None  # by what is seen; None: that cannot be told
+    steps_of: ClassVar[tuple[str, ...]] = ()  # of one whose sentences are of several steps: tasks that have each
     sentences: ClassVar[tuple[str, ...]]  # templates of `sim.tasks.instructions`
     grammar: ClassVar[tuple[str, ...]]
     free_waypoints: ClassVar[tuple[str, ...]] = ()  # of its own, where a bump or a pause of the expert does no harm

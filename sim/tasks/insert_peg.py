@@ -16,6 +16,7 @@ from sim.scene.parts import MAX_SCALE
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import PutDown
 
 HOLE_HALF_M = 0.01225
 BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
@@ -40,6 +41,7 @@ class InsertPeg(Task):
     max_targets = 2
     target_kind = "block"
     target_turns = 4  # the hole is square
+    seems_done = PutDown(0.01)
     object_shapes = ("peg",)
     sentences = (
         "put the {object} in the {target}",

@@ -11,6 +11,7 @@ from sim.scene.layout import Layout
 from sim.scene.placement import draw_colours
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import PulledOut
 
 OPEN_M = 0.06
 WRONG_OPEN_M = 0.02  # so far out, another drawer is being opened
@@ -27,6 +28,7 @@ class OpenDrawer(Task):
     handled_targets = (0,)
     target_kind = "drawer"
     target_turns = 2  # the fingers open along its panel, either way round
+    seems_done = PulledOut(cabinet.BAR_X_M + cabinet.DEPTH_M / 2 + OPEN_M)
     sentences = (
         "open the {target}",
         "pull the {target} open",

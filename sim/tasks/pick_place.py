@@ -16,6 +16,7 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_shapes, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import PutDown
 
 ON_PLATE_M = PLATE_RADIUS_M - 0.005
 MIN_GAP_M = {("object", "object"): 0.092, ("object", "plate"): 0.095, ("plate", "plate"): 0.110}
@@ -29,6 +30,7 @@ class PickPlace(Task):
     success_text = "the named object on the named plate, released and at rest"
     max_objects = 3
     max_targets = 3
+    seems_done = PutDown(0.04)
     sentences = (
         "put the {object} on the {target}",
         "place the {object} onto the {target}",

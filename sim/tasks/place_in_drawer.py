@@ -14,6 +14,7 @@ from sim.scene.placement import draw_colours, draw_places, draw_shapes, draw_yaw
 from sim.scene.shapes import SHAPES as KNOWN_SHAPES
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import PutDown
 from sim.tasks.steps import open_step
 
 WIDEST_M = 0.032  # radius of what goes into a drawer, the fingers around it
@@ -34,6 +35,7 @@ class PlaceInDrawer(Task):
     handled_targets = (0,)
     target_kind = "drawer"
     target_turns = 2  # the fingers open along its panel, either way round
+    seems_done = PutDown(0.05)
     sentences = (
         "put the {object} in the {target}",
         "place the {object} into the {target}",

@@ -13,6 +13,7 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import ToolOver
 
 TRAVEL_M = 0.008
 PRESSED_M = 0.004  # of the travel
@@ -36,6 +37,7 @@ class PressButton(Task):
     max_targets = 3
     handled_targets = (0,)
     target_kind = "button"
+    seems_done = ToolOver(CAP_RADIUS_M, FINGERTIPS_M + TRAVEL_M - PRESSED_M)
     sentences = (
         "press the {target}",
         "press down the {target}",

@@ -18,6 +18,7 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws, within_reach
 from sim.scene.state import SceneState
 from sim.tasks.base import Memory, Task, register_task
+from sim.tasks.seen import Slid
 
 WAY_M = (0.08, 0.16)  # from the block to the circle
 RUN_UP_M = 0.07  # of the gripper, behind the block's middle
@@ -51,6 +52,7 @@ class Push(Task):
     max_objects = 3
     max_targets = 3
     target_kind = "zone"
+    seems_done = Slid(INSIDE_M)
     sentences = (
         "push the {object} into the {target}",
         "slide the {object} into the {target}",

@@ -14,6 +14,7 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import ToolOver
 
 NEAR_M = 0.025  # tool point from the plate's middle, seen from above
 LOW_M = 0.06  # tool point above the table
@@ -29,6 +30,7 @@ class Reach(Task):
     success_text = "the tool point within 25 mm of the middle of the named plate, seen from above, and lower than 60 mm"
     max_objects = 0
     max_targets = 3
+    seems_done = ToolOver(NEAR_M, LOW_M - PLATE_TOP_M)
     sentences = (
         "go to the {target}",
         "reach for the {target}",

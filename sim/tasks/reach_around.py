@@ -15,6 +15,7 @@ from sim.scene.layout import Layout
 from sim.scene.placement import draw_colours, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import ToolOver
 
 START_X_M, PILLAR_X_M, PAD_X_M = -0.250, -0.330, -0.440  # on the line; the gripper needs more room behind the pillar
 AXIS_Y_M, JITTER_M = 0.02, 0.004  # of the whole line; of the start alone
@@ -39,6 +40,7 @@ class ReachAround(Task):
     max_objects = 1
     max_targets = 1
     target_kind = "pad"
+    seems_done = ToolOver(NEAR_M, LOW_M)
     object_shapes = ("pillar",)
     sentences = (
         "go around the {object} to the {target}",

@@ -9,6 +9,7 @@ from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
+from sim.tasks.seen import PutDown
 
 NAMED, BASE = 0, 1  # objects
 GAP_M = 0.095  # between cubes
@@ -27,6 +28,7 @@ class Stack(Task):
     max_objects = 3
     max_targets = 0
     target_kind = "cube"  # one of the objects
+    seems_done = PutDown(0.02)
     sentences = (
         "stack the {object} on the {target}",
         "put the {object} on top of the {target}",

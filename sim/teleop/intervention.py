@@ -33,6 +33,11 @@ class OperatorInterventionAgent:
         """(n, D) what the policy will request next; None during an intervention."""
         return None if self._intervening else getattr(self._policy, "upcoming", None)
 
+    @property
+    def stopped(self) -> str:
+        """Why the policy gave up, "" while it did not, or a person acts."""
+        return "" if self._intervening else getattr(self._policy, "stopped", "")
+
     def reset(self, observation: Observation, seed: int) -> None:
         self._end()
         self._operator.forget()

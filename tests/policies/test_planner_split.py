@@ -25,7 +25,7 @@ JOINTS = (
     ", and ",
     ". ",
 )
-NAMED_ONCE = tuple(name for name in TASKS.names() if TASKS.get(name).sentences)
+NAMED_ONCE = tuple(name for name in TASKS.names() if not TASKS.get(name).steps_of)
 
 BY_HAND = {
     CUBE: (CUBE,),
