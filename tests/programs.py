@@ -26,6 +26,7 @@ from policies.robustness import RobustnessConfig
 from policies.serve import ServeConfig
 from policies.tokenize import TokenizeConfig
 from policies.train import TrainConfig
+from policies.value_map import ValueMapConfig
 from real.benchmark import BenchmarkConfig as RealBenchmarkConfig
 from real.calibrate.calibrate import CalibrateConfig
 from real.emulator.emulator import EmulatorConfig
@@ -87,6 +88,7 @@ PROGRAMS = {
     "soak": Program("real.soak", SoakConfig),
     "tokenize": Program("policies.tokenize", TokenizeConfig),
     "train": Program("policies.train", TrainConfig),
+    "value_map": Program("policies.value_map", ValueMapConfig),
     "view": Program("sim.view", ViewConfig),
     "watch": Program("rl.watch", WatchConfig),
 }

@@ -27,7 +27,7 @@ GROUPS = {
     "quality": ("collect", "evaluate_expert"),
     "robot": ("parity", "rollout", "calibrate"),
     "server_keys": ("evaluate", "rollout"),
-    "planner": ("evaluate", "rollout"),
+    "planner": ("evaluate", "rollout", "value_map"),
 }  # fmt: skip
 SIMULATED = (  # take a robot, no connection
     "collect", "correct", "evaluate", "recap", "sb3", "evaluate_expert", "view", "hands_off", "pretrain_grounding",

@@ -24,6 +24,7 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.eye.mixing import Found, Mixer
 from policies.eye.network import EyeConfig, EyeNetwork
+from policies.eye.queries import Queries
 from policies.eye.trunk import SIDE, as_patches
 from policies.eye.turn import TurnFinder
 from policies.eye.view import View
@@ -80,13 +81,17 @@ class Eye(Fusion):
     def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:
         """images: camera -> uint8 (B, SIDE, SIDE, 3), or one for all; words (B, L, W), mask (B, L), state (B, D)."""
         queries = self.network.read(words, mask)
-        looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
-        looked = {camera: _for_each(features, len(words)) for camera, features in looked.items()}
-        views = self.network.compare(looked, queries)
+        views = self.views(images, queries)
         found = self.mixer(views, queries, state)
         if self.turn:
             found.turn = self._turn(self.turn, images, views, found.tool_rotation)
         return found
+
+    def views(self, images: Mapping[str, Tensor], queries: Queries) -> dict[str, View]:
+        """Return what each camera shows of the queries; images as in `find`."""
+        looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
+        looked = {camera: _for_each(features, len(queries.vector)) for camera, features in looked.items()}
+        return self.network.compare(looked, queries)
 
     @staticmethod
     def _turn(finder: TurnFinder, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:

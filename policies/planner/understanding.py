@@ -31,7 +31,7 @@ class Understood:
 
 def understood(sentence: str) -> Understood | None:
     """Return the sentence with the task whose grammar has it, None where none has."""
-    task = next((name for name in _tasks() if any(form.fullmatch(sentence) for form in _forms(name))), None)
+    task = next((name for name in single_step_tasks() if any(form.fullmatch(sentence) for form in _forms(name))), None)
     return None if task is None else Understood(sentence, task)
 
 
@@ -66,7 +66,7 @@ def _last_of_kind(bare: re.Match, named: Sequence[str]) -> str:
     return next((f"the {one}" for one in reversed(named) if kinds & {*WORD_KINDS[one.split()[1]]}), bare[0])
 
 
-def _tasks() -> tuple[str, ...]:
+def single_step_tasks() -> tuple[str, ...]:
     """Return the tasks whose sentences are one step each."""
     return tuple(name for name in TASKS.names() if not TASKS.get(name).steps_of)
 
@@ -74,39 +74,45 @@ def _tasks() -> tuple[str, ...]:
 @functools.cache
 def _forms(task: str) -> tuple[re.Pattern, ...]:
     """Return patterns of every sentence of a task."""
-    found = TASKS.get(task)
-    return tuple(re.compile(_pattern(template, found), re.IGNORECASE) for template in _templates(found))
+    return tuple(re.compile(_pattern(template, task), re.IGNORECASE) for template in templates_of(task))
 
 
 @functools.cache
 def _examples() -> tuple[str, ...]:
-    tasks = map(TASKS.get, _tasks())
+    tasks = map(TASKS.get, single_step_tasks())
     return tuple(_example(template, task) for task in tasks for template in task.sentences)
 
 
-def _templates(task: Task) -> tuple[str, ...]:
-    return (*task.sentences, *task.grammar)
+def templates_of(task: str) -> tuple[str, ...]:
+    """Return every template of a task's sentences."""
+    found = TASKS.get(task)
+    return (*found.sentences, *found.grammar)
 
 
-def _pattern(template: str, task: Task) -> str:
+def things_in(template: str) -> list[str]:
+    """Return the names of things in a template's braces, in order."""
+    return [name for _, name, *_ in string.Formatter().parse(template) if name and name not in SYNONYMS]
+
+
+def _pattern(template: str, task: str) -> str:
     parts = string.Formatter().parse(template)
     return "".join(re.escape(words) + _alternatives(name, task) for words, name, *_ in parts)
 
 
-def _alternatives(name: str | None, task: Task) -> str:
+def _alternatives(name: str | None, task: str) -> str:
     """Return what may stand for a name in a template's braces, as a pattern."""
     if not name:
         return ""
     if name in SYNONYMS:
         return f"(?:{'|'.join(map(re.escape, SYNONYMS[name]))})"
-    nouns = {word for kind in _kinds(name, task) for word in NOUNS[kind]}
+    nouns = {word for kind in kinds_of(name, task) for word in NOUNS[kind]}
     return f"(?:{'|'.join(COLOURS)}) (?:{'|'.join(sorted(nouns))})"
 
 
-def _kinds(name: str, task: Task) -> tuple[str, ...]:
-    if name.removesuffix(TOO) == "target":
-        return (task.target_kind,)
-    return task.object_shapes or tuple(SHAPES)
+def kinds_of(name: str, task: str) -> tuple[str, ...]:
+    """Return what kinds of things a name in a task's templates may stand for."""
+    found = TASKS.get(task)
+    return (found.target_kind,) if name.removesuffix(TOO) == "target" else found.object_shapes or tuple(SHAPES)
 
 
 def _example(template: str, task: Task) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from policies.core.planner import PlannedStep, Planner, PlannerConfig
 from policies.runtime.agent import PolicyAgent
@@ -26,6 +27,7 @@ from sim.tasks.seen import Seen
 
 JUDGED_LOOKS = 2
 LOST_M = 0.1  # a thing whose place is less sure was not found
+UNSEEN = 0.1  # how likely a policy does something with what it does not see
 SOON = 0.05  # of the time limit: so little is left to do when the value says that a step is done
 AGAIN = 2**40  # between the noise of an episode's steps
 
@@ -117,7 +119,7 @@ class PlannedAgent:
     def _begin_step(self, observation: Observation) -> None:
         """Tell the policy the next step; after the last one the arm rests."""
         instruction = observation.instruction
-        self._step = self._planner.next_step(instruction, self.done, lambda sentence: 1.0)
+        self._step = self._planner.next_step(instruction, self.done, lambda told: self._affordance(observation, told))
         if self._step is None:
             return
         self.told = self._step.sentence
@@ -154,6 +156,16 @@ class PlannedAgent:
         if places is None or step.seems_done is None:
             return False
         return step.seems_done(Seen(*places, self._tool_w(observation), float(observation.state[-1])))
+
+    def _affordance(self, observation: Observation, told: str) -> float:
+        """Return how likely the policy does now what it would be told: by the value, else by whether it sees it."""
+        if self._truth:
+            return 1.0
+        looked_at = self.inner.looked_at(replace(observation, instruction=told))
+        decided = self.inner.decider.decide(looked_at, observation.state, [], torch.Generator().manual_seed(0))
+        if decided.value is not None:
+            return 1.0 + decided.value
+        return 1.0 if all(one.within_m < LOST_M for one in decided.estimates) else UNSEEN
 
     def _places(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return where object and target of the step are, None where one is not found."""
