@@ -39,8 +39,8 @@ def test_a_frame_has_the_documented_bytes():
 
 def test_the_state_is_read_from_data_packed_by_hand():
     data = struct.pack(
-        "<Bii6d6diBBBBBiiii7i", 1, 29, 3, *(10.5, -80, 100, -110, -85, 15), *(1, 2, 3, 4, 5, 6),
-        1, 0, 0, 1, 1, 42, 300, 2, 0, 1234, *(0,) * 7,
+        "<Bii6d6diBBBBBiii6dBii7i", 1, 29, 3, *(10.5, -80, 100, -110, -85, 15), *(1, 2, 3, 4, 5, 6),
+        1, 0, 0, 1, 1, 42, 300, 2, 50, *(0.5, -1, 2, 0.1, -0.2, 0.3), 1, 0, 1234, *(0,) * 7,
     )  # fmt: skip
     assert len(data) == FIELDS.itemsize
     state = cnde.parse(data, FIELDS, 2.5)
@@ -49,7 +49,8 @@ def test_the_state_is_read_from_data_packed_by_hand():
     assert (state.robot_mode, state.main_code, state.sub_code, state.enabled) == (1, 29, 3, True)
     assert (state.emergency_stop, state.safety_stop, state.collision) == (False, True, True)
     assert (state.gripper_percent, state.gripper_fault, state.motion_done) == (42, 300, False)
-    assert state.gripper_active == 2
+    assert (state.gripper_active, state.gripper_current) == (2, 50)
+    np.testing.assert_array_equal(state.wrench, (0.5, -1, 2, 0.1, -0.2, 0.3))
     assert (state.servo_count, state.stamp_s) == (1234, 2.5)
     assert state.must_stop
 
