@@ -1,9 +1,9 @@
 """Plays an instruction of several steps: a policy is told one step at a time, until that one is judged done.
 
 A step is done when the value of a watch says that little is left to do, where one is kept, else when what the policy
-sees looks like it, at JUDGED_LOOKS looks in a row. Between two steps the gripper lets go and the arm returns to where
-it began, from where policies are trained to begin. A step that is not done in its task's time ends the episode.
-It needs observations alone: simulation and arm are alike.
+sees looks like it. One look is enough: a policy whose demonstrations end with success soon grasps again. Between two
+steps the gripper lets go and the arm returns to where it began, from where policies are trained to begin. A step that
+is not done in its task's time ends the episode. It needs observations alone: simulation and arm are alike.
 """
 
 import logging
@@ -25,7 +25,6 @@ from sim.core.errors import UserError
 from sim.robots.robot import RobotConfig
 from sim.tasks.seen import Seen
 
-JUDGED_LOOKS = 2
 LOST_M = 0.1  # a thing whose place is less sure was not found
 UNSEEN = 0.1  # how likely a policy does something with what it does not see
 SOON = 0.05  # of the time limit: so little is left to do when the value says that a step is done
@@ -123,7 +122,7 @@ class PlannedAgent:
         if self._step is None:
             return
         self.told = self._step.sentence
-        self._steps, self._looks, self._in_a_row = 0, len(self.inner.decision_s), 0
+        self._steps, self._looks = 0, len(self.inner.decision_s)
         self.inner.reset(replace(observation, instruction=self.told), self._seed + AGAIN * len(self.done))
         _log.info("step %d: %s", len(self.done) + 1, self.told, extra=event("step", sentence=self.told))
 
@@ -132,8 +131,7 @@ class PlannedAgent:
         if len(self.inner.decision_s) == self._looks:
             return False
         self._looks = len(self.inner.decision_s)
-        self._in_a_row = self._in_a_row + 1 if self._seems_done(step, observation) else 0
-        return self._in_a_row >= JUDGED_LOOKS
+        return self._seems_done(step, observation)
 
     def _end_step(self) -> None:
         self.done.append(self.told)

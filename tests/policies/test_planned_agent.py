@@ -12,7 +12,7 @@ from playing import SMALL, calm
 
 from policies.evaluation.steps_done import StepsDone, summary, told
 from policies.planner.grammar import GrammarPlanner
-from policies.runtime.planned_agent import JUDGED_LOOKS, PlannedAgent
+from policies.runtime.planned_agent import PlannedAgent
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
 from sim.envs.sim_env import SimEnv
@@ -131,7 +131,7 @@ def test_a_watch_judges_by_its_value_instead():
         agent.act(observation)
     assert agent.done == []
     inner.value = -0.04
-    for _ in range(JUDGED_LOOKS * LOOK_STEPS):
+    for _ in range(LOOK_STEPS):
         agent.act(observation)
     assert agent.done == [env.world.params.layout.subtasks[0]]
 
