@@ -35,7 +35,7 @@ from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
-from sim.tasks.base import TASKS
+from sim.tasks.base import TASKS, single_step_tasks
 
 ALL = "all"
 _log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ class EvaluateEyeConfig(WorkerConfig):
 
     eye: str = option("assets/eye", "a pretrained eye or fusion; used where no checkpoint is named")
     checkpoint: str | None = option(None, "a policy whose eye is measured")
-    task: str = option(ALL, "whose things are to be found; all: every task in turn", OneOf((ALL, *TASKS.names())))
+    task: str = option(
+        ALL, "whose things are to be found; all: every task of single steps in turn", OneOf((ALL, *TASKS.names()))
+    )
     scenes: int = option(200, "of each task, rounded up to whole hundreds", at_least(1))
     seed: int = option(FIRST_SEED, "of the first scene: far from those that eyes are pretrained on", SEED)
     without: str = option("", "a camera to leave out")
@@ -63,7 +65,7 @@ class EvaluateEyeConfig(WorkerConfig):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(TASKS.names()) if self.task == ALL else (self.task,)
+        return single_step_tasks() if self.task == ALL else (self.task,)
 
     @property
     def policy(self) -> Policy:

@@ -52,12 +52,12 @@ from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import Robot, RobotConfig
-from sim.tasks.base import TASKS
+from sim.tasks.base import TASKS, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
 LEARNS = (ALL := "all", READER := "reader", TURN := "turn")
-TASK_NAMES = ("pick_place", *(name for name in TASKS.names() if name != "pick_place"))
+TASK_NAMES = ("pick_place", *(name for name in single_step_tasks() if name != "pick_place"))
 ABOUT = {
     "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
     "licence": "Apache-2.0, made by `python -m policies.pretrain_eye`",
@@ -82,7 +82,7 @@ class PretrainEyeConfig(WorkerConfig):
     )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY, EACH_ONCE,
-        Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASK_NAMES)}"),
+        Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASKS.names())}"),
     )  # fmt: skip
     network: EyeConfig = block(EyeConfig, "its sizes")
     optim: OptimConfig = block(

@@ -7,11 +7,10 @@ from policies.planner.understanding import (
     Understood,
     kinds_of,
     named_in,
-    single_step_tasks,
     templates_of,
     things_in,
 )
-from sim.tasks.base import TASKS
+from sim.tasks.base import TASKS, single_step_tasks
 from sim.tasks.instructions import WORD_KINDS, thing
 
 

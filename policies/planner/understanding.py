@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sim.scene.placement import COLOURS
 from sim.scene.shapes import SHAPES
-from sim.tasks.base import TASKS, Task
+from sim.tasks.base import TASKS, Task, single_step_tasks
 from sim.tasks.instructions import NOUNS, PHRASE, SYNONYMS, WORD_KINDS, WORDS, thing
 
 IT = re.compile(r"\bit\b", re.IGNORECASE)
@@ -64,11 +64,6 @@ def _last_of_kind(bare: re.Match, named: Sequence[str]) -> str:
     """Return "the red drawer" for "the drawer" where that is the last drawer named, else what stands there."""
     kinds = {*WORD_KINDS[bare[1].lower()]}
     return next((f"the {one}" for one in reversed(named) if kinds & {*WORD_KINDS[one.split()[1]]}), bare[0])
-
-
-def single_step_tasks() -> tuple[str, ...]:
-    """Return the tasks whose sentences are one step each."""
-    return tuple(name for name in TASKS.names() if not TASKS.get(name).steps_of)
 
 
 @functools.cache

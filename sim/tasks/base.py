@@ -168,3 +168,8 @@ def register_task(name: str) -> Callable[[T], T]:
         return cls
 
     return add
+
+
+def single_step_tasks() -> tuple[str, ...]:
+    """Return the registered tasks whose sentences are of one step each."""
+    return tuple(name for name in TASKS.names() if not TASKS.get(name).steps_of)
