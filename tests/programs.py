@@ -150,6 +150,7 @@ def main_of(module: str) -> Callable[[Any], Any]:
             "exit_early",
             "prune",
             "merge",
+            "value_map",
         )
         if hasattr(found, name)
     )

@@ -23,7 +23,7 @@ class StepsDone:
 
     def row(self, agent: Agent) -> dict:
         """Return what results.json holds of an episode: {} of one step that no planner told."""
-        row = {"steps": self._steps, "steps_done": self._done} if self._steps else {}
+        row = {"steps_to_do": self._steps, "steps_done": self._done} if self._steps else {}
         if isinstance(agent, PlannedAgent):
             row |= {"judged_done": len(agent.done), "stopped": agent.stopped}
         return row
@@ -31,10 +31,10 @@ class StepsDone:
 
 def summary(episodes: Sequence[dict]) -> dict:
     """Return the share of episodes in which 1, 2, .. steps were done, of those that have so many; {} of none."""
-    long = [one for one in episodes if one.get("steps")]
+    long = [one for one in episodes if one.get("steps_to_do")]
     by_step = []
-    for number in range(1, max((one["steps"] for one in long), default=0) + 1):
-        tried = [one["steps_done"] >= number for one in long if one["steps"] >= number]
+    for number in range(1, max((one["steps_to_do"] for one in long), default=0) + 1):
+        tried = [one["steps_done"] >= number for one in long if one["steps_to_do"] >= number]
         low, high = wilson(sum(tried), len(tried))
         by_step.append({"rate": sum(tried) / len(tried), "ci_low": low, "ci_high": high, "n": len(tried)})
     return {"success_by_step": by_step} if by_step else {}

@@ -98,7 +98,7 @@ def test_each_step_is_told_once_the_one_before_is_done(played):
     steps = env.world.params.layout.subtasks
     assert result.success and result.stopped == "" and tuple(inner.told) == steps
     assert all(done >= 1 for told, done, _ in rows if told == steps[1])
-    assert row == {"steps": 2, "steps_done": 2, "judged_done": 1, "stopped": ""}
+    assert row == {"steps_to_do": 2, "steps_done": 2, "judged_done": 1, "stopped": ""}
     assert agent.subtasks == list(steps)
 
 
@@ -211,7 +211,7 @@ def test_steps_count_where_they_were_done_once_in_their_order():
 
 
 def test_success_by_step_counts_episodes_that_have_the_step():
-    rows = [{"steps": 2, "steps_done": n} for n in (2, 2, 1, 0)] + [{"steps": 1, "steps_done": 1}, {}]
+    rows = [{"steps_to_do": 2, "steps_done": n} for n in (2, 2, 1, 0)] + [{"steps_to_do": 1, "steps_done": 1}, {}]
     first, second = summary(rows)["success_by_step"]
     assert (first["rate"], first["n"], second["rate"], second["n"]) == (4 / 5, 5, 2 / 4, 4)
     assert first["ci_low"] == pytest.approx(0.3755, abs=1e-3)  # Wilson, 4 of 5
