@@ -302,6 +302,7 @@ def test_two_programs_do_not_write_to_one_place(monkeypatch, tmp_path):
 # ---- PPO ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 20 to 80 s
 def test_an_interrupted_ppo_ends_its_processes_quietly(tmp_path):
     """A terminal sends Ctrl-C to all of them; they end whatever they are at."""
     words = ("evaluation_episodes=1", "ppo.n_steps=102400", f"out={tmp_path}/m")
