@@ -93,15 +93,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_who_decides(
-            self.server,
-            self.graph,
-            self.indicator,
-            self.guidance,
-            self.timing,
-            watch=self.watch,
-            planner=self.planner.name,
-        )
+        check_who_decides(self)
 
     @property
     def directory(self) -> Path:

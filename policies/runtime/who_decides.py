@@ -1,33 +1,46 @@
 """Which of a checkpoint, its exported graph and a server decides; what does not fit together, before one is opened."""
 
 from pathlib import Path
+from typing import Protocol
 
-from policies.core.planner import NoPlanner
+from policies.core.planner import NoPlanner, PlannerConfig
 from policies.runtime.chunk_agent import Timing
 from sim.core.errors import UserError
 
 
-def check_who_decides(
-    server: str | None,
-    graph: str | None,
-    indicator: str,
-    guidance: float | None,
-    timing: Timing,
-    *,
-    watch: bool,
-    planner: str = NoPlanner.name,
-) -> None:
+class Choices(Protocol):
+    """Options of a program that plays a policy."""
+
+    @property
+    def server(self) -> str | None: ...
+    @property
+    def graph(self) -> str | None: ...
+    @property
+    def indicator(self) -> str: ...
+    @property
+    def guidance(self) -> float | None: ...
+    @property
+    def watch(self) -> bool: ...
+    @property
+    def planner(self) -> PlannerConfig: ...
+    @property
+    def timing(self) -> Timing: ...
+
+
+def check_who_decides(chosen: Choices) -> None:
     """UserError where a server decides and what is its own to choose is given too, where two are to decide, where what
     needs the policy's own network is given beside another, and where there is no such graph."""
-    if server and (indicator != "positive" or guidance is not None):
+    server, graph, timing = chosen.server, chosen.graph, chosen.timing
+    if server and (chosen.indicator != "positive" or chosen.guidance is not None):
         raise UserError(f"server={server} decides: indicator and guidance are options of policies.serve there")
-    if server and watch:
+    if server and chosen.watch:
         raise UserError(f"server={server} and watch=true, expected a checkpoint: the watch sees what its policy does")
-    if server and planner != NoPlanner.name:
+    if server and chosen.planner.name != NoPlanner.name:
         raise UserError(
-            f"server={server} and planner={planner}, expected a checkpoint: a plan is judged by what it sees"
+            f"server={server} and planner={chosen.planner.name}, expected a checkpoint: "
+            "a plan is judged by what it sees"
         )
-    if graph and (server or watch):
+    if graph and (server or chosen.watch):
         raise UserError(f"graph={graph} {f'server={server}' if server else 'watch=true'}: one of them decides")
     if (server or graph) and timing.look_hz:
         raise UserError(

@@ -109,15 +109,7 @@ class RolloutConfig(Options):
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
             )
-        check_who_decides(
-            self.server,
-            self.graph,
-            self.indicator,
-            self.guidance,
-            self.timing,
-            watch=self.watch,
-            planner=self.planner.name,
-        )
+        check_who_decides(self)
         if self.server and self.checkpoint:
             raise UserError(f"server={self.server} and checkpoint={self.checkpoint}: expected one of the two")
 

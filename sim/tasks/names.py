@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium
 
 _modules = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
-NAMES = tuple(sorted(_modules - {"base", "instructions", "names", "seen", "steps"}))
+NAMES = tuple(sorted(_modules - {"base", "instructions", "names", "placings", "seen", "steps"}))
 
 
 def gym_id(task: str) -> str:

@@ -12,18 +12,16 @@ import numpy as np
 from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
-from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_shapes, draw_yaws
 from sim.scene.state import SceneState
-from sim.tasks.base import Memory, Task, register_task
+from sim.tasks.base import Memory, register_task
 from sim.tasks.instructions import sample_instruction
-from sim.tasks.pick_place import gaps_m, stands_on_plate
+from sim.tasks.pick_place import gaps_m
+from sim.tasks.placings import CLEARANCE_M, OVER_M, Placings
 
 STEPS = 2
 MOST = 3  # objects, and plates
-CLEARANCE_M = 0.03  # of carrying over what stands on plates
-OVER_M = 0.045  # sideways: an object nearer to the middle of a plate is in the way of another
 PLACINGS = (  # short: the whole instruction is to fit into a policy's words
     "put the {object} on the {target}",
     "place the {object} onto the {target}",
@@ -42,11 +40,12 @@ class TurnMemory(Memory):
 
 
 @register_task("place_in_turn")
-class PlaceInTurn(Task):
+class PlaceInTurn(Placings):
     """One named object goes onto its plate, then another onto another."""
 
     time_limit_s = 36.0
     success_text = "both named objects on their plates, released and at rest, the first one there before the second"
+    placings = STEPS
     max_objects = max_targets = MOST
     handled_objects = tuple(range(STEPS))
     steps_of = ("pick_place",)
@@ -100,7 +99,7 @@ class PlaceInTurn(Task):
 
     def remember(self, state: SceneState) -> TurnMemory:
         """Return how many steps are done by now, and whether in their order."""
-        memory, stands = state.memory, _stands(state)
+        memory, stands = state.memory, self.stand(state)
         done = memory.done + (memory.done < STEPS and stands[memory.done])
         return replace(memory, done=done, out_of_order=memory.out_of_order or any(stands[done + 1 :]))
 
@@ -110,23 +109,7 @@ class PlaceInTurn(Task):
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether both objects stand on their plates, and the first one stood there first."""
-        return all(_stands(state)) and not state.memory.out_of_order
-
-    def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the centre of the first named object that is not on its plate yet, of the last one if all are."""
-        return self.step_points_w(state, _due(state))["object"]
-
-    def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the centre of the top of that object's plate."""
-        return self.step_points_w(state, _due(state))["target"]
-
-    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
-        """Return where the object of a step is and where the top of its plate."""
-        return {"object": state.object_pos_w(step), "target": state.target_pos_w(step) + [0, 0, PLATE_TOP_M]}
-
-    def graspable(self, state: SceneState) -> int | None:
-        """Return the object of the step that is due."""
-        return _due(state)
+        return all(self.stand(state)) and not state.memory.out_of_order
 
     def failure(self, state: SceneState) -> str:
         """Return also that the steps are done in another order."""
@@ -136,8 +119,8 @@ class PlaceInTurn(Task):
 
     def plan(self, planner: MotionPlanner) -> None:
         """Plan the step that is due; what is in its way is put aside first."""
-        i, state = _due(planner.state), planner.state
-        if all(_stands(state)):
+        i, state = self.due(planner.state), planner.state
+        if all(self.stand(state)):
             planner.retreat()
             return
         others = [k for k in range(len(state.layout.object_shapes)) if k != i]
@@ -149,15 +132,6 @@ class PlaceInTurn(Task):
             planner.pick(i)
         plate_w = self.target_pos_w(state) + [*planner.style.place_offset_m, 0.0]
         planner.place(i, plate_w, carry_m=planner.style.carry_m + CLEARANCE_M)
-
-
-def _stands(state: SceneState) -> list[bool]:
-    return [stands_on_plate(state, i, i) for i in range(STEPS)]
-
-
-def _due(state: SceneState) -> int:
-    stands = _stands(state)
-    return STEPS - 1 if all(stands) else stands.index(False)
 
 
 def _is_over(planner: MotionPlanner, k: int, plate: int) -> bool:

@@ -14,23 +14,22 @@ from sim.scene.fixtures import PLATE_TOP_M
 from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
-from sim.tasks.base import Task, register_task
+from sim.tasks.base import register_task
 from sim.tasks.pick_place import gaps_m, stands_on_plate
+from sim.tasks.placings import CLEARANCE_M, OVER_M, Placings
 from sim.tasks.steps import sort_step
 
 CUBES = 3
-CLEARANCE_M = 0.03  # of carrying over cubes that stand on plates
-OVER_M = 0.045  # sideways: a cube nearer to the middle of a plate is in the way of another
 
 
 @register_task("sort")
-class Sort(Task):
+class Sort(Placings):
     """Every cube goes onto the plate of its colour."""
 
     time_limit_s = 45.0
     success_text = "every cube on the plate of its colour, released and at rest"
     object_shapes = ("cube",)
-    max_objects = max_targets = CUBES
+    placings = max_objects = max_targets = CUBES
     handled_objects = tuple(range(CUBES))
     sentences = (
         "sort the cubes onto the plates of their colour",
@@ -72,27 +71,11 @@ class Sort(Task):
 
     def subtasks_done(self, state: SceneState) -> int:
         """Return how many cubes stand on the plates of their colour, released and at rest."""
-        return sum(_sorted(state))
+        return sum(self.stand(state))
 
     def is_done(self, state: SceneState) -> bool:
         """Return whether all cubes stand on the plates of their colour, released and at rest."""
-        return all(_sorted(state))
-
-    def object_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the centre of the first cube that is not sorted yet, of the last one if all are."""
-        return self.step_points_w(state, _current(state))["object"]
-
-    def target_pos_w(self, state: SceneState) -> np.ndarray:
-        """Return the centre of the top of the plate of that cube's colour."""
-        return self.step_points_w(state, _current(state))["target"]
-
-    def step_points_w(self, state: SceneState, step: int) -> dict[str, np.ndarray]:
-        """Return where the cube of a step is and where the top of its plate."""
-        return {"object": state.object_pos_w(step), "target": state.target_pos_w(step) + [0, 0, PLATE_TOP_M]}
-
-    def graspable(self, state: SceneState) -> int | None:
-        """Return the cube that is to be sorted next."""
-        return _current(state)
+        return all(self.stand(state))
 
     def failure(self, state: SceneState) -> str:
         """Return also that a cube was released on a plate of another colour."""
@@ -101,7 +84,7 @@ class Sort(Task):
 
     def plan(self, planner: MotionPlanner) -> None:
         """Plan one sub-task: that of the held cube, else the first that is left and whose plate is free."""
-        done = _sorted(planner.state)
+        done = self.stand(planner.state)
         left = [i for i in range(CUBES) if not done[i]]
         if not left:
             planner.retreat()
@@ -116,15 +99,6 @@ class Sort(Task):
             return
         plate_w = planner.state.target_pos_w(held) + [*planner.style.place_offset_m, PLATE_TOP_M]
         planner.place(held, plate_w, carry_m=planner.style.carry_m + CLEARANCE_M)
-
-
-def _sorted(state: SceneState) -> list[bool]:
-    return [stands_on_plate(state, i, i) for i in range(CUBES)]
-
-
-def _current(state: SceneState) -> int:
-    done = _sorted(state)
-    return CUBES - 1 if all(done) else done.index(False)
 
 
 def _occupied(planner: MotionPlanner, plate: int) -> bool:
