@@ -7,9 +7,12 @@ equally often, however many frames it has. A policy that learns to find things i
 scenes every 500 steps, and a warning says when it found them better before.
 With `init=CKPT lora_rank=8` only low-rank updates of its linear maps learn, a few per cent of the numbers; with
 `teacher=CKPT` a policy, smaller ones too, learns the chunks that another decides instead of the recorded ones.
+With `data=[NEW,OLD] retrieve=0.25` only that part of the old data is used that most resembles the new, which is half of
+every batch; with `data=[EASY,HARD] curriculum=0.5` the harder data come in over the first half of the steps.
 `torchrun --nproc-per-node=2 -m policies.train optim.device=cuda ...` trains on two GPUs, to the weights of one.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +23,15 @@ from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
+from policies.training.curriculum import Curriculum
 from policies.training.distill import load_teacher
-from policies.training.fit import describe_training, load_start, new_policy
+from policies.training.fit import DRAWS, describe_training, load_start, new_policy
 from policies.training.lora import add_updates
 from policies.training.optim import OptimConfig
 from policies.training.ranks import first_alone, joined, rank
+from policies.training.retrieve import keep_similar, shares_of_retrieved
 from sim.core.errors import UserError
-from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, Options, at_least, block, one_of, option
+from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, PART, Options, at_least, block, one_of, option, shown
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
@@ -46,11 +51,20 @@ class TrainConfig(Options):
     init: str | None = option(None, "a checkpoint to go on from, instead of a new policy")
     lora_rank: int = option(0, "of updates of the linear maps of `init`, which alone learn; 0: all of it", at_least(0))
     teacher: str | None = option(None, "a checkpoint whose chunks are learned instead of the recorded ones")
+    retrieve: float | None = option(
+        None, "part of all datasets but the first that is used: what most resembles the first; null: all of them", PART
+    )
+    curriculum: float | None = option(
+        None, "part of the steps in which datasets come in, in the order they are named; null: all at once", PART
+    )
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
         if self.lora_rank and not self.init:
             raise UserError(f"lora_rank={self.lora_rank} updates a trained policy: add init=CKPT")
+        for name, order in (("retrieve", "NEW,OLD"), ("curriculum", "EASY,HARD")):
+            if (value := getattr(self, name)) is not None and len(self.data) < 2:
+                raise UserError(f"{name}={value:g} data={shown(self.data)}, expected data=[{order}]: two or more")
 
 
 def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
@@ -60,21 +74,47 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
         raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
     if not rank():
         Lock(out, ".").close()  # another process that writes there is an error before features are made
-    tables = [EpisodeTable(Source(Path(root))) for root in config.data]
-    tables.sort(key=lambda table: table.dataset.fingerprint())  # the order in which they are named does not matter
+    named = [EpisodeTable(Source(Path(root))) for root in config.data]
+    tables = sorted(named, key=lambda table: table.dataset.fingerprint())  # as named only where an option says so
     policy, start = _start(config, tables)
     _check_tells_apart(policy, tasks_of(tables))
     teacher = load_teacher(config.teacher, policy) if config.teacher else None
     processor = ObservationProcessor(policy)
     with first_alone():
-        data = TrainingData(tables, processor, shares_by_task(tables), config.optim.threads)
+        data = _training_data(config, named, tables, processor)
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     learned_from = teacher.learned_from(start) if teacher else start
-    metadata = describe_training(processor, [table.dataset for table in tables], {"config": made_by}, learned_from)
+    made = {"config": made_by, **_draws(config, named)}
+    metadata = describe_training(processor, [table.dataset for table in tables], made, learned_from)
     if teacher:
         metadata.provenance["data"][config.teacher] = teacher.fingerprint
     loss = teacher.loss(policy) if teacher else None
     return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
+
+
+def _training_data(
+    config: TrainConfig, named: Sequence[EpisodeTable], tables: Sequence[EpisodeTable], processor: ObservationProcessor
+) -> TrainingData | Curriculum:
+    """Return samples of the tables; named: the same in the order of `data`."""
+    shares = shares_by_task(tables)
+    if config.retrieve is not None:
+        keep_similar(named[0], named[1:], processor, config.retrieve, config.optim.threads)
+        shares = shares_of_retrieved(named[0], tables)
+    data = TrainingData(tables, processor, shares, config.optim.threads)
+    if config.curriculum is None:
+        return data
+    return Curriculum(data, [tables.index(table) for table in named], config.curriculum * config.optim.steps)
+
+
+def _draws(config: TrainConfig, named: Sequence[EpisodeTable]) -> dict[str, str]:
+    """Return a digest of how batches are drawn, which a resumed training keeps to; {} where it follows from data."""
+    if config.retrieve is None and config.curriculum is None:
+        return {}
+    order = " ".join(table.dataset.fingerprint() for table in named)
+    digest = hashlib.sha256(f"{config.retrieve} {config.curriculum} {order}".encode())
+    for table in named:
+        digest.update((table.weight > 0).tobytes())
+    return {DRAWS: digest.hexdigest()}
 
 
 def tasks_of(tables: Sequence[EpisodeTable]) -> list[str]:

@@ -17,6 +17,7 @@ from policies.models.vla import Vla
 from policies.processing.data import EpisodeTable, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import SceneConfig, SceneLooker
+from policies.training.curriculum import Curriculum
 from policies.training.fit import fit
 from policies.training.loop import MEASURE_EVERY, Log
 from policies.training.optim import OptimConfig
@@ -62,7 +63,7 @@ class HeldOutScenes:
 
 
 def fit_measured(
-    policy: Policy, data: TrainingData, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
+    policy: Policy, data: TrainingData | Curriculum, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
     tracker: Tracker, loss: Loss | None = None,
 ) -> Policy:  # fmt: skip
     """Train as `policies.training.fit.fit`; where the policy learns to find things and there are so many steps, measure

@@ -262,16 +262,19 @@ class TrainingData:
         self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in tables]
         self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(tables, self._rows, strict=True)]
         frames = np.array([len(rows) for rows in self._rows], float)
-        self._shares = frames / frames.sum() if shares is None else np.asarray(shares, float) / np.sum(shares)
+        self.shares = frames / frames.sum() if shares is None else np.asarray(shares, float) / np.sum(shares)
 
     @property
     def num_frames(self) -> int:
         """Frames that may be drawn."""
         return sum(len(rows) for rows in self._rows)
 
-    def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        """Return a random batch, each sample on a look as old as the policy may be handed."""
-        counts = rng.multinomial(size, self._shares)
+    def sample(self, rng: np.random.Generator, size: int, shares: np.ndarray | None = None) -> Batch:
+        """Return a random batch, each sample on a look as old as the policy may be handed.
+
+        shares: of each table; None: `self.shares`.
+        """
+        counts = rng.multinomial(size, self.shares if shares is None else shares)
         drawn = enumerate(zip(self._rows, self._probabilities, counts, strict=True))
         return Batch.concatenate(
             [self.batch(i, rng.choice(rows, n, p=p), self._ages(rng, n)) for i, (rows, p, n) in drawn if n]

@@ -15,6 +15,7 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
+from policies.training.curriculum import Curriculum
 from policies.training.loop import STATE, Log, follow, train
 from policies.training.lora import merged
 from policies.training.optim import OptimConfig
@@ -25,6 +26,7 @@ from sim.core.errors import UserError
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset
 
+DRAWS = "draws"  # of a checkpoint's provenance: a digest of how batches were drawn, where not evenly
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class Samples(Protocol):
 
 
 def fit(
-    policy: Policy, data: Samples, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
+    policy: Policy, data: Samples | Curriculum, config: OptimConfig, out: Path, metadata: CheckpointMetadata,
     log: Log | None = None, loss: Loss | None = None,
 ) -> Policy:  # fmt: skip
     """Train to `config.steps` and write the averaged policy to `out`; return it. A killed run is resumed.
@@ -45,12 +47,14 @@ def fit(
     share = Share(rank(), ranks())
     slow = policy.pretrained_parameters()
     trainer = Trainer(policy, share.loss(loss or policy.loss), config, slow, mean_gradients)
+    sample = share.batches(data.at(lambda: trainer.step) if isinstance(data, Curriculum) else data.sample)
     if share.index:
-        follow(trainer, share.batches(data.sample))
+        follow(trainer, sample)
         return merged(cast(Policy, trainer.averaged()))
     begun = time.monotonic()
-    trainer.made_of = sorted(metadata.provenance.get("data", {}).values())
-    train(trainer, share.batches(data.sample), out, log)
+    made_of = metadata.provenance
+    trainer.made_of = [*sorted(made_of.get("data", {}).values()), *filter(None, [made_of.get(DRAWS)])]
+    train(trainer, sample, out, log)
     averaged = merged(cast(Policy, trainer.averaged()))
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)

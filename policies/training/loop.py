@@ -161,7 +161,7 @@ def resume(trainer: Trainer, out: Path) -> None:
     state = _read_state(out / STATE)
     check_options(state.pop("config"), trainer.config, out)
     if state.pop("made_of", trainer.made_of) != trainer.made_of:  # older states do not have it
-        raise UserError(f"{out} was begun with other data; name a new out=DIR")
+        raise UserError(f"{out} was begun with other data, or draws of them; name a new out=DIR")
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
         raise UserError(f"{out} was begun with another network; name a new out=DIR")

@@ -246,5 +246,6 @@ DATASET_FOLDER, RESULTS_FOLDER = Place(dataset=True), Place(results=True)
 IMAGE_SIDE = multiple_of(16, 16, 4096)  # pixels; what vision parts and videos can take
 PROBABILITY = between(0, 1)
 SHARE = Each(lambda value: 0.0 <= value < 1.0, "a share, 0 or more and below 1")  # something is left over
+PART = Each(lambda value: 0.0 < value <= 1.0, "a part, more than 0 and at most 1")
 SEED = Each(lambda value: 0 <= value <= MAX_SEED, f"a seed, 0 to {MAX_SEED}")  # every generator takes it
 PORT = Each(lambda value: 0 <= value <= MAX_PORT, f"a port, 0 to {MAX_PORT}; 0: a free one")
