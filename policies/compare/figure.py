@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from policies.evaluation.motion import LEFT, RIGHT
 
@@ -16,6 +14,9 @@ COLOURS = ("#2563a8", "#2f8f5b", "#b5651d", "#8794a2")  # of tasks
 def draw_table(path: Path, rows: Sequence[dict]) -> None:
     """Write a PNG of a table's rows."""
     names, tasks = (list(dict.fromkeys(row[key] for row in rows)) for key in ("name", "task"))
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import: only who draws waits
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 1.2 + 0.5 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
     forked = [row for row in rows if row[LEFT] + row[RIGHT]]

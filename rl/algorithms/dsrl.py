@@ -17,9 +17,6 @@ import itertools
 
 import numpy as np
 import torch
-from stable_baselines3 import SAC
-from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
-from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 
 from policies.core.inputs import Inputs
@@ -105,6 +102,10 @@ def moving_directions(noise: Tensor, chunk: Tensor) -> Tensor:
 
 def learn(actor: NoiseActor, policy: Policy, world: SimulationConfig, seeds: range, data: Round) -> None:
     """Play and learn; the actor's weights become those of SAC's mean."""
+    from stable_baselines3 import SAC  # a second's import: only who asks waits
+    from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
+    from stable_baselines3.common.logger import Logger
+
     config, ended = data.config, Ended(data)
     torch.set_num_threads(1)
     env = NoiseEnv(world, policy, actor, itertools.cycle(seeds), ended)  # one more is begun than played

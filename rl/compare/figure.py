@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 RECAP, CONTROL, START, EXPERT = "#2563a8", "#d9822b", "#8794a2", "#2f8f5b"
 COLUMNS = (  # key, low, high, label, factor
@@ -17,6 +15,9 @@ COLUMNS = (  # key, low, high, label, factor
 
 def draw_matrix(path: Path, rows: Sequence[Mapping], expert: Mapping) -> None:
     """Write a PNG: a bar a cell, a point a training seed, a line for the clean expert. rows: of matrix.json."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import: only who draws waits
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 0.9 + 0.36 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(COLUMNS), sharey=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from rl.compare.cells import Cell
 from rl.compare.figure import draw_matrix
@@ -116,6 +115,8 @@ def correct_for_many(rows: Sequence[dict]) -> None:
     """Add Holm's correction over all cells and both tests to the rows that have p-values."""
     places = [(row, name) for row in rows for name in TESTS if name in row]
     if places:
+        from statsmodels.stats.multitest import multipletests  # a second's import: only who asks waits
+
         found: Any = multipletests([row[name] for row, name in places], method="holm")
         for (row, name), p in zip(places, found[1], strict=True):
             row[TESTS[name]] = float(p)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
-from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
 from sim.core.errors import UserError
 
@@ -53,12 +51,16 @@ def paired(before: Outcomes, after: Outcomes, seed: int = 0) -> dict:
 
 def mcnemar(gained: int, lost: int) -> float:
     """Return the two-sided exact p that gains and losses are equally likely."""
+    from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar  # a second's import: only who asks waits
+
     result: Any = exact_mcnemar([[0, gained], [lost, 0]], exact=True)
     return float(result.pvalue)
 
 
 def _throughput_change_interval(before: Outcomes, after: Outcomes, seed: int) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval over episodes, the pairs kept together."""
+    from scipy.stats import bootstrap  # a second's import: only who asks waits
+
     data = (before.success, before.time_s, after.success, after.time_s)
     if len(before.seed) < 2:  # nothing to resample
         change = float(_throughput_change(*data, axis=-1))

@@ -4,7 +4,6 @@ Shapes: N frames of a pool, E episodes, K folds.
 """
 
 import numpy as np
-from scipy.stats import mannwhitneyu, spearmanr
 
 from rl.advantage.targets import Targets
 from rl.data.pool import DEMONSTRATION, ROLLOUT, Pool
@@ -92,6 +91,8 @@ def spearman(values: np.ndarray, wanted: np.ndarray) -> float | None:
     """Return the rank correlation; None where one of both does not vary."""
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(wanted) == 0:
         return None
+    from scipy.stats import spearmanr  # a second's import: only who asks waits
+
     return float(spearmanr(values, wanted).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -100,6 +101,8 @@ def auc(scores: np.ndarray, success: np.ndarray) -> float | None:
     wins, losses = scores[success], scores[~success]
     if not len(wins) or not len(losses):
         return None
+    from scipy.stats import mannwhitneyu  # a second's import: only who asks waits
+
     return float(mannwhitneyu(wins, losses).statistic) / (len(wins) * len(losses))
 
 

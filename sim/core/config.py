@@ -9,7 +9,8 @@ import dataclasses
 import functools
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -155,16 +156,36 @@ def group_choices(program: str, schema: type, words: Words) -> Mapping[str, tupl
             for group, name in whole.hydra.runtime.choices.items()
             if not str(group).startswith("hydra/") and group != "exp"
         }
-        fitting = [name for name in choices("exp", search) if _composes(root, [*search, f"+exp={name}"])]
+        fitting = [name for name in choices("exp", search) if _fits("exp", name, schema, chosen, words)]
         return {group: (name, choices(group, search)) for group, name in chosen.items()} | {"+exp": ("NAME", fitting)}
 
 
-def _composes(root: str, overrides: Sequence[str]) -> bool:
-    try:
-        compose(root, list(overrides))
-    except HydraException:
+def _fits(group: str, name: str, schema: type, groups: Collection[str], words: Words) -> bool:
+    """Whether a program has every option and group that a file states; to compose each would take half a second."""
+    places = [Path(place) / group / f"{name}.yaml" for place in (words.config_dir, CONF) if place]
+    if not (found := next((place for place in places if place.is_file()), None)):
         return False
-    return True
+    values = yaml.safe_load(found.read_text()) or {}
+    try:
+        for key in _keys({name: value for name, value in values.items() if name != "defaults"}):
+            _check_key(extended(schema), key)
+    except UserError:
+        return False
+    named = [item for one in values.get("defaults", ()) if isinstance(one, Mapping) for item in one.items()]
+    return all(
+        group.removeprefix("override /") in groups
+        if group.startswith("override ")
+        else _fits(group.lstrip("/"), choice, schema, groups, words)
+        for group, choice in named
+    )
+
+
+def _keys(values: Mapping, where: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{where}{name}.")
+        else:
+            yield f"{where}{name}"
 
 
 def _search(words: Words) -> list[str]:

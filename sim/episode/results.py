@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from sim.episode.loop import EpisodeResult
 
@@ -37,6 +36,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a rate; everything is possible when nothing was tried."""
     if not n:
         return 0.0, 1.0
+    from statsmodels.stats.proportion import proportion_confint  # a second's import: only who asks waits
+
     bounds: Any = proportion_confint(successes, n, method="wilson")
     return float(bounds[0]), float(bounds[1])
 
