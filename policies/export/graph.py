@@ -18,6 +18,7 @@ from policies.core.interface import Decision
 from policies.core.target_memory import TargetMemory
 from policies.core.weight_files import as_bytes
 from policies.export.noise import RecordedNoise
+from policies.export.smaller import shrink
 from policies.export.whole_policy import OUTPUTS, WholePolicy, draw_look
 from policies.pretrained.weights import atomic_file
 from policies.runtime.decider import Decider
@@ -44,6 +45,7 @@ def write_graph(decider: Decider, target: Path) -> float:
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target) as part:
         _trace(whole, (*whole.tensors(decider, look, look.state), *noise.drawn), names, part)
+        shrink(part)
         describe(part, {**_identity(decider), "draws": noise.by, **_explained(whole)})
         difference = largest_difference(decider, part)
         if not difference <= TOLERANCE:

@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 
 from policies.export.graph import ExportedPolicy, about, describe, largest_difference, write_graph
 from policies.export.half import write_half
+from policies.export.smaller import shrink
 from policies.pretrained.weights import atomic_file
 from policies.processing.data import dataset_spec
 from policies.processing.resize import resize
@@ -86,6 +87,7 @@ def write_dynamic(source: Path, target: Path) -> None:
     quantize_dynamic(
         source, target, nodes_to_quantize=chosen, per_channel=True, extra_options={"MatMulConstBOnly": True}
     )
+    shrink(target)
     describe(target, about(source))
 
 
@@ -101,6 +103,7 @@ def write_static(source: Path, target: Path, looks: Iterable[Feeds]) -> None:
         activation_type=QuantType.QUInt8,  # unsigned times signed is what processors multiply
         extra_options={"OpTypesToExcludeOutputQuantization": sorted(LINEAR)},
     )  # fmt: skip
+    shrink(target)
     describe(target, about(source))
 
 
