@@ -67,9 +67,10 @@ def collect(config: CollectConfig) -> Path:
     # How many, by how many and where do not change what an episode is: they may differ on resuming.
     about = provenance({"world": config.world, "seed": config.seed, "quality": config.quality})
     root, robot = Path(config.out), config.robot.load()
+    schema = features(robot, image_size, depth=config.render.depth)
     with (
         keeps(lambda: kept_episodes(root)),
-        DatasetWriter(root, features(robot, image_size), robot.control_hz, robot.name, about) as writer,
+        DatasetWriter(root, schema, robot.control_hz, robot.name, about) as writer,
     ):
         begun, before = time.monotonic(), writer.num_episodes
         failed = _fill(writer, config, root)

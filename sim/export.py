@@ -46,6 +46,7 @@ def cut(dataset: Dataset, episode: int, runs: Sequence[slice]) -> list[Episode]:
     """Return stretches of an episode as episodes."""
     columns = dataset.columns(episode)
     images = {camera: dataset.images(episode, camera) for camera in dataset.features.cameras}
+    images |= {name: dataset.depth(episode, camera) for camera, name in dataset.features.depth_videos.items()}
     known = {key: value for key, value in dataset.episode_metadata(episode).items() if not key.startswith(DRAWN)}
     return [
         Episode(

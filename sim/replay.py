@@ -68,15 +68,18 @@ def replay(
     images: compare them too. UserError for an episode that was not simulated.
     """
     recorded = dataset.columns(episode, (*COLUMNS, "action"))
-    cameras = dataset.features.cameras if images else ()
+    cameras, depth = (dataset.features.cameras, dataset.features.depth) if images else ((), ())
     record = drawn_record(dataset, episode)
     env.rebuild(EpisodeParams.from_record(record, env.world.task.layout_type))
     replayed: dict[str, list] = {name: [] for name in COLUMNS}
     drawn: dict[str, list] = {camera: [] for camera in cameras}
+    measured: dict[str, list] = {camera: [] for camera in depth}
     for action in recorded["action"]:
         seen, ground_truth = env.observe(), env.ground_truth()
         for camera in cameras:
             drawn[camera].append(seen.images[camera])
+        for camera in depth:
+            measured[camera].append(seen.depth[camera])
         feedback = env.apply(action)
         after = (feedback.reward, feedback.terminated or feedback.truncated, feedback.success)
         values = (seen.state, *after, *(ground_truth[name] for name in (*GROUNDING_COLUMNS, TURN_COLUMN)))
@@ -88,6 +91,9 @@ def replay(
     for camera, frames in drawn.items():
         again = decode_video(encode_video(np.array(frames), dataset.fps).data)  # what encoding loses is lost again
         found += image_difference(camera, dataset.images(episode, camera), again)
+    for camera, frames in measured.items():
+        name, now = dataset.features.depth_videos[camera], np.array(frames)
+        found += image_difference(name, dataset.depth(episode, camera)[..., None], now[..., None])
     return found
 
 

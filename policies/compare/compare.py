@@ -16,7 +16,7 @@ from pathlib import Path
 
 from policies.compare.cells import Cell, parse_cells, play_cell, train_cell
 from policies.compare.table import TABLE, write_table
-from policies.core.spec import PolicySpec
+from policies.core.spec import PolicySpec, check_depth_is_drawn
 from policies.evaluate import EvaluateConfig
 from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
@@ -95,7 +95,8 @@ def needs_images(cell: Cell, config: CompareConfig) -> bool:
     spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
     policy = cell.policy.build(spec)
     check_start(policy, config.init_fusion)
-    return policy.needs.images
+    check_depth_is_drawn(policy.needs, drawn=config.render.depth)
+    return policy.needs.images or policy.needs.depth
 
 
 def compare(config: CompareConfig) -> Path:

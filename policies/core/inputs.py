@@ -47,6 +47,7 @@ class Inputs(TensorGroup):
     turn: Tensor | None = None  # (B, 4) how the target is turned, as known or found as the points; see `TURN_COLUMN`
     looked_from: Tensor | None = None  # (B, D) the state at the look, where `state` is a later one
     touch: Tensor | None = None  # (B, 7) what the tool feels with the state, `sim.core.contract.TOUCH_NAMES`
+    depth: dict[str, Tensor] = field(default_factory=dict)  # camera -> (B, SIDE, SIDE) m, `core.depth`
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
     subtask: Tensor | None = None  # (B,) int64, true ones in training, `policies.core.subtasks`; None: to be named

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sim.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class PolicySpec:
@@ -24,4 +26,11 @@ class Needs:
     instruction: bool = False
     ground_truth: bool = False  # the simulator's grounded points: there is none on hardware
     touch: bool = False  # what the tool feels: gripper force, and the world's force and torque
+    depth: bool = False  # what every camera measures of it
     goal: bool = False  # a picture of what it is to look like in the end
+
+
+def check_depth_is_drawn(needs: Needs, *, drawn: bool) -> None:
+    """UserError where a policy needs depth and the simulation that it is to play in measures none."""
+    if needs.depth and not drawn:
+        raise UserError("policy.depth=true render.depth=false: expected render.depth=true, as the policy acts on depth")

@@ -42,6 +42,8 @@ class WholePolicy(nn.Module):
             )
         if policy.needs.touch:
             raise UserError("a policy with policy.touch=true cannot be exported: a graph takes no touch")
+        if policy.needs.depth:
+            raise UserError("a policy with policy.depth=true cannot be exported: a graph takes no depth")
         if policy.memory:
             raise UserError(
                 f"a policy with policy.memory={policy.memory} cannot be exported: a graph remembers no looks"

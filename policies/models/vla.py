@@ -1,6 +1,6 @@
 """A vision-language-action policy made of parts: a fusion's prefix, state and advantage indicator into an action head.
 
-    maps, words -> Fusion -> prefix | touch | state | indicator -> Head -> action chunk
+    maps, words -> Fusion -> prefix | depth | touch | state | indicator -> Head -> action chunk
 
 Joint targets are predicted relative to the joints measured at the chunk's start (`ActionNormalizer`), or, with a head
 that takes given steps, to those commanded last; how far the arm lags behind the command is then a part of the state.
@@ -35,6 +35,7 @@ from policies.fusion.subtask import WEIGHT, subtask_loss
 from policies.heads.flow import FlowConfig
 from policies.language.minilm import MiniLmConfig
 from policies.models.carried_points import CarriedPoints
+from policies.models.depth_tokens import DepthTokens
 from policies.models.look_memory import LookMemory
 from policies.models.normalization import ActionNormalizer
 from policies.models.remembered_target import RememberedTarget
@@ -70,6 +71,7 @@ class VlaConfig(PolicyConfig):
     touch: bool = option(
         False, "what the tool feels, as a token: gripper force, and the world's force and torque on the tool"
     )
+    depth: bool = option(False, "depth images, a token for each camera, by an encoder that is trained with the rest")
     indicator_dropout: float = option(DROPOUT, "of RECAP's indicator in training", PROBABILITY)
     grounding_weight: float = option(0.5, "of the grounding loss", at_least(0.0))
 
@@ -113,7 +115,9 @@ class Vla(Policy):
         self.looks = LookMemory(config.memory, width) if config.memory else None
         self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
         self.touch_token = TouchToken(width) if config.touch else None
+        self.depth_tokens = DepthTokens(spec.cameras, width) if config.depth else None
         tokens = (1 + config.memory) * self.fusion.prefix_tokens + config.touch + 2  # and the state, and the indicator
+        tokens += len(self.depth_tokens) if self.depth_tokens else 0
         if config.remember_target and not self.fusion.plays_steps:
             raise UserError("policy.remember_target=true needs a fusion that knows its error; policy=eye has one")
         self.remembered = RememberedTarget(spec) if config.remember_target else None
@@ -125,7 +129,7 @@ class Vla(Policy):
 
     @property
     def needs(self) -> Needs:
-        return replace(self.fusion.needs, touch=self.config.touch)
+        return replace(self.fusion.needs, touch=self.config.touch, depth=self.config.depth)
 
     @property
     def given_steps(self) -> int:
@@ -227,12 +231,17 @@ class Vla(Policy):
         return self.looks(self.fusion, inputs) if self.looks else self.fusion(inputs)
 
     def context(self, prefix: Tensor, inputs: Inputs, indicator: Tensor) -> Tensor:
-        """Return everything the actions depend on, (B, N, W): prefix (B, P, W), touch, state, indicator (B,)."""
-        tokens = [self.state_token(self._state(inputs)), self.indicator_token(indicator)]
+        """Return everything the actions depend on, (B, N, W): prefix (B, P, W), depth, touch, state, indicator (B,)."""
+        tokens = [*self._sensed(inputs), self.state_token(self._state(inputs)), self.indicator_token(indicator)]
+        return torch.cat([prefix, torch.stack(tokens, 1)], 1)
+
+    def _sensed(self, inputs: Inputs) -> list[Tensor]:
+        """Return tokens (B, W) of what is sensed beside images and joints: depth, touch."""
+        tokens = self.depth_tokens(inputs.depth) if self.depth_tokens else []
         if self.touch_token:
             assert inputs.touch is not None
-            tokens = [self.touch_token(inputs.touch), *tokens]
-        return torch.cat([prefix, torch.stack(tokens, 1)], 1)
+            tokens = [*tokens, self.touch_token(inputs.touch)]
+        return tokens
 
     def _start(self, inputs: Inputs) -> Tensor:
         """(B, D): what chunks start from."""
@@ -284,7 +293,8 @@ class Vla(Policy):
         prefix = self._prefix(inputs)
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
-        return torch.cat([prefix.tokens.flatten(1), *points, *felt, inputs.pose], 1)
+        far = self.depth_tokens(inputs.depth) if self.depth_tokens and inputs.depth else []
+        return torch.cat([prefix.tokens.flatten(1), *points, *felt, *far, inputs.pose], 1)
 
 
 def _check_reads_both(config: VlaConfig, needs: Needs) -> None:

@@ -170,7 +170,8 @@ class FrameInputs:
         elif processor.language and processor.policy.keeps_words:
             sentences, self._sentence = np.unique(self._told(), return_inverse=True)
             self._words = processor.words(sentences.tolist())
-        self._cache = cache_features(table.dataset, processor, workers, progress) if processor.looks else None
+        looks = processor.looks or processor.depth_cameras
+        self._cache = cache_features(table.dataset, processor, workers, progress) if looks else None
         self._kept = self._kept_targets()
 
     def _told(self) -> np.ndarray:
@@ -227,13 +228,18 @@ class FrameInputs:
 def check_fits(table: EpisodeTable, policy: Policy) -> None:
     """UserError when a dataset is of another robot, other cameras or points than the policy."""
     names = ["robot", "control_hz", "state_dim", "action_dim", "points"]
-    names += ["cameras"] * policy.needs.images
+    names += ["cameras"] * (policy.needs.images or policy.needs.depth)
     for name in names:
         found, expected = getattr(table.spec, name), getattr(policy.spec, name)
         if found != expected:
             raise UserError(
                 f"{table.dataset.root} has {name} {found}, expected {expected}, what the policy is made for"
             )
+    if policy.needs.depth and (missing := set(policy.spec.cameras) - set(table.dataset.features.depth)):
+        raise UserError(
+            f"{table.dataset.root} holds no depth of camera {min(missing)}, which policy.depth=true needs; expected "
+            "data recorded with render.depth=true, or policy.depth=false"
+        )
     if policy.needs.touch and not np.isfinite(table.touch).all():
         frames = np.flatnonzero(~np.isfinite(table.touch).all(1))
         raise UserError(

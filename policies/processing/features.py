@@ -30,17 +30,20 @@ from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)
 
+DEPTH = "depth."  # prefix of the names of its arrays
 MAPS, POINTS, MASK = np.dtype("<f2"), np.dtype("<f4"), np.dtype("?")
 BATCH = 16  # frames encoded at once: of 1 to 200 the fastest with the eye (20 ms a frame at 1, 9.5 here, 13 at 128)
 Progress = Callable[[int, int], None]
 
 
 def feature_arrays(inputs: Inputs, *, words: bool = False) -> dict[str, np.ndarray]:
-    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "points" and "turn" float32.
+    """Return what is cached of inputs by name: "<camera>.<i>" float16 maps, "depth.<camera>" float16 cells, "points"
+    and "turn" float32.
 
     words: they differ from frame to frame, and are cached too: "words" float16, "word_mask" bool.
     """
     maps = {f"{camera}.{i}": part for camera, parts in inputs.maps.items() for i, part in enumerate(parts)}
+    maps |= {DEPTH + camera: cells for camera, cells in inputs.depth.items()}
     found = {"points": inputs.points, "turn": inputs.turn}
     points: dict[str, np.ndarray] = {
         name: value.numpy().astype(POINTS) for name, value in found.items() if value is not None
@@ -55,10 +58,11 @@ def cached_inputs(arrays: Mapping[str, np.ndarray], state: np.ndarray) -> Inputs
     """Return the inputs of what `feature_arrays` gave of frames in state (B, D)."""
     tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
     points, turn, words, mask = (tensors.pop(name, None) for name in ("points", "turn", "words", "word_mask"))
+    depth = {name.removeprefix(DEPTH): tensors.pop(name) for name in list(tensors) if name.startswith(DEPTH)}
     cameras = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
     maps = {c: tuple(tensor for name, tensor in tensors.items() if name.rpartition(".")[0] == c) for c in cameras}
     there = None if mask is None else mask.bool()
-    return Inputs(torch.from_numpy(state), maps, words, there, points=points, turn=turn)
+    return Inputs(torch.from_numpy(state), maps, words, there, points=points, turn=turn, depth=depth)
 
 
 class FeatureCache:
@@ -157,7 +161,8 @@ def plan(dataset: Dataset, processor: ObservationProcessor) -> Index:
         raise UserError(f"dataset {dataset.root} has no episodes or no cameras")
     black = {camera: np.zeros((1, *processor.spec.image_size, 3), np.uint8) for camera in dataset.features.cameras}
     state = np.zeros((1, processor.spec.state_dim), np.float32)
-    sample = _arrays(processor, processor.inputs(black, state, [_sentences(dataset, processor, 0)[0]]))
+    none = {camera: np.zeros((1, *dataset.features.image_size), np.uint16) for camera in processor.depth_cameras}
+    sample = _encode(processor, black, none, state, [_sentences(dataset, processor, 0)[0]], slice(1))
     return Index(
         arrays={name: [list(array.shape[1:]), array.dtype.str] for name, array in sample.items()},
         episodes=[_identity(dataset, processor, episode) for episode in range(dataset.num_episodes)],
@@ -222,10 +227,11 @@ def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: i
     """Return the arrays (T, ...) of one episode by name. UserError for a value beyond float16."""
     size = processor.spec.image_size
     images = {camera: resize(dataset.images(episode, camera), size) for camera in processor.cameras}
+    depth = {camera: dataset.depth(episode, camera) for camera in processor.depth_cameras}
     state = dataset.columns(episode, ["observation.state"])["observation.state"]
     sentences = _sentences(dataset, processor, episode)
     batches = [slice(first, first + BATCH) for first in range(0, len(state), BATCH)]
-    parts = [_encode(processor, images, state, sentences, batch) for batch in batches]
+    parts = [_encode(processor, images, depth, state, sentences, batch) for batch in batches]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name, rows in arrays.items():
         if not np.isfinite(rows).all():
@@ -234,14 +240,12 @@ def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: i
 
 
 def _encode(
-    processor: ObservationProcessor, images: Mapping[str, np.ndarray], state: np.ndarray, sentences: list[str],
-    batch: slice,
+    processor: ObservationProcessor, images: Mapping[str, np.ndarray], depth: Mapping[str, np.ndarray],
+    state: np.ndarray, sentences: list[str], batch: slice,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    shown = {camera: frames[batch] for camera, frames in images.items()}
-    return _arrays(processor, processor.inputs(shown, state[batch], sentences[batch]))
-
-
-def _arrays(processor: ObservationProcessor, inputs: Inputs) -> dict[str, np.ndarray]:
+    shown, far = ({camera: frames[batch] for camera, frames in one.items()} for one in (images, depth))
+    inputs = processor.inputs(shown, state[batch], sentences[batch]) if processor.looks else Inputs(torch.tensor(state))
+    inputs.depth = processor.depth_cells(far)
     return feature_arrays(inputs, words=processor.joint is not None and processor.policy.keeps_words)
 
 

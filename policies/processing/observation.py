@@ -14,10 +14,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from policies.core.depth import SIDE, depth_cells
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
 from policies.core.parts import JointConfig, JointEncoder, VisionEncoder
 from policies.core.target_memory import TargetMemory
+from policies.processing.resize import centre
 from policies.processing.steps import step_due
 from sim.core.contract import TURN_COLUMN, Observation
 from sim.core.errors import UserError
@@ -47,6 +49,11 @@ class ObservationProcessor:
         return self.spec.cameras if self.looks else ()
 
     @property
+    def depth_cameras(self) -> tuple[str, ...]:
+        """Cameras whose depth is needed."""
+        return self.spec.cameras if self.policy.needs.depth else ()
+
+    @property
     def looks(self) -> bool:
         """Whether images are encoded."""
         return self.vision is not None or self.joint is not None
@@ -61,7 +68,11 @@ class ObservationProcessor:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits; equal ones mean equal inputs of equal frames."""
+        """Twelve hexadecimal digits, and whether depth is read; equal ones mean equal inputs of equal frames."""
+        return "-".join(filter(None, [self._fingerprint, f"depth{SIDE}" if self.depth_cameras else ""]))
+
+    @property
+    def _fingerprint(self) -> str:
         if not self.policy.condenses:
             return self.encoders["vision"]
         digest = hashlib.sha256(" ".join(self.encoders.values()).encode())
@@ -113,7 +124,7 @@ class ObservationProcessor:
         if steps:
             assert inputs.points is not None
             inputs = inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
-        return replace(inputs, touch=self.touch(observation))
+        return replace(inputs, touch=self.touch(observation), depth=self.depth(observation))
 
     def touch(self, observation: Observation) -> torch.Tensor | None:
         """Return what the tool feels (1, 7), for a policy that needs it. UserError where the robot does not tell."""
@@ -125,6 +136,25 @@ class ObservationProcessor:
                 "one whose force sensor is active, or a policy trained with policy.touch=false"
             )
         return torch.tensor(observation.touch[None])
+
+    def depth(self, observation: Observation) -> dict[str, torch.Tensor]:
+        """Return each camera's depth cells (1, `SIDE`, `SIDE`), for a policy that needs them. UserError where a camera
+        measures none."""
+        if missing := [camera for camera in self.depth_cameras if camera not in observation.depth]:
+            raise UserError(
+                f"this policy acts on depth (policy.depth=true), and camera {missing[0]} measures none: expected "
+                "render.depth=true in simulation, a depth camera on the arm, or a policy with policy.depth=false"
+            )
+        return self.depth_cells({camera: observation.depth[camera][None] for camera in self.depth_cameras})
+
+    def depth_cells(self, depth: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """camera -> uint16 (B, H, W), mm, to cells (B, `SIDE`, `SIDE`), m, in the float16 that caches hold, of the part
+        that images are cropped to."""
+        found = {}
+        for camera, one in depth.items():
+            rows, columns = centre(one.shape[1:], self.spec.image_size)
+            found[camera] = depth_cells(torch.from_numpy(one[:, rows, columns].astype(np.int32))).half().float()
+        return found
 
     def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
         if columns is None:

@@ -14,6 +14,16 @@ def policy_image_size(recorded: tuple[int, int]) -> tuple[int, int]:
     return recorded if suits else DEFAULT_SIZE
 
 
+def centre(whole: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of an image of `whole` (height, width) that have the aspect of `size`, around its
+    centre."""
+    height, width = whole
+    share = min(height / size[0], width / size[1])
+    h, w = round(size[0] * share), round(size[1] * share)
+    top, left = (height - h) // 2, (width - w) // 2
+    return slice(top, top + h), slice(left, left + w)
+
+
 def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Crop images (T, H, W, 3) around their centre to the aspect of `size` (height, width) and scale them to it.
 
@@ -22,9 +32,7 @@ def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = images.shape[1:3]
     if (height, width) == tuple(size):
         return images
-    share = min(height / size[0], width / size[1])
-    h, w = round(size[0] * share), round(size[1] * share)
-    top, left = (height - h) // 2, (width - w) // 2
-    box = (left, top, left + w, top + h)
+    rows, columns = centre((height, width), size)
+    box = (columns.start, rows.start, columns.stop, rows.stop)
     scaled = [Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BOX, box=box) for image in images]
     return np.stack([np.asarray(image) for image in scaled])

@@ -59,6 +59,8 @@ def check_served(policy: Policy) -> None:
     """UserError for a policy that acts on what no request holds."""
     if policy.needs.touch:
         raise UserError("a policy with policy.touch=true cannot be served: a request holds no touch")
+    if policy.needs.depth:
+        raise UserError("a policy with policy.depth=true cannot be served: a request holds no depth")
 
 
 def metadata_of(decider: Decider, metadata: CheckpointMetadata, weights: str) -> ServerMetadata:

@@ -33,6 +33,7 @@ class PolicyAgent(ChunkAgent):
         self.draw = 0  # which of the episodes of a seed: others are acted with other noise
         self.policy, self.spec, self.processor = decider.policy, decider.spec, decider.processor
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
+        self.depth_cameras = self.processor.depth_cameras
         self._context, self._goal_picture = EpisodeContext(self.policy), goal_picture
         check_looks_as_trained(self.policy, timing)
         self.looks = SlowLooks(self.policy, timing, decider.see) if timing.look_hz else None
@@ -49,7 +50,7 @@ class PolicyAgent(ChunkAgent):
         return super().act(observation)
 
     def looked_at(self, observation: Observation) -> Observation:
-        return replace(observation, images={}) if self.looks else super().looked_at(observation)
+        return replace(observation, images={}, depth={}) if self.looks else super().looked_at(observation)
 
     def begin(self, seed: int) -> None:
         if self.looks:

@@ -59,6 +59,7 @@ class ChunkAgent:
     """
 
     cameras: tuple[str, ...]  # whose images it looks at
+    depth_cameras: tuple[str, ...] = ()  # whose depth it looks at
     image_size: tuple[int, int]  # of these, (height, width)
     task: str  # that it was trained on, "" where that is not known
 
@@ -121,8 +122,10 @@ class ChunkAgent:
         raise NotImplementedError
 
     def looked_at(self, observation: Observation) -> Observation:
-        """Return the observation with the images that a decision needs, rendered."""
-        return dataclasses.replace(observation, images={camera: observation.images[camera] for camera in self.cameras})
+        """Return the observation with the images and depth that a decision needs, rendered."""
+        images = {camera: observation.images[camera] for camera in self.cameras}
+        depth = {camera: observation.depth[camera] for camera in self.depth_cameras if camera in observation.depth}
+        return dataclasses.replace(observation, images=images, depth=depth)
 
     def _decide(self, observation: Observation, commanded: np.ndarray, under_way: list[np.ndarray]) -> np.ndarray:
         """Return (T, D) absolute targets."""

@@ -48,12 +48,12 @@ class Behaviour:
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
         policy, _ = checkpoint.load(self.checkpoint)
-        return policy.needs.images
+        return policy.needs.images or policy.needs.depth
 
     def features(self, world: SimulationConfig) -> Features:
         """Return the columns of its recorded episodes."""
         image_size = (world.render.height, world.render.width) if self.needs_images else None
-        return features(world.robot.load(), image_size)
+        return features(world.robot.load(), image_size, depth=world.render.depth)
 
 
 class RolloutWorker:

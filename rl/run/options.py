@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
-from policies.core.spec import PolicySpec
+from policies.core.spec import PolicySpec, check_depth_is_drawn
 from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
@@ -126,7 +126,9 @@ class RecapConfig(SimulationConfig, LearningConfig):
     @property
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
-        return self.build_policy().needs.images
+        needs = self.build_policy().needs
+        check_depth_is_drawn(needs, drawn=self.render.depth)
+        return needs.images or needs.depth
 
     @property
     def collect(self) -> CollectConfig:

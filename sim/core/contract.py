@@ -5,7 +5,7 @@ Units: joint angles in rad, gripper opening 0 (closed) .. 1 (open), time in s, i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Observation:
     stamp_s: when it was taken, on the environment's own clock.
     age_s: how old it was when it was handed out.
     touch: float32 (7,) as `TOUCH_NAMES` has it, of the time of the state; None: this robot does not tell.
+    depth: camera name -> uint16 (H, W), mm along the optical axis of what the same pixel of the image shows, 0 where
+        nothing was measured. Drawn on first access as images are; empty: no camera measures depth.
     """
 
     images: Mapping[str, np.ndarray]
@@ -45,6 +47,7 @@ class Observation:
     stamp_s: float
     age_s: float = 0.0
     touch: np.ndarray | None = None
+    depth: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

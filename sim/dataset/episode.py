@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from sim.dataset.depth_video import encode_depth
 from sim.dataset.rows import as_column, is_metadata, metadata_type, plain
 from sim.dataset.schema import Features
 from sim.dataset.video import Video, encode_video
@@ -24,8 +25,8 @@ class Episode:
 
     columns: one array (T,) or (T, n) for every column of the schema.
     instruction: what the operator asked for.
-    images: camera -> uint8 (T, H, W, 3) or an encoded `Video`; None when a worker has written
-        the videos already with `encode_episode_videos`.
+    images: camera -> uint8 (T, H, W, 3) or an encoded `Video`, and depth uint16 (T, H, W), mm, by the names of
+        `Features.depth_videos`; None when a worker has written the videos already with `encode_episode_videos`.
     metadata: bool, int, float, str, or a list of them, by name: seed, success, whatever was drawn.
     """
 
@@ -72,10 +73,11 @@ def check_videos(
     images: Mapping[str, np.ndarray | Video], features: Features, fps: int, length: int
 ) -> dict[str, Video]:
     """Return every camera's video, encoded if it is not yet. Raises ValueError when one does not fit."""
-    if set(images) != set(features.cameras):
-        raise ValueError(f"cameras {sorted(images)}, expected {sorted(features.cameras)}")
+    if set(images) != set(features.videos):
+        raise ValueError(f"cameras {sorted(images)}, expected {sorted(features.videos)}")
+    coded = {name: encode_depth if name in features.depth_videos.values() else encode_video for name in images}
     videos = {
-        camera: frames if isinstance(frames, Video) else encode_video(frames, fps) for camera, frames in images.items()
+        name: frames if isinstance(frames, Video) else coded[name](frames, fps) for name, frames in images.items()
     }
     for camera, video in videos.items():
         if (video.frames, video.size) != (length, features.image_size):

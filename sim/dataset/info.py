@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.core.errors import UserError, found_beside
+from sim.dataset.depth_video import depth_info
 from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
@@ -29,6 +30,7 @@ def make_info(features: Features, fps: int, robot_type: str) -> dict:
     """Return the info of a dataset without episodes. Raises ValueError when fps is no whole number."""
     if int(fps) != fps or fps < 1:
         raise ValueError(f"fps is {fps}, expected a whole number >= 1")
+    videos = (about(int(fps), features.image_size) for about in (video_info, depth_info))
     return {
         "codebase_version": CODEBASE_VERSION,
         "robot_type": robot_type,
@@ -42,7 +44,7 @@ def make_info(features: Features, fps: int, robot_type: str) -> dict:
         "splits": {"train": "0:0"},
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH if features.cameras else None,
-        "features": features.to_json(video_info(int(fps), features.image_size)),
+        "features": features.to_json(*videos),
     }
 
 

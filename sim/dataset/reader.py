@@ -11,7 +11,7 @@ Labels made later (returns, values, advantages) are sidecars: raw episodes are n
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 from sim.core import deprecated
 from sim.core.errors import UserError, nearest
 from sim.dataset import rows
+from sim.dataset.depth_video import decode_depth, encode_depth
 from sim.dataset.episode import Episode
 from sim.dataset.info import read_info, read_provenance
 from sim.dataset.places import Place, find_place, read_frames
@@ -36,6 +37,7 @@ __all__ = [
     "Features",
     "Video",
     "check_no_other",
+    "encode_depth",
     "encode_episode_videos",
     "encode_video",
     "kept_episodes",
@@ -68,7 +70,7 @@ class Dataset:
         if len(stored_rows) < (total := self.info.get("total_episodes", 0)):
             missing = f"{total - len(stored_rows)} of {total} episodes"
             raise UserError(f"dataset {self.root} is broken: {missing} are missing in meta/episodes; {rows.REMEDY}")
-        self._places = [find_place(self.root, self.info, self.features.cameras, row) for row in stored_rows]
+        self._places = [find_place(self.root, self.info, self.features.videos, row) for row in stored_rows]
         for path in dict.fromkeys(path for place in self._places for path in place.files):
             if not path.is_file():
                 raise UserError(f"dataset {self.root} is broken: {path} is missing; {rows.REMEDY}")
@@ -137,9 +139,18 @@ class Dataset:
         """
         if camera not in self.features.cameras:
             raise UserError(nearest(camera, self.features.cameras, "camera"))
+        return self._decoded(episode, camera, frames, decode_video)
+
+    def depth(self, episode: int, camera: str, frames: Sequence[int] | None = None) -> np.ndarray:
+        """Decode depth uint16 (T, H, W), mm, 0 where there is none, as `images`. UserError without any."""
+        if camera not in self.features.depth:
+            raise UserError(f"dataset {self.root} holds no depth of camera {camera}; record with render.depth=true")
+        return self._decoded(episode, self.features.depth_videos[camera], frames, decode_depth)
+
+    def _decoded(self, episode: int, video: str, frames: Sequence[int] | None, decode: Callable) -> np.ndarray:
         place = self.place(episode)
-        path = place.videos[camera]
-        pixels = decode_video(path, frames, place.spans[camera])
+        path = place.videos[video]
+        pixels = decode(path, frames, place.spans[video])
         if frames is None and len(pixels) != self.length(episode):
             raise UserError(f"{path} has {len(pixels)} frames, expected {self.length(episode)}")
         return pixels

@@ -5,16 +5,16 @@ import json
 import numpy as np
 
 from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, TURN_NAMES
-from sim.dataset.reader import Column, Episode, Features, Video, encode_video
-from sim.dataset.schema import DEFAULTS, FLAGS
+from sim.dataset.reader import Column, Episode, Features, Video, encode_depth, encode_video
+from sim.dataset.schema import DEFAULTS, DEPTH_SUFFIX, FLAGS
 from sim.episode.loop import EpisodeResult, Step
 from sim.robots.robot import Robot
 
 
-def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
+def features(robot: Robot, image_size: tuple[int, int] | None, *, depth: bool = False) -> Features:
     """Return the columns of every frame, in simulation and on the robot.
 
-    image_size: height and width of the cameras' images; None: no image is recorded.
+    image_size: height and width of the cameras' images; None: no image is recorded. depth: with them, of every camera.
     """
     vector = Column("float32", (robot.action_dim,), robot.value_names)
     columns = {
@@ -29,7 +29,8 @@ def features(robot: Robot, image_size: tuple[int, int] | None) -> Features:
         TURN_COLUMN: Column("float32", (len(TURN_NAMES),), TURN_NAMES),
         TOUCH_COLUMN: Column("float32", (len(TOUCH_NAMES),), TOUCH_NAMES),
     }
-    return Features(robot.camera_names if image_size else (), image_size or (0, 0), columns)
+    cameras = robot.camera_names if image_size else ()
+    return Features(cameras, image_size or (0, 0), columns, cameras if depth else ())
 
 
 class EpisodeRecorder:
@@ -59,14 +60,17 @@ class EpisodeRecorder:
             }
         )
         self._instruction = step.observation.instruction
-        for camera, image in step.observation.images.items() if self._records_images else ():
-            self._images.setdefault(camera, []).append(image)
+        if self._records_images:
+            seen = step.observation
+            for name, image in (*seen.images.items(), *((c + DEPTH_SUFFIX, one) for c, one in seen.depth.items())):
+                self._images.setdefault(name, []).append(image)
 
     def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
         """Return the finished episode, its videos encoded. source: who acted, "expert", "policy" or "intervention"."""
         columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
         videos: dict[str, np.ndarray | Video] = {
-            camera: encode_video(np.array(frames), self._fps) for camera, frames in self._images.items()
+            name: (encode_video if frames[0].ndim == 3 else encode_depth)(np.array(frames), self._fps)
+            for name, frames in self._images.items()
         }
         about = {
             "seed": result.seed,

@@ -18,6 +18,7 @@ from sim.dataset.files import PROVENANCE
 CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files in a directory
 IMAGE_PREFIX = "observation.images."
+DEPTH_SUFFIX = "_depth"  # of a camera's depth video
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 META_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -25,6 +26,8 @@ INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 PROVENANCE_PATH = f"meta/{PROVENANCE}"  # of this project alone
+# Of a depth video: 12 bits in a lossless codec, each level a millimetre, in the words by which LeRobot reads them.
+DEPTH_LEVELS = {"video.pix_fmt": "gray12le", "video.depth_min": 0.0, "video.depth_max": 4.095, "video.use_log": False}
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -67,7 +70,7 @@ DEFAULTS[TOUCH_COLUMN] = np.full(len(TOUCH_NAMES), np.nan, np.float32)
 
 @dataclass(frozen=True)
 class Features:
-    """A dataset's schema: cameras, their image size (height, width), and the other columns.
+    """A dataset's schema: cameras, their image size (height, width), the other columns, and cameras with depth.
 
     LeRobot feeds every column named observation* to a policy as state and every column named
     action* as action: keep what a policy must not see (rewards, poses of objects) out of both.
@@ -77,39 +80,51 @@ class Features:
     cameras: tuple[str, ...]
     image_size: tuple[int, int]
     columns: Mapping[str, Column] = field(default_factory=dict)
+    depth: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "cameras", tuple(self.cameras))  # lists come from config files
+        object.__setattr__(self, "depth", tuple(self.depth))
         object.__setattr__(self, "image_size", tuple(self.image_size))
         if len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"a camera is named twice: {self.cameras}")
         if self.cameras and any(side % 2 or side < 2 for side in self.image_size):
             raise ValueError(f"image_size is {self.image_size}, expected even numbers of pixels")
+        if unknown := set(self.depth) - set(self.cameras):
+            raise ValueError(f"depth of {sorted(unknown)}, expected cameras of {self.cameras}")
         for key in (*self.cameras, *self.columns):
             if not key or "/" in key:
                 raise ValueError(f"name {key!r} must not be empty or hold a '/'")
         for key, column in self.columns.items():
             _check_column(key, column)
 
-    def to_json(self, video_info: dict) -> dict:
+    @property
+    def depth_videos(self) -> dict[str, str]:
+        """Return camera -> name of its depth video."""
+        return {camera: camera + DEPTH_SUFFIX for camera in self.depth}
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """Return the names of all videos: those of cameras are the cameras' own."""
+        return (*self.cameras, *self.depth_videos.values())
+
+    def to_json(self, video_info: dict, depth_info: dict) -> dict:
         """Return the "features" of info.json."""
-        images = {
-            IMAGE_PREFIX + camera: {
-                "dtype": "video",
-                "shape": [*self.image_size, 3],
-                "names": ["height", "width", "channels"],
-                "info": video_info,
-            }
-            for camera in self.cameras
-        }
+        images = {IMAGE_PREFIX + camera: self._video(3, video_info) for camera in self.cameras}
+        images |= {IMAGE_PREFIX + name: self._video(1, depth_info) for name in self.depth_videos.values()}
         columns = {**self.columns, **STANDARD_COLUMNS}
         return images | {key: _column_to_json(column) for key, column in columns.items()}
+
+    def _video(self, channels: int, info: dict) -> dict:
+        shape = [*self.image_size, channels]
+        return {"dtype": "video", "shape": shape, "names": ["height", "width", "channels"], "info": info}
 
     @classmethod
     def from_json(cls, features: dict) -> "Features":
         """Return the schema of an info.json: its videos, and its columns of numbers and vectors.
 
-        Without texts, depth and arrays of more dimensions, which other programs may have added.
+        Without texts, depth in other steps than millimetres and arrays of more dimensions, which other programs may
+        have added.
         Raises KeyError, TypeError or ValueError when it is broken.
         """
         videos = {key: value for key, value in features.items() if _is_video(value)}
@@ -122,12 +137,13 @@ class Features:
             if key not in STANDARD_COLUMNS and value["dtype"] in DTYPES and len(value["shape"]) == 1
         }
         cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in videos)
-        return cls(cameras, sizes.pop() if sizes else (0, 0), columns)
+        depth = tuple(camera for camera in cameras if _holds_mm(features.get(IMAGE_PREFIX + camera + DEPTH_SUFFIX)))
+        return cls(cameras, sizes.pop() if sizes else (0, 0), columns, depth)
 
     def differences(self, other: "Features") -> list[str]:
         """Return how another schema differs, one line a difference; empty when they agree."""
         found = []
-        for name in ("cameras", "image_size"):
+        for name in ("cameras", "image_size", "depth"):
             if getattr(self, name) != getattr(other, name):
                 found.append(f"{name} {getattr(self, name)} and {getattr(other, name)}")
         for key in dict.fromkeys([*self.columns, *other.columns]):
@@ -155,6 +171,12 @@ def _column_to_json(column: Column) -> dict:
 
 def _is_video(feature: dict) -> bool:
     return feature["dtype"] == "video" and not (feature.get("info") or {}).get("is_depth_map")
+
+
+def _holds_mm(feature: dict | None) -> bool:
+    """Return whether a feature is a depth video whose levels are millimetres, as this project writes it."""
+    info = (feature or {}).get("info") or {}
+    return bool(info.get("is_depth_map")) and all(info.get(key) == value for key, value in DEPTH_LEVELS.items())
 
 
 def _image_size(feature: dict) -> tuple[int, int]:

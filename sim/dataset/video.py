@@ -73,8 +73,12 @@ def encode_video(frames: np.ndarray, fps: int) -> Video:
     return Video(buffer.getvalue(), len(frames), (height, width), image_stats(frames))
 
 
-def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span: Span | None = None) -> np.ndarray:
+def decode_video(
+    source: Path | bytes, frames: Sequence[int] | None = None, span: Span | None = None, pixels: str = "rgb24"
+) -> np.ndarray:
     """Decode uint8 RGB (T, H, W, 3): all frames of an mp4, or the frames with these indices, in order.
+
+    pixels: in which of PyAV's formats; uint16 (T, H, W) with "gray12le".
 
     span: the frames that count, where the file holds more. Raises UserError for a file that cannot be decoded,
     IndexError for a frame it does not have.
@@ -90,20 +94,20 @@ def decode_video(source: Path | bytes, frames: Sequence[int] | None = None, span
                 raise ValueError("it does not say how it is coded")
             stream.codec_context.thread_count = 1
             if span and (span.first or span.length != stream.frames):
-                return _decode_span(container, span, frames)
+                return _decode_span(container, span, frames, pixels)
             if frames is None:
-                return _decode_all(container)
-            return np.stack([_decode_one(container, int(index)) for index in frames])
+                return _decode_all(container, pixels)
+            return np.stack([_decode_one(container, int(index), pixels) for index in frames])
     except (OSError, av.error.FFmpegError, ValueError) as error:
         raise UserError(f"cannot decode {name}: {why_unread(name, error)}") from error
 
 
-def _decode_all(container) -> np.ndarray:
+def _decode_all(container, pixels: str) -> np.ndarray:
     reformatter = VideoReformatter()  # shared: a frame's own one would be set up anew each time
-    return np.stack([_pixels(frame, reformatter) for frame in container.decode(video=0)])
+    return np.stack([_pixels(frame, reformatter, pixels) for frame in container.decode(video=0)])
 
 
-def _decode_one(container, index: int) -> np.ndarray:
+def _decode_one(container, index: int, pixels: str) -> np.ndarray:
     stream = container.streams.video[0]
     if not 0 <= index < stream.frames:
         raise IndexError(f"frame {index} of a video with {stream.frames} frames")
@@ -111,28 +115,28 @@ def _decode_one(container, index: int) -> np.ndarray:
     container.seek(index * ticks, stream=stream)
     for frame in container.decode(stream):
         if frame.pts == index * ticks:
-            return _pixels(frame, VideoReformatter())
+            return _pixels(frame, VideoReformatter(), pixels)
     raise ValueError(f"frame {index} is missing")
 
 
-def _decode_span(container, span: Span, frames: Sequence[int] | None) -> np.ndarray:
+def _decode_span(container, span: Span, frames: Sequence[int] | None, pixels: str) -> np.ndarray:
     """Frames are found by their time: what other programs joined need not count evenly in the stream's clock."""
     if frames is None:
-        return np.stack(_decode_from(container, span, 0, span.length))
+        return np.stack(_decode_from(container, span, 0, span.length, pixels))
     for index in frames:
         if not 0 <= index < span.length:
             raise IndexError(f"frame {index} of an episode with {span.length} frames")
-    return np.stack([_decode_from(container, span, int(index), 1)[0] for index in frames])
+    return np.stack([_decode_from(container, span, int(index), 1, pixels)[0] for index in frames])
 
 
-def _decode_from(container, span: Span, index: int, count: int) -> list[np.ndarray]:
+def _decode_from(container, span: Span, index: int, count: int, pixels: str) -> list[np.ndarray]:
     stream, first, found = container.streams.video[0], span.first + index, []
     reformatter = VideoReformatter()
     container.seek(max(int((first - 0.5) / span.fps / stream.time_base), 0), stream=stream)
     for frame in container.decode(stream):
         number = round(frame.time * span.fps)
         if number == first + len(found):
-            found.append(_pixels(frame, reformatter))
+            found.append(_pixels(frame, reformatter, pixels))
         if len(found) == count:
             return found
         if number >= first + count:
@@ -140,8 +144,8 @@ def _decode_from(container, span: Span, index: int, count: int) -> list[np.ndarr
     raise ValueError(f"frame {first + len(found)} is missing")
 
 
-def _pixels(frame, reformatter: VideoReformatter) -> np.ndarray:
-    return reformatter.reformat(frame, format="rgb24").to_ndarray()
+def _pixels(frame, reformatter: VideoReformatter, pixels: str) -> np.ndarray:
+    return reformatter.reformat(frame, format=pixels).to_ndarray()
 
 
 def read_video(path: Path) -> Video:

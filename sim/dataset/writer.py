@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sim.core.errors import NOTHING_NEW, UserError
 from sim.dataset import rows
+from sim.dataset.depth_video import read_depth
 from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
 from sim.dataset.files import Lock, is_untouched, remove_temporary, write_atomic
 from sim.dataset.info import (
@@ -106,8 +107,7 @@ class DatasetWriter:
             rows.write_tasks(self.root, self._tasks)
 
     def _files(self, index: int) -> list[Path]:
-        cameras = self.features.cameras
-        videos = [video_path(self.root, camera, index) for camera in cameras]
+        videos = [video_path(self.root, name, index) for name in self.features.videos]
         return [data_path(self.root, index), *videos]
 
     @property
@@ -145,8 +145,9 @@ class DatasetWriter:
         return index
 
     def _videos_of(self, index: int) -> dict[str, Video]:
-        cameras = self.features.cameras
-        return {camera: read_video(video_path(self.root, camera, index)) for camera in cameras}
+        read = {**dict.fromkeys(self.features.cameras, read_video)}
+        read |= dict.fromkeys(self.features.depth_videos.values(), read_depth)
+        return {name: reads(video_path(self.root, name, index)) for name, reads in read.items()}
 
     def _write_frames(self, index: int, columns: dict, videos: dict[str, Video]) -> None:
         for camera, video in videos.items():
@@ -163,7 +164,7 @@ class DatasetWriter:
 
     def _write_row(self, index, instruction, columns, videos, metadata, metadata_types) -> None:
         length = len(columns["index"])
-        row = rows.episode_row(index, instruction, length, self._frames, self.fps, self.features.cameras)
+        row = rows.episode_row(index, instruction, length, self._frames, self.fps, self.features.videos)
         stats = {IMAGE_PREFIX + camera: video.stats for camera, video in videos.items()}
         stats |= {key: column_stats(values) for key, values in columns.items()}
         table = rows.row_table(row | metadata, self._metadata_types | metadata_types, stats)

@@ -18,7 +18,7 @@ class Frame:
     qpos: np.ndarray
     number: int  # policy period: the noise of the image is drawn by it
     stamp_s: float
-    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    drawn: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # by camera and kind
 
 
 class DelayedSensor(Generic[Reading]):

@@ -82,12 +82,13 @@ class SimEnv:
         frames = {camera: sensor.shown for camera, sensor in self._cameras.items()}
         stamp_s = min(frame.stamp_s for frame in frames.values())
         return Observation(
-            images=LazyImages(self.world, frames),
+            images=LazyImages(self.world.capture, frames),
             state=self._joints.shown,
             instruction=self.world.instruction,
             stamp_s=stamp_s,
             age_s=self.world.time_s - stamp_s,
             touch=self._touch.shown,
+            depth=LazyImages(self.world.measure_depth, frames, "depth") if self.world.config.render.depth else {},
         )
 
     def apply(self, action: np.ndarray) -> Feedback:

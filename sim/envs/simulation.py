@@ -4,7 +4,7 @@ The simulator's environment drives it through the servo layer, the controller em
 controller's sockets. Randomness comes from the seed alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import mujoco
@@ -18,11 +18,12 @@ from sim.core.options import Options, Registered, block, option
 from sim.envs.sensors import Frame
 from sim.envs.touch import TouchSensor
 from sim.planning.kinematics import BenchKinematics, tool_down
-from sim.randomize.apply import Randomizer, camera_noise_of
+from sim.randomize.apply import Randomizer, camera_noise_of, depth_noise_of
 from sim.randomize.camera_noise import degrade, noise_rng
+from sim.randomize.depth_noise import D405, D435, measure
 from sim.randomize.distractors import with_distractors
 from sim.randomize.episode_params import EpisodeParams
-from sim.randomize.randomization import Randomization, draw_randomization
+from sim.randomize.randomization import Randomization, draw_randomization, with_depth
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.render.renderer import OpenGlRenderer, Renderer, make_renderer
@@ -89,6 +90,8 @@ class Simulation:
         for _ in range(MAX_DRAWS):
             layout = with_distractors(rng, ranges, self.task.draw_layout(rng, ranges))
             randomization = draw_randomization(rng, ranges, self.robot, objects, targets)
+            if self.config.render.depth:
+                randomization = with_depth(randomization, ranges, len(self.robot.cameras))
             params = EpisodeParams(layout, self._with_start(randomization, layout))
             if self.config.split.admits(params):
                 return params
@@ -237,17 +240,34 @@ class Simulation:
 
     def render(self, camera: str, qpos: np.ndarray | None = None) -> np.ndarray:
         """uint8 (H, W, 3) of `camera`, of the present or of a `snapshot`. One thread only (OpenGL)."""
-        if self._renderer is None:
-            self._renderer = make_renderer(self.scene, self.config.render)
-        return self._renderer.render(camera, self.data.qpos if qpos is None else qpos)
+        return self._drawing().render(camera, self.data.qpos if qpos is None else qpos)
 
     def segment(self, camera: str) -> np.ndarray:
         """Return which geom each pixel of `render` shows, int32 (H, W), -1 for none. UserError but for OpenGL."""
+        return self._drawing_geometry("what a pixel shows").segment(camera, self.data.qpos)
+
+    def depth(self, camera: str, qpos: np.ndarray | None = None) -> np.ndarray:
+        """Return float32 (H, W), m along the optical axis to what `render` shows. UserError but for OpenGL."""
+        return self._drawing_geometry("how far it is").depth(camera, self.data.qpos if qpos is None else qpos)
+
+    def measure_depth(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
+        """Return uint16 (H, W), mm, what a D405 at the wrist, a D435 elsewhere makes of `depth`; the same noise for the
+        same `frame`."""
+        values, at = self.params.randomization, self.robot.camera_names.index(camera)
+        fovy_rad = np.deg2rad(self.scene.model.cam_fovy[self.scene.cameras[camera]])
+        rng = noise_rng(values.noise_seed, f"{camera} depth", frame)
+        kind = D405 if camera in {one.name for one in self.robot.wrist_cameras} else D435
+        return measure(self.depth(camera, qpos), fovy_rad, kind, depth_noise_of(values, at), rng)
+
+    def _drawing(self) -> Renderer:
         if self._renderer is None:
             self._renderer = make_renderer(self.scene, self.config.render)
-        if not isinstance(self._renderer, OpenGlRenderer):
-            raise UserError(f"render.renderer={self.config.render.renderer}: only opengl says what a pixel shows")
-        return self._renderer.segment(camera, self.data.qpos)
+        return self._renderer
+
+    def _drawing_geometry(self, what: str) -> OpenGlRenderer:
+        if not isinstance(renderer := self._drawing(), OpenGlRenderer):
+            raise UserError(f"render.renderer={self.config.render.renderer}: only opengl says {what}")
+        return renderer
 
     def capture(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
@@ -262,17 +282,21 @@ class Simulation:
             self._renderer = None
 
 
+Capture = Callable[[str, np.ndarray, int], np.ndarray]  # of a camera, a snapshot, and its frame's number
+
+
 class LazyImages(Mapping):
     """The images of frames by camera, drawn on first access and kept."""
 
-    def __init__(self, world: Simulation, frames: Mapping[str, Frame]):
-        self._world, self._frames = world, frames
+    def __init__(self, capture: Capture, frames: Mapping[str, Frame], kind: str = "image"):
+        """kind: of what `capture` draws, where a frame keeps it."""
+        self._capture, self._frames, self._kind = capture, frames, kind
 
     def __getitem__(self, camera: str) -> np.ndarray:
         frame = self._frames[camera]
-        if camera not in frame.drawn:
-            frame.drawn[camera] = self._world.capture(camera, frame.qpos, frame.number)
-        return frame.drawn[camera]
+        if (camera, self._kind) not in frame.drawn:
+            frame.drawn[camera, self._kind] = self._capture(camera, frame.qpos, frame.number)
+        return frame.drawn[camera, self._kind]
 
     def __iter__(self):
         return iter(self._frames)

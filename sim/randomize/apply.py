@@ -7,6 +7,7 @@ import numpy as np
 
 from sim.randomize.arm_dynamics import ArmDynamics
 from sim.randomize.camera_noise import CameraNoise
+from sim.randomize.depth_noise import DepthNoise
 from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.randomization import Randomization
 from sim.scene.build import Scene
@@ -143,6 +144,12 @@ def camera_noise_of(values: Randomization, camera: int) -> CameraNoise:
         blur_rad=values.noise_seed % BLUR_DIRECTIONS * np.pi / BLUR_DIRECTIONS,
         jpeg_quality=quality if quality <= BEST_JPEG else 0,
     )
+
+
+def depth_noise_of(values: Randomization, camera: int) -> DepthNoise:
+    """Return how the robot's `camera`-th camera measures depth in this episode."""
+    assert values.depth_noise_px is not None and values.depth_holes is not None
+    return DepthNoise(values.depth_noise_px[camera], values.depth_holes[camera])
 
 
 def _tint(colour: str, values: Randomization, i: int) -> tuple[float, float, float]:

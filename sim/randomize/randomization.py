@@ -3,7 +3,7 @@
 The values are recorded with the episode, and `apply.py` rebuilds the same model from them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sim.scene.fixtures import BACKDROP_TEXTURES, LIGHTS, PATTERNS
 from sim.scene.layout import Point
 
 Vector = tuple[float, float, float]
+DEPTH_STREAM = 4  # of random numbers beside those of an episode
 ONE_AS_NUMBER = {"one_as_number": True}  # of fields with one value a camera of a kind
 
 
@@ -78,6 +79,8 @@ class Randomization:
     state_lead_s: float
     camera_skew_s: tuple[float, ...] | None = None  # None: no camera is later than another
     observation_jitter_s: float = 0.0
+    depth_noise_px: tuple[float, ...] | None = None  # of each camera; None: none measures depth
+    depth_holes: tuple[float, ...] | None = None
     noise_seed: int  # of everything that changes within the episode
 
 
@@ -91,6 +94,16 @@ def draw_randomization(
     draw = _Draw(rng)
     first = _first_terms(draw, ranges, robot, objects, targets)
     return Randomization(**first, **_later_terms(draw, ranges, robot), **_last_terms(draw, ranges, robot, objects))
+
+
+def with_depth(drawn: Randomization, ranges: RandomizeConfig, cameras: int) -> Randomization:
+    """Return what was drawn with how so many cameras measure depth: drawn apart, so that nothing else changes by it."""
+    draw = _Draw(np.random.default_rng([drawn.noise_seed, DEPTH_STREAM]))
+    return replace(
+        drawn,
+        depth_noise_px=draw.numbers(ranges.depth_noise_px, cameras),
+        depth_holes=draw.numbers(ranges.depth_holes, cameras),
+    )
 
 
 class _Draw:

@@ -64,6 +64,8 @@ class RandomizeConfig(Options):
     motion_blur_px: Range = option((0.0, 0.0), "length of the smear", span(0.0, 16.0))
     jpeg_quality: Range = option((100.0, 100.0), "of the compression; 100: not compressed", span(5.0, 100.0))
     dropped_frames: Range = option((0.0, 0.0), "probability that an image is the one before", span(0.0, 0.9))
+    depth_noise_px: Range = option((0.03, 0.1), "standard deviation of a disparity, with render.depth", span(0.0, 2.0))
+    depth_holes: Range = option((0.0, 0.02), "share of pixels without depth, with render.depth", span(0.0, 0.9))
     # arm
     joint_damping: Range = option((0.8, 1.25), "factor", span(0.05, 20.0))
     joint_friction_nm: Range = option((0.0, 0.0), "dry friction of each joint", span(0.0, 20.0))

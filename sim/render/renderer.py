@@ -12,6 +12,8 @@ from sim.core.errors import UserError
 from sim.render.gl import begin_drawing, check_gl, drawing_error
 from sim.scene.build import RenderConfig, Scene
 
+SHADOW = mujoco.mjtRndFlag.mjRND_SHADOW
+
 
 class Renderer(Protocol):
     """Draws a scene's cameras from joint positions alone, on data of its own. One thread only."""
@@ -54,6 +56,20 @@ class OpenGlRenderer:
         self._place(camera, qpos)
         with _in_this_thread():
             return self._renderer.render()
+
+    def depth(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+        """Return float32 (H, W), m along the optical axis to what each pixel of `render` shows; what is farther than
+        the scene reaches is at its far end."""
+        self._place(camera, qpos)
+        flags = self._renderer.scene.flags
+        shadows, flags[SHADOW] = flags[SHADOW], 0  # nothing that depth shows, and half of its price
+        self._renderer.enable_depth_rendering()
+        try:
+            with _in_this_thread():
+                return self._renderer.render()
+        finally:
+            self._renderer.disable_depth_rendering()
+            flags[SHADOW] = shadows
 
     def segment(self, camera: str, qpos: np.ndarray) -> np.ndarray:
         """Return which geom each pixel shows, int32 (H, W), -1 where there is none."""

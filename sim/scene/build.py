@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 import mujoco
 import numpy as np
 
+from sim.core.errors import UserError
 from sim.core.options import IMAGE_SIDE, Options, between, one_of, option
 from sim.robots.mjcf import arm_spec, compiled
 from sim.robots.robot import Robot
@@ -18,7 +19,7 @@ from sim.scene.fixtures import PARKED_M
 from sim.scene.object_slot import Slot, add_slot
 
 PHYSICS_DT_S = 0.002
-RENDERERS = ("opengl", "filament")
+RENDERERS = OPENGL, _ = "opengl", "filament"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class RenderConfig(Options):
     shadow_size: int = option(256, "texels of a shadow map's side", between(16, 16384))
     samples: int = option(0, "of a pixel, for soft edges", between(0, 32))
     slices: int = option(12, "around a round primitive", between(3, 256))
+    depth: bool = option(False, "every camera measures depth too, as a stereo camera does")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth and self.renderer != OPENGL:
+            raise UserError(
+                f"render.depth=true render.renderer={self.renderer}: expected {OPENGL}, which alone draws it"
+            )
 
 
 @dataclass(frozen=True)
