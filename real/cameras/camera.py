@@ -27,10 +27,14 @@ MAX_TRANSFER_S = 0.5  # a stamp that implies a longer transfer is of another clo
 
 @dataclass(frozen=True)
 class Frame:
-    """uint8 (H, W, 3) RGB, captured at stamp_s on this machine's monotonic clock."""
+    """uint8 (H, W, 3) RGB, captured at stamp_s on this machine's monotonic clock.
+
+    depth: uint16 (H, W), mm, of what the same pixel shows, 0 where there is none; None: the camera measures no depth.
+    """
 
     image: np.ndarray
     stamp_s: float
+    depth: np.ndarray | None = None
 
 
 class Camera(Protocol):
@@ -56,16 +60,19 @@ class AbsentCamera:
 class EmulatorCamera:
     """One camera of `real.emulator`, rendered on request."""
 
-    def __init__(self, name: str, address: tuple[str, int], deadline_s: float | None = None):
-        """deadline_s: of each image, ANSWER_S where none is given."""
-        self._name = name
+    def __init__(self, name: str, address: tuple[str, int], deadline_s: float | None = None, *, depth: bool = False):
+        """deadline_s: of each image, ANSWER_S where none is given. depth: is asked for beside every image."""
+        self._asked = {"camera": name, **({"depth": True} if depth else {})}
         self._client = JsonLineClient(f"camera {name}", address, ANSWER_S if deadline_s is None else deadline_s)
 
     def latest(self) -> Frame:
-        head, body = self._client.request({"camera": self._name})
+        head, body = self._client.request(self._asked)
         # The wire carries ages, not stamps: the emulator may run on another machine.
         stamp_s = time.monotonic() - head["age_s"]
-        return Frame(np.frombuffer(body, np.uint8).reshape(head["shape"]), stamp_s)
+        height, width, _ = head["shape"]
+        pixels, rest = body[: 3 * height * width], body[3 * height * width :]
+        depth = np.frombuffer(rest, "<u2").reshape(height, width) if "depth" in self._asked else None
+        return Frame(np.frombuffer(pixels, np.uint8).reshape(head["shape"]), stamp_s, depth)
 
     def close(self) -> None:
         self._client.close()

@@ -1,4 +1,4 @@
-"""Colour images of an Intel RealSense camera through the vendor's library."""
+"""Colour images of an Intel RealSense camera, with depth where it is asked for, through the vendor's library."""
 
 import time
 
@@ -8,6 +8,7 @@ from PIL import Image
 from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, fit
 from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
+from sim.dataset.depth_video import FARTHEST_MM
 
 PREFIX = "realsense"  # robot.cameras.front=realsense:SERIAL, or realsense for the only one
 COLUMNS, ROWS, RATE_HZ = 640, 480, 30
@@ -17,16 +18,21 @@ WAIT_MS = 200
 class RealsenseCamera(GrabbedCamera):
     """One camera by serial number ("" for the only one), its exposure and white balance fixed.
 
-    exposure: us; None keeps the value that automatic exposure found in its first second.
+    exposure: us; None keeps the value that automatic exposure found in its first second. depth: is measured too, laid
+    onto the colour image's pixels.
     """
 
-    def __init__(self, name: str, serial: str, height: int, width: int, exposure: float | None = None):
+    def __init__(
+        self, name: str, serial: str, height: int, width: int, exposure: float | None = None, *, depth: bool = False
+    ):
         self._rs = _library()
         self._size = height, width
         self._pipeline, wanted = self._rs.pipeline(), self._rs.config()
         if serial:
             wanted.enable_device(serial)
         wanted.enable_stream(self._rs.stream.color, COLUMNS, ROWS, self._rs.format.rgb8, RATE_HZ)
+        if depth:
+            wanted.enable_stream(self._rs.stream.depth, COLUMNS, ROWS, self._rs.format.z16, RATE_HZ)
         try:
             profile = self._pipeline.start(wanted)
         except RuntimeError as error:
@@ -38,6 +44,7 @@ class RealsenseCamera(GrabbedCamera):
             raise UserError(
                 f"camera {name}: exposure and white balance cannot be fixed ({error}); try another robot.exposure"
             ) from error
+        self._align = self._rs.align(self._rs.stream.color) if depth else None
         super().__init__(name, self._read, self._pipeline.stop)
 
     def _fix_exposure(self, sensor, exposure: float | None) -> None:
@@ -60,21 +67,43 @@ class RealsenseCamera(GrabbedCamera):
                 found = float(frame.get_frame_metadata(meta))
         return found
 
-    def _color_frame(self):
+    def _frames(self):
         try:
-            return self._pipeline.wait_for_frames(WAIT_MS).get_color_frame() or None
+            return self._pipeline.wait_for_frames(WAIT_MS)
         except RuntimeError:  # none came
             return None
 
+    def _color_frame(self):
+        frames = self._frames()
+        return (frames.get_color_frame() or None) if frames else None
+
     def _read(self) -> Frame | None:
-        frame = self._color_frame()
-        if frame is None:
+        frames = self._frames()
+        if frames and self._align:
+            frames = self._align.process(frames)
+        frame = (frames.get_color_frame() or None) if frames else None
+        depth = (frames.get_depth_frame() or None) if frames and self._align else None
+        if frame is None or (self._align and depth is None):
             return None
         now_s = time.monotonic()
         stamp_s = now_s
         if frame.get_frame_timestamp_domain() != self._rs.timestamp_domain.hardware_clock:
             stamp_s = capture_time_s(now_s - (time.time() - frame.get_timestamp() / 1000), now_s)
-        return Frame(fit(np.asanyarray(frame.get_data()), *self._size, _resize), stamp_s)
+        image = fit(np.asanyarray(frame.get_data()), *self._size, _resize)
+        return Frame(image, stamp_s, None if depth is None else self._millimetres(depth))
+
+    def _millimetres(self, depth) -> np.ndarray:
+        """Return uint16 (H, W) of the images' size, each the pixel in the middle: a mean would mix near and far. What
+        is too far to be recorded is not measured."""
+        mm = np.rint(np.asanyarray(depth.get_data()) * (1e3 * depth.get_units()))
+        return fit(np.where(mm > FARTHEST_MM, 0, mm).astype(np.uint16), *self._size, _pick)
+
+
+def _pick(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    columns, rows = (
+        ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(size, depth.shape[::-1], strict=True)
+    )
+    return depth[np.ix_(rows, columns)]
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

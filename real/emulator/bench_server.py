@@ -1,7 +1,8 @@
 """The two ports that a real controller does not have: camera images, and the bench that a person sets up.
 
 Camera port: the request {"camera": "front"} is answered by a JSON line {"shape": [H, W, 3], "age_s": s since
-the image was taken, "bytes": n} and n bytes of RGB. Bench port: requests {"do": name, ...}.
+the image was taken, "bytes": n} and n bytes: RGB, and with "depth": true the millimetres of every pixel behind it, two
+bytes each, the lower one first. Bench port: requests {"do": name, ...}.
 """
 
 import queue
@@ -27,7 +28,7 @@ class CameraRenderer:
 
     def __init__(self, twin: Twin):
         self._twin = twin
-        self._requests: queue.Queue[tuple[str, Future] | None] = queue.Queue()
+        self._requests: queue.Queue[tuple[str, bool, Future] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
         self._thread.start()
         for camera in twin.robot.camera_names:  # creating the context takes half a second: before any client is served
@@ -37,13 +38,15 @@ class CameraRenderer:
         camera = request["camera"]
         if camera not in self._twin.robot.camera_names:
             raise UserError(nearest(camera, self._twin.robot.camera_names, "camera"))
-        rendered: Future = Future()
-        self._requests.put((camera, rendered))
+        wants_depth, rendered = request.get("depth", False) is True, Future()
+        if wants_depth and not self._twin.measures_depth:
+            raise UserError(f"camera {camera} measures no depth; start the emulator with render.depth=true")
+        self._requests.put((camera, wants_depth, rendered))
         try:
-            image, stamp_s = rendered.result(RENDER_TIMEOUT_S)
+            image, depth, stamp_s = rendered.result(RENDER_TIMEOUT_S)
         except TimeoutError as error:
             raise RuntimeError(f"{camera} was not rendered within {RENDER_TIMEOUT_S:g} s") from error
-        return {"shape": list(image.shape), "age_s": time.monotonic() - stamp_s}, image.tobytes()
+        return {"shape": list(image.shape), "age_s": time.monotonic() - stamp_s}, image.tobytes() + depth
 
     def close(self) -> None:
         self._requests.put(None)
@@ -51,9 +54,9 @@ class CameraRenderer:
 
     def _run(self) -> None:
         while (item := self._requests.get()) is not None:
-            camera, rendered = item
+            camera, wants_depth, rendered = item
             try:
-                rendered.set_result(self._twin.render(camera))
+                rendered.set_result(self._twin.render(camera, depth=wants_depth))
             # Whatever OpenGL raises is an answer to the client, not the end of this thread.
             except Exception as error:  # noqa: BLE001
                 rendered.set_exception(RuntimeError(f"cannot render {camera}: {error}"))

@@ -34,6 +34,7 @@ class Twin:
         with self._model, self._physics:
             self._world.reset(seed)
             drawn = self._world.params.randomization
+            self._images = 0  # of the episode: each has noise of its own
             self.gripper_speed = drawn.gripper_speed  # factor
             delay_s, skews_s = drawn.observation_delay_s, drawn.camera_skew_s or (0.0,) * len(self.robot.cameras)
             self._image_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
@@ -70,16 +71,23 @@ class Twin:
         with self._physics:
             return self._world.joint_velocity_rad_s()
 
-    def render(self, camera: str) -> tuple[np.ndarray, float]:
-        """uint8 (H, W, 3) and its time stamp, monotonic. As from a real camera, the scene shown is older than the
-        stamp, by the episode's delay and skew of the camera. KeyError: no such camera.
+    @property
+    def measures_depth(self) -> bool:
+        """Return whether the cameras measure depth."""
+        return self._world.config.render.depth
+
+    def render(self, camera: str, *, depth: bool = False) -> tuple[np.ndarray, bytes, float]:
+        """uint8 (H, W, 3), bytes of its depth where asked for, and its time stamp, monotonic. As from a real camera,
+        the scene shown is older than the stamp, by the episode's delay and skew of the camera. KeyError: no such one.
         """
         with self._model:
             with self._physics:
                 qpos, stamp_s = self._world.snapshot(), time.monotonic()
                 late_s = self._image_delay_s.get(camera, 0.0) + self._jitter_s * self._noise.random()
                 qpos = self._positions_at(stamp_s - late_s, qpos)
-            return self._world.render(camera, qpos), stamp_s
+            self._images += 1
+            far = self._world.measure_depth(camera, qpos, self._images).astype("<u2").tobytes() if depth else b""
+            return self._world.render(camera, qpos), far, stamp_s
 
     def _positions_at(self, time_s: float, now: np.ndarray) -> np.ndarray:
         """Positions at a time of the past, interpolated between ticks; `now` where nothing that old is kept."""

@@ -6,6 +6,10 @@ from real.parity.static_checks import capture, run_checks
 from real.workcell.env import RobotEnv
 from sim.core.errors import UserError
 
+DEPTH_REMEDY = (
+    "policy.depth=true needs it of every camera: robot.cameras.NAME=realsense:SERIAL, render.depth=true for an emulator"
+)
+
 
 def robot_checks(env: RobotEnv) -> list[Check]:
     """Return all checks; none of them moves anything. RobotUnreachable when the controller does not answer."""
@@ -48,6 +52,18 @@ def touch_check(env: RobotEnv, *, needed: bool) -> list[Check]:
     tells = env.driver.touch() is not None
     remedy = "policy.touch=true needs one; activate it (FT_Activate), robot.force_sensor=true for an emulator"
     return [Check("touch", "a force sensor is active" if tells else "no force sensor is active", tells, remedy=remedy)]
+
+
+def depth_check(env: RobotEnv, *, needed: bool) -> list[Check]:
+    """Return whether every camera measures depth; nothing for a policy that does not act on it."""
+    if not needed:
+        return []
+    try:
+        without = [name for name, camera in env.cameras.items() if camera.latest().depth is None]
+    except UserError as error:
+        return [Check("depth", str(error), good=False, remedy=DEPTH_REMEDY)]
+    reading = f"camera {without[0]} measures none" if without else "every camera measures it"
+    return [Check("depth", reading, not without, remedy=DEPTH_REMEDY)]
 
 
 def camera_order(env: RobotEnv) -> list[Check]:

@@ -37,7 +37,7 @@ from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
-from real.parity.preflight import camera_order, parity_checks, robot_checks, task_check, touch_check
+from real.parity.preflight import camera_order, depth_check, parity_checks, robot_checks, task_check, touch_check
 from real.rollout import outcomes
 from real.rollout.timing import log_timing, timing_of
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
@@ -154,9 +154,10 @@ def rollout(
     acting["planner"] = config.planner.name
     acting["instruction"] = config.robot.instruction
     outcomes.check_same_run(out, {**metadata, **acting})
-    with open_robot(config.robot, agent.image_size, no_question, task=agent.task) as env:
+    depth = bool(getattr(agent, "depth_cameras", ()))
+    with open_robot(config.robot, agent.image_size, no_question, task=agent.task, depth=depth) as env:
         checks = [*robot_checks(env), *parity_checks(env, agent.image_size), *task_check(env, agent.task)]
-        checks += touch_check(env, needed=getattr(agent, "needs_touch", False))
+        checks += touch_check(env, needed=getattr(agent, "needs_touch", False)) + depth_check(env, needed=depth)
         checks += camera_order(env) if config.robot.is_hardware else []
         log_checks(checks)
         if mode == "dry":
@@ -164,7 +165,7 @@ def rollout(
             return {}
         refuse_unfit(checks)
         about = provenance({"config": config, **metadata, "acting": acting, "task": agent.task})
-        schema = robot_features(env.robot, agent.image_size)
+        schema = robot_features(env.robot, agent.image_size, depth=depth)
         with (
             keeps(lambda: kept_episodes(out)),
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,

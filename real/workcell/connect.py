@@ -110,11 +110,13 @@ def open_robot(
     *,
     board: bool = False,
     task: str = "",
+    depth: bool = False,
 ) -> Iterator[RobotEnv]:
     """The connected robot, its drives untouched. image_size: (height, width) that the policy needs.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
     board, task: a calibration board on the table of an emulator that is started, and the task on its bench.
+    depth: every camera is asked for it; one that measures none is told by `real.parity.preflight`.
     RobotUnreachable or RobotFault when robot or camera does not answer, or the arm does not acknowledge its stop at the
     end; whatever was opened is closed.
     """
@@ -126,15 +128,15 @@ def open_robot(
         if not config.is_hardware and (why := _start_reason(config)):
             _log.info("%s: starting the emulated %s on this machine", why, robot.name)
             options = {"firmware": config.firmware, "board": board, "force_sensor": config.force_sensor}
-            options |= {"task": task} if task else {}
+            options |= ({"task": task} if task else {}) | ({"render.depth": True} if depth else {})
             process = opened.enter_context(EmulatorProcess(image_size, **options))
             config = dataclasses.replace(config, ip=process.host, **process.ports)
         driver = opened.enter_context(contextlib.closing(DRIVERS.get(robot.name)(config)))
         _log.info("connected to %s %s at %s: %s", driver.model, driver.firmware, config.ip, driver.links)
         if not config.is_hardware:
-            cameras, bench = _emulated_cameras(config), EmulatedBench((config.ip, config.bench_port))
+            cameras, bench = _emulated_cameras(config, depth=depth), EmulatedBench((config.ip, config.bench_port))
         else:
-            cameras = _cameras(config, image_size)
+            cameras = _cameras(config, image_size, depth=depth)
             bench = OperatorBench(config.instruction or "", config.time_limit_s, ask)
         env = opened.enter_context(RobotEnv(driver, cameras, bench, clearance))
         with raise_unless_stopped(env):
@@ -182,16 +184,17 @@ def _answers(config: RobotConnection, port: str) -> bool:
     return True
 
 
-def _emulated_cameras(config: RobotConnection) -> dict[str, Camera]:
-    return {name: EmulatorCamera(name, (config.ip, config.camera_port)) for name in config.load().camera_names}
+def _emulated_cameras(config: RobotConnection, *, depth: bool) -> dict[str, Camera]:
+    address = config.ip, config.camera_port
+    return {name: EmulatorCamera(name, address, depth=depth) for name in config.load().camera_names}
 
 
-def _cameras(config: RobotConnection, image_size: tuple[int, int]) -> dict[str, Camera]:
+def _cameras(config: RobotConnection, image_size: tuple[int, int], *, depth: bool = False) -> dict[str, Camera]:
     """The cameras by name; one that cannot be opened is an `AbsentCamera`, which the preflight checks report."""
     cameras: dict[str, Camera] = {}
     for name in config.load().camera_names:
         try:
-            cameras[name] = _camera(name, config.cameras.get(name), image_size, config.exposure)
+            cameras[name] = _camera(name, config.cameras.get(name), image_size, config.exposure, depth=depth)
         except UserError as error:
             cameras[name] = AbsentCamera(error)
     return cameras
@@ -210,10 +213,12 @@ def check_devices(cameras: Mapping[str, int | str]) -> None:
         owners[known] = name
 
 
-def _camera(name: str, device: int | str | None, image_size: tuple[int, int], exposure: float | None) -> Camera:
+def _camera(
+    name: str, device: int | str | None, image_size: tuple[int, int], exposure: float | None, *, depth: bool
+) -> Camera:
     if device is None:
         raise UserError(f"no device for camera {name}: give robot.cameras.{name}=NUMBER, or realsense:SERIAL")
     library, _, serial = str(device).partition(":")
     if library == PREFIX:
-        return RealsenseCamera(name, serial, *image_size, exposure)
+        return RealsenseCamera(name, serial, *image_size, exposure, depth=depth)
     return UvcCamera(name, device, *image_size, exposure)

@@ -172,7 +172,8 @@ class RobotEnv:
         state, stamp_s = self.driver.state(at_s)
         images = {name: frame.image for name, frame in frames.items()}
         oldest_s, touch = min(stamp_s, *captured_s), self.driver.touch(at_s)
-        self._seen = Observation(images, state, self._task.instruction, oldest_s, touch=touch)
+        depth = {name: frame.depth for name, frame in frames.items() if frame.depth is not None}
+        self._seen = Observation(images, state, self._task.instruction, oldest_s, touch=touch, depth=depth)
         return self._seen
 
     def _judge(self) -> Feedback:

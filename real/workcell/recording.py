@@ -21,9 +21,9 @@ DELAYS = (
 )
 
 
-def robot_features(robot: Robot, image_size: tuple[int, int]) -> Features:
-    """The columns of every frame of the robot. image_size: (height, width)."""
-    common = features(robot, image_size)
+def robot_features(robot: Robot, image_size: tuple[int, int], *, depth: bool = False) -> Features:
+    """The columns of every frame of the robot. image_size: (height, width). depth: of every camera too."""
+    common = features(robot, image_size, depth=depth)
     return dataclasses.replace(common, columns={**common.columns, **{name: Column("float32") for name in DELAYS}})
 
 

@@ -16,16 +16,19 @@ CODEC, PIXEL_FORMAT, PRESET = "hevc", "gray12le", "ultrafast"
 # Without loss; one thread, as workers are the parallelism, also makes the same frames the same bytes.
 CODING = "lossless=1:bframes=0:pools=none:frame-threads=1:log-level=error"
 FARTHEST_MM = 4095
+SMALLEST_PX = 16  # of a side, that the codec takes
 
 
 def encode_depth(frames: np.ndarray, fps: int) -> Video:
     """Encode depth uint16 (T, H, W), mm, 0 where there is none; frame i is shown at exactly i / fps seconds.
 
-    Raises ValueError for another dtype or shape, no frames, or a depth beyond `FARTHEST_MM`.
+    Raises ValueError for another dtype or shape, no frames, sides below `SMALLEST_PX`, or a depth beyond `FARTHEST_MM`.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint16 or frames.ndim != 3 or not len(frames):
         raise ValueError(f"depth is {frames.dtype} {frames.shape}, expected uint16 (T, H, W)")
+    if min(frames.shape[1:]) < SMALLEST_PX:
+        raise ValueError(f"depth of {frames.shape[1:]} pixels, expected {SMALLEST_PX} or more a side")
     if frames.max() > FARTHEST_MM:
         raise ValueError(f"depth of {frames.max()} mm, expected at most {FARTHEST_MM}; 0 where there is none")
     height, width = frames.shape[1:]

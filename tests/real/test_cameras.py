@@ -198,13 +198,19 @@ class ColorFrame:
 
 @pytest.fixture
 def realsense(monkeypatch):
-    log = {"options": {}, "serial": None, "stopped": False, "domain": "global", "plugged": True}
+    log = {"options": {}, "serial": None, "stopped": False, "domain": "global", "plugged": True, "streams": []}
 
     def wait_for_frames(timeout_ms):
         time.sleep(0.005)
         if not log["plugged"]:
             raise RuntimeError("Frame didn't arrive within 200")
         return types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]))
+
+    def aligned(to):
+        assert to == "color"
+        depth = types.SimpleNamespace(get_data=lambda: log["depth"], get_units=lambda: 0.0001)
+        both = types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]), get_depth_frame=lambda: depth)
+        return types.SimpleNamespace(process=lambda frames: both)
 
     sensor = types.SimpleNamespace(set_option=log["options"].__setitem__)
     log["sensor"] = sensor
@@ -214,7 +220,8 @@ def realsense(monkeypatch):
         stop=lambda: log.update(stopped=True),
     )  # fmt: skip
     config = types.SimpleNamespace(
-        enable_device=lambda serial: log.update(serial=serial), enable_stream=lambda *what: log.update(stream=what)
+        enable_device=lambda serial: log.update(serial=serial),
+        enable_stream=lambda *what: log.update(stream=what, streams=[*log["streams"], what]),
     )
     option = types.SimpleNamespace(
         **{
@@ -223,8 +230,10 @@ def realsense(monkeypatch):
         }
     )
     module = types.SimpleNamespace(
-        pipeline=lambda: pipeline, config=lambda: config, option=option, stream=types.SimpleNamespace(color="color"),
-        format=types.SimpleNamespace(rgb8="rgb8"), timestamp_domain=types.SimpleNamespace(hardware_clock="hardware"),
+        pipeline=lambda: pipeline, config=lambda: config, option=option,
+        stream=types.SimpleNamespace(color="color", depth="depth"), align=aligned,
+        format=types.SimpleNamespace(rgb8="rgb8", z16="z16"),
+        timestamp_domain=types.SimpleNamespace(hardware_clock="hardware"),
         frame_metadata_value=types.SimpleNamespace(actual_exposure="exposure"), log=log,
     )  # fmt: skip
     monkeypatch.setattr(real.cameras.realsense, "_library", lambda: module)
@@ -249,6 +258,21 @@ def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     for camera in cameras.values():
         camera.close()
     assert realsense["stopped"]
+
+
+def test_a_realsense_camera_with_depth_in_millimetres_of_the_images_pixels(realsense):
+    tenths = np.full((480, 640), 6000, np.uint16)
+    tenths[:, :80] = 9000  # cut off with the image's sides
+    tenths[:240, 80:320], tenths[240:, 320:560] = 0, 45_000  # nothing measured; 4.5 m
+    realsense["depth"] = tenths
+    camera = RealsenseCamera("front", "", 96, 96, depth=True)
+    assert realsense["streams"] == [("color", 640, 480, "rgb8", 30), ("depth", 640, 480, "z16", 30)]
+    frame = camera.latest()
+    expected = np.full((96, 96), 600)
+    expected[:48, :48] = expected[48:, 48:] = 0
+    assert frame.depth is not None and frame.depth.dtype == np.uint16
+    np.testing.assert_array_equal(frame.depth, expected)
+    camera.close()
 
 
 def test_a_realsense_camera_whose_light_cannot_be_fixed_is_closed_again(realsense, monkeypatch):

@@ -110,7 +110,7 @@ def test_a_share_of_pixels_has_none_and_nothing_has_beyond_the_range():
     rng = np.random.default_rng(0)
     holes = measure(np.full((300, 300), 0.5, np.float32), FOVY_RAD, D435, DepthNoise(0.0, 0.1), rng) == 0
     assert holes.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / holes.size))
-    z = np.float32([[0.05, 0.10], [0.11, 2.9], [3.1, 50.0]])
+    z = np.array([[0.05, 0.10], [0.11, 2.9], [3.1, 50.0]], np.float32)
     np.testing.assert_array_equal(measure(z, FOVY_RAD, D435, STILL, rng) > 0, [[0, 0], [1, 1], [0, 0]])
 
 

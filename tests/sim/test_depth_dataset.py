@@ -62,6 +62,7 @@ def test_every_millimetre_comes_back_even_of_noise():
         (noise().astype(np.float32), "expected uint16"),
         (noise()[0], "expected uint16"),
         (noise()[:0], "expected uint16"),
+        (noise()[:, :8], "expected 16 or more"),
         (np.full((1, *SIZE), 4096, np.uint16), "depth of 4096 mm, expected at most 4095"),
     ],
 )
