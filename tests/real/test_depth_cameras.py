@@ -21,16 +21,19 @@ SIZE = (32, 40)
 @pytest.fixture(scope="module")
 def emulator():
     running = Running()
-    running.world.config = types.SimpleNamespace(render=types.SimpleNamespace(depth=False))
-    running.world.measure_depth = lambda camera, qpos, frame: far(camera)
-    running.world.render = lambda camera, qpos: np.full((*SIZE, 3), 90, np.uint8)
+    render = types.SimpleNamespace(depth=False)
+    vars(running.world).update(
+        config=types.SimpleNamespace(render=render),
+        measure_depth=lambda camera, qpos, frame: far(camera),
+        render=lambda camera, qpos: np.full((*SIZE, 3), 90, np.uint8),
+    )
     yield running
     running.stop()
 
 
 @pytest.fixture
 def measuring(emulator, monkeypatch):
-    monkeypatch.setattr(emulator.world.config.render, "depth", True)
+    monkeypatch.setattr(vars(emulator.world)["config"].render, "depth", True)
     return emulator
 
 
@@ -84,6 +87,6 @@ def test_a_policy_that_needs_it_is_refused_before_the_arm_moves(emulator, monkey
         with_depth(emulator, env)
         (check,) = depth_check(env, needed=True)
         assert not check.good and "render.depth=true" in check.reading
-        monkeypatch.setattr(emulator.world.config.render, "depth", True)
+        monkeypatch.setattr(vars(emulator.world)["config"].render, "depth", True)
         (check,) = depth_check(env, needed=True)
         assert check.good
