@@ -200,7 +200,9 @@ def test_another_arm_or_a_release_too_old_is_refused_with_the_drives_off(running
 
 
 def test_the_gripper_of_the_arm_is_not_activated(running, plugin, monkeypatch):
-    monkeypatch.setattr("real.workcell.connect._cameras", lambda config, size: _emulated_cameras(config))
+    monkeypatch.setattr(
+        "real.workcell.connect._cameras", lambda config, size, *, depth: _emulated_cameras(config, depth=depth)
+    )
     robot = robot_on(running, plugin, kind="hardware")
     robot.connect()
     robot.disconnect()

@@ -13,7 +13,7 @@ from sim.core.errors import UserError
 from sim.core.records import to_record
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
-from sim.randomize.randomization import draw_randomization
+from sim.randomize.randomization import draw_randomization, with_depth
 from sim.randomize.ranges import Count, RandomizeConfig, Range, bounds, nominal
 
 OBJECTS, TARGETS = 5, 3
@@ -42,9 +42,9 @@ def full() -> RandomizeConfig:
 
 @pytest.fixture(scope="module")
 def draws(full) -> list[dict]:
-    """400 episodes' draws."""
+    """400 episodes' draws, of cameras that measure depth."""
     drawn = (draw_randomization(np.random.default_rng(seed), full, FR3, OBJECTS, TARGETS) for seed in range(400))
-    return [to_record(one) for one in drawn]
+    return [to_record(with_depth(one, full, len(FR3.cameras))) for one in drawn]
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -77,15 +77,16 @@ def test_the_shifted_twin_lies_outside_what_full_trains_on(full):
 # ---- that each term does something -----------------------------------------------------------------
 
 
-def trace(config: RandomizeConfig) -> list[bytes]:
+def trace(config: RandomizeConfig, *, depth: bool = False) -> list[bytes]:
     """All that an agent can notice of 12 actions in the episode of seed 3."""
-    env = SimEnv(SimulationConfig(randomize=config, render=SMALL))
+    env = SimEnv(SimulationConfig(randomize=config, render=replace(SMALL, depth=depth)))
     env.reset(3)
     start = env.observe().state
     seen = []
     for step in range(12):
         looked = env.observe()
-        seen += [looked.state.tobytes(), *(image.tobytes() for image in looked.images.values())]
+        images = (*looked.images.values(), *looked.depth.values())
+        seen += [looked.state.tobytes(), *(image.tobytes() for image in images)]
         action = start.copy()
         action[:3] += 0.05 * step
         action[-1] = 0.0
@@ -118,7 +119,9 @@ NEEDING = {
 @pytest.mark.parametrize("name", [name for name in RANGES if name not in FELT])
 def test_every_term_is_noticed(full, neutral, name):
     value = {"jpeg_quality": 50.0, "dropped_frames": 0.8}.get(name, getattr(full, name)[1])
-    if name in NEEDING:
+    if name.startswith("depth_"):
+        assert trace(replace(nominal(), **{name: (value, value)}), depth=True) != trace(nominal(), depth=True)
+    elif name in NEEDING:
         needed = replace(nominal(), **NEEDING[name])
         assert trace(replace(needed, **{name: (value, value)})) != trace(needed)
     else:
