@@ -51,10 +51,12 @@ def write_quantized(decider: Decider, target: Path, kind: str, data: str | None)
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out onnxruntime's advice, at every call, to let it optimize the graph first: torch's exporter has."""
+    """Leave out onnxruntime's advice, at every call, to let it optimize the graph first: torch's exporter has; and
+    numpy's warning where a map is zero in every look, whose range is empty."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with np.errstate(invalid="ignore"):
+            yield
     finally:
         logging.disable(logging.NOTSET)
 
