@@ -1,6 +1,7 @@
 """Every required package earns its place: a module of the project imports it, or the reason why none does is here."""
 
 import ast
+import functools
 import importlib.metadata
 import tomllib
 from pathlib import Path
@@ -26,7 +27,8 @@ IMPORTED = [
 ]
 
 
-def imported_packages() -> set[str]:
+@functools.cache
+def imported_packages() -> frozenset[str]:
     """The top-level packages that the project's modules import."""
     found: set[str] = set()
     for node in (node for module in structure.read_modules().values() for node in ast.walk(module.tree)):
@@ -34,13 +36,19 @@ def imported_packages() -> set[str]:
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
-    return found
+    return frozenset(found)
+
+
+@functools.cache
+def installed() -> dict[str, set[str]]:
+    """Package -> the distributions that install it."""
+    listed = importlib.metadata.packages_distributions().items()
+    return {package: {*map(canonicalize_name, names)} for package, names in listed}
 
 
 def packages_of(distribution: str) -> set[str]:
     """What a distribution installs; its own name where its metadata lists nothing."""
-    listed = importlib.metadata.packages_distributions().items()
-    found = {package for package, names in listed if distribution in map(canonicalize_name, names)}
+    found = {package for package, names in installed().items() if distribution in names}
     return found or {distribution.replace("-", "_")}
 
 

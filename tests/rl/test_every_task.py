@@ -21,7 +21,7 @@ BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 @pytest.mark.parametrize("task", TASKS.names())
 def test_a_task_is_collected_trained_evaluated_corrected_and_improved(task, tmp_path):
     config = RecapConfig(
-        task=task, out=str(tmp_path), demo_episodes=3, rollouts=2, interventions=1, evaluation_episodes=1,
+        task=task, out=str(tmp_path), demo_episodes=2, rollouts=1, interventions=1, evaluation_episodes=1,
         check_episodes=0, videos=0, workers=1, init_fusion=None, pretrain=BRIEF, retrain=BRIEF,
         policy=VlaConfig(vision=None, language=None, fusion=TruePointsConfig()),
         value=ValueConfig(folds=2, hidden=8, batch=16, steps_per_epoch=1, max_epochs=1),
