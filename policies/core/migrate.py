@@ -29,7 +29,7 @@ WEIGHTS = {  # prefix of a weight's name, then and now
 
 def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return a checkpoint's config.json and weights as they are written now."""
-    content = _with_tasks(content)
+    content = _with_noise(_with_tasks(content))
     if "spec" in content:
         return _with_aim(content, weights)
     policy = dict(content["policy"])
@@ -60,6 +60,14 @@ def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[d
     inputs = from_tool * (content["spec"]["state_dim"] - 1) + 4  # joint moves to each of those, the numbers of the turn
     none = torch.zeros(len(weights["fusion.token.linear.bias"]), inputs)
     return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: none}
+
+
+def _with_noise(content: dict[str, Any]) -> dict[str, Any]:
+    """A diffusion head found the noise."""
+    policy = content.get("policy", {})
+    if policy.get("head", {}).get("name") != "diffusion":
+        return content
+    return {**content, "policy": {**policy, "head": {"predicts": "noise", **policy["head"]}}}
 
 
 def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """The diffusion head: denoising of action chunks (Diffusion Policy, Chi et al. 2023; Octo, 2024).
 
-Trained as DDPM (Ho et al. 2020): the network finds the noise in a chunk whose share of signal follows the squared
-cosine schedule (Nichol & Dhariwal 2021). Sampled by DDIM without new noise (Song et al. 2021), in fewer steps.
+Trained as DDPM (Ho et al. 2020) on chunks whose share of signal follows the squared cosine schedule (Nichol &
+Dhariwal 2021). Sampled by DDIM without new noise (Song et al. 2021), in fewer steps.
 
+Departure: the network finds the velocity, sqrt(s) noise - sqrt(1 - s) chunk with the share s of signal (Salimans & Ho
+2022), where both papers find the noise. Where a chunk is nearly all noise, the noise alone says nothing of the chunk:
+sampling began with a direction drawn at random, see EXPERIMENTS.md. `predicts=noise` is the papers'.
 Small here: the residual network on the whole chunk is Octo's; Diffusion Policy has a U-Net or a transformer.
 
 Shapes: B batch, T steps of a chunk, D action dimension, N context tokens, W token width, H hidden width.
@@ -18,7 +21,7 @@ from policies.core.registry import HEADS
 from policies.heads.flow import INNER
 from policies.heads.network import Denoiser, Guided, valid_mean
 from sim.core.errors import UserError
-from sim.core.options import above, at_least, option
+from sim.core.options import above, at_least, one_of, option
 
 
 @HEADS.register("diffusion")
@@ -33,6 +36,7 @@ class DiffusionConfig(HeadConfig):
     steps: int = option(100, "noise levels of training", at_least(2))
     sample_steps: int = option(10, "of them that a chunk is sampled with", at_least(1))
     noise_samples: int = option(4, "(level, noise) pairs that a training sample is used with", at_least(1))
+    predicts: str = option("velocity", "what the network finds", one_of("velocity", "noise"))
     clip: float = option(5.0, "standard deviations within which actions lie", above(0.0))
 
     def __post_init__(self) -> None:
@@ -46,7 +50,7 @@ class DiffusionConfig(HeadConfig):
 
 
 class DiffusionHead(Head):
-    """Noise in a chunk given context tokens, its training loss and its sampler."""
+    """Velocity of a noisy chunk given context tokens, its training loss and its sampler."""
 
     signal: Tensor
 
@@ -56,8 +60,8 @@ class DiffusionHead(Head):
         self.denoiser = Denoiser(shape, config.hidden, config.blocks, config.inner, config.steps)
         self.register_buffer("signal", squared_cosine(config.steps), persistent=False)
 
-    def noise(self, noisy: Tensor, level: Tensor, encoded: Tensor) -> Tensor:
-        """noisy (B, T, D), level int (B,), encoded context (B, H) -> (B, T, D)."""
+    def found(self, noisy: Tensor, level: Tensor, encoded: Tensor) -> Tensor:
+        """noisy (B, T, D), level int (B,), encoded context (B, H) -> velocity, or noise, (B, T, D)."""
         return self.denoiser(noisy, level, encoded)
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,7 +71,9 @@ class DiffusionHead(Head):
         level = torch.randint(self.config.steps, (len(actions),), generator=generator).to(actions.device)
         signal = self.signal[level, None, None]
         noisy = signal.sqrt() * actions + (1 - signal).sqrt() * noise
-        error = (self.noise(noisy, level, encoded) - noise).square().mean(-1)
+        velocity = signal.sqrt() * noise - (1 - signal).sqrt() * actions
+        wanted = velocity if self.config.predicts == "velocity" else noise
+        error = (self.found(noisy, level, encoded) - wanted).square().mean(-1)
         return valid_mean(error, valid).unflatten(0, (-1, n)).mean(1)
 
     def sample(
@@ -88,12 +94,17 @@ class DiffusionHead(Head):
         for level, after in zip(levels, [*levels[1:], None], strict=True):
             now = self.signal[level]
             then = self.signal[after] if after is not None else torch.ones(())  # the last step ends without noise
-            noise = guided(lambda x, k: self.noise(x, k, encoded), x, torch.full((len(x),), level, device=x.device))
-            limit = self.config.clip
-            clean = ((x - (1 - now).sqrt() * noise) / now.sqrt()).clamp(-limit, limit)
+            found = guided(lambda x, k: self.found(x, k, encoded), x, torch.full((len(x),), level, device=x.device))
+            clean = self._clean(x, now, found).clamp(-self.config.clip, self.config.clip)
             noise = (x - now.sqrt() * clean) / (1 - now).sqrt()
             x = then.sqrt() * clean + (1 - then).sqrt() * noise
         return x
+
+    def _clean(self, x: Tensor, signal: Tensor, found: Tensor) -> Tensor:
+        """Return the chunk without its noise, by what was found in it."""
+        if self.config.predicts == "velocity":
+            return signal.sqrt() * x - (1 - signal).sqrt() * found
+        return (x - (1 - signal).sqrt() * found) / signal.sqrt()
 
 
 def squared_cosine(steps: int) -> Tensor:

@@ -164,18 +164,20 @@ def test_the_divergence_of_a_style_is_that_of_two_gaussians():
 
 
 class KnownNoise(DiffusionHead):
-    """Knows that there is one chunk, and so its noise."""
+    """Knows that there is one chunk, and so its noise and velocity."""
 
     target = 0.5 * torch.arange(T * D).float().unflatten(0, (T, D)) - 1
 
-    def noise(self, noisy, level, encoded):
+    def found(self, noisy, level, encoded):
         signal = self.signal[level, None, None]
-        return (noisy - signal.sqrt() * self.target) / (1 - signal).sqrt()
+        noise = (noisy - signal.sqrt() * self.target) / (1 - signal).sqrt()
+        return noise if self.config.predicts == "noise" else signal.sqrt() * noise - (1 - signal).sqrt() * self.target
 
 
+@pytest.mark.parametrize("predicts", ["velocity", "noise"])
 @pytest.mark.parametrize("steps", [1, 3, 10])
-def test_whoever_knows_the_noise_arrives_at_the_chunk_and_has_no_loss(steps):
-    head = KnownNoise(DiffusionConfig(**SMALL, sample_steps=steps), SHAPE)
+def test_whoever_knows_the_noise_arrives_at_the_chunk_and_has_no_loss(steps, predicts):
+    head = KnownNoise(DiffusionConfig(**SMALL, sample_steps=steps, predicts=predicts), SHAPE)
     sampled = head.denoise(draw(4, TOKENS, WIDTH), draw(4, T, D))
     assert torch.allclose(sampled, head.target.expand(4, T, D), atol=2e-3)
     valid = torch.ones(4, T, dtype=torch.bool)

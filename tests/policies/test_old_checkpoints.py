@@ -11,6 +11,7 @@ import pytest
 import torch
 from fr3 import FR3
 
+from policies.core.migrate import migrate_checkpoint
 from policies.core.spec import PolicySpec
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
@@ -61,3 +62,9 @@ def test_a_shipped_fusion_finds_what_it_found_then(name):
     np.testing.assert_allclose(prefix.points[0], then["points_m"], atol=1e-5)
     np.testing.assert_allclose(prefix.tokens[0, 0, :8], then["prefix_first"], atol=1e-4)
     assert prefix.tokens.mean().item() == pytest.approx(then["prefix_mean"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("head", "predicts"), [({}, "noise"), ({"predicts": "velocity"}, "velocity")])
+def test_a_diffusion_head_of_before_finds_the_noise(head, predicts):
+    content = {"tasks": [], "spec": {}, "policy": {"name": "vla", "head": {"name": "diffusion", **head}}}
+    assert migrate_checkpoint(content, {})[0]["policy"]["head"]["predicts"] == predicts
