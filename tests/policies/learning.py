@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +179,20 @@ def random_batch(size: int = 6, seed: int = 0) -> Batch:
         indicator=torch.full((size,), 2),
         points=normal(size, len(GROUNDING_COLUMNS), 3),
     )
+
+
+def learn(
+    policy: Vla, draw: Callable[[], Batch], generator: torch.Generator, steps: int, rate: float
+) -> list[dict[str, torch.Tensor]]:
+    """Take steps of Adam on batches that `draw` gives; return the parts of the loss at each."""
+    optimizer, found = torch.optim.Adam(policy.parameters(), rate), []
+    for _ in range(steps):
+        loss, parts = policy.loss(draw(), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(parts)
+    return found
 
 
 def about(root: Path | None = None, **changes) -> CheckpointMetadata:

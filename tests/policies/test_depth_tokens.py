@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fr3 import FPS, FR3
-from learning import QUICK, SIZE, SPEC, TINY, about, make_demo, random_batch, tiny_model, training_data
+from learning import QUICK, SIZE, SPEC, TINY, about, learn, make_demo, random_batch, tiny_model, training_data
 
 from policies.core.depth import SIDE, depth_cells
 from policies.core.inputs import Batch
@@ -154,12 +154,7 @@ def test_a_policy_learns_what_depth_alone_tells_and_only_then(depth):
     generator = torch.Generator().manual_seed(0)
     batch = far_batch(generator)
     policy.fit_normalization(batch.actions, batch.valid, batch.inputs.state, batch.points)
-    optimizer = torch.optim.Adam(policy.parameters(), 4e-3)
-    for _ in range(80):
-        loss, _ = policy.loss(far_batch(generator), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(policy, lambda: far_batch(generator), generator, steps=80, rate=4e-3)
     seen = far_batch(generator)
     went = (policy.act(seen.inputs, generator).chunk - seen.inputs.state[:, None]).mean((1, 2))
     right = (went.sign() == (seen.actions - seen.inputs.state[:, None]).mean((1, 2)).sign()).float().mean()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning import SPEC, TINY, random_batch, recorded_look, tiny_model, training_data, write_demos
+from learning import SPEC, TINY, learn, random_batch, recorded_look, tiny_model, training_data, write_demos
 
 from policies.core.inputs import Batch
 from policies.export.whole_policy import WholePolicy
@@ -107,12 +107,7 @@ def test_a_policy_learns_to_yield_to_the_force_that_it_feels_and_only_then(touch
     policy, generator = config.build(SPEC), torch.Generator().manual_seed(0)
     batch = felt_batch(generator)
     policy.fit_normalization(batch.actions, batch.valid, batch.inputs.state, batch.points)
-    optimizer = torch.optim.Adam(policy.parameters(), 1e-2)
-    for _ in range(40):
-        loss, _ = policy.loss(felt_batch(generator), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(policy, lambda: felt_batch(generator), generator, steps=40, rate=1e-2)
     shown = felt_batch(generator)
     went = (policy.act(shown.inputs, generator).chunk - shown.inputs.state[:, None]).mean((1, 2))
     right = (went.sign() == shown.inputs.touch[:, 1].sign()).float().mean()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learning import TINY, random_batch, tiny_model
+from learning import TINY, learn, random_batch, tiny_model
 
 from policies.core.advantage_conditioning import DROPOUT, drop
 from policies.core.indicator import Indicator
@@ -184,14 +184,8 @@ def test_the_loss_is_flow_plus_weighted_grounding(batch):
 def test_it_overfits_one_batch():
     batch, model = random_batch(4), tiny_model()
     model.fit_normalization(batch.actions, batch.valid, batch.inputs.state, batch.points)
-    optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), generator(0)
-    seen = []
-    for _ in range(300):
-        loss, parts = model.loss(batch, noise)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        seen.append([parts["flow"].item(), parts["grounding"].item()])
+    parts = learn(model, lambda: batch, generator(0), steps=300, rate=3e-3)
+    seen = [[one["flow"].item(), one["grounding"].item()] for one in parts]
     first, last = np.mean(seen[:10], 0), np.mean(seen[-20:], 0)
     assert (last < 0.3 * first).all(), (first, last)
 
