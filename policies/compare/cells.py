@@ -41,11 +41,18 @@ class Cell:
         return root / "cells" / self.name.replace("/", "-") / self.task / f"seed_{seed}"
 
 
-def parse_cells(presets: Sequence[str], heads: Sequence[str] | None, tasks: Sequence[str]) -> list[Cell]:
-    """Return every preset with its own head, or with each of these, at every task. UserError names what is wrong."""
+def parse_cells(
+    presets: Sequence[str], heads: Sequence[str] | None, tasks: Sequence[str], fusion_of: str | None = None
+) -> list[Cell]:
+    """Return every preset with its own head, or with each of these, at every task. UserError names what is wrong.
+
+    fusion_of: the policy whose fusion each gets instead of its own.
+    """
     cells = []
     for preset in presets:
         policy = load_preset(preset)
+        if fusion_of is not None:
+            policy = with_fusion_of(policy, fusion_of)
         for head in heads or (None,):
             names = [preset] if head is None else [head] if len(presets) == 1 else [preset, head]
             chosen = policy if head is None else with_head(policy, head)
@@ -67,6 +74,14 @@ def with_head(policy: PolicyConfig, text: str) -> PolicyConfig:
     name, *options = text.split(":")
     values = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in options)}
     return replace(policy, head=typed(HeadConfig, {"name": name, **values}, "policy.head."))
+
+
+def with_fusion_of(policy: PolicyConfig, name: str) -> PolicyConfig:
+    """Return a policy with what another of conf/policy sees and reads by: its vision, language and fusion."""
+    donor = load_preset(name)
+    if not (isinstance(policy, VlaConfig) and isinstance(donor, VlaConfig)):
+        raise UserError(f"fusion_of={name}: policy {policy.name!r} and {donor.name!r}, expected two with a fusion")
+    return replace(policy, vision=donor.vision, language=donor.language, fusion=donor.fusion)
 
 
 def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:

@@ -4,6 +4,7 @@ Compares policies on the same demonstrations, with the same training steps and s
 
     presets=[NAME]                files of conf/policy, each with its own head
     heads=[NAME,NAME:KEY=VALUE]   each preset with each of these heads instead
+    fusion_of=eye                 each preset with the fusion of this one instead: is it the fusion that limits it?
 
 Demonstrations are collected where they are missing. A killed run goes on at the cell it stopped in. table.json keeps
 raw counts by training seed, table.md and table.png show them: success with its 95 % interval, placement error, jerk,
@@ -46,6 +47,7 @@ class CompareConfig(WorkerConfig):
     out: str = option("runs/representations", "the comparison's directory", FOLDER)
     presets: tuple[str, ...] = option(("points",), "policies, of conf/policy", NOT_EMPTY)
     heads: tuple[str, ...] | None = option(None, "NAME or NAME:OPTION=VALUE, of every preset; null: its own", NOT_EMPTY)
+    fusion_of: str | None = option(None, "a policy of conf/policy, whose fusion every preset gets; null: its own")
     tasks: tuple[str, ...] = option(("pick_place",), "what the robot does", NOT_EMPTY, Registered(TASKS))
     seeds: tuple[int, ...] = option((0,), "every cell is trained once with each", NOT_EMPTY, SEED, EACH_ONCE)
     demo_episodes: int = option(300, "demonstrations of every task", at_least(1))
@@ -101,7 +103,7 @@ def needs_images(cell: Cell, config: CompareConfig) -> bool:
 
 def compare(config: CompareConfig) -> Path:
     """Train and play every cell, write the table after each; return its JSON file."""
-    root, cells = Path(config.out), parse_cells(config.presets, config.heads, config.tasks)
+    root, cells = Path(config.out), parse_cells(config.presets, config.heads, config.tasks, config.fusion_of)
     images = any([needs_images(cell, config) for cell in cells])  # of all: each is checked before anything is written
     settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
     Stages(root, settings, may_differ=RUN_OPTIONS)  # UserError when it was begun with others

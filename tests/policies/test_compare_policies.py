@@ -7,17 +7,21 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from policies.compare.cells import parse_cells, with_head
+from policies.compare.cells import load_preset, parse_cells, with_head
 from policies.compare.compare import CompareConfig, main
 from policies.compare.figure import draw_table
 from policies.compare.table import decisions, markdown, ways
 from policies.core.interface import PolicyConfig
+from policies.core.spec import PolicySpec
 from policies.evaluation import motion
 from policies.evaluation.motion import Motion, rms_jerk, way
 from policies.heads.bins import BinsConfig
 from policies.heads.flow import FlowConfig
 from policies.models.vla import VlaConfig
+from policies.train import check_start
 from policies.training.optim import OptimConfig
+from sim.core.config import CONF
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.episode.results import summary
 
@@ -47,6 +51,18 @@ def test_a_cell_is_a_preset_or_a_preset_with_another_head():
         "small/flow",
         "points/flow",
     ]
+
+
+def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
+    presets = sorted(path.stem for path in (CONF / "policy").glob("*.yaml"))
+    spec = PolicySpec("fairino_fr3", ("front", "wrist"), (192, 192), 7, 7, GROUNDING_COLUMNS)
+    for cell in parse_cells(presets, None, ["reach"], fusion_of="eye"):
+        own, built = load_preset(cell.name), cell.policy.build(spec)
+        assert built.fusion.finder.requires_pretrained and not built.needs.ground_truth
+        assert (cell.policy.head, cell.policy.memory) == (own.head, own.memory)
+        check_start(built, "assets/eye")
+    with pytest.raises(UserError, match="unknown choice for policy 'eyes'.*did you mean 'eye'"):
+        parse_cells(["act"], None, ["reach"], fusion_of="eyes")
 
 
 @pytest.mark.parametrize(
