@@ -12,7 +12,8 @@ import pytest
 from programs import PROGRAMS
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = sorted(set(re.findall(r"python -m ((?:sim|policies|rl|real)\.\w+)", (ROOT / "README.md").read_text())))
+TEXT = "".join((ROOT / name).read_text() for name in ("README.md", "USAGE.md"))
+NAMED = sorted(set(re.findall(r"python -m ((?:sim|policies|rl|real)\.\w+)", TEXT)))
 EMPTY = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"]}
 
 
@@ -23,7 +24,7 @@ def start(*words: str, **environment: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-def test_the_readme_names_programs_of_every_package():
+def test_readme_and_usage_name_programs_of_every_package():
     assert {name.partition(".")[0] for name in NAMED} == {"sim", "policies", "rl", "real"} and len(NAMED) > 15
 
 
