@@ -16,7 +16,7 @@ DEVICE := auto
 # Of a shell that sourced ROS it names packages of another Python, pytest plug-ins among them.
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow fuzz gpu-check check structure test-sdk test-lerobot test-openpi setup wheel wheel-test constraints
+.PHONY: demo test test-slow fuzz gpu-check check structure test-sdk test-lerobot lerobot-speed test-openpi setup wheel wheel-test constraints
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -61,6 +61,10 @@ test-openpi: setup
 test-lerobot: $(LEROBOT_STAMP)
 	$(LEROBOT)/bin/python -m pytest -q tests/real/test_lerobot_plugin.py tests/sim/test_dataset_format.py tests/with_lerobot
 	$(LEROBOT)/bin/python tests/with_lerobot/commands.py
+
+# Frames a second in training, LeRobot's ACT beside ours on the same demonstrations.
+lerobot-speed: $(LEROBOT_STAMP)
+	$(LEROBOT)/bin/python tests/with_lerobot/speed.py
 
 wheel: setup
 	rm -rf dist
