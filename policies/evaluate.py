@@ -32,7 +32,7 @@ from policies.evaluation.report_line import by_task, report
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
 from policies.remote.keys import ServerKeys
-from policies.runtime.agent import load_agent
+from policies.runtime.agent import PolicyAgent, load_agent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
 from policies.runtime.latency import latency
 from policies.runtime.planned_agent import PlannedAgent, plan_with
@@ -72,6 +72,7 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     checkpoint: str = option("runs/policy", "the policy")
     episodes: int = option(300, "to play", at_least(1))
     seed: int = option(900_000, "of the first episode", SEED)
+    draw: int = option(0, "which playing of a seed: another one is of the same scene, with other noise", at_least(0))
     out: str | None = option(None, "null: CHECKPOINT/eval", RESULTS_FOLDER)
     videos: int = option(3, "episodes to record, the first ones", at_least(0))
     indicator: str = option("positive", "advantage that the policy is conditioned on", one_of(*INDICATORS))
@@ -94,6 +95,10 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_who_decides(self)
+        if self.server and self.draw:
+            raise UserError(
+                f"server={self.server} and draw={self.draw}, expected a checkpoint: a server draws for itself"
+            )
 
     @property
     def directory(self) -> Path:
@@ -129,6 +134,8 @@ class PolicyWorker:
     def __init__(self, config: EvaluateConfig):
         self._config = config
         self._chunks = self._open_agent()
+        if isinstance(self._chunks, PolicyAgent):
+            self._chunks.draw = config.draw
         self._agent = plan_with(config.planner, self._chunks, self._truth)
         world = config.world
         if self._chunks.cameras:

@@ -67,10 +67,11 @@ class PretrainGroundingConfig(SimulationConfig, WorkerConfig):
         policy = self.policy.build(
             PolicySpec(robot.name, robot.camera_names, size, *dims, GROUNDING_COLUMNS, robot.control_hz)
         )
-        if not isinstance(policy, Vla) or "points" not in policy.fusion.gives or policy.condenses or policy.needs.goal:
+        fixed = policy.condenses or policy.requires_pretrained or policy.needs.goal
+        if not isinstance(policy, Vla) or "points" not in policy.fusion.gives or fixed:
             raise UserError(
-                "grounding pretraining needs a fusion that learns to find points, without a picture of the goal; "
-                "give policy=small"
+                "grounding pretraining needs a fusion that learns to find points, without a picture of the goal or a "
+                "finder; give policy=small, or policy.fusion.finder=null"
             )
         if isinstance(self.policy, VlaConfig) and isinstance(self.policy.vision, JointConfig):
             raise UserError(

@@ -2,7 +2,7 @@
 
 Files of a cell, in OUT/cells/NAME/TASK/seed_SEED:
     policy/           checkpoint
-    evaluation/       results.json of `policies.evaluate`
+    evaluation/       results.json of `policies.evaluate`, of its second playing evaluation_1/, and so on
     minutes.json      processor minutes of training
 """
 
@@ -94,6 +94,11 @@ def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:
 
 def play_cell(cell: Cell, folder: Path, config: EvaluateConfig) -> None:
     """Play the cell's policy and write results.json; what is played is left alone."""
-    config = replace(config, task=cell.task, checkpoint=str(folder / "policy"), out=str(folder / "evaluation"))
-    if not (config.directory / results.FILE).is_file():
-        evaluate(config)
+    out = played_in(folder, config.draw)
+    if not (out / results.FILE).is_file():
+        evaluate(replace(config, task=cell.task, checkpoint=str(folder / "policy"), out=str(out)))
+
+
+def played_in(folder: Path, draw: int) -> Path:
+    """Return where a cell's results of a playing lie."""
+    return folder / (f"evaluation_{draw}" if draw else "evaluation")

@@ -8,7 +8,8 @@ Compares policies on the same demonstrations, with the same training steps and s
 
 Demonstrations are collected where they are missing. A killed run goes on at the cell it stopped in. table.json keeps
 raw counts by training seed, table.md and table.png show them: success with its 95 % interval, placement error, jerk,
-the ways that were taken around the object of a task that has two, processor minutes of training, time of a decision.
+the ways that were taken around the object of a task that has two (draws=2: and in how many scenes a second playing took
+the other one), processor minutes of training, time of a decision.
 """
 
 import logging
@@ -35,7 +36,17 @@ from sim.run.stages import Stages
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
-RUN_OPTIONS = ("out", "presets", "heads", "tasks", "seeds", "workers", "executor", "ray_address")  # may differ later
+RUN_OPTIONS = (
+    "out",
+    "presets",
+    "heads",
+    "tasks",
+    "seeds",
+    "draws",
+    "workers",
+    "executor",
+    "ray_address",
+)  # may differ later
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +64,7 @@ class CompareConfig(WorkerConfig):
     demo_episodes: int = option(300, "demonstrations of every task", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)
     evaluation_episodes: int = option(200, "of every policy", at_least(1))
+    draws: int = option(1, "playings of each; from the second on they only tell how often the way differs", at_least(1))
     evaluation_seed: int = option(900_000, "of the first one", SEED)
     init_fusion: str | None = option("assets/fusion", "where training starts from; null: from scratch")
     optim: OptimConfig = block(OptimConfig, "how each is trained")
@@ -113,7 +125,8 @@ def compare(config: CompareConfig) -> Path:
         for cell in cells:
             _log.info("%s, %s, training seed %d", cell.name, cell.task, seed)
             train_cell(cell, cell.folder(root, seed), config.training(cell.task, seed))
-            play_cell(cell, cell.folder(root, seed), config.evaluation)
+            for draw in range(config.draws):
+                play_cell(cell, cell.folder(root, seed), replace(config.evaluation, draw=draw))
             write_table(root, cells, config.seeds)
     return root / TABLE
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policies.compare.cells import TRAINING, Cell
+from policies.compare.cells import TRAINING, Cell, played_in
 from policies.compare.figure import draw_table
 from policies.evaluation import motion
 from policies.evaluation.motion import LEFT, RIGHT
@@ -36,7 +36,7 @@ def write_table(root: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> None
 def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
     """Return a cell's line over the training seeds that are finished; {} when none is."""
     folders = {seed: cell.folder(root, seed) for seed in seeds}
-    read = {seed: folder / "evaluation" / results.FILE for seed, folder in folders.items()}
+    read = {seed: played_in(folder, 0) / results.FILE for seed, folder in folders.items()}
     played = {seed: json.loads(path.read_text()) for seed, path in read.items() if path.is_file()}
     if not played:
         return {}
@@ -49,6 +49,7 @@ def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
         **motion.summary(pooled),
         **decisions([one["latency"]["decision"] for one in played.values()]),
         **ways(pooled),
+        **changed_ways(list(folders.values())),
         "training_minutes": sum(minutes) / len(minutes),
         "parameters": parameters(folders[next(iter(played))] / "policy"),
         "by_train_seed": {str(seed): counts(one["episodes"]) for seed, one in played.items()},
@@ -77,6 +78,21 @@ def ways(episodes: Sequence[dict]) -> dict[str, int]:
     return {side: taken[side] for side in WAYS}
 
 
+def changed_ways(folders: Sequence[Path]) -> dict[str, int]:
+    """Return of how many scenes a second playing is known, and in how many of them it took the other way.
+
+    A policy that keeps both ways takes now this and now that one in a scene; one that knows a single answer for each
+    scene does not, even if it goes left in half of them.
+    """
+    pairs = []
+    for folder in folders:
+        paths = [played_in(folder, draw) / results.FILE for draw in (0, 1)]
+        if all(path.is_file() for path in paths):
+            taken = [[one["way"] for one in json.loads(path.read_text())["episodes"]] for path in paths]
+            pairs += [pair for pair in zip(*taken, strict=True) if all(pair)]
+    return {"twice": len(pairs), "changed": sum(first != second for first, second in pairs)}
+
+
 def decisions(latencies: Sequence[dict]) -> dict[str, float]:
     """Return the median of the training seeds' medians and the greatest of their 99th percentiles, ms."""
     return {
@@ -97,7 +113,7 @@ def markdown(rows: Sequence[dict]) -> str:
         "success",
         "placed within",
         "jerk",
-        "left / right",
+        "left / right, changed",
         "training",
         "decision p50 / p99",
     )
@@ -105,6 +121,7 @@ def markdown(rows: Sequence[dict]) -> str:
     for row in rows:
         placed = "" if row["placement_error_mm_median"] is None else f"{row['placement_error_mm_median']:.0f} mm"
         taken = f"{row[LEFT]} / {row[RIGHT]}" if row[LEFT] + row[RIGHT] else ""
+        taken += f", {row['changed']} of {row['twice']}" if row["twice"] else ""
         cells = (
             row["name"], row["task"], str(row["n"]),
             f"{row['success_rate']:.1%} ({100 * row['ci_low']:.1f}-{100 * row['ci_high']:.1f})",

@@ -150,7 +150,8 @@ class Fusion(nn.Module):
     condenses: ClassVar[bool] = False  # whether `condense` leaves no maps
     keeps_words: bool = True  # whether `condense` leaves words
     plays_steps: bool = False  # whether a long instruction is played step by step, by where things are found
-    requires_pretrained: ClassVar[bool] = False  # whether it is useless with random weights
+    tells_points: bool = False  # whether `condense` leaves points
+    requires_pretrained: bool = False  # whether it is useless with random weights
     prefix_tokens: int  # P
     width: int  # W
 

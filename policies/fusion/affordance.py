@@ -74,7 +74,7 @@ class Affordance(TokenFusion):
     """A token for each map of each camera."""
 
     def __init__(self, config: AffordanceConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
-        super().__init__(config, spec, config.maps * len(spec.cameras))
+        super().__init__(config, spec, vision, language, config.maps * len(spec.cameras))
         self.text = TextPooler(language.width, config.maps, config.channels)
         features = sum(vision.channels)
         self.cameras = nn.ModuleDict({name: AffordanceMaps(config, features) for name in spec.cameras})

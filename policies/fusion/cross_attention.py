@@ -65,7 +65,7 @@ class CrossAttention(ReadoutFusion):
     """Queries that look at other tokens and then at each other, layer by layer."""
 
     def __init__(self, config: CrossAttentionConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
-        super().__init__(config, spec)
+        super().__init__(config, spec, vision, language)
         self.needs = Needs(images=True, instruction=True, goal=config.goal)
         goal = (GOAL,) * config.goal
         self.readers = nn.ModuleDict(token_readers(spec, vision, language, config.width))

@@ -54,7 +54,7 @@ class PointToken(nn.Module):
 class PointFusion(Fusion):
     """One token made of the points and of what it takes to reach them, one of the words that are read."""
 
-    condenses = True
+    condenses = tells_points = True
 
     def __init__(self, spec: PolicySpec, width: int, sentence: int, language: LanguageConfig | None):
         """sentence: numbers that the instruction is read into, 0: it is not read. UserError without a language part."""

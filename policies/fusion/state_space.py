@@ -83,7 +83,7 @@ class StateSpace(ReadoutFusion):
     """The prefix, read in order; the readouts read last."""
 
     def __init__(self, config: StateSpaceConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
-        super().__init__(config, spec)
+        super().__init__(config, spec, vision, language)
         readers = token_readers(spec, vision, language, config.width)
         self.readers = nn.ModuleDict({kind: readers[kind] for kind in config.reads})
         self.blocks = nn.ModuleList(Block(config.width, config.memory) for _ in range(config.layers))

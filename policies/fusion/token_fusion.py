@@ -1,12 +1,13 @@
 """What fusions over tokens share: a few tokens are read out of all, and where the named things are is found from them.
 
-The grounded points are learned from ground truth alone, as in `keypoint_fusion`: few demonstrations do not teach what
-words mean.
+The grounded points are learned from ground truth alone, as in `keypoint_fusion`. Few demonstrations do not teach what
+words mean, and the papers' fusions begin as large pretrained models, not with random weights. So a fusion may have a
+finder, a pretrained and frozen one of another kind, whose points it hands on as one more token.
 
 Shapes: B batch, R tokens gathered, N tokens read, D state dimension, G grounded points, W token width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from policies.core.attention import HEAD_WIDTH
 from policies.core.inputs import Inputs
 from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.spec import Needs, PolicySpec
-from policies.fusion.grounded_points import PointToken
+from policies.fusion.grounded_points import GroundedPoints, PointToken
 from policies.fusion.pretrained_fusion import load_fusion
 from policies.fusion.subtask import SubtaskToken
 from sim.core.errors import UserError
@@ -31,6 +32,7 @@ class TokenFusionConfig(FusionConfig):
 
     width: int = option(128, "of a token", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
     subtask: bool = option(False, "the sub-task is named before the actions, which follow from it")
+    finder: FusionConfig | None = option(None, "pretrained and frozen, whose points are a token more; null: none")
 
     def encoders(
         self, vision: VisionConfig | None, language: LanguageConfig | None
@@ -55,10 +57,18 @@ class TokenFusion(Fusion):
     needs = Needs(images=True, instruction=True)
     gives = frozenset({"tokens", "points"})
 
-    def __init__(self, config: TokenFusionConfig, spec: PolicySpec, tokens: int):
+    def __init__(
+        self, config: TokenFusionConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig, tokens: int
+    ):  # fmt: skip
         """tokens: R, of what is gathered."""
         super().__init__()
-        self.config, self.width, self.prefix_tokens = config, config.width, tokens + 1 + config.subtask
+        self.found = None
+        if config.finder:
+            finder = config.finder.build(spec, vision, language)
+            self.found = GroundedPoints(spec, config.width, 0, None, finder)
+        self.requires_pretrained = self.tells_points = self.found is not None
+        self.config, self.width = config, config.width
+        self.prefix_tokens = tokens + 1 + config.subtask + self.tells_points
         self.points = nn.Sequential(
             nn.Linear(tokens * config.width + 3 * spec.state_dim, HIDDEN), nn.SiLU(),
             nn.Linear(HIDDEN, 3 * len(spec.points)),
@@ -77,24 +87,36 @@ class TokenFusion(Fusion):
         found = self.points(torch.cat([read.flatten(1), inputs.pose], 1)).unflatten(1, (-1, 3))
         points = found * POINT_SCALE_M + self.point_token.center
         # Actions must not train where the points are: that is learned from ground truth alone.
-        tokens = [read, self.point_token(points.detach())]
+        tokens = [read, self.point_token(points.detach()), *([self.found(inputs).tokens] if self.found else [])]
         if not self.subtask:
             return Prefix(torch.cat(tokens, 1), points)
         token, logits = self.subtask(read, inputs)
         return Prefix(torch.cat([*tokens, token], 1), points, subtask=logits)
 
+    def condense(self, inputs: Inputs) -> Inputs:
+        """Return the inputs with the finder's points, which no training changes."""
+        if not self.found:
+            return inputs
+        found = self.found.condense(inputs)
+        return replace(inputs, points=found.points, turn=found.turn)
+
+    def frozen_weights(self) -> dict[str, Tensor]:
+        return self.found.frozen_weights() if self.found else {}
+
     def fit_points(self, points: Tensor) -> None:
         self.point_token.center.copy_(points.nanmean(0).nan_to_num())
+        if self.found:
+            self.found.fit_points(points)
 
     def load_pretrained(self, root: Path) -> dict:
-        return load_fusion(self, self.config, root)
+        return self.found.load_pretrained(root) if self.found else load_fusion(self, self.config, root)
 
 
 class ReadoutFusion(TokenFusion):
     """Learned tokens behind all others gather what the head needs."""
 
-    def __init__(self, config: ReadoutConfig, spec: PolicySpec):
-        super().__init__(config, spec, config.readouts)
+    def __init__(self, config: ReadoutConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
+        super().__init__(config, spec, vision, language, config.readouts)
         self.readouts = nn.Parameter(torch.randn(config.readouts, config.width))
         self.norm = nn.LayerNorm(config.width)
 

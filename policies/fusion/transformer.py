@@ -38,7 +38,7 @@ class Transformer(ReadoutFusion):
     """Self-attention over the whole prefix."""
 
     def __init__(self, config: TransformerConfig, spec: PolicySpec, vision: VisionConfig, language: LanguageConfig):
-        super().__init__(config, spec)
+        super().__init__(config, spec, vision, language)
         readers = token_readers(spec, vision, language, config.width)
         self.readers = nn.ModuleDict({kind: readers[kind] for kind in config.reads})
         self.layers = nn.ModuleList(Layer(config.width) for _ in range(config.layers))

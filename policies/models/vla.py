@@ -113,7 +113,7 @@ class Vla(Policy):
         _check_reads_both(config, self.fusion.needs)
         width = self.fusion.width
         self.looks = LookMemory(config.memory, width) if config.memory else None
-        self.carried = CarriedPoints(spec) if config.look_age and self.fusion.condenses else None
+        self.carried = CarriedPoints(spec) if config.look_age and self.fusion.tells_points else None
         self.touch_token = TouchToken(width) if config.touch else None
         self.depth_tokens = DepthTokens(spec.cameras, width) if config.depth else None
         tokens = (1 + config.memory) * self.fusion.prefix_tokens + config.touch + 2  # and the state, and the indicator

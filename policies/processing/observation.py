@@ -73,10 +73,12 @@ class ObservationProcessor:
 
     @property
     def _fingerprint(self) -> str:
-        if not self.policy.condenses:
+        frozen = self.policy.frozen_weights()
+        if not (self.policy.condenses or frozen):
             return self.encoders["vision"]
-        digest = hashlib.sha256(" ".join(self.encoders.values()).encode())
-        for name, value in sorted(self.policy.frozen_weights().items()):
+        kept = "" if self.policy.condenses else "maps"
+        digest = hashlib.sha256(" ".join(self.encoders.values()).encode() + kept.encode())
+        for name, value in sorted(frozen.items()):
             digest.update(name.encode() + value.cpu().numpy().tobytes())
         return digest.hexdigest()[:12]
 

@@ -21,8 +21,6 @@ from policies.runtime.slow_looks import SlowLooks
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
-DRAW = 2**32  # between the noise of two episodes of a seed
-
 
 class PolicyAgent(ChunkAgent):
     """Plays action chunks of a policy that this process holds."""
@@ -55,7 +53,7 @@ class PolicyAgent(ChunkAgent):
     def begin(self, seed: int) -> None:
         if self.looks:
             self.looks.begin()
-        self._generator = torch.Generator().manual_seed(seed + self.draw * DRAW)
+        self._generator = torch.Generator().manual_seed(noise_seed(seed, self.draw))
         goal = self._goal_picture if self.policy.needs.goal else None
         self._context.begin(self.processor.goal(goal(seed)) if goal else ())
 
@@ -69,6 +67,14 @@ class PolicyAgent(ChunkAgent):
         self.note_estimates(decided.estimates)
         self.note_subtask(decided.subtask)
         return decided.chunk
+
+
+def noise_seed(seed: int, draw: int) -> int:
+    """Return the seed of an episode's noise: of its first playing the episode's own, of others mixed with `draw`.
+
+    Mixed into 32 bits: torch's generator on the CPU, a Mersenne twister, leaves out all higher ones.
+    """
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]) if draw else seed
 
 
 def chunk_spec(policy: Policy) -> ChunkSpec:

@@ -72,6 +72,14 @@ def play(agent: PolicyAgent, seed: int, steps: int = 4) -> np.ndarray:
     return np.array([agent.act(look(step)) for step in range(steps)])
 
 
+def test_another_playing_of_a_seed_is_acted_with_other_noise(agent, monkeypatch):
+    first = play(agent, 7)
+    monkeypatch.setattr(agent, "draw", 1)
+    second = play(agent, 7)
+    assert np.abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(second, play(agent, 7))
+
+
 def test_actions_fit_the_contract(agent):
     actions = play(agent, 0)
     assert actions.dtype == np.float32 and actions.shape == (4, FR3.action_dim) and np.isfinite(actions).all()

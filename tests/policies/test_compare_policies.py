@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from policies.compare.cells import load_preset, parse_cells, with_head
+from policies.compare.cells import load_preset, parse_cells, played_in, with_head
 from policies.compare.compare import CompareConfig, main
 from policies.compare.figure import draw_table
-from policies.compare.table import decisions, markdown, ways
+from policies.compare.table import changed_ways, decisions, markdown, ways
 from policies.core.interface import PolicyConfig
 from policies.core.spec import PolicySpec
 from policies.evaluation import motion
@@ -18,6 +18,7 @@ from policies.evaluation.motion import Motion, rms_jerk, way
 from policies.heads.bins import BinsConfig
 from policies.heads.flow import FlowConfig
 from policies.models.vla import VlaConfig
+from policies.runtime.agent import PolicyAgent
 from policies.train import check_start
 from policies.training.optim import OptimConfig
 from sim.core.config import CONF
@@ -142,11 +143,27 @@ def test_decisions_of_several_training_seeds_are_one_median_and_the_worst():
     assert found == {"decision_ms_p50": 2.0, "decision_ms_p99": 9.0}
 
 
+def test_a_way_is_kept_or_changed_in_the_same_scene(tmp_path):
+    for draw, taken in enumerate((["left", "left", None, "right"], ["left", "right", "right", "right"])):
+        folder = played_in(tmp_path, draw)
+        folder.mkdir()
+        (folder / "results.json").write_text(json.dumps({"episodes": [{"way": one} for one in taken]}))
+    assert changed_ways([tmp_path, tmp_path / "once"]) == {"twice": 3, "changed": 1}
+    assert changed_ways([tmp_path / "once"]) == {"twice": 0, "changed": 0}
+
+
 @pytest.mark.parametrize(("successes", "sides"), [(0, None), (60, None), (60, "left")])
 def test_rates_at_the_ends_are_written_and_drawn(tmp_path, successes, sides):
     episodes = [episode(i < successes, way=sides) for i in range(60)]
     row = {"name": "flow", "task": "reach", **summary(episodes), **motion.summary(episodes), **ways(episodes)}
-    row |= {"training_minutes": 1.0, "parameters": 3_000_000, "decision_ms_p50": 1.0, "decision_ms_p99": 2.0}
+    row |= {
+        "twice": 0,
+        "changed": 0,
+        "training_minutes": 1.0,
+        "parameters": 3_000_000,
+        "decision_ms_p50": 1.0,
+        "decision_ms_p99": 2.0,
+    }
     draw_table(tmp_path / "table.png", [row])
     image = imread(tmp_path / "table.png")
     assert image.std() > 0.05
@@ -155,14 +172,20 @@ def test_rates_at_the_ends_are_written_and_drawn(tmp_path, successes, sides):
     assert f"{successes / 60:.1%}" in markdown([row])
 
 
-def test_a_comparison_is_made_shown_and_gone_on_with(tmp_path):
-    main(config(tmp_path))
+def test_a_comparison_is_made_shown_and_gone_on_with(tmp_path, monkeypatch):
+    begun, begin = [], PolicyAgent.begin
+    monkeypatch.setattr(PolicyAgent, "begin", lambda self, seed: begun.append((seed, self.draw)) or begin(self, seed))
+    main(config(tmp_path, draws=2))
     rows = json.loads((tmp_path / "table.json").read_text())["cells"]
     assert [row["name"] for row in rows] == ["regression", "flow"]
     for row in rows:
         assert row["n"] == 4 and set(row["by_train_seed"]) == {"0", "1"}
         assert row["training_minutes"] > 0 and row["parameters"] > 1e5 and row["decision_ms_p99"] > 0
         assert all(one["n"] == 2 and one["left"] == one["right"] == 0 for one in row["by_train_seed"].values())
+    assert set(begun) == {(900_000 + i, draw) for i in (0, 1) for draw in (0, 1)}
+    folder = tmp_path / "cells" / "flow" / "reach" / "seed_0"
+    both = [json.loads((played_in(folder, draw) / "results.json").read_text())["episodes"] for draw in (0, 1)]
+    assert len({json.dumps([one["draws"] for one in episodes]) for episodes in both}) == 1  # the same scenes
     table = (tmp_path / "table.md").read_text().splitlines()
     assert len(table) == 2 + 2 and all(line.count("|") == table[0].count("|") for line in table)
     assert imread(tmp_path / "table.png").shape[1] > 800
@@ -173,7 +196,7 @@ def test_a_comparison_is_made_shown_and_gone_on_with(tmp_path):
         for path in tmp_path.rglob("*")
         if path.name in ("model.safetensors", "results.json")
     }
-    assert len(made) == 8
+    assert len(made) == 4 + 8
     main(config(tmp_path, heads=("regression", "flow", "cvae"), seeds=(0,)))
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert [row["n"] for row in json.loads((tmp_path / "table.json").read_text())["cells"]] == [2, 2, 2]

@@ -81,3 +81,8 @@ def test_all_of_a_policy_of_unknown_tasks_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "load", lambda _: (tiny_model(), about(tasks=())))
     with pytest.raises(UserError, match="task=all: x does not say what it was trained on"):
         evaluate.main(EvaluateConfig(checkpoint="x", task="all", out=str(tmp_path)))
+
+
+def test_a_server_draws_its_own_noise():
+    with pytest.raises(UserError, match="server=ws://x and draw=1, expected a checkpoint"):
+        EvaluateConfig(server="ws://x", draw=1)

@@ -9,6 +9,7 @@ from learning import SPEC, FakeTextConfig, FakeVisionConfig, about, write_demos
 
 from policies.compare.cells import load_preset
 from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.fusion.token_fusion import TokenFusionConfig
 from policies.language.word_pieces import WordPiecesConfig
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
@@ -32,11 +33,16 @@ def preset(name: str) -> VlaConfig:
     return dataclasses.replace(policy, vision=vision, language=language)
 
 
+def needs_pretrained(config: VlaConfig) -> bool:
+    finds = isinstance(config.fusion, TokenFusionConfig) and config.fusion.finder is not None
+    return finds or isinstance(config.fusion, GroundedPointsConfig)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains_and_acts(name, tmp_path):
     table = EpisodeTable(Source(write_demos(tmp_path / "demos", lengths=(6, 7))))
     config = preset(name)
-    if isinstance(config.fusion, GroundedPointsConfig):  # frozen, useless without weights: random ones will do
+    if needs_pretrained(config):  # frozen, useless without weights: random ones will do
         policy = config.build(table.spec)
     else:
         policy, _ = new_policy(config, [table], 0, None)
@@ -63,6 +69,10 @@ def test_a_preset_learns_by_updates_of_a_tenth_of_its_numbers(name):
 def test_a_preset_begins_with_what_it_is(name):
     first = (CONF / "policy" / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# ") and first.endswith(".")
+
+
+def test_after_papers_all_but_gato_begin_with_something_pretrained():
+    assert {name for name in PRESETS if not needs_pretrained(preset(name))} == {"gato", "points", "small"}
 
 
 def test_the_comparison_of_presets_leaves_none_out():

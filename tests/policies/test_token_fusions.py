@@ -12,12 +12,14 @@ from policies.core.inputs import Inputs
 from policies.core.parts import Fusion
 from policies.core.registry import FUSIONS
 from policies.fusion.affordance import AffordanceMaps
-from policies.fusion.keypoint_fusion import grid
+from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.fusion.keypoint_fusion import KeypointFusionConfig, grid
 from policies.fusion.pretrained_fusion import CARD, save_fusion
 from policies.fusion.state_space import selective_scan
 from policies.fusion.token_fusion import ReadoutConfig, TokenFusionConfig
 from policies.fusion.tokens import ImageCells, PixelCells, waves
 from policies.language.word_pieces import WordPieces, WordPiecesConfig
+from policies.processing.observation import ObservationProcessor
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
@@ -108,6 +110,51 @@ def test_points_are_found_around_their_mean():
     for layer in (fusion.points[-1].weight, fusion.points[-1].bias):
         torch.nn.init.zeros_(layer)
     assert torch.allclose(fusion(random_batch(2).inputs).points, points.nanmean(0).expand(2, -1, -1), atol=1e-6)
+
+
+# ---- a finder ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["transformer", "cross_attention", "state_space", "affordance"])
+def test_the_points_of_a_frozen_finder_are_one_token_more(name, inputs):
+    torch.manual_seed(0)
+    told = dataclasses.replace(VARIANTS[name], finder=KeypointFusionConfig()).build(SPEC, TINY.vision, TINY.language)
+    assert told.requires_pretrained and told.prefix_tokens == build(name).prefix_tokens + 1
+    seen = told.condense(inputs)
+    assert seen.maps is inputs.maps and seen.words is inputs.words
+    assert torch.equal(seen.points, told.found.finder(inputs).points)
+    prefix = told(seen)
+    assert prefix.tokens.shape[1] == told.prefix_tokens
+    moved = changed(seen, points=seen.points + 0.05)
+    differs = (told(moved).tokens - prefix.tokens).abs().amax((0, 2)) > 1e-4
+    assert differs.tolist() == [False] * (told.prefix_tokens - 1) + [True]  # it alone tells them
+    assert torch.equal(told(moved).points, prefix.points)  # what the fusion finds itself is learned beside
+    prefix.tokens.square().sum().backward()
+    assert all(one.grad is None for one in told.found.finder.parameters())
+    assert any(one.grad is not None for one in told.found.parameters())
+    assert told.frozen_weights().keys() == told.found.finder.state_dict().keys()
+
+
+def test_a_finder_is_what_pretrained_weights_are_loaded_into(tmp_path):
+    told = dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig())
+    first, second = (told.build(SPEC, TINY.vision, TINY.language) for _ in range(2))
+    save_fusion(tmp_path, first.found.finder.state_dict(), {"fusion": plain(told.finder)})
+    second.load_pretrained(tmp_path)
+    for name, value in first.frozen_weights().items():
+        assert torch.equal(value, second.frozen_weights()[name])
+    own = [fusion.readouts for fusion in (first, second)]
+    assert not torch.equal(*own)
+
+
+def test_what_is_cached_of_a_finder_is_not_taken_for_its_points_alone():
+    """One lays down maps and points, the other points; both with the same frozen weights."""
+    torch.manual_seed(0)
+    fusions = (dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig()), GroundedPointsConfig())
+    policies = [dataclasses.replace(TINY, fusion=fusion).build(SPEC) for fusion in fusions]
+    policies[1].fusion.finder.load_state_dict(policies[0].fusion.found.finder.state_dict())
+    frozen = [policy.frozen_weights() for policy in policies]
+    assert all(torch.equal(value, frozen[1][name]) for name, value in frozen[0].items())
+    assert len({ObservationProcessor(policy).fingerprint for policy in policies}) == 2
 
 
 # ---- attention ---------------------------------------------------------------------------------
