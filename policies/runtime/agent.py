@@ -20,6 +20,7 @@ from policies.runtime.episode_context import EpisodeContext, GoalPicture
 from policies.runtime.slow_looks import SlowLooks
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.options import MAX_SEED
 
 
 class PolicyAgent(ChunkAgent):
@@ -72,9 +73,11 @@ class PolicyAgent(ChunkAgent):
 def noise_seed(seed: int, draw: int) -> int:
     """Return the seed of an episode's noise: of its first playing the episode's own, of others mixed with `draw`.
 
-    Mixed into 32 bits: torch's generator on the CPU, a Mersenne twister, leaves out all higher ones.
+    What lies above a seed, of a second attempt or a later step, is mixed too: torch's generator on the CPU, a Mersenne
+    twister, leaves out all but the lowest 32 bits.
     """
-    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]) if draw else seed
+    own = not draw and seed <= MAX_SEED
+    return seed if own else int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def chunk_spec(policy: Policy) -> ChunkSpec:

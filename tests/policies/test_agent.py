@@ -13,7 +13,8 @@ from policies.core.indicator import Indicator, parse_indicator
 from policies.core.interface import Decision
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
-from policies.runtime.agent import PolicyAgent, load_agent
+from policies.runtime import planned_agent, self_correction
+from policies.runtime.agent import PolicyAgent, load_agent, noise_seed
 from policies.runtime.chunk_agent import Timing
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
@@ -78,6 +79,12 @@ def test_another_playing_of_a_seed_is_acted_with_other_noise(agent, monkeypatch)
     second = play(agent, 7)
     assert np.abs(first - second).max() > 1e-3
     np.testing.assert_array_equal(second, play(agent, 7))
+
+
+def test_steps_and_attempts_of_an_episode_have_noise_of_their_own():
+    seeds = [7, 7 + planned_agent.AGAIN, 7 + 2 * planned_agent.AGAIN, 7 + self_correction.AGAIN]
+    drawn = {float(torch.rand((), generator=torch.Generator().manual_seed(noise_seed(one, 0)))) for one in seeds}
+    assert len(drawn) == 4 and noise_seed(7, 0) == 7
 
 
 def test_actions_fit_the_contract(agent):
