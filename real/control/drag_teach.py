@@ -6,6 +6,7 @@ action: `real.workcell.recording` takes it from the following frame.
 """
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,12 +45,13 @@ class HandGuiding:
             self.hold_quietly()
             raise
 
-    def end(self) -> None:
-        """Hold the arm and stream to it again where it is."""
+    def end(self) -> np.ndarray:
+        """Hold the arm and stream to it again where it is: (joints,) rad."""
         self.hold()
         self._driver.set_manual(on=False)
         self._driver.settle()
         self._stream.start()
+        return self._stream.commanded_rad
 
     def hold(self) -> None:
         """Hold the arm, nothing else. RobotFault or RobotUnreachable, and still active, without an acknowledgement.
@@ -78,12 +80,15 @@ class HandGuiding:
 
 
 class DragCorrector:
-    """Interventions by guiding the arm by hand; satisfies `sim.teleop.corrector.Corrector`."""
+    """Interventions by guiding the arm by hand; satisfies `sim.teleop.corrector.Corrector`.
+
+    look: a new observation.
+    """
 
     reason = "operator by hand"
 
-    def __init__(self, guiding: HandGuiding, operator: Operator, guard: MotionGuard):
-        self._guiding, self._operator, self._guard = guiding, operator, guard
+    def __init__(self, guiding: HandGuiding, operator: Operator, guard: MotionGuard, look: Callable[[], Observation]):
+        self._guiding, self._operator, self._guard, self._look = guiding, operator, guard, look
 
     def begin(self, observation: Observation) -> None:
         self._operator.take(Command.GRIPPER)
@@ -96,6 +101,9 @@ class DragCorrector:
             self._opening = 0.0 if self._opening > 0.5 else 1.0
         return np.array([*observation.state[:-1], self._opening], np.float32)
 
-    def end(self) -> None:
-        if self._guiding.active:  # not after a fault ended it
-            self._guiding.end()
+    def end(self, observation: Observation) -> Observation:
+        """Let the guard go on from where the person left the arm, not from where it had followed to."""
+        if not self._guiding.active:  # a fault ended it
+            return observation
+        self._guard.rebase(np.array([*self._guiding.end(), self._opening], np.float32))
+        return self._look()

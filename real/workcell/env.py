@@ -81,6 +81,11 @@ class RobotEnv:
         age_s = self._observed_s - self._seen.stamp_s
         return dataclasses.replace(self._seen, age_s=age_s)
 
+    def look(self) -> Observation:
+        """A new observation within a period. RobotUnreachable as `capture`."""
+        self.capture()
+        return self.observe()
+
     def apply(self, action: np.ndarray) -> Feedback:
         """Stream towards `action` (D,) until the next policy period; while guided by hand, only observe."""
         self.decision_s = time.monotonic() - self._observed_s

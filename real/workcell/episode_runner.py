@@ -51,7 +51,7 @@ class EpisodeRunner:
     def attend(self, operator: Operator, *, by_hand: bool) -> None:
         """Let a person judge success and intervene; by_hand: by guiding the arm itself."""
         env = self._robot
-        hand = DragCorrector(env.guiding, operator, self.guard) if by_hand else None
+        hand = DragCorrector(env.guiding, operator, self.guard, env.look) if by_hand else None
         corrector = hand or TwistCorrector(env.robot, operator, self.guard)
         self._agent = self._intervention = OperatorInterventionAgent(self._agent, corrector, operator)
         self._env = AttendedEnv(env, operator)

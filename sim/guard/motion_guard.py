@@ -61,6 +61,11 @@ class MotionGuard:
 
     def reset(self, state: np.ndarray) -> None:
         """Begin an episode at the measured `state` (D,), at rest."""
+        self.rebase(state)
+        self.report = GuardReport()
+
+    def rebase(self, state: np.ndarray) -> None:
+        """Go on from `state` (D,), at rest, where something else has moved the arm in the meantime."""
         self._sent = np.asarray(state, np.float32).copy()
         joints = self._sent[: self._joints]
         self._limits.reset(joints)
@@ -70,11 +75,10 @@ class MotionGuard:
         self._periods = 0
         if self._clearance:
             self._clearance.reset(self._limits.position)
-        self.report = GuardReport()
 
     @property
     def sent(self) -> np.ndarray:
-        """(D,) the action sent last; after a reset, where the arm stood."""
+        """(D,) the action sent last; after a reset or `rebase`, where the arm stood."""
         return self._sent.copy()
 
     @property

@@ -23,13 +23,16 @@ ACCEL_SHARE = 0.95  # of the policy's acceleration
 
 
 class Corrector(Protocol):
-    """What acts instead of the policy, from `begin` to `end` of an intervention."""
+    """What acts instead of the policy, from `begin` to `end` of an intervention.
+
+    `end` returns what the policy goes on from: the given observation, or a newer one where ending took time.
+    """
 
     reason: str
 
     def begin(self, observation: Observation) -> None: ...
     def act(self, observation: Observation) -> np.ndarray: ...
-    def end(self) -> None: ...
+    def end(self, observation: Observation) -> Observation: ...
 
 
 class DifferentialIk:
@@ -83,5 +86,6 @@ class TwistCorrector:
         low, high = np.minimum(self._low, here), np.maximum(self._high, here)
         return np.array([*np.clip(here + step + change, low, high), self._opening], np.float32)
 
-    def end(self) -> None:
-        pass
+    def end(self, observation: Observation) -> Observation:
+        """Return the observation: nothing has moved meanwhile."""
+        return observation

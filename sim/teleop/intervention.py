@@ -39,7 +39,7 @@ class OperatorInterventionAgent:
         return "" if self._intervening else getattr(self._policy, "stopped", "")
 
     def reset(self, observation: Observation, seed: int) -> None:
-        self._end()
+        self._end(observation)
         self._operator.forget()
         self._seed, self.reason = seed, ""
         self._policy.reset(observation, seed)
@@ -50,7 +50,7 @@ class OperatorInterventionAgent:
                 self._intervening, self.reason = True, self._corrector.reason
                 self._corrector.begin(observation)
             elif command is not Command.INTERVENE and self._intervening:
-                self._end()
+                observation = self._end(observation)
                 self._policy.reset(observation, self._seed)
         return (self._corrector if self._intervening else self._policy).act(observation)
 
@@ -63,10 +63,12 @@ class OperatorInterventionAgent:
     def flags(self) -> dict[str, bool]:
         return {"intervention": True} if self._intervening else {**self._policy.flags(), "intervention": False}
 
-    def _end(self) -> None:
-        if self._intervening:
-            self._intervening = False
-            self._corrector.end()
+    def _end(self, observation: Observation) -> Observation:
+        """What the policy goes on from."""
+        if not self._intervening:
+            return observation
+        self._intervening = False
+        return self._corrector.end(observation)
 
 
 class AttendedEnv:

@@ -1,11 +1,18 @@
 """The arm gives way to a hand: it holds again, whatever answer is lost on the way."""
 
+import numpy as np
 import pytest
+from fr3 import FR3
 from waiting import wait_for
 
-from real.control.drag_teach import HandGuiding
+from real.control.drag_teach import DragCorrector, HandGuiding
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
+from real.core.json_lines import JsonLineClient
+from sim.guard.motion_guard import MotionGuard
+from sim.teleop.device import Command
+from sim.teleop.intervention import OperatorInterventionAgent
+from sim.teleop.operator import Operator
 
 
 @pytest.fixture
@@ -66,3 +73,64 @@ def test_no_episode_begins_on_an_arm_that_gives_way(running, monkeypatch):
         with pytest.raises(RobotUnreachable):
             env.reset(0)
         assert not env.stream.running
+
+
+class Staying:
+    """A policy that asks for the arm to stay where it is measured, and notes what it began from."""
+
+    def reset(self, observation, seed):
+        self.begun_at_deg = float(np.rad2deg(observation.state[0]))
+
+    def act(self, observation):
+        return observation.state.copy()
+
+    def flags(self):
+        return {}
+
+
+class Wall:
+    """Nothing may be where joint 1 is more than 5 degrees from where the guard began; always clear from there."""
+
+    def reset(self, joints_rad):
+        self._begun_at = joints_rad[0]
+
+    def blocked(self, ways):
+        return "wall" if max(np.abs(way[:, 0] - self._begun_at).max() for way in ways) > np.deg2rad(5) else ""
+
+
+def play(env, agent, guard, periods: int) -> None:
+    for _ in range(periods):
+        observation = env.observe()
+        env.apply(guard.check(observation, agent.act(observation)))
+        assert env.fault is None and not guard.report.latched
+
+
+def lead(running, degrees: float) -> None:
+    """Turn joint 1 of the arm, and wait until it rests there."""
+    joints = running.controller.measured_deg() + [degrees, 0, 0, 0, 0, 0]
+    hand = JsonLineClient("hand", running.address("bench_port"), 5.0)
+    hand.request({"do": "guide", "joint_deg": joints.tolist()})
+    wait_for(lambda: abs(running.controller.measured_deg()[0] - joints[0]) < 0.01)
+    wait_for(lambda: not running.controller.twin.speed_rad_s().any())
+
+
+def test_handed_back_the_arm_stays_where_the_person_left_it(running):
+    with running.env() as env:
+        env.reset(0)
+        guard, operator, policy = MotionGuard(FR3, Wall(), max_age_s=5.0), Operator([]), Staying()
+        agent = OperatorInterventionAgent(policy, DragCorrector(env.guiding, operator, guard, env.look), operator)
+        agent.reset(env.observe(), 0)
+        guard.reset(env.observe().state)
+        operator.press(Command.INTERVENE)
+        play(env, agent, guard, 2)
+        for _ in range(6):  # beyond the wall: the guard follows to 5 degrees only
+            lead(running, -2.0)
+            play(env, agent, guard, 1)
+        lead(running, -1.0)  # after the last look
+        left_deg = running.controller.measured_deg()[0]
+        assert np.rad2deg(guard.sent[0]) - left_deg > 7
+        operator.press(Command.RESUME_POLICY)
+        play(env, agent, guard, 15)
+        assert policy.begun_at_deg == pytest.approx(left_deg, abs=0.05)
+        assert running.controller.measured_deg()[0] == pytest.approx(left_deg, abs=0.05)
+        assert guard.report.counts  # those of the whole episode
