@@ -31,12 +31,14 @@ class HandGuiding:
     def __init__(self, driver: RobotDriver, stream: ServoStream):
         self._driver, self._stream = driver, stream
         self.active = False
+        self._manual = False  # the controller may be in manual mode
 
     def begin(self) -> None:
         """Release the arm. RobotFault or RobotUnreachable when the controller refuses or does not answer; the arm is
         then commanded to hold, and `active` shows whether that was acknowledged.
         """
         self._stream.stop()
+        self._manual = True
         self._driver.set_manual(on=True)
         self.active = True  # the command may have arrived although its answer was lost
         try:
@@ -48,7 +50,7 @@ class HandGuiding:
     def end(self) -> np.ndarray:
         """Hold the arm and stream to it again where it is: (joints,) rad."""
         self.hold()
-        self._driver.set_manual(on=False)
+        self.leave_manual()
         self._driver.settle()
         self._stream.start()
         return self._stream.commanded_rad
@@ -72,6 +74,12 @@ class HandGuiding:
             else:
                 self.active = False
                 return
+
+    def leave_manual(self) -> None:
+        """Automatic mode again, also where an episode ended while the arm was led. RobotFault when that is refused."""
+        if self._manual:
+            self._driver.set_manual(on=False)
+            self._manual = False
 
     def hold_quietly(self) -> None:
         """As `hold`, whatever the controller answers."""

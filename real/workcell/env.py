@@ -60,6 +60,7 @@ class RobotEnv:
         self._end_stream()
         self.driver.raise_fault()
         self.guiding.hold()  # if `_end_stream` failed to: a released arm is not ready to move
+        self.guiding.leave_manual()
         self.driver.gripper.clear()
         self._task = self.bench.prepare(seed)
         self._bench_metadata = self.bench.metadata()  # now: after the episode it may not answer

@@ -75,6 +75,16 @@ def test_no_episode_begins_on_an_arm_that_gives_way(running, monkeypatch):
         assert not env.stream.running
 
 
+def test_an_episode_that_ends_while_the_arm_is_led_leaves_one_that_can_begin(running):
+    with running.env() as env:
+        env.reset(0)
+        env.guiding.begin()
+        env.rest()
+        assert running.controller.robot_mode == 1 and not running.controller.drag_teach_active
+        env.reset(1)
+        assert running.controller.robot_mode == 0 and env.stream.running
+
+
 class Staying:
     """A policy that asks for the arm to stay where it is measured, and notes what it began from."""
 
