@@ -70,6 +70,11 @@ class InterventionAgent:
         """Why the expert intervened; "" while it has not."""
         return self._trigger.reason if self._intervenes else ""
 
+    @property
+    def upcoming(self) -> np.ndarray | None:
+        """What the policy will request next, for the guard to look ahead; None while the expert acts."""
+        return None if self._intervenes else getattr(self._policy, "upcoming", None)
+
     def reset(self, observation: Observation, seed: int) -> None:
         self._seed, self._intervenes = seed, False
         self._policy.reset(observation, seed)

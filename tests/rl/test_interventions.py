@@ -47,6 +47,12 @@ def env():
     env.close()
 
 
+class Looking(Holding):
+    """Tells the guard what it will ask for next."""
+
+    upcoming = np.zeros((3, 7), np.float32)
+
+
 def play(env, policy, config=None, seed=500001):
     agent = InterventionAgent(policy, Expert(env, CLEAN), Trigger(env, config or TriggerConfig()))
     steps = Steps()
@@ -110,3 +116,14 @@ def test_the_named_cube_knocked_away_but_not_onto_its_plate(env):
 def test_another_cube_lifted(env):
     seed = next(s for s in range(500001, 500050) if len(env.world.draw(s).layout.object_xy_m) > 1)
     assert look(env, lambda: place(env, 1, [0.0, 0.0, 0.04]), seed) == "wrong object"
+
+
+def test_the_guard_looks_as_far_ahead_as_in_the_policys_own_rollouts(env, monkeypatch):
+    """With a shorter view the same policy and seed would be stopped elsewhere, and not fail as its rollout did."""
+    guard, ahead = guarded(env.robot), []
+    check = guard.check
+    monkeypatch.setattr(guard, "check", lambda seen, asked, upcoming: ahead.append(upcoming) or check(seen, asked))
+    agent, steps = InterventionAgent(Looking(), Expert(env, CLEAN), Trigger(env)), Steps()
+    run_episode(env, agent, guard, 500001, steps)
+    assert any(steps.intervention) and not all(steps.intervention)
+    assert [one is Looking.upcoming for one in ahead] == [not acts for acts in steps.intervention]
