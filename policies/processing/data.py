@@ -64,11 +64,15 @@ def dataset_spec(dataset: Dataset) -> PolicySpec:
 class EpisodeTable:
     """The small columns of one dataset in memory, frames of all episodes in a row."""
 
-    def __init__(self, source: Source):
-        """UserError when the directory holds no dataset, or its labels are missing or of other frames."""
+    def __init__(self, source: Source, decided: str = "action"):
+        """decided: column of what chunks are made of: what was executed, or `requested_action`, before the guard.
+
+        UserError when the directory holds no dataset, or its labels are missing or of other frames.
+        """
         self.dataset = dataset = Dataset(source.root)
         self.spec = dataset_spec(dataset)
-        names = ("observation.state", "action", "perturbed", *self.spec.points, TURN_COLUMN, TOUCH_COLUMN)
+        flags = ("perturbed", "intervention")
+        names = ("observation.state", "action", decided, *flags, *self.spec.points, TURN_COLUMN, TOUCH_COLUMN)
         episodes = [dataset.columns(i, names) for i in range(dataset.num_episodes)]
         self.lengths = np.array([len(e["action"]) for e in episodes])
         self.first = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
@@ -76,7 +80,8 @@ class EpisodeTable:
         self.frame = np.concatenate([np.arange(n) for n in self.lengths])
         self.state = np.concatenate([e["observation.state"] for e in episodes])
         self.action = np.concatenate([e["action"] for e in episodes])
-        self.perturbed = np.concatenate([e["perturbed"] for e in episodes])
+        self.decided = np.concatenate([e[decided] for e in episodes])
+        self.perturbed, self.intervention = (np.concatenate([e[name] for e in episodes]) for name in flags)
         self.truth = np.stack(
             [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
         )  # (N, G, 3)
@@ -112,14 +117,15 @@ class EpisodeTable:
         return indicator, np.asarray(labels.get("weight", np.ones(len(indicator))), float)
 
     def windows(self, rows: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance."""
+        """Return actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance, and
+        while the same acts, the policy or who corrects it."""
         offsets = np.arange(chunk)
         end = self.first[self.episode[rows]] + self.lengths[self.episode[rows]]
         wanted = rows[:, None] + offsets
         inside = wanted < end[:, None]
         wanted = np.minimum(wanted, end[:, None] - 1)
-        clean = ~np.maximum.accumulate(self.perturbed[wanted], 1)
-        return self.action[wanted], inside & clean
+        other = self.intervention[wanted] != self.intervention[rows][:, None]
+        return self.decided[wanted], inside & ~np.maximum.accumulate(self.perturbed[wanted] | other, 1)
 
     def earlier(self, rows: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
         """Return the rows so many steps before each, an episode's first one where that would lie before it."""

@@ -2,7 +2,8 @@
 
     (s_t, a_t..a_{t+n-1}, r_t + ... + r_{t+n-1}, s_{t+n}), rewards and returns in value units as RECAP's
 
-A chunk that reaches the end of its episode, or an intervention, has the true remaining return and no next state.
+A chunk that reaches the end of its episode, or an intervention, has the true remaining return and no next state. Where
+another takes over within a chunk no transition begins: its actions would be those of both.
 
 Shapes: N frames of a pool, M transitions, F width of the policy's embedding, n steps of a chunk, D action dimension.
 """
@@ -42,7 +43,7 @@ def chunk_transitions(data: Round, policy: Policy) -> Transitions:
     tables = [EpisodeTable(Source(dataset.root)) for dataset in pool.datasets]
     windows = [table.windows(np.arange(len(table.frame)), n)[0] for table in tables]
     reward, later, goes_on = chunk_rewards(data, n)
-    perturbed = np.concatenate([table.perturbed for table in tables])
+    left_out = np.concatenate([table.perturbed | taken_over(table, n) for table in tables])
     return Transitions(
         features=value_features(ObservationProcessor(policy), pool, data.config.workers),
         state=torch.from_numpy(np.concatenate([table.state for table in tables])),
@@ -50,8 +51,16 @@ def chunk_transitions(data: Round, policy: Policy) -> Transitions:
         reward=torch.from_numpy(reward).float(),
         later=torch.from_numpy(later),
         goes_on=torch.from_numpy(goes_on),
-        rows=torch.from_numpy(np.flatnonzero(~perturbed)),
+        rows=torch.from_numpy(np.flatnonzero(~left_out)),
     )
+
+
+def taken_over(table: EpisodeTable, n: int) -> np.ndarray:
+    """Return bool (N,): an intervention begins or ends within the n steps from a frame, in its episode."""
+    rows = np.arange(len(table.frame))
+    last = table.first[table.episode] + table.lengths[table.episode] - 1
+    ahead = np.minimum(rows[:, None] + np.arange(n), last[:, None])
+    return (table.intervention[ahead] != table.intervention[:, None]).any(1)
 
 
 def chunk_rewards(data: Round, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The chunks that a policy decided in recorded episodes, as training samples.
+"""The chunks that a policy decided in recorded episodes, before the guard made actions of them, as training samples.
 
 Shapes: N frames of a pool, M decisions, B batch.
 """
@@ -19,7 +19,7 @@ class Chunks:
     def __init__(self, played: Round, policy: Policy):
         """policy: that played them; of the pool's frames it decided in every `execute`-th of an episode."""
         pool, self._execute = played.pool, policy.config.execute
-        tables = [EpisodeTable(Source(dataset.root)) for dataset in pool.datasets]
+        tables = [EpisodeTable(Source(dataset.root), "requested_action") for dataset in pool.datasets]
         self._data = TrainingData(tables, ObservationProcessor(policy), workers=played.config.workers)
         self._first = np.cumsum([0, *(len(table.frame) for table in tables)])
         self.decided = np.flatnonzero(pool.frame % self._execute == 0)  # (M,)

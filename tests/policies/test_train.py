@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fr3 import FR3
+from fr3 import FPS, FR3
 from learning import (
     QUICK,
     SIZE,
@@ -173,6 +173,26 @@ def test_a_chunk_ends_with_its_episode_and_before_a_disturbance(data):
     assert table.windows(np.array([last_of_first]), 4)[1].tolist() == [[True, False, False, False]]
     before_push = table.first[1] + 3
     assert table.windows(np.array([before_push]), 4)[1].tolist() == [[True, True, False, False]]
+
+
+def test_a_chunk_ends_where_another_takes_over(demos):
+    """The expert's correction is no continuation of what the policy did, nor the policy's of the expert's."""
+    table = EpisodeTable(Source(demos))
+    table.intervention[5:7] = True
+    both, all_four = [True, True, False, False], [True] * 4
+    for row, valid in ((1, all_four), (2, [True] * 3 + [False]), (4, [True] + 3 * [False]), (5, both), (7, both)):
+        assert table.windows(np.array([row]), 4)[1].tolist() == [valid]  # the episode has nine frames
+
+
+def test_chunks_are_of_what_was_executed_or_of_what_was_decided(tmp_path):
+    schema, demo = features(FR3, SIZE), make_demo(0, 9)
+    asked = demo.columns["action"] + 0.25  # the guard allowed less
+    with DatasetWriter(tmp_path / "slowed", schema, FPS, FR3.name, {"world": {"task": "reach"}}) as writer:
+        writer.commit(dataclasses.replace(demo, columns={**demo.columns, "requested_action": asked}))
+    rows, source = np.arange(5), Source(tmp_path / "slowed")
+    executed, decided = EpisodeTable(source), EpisodeTable(source, "requested_action")
+    assert np.allclose(decided.windows(rows, 4)[0] - executed.windows(rows, 4)[0], 0.25, atol=1e-6)
+    assert (decided.commanded(rows) == executed.commanded(rows)).all()  # what the arm was on its way to
 
 
 def test_disturbed_frames_are_never_drawn(data, demos):

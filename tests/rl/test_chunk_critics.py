@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fr3 import FR3
+from learning import write_demos
 from test_toy_world import BEST_STEPS, FALLS_ABOVE, GOAL, LIMIT, STRIDES, as_pool, demonstrator, play
 
 from policies.core.spec import PolicySpec
@@ -12,12 +13,13 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.chunk_critic import ChunkCritic, CriticSizes, load_critic, save_critic
 from policies.models.vla import VlaConfig
+from policies.processing.data import EpisodeTable, Source
 from policies.runtime.agent import load_agent
 from policies.training.optim import OptimConfig
 from rl.advantage.targets import LabelConfig, compute_targets
 from rl.algorithms.cql import fit_cql
 from rl.algorithms.iql import fit_iql
-from rl.learning.chunk_transitions import Transitions, chunk_rewards
+from rl.learning.chunk_transitions import Transitions, chunk_rewards, taken_over
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, Observation
 from sim.core.errors import UserError
 
@@ -33,6 +35,14 @@ class Data:
         self.pool, self.time_limits = pool, LIMIT
         self.config = type("Config", (), {"label": LabelConfig(lookahead_steps=lookahead)})
         self.targets = compute_targets(pool, LIMIT, self.config.label)
+
+
+def test_no_transition_begins_where_the_expert_takes_over_within_its_chunk(tmp_path):
+    demos = write_demos(tmp_path / "demos", (6, 5))
+    table = EpisodeTable(Source(demos))
+    table.intervention[[3, 4]] = True
+    assert np.flatnonzero(taken_over(table, 2)).tolist() == [2, 4]
+    assert np.flatnonzero(taken_over(table, 3)).tolist() == [1, 2, 3, 4]  # and not in the next episode
 
 
 def demonstrators_samples(data: Transitions) -> torch.Tensor:
