@@ -197,7 +197,8 @@ class Vla(Policy):
         return total, parts
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        return self._chunk_losses(self._prefix(batch.inputs).tokens, batch, batch.indicator, generator)
+        tokens = self._prefix(untold(batch.inputs)).tokens
+        return self._chunk_losses(tokens, batch, batch.indicator, generator)
 
     def _chunk_losses(self, prefix: Tensor, batch: Batch, indicator: Tensor, generator: torch.Generator) -> Tensor:
         context = self.context(prefix, batch.inputs, indicator)
@@ -285,7 +286,7 @@ class Vla(Policy):
 
     def _context(self, inputs: Inputs, indicator: Indicator) -> tuple[Prefix, Tensor]:
         """Return the fusion's prefix, and everything the actions depend on under one indicator."""
-        prefix = self._prefix(inputs)
+        prefix = self._prefix(untold(inputs))
         conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
         return prefix, self.context(prefix.tokens, inputs, conditioned)
 
@@ -295,6 +296,11 @@ class Vla(Policy):
         felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
         far = self.depth_tokens(inputs.depth) if self.depth_tokens and inputs.depth else []
         return torch.cat([prefix.tokens.flatten(1), *points, *felt, *far, inputs.pose], 1)
+
+
+def untold(inputs: Inputs) -> Inputs:
+    """Return the inputs without the true sub-task: acting follows from the one that the policy names itself."""
+    return replace(inputs, subtask=None)
 
 
 def _check_reads_both(config: VlaConfig, needs: Needs) -> None:

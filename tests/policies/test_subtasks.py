@@ -151,3 +151,19 @@ def test_a_caption_is_written_into_the_lower_left():
     ys, xs = np.nonzero((with_caption(image, SUBTASKS[GO]) != image).any(-1))
     assert len(ys) > 50 and ys.min() > 40 and xs.min() < 10 and ys.max() < 64
     assert np.array_equal(with_caption(image, ""), image)
+
+
+def test_acting_follows_from_what_is_named_whatever_is_true():
+    """Also of recorded frames, whose true sub-task is known: what learns from its own chunks acted on what it named."""
+    torch.manual_seed(0)
+    policy, batch = tiny_model(config=NAMING), random_batch(4)
+    noise = torch.randn(4, policy.config.chunk, 7)
+    known = (None, torch.full((4,), GO), torch.full((4,), TAKE))
+    told = [dataclasses.replace(batch, inputs=dataclasses.replace(batch.inputs, subtask=one)) for one in known]
+    acted = [policy.act(one.inputs, torch.Generator().manual_seed(0)).chunk for one in told]
+    steered = [policy.steer(one.inputs, noise).chunk for one in told]
+    judged = [policy.losses(one, torch.Generator().manual_seed(0)) for one in told]
+    for found in (acted, steered, judged):
+        assert all(torch.equal(found[0], one) for one in found[1:])
+    taught = [policy.loss(one, torch.Generator().manual_seed(0))[0] for one in told]
+    assert not torch.equal(taught[1], taught[2])
