@@ -20,7 +20,7 @@ class CrossFit:
     """Heads and their values."""
 
     heads: list[ValueHead]  # (K,)
-    fold: np.ndarray  # int (E,) the fold of each episode; head k was fitted to all others than k
+    fold: np.ndarray  # int (N,) the fold of each frame's episode; head k was fitted to all others than k
     values: np.ndarray  # (N,) by the head that was not fitted to the frame's episode
     in_sample: np.ndarray  # (N,) by one that may have been
     history: list[dict]  # fold, epochs, train_loss, held_out_loss
@@ -39,20 +39,20 @@ def assign_folds(groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) 
 
 
 def cross_fit(
-    features: Tensor, targets: np.ndarray, mask: np.ndarray, owner: np.ndarray, fold: np.ndarray,
+    features: Tensor, targets: np.ndarray, mask: np.ndarray, layout: np.ndarray, fold: np.ndarray,
     config: ValueConfig, seed: int = 0,
 ) -> CrossFit:  # fmt: skip
     """Fit one head a fold to the other folds.
 
-    features (N, F); targets (N,) returns in [-1, 0]; mask bool (N,) frames to fit to; owner int
-    (N,) the episode of each frame; fold int (E,) of each episode.
+    features (N, F); targets (N,) returns in [-1, 0]; mask bool (N,) frames to fit to; layout and fold int
+    (N,) of each frame's episode: those of one layout begin alike.
     """
     values, in_sample, heads, history = np.zeros(len(targets)), np.zeros(len(targets)), [], []
     for k in track(range(config.folds), "value, a head for each fold"):
-        own = fold[owner] == k
-        head, log = fit_head(features, targets, mask & ~own, owner, config, seed + k)
+        own = fold == k
+        head, log = fit_head(features, targets, mask & ~own, layout, config, seed + k)
         values[own] = predict(head, features[own])
-        next_fold = fold[owner] == (k + 1) % config.folds
+        next_fold = fold == (k + 1) % config.folds
         in_sample[next_fold] = predict(head, features[next_fold])
         log["held_out_loss"] = mean_loss(head, features, targets, np.flatnonzero(own & mask), seed)
         heads.append(head)

@@ -23,4 +23,5 @@ def fit_value(
     features = value_features(ObservationProcessor(policy), pool, workers)
     strata = np.unique(np.char.add(pool.source, pool.success.astype(str)), return_inverse=True)[1]
     fold = assign_folds(pool.seed, strata, config.folds, seeds[0])  # a seed is a layout
-    return cross_fit(features, targets.values, targets.value_mask, pool.owner, fold, config, seeds[1])
+    layout, fold = pool.per_frame(pool.seed), pool.per_frame(fold)
+    return cross_fit(features, targets.values, targets.value_mask, layout, fold, config, seeds[1])

@@ -64,18 +64,18 @@ def cross_entropy(head: ValueHead, features: Tensor, targets: np.ndarray) -> Ten
 
 
 def fit_head(
-    features: Tensor, targets: np.ndarray, usable: np.ndarray, owner: np.ndarray, config: ValueConfig, seed: int
+    features: Tensor, targets: np.ndarray, usable: np.ndarray, layout: np.ndarray, config: ValueConfig, seed: int
 ) -> tuple[ValueHead, dict]:
-    """Fit a head to the usable frames; return it at its lowest loss on episodes held out of them, and a log.
+    """Fit a head to the usable frames; return it at its lowest loss on layouts held out of them, and a log.
 
-    features (N, F); targets (N,) in [-1, 0]; usable bool (N,); owner int (N,), the episode of each frame. UserError
-    when the loss is never a finite number.
+    features (N, F); targets (N,) in [-1, 0]; usable bool (N,); layout int (N,) of each frame's episode: a corrected one
+    begins as the failed one did. UserError when the loss is never a finite number.
     """
     rng = np.random.default_rng(seed)
-    episodes = rng.permutation(np.unique(owner[usable]))
-    held = episodes[: max(1, round(config.validation_share * len(episodes)))] if len(episodes) > 1 else episodes
-    checks = np.flatnonzero(usable & np.isin(owner, held))
-    train = np.flatnonzero(usable & ~np.isin(owner, held)) if len(episodes) > 1 else checks
+    layouts = rng.permutation(np.unique(layout[usable]))
+    held = layouts[: max(1, round(config.validation_share * len(layouts)))] if len(layouts) > 1 else layouts
+    checks = np.flatnonzero(usable & np.isin(layout, held))
+    train = np.flatnonzero(usable & ~np.isin(layout, held)) if len(layouts) > 1 else checks
     torch.manual_seed(seed)  # initial weights and dropout
     head = ValueHead(features.shape[1], config.hidden, BINS, config.dropout)
     sample = np.sort(rng.choice(train, min(len(train), 20_000), replace=False))

@@ -73,11 +73,11 @@ def check_outcomes(pool: Pool) -> list[str]:
 
 
 def elapsed_time_values(pool: Pool, targets: Targets, fold: np.ndarray) -> np.ndarray:
-    """(N,) the mean return of the other folds' frames at the same time since the start. fold: int (E,)."""
+    """(N,) the mean return of the other folds' frames at the same time since the start. fold: int (N,)."""
     time_bin = pool.frame // max(1, round(TIME_BIN_S * pool.fps))
     values = np.zeros(len(pool.owner))
     for k in np.unique(fold):
-        own = pool.per_frame(fold) == k
+        own = fold == k
         others = targets.value_mask & ~own
         count = np.bincount(time_bin[others], minlength=time_bin.max() + 1)
         total = np.bincount(time_bin[others], targets.values[others], minlength=len(count))

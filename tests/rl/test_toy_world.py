@@ -78,7 +78,7 @@ def recap_labels(data: Episodes, fraction: float) -> np.ndarray:
     features = torch.from_numpy(np.column_stack([np.sin(k * data.x) for k in (1, 2, 4, 8)])).float()
     fold = assign_folds(pool.seed, pool.success.astype(int), 3, 0)
     value = ValueConfig(hidden=64, dropout=0.0, batch=256, steps_per_epoch=60, max_epochs=8, learning_rate=2e-3)
-    fit = cross_fit(features, targets.values, targets.value_mask, pool.owner, fold, value)
+    fit = cross_fit(features, targets.values, targets.value_mask, pool.owner, fold[pool.owner], value)
     everything = np.ones(len(data.x), bool)
     return advantage_labels(pool, targets, fit.values, everything, LIMIT, config).positive
 

@@ -13,6 +13,7 @@ from policies.models.value_head import ValueHead
 from rl.advantage.returns import BINS
 from rl.advantage.targets import LabelConfig, compute_targets
 from rl.data.pool import open_pool
+from rl.value import value_head
 from rl.value.cross_fit import CrossFit, assign_folds, cross_fit
 from rl.value.value_files import METADATA, WEIGHTS, read_metadata, save_value, weights_hash
 from rl.value.value_head import ValueConfig, cross_entropy, predict
@@ -58,7 +59,7 @@ def memorizer(episodes):
     owner, folds, returns, place = episodes
     features = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
     torch.set_num_threads(1)
-    return cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
+    return cross_fit(features, returns, np.ones(len(owner), bool), owner, folds[owner], QUICK, seed=1)
 
 
 def luck_found(values: np.ndarray, episodes) -> float:
@@ -88,16 +89,27 @@ def test_no_head_saw_the_episodes_it_labels(episodes, monkeypatch):
     monkeypatch.setattr(value, "fit_head", spy)
     mask = np.arange(len(owner)) % 5 != 0
     config = ValueConfig(hidden=8, steps_per_epoch=1, max_epochs=1, batch=8)
-    cross_fit(torch.zeros(len(owner), 3), returns, mask, owner, folds, config)
+    cross_fit(torch.zeros(len(owner), 3), returns, mask, owner, folds[owner], config)
     for k, frames in enumerate(seen):
         assert frames == set(np.flatnonzero((folds[owner] != k) & mask))
+
+
+def test_a_head_is_checked_on_layouts_that_it_was_not_fitted_to(monkeypatch):
+    """A corrected episode begins as the failed one of its seed did; both are fitted to, or neither."""
+    seed = np.repeat(np.arange(20) % 10, 5)  # ten layouts, each in two episodes of five frames
+    split, train = [], value_head._train
+    monkeypatch.setattr(value_head, "_train", lambda *given: split.append(given[3:5]) or train(*given))
+    config = ValueConfig(hidden=8, steps_per_epoch=1, max_epochs=1, batch=8)
+    value_head.fit_head(torch.zeros(100, 3), np.full(100, -0.5), np.ones(100, bool), seed, config, 0)
+    fitted, checked = ({*seed[rows].tolist()} for rows in split[0])
+    assert checked and fitted | checked == set(range(10)) and not fitted & checked
 
 
 def test_learns_what_features_tell(episodes):
     owner, folds, returns, place = episodes
     noise = np.random.default_rng(2).normal(size=(len(owner), 4))
     features = torch.from_numpy(np.column_stack([returns, place, noise])).float()
-    fit = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK)
+    fit = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds[owner], QUICK)
     assert spearmanr(fit.values, returns).statistic > 0.9
     assert np.abs(fit.values - returns).mean() < 0.05
 
@@ -106,7 +118,9 @@ def test_frames_that_are_not_fitted_to_are_labelled_all_the_same(episodes):
     owner, folds, returns, place = episodes
     mask = np.arange(len(owner)) % LENGTH < 20
     wrong = np.where(mask, returns, 0.0)
-    fit = cross_fit(torch.from_numpy(np.column_stack([returns, place])).float(), wrong, mask, owner, folds, QUICK)
+    fit = cross_fit(
+        torch.from_numpy(np.column_stack([returns, place])).float(), wrong, mask, owner, folds[owner], QUICK
+    )
     assert (fit.values[~mask] < 0).all()
     assert fit.values[~mask].std() > 0
 
@@ -114,7 +128,7 @@ def test_frames_that_are_not_fitted_to_are_labelled_all_the_same(episodes):
 def test_same_seed_same_values(memorizer, episodes):
     owner, folds, returns, place = episodes
     features = torch.from_numpy(np.column_stack([3 * one_hot(owner), place])).half()
-    again = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds, QUICK, seed=1)
+    again = cross_fit(features, returns, np.ones(len(owner), bool), owner, folds[owner], QUICK, seed=1)
     assert (again.values == memorizer.values).all()
 
 
@@ -158,7 +172,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order():
 
 def test_report_of_a_perfect_value(pool):
     goal = compute_targets(pool, LIMIT, LabelConfig())
-    fit = CrossFit([], pool.seed % 3, goal.values, goal.values, HISTORY)
+    fit = CrossFit([], pool.per_frame(pool.seed % 3), goal.values, goal.values, HISTORY)
     report = value_report(pool, goal, fit)
     assert report["spearman_held_out"] == pytest.approx(1.0)
     assert report["auc_25"] == report["auc_50"] == report["auc_75"] == report["auc_2s"] == 1.0
@@ -189,9 +203,8 @@ def test_a_saved_value_is_the_heads(memorizer, episodes, tmp_path):
 
 def test_elapsed_time_alone_is_the_mean_return_of_other_episodes_then(pool):
     """Oracle: the definition, one frame after the other."""
-    goal, fold = compute_targets(pool, LIMIT, LabelConfig()), pool.seed % 3
-    values = elapsed_time_values(pool, goal, fold)
-    frame_fold, bins = pool.per_frame(fold), pool.frame // 10
+    goal, frame_fold = compute_targets(pool, LIMIT, LabelConfig()), pool.per_frame(pool.seed % 3)
+    values, bins = elapsed_time_values(pool, goal, frame_fold), pool.frame // 10
     for i in np.random.default_rng(0).integers(len(pool.owner), size=40):
         others = goal.value_mask & (frame_fold != frame_fold[i]) & (bins == bins[i])
         if others.any():
@@ -199,7 +212,7 @@ def test_elapsed_time_alone_is_the_mean_return_of_other_episodes_then(pool):
 
 
 def test_a_value_that_memorizes_or_reads_the_clock_is_a_warning(pool):
-    goal, fold = compute_targets(pool, LIMIT, LabelConfig()), pool.seed % 3
+    goal, fold = compute_targets(pool, LIMIT, LabelConfig()), pool.per_frame(pool.seed % 3)
     elapsed = elapsed_time_values(pool, goal, fold)
     good = value_report(pool, goal, CrossFit([], fold, goal.values, goal.values, HISTORY))
     assert value_warnings(good) == []
