@@ -36,7 +36,6 @@ from rl.advantage.labels import Labels
 from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.algorithms.cql import SAMPLES, fit_cql
 from rl.algorithms.on_policy import outcomes
-from rl.data.interventions import TriggerConfig
 from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, failed_seeds, record_interventions, record_rollouts
 from rl.learning.chunk_transitions import chunk_transitions, policy_samples
@@ -118,7 +117,7 @@ def play(data: Round, world: SimulationConfig, k: int, policy: Path) -> tuple[Pa
     seeds = config.online.seeds(data.number)[k * n : (k + 1) * n]
     rollouts = record_rollouts(folder / "rollouts", world, behaviour, seeds, config)
     interventions = record_interventions(
-        folder / "interventions", world, behaviour, rollouts, n, config, TriggerConfig()
+        folder / "interventions", world, behaviour, rollouts, n, config, config.trigger
     )
     return rollouts, interventions
 

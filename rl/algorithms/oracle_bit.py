@@ -28,7 +28,7 @@ class OracleBit(Algorithm):
     def label(self, data: Round) -> Labels:
         pool, config = data.pool, data.config
         steps = np.concatenate([expert_steps(dataset, config) for dataset in pool.datasets])
-        check_whole_plans(steps, -data.targets.raw, pool.per_frame(pool.success))
+        check_whole_plans(steps, -data.targets.raw, pool.exemplary)
         limit = np.array([config.label.scale(data.time_limits[str(task)]).steps_per_unit for task in pool.task])
         values = np.clip(-steps / pool.per_frame(limit), -1.0, 0.0)
         labels = advantage_labels(pool, data.targets, values, data.newest, data.time_limits, config.label)
@@ -36,7 +36,8 @@ class OracleBit(Algorithm):
 
 
 def check_whole_plans(steps: np.ndarray, actual: np.ndarray, success: np.ndarray) -> None:
-    """UserError where plans do not say how long successes took. All (N,): steps planned and taken, outcome."""
+    """UserError where plans do not say how long successes took. All (N,): steps planned and taken, whether what
+    followed succeeded."""
     correlation = spearman(steps[success], actual[success]) or 0.0
     if correlation <= LEAST_CORRELATION:
         raise UserError(

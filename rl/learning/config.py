@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from policies.training.optim import OptimConfig
 from rl.advantage.targets import LabelConfig
+from rl.data.interventions import TriggerConfig
 from rl.value.value_head import ValueConfig
 from sim.core.options import SEED, SHARE, Options, at_least, block, option
 from sim.parallel.worker_config import WorkerConfig
@@ -31,6 +32,7 @@ class LearningConfig(WorkerConfig):
     label: LabelConfig = block(LabelConfig, "how returns, advantages and the indicator are computed")
     value: ValueConfig = block(ValueConfig, "sizes and training of the value")
     retrain: OptimConfig = block(lambda: OptimConfig(steps=3000, learning_rate=4e-4), "of a round's policy")
+    trigger: TriggerConfig = block(TriggerConfig, "when the expert intervenes")
     online: OnlineConfig = block(OnlineConfig, "what algorithms that play while they learn may play")
     demo_share: float = option(0.4, "of every batch at least; rounds are reported to crowd demonstrations out", SHARE)
     guidance: float = option(2.0, "beta at run time of a policy that knows the indicator", at_least(0.0))

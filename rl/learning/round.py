@@ -18,7 +18,7 @@ import numpy as np
 from rl.advantage.labels import Labels, advantages_name, write_labels
 from rl.advantage.positive_rates import one_sided, positive_table
 from rl.advantage.targets import Targets, compute_targets
-from rl.data.pool import Pool, open_pool
+from rl.data.pool import ROLLOUT, Pool, open_pool
 from rl.learning.config import LearningConfig
 from rl.value import value_files
 from rl.value.cross_fit import CrossFit
@@ -60,7 +60,7 @@ class Round:
     @cached_property
     def newest(self) -> np.ndarray:
         """bool (N,): frames of this round's autonomous rollouts."""
-        return self.pool.in_datasets(self.rollouts)
+        return self.pool.in_datasets(self.rollouts) & self.pool.per_frame(self.pool.source == ROLLOUT)
 
     @cached_property
     def targets(self) -> Targets:

@@ -8,7 +8,6 @@ from policies.core.spec import PolicySpec, check_depth_is_drawn
 from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
-from rl.data.interventions import TriggerConfig
 from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
 from sim.core.contract import GROUNDING_COLUMNS
@@ -68,7 +67,6 @@ class RecapConfig(SimulationConfig, LearningConfig):
     quality: QualityConfig = block(QualityConfig, "of demonstrations that are collected")
     policy: PolicyConfig = block(VlaConfig, "the network")
     pretrain: OptimConfig = block(OptimConfig, "of the imitation policy")
-    trigger: TriggerConfig = block(TriggerConfig, "when the expert intervenes")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from outcome_examples import LIMIT
+from outcome_examples import LIMIT, write_dataset
 
 from rl.algorithms import oracle_bit
 from rl.algorithms.base import ALGORITHMS
@@ -22,7 +22,7 @@ def data(roots):
     where, datasets = roots["rollouts"], list(roots.values())
     data = Round(1, where.parent, datasets, roots["demos"], LIMIT, LearningConfig(), [where])
     values = data.targets.values + np.random.default_rng(0).normal(0, 0.05, len(data.targets.values))
-    data.fit = CrossFit([], data.pool.seed % 3, values.clip(-1, 0), values, [])
+    data.fit = CrossFit([], data.pool.per_frame(data.pool.seed % 3), values.clip(-1, 0), values, [])
     return data
 
 
@@ -49,6 +49,14 @@ def test_every_algorithm_labels_every_frame_the_same_way_twice(name, data):
     assert labels.positive.dtype == bool
     assert (labels.weight >= 0).all() and labels.weight.any()
     assert (labels.positive == again.positive).all() and (labels.weight == again.weight).all()
+
+
+def test_autonomous_rollouts_are_told_from_corrected_ones_among_given_directories(data, tmp_path):
+    """rollouts=[A,B] may hold both; thresholds are those of what the policy did alone."""
+    alone = write_dataset(tmp_path / "alone", [(1, 20, True, None), (2, 30, False, None)])
+    corrected = write_dataset(tmp_path / "corrected", [(3, 40, True, 25)], source="intervention")
+    given = Round(1, tmp_path, [alone, corrected], data.pretrained, LIMIT, LearningConfig(), [alone, corrected])
+    assert given.newest.tolist() == [True] * 50 + [False] * 40
 
 
 def test_the_controls_of_recap_are_registered():
