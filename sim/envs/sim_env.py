@@ -159,7 +159,7 @@ class SimEnv:
     def _judge(self) -> Feedback:
         self.world.remember()
         self._held_periods = self._held_periods + 1 if self.world.success() else 0
-        success = self._held_periods >= round(self.world.task.settle_s / self.robot.control_period_s)
+        success = self._held_periods >= max(round(self.world.task.settle_s / self.robot.control_period_s), 1)
         return Feedback(
             reward=0.0 if success else -1.0,
             terminated=success,

@@ -16,6 +16,7 @@ import sim
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
+from sim.robots.robot import RobotConfig
 from sim.scene.build import PHYSICS_DT_S
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
@@ -127,6 +128,15 @@ def test_drawing_in_a_second_thread_is_one_line(gym_env):
     thread.start()
     thread.join()
     assert len(ended) == 1 and "drawn in another thread before" in ended[0]
+
+
+@pytest.mark.parametrize("control_hz", [1, 2])
+def test_however_slow_the_policy_nothing_done_is_no_success(control_hz):
+    env = SimEnv(replace(calm(), robot=RobotConfig(control_hz=control_hz)))
+    env.reset(0)
+    assert not env.apply(HOME).success
+    env.world.success = lambda: True
+    assert env.apply(HOME).success
 
 
 def test_an_episode_ends_at_its_time_limit():
