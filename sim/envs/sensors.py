@@ -9,6 +9,7 @@ import numpy as np
 from sim.scene.build import PHYSICS_DT_S
 
 Reading = TypeVar("Reading")
+FRAMES_APART = 1 << 32  # more than an episode has
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Frame:
     """One instant as one camera saw it; drawn on first access and kept."""
 
     qpos: np.ndarray
-    number: int  # policy period: the noise of the image is drawn by it
+    number: int  # policy period, FRAMES_APART on for each episode before in the same world: seeds the image's noise
     stamp_s: float
     drawn: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # by camera and kind
 

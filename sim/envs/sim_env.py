@@ -11,7 +11,7 @@ import numpy as np
 from sim.control.servo import Servo
 from sim.core.contract import Feedback, Observation, check_action
 from sim.core.errors import UserError, nearest
-from sim.envs.sensors import DelayedSensor, Frame
+from sim.envs.sensors import FRAMES_APART, DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
 from sim.randomize.episode_params import EpisodeParams
 from sim.robots.robot import Robot
@@ -52,17 +52,19 @@ class SimEnv:
         self._begin()
 
     def go_on(self) -> None:
-        """Begin another episode of the same world where everything is now, the arm at rest."""
+        """Begin another episode of the same world where everything is now, the arm at rest, with noise of its own."""
         self.world.scene_state.memory = self.world.task.first_memory(self.world.scene_state)
-        self._begin()
+        self._begin(self._before + 1)
 
-    def _begin(self) -> None:
+    def _begin(self, before: int = 0) -> None:
+        """before: how many episodes were played in this world before."""
+        self._before = before
         world, drawn = self.world, self.world.params.randomization
         start = world.state()
         self._servo.reset(world.joints_rad())
         self._opening = self._opening_target = float(start[-1])
         self._gripper_step = self.robot.gripper_speed_per_s * self.robot.servo_period_s * drawn.gripper_speed
-        self._noise = np.random.default_rng(drawn.noise_seed)
+        self._noise = np.random.default_rng([drawn.noise_seed, before] if before else drawn.noise_seed)
         self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
         self._physics_step = 0
         self._steps = 0
@@ -148,7 +150,7 @@ class SimEnv:
         return state
 
     def _frame(self) -> Frame:
-        return Frame(self.world.snapshot(), self._steps, self.world.time_s)
+        return Frame(self.world.snapshot(), self._before * FRAMES_APART + self._steps, self.world.time_s)
 
     def _take_image(self, camera: str) -> None:
         """What `camera` sees now; of a dropped frame the one before is seen again."""

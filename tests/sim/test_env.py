@@ -92,6 +92,29 @@ def test_another_environment_plays_the_same_episode(gym_env):
     other.close()
 
 
+def test_a_further_episode_of_the_same_world_has_noise_of_its_own():
+    env = SimEnv(calm(encoder_noise_rad=(0.01, 0.01), image_noise=(10.0, 10.0)))
+
+    def noise() -> tuple[np.ndarray, np.ndarray]:
+        """Of the joints as they are read, and of an image as it is taken, at the first look."""
+        seen, world = env.observe(), env.world
+        clean = world.render("front", world.snapshot()).astype(int)
+        return seen.state[:6] - world.joints_rad(), seen.images["front"] - clean
+
+    env.reset(3)
+    first = noise()
+    env.go_on()
+    second = noise()
+    env.go_on()
+    third = noise()
+    for one, other in ((first, second), (first, third), (second, third)):
+        assert np.abs(one[0] - other[0]).min() > 1e-5
+        assert (one[1] != other[1]).mean() > 0.5
+    env.reset(3)
+    np.testing.assert_array_equal(noise()[1], first[1])
+    env.close()
+
+
 def test_another_seed_gives_another_episode(gym_env):
     assert not same(play(gym_env, 7)[0], play(gym_env, 8)[0])
 
