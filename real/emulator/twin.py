@@ -1,7 +1,8 @@
 """The arm and its bench in MuJoCo, shared by the threads of the emulator.
 
-The episode's delays from command to motion and from exposure to image, and its gripper's speed, are applied here: the
-controller's own delays and the network's are added to them.
+The episode's delays from command to motion and from exposure to image, its gripper's speed, and the noise of cameras
+and encoders are applied here: the controller's own delays and the network's are added to them. Frames are not dropped
+and commands do not jitter but as the network makes them: the record says so.
 
 Two locks: physics (stepped 125 times a second, held for a millisecond) and model (held while an
 image is rendered or the bench is set up), so that rendering does not delay the cycle.
@@ -10,6 +11,7 @@ image is rendered or the bench is set up), so that rendering does not delay the 
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +42,7 @@ class Twin:
             self._image_delay_s = {c: delay_s + s for c, s in zip(self.robot.camera_names, skews_s, strict=True)}
             self._jitter_s = drawn.observation_jitter_s
             self._noise = np.random.default_rng(drawn.noise_seed)
+            self._encoder_error_rad = np.zeros(self.robot.joints)  # of the present reading
             self._late_steps = round(drawn.action_delay_s / PHYSICS_DT_S)
             self._commands: deque[tuple[np.ndarray, float]] = deque()  # not yet in effect
             self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
@@ -54,13 +57,17 @@ class Twin:
             if len(self._commands) > ticks:
                 self._world.command(*self._commands.popleft())
             self._world.step(STEPS_PER_TICK - steps)
+            if noise_rad := self._world.params.randomization.encoder_noise_rad:
+                self._encoder_error_rad = self._noise.normal(0.0, noise_rad, self.robot.joints)
             if any(self._image_delay_s.values()) or self._jitter_s:
                 self._past.append((time.monotonic(), self._world.snapshot()))
 
     def state(self) -> np.ndarray:
-        """(D,) float32 measured joints in rad, gripper opening."""
+        """(D,) float32 measured joints in rad, gripper opening; the encoders are read once a tick."""
         with self._physics:
-            return self._world.state()
+            state = self._world.state()
+            state[:-1] += self._encoder_error_rad
+            return state
 
     def touch(self) -> np.ndarray:
         """(7,) float32, what the tool feels, `sim.core.contract.TOUCH_NAMES`."""
@@ -87,7 +94,7 @@ class Twin:
                 qpos = self._positions_at(stamp_s - late_s, qpos)
             self._images += 1
             far = self._world.measure_depth(camera, qpos, self._images).astype("<u2").tobytes() if depth else b""
-            return self._world.render(camera, qpos), far, stamp_s
+            return self._world.capture(camera, qpos, self._images), far, stamp_s
 
     def _positions_at(self, time_s: float, now: np.ndarray) -> np.ndarray:
         """Positions at a time of the past, interpolated between ticks; `now` where nothing that old is kept."""
@@ -128,5 +135,7 @@ class Twin:
             return self._world.ground_truth()
 
     def episode_record(self) -> dict:
-        """Return everything that the episode draws, as a dataset records it."""
-        return self._world.params.to_record()
+        """Return what the episode draws, as a dataset records it; 0 for what is not applied here."""
+        params = self._world.params
+        applied = replace(params.randomization, dropped_frames=0.0, action_jitter_s=0.0)
+        return replace(params, randomization=applied).to_record()

@@ -62,7 +62,7 @@ class FakeWorld:
     def snapshot(self) -> np.ndarray:
         return self._joints.copy()
 
-    def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
+    def capture(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
         """Stripes, of mean level 40 in front and 20 at the wrist: a look before motion wants light and contrast."""
         mean = 40 if camera == "front" else 20
         return np.broadcast_to(np.where(np.arange(10) % 2, mean + 10, mean - 10)[:, None], (8, 10, 3)).astype(np.uint8)
