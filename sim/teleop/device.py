@@ -50,6 +50,7 @@ class Device:
     """
 
     name = "device"
+    quiet_s: float | None = None  # after which without input `quiet` is called; None: never
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):
         self.on_command: Callable[[Command], None] = lambda command: None
@@ -70,6 +71,9 @@ class Device:
         """Process what was read, never empty."""
         raise NotImplementedError
 
+    def quiet(self) -> None:
+        """Nothing was read for `quiet_s`, or nothing will be any more."""
+
     def close(self) -> None:
         """End the thread and close the device; may be called twice."""
         if self._wake_in < 0:
@@ -88,14 +92,18 @@ class Device:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._fd, self._wake_out], [], [])
+            ready, _, _ = select.select([self._fd, self._wake_out], [], [], self.quiet_s)
             if self._wake_out in ready:
                 return
+            if not ready:
+                self.quiet()
+                continue
             try:
                 data = os.read(self._fd, READ_BYTES)
             except OSError:  # unplugged
                 data = b""
             if not data:
+                self.quiet()
                 self.lost.set()
                 return
             self.decode(data)

@@ -31,6 +31,7 @@ COMMANDS = {
 }  # fmt: skip
 # Sequences of arrow and function keys, ignored here; they start like Escape and may arrive in two reads.
 SEQUENCE = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*[@-~]?|O[0-?]*[@-~]?)")
+UNFINISHED = re.compile(rb"\x1b(?:\[\[?[0-?]*[ -/]*|O[0-?]*)?\Z")  # at the end of a read: the rest is to come
 HELP = (
     "t intervene, h resume the policy, y success, n failure, x stop; w s a d q e move the tool, i k j l u o turn it, "
     "space gripper"
@@ -41,10 +42,12 @@ class Keyboard(Device):
     """Keys from a terminal, or from any other descriptor (a pipe) that gives characters."""
 
     name = "keyboard"
+    quiet_s = 0.05  # longer than a sequence is under way; then Escape is the key
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):
         super().__init__(fd, now)
         self._until_s = np.zeros((6, 2))  # until when each axis is deflected, in each direction
+        self._unfinished = b""
         self._before = None
         if os.isatty(fd):
             self._before = termios.tcgetattr(fd)
@@ -55,6 +58,17 @@ class Keyboard(Device):
         return held[:, 0].astype(float) - held[:, 1]
 
     def decode(self, data: bytes) -> None:
+        data = self._unfinished + data
+        rest = UNFINISHED.search(data)
+        self._unfinished = rest.group() if rest else b""
+        self._press(data.removesuffix(self._unfinished))
+
+    def quiet(self) -> None:
+        """The rest of a sequence did not come: Escape alone is a key, another beginning is none."""
+        data, self._unfinished = self._unfinished, b""
+        self._press(data)
+
+    def _press(self, data: bytes) -> None:
         for key in SEQUENCE.sub("", data.decode(errors="replace")).lower():
             if key in PUSHES:
                 axis, sign = PUSHES[key]

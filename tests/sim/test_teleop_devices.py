@@ -80,8 +80,10 @@ def test_keys_push_for_a_moment_and_command(ends):
     keyboard.decode(b"\x1b[A")  # an arrow is not Escape
     assert heard == [Command.INTERVENE, Command.RESUME_POLICY, Command.GRIPPER, Command.SUCCESS, Command.FAILURE,
                      Command.CONFIRM, Command.STOP]  # fmt: skip
+    assert heard.count(Command.STOP) == 1
     keyboard.decode(b"\x1b")
-    assert heard[-1] is Command.STOP
+    keyboard.quiet()
+    assert heard.count(Command.STOP) == 2
     keyboard.close()
     os.close(ends[0])
 
@@ -98,16 +100,47 @@ def test_keys_push_for_a_moment_and_command(ends):
         (b"\x1b[A\x1b", [Command.STOP], 0),
         (b"\x1b[15~\x1by", [Command.STOP, Command.SUCCESS], 0),
         (b"\x1b[", [], 0),
+        (b"\x1b\n", [Command.STOP, Command.CONFIRM], 0),
     ],
 )
 def test_escape_stops_also_where_ssh_sends_it_with_other_keys(ends, read, commands, push):
     keyboard = Keyboard(ends[0])
     heard = Heard(keyboard)
     keyboard.decode(read)
+    keyboard.quiet()
     assert heard == commands
     assert keyboard.push().tolist() == [0, push, 0, 0, 0, 0]
     keyboard.close()
     os.close(ends[0])
+
+
+@pytest.mark.parametrize("arrow", [b"\x1b[A", b"\x1b[1;5C", b"\x1bOP", b"\x1b[[B", b"\x1b[15~"])
+def test_an_arrow_key_that_arrives_in_two_reads_is_not_escape(ends, arrow):
+    keyboard = Keyboard(ends[0])
+    heard = Heard(keyboard)
+    for cut in range(1, len(arrow)):
+        keyboard.decode(arrow[:cut])
+        keyboard.decode(arrow[cut:] + b"w")
+        keyboard.quiet()
+        assert heard == [] and keyboard.push().tolist() == [0, 1, 0, 0, 0, 0]
+    keyboard.close()
+    os.close(ends[0])
+
+
+def test_escape_alone_stops_by_itself_also_as_the_last_key_of_a_terminal_that_is_gone():
+    for closed in (False, True):
+        reading, writing = os.pipe()
+        keyboard = Keyboard(reading)
+        heard = Heard(keyboard)
+        keyboard.start()
+        os.write(writing, b"\x1b")
+        if closed:
+            os.close(writing)
+        wait_for(lambda heard=heard: heard == [Command.STOP])
+        keyboard.close()
+        os.close(reading)
+        if not closed:
+            os.close(writing)
 
 
 def test_a_terminal_is_read_key_by_key_and_given_back_as_it_was():
