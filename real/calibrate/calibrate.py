@@ -39,6 +39,7 @@ from sim.core.options import (
     option,
 )
 from sim.core.provenance import provenance
+from sim.dataset.files import write_together
 
 MODES = ("dry", "confirm", "auto")
 CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"
@@ -151,8 +152,8 @@ def _write(config: CalibrateConfig, results: Results) -> dict:
         **results.metadata,
         "provenance": provenance({"config": config}),
     }
-    (results.out / CALIBRATION_FILE).write_text(json.dumps(content, indent=1))
-    (results.out / RANDOMIZE_FILE).write_text(randomization(results.estimates))
+    texts = {CALIBRATION_FILE: json.dumps(content, indent=1), RANDOMIZE_FILE: randomization(results.estimates)}
+    write_together({results.out / name: text.encode() for name, text in texts.items()})
     return content
 
 

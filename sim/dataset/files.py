@@ -33,6 +33,8 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     one of them cannot be written all old ones are untouched. They appear in the order given."""
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}") for path in files}
     path = next(iter(files))
+    folders = {path.parent for path in files}  # and those that new ones are made in
+    folders |= {one.parent for path in files for one in path.parents if not one.exists()}
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +44,8 @@ def write_together(files: Mapping[Path, bytes]) -> None:
                 os.fsync(file.fileno())
         for path in files:
             os.replace(temporary[path], path)
+        for folder in folders:
+            _sync_folder(folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"disk full while writing {path} ({len(files[path])} bytes); free space and resume"
@@ -51,6 +55,18 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for one in temporary.values():
             with contextlib.suppress(OSError):  # under a file nothing is there to remove
                 one.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in it outlast a loss of power, as its files' contents do."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that has no such thing, as some on a network
+            raise
+    finally:
+        os.close(fd)
 
 
 class Lock:
@@ -77,6 +93,8 @@ class Lock:
     def _hold(self, root: Path) -> TextIO:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in self._new:
+                _sync_folder(folder.parent)
             file = self._path.open("a")
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error

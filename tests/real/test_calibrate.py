@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -195,6 +196,7 @@ def test_each_parts_result_is_written_when_it_is_there(running, tmp_path, monkey
     def second(env, arm, results):
         written.append(json.loads((tmp_path / "calibration.json").read_text()))
         assert "gripper_speed" in yaml.safe_load((tmp_path / "randomize.yaml").read_text())
+        os.link(tmp_path / "calibration.json", tmp_path / "before")
         raise UserError("the cable was pulled")
 
     monkeypatch.setitem(MEASUREMENTS, "gripper", Measurement("a stand-in", first))
@@ -206,6 +208,8 @@ def test_each_parts_result_is_written_when_it_is_there(running, tmp_path, monkey
     assert [content["estimates"]["gripper_speed"]["mean"] for content in written] == [1.25]
     kept = json.loads((tmp_path / "calibration.json").read_text())  # and stays when a later part fails
     assert kept["estimates"] == written[0]["estimates"]
+    # Never rewritten in place: a kill meanwhile leaves the old one whole.
+    assert not (tmp_path / "calibration.json").samefile(tmp_path / "before")
 
 
 def test_what_is_missing_is_one_clear_error(monkeypatch):

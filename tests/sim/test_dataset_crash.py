@@ -41,6 +41,28 @@ def kill_at(monkeypatch, stage: int, before: bool) -> None:
     monkeypatch.setattr(Path, "unlink", dead_unlink)
 
 
+def test_a_loss_of_power_loses_no_name_of_a_committed_episode(tmp_path, monkeypatch):
+    done, replace, fsync = [], os.replace, os.fsync
+
+    def noting_replace(source, target):
+        replace(source, target)
+        done.append(("named", Path(target).parent))
+
+    def noting_fsync(fd):
+        fsync(fd)
+        done.append(("kept", Path(os.readlink(f"/proc/self/fd/{fd}"))))
+
+    monkeypatch.setattr(files.os, "replace", noting_replace)
+    monkeypatch.setattr(files.os, "fsync", noting_fsync)
+    root = tmp_path / "new" / "d"
+    write(root, [0])
+    last = {folder: k for k, (what, folder) in enumerate(done) if what == "named"}
+    assert len(last) >= 4
+    assert all(("kept", folder) in done[k:] for folder, k in last.items())
+    # The folders have names too.
+    assert {("kept", folder) for folder in (root / "data", root / "meta", root, root.parent, tmp_path)} <= set(done)
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("stage", range(1, 8))  # two videos, data, tasks, first row, row, info
 def test_a_kill_at_any_file_loses_only_the_episode_in_flight(tmp_path, monkeypatch, stage, before):
