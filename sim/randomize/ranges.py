@@ -38,7 +38,9 @@ class RandomizeConfig(Options):
     table_textured: float = option(0.6, "probability that the table has an image", PROBABILITY)
     table_textures: int = option(8, "so many of the images", between(1, len(TABLE_TEXTURES)))
     table_value: Range = option((0.35, 0.95), "brightness", span(0.0, 1.0))
-    table_friction: Range = option((0.8, 0.8), "sliding", span(0.0, 5.0))
+    # MuJoCo takes the larger of two friction coefficients: this one counts where an object has less, never by default,
+    # for one object in five of randomize=full. To make things slide better, lower object_friction as well.
+    table_friction: Range = option((0.8, 0.8), "sliding, under objects that have less", span(0.0, 5.0))
     table_height_m: Range = option((0.0, 0.0), "above the foot of the arm", span(-0.03, 0.03))
     backdrop_textured: float = option(0.0, "probability; a wall behind the arm stands there when above 0", PROBABILITY)
     backdrop_value: Range = option((0.3, 1.0), "brightness of the wall", span(0.0, 1.0))
