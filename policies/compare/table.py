@@ -1,4 +1,8 @@
-"""The table of cells that are finished: raw counts by training seed as JSON, Markdown and a figure."""
+"""The table of cells that are finished: raw counts by training seed as JSON, Markdown and a figure.
+
+Intervals of one training seed are Wilson's; those of several, which play the same layouts,
+are of a bootstrap over layouts.
+"""
 
 import functools
 import json
@@ -40,12 +44,13 @@ def cell_row(root: Path, cell: Cell, seeds: Sequence[int]) -> dict:
     played = {seed: json.loads(path.read_text()) for seed, path in read.items() if path.is_file()}
     if not played:
         return {}
-    pooled = [episode for one in played.values() for episode in one["episodes"]]
+    by_seed = [one["episodes"] for one in played.values()]
+    pooled = [episode for one in by_seed for episode in one]
     minutes = [Timer(folders[seed]).read().get(TRAINING, 0.0) for seed in played]
     return {
         "name": cell.name,
         "task": cell.task,
-        **results.summary(pooled),
+        **results.summary_of_seeds(by_seed),
         **motion.summary(pooled),
         **decisions([one["latency"]["decision"] for one in played.values()]),
         **ways(pooled),

@@ -36,6 +36,11 @@ class Cell:
         """Return where a training seed's files lie under the matrix' directory."""
         return root / "cells" / self.algorithm / f"seed_{seed}"
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained once with each training seed; the start itself is one policy with one evaluation."""
+        return self.algorithm != IMITATION
+
     def minutes(self, root: Path, seed: int) -> float:
         """Return what its labels, retraining and evaluation took; 0 for the start itself."""
         taken = Timer(self.folder(root, seed)).read()
@@ -57,7 +62,7 @@ class Cell:
 
     def evaluation(self, root: Path, seed: int) -> Path:
         """Return the folder of its results.json."""
-        if self.algorithm == IMITATION:
+        if not self.trained:
             return root / "start" / "round_0" / "evaluation"
         return self.folder(root, seed) / f"evaluation_{self.guidance:g}"
 

@@ -8,7 +8,8 @@ is made as `rl.recap` makes it; every cell labels it, retrains and is evaluated,
     NAME@GUIDANCE    one that learns good from bad, played with this guidance; its cells share one retrained policy
 
 Start, data, gradient steps and evaluation seeds are the same for all. Success is tested by McNemar's test and
-successes an hour by a permutation test on pairs, each against `reference` and corrected for their number by Holm.
+successes an hour by a permutation test on pairs, each against `reference` and corrected for their number by Holm. With
+several training seeds, which all play the same layouts, both tests are permutation tests of layouts.
 A killed run goes on at the cell it stopped in. matrix.json keeps raw counts, minutes and episodes of every cell,
 matrix.md and matrix.png show them.
 """
@@ -17,7 +18,7 @@ import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from rl.compare.cells import IMITATION, Cell, parse_cells, run_cell
+from rl.compare.cells import Cell, parse_cells, run_cell
 from rl.compare.matrix import MATRIX, write_matrix
 from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
@@ -78,7 +79,7 @@ def compare(config: CompareConfig, start: OfflineRun) -> Path:
     start.collect(1)
     for seed in config.train_seeds:
         for cell in config.parsed_cells:
-            if cell.algorithm != IMITATION:
+            if cell.trained:
                 _log.info("cell %s, training seed %d", cell.name, seed)
                 run_cell(start, config.root, cell, seed)
                 write_matrix(config.root, config.parsed_cells, config.train_seeds, config.reference)

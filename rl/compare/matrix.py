@@ -1,5 +1,11 @@
 """The matrix of cells that are finished: raw counts, intervals, tests against the reference, as JSON, Markdown, figure.
 
+All training seeds play the same layouts (evaluation seeds), so their episodes of one are not independent, and imitation
+is the same episodes whatever the training seed: it is counted once. With one training seed success has Wilson's
+interval and McNemar's test. With several, the layout is the unit: intervals by a bootstrap over layouts, and per layout
+the difference of success, averaged over training seeds, in a permutation test that flips its sign. Successes an hour
+are tested by exchanging whole layouts between cell and reference. It does not tell how other training seeds would do.
+
 Shapes: S training seeds, n evaluation seeds, the same for every cell; R permutations.
 """
 
@@ -18,7 +24,7 @@ from rl.run.paired import mcnemar
 from sim.core.provenance import provenance
 from sim.dataset.files import write_atomic
 from sim.episode.results import FILE as RESULTS
-from sim.episode.results import summary
+from sim.episode.results import by_layout, summary_of_seeds
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +60,7 @@ def _episodes(root: Path, cell: Cell, seeds: Sequence[int]) -> dict[int, list[di
 
 
 def _row(root: Path, cell: Cell, played: dict[int, list[dict]]) -> dict:
+    played = played if cell.trained else dict(list(played.items())[:1])
     counts = {
         str(seed): {
             "n": len(rows),
@@ -65,8 +72,7 @@ def _row(root: Path, cell: Cell, played: dict[int, list[dict]]) -> dict:
         }
         for seed, rows in played.items()
     }
-    pooled = [one for rows in played.values() for one in rows]
-    return {"name": cell.name, **summary(pooled), "by_train_seed": counts}
+    return {"name": cell.name, **summary_of_seeds(list(played.values())), "by_train_seed": counts}
 
 
 # ---- tests -------------------------------------------------------------------------------------
@@ -77,15 +83,19 @@ def _against(played: dict[int, list[dict]], reference: dict[int, list[dict]]) ->
     common = sorted(played.keys() & reference.keys())
     if played is reference or not common:
         return {}
-    ours, theirs = _arrays(played, common), _arrays(reference, common)
-    gained, lost = (int((a[0] & ~b[0]).sum()) for a, b in ((ours, theirs), (theirs, ours)))
-    return {"p_success": mcnemar(gained, lost), "p_throughput": permutation_p(ours, theirs)}
+    ours, theirs = (by_layout([one[seed] for seed in common]) for one in (played, reference))
+    return {"p_success": success_p(ours[0], theirs[0]), "p_throughput": permutation_p(ours, theirs)}
 
 
-def _arrays(played: dict[int, list[dict]], seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return success, bool (S, n), and time in s (S, n), by evaluation seed."""
-    rows = [sorted(played[seed], key=lambda one: one["seed"]) for seed in seeds]
-    return tuple(np.array([[one[name] for one in of_seed] for of_seed in rows]) for name in ("success", "time_s"))  # type: ignore[return-value]
+def success_p(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> float:
+    """Return the two-sided p that both succeed equally often, bool (S, n) each: McNemar's where S = 1, else of layouts'
+    differences with flipped signs."""
+    if len(ours) == 1:
+        return mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+    difference = ours.mean(0) - theirs.mean(0)
+    signs = np.where(np.random.default_rng(seed).random((PERMUTATIONS, len(difference))) < 0.5, -1.0, 1.0)
+    seen, drawn = abs(difference.sum()), np.abs(signs @ difference)
+    return float((1 + (drawn >= seen - 1e-9).sum()) / (1 + PERMUTATIONS))
 
 
 def permutation_p(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray], seed: int = 0) -> float:

@@ -1,7 +1,11 @@
-"""results.json: how a set of episodes ended, with intervals."""
+"""results.json: how a set of episodes ended, with intervals.
+
+Shapes: S training seeds, n layouts (evaluation seeds).
+"""
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import numpy as np
 from sim.episode.loop import EpisodeResult
 
 FILE = "results.json"
+RESAMPLES = 2000
 
 
 def summary(episodes: list[dict]) -> dict:
@@ -32,6 +37,36 @@ def summary(episodes: list[dict]) -> dict:
     }
 
 
+def summary_of_seeds(runs: Sequence[list[dict]]) -> dict:
+    """Return the summary of all training seeds' episodes; runs: those of each, all of the same layouts.
+
+    Episodes of a layout are not independent. So intervals of several training seeds are of a bootstrap over layouts,
+    each with its episodes of all training seeds: they say what other layouts, not what other training seeds would give.
+    """
+    found = summary([episode for run in runs for episode in run])
+    return found if len(runs) < 2 else found | _intervals_over_layouts(*by_layout(runs))
+
+
+def by_layout(runs: Sequence[list[dict]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return success, bool (S, n), and time in s (S, n), by evaluation seed."""
+    rows = [sorted(run, key=lambda one: one["seed"]) for run in runs]
+    success, time_s = (np.array([[one[name] for one in run] for run in rows]) for name in ("success", "time_s"))
+    return success, time_s
+
+
+def _intervals_over_layouts(success: np.ndarray, time_s: np.ndarray) -> dict:
+    """Return 95 % percentile intervals of success (S, n) and of successes an hour of time_s (S, n)."""
+    n = success.shape[1]
+    rows = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    won, hours = success.mean(0)[rows], time_s.mean(0)[rows] / 3600
+    low, high = np.percentile(won.mean(1), [2.5, 97.5])
+    if success.all() or not success.any():  # layouts do not differ: n of them tell no more than this
+        low, high = wilson(n if success.all() else 0, n)
+    slow, fast = np.percentile(won.sum(1) / hours.sum(1), [2.5, 97.5])
+    intervals = {"ci_low": low, "ci_high": high, "throughput_ci_low": slow, "throughput_ci_high": fast}
+    return {name: float(value) for name, value in intervals.items()}
+
+
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a rate; everything is possible when nothing was tried."""
     if not n:
@@ -42,7 +77,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return float(bounds[0]), float(bounds[1])
 
 
-def throughput_interval(episodes: list[dict], draws: int = 2000) -> tuple[float | None, float | None]:
+def throughput_interval(episodes: list[dict], draws: int = RESAMPLES) -> tuple[float | None, float | None]:
     """Return the 95 % percentile bootstrap interval, over episodes, of successes per hour."""
     if not episodes:
         return None, None

@@ -13,10 +13,11 @@ from policies.training.optim import OptimConfig
 from rl.compare.cells import Cell, parse_cell, parse_cells
 from rl.compare.compare import CompareConfig, main
 from rl.compare.figure import draw_matrix
-from rl.compare.matrix import correct_for_many, episodes_until, permutation_p
+from rl.compare.matrix import correct_for_many, episodes_until, permutation_p, success_p
+from rl.run.paired import mcnemar
 from rl.value.value_head import ValueConfig
 from sim.core.errors import UserError
-from sim.episode.results import summary
+from sim.episode.results import summary, summary_of_seeds
 
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 
@@ -80,6 +81,58 @@ def test_the_permutation_of_pairs_is_scipys():
     assert permutation_p(a, a) == 1.0
 
 
+# ---- several training seeds ----------------------------------------------------------------------
+
+
+def layouts(success: np.ndarray) -> list[list[dict]]:
+    """Episodes of training seeds (S, n), each in an order of its own."""
+    rng = np.random.default_rng(len(success))
+    return [
+        [{"seed": 900_000 + int(i), "success": bool(one[i]), "time_s": 4.0 + i % 5} for i in rng.permutation(len(one))]
+        for one in success
+    ]
+
+
+def test_the_test_of_several_training_seeds_is_scipys_of_pairs_of_layouts():
+    rng = np.random.default_rng(1)
+    a, b = rng.random((3, 11)) < 0.45, rng.random((3, 11)) < 0.75
+    exact = permutation_test(
+        (a.mean(0), b.mean(0)), lambda x, y, axis: (x - y).sum(axis), permutation_type="samples", n_resamples=10_000,
+        vectorized=True,
+    )  # fmt: skip
+    assert 0.005 < exact.pvalue < 0.3
+    assert success_p(a, b) == pytest.approx(exact.pvalue, abs=0.012)
+    assert success_p(a, a) == 1.0
+    assert success_p(a[:1], b[:1]) == mcnemar(int((a[0] & ~b[0]).sum()), int((b[0] & ~a[0]).sum()))
+
+
+def test_one_evaluation_beside_three_is_rejected_as_seldom_as_is_promised():
+    """Imitation is the same episodes for every training seed, and in truth as good as the others."""
+    rng = np.random.default_rng(0)
+    found = [success_p(np.repeat(rng.random((1, 60)) < 0.65, 3, 0), rng.random((3, 60)) < 0.65) for _ in range(200)]
+    assert np.mean(np.array(found) < 0.05) < 0.09  # 5 %, and two standard errors of 200
+
+
+def test_the_interval_of_several_training_seeds_holds_the_truth_as_often_as_is_promised():
+    """Half of the variance is between layouts; the mean chance of a success is 60 %."""
+    rng, held, pooled = np.random.default_rng(2), 0, 0
+    for _ in range(200):
+        runs = layouts(rng.random((3, 100)) < rng.beta(0.75, 0.5, 100))
+        found, as_if_independent = summary_of_seeds(runs), summary([one for run in runs for one in run])
+        held += found["ci_low"] <= 0.6 <= found["ci_high"]
+        pooled += as_if_independent["ci_low"] <= 0.6 <= as_if_independent["ci_high"]
+        assert found["throughput_ci_low"] < found["throughput_per_hour"] < found["throughput_ci_high"]
+    assert held >= 181 > pooled  # of 200: 95 % less three standard errors
+
+
+def test_one_training_seed_is_summed_up_as_before_and_rates_at_the_ends_keep_an_interval():
+    (run,) = layouts(np.random.default_rng(2).random((1, 30)) < 0.5)
+    assert summary_of_seeds([run]) == summary(run)
+    won = layouts(np.ones((1, 30), bool))[0]
+    found = summary_of_seeds([won, won])
+    assert (found["n"], found["ci_low"], found["ci_high"]) == (60, summary(won)["ci_low"], 1.0)
+
+
 def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     rows = [{"p_success": 0.01, "p_throughput": 0.04}, {"p_success": 0.03}, {}]
     correct_for_many(rows)
@@ -104,8 +157,11 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
     rows = {row["name"]: row for row in json.loads((tmp_path / "matrix.json").read_text())["cells"]}
     assert list(rows) == ["imitation", "all_data", "recap@1", "recap@3"]
     for row in rows.values():
-        assert set(row["by_train_seed"]) == {"0", "1"}
-        assert row["n"] == 4 and all(one["n"] == 2 and one["time_s"] > 0 for one in row["by_train_seed"].values())
+        seeds = ["0"] if row["name"] == "imitation" else ["0", "1"]  # it is one evaluation, whatever the training seed
+        assert list(row["by_train_seed"]) == seeds
+        assert row["n"] == 2 * len(seeds) and all(
+            one["n"] == 2 and one["time_s"] > 0 for one in row["by_train_seed"].values()
+        )
     assert "p_success_holm" in rows["all_data"] and "p_success" not in rows["recap@3"]
     assert rows["all_data"]["by_train_seed"]["0"]["minutes"] > 0 == rows["imitation"]["by_train_seed"]["0"]["minutes"]
     assert [row["by_train_seed"]["0"]["episodes"] for row in rows.values()] == [
