@@ -1,6 +1,6 @@
 """Cells of a comparison: a policy, a task, a training seed. Each is trained and played once.
 
-Files of a cell, in OUT/cells/NAME/TASK/seed_SEED:
+Files of a cell, in OUT/cells/PRESET-HEAD/TASK/seed_SEED, PRESET alone with its own head:
     policy/           checkpoint
     evaluation/       results.json of `policies.evaluate`, of its second playing evaluation_1/, and so on
     minutes.json      processor minutes of training
@@ -21,6 +21,7 @@ from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from sim.core.config import group_values
 from sim.core.errors import UserError
+from sim.core.provenance import plain
 from sim.core.structured import typed
 from sim.episode import results
 from sim.run.timer import Timer
@@ -35,10 +36,11 @@ class Cell:
     name: str
     policy: PolicyConfig
     task: str
+    files: str  # the name of its folder: unlike `name`, always with the preset
 
     def folder(self, root: Path, seed: int) -> Path:
         """Return where a training seed's files lie."""
-        return root / "cells" / self.name.replace("/", "-") / self.task / f"seed_{seed}"
+        return root / "cells" / self.files.replace("/", "-") / self.task / f"seed_{seed}"
 
 
 def parse_cells(
@@ -56,7 +58,8 @@ def parse_cells(
         for head in heads or (None,):
             names = [preset] if head is None else [head] if len(presets) == 1 else [preset, head]
             chosen = policy if head is None else with_head(policy, head)
-            cells += [Cell("/".join(names), chosen, task) for task in tasks]
+            files = preset if head is None else f"{preset}-{head}"
+            cells += [Cell("/".join(names), chosen, task, files) for task in tasks]
     if len({(cell.name, cell.task) for cell in cells}) < len(cells):
         raise UserError(f"presets={list(presets)} heads={list(heads or ())} tasks={list(tasks)}, expected each once")
     return cells
@@ -85,11 +88,19 @@ def with_fusion_of(policy: PolicyConfig, name: str) -> PolicyConfig:
 
 
 def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:
-    """Train the cell's policy; a killed training goes on, a finished one is left alone."""
+    """Train the cell's policy; a killed training goes on, a finished one is left alone. UserError for another's."""
     out = folder / "policy"
-    if not (out / checkpoint.WEIGHTS).is_file():
+    if (out / checkpoint.WEIGHTS).is_file():
+        check_is_of(cell, out)
+    else:
         with Timer(folder, clock=time.process_time)(TRAINING):
             train.train(replace(config, policy=cell.policy, out=str(out)))
+
+
+def check_is_of(cell: Cell, out: Path) -> None:
+    """UserError when a finished checkpoint is not of the cell's policy."""
+    if plain(checkpoint.load(out)[0].config) != plain(cell.policy):
+        raise UserError(f"{out} holds another policy than {cell.name} of now; expected the same: name another out=DIR")
 
 
 def play_cell(cell: Cell, folder: Path, config: EvaluateConfig) -> None:

@@ -1,13 +1,15 @@
 """The comparison of policies: its cells, how motion is measured, and a tiny one through the program."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from learning import TINY, about, tiny_model
 from matplotlib.image import imread
 
-from policies.compare.cells import load_preset, parse_cells, played_in, with_head
+from policies.compare.cells import Cell, load_preset, parse_cells, played_in, train_cell, with_head
 from policies.compare.compare import CompareConfig, main
 from policies.compare.figure import draw_table
 from policies.compare.table import changed_ways, decisions, markdown, ways
@@ -17,13 +19,15 @@ from policies.evaluation import motion
 from policies.evaluation.motion import Motion, rms_jerk, way
 from policies.heads.bins import BinsConfig
 from policies.heads.flow import FlowConfig
+from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.runtime.agent import PolicyAgent
-from policies.train import check_start
+from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
 from sim.core.config import CONF
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.provenance import plain
 from sim.episode.results import summary
 
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
@@ -54,11 +58,30 @@ def test_a_cell_is_a_preset_or_a_preset_with_another_head():
     ]
 
 
+def test_the_folder_of_a_cell_tells_its_preset_and_its_head(tmp_path):
+    """With another preset on a rerun, the same head is another policy."""
+    asked = [(["points"], ["flow"]), (["small"], ["flow"]), (["points"], None), (["small", "points"], ["bins:bins=9"])]
+    cells = [cell for presets, heads in asked for cell in parse_cells(presets, heads, ["reach"])]
+    assert len({cell.folder(tmp_path, 0) for cell in cells}) == len(cells) == 5
+    (beside_another,) = parse_cells(["small", "points"], ["flow"], ["reach"])[1:]
+    assert beside_another.folder(tmp_path, 0) == cells[0].folder(tmp_path, 0)
+
+
+def test_a_finished_policy_of_another_configuration_is_one_line(tmp_path):
+    checkpoint.save(tmp_path / "policy", tiny_model(config=TINY), about())
+    cell = Cell("tiny", TINY, "reach", "tiny")
+    train_cell(cell, tmp_path, TrainConfig())  # finished: nothing is read or trained
+    other = dataclasses.replace(cell, policy=dataclasses.replace(TINY, head=BinsConfig()))
+    with pytest.raises(UserError, match=f"{tmp_path / 'policy'} holds another policy than tiny"):
+        train_cell(other, tmp_path, TrainConfig())
+
+
 def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
     presets = sorted(path.stem for path in (CONF / "policy").glob("*.yaml"))
     spec = PolicySpec("fairino_fr3", ("front", "wrist"), (192, 192), 7, 7, GROUNDING_COLUMNS)
     for cell in parse_cells(presets, None, ["reach"], fusion_of="eye"):
         own, built = load_preset(cell.name), cell.policy.build(spec)
+        assert plain(built.config) == plain(cell.policy)  # what a checkpoint holds
         assert built.fusion.finder.requires_pretrained and not built.needs.ground_truth
         assert (cell.policy.head, cell.policy.memory) == (own.head, own.memory)
         check_start(built, "assets/eye")
@@ -183,7 +206,7 @@ def test_a_comparison_is_made_shown_and_gone_on_with(tmp_path, monkeypatch):
         assert row["training_minutes"] > 0 and row["parameters"] > 1e5 and row["decision_ms_p99"] > 0
         assert all(one["n"] == 2 and one["left"] == one["right"] == 0 for one in row["by_train_seed"].values())
     assert set(begun) == {(900_000 + i, draw) for i in (0, 1) for draw in (0, 1)}
-    folder = tmp_path / "cells" / "flow" / "reach" / "seed_0"
+    folder = tmp_path / "cells" / "points-flow" / "reach" / "seed_0"
     both = [json.loads((played_in(folder, draw) / "results.json").read_text())["episodes"] for draw in (0, 1)]
     assert len({json.dumps([one["draws"] for one in episodes]) for episodes in both}) == 1  # the same scenes
     table = (tmp_path / "table.md").read_text().splitlines()
