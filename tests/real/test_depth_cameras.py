@@ -25,7 +25,7 @@ def emulator():
     vars(running.world).update(
         config=types.SimpleNamespace(render=render),
         measure_depth=lambda camera, qpos, frame: far(camera),
-        render=lambda camera, qpos: np.full((*SIZE, 3), 90, np.uint8),
+        capture=lambda camera, qpos, frame: np.full((*SIZE, 3), 90, np.uint8),
     )
     yield running
     running.stop()

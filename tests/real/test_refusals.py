@@ -99,9 +99,9 @@ def test_pictures_of_another_size_than_the_policy_learned_are_refused(running, t
 
 
 def test_a_camera_that_shows_nothing_is_refused_by_name(running, tmp_path):
-    render = running.world.render
+    capture = running.world.capture
     fogged = np.full((8, 10, 3), 120, np.uint8)
-    running.world.render = lambda camera, qpos: fogged if camera == "wrist" else render(camera, qpos)
+    running.world.capture = lambda camera, *frame: fogged if camera == "wrist" else capture(camera, *frame)
     said = refusal(running, tmp_path)
     assert "images of camera wrist are without contrast" in said and "front" not in said
 
