@@ -180,9 +180,11 @@ def identity(dataset: Dataset, episode: int) -> list[int]:
 
 
 def _identity(dataset: Dataset, processor: ObservationProcessor, episode: int) -> list[int]:
-    """Return `identity`, and what frames are told where that changes in the episode or is read with the images."""
+    """Return `identity`, and what frames are told where that changes in the episode or what is cached depends on it:
+    of an encoder that reads it with the images, and of a frozen part that finds what it names."""
     sentences = _sentences(dataset, processor, episode)
-    matters = len(set(sentences)) > 1 or processor.joint is not None
+    found_by_words = processor.language is not None and bool(processor.policy.frozen_weights())
+    matters = len(set(sentences)) > 1 or processor.joint is not None or found_by_words
     told = [zlib.crc32("\n".join(sentences).encode())] if matters else []
     return [*identity(dataset, episode), *told]
 

@@ -1,16 +1,22 @@
 """The feature cache against direct encoding: whole, interrupted, grown, recorded anew."""
 
+import dataclasses
 import json
 import pickle
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
+from learning import SPEC, TINY, write_demos
 
 from policies.core.spec import PolicySpec
+from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.models.vla import VlaConfig
 from policies.processing import features
-from policies.processing.features import FeatureCache, cache_features, cache_folder
+from policies.processing.features import FeatureCache, cache_features, cache_folder, encode_episode
 from policies.processing.observation import ObservationProcessor
 from policies.vision.efficientnet import FrozenVision
 from sim.core.errors import UserError
@@ -151,6 +157,30 @@ def test_dataset_recorded_anew_is_computed_anew(dataset, processor, vision):
     cache = cache_features(other, processor)
     assert cache.num_frames == 9
     assert_equals_direct_encoding(cache, other, vision)
+
+
+def test_points_that_words_name_are_found_anew_when_tasks_are_edited_in_place(tmp_path):
+    """As LeRobot's modify_tasks does: neither frames nor videos change. Maps, which no words reach, are kept."""
+    root = write_demos(tmp_path / "data", (4,))
+    torch.manual_seed(0)
+    finds, maps = (
+        ObservationProcessor(one.build(SPEC))
+        for one in (dataclasses.replace(TINY, fusion=GroundedPointsConfig()), TINY)
+    )
+    before = cache_features(Dataset(root), finds).gather([0] * 4, range(4))["points"]
+    cache_features(Dataset(root), maps)
+    path = next((root / "meta" / "episodes").rglob("*.parquet"))
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("tasks")
+    words = pa.array([["put the green ball in the yellow bowl"]], table.schema.field("tasks").type)
+    pq.write_table(table.set_column(place, table.schema.field("tasks"), words), path)
+    edited = Dataset(root)
+    found = cache_features(edited, finds).gather([0] * 4, range(4))["points"]
+    assert np.array_equal(found, encode_episode(edited, finds, 0)["points"])
+    assert np.abs(found - before).max() > 1e-4
+    maps.vision = CountingVision(maps.vision)
+    cache_features(edited, maps)
+    assert maps.vision.calls == 0
 
 
 def test_other_folder_for_a_read_only_dataset(dataset, processor, vision, tmp_path):
