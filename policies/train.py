@@ -132,15 +132,19 @@ def _check_tells_apart(policy: Policy, tasks: Sequence[str]) -> None:
 
 
 def shares_by_task(tables: Sequence[EpisodeTable]) -> list[float] | None:
-    """Return the share of each table in a batch: equal ones of tasks, a task's by frames. None where there is one."""
+    """Return the share of each table in a batch, None where there are no two tasks: equal ones of tasks, a task's by
+    frames. A frame whose task is not known is drawn as often as those of known tasks are on average.
+    """
     tasks = tasks_of(tables)
-    if len(set(tasks)) < 2:
-        return None
     frames = [int((~table.perturbed).sum()) for table in tables]
-    of_task = dict.fromkeys(tasks, 0)
+    of_task = dict.fromkeys(filter(None, tasks), 0)
+    if len(of_task) < 2:
+        return None
     for task, number in zip(tasks, frames, strict=True):
-        of_task[task] += number
-    return [number / of_task[task] for task, number in zip(tasks, frames, strict=True)]
+        if task:
+            of_task[task] += number
+    average = sum(of_task.values()) / len(of_task)
+    return [number / of_task.get(task, average) for task, number in zip(tasks, frames, strict=True)]
 
 
 def main(config: TrainConfig) -> None:

@@ -156,6 +156,17 @@ def test_every_task_is_drawn_equally_often_and_its_datasets_by_their_frames(tmp_
     assert checkpoint.load(tmp_path / "out")[1].tasks == ("push", "reach")
 
 
+def test_a_dataset_whose_task_is_not_known_is_drawn_by_its_frames(tmp_path):
+    sizes = {"a": ("push", (30,)), "b": ("", (9,)), "c": ("reach", (6,))}
+    tables = {name: EpisodeTable(Source(write_demos(tmp_path / name, lengths, task=task)))
+              for name, (task, lengths) in sizes.items()}  # fmt: skip
+    assert shares_by_task([tables["a"], tables["b"]]) is None  # one task: all frames alike
+    of_batch = np.array(shares_by_task(list(tables.values())))
+    of_batch /= of_batch.sum()
+    assert of_batch[0] == pytest.approx(of_batch[2])
+    assert of_batch[1] == pytest.approx(9 / 45)
+
+
 def test_several_tasks_need_a_policy_that_reads_which(tmp_path):
     roots = tuple(str(write_demos(tmp_path / task, (9,), task=task)) for task in ("reach", "push"))
     points = dataclasses.replace(TINY, fusion=TruePointsConfig(width=16))
