@@ -13,7 +13,8 @@ Departures:
   the policy is given before anything learns: points, or feature maps averaged over each camera's picture. Words are
   left out, as a new task's are unlike any old one's.
 - The arm pauses where its joints do, which are recorded; the paper looks at the tool.
-- k follows from the share of the old frames that is asked for; the last part is cut off where that is reached.
+- k follows from the share of the old frames that is asked for; the last part is cut off where that is reached. Frames
+  that match no stretch are never retrieved, so it may be less.
 - A new task has half of every batch, or five demonstrations would be lost among hundreds.
 
 Shapes: N frames of a dataset, F numbers of a description, E episodes, L frames of the longest, Q frames of a stretch.
@@ -35,13 +36,15 @@ PAUSE_RAD_S = 0.1  # the joints together are slower; the expert moves at 1 to 1.
 SHORTEST_S = 1.0  # of a stretch, 20 frames as in the paper
 LARGEST = 3.0  # standard deviations: what is not seen, or lies far off, counts no more than that
 BATCH = 1024  # frames described at once
+NOWHERE = np.iinfo(np.int64).max  # the place of what matches no stretch
 _log = logging.getLogger(__name__)
 
 
 def keep_similar(
     new: EpisodeTable, old: Sequence[EpisodeTable], processor: ObservationProcessor, share: float, workers: int = 1
 ) -> None:
-    """Give weight zero to all frames of the old tables but the share of them that resembles the new one.
+    """Give weight zero to all frames of the old tables but the share of them that resembles the new one, or less where
+    less matches.
 
     workers: threads that encode images. UserError for a dataset of another robot, or that does not fit the policy.
     """
@@ -49,6 +52,9 @@ def keep_similar(
     places = match_places(new, described, old, prior)
     kept = np.zeros(len(places), bool)
     kept[np.argsort(places, kind="stable")[: int(np.ceil(share * len(places)))]] = True
+    kept &= places < NOWHERE
+    if kept.mean() < share:
+        _log.info("retrieve=%g: only %.2f of the old frames match", share, kept.mean())
     for table, mine in zip(old, np.split(kept, np.cumsum([len(table.frame) for table in old])[:-1]), strict=True):
         table.weight = np.where(mine, table.weight, 0.0)
         _log.info("%s: %d of %d frames retrieved", table.dataset.root, mine.sum(), len(mine))
@@ -121,7 +127,7 @@ def match_places(
 ) -> np.ndarray:
     """Return a place for every frame of the old tables in a row: the lower, the sooner it is retrieved.
 
-    That of the first part it lies in: best parts of every stretch, then second best ones, and so on.
+    That of the first part it lies in: best parts of every stretch, then second best ones, and so on; NOWHERE in none.
     """
     begins = np.cumsum([0, *(len(table.frame) for table in old)])
     parts = []
@@ -131,7 +137,7 @@ def match_places(
         cost, first, end = np.concatenate(found, 1)
         order = np.argsort(cost, kind="stable")
         parts += [(rank, number, int(first[i]), int(end[i])) for rank, i in enumerate(order) if np.isfinite(cost[i])]
-    places = np.full(begins[-1], len(parts))
+    places = np.full(begins[-1], NOWHERE)
     for place, (_, _, first, end) in reversed(list(enumerate(sorted(parts)))):
         places[first:end] = place
     return places

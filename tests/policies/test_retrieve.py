@@ -1,7 +1,9 @@
 """Retrieval: warping against all paths counted out, planted motions that are found, lines for what does not fit."""
 
 import dataclasses
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source
 from policies.processing.observation import ObservationProcessor
 from policies.train import TrainConfig, train
+from policies.training import retrieve
 from policies.training.retrieve import best_part, cut_at_pauses, keep_similar, shares_of_retrieved
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
@@ -128,15 +131,42 @@ def test_the_planted_motion_is_found_and_nothing_else(motions, name):
     assert (found & planted).sum() >= 0.9 * planted.sum()
 
 
-def test_the_part_that_is_asked_for_is_kept_and_the_more_the_same_and_more(motions):
+def test_the_part_that_is_asked_for_is_kept_and_the_more_the_same_and_more(motions, caplog):
     kept = []
-    for share in (0.1, 0.35, 0.8, 1.0):
+    for share in (0.1, 0.2, 0.3):
         _, *old = retrieved(motions, share)
         kept.append(np.concatenate([table.weight > 0 for table in old]))
         assert kept[-1].sum() == np.ceil(share * len(kept[-1]))
-    for less, more in zip(kept, kept[1:], strict=False):
+    for less, more in itertools.pairwise(kept):
         assert (more[less]).all()
-    assert kept[-1].all()
+    assert "only" not in caplog.text
+
+
+def walks(lengths: tuple[int, ...], name: str) -> SimpleNamespace:
+    """A table of episodes whose arm never rests."""
+    frames = np.concatenate([np.arange(n) for n in lengths])
+    state = np.random.default_rng(len(name)).normal(size=(len(frames), 7)).cumsum(0)
+    return SimpleNamespace(
+        first=np.cumsum([0, *lengths[:-1]]), lengths=np.array(lengths), frame=frames, state=state,
+        weight=np.ones(len(frames)), dataset=SimpleNamespace(fps=FPS, root=name),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("share", "enough"), [(0.1, True), (0.6, False), (1.0, False)])
+def test_what_matches_nothing_is_not_kept_however_much_is_asked_for(monkeypatch, caplog, share, enough):
+    """One stretch of 40 frames: of each episode one part matches, of 20 to 79 frames, in whichever file it lies."""
+    new, *old = walks((40,), "new"), walks((200,) * 5, "first"), walks((200,) * 5, "second")
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(retrieve, "describe", lambda tables, *_: [rng.normal(size=(len(t.frame), 6)) for t in tables])
+    with caplog.at_level("INFO"):
+        keep_similar(new, old, None, share)
+    kept = np.stack([table.weight.reshape(5, 200) > 0 for table in old])
+    if enough:
+        assert kept.sum() == share * 2000 and "only" not in caplog.text
+    else:
+        assert ((kept.sum(-1) >= 20) & (kept.sum(-1) <= 79)).all()
+        assert (np.diff(kept, prepend=False, append=False).sum(-1) == 2).all()  # in one piece
+        assert f"retrieve={share:g}: only {kept.mean():.2f} of the old frames match" in caplog.text
 
 
 def test_half_of_a_batch_is_new_and_the_rest_retrieved_by_frames(tmp_path):
@@ -161,7 +191,7 @@ READS = ("policy=points", "policy.fusion.width=16", "policy.head.hidden=16", "po
 
 
 def test_by_the_command_line_it_says_how_much_is_retrieved_of_each(tmp_path):
-    new, old = (write_demos(tmp_path / name, lengths) for name, lengths in (("new", (9,)), ("old", (30, 30))))
+    new, old = (write_demos(tmp_path / name, lengths) for name, lengths in (("new", (16,)), ("old", (30, 30))))
     found = ended("train", f"data=[{new},{old}]", "retrieve=0.25", f"out={tmp_path / 'out'}", *READS)
     assert found.code == 0, found.err
     assert f"{old}: 15 of 60 frames retrieved" in found.out + found.err
