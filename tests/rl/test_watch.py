@@ -9,7 +9,7 @@ from test_recorded import Recording, save_policy
 
 from policies.models.watch import LOOKS, load_watch
 from rl.data.pool import Pool
-from rl.value.alarm import SHARES, watched
+from rl.value.alarm import SHARES, Watched, watched
 from sim.collect import CollectConfig, collect
 from sim.core.errors import UserError
 
@@ -64,6 +64,18 @@ def test_no_more_than_the_share_of_the_successes_is_stopped(share):
     lowest = np.array([one.min() for one in found.scores])[found.success]
     assert (lowest < threshold).mean() <= share
     assert (lowest <= threshold).mean() > share  # the next higher one would stop more
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_threshold_is_the_highest_of_all_that_stop_no_more_than_the_share(ties):
+    """Counted out, with shares that are whole numbers of the successes too; an alarm is strictly below."""
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 10, 20, 30):
+        lowest = rng.integers(-6, 0, n) / 8 if ties else rng.uniform(-1, 0, n)
+        found = Watched([np.array([0.0, one]) for one in lowest], np.ones(n, bool), [np.zeros(2)] * n)
+        for tenth in range(11):
+            allowed = [one for one in lowest if 10 * sum(lowest < one) <= tenth * n]
+            assert found.threshold(tenth / 10) == max(allowed)
 
 
 def test_demonstrations_set_no_threshold(lost):
