@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from policies.core.inputs import Inputs
 from policies.export.graph import ExportedPolicy
 from policies.runtime.agent import PolicyAgent, load_decider, only_task
 from policies.runtime.chunk_agent import Timing
@@ -26,8 +27,10 @@ class GraphDecider(Decider):
 
     def decide(
         self, observation: Observation, commanded: np.ndarray, under_way: Sequence[np.ndarray],
-        generator: torch.Generator, context: EpisodeContext | None = None,
+        generator: torch.Generator, context: EpisodeContext | None = None, seen: Inputs | None = None,
     ) -> Decided:  # fmt: skip
+        if seen is not None:
+            raise UserError("a graph decides on images, not on an earlier look; look_hz= is for a checkpoint")
         if self.policy.given_steps and len(under_way):
             raise UserError("a graph takes no steps that are under way: lead_s=0 and inference_delay_s=0 expected")
         if self.policy.plays_steps and possible_steps(observation.instruction):

@@ -109,7 +109,7 @@ class _Pixels:
 
 
 class CameraPrior(nn.Module):
-    """By how much cameras differ, learned: place and aim in m, field of view in rad."""
+    """By how much cameras differ, as they are randomized: place and aim in m, field of view in rad; never trained."""
 
     def __init__(self, cameras: list[bool]):
         """cameras: whether each is on the tool."""

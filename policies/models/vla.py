@@ -291,7 +291,7 @@ class Vla(Policy):
         return prefix, self.context(prefix.tokens, inputs, conditioned)
 
     def embedding(self, inputs: Inputs) -> Tensor:
-        prefix = self._prefix(inputs)
+        prefix = self._prefix(untold(inputs))
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
         far = self.depth_tokens(inputs.depth) if self.depth_tokens and inputs.depth else []

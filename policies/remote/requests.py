@@ -50,9 +50,11 @@ def array(request: Mapping[str, Any], key: str, shape: tuple[int | None, ...], d
     found = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
     same = isinstance(value, np.ndarray) and value.ndim == len(shape) and value.dtype.kind in "iuf"
     same = same and all(want in {None, have} for want, have in zip(shape, value.shape, strict=True))
-    if not same or (dtype is np.uint8 and value.dtype != np.uint8) or not np.isfinite(value).all():
+    with np.errstate(over="ignore"):  # a large float64 is none of float32
+        cast = np.array(value, dtype) if same else None
+    if cast is None or (dtype is np.uint8 and value.dtype != np.uint8) or not np.isfinite(cast).all():
         raise UserError(f"{key!r} is {found}, expected finite numbers, {dtype.__name__} of shape {shape}")
-    return np.array(value, dtype)
+    return cast
 
 
 def own_of(request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def unpack(data: bytes | str) -> Any:
         raise UserError(f"text instead of a message: {last_line(data)}")
     try:
         return msgpack.unpackb(data, object_hook=_unpacked)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:  # msgpack's own are ValueErrors
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:  # msgpack's own are ValueErrors
         raise UserError(f"{len(data)} bytes that are no message of openpi's protocol ({reason(error)})") from error
 
 

@@ -58,6 +58,11 @@ class Decider:
         """
         if policy.needs.ground_truth and ground_truth is None:
             raise UserError("this policy acts on the simulator's ground truth, which hardware does not have")
+        if noise_actor and conditioning.guidance != 1.0:
+            raise UserError(
+                f"guidance={conditioning.guidance:g} of a policy whose noise an actor chooses (algorithm=dsrl), "
+                "expected 1: it learned to choose for unguided chunks"
+            )
         self.policy, self.spec, self.conditioning = policy, policy.spec, conditioning
         self.processor = ObservationProcessor(policy)
         self._truth = ground_truth if policy.needs.ground_truth else None

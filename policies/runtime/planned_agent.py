@@ -159,7 +159,7 @@ class PlannedAgent:
         """Return how likely the policy does now what it would be told: by the value, else by whether it sees it."""
         if self._truth:
             return 1.0
-        looked_at = self.inner.looked_at(replace(observation, instruction=told))
+        looked_at = ChunkAgent.looked_at(self.inner, replace(observation, instruction=told))  # by a look of its own
         decided = self.inner.decider.decide(looked_at, observation.state, [], torch.Generator().manual_seed(0))
         if decided.value is not None:
             return 1.0 + decided.value

@@ -238,6 +238,13 @@ def test_an_agent_of_a_graph_knows_the_task_and_decides_by_the_graph(eye, tmp_pa
     checkpoint.save(tmp_path / "policy", decider.policy, about)
     agent = load_graph_agent(tmp_path / "policy", "positive", None, Timing(), graph=target)
     assert agent.task == "pick_place" and isinstance(agent.decider, GraphDecider)
+    seen = draw_look(decider.spec, np.random.default_rng(0), decider.processor.cameras)
+    agent.reset(seen, 7)
+    action = agent.act(seen)
+    expected = GraphDecider(decider, target).decide(seen, seen.state, [], generator_of(7))
+    np.testing.assert_allclose(action, expected.chunk[0], atol=1e-6)
+    with pytest.raises(UserError, match="a graph decides on images, not on an earlier look"):
+        agent.decider.decide(seen, seen.state, [], generator_of(7), seen=decider.see(seen))
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5])

@@ -29,6 +29,7 @@ from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
+from policies.scenes.poses import move_arm
 from policies.scenes.sentences import PHRASE, foil, names_pair
 from policies.scenes.table import named_things
 from policies.vision.pixels import PixelsConfig
@@ -378,3 +379,16 @@ def test_a_card_states_the_digest_of_its_weights(folder, tmp_path):
     (tmp_path / "card.json").write_text(json.dumps(card))
     with pytest.raises(UserError, match="was changed since it was written"):
         load_eye(tmp_path, FR3)
+
+
+def test_the_hand_holds_what_the_step_names():
+    """Of sort the cube of that step, of opening a drawer nothing, whatever would be due in an episode."""
+    for task, held in (("sort", {0: {0, None}, 1: {1, None}}), ("place_in_drawer", {0: {None}, 1: {0, None}})):
+        world, rng = Simulation(SimulationConfig(task)), np.random.default_rng(0)
+        seed = next(seed for seed in range(50) if world.reset(seed) or len(world.params.layout.subtasks or ()) > 1)
+        for step, wanted in held.items():
+            found = set()
+            for _ in range(30):
+                world.reset(seed)
+                found.add(move_arm(world, rng, step)[1])
+            assert found == wanted

@@ -1,7 +1,10 @@
 """A language model chooses the next step among sentences that a policy understands: a tiny one, and a scripted one."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -9,6 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from policies.planner.admissible import admissible
 from policies.planner.language_model import END, LanguageModelConfig, LanguageModelPlanner, Speaker, prompt
 from policies.pretrained.weights import WeightsError
+from policies.runtime.planned_agent import PlannedAgent
+from sim.core.contract import Observation
 from sim.core.errors import UserError
 
 WORDS = [
@@ -118,3 +123,16 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(WeightsError, match="has no tokenizer"):
         Speaker(LanguageModelConfig(source=str(tmp_path)))
+
+
+def test_what_a_policy_could_do_is_asked_of_a_look_of_its_own():
+    """Also where looks come at a rate of their own, and what is decided on at a step has no images."""
+    seen = []
+    image, home = np.zeros((2, 2, 3), np.uint8), np.zeros(7, np.float32)
+    decider = SimpleNamespace(decide=lambda look, *_: seen.append(look) or SimpleNamespace(value=-0.25, estimates=[]))
+    inner = SimpleNamespace(cameras=("front",), depth_cameras=(), decider=decider)
+    inner.looked_at = lambda observation: replace(observation, images={})
+    agent = SimpleNamespace(inner=inner, _truth=None)
+    observation = Observation({"front": image, "wrist": image}, home, "put the red cube in the drawer", 0.0)
+    assert PlannedAgent._affordance(agent, observation, "open the red drawer") == 0.75
+    assert [*seen[0].images] == ["front"] and seen[0].instruction == "open the red drawer"

@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 import torch
@@ -153,6 +154,11 @@ REFUSED = {
     "floats": (request(**{"observation/images/front": np.zeros((32, 32, 3))}), "is float64 of shape .* uint8"),
     "seven joints": (request(**{"observation/state": np.zeros(8)}), r"of shape \(8,\), expected .* shape \(7,\)"),
     "nan": (request(**{"observation/state": STATE * np.nan}), "expected finite numbers"),
+    "infinite as float32": (request(**{"observation/state": np.full(7, 1e39)}), "expected finite numbers"),
+    "an int8 of 300": (
+        msgpack.packb({b"__npgeneric__": True, b"data": 300, b"dtype": "|i1"}),
+        "that are no message of openpi's protocol",
+    ),
     "a number": (request(**{"observation/state": 3}), "'observation/state' is a int"),
     "no prompt": (without("prompt"), "the request has no 'prompt'"),
     "a long prompt": (request(prompt="x" * 3000), "up to 2000 letters"),

@@ -163,7 +163,8 @@ def test_acting_follows_from_what_is_named_whatever_is_true():
     acted = [policy.act(one.inputs, torch.Generator().manual_seed(0)).chunk for one in told]
     steered = [policy.steer(one.inputs, noise).chunk for one in told]
     judged = [policy.losses(one, torch.Generator().manual_seed(0)) for one in told]
-    for found in (acted, steered, judged):
+    embedded = [policy.embedding(one.inputs) for one in told]
+    for found in (acted, steered, judged, embedded):
         assert all(torch.equal(found[0], one) for one in found[1:])
     taught = [policy.loss(one, torch.Generator().manual_seed(0))[0] for one in told]
     assert not torch.equal(taught[1], taught[2])

@@ -108,6 +108,14 @@ def test_a_saved_actor_is_the_same_and_a_broken_one_is_one_line(actor, tmp_path)
 
 # ---- episodes ----------------------------------------------------------------------------------
 
+
+def test_guidance_beside_an_actor_that_chose_without_it_is_refused(policy, actor, tmp_path):
+    checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", ("reach",), {}))
+    save_noise_actor(tmp_path, actor)
+    with pytest.raises(UserError, match=r"guidance=3 of a policy whose noise an actor chooses .*, expected 1"):
+        load_agent(tmp_path, guidance=3.0, ground_truth=dict)
+
+
 WORLD = SimulationConfig("reach")
 
 
