@@ -65,11 +65,13 @@ def make_watch(config: WatchConfig) -> dict:
     limits = longest_limits(config.rollouts, task, {task: round(TASKS.get(task).time_limit_s * pool.fps)})
     targets = compute_targets(pool, limits, config.label)
     fit = fit_value(pool, targets, root, config.value, (config.seed, config.seed), config.workers)
-    by_value, by_clock = watched(pool, fit.values, policy.config.execute, limits[task])
+    scale = config.label.scale(limits[task])
+    by_value, by_clock = watched(pool, fit.values, policy.config.execute, scale)
     report = value_report(pool, targets, fit)
     for warning in value_warnings(report):
         _log.warning(warning)
-    alarm = AlarmConfig(by_value.threshold(config.false_alarms), limits[task], grasps=grasps(pool))
+    threshold = by_value.threshold(config.false_alarms)
+    alarm = AlarmConfig(threshold, limits[task], grasps(pool), scale.steps_per_unit)
     about = {
         "rows": [by_value.row(share) for share in SHARES], "clock": [by_clock.row(share) for share in SHARES],
         "rollouts": int(len(by_value.success)), "report": report, **provenance({"config": config}),

@@ -45,6 +45,6 @@ def load(root: Path | str, name: str, build: Callable[..., M]) -> M | None:
     try:
         module = build(**json.loads((Path(root) / f"{name}.json").read_text()))
         module.load_state_dict(read((Path(root) / f"{name}.safetensors").read_bytes()))
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the {name.replace('_', ' ')} in {root} is broken: {str(error).splitlines()[0]}") from error
     return module.eval()

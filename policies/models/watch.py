@@ -39,9 +39,14 @@ class WatchSizes:
 class AlarmConfig:
     """When an episode is taken to go wrong."""
 
-    threshold: float  # of the forecast
+    threshold: float  # of the forecast, in time limits
     limit_steps: int  # the task's time limit
     grasps: bool  # whether the task is done by holding things
+    steps_per_unit: float  # what a value of -1 stands for, by `label.convention`
+
+    def in_limits(self, value: float) -> float:
+        """Return a value in time limits."""
+        return value * (self.steps_per_unit / self.limit_steps)
 
 
 class Forecast:
@@ -51,8 +56,9 @@ class Forecast:
     (it is a martingale); it falls when something goes wrong. Below -1 the value expects no success in time.
     """
 
-    def __init__(self, limit_steps: int):
-        self._limit_steps = limit_steps
+    def __init__(self, limit_steps: int, steps_per_unit: float):
+        """steps_per_unit: what a value of -1 stands for."""
+        self._limit_steps, self._limits_per_unit = limit_steps, steps_per_unit / limit_steps
         self._latest: deque[float] = deque(maxlen=LOOKS)
 
     def reset(self) -> None:
@@ -61,7 +67,7 @@ class Forecast:
 
     def add(self, value: float, elapsed_steps: int) -> float:
         """Return the mean over the latest looks, this one included, at which the value was `value`."""
-        self._latest.append(value - elapsed_steps / self._limit_steps)
+        self._latest.append(value * self._limits_per_unit - elapsed_steps / self._limit_steps)
         return float(np.mean(self._latest))
 
 
@@ -86,9 +92,14 @@ def save_watch(root: Path, watch: Watch, about: dict) -> None:
 
 def load_watch(root: Path | str) -> Watch:
     """Return a checkpoint's watch. UserError when it has none or it is broken."""
-    watch = companion.load(root, NAME, lambda sizes, alarm, **_: Watch(WatchSizes(**sizes), AlarmConfig(**alarm)))
+    watch = companion.load(root, NAME, lambda sizes, alarm, **_: Watch(WatchSizes(**sizes), _alarm_of(alarm)))
     if watch is None:
         raise UserError(
             f"watch=true: {root} has no watch; python -m rl.watch checkpoint={root} rollouts=[DIR] makes one"
         )
     return watch
+
+
+def _alarm_of(content: dict) -> AlarmConfig:
+    """Alarms of before do not say their unit: it was the time limit."""
+    return AlarmConfig(**{"steps_per_unit": content["limit_steps"], **content})

@@ -47,8 +47,7 @@ class PlannedAgent:
         """
         self.inner, self._planner = inner, planner
         self._truth = truth if inner.policy.needs.ground_truth else None
-        self._watched = inner.decider.watch is not None
-        if not (self._watched or self._truth or inner.policy.plays_steps):
+        if not (inner.decider.watch or self._truth or inner.policy.plays_steps):
             raise UserError("planner: this policy neither finds points nor has a watch, so no step can be judged done")
         self._robot = RobotConfig(inner.spec.robot, round(inner.spec.control_hz)).load()
         self.told, self.stopped = "", ""
@@ -148,8 +147,8 @@ class PlannedAgent:
     # ---- when a step is done ---------------------------------------------------------------------
 
     def _seems_done(self, step: PlannedStep, observation: Observation) -> bool:
-        if self._watched:
-            return self.inner.value is not None and self.inner.value >= -SOON
+        if watch := self.inner.decider.watch:
+            return self.inner.value is not None and watch.alarm.in_limits(self.inner.value) >= -SOON
         places = self._places()
         if places is None or step.seems_done is None:
             return False

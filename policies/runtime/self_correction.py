@@ -45,7 +45,8 @@ class SelfCorrectingAgent(PolicyAgent):
         """decider: with the same watch."""
         super().__init__(decider, timing, task)
         self.alarms: list[SelfAlarm] = []
-        self._alarm, self._forecast = watch.alarm, Forecast(watch.alarm.limit_steps)
+        self._alarm = watch.alarm
+        self._forecast = Forecast(self._alarm.limit_steps, self._alarm.steps_per_unit)
         self._robot = RobotConfig(self.spec.robot, round(self.spec.control_hz)).load()
         self._fingers = FingerBelief(self._robot.control_hz)
 

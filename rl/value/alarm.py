@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.models.watch import Forecast
+from rl.advantage.returns import ReturnScale
 from rl.data.pool import ROLLOUT, Pool
 from sim.core.errors import UserError
 
@@ -49,21 +50,21 @@ class Watched:
         return [left for left, success in zip(self.left_s, self.success, strict=True) if not success]
 
 
-def watched(pool: Pool, values: np.ndarray, execute: int, limit_steps: int) -> tuple[Watched, Watched]:
+def watched(pool: Pool, values: np.ndarray, execute: int, scale: ReturnScale) -> tuple[Watched, Watched]:
     """Return what an alarm sees of the rollouts at every `execute`-th frame: the forecast of the values (N,), and the
-    clock. UserError where no rollout succeeded."""
+    clock. scale: of the values. UserError where no rollout succeeded."""
     rollouts = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > 0))
     success = pool.success[rollouts]
     if not success.any():
         raise UserError(f"none of the {len(rollouts)} rollouts succeeded, expected some: they set the threshold")
     looks = [np.arange(0, pool.length[e], execute) for e in rollouts]
-    left_s = [(limit_steps - steps) / pool.fps for steps in looks]
+    left_s = [(scale.time_limit_steps - steps) / pool.fps for steps in looks]
     forecasts = [
-        _forecast(values[pool.first[e] + steps], steps, limit_steps) for e, steps in zip(rollouts, looks, strict=True)
+        _forecast(values[pool.first[e] + steps], steps, scale) for e, steps in zip(rollouts, looks, strict=True)
     ]
     return Watched(forecasts, success, left_s), Watched([-steps.astype(float) for steps in looks], success, left_s)
 
 
-def _forecast(values: np.ndarray, steps: np.ndarray, limit_steps: int) -> np.ndarray:
-    forecast = Forecast(limit_steps)
+def _forecast(values: np.ndarray, steps: np.ndarray, scale: ReturnScale) -> np.ndarray:
+    forecast = Forecast(scale.time_limit_steps, scale.steps_per_unit)
     return np.array([forecast.add(float(value), int(step)) for value, step in zip(values, steps, strict=True)])

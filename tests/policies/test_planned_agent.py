@@ -11,6 +11,7 @@ from fr3 import FR3
 from playing import SMALL, calm
 
 from policies.evaluation.steps_done import StepsDone, summary, told
+from policies.models.watch import AlarmConfig
 from policies.planner.grammar import GrammarPlanner
 from policies.runtime.planned_agent import PlannedAgent
 from sim.core.errors import UserError
@@ -120,9 +121,12 @@ def test_a_step_that_is_not_done_in_time_ends_the_run_and_is_named(caplog):
     assert (row["steps_done"], row["judged_done"], row["stopped"]) == (0, 0, result.stopped)
 
 
-def test_a_watch_judges_by_its_value_instead():
+@pytest.mark.parametrize("units", [1, 2.5])
+def test_a_watch_judges_by_its_value_instead(units):
+    """In time limits: a value may be in a longer unit."""
+    alarm = AlarmConfig(-9.0, 300, grasps=True, steps_per_unit=units * 300)
     env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
-    inner = Scripted(env, idle=True, watch=object(), value=-0.06)
+    inner = Scripted(env, idle=True, watch=SimpleNamespace(alarm=alarm), value=-0.06 / units)
     agent = PlannedAgent(inner, GrammarPlanner())
     env.reset(0)
     observation = env.observe()
@@ -130,7 +134,7 @@ def test_a_watch_judges_by_its_value_instead():
     for _ in range(3 * LOOK_STEPS):
         agent.act(observation)
     assert agent.done == []
-    inner.value = -0.04
+    inner.value = -0.04 / units
     for _ in range(LOOK_STEPS):
         agent.act(observation)
     assert agent.done == [env.world.params.layout.subtasks[0]]

@@ -1,6 +1,7 @@
 """A policy that watches itself: what it does at an alarm, how it gets back, which sub-task it names."""
 
 import dataclasses
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -39,7 +40,7 @@ def root(tmp_path_factory):
     chunks = home[:, None] + 0.02 * torch.randn(200, policy.config.chunk, FR3.action_dim)
     policy.fit_normalization(chunks, torch.ones(chunks.shape[:2]).bool(), home.expand(200, -1), torch.zeros(200, 4, 3))
     checkpoint.save(out, policy, CheckpointMetadata("", "", ("pick_place",), {}))
-    save_watch(out, Watch(WatchSizes(16 + 3 * FR3.action_dim, 8, 11, 2), AlarmConfig(-9.0, LIMIT, grasps=True)), {})
+    save_watch(out, Watch(WatchSizes(16 + 3 * FR3.action_dim, 8, 11, 2), AlarmConfig(-9.0, LIMIT, True, LIMIT)), {})
     return out
 
 
@@ -58,7 +59,7 @@ def alarmed(root, threshold: float, value: float = -0.5, grasps: bool = True):
     """Return an agent whose value is always the same."""
     agent = load_watching_agent(root, ground_truth=lambda: TRUTH)
     agent.decider.watch.value = lambda embedding: value
-    agent._alarm = AlarmConfig(threshold, LIMIT, grasps=grasps)
+    agent._alarm = AlarmConfig(threshold, LIMIT, grasps, LIMIT)
     return agent
 
 
@@ -68,8 +69,28 @@ def test_without_an_alarm_it_acts_as_one_that_does_not_watch(root):
     assert watching.alarms == [] and -1 <= watching.value <= 0
 
 
+@pytest.mark.parametrize("unit", [LIMIT, 2 * LIMIT, 3.5 * LIMIT])
+def test_a_forecast_of_a_right_value_stays_in_whatever_unit_the_value_is(unit):
+    length, forecast = 80, Forecast(LIMIT, unit)
+    found = [forecast.add(-(length - t) / unit, t) for t in range(0, length, 8)]
+    assert found == pytest.approx([-length / LIMIT] * len(found))
+
+
+def test_an_alarm_of_before_is_in_time_limits(root, tmp_path):
+    for name in ("watch.json", "watch.safetensors"):
+        (tmp_path / name).write_bytes((root / name).read_bytes())
+    content = json.loads((tmp_path / "watch.json").read_text())
+    assert content["alarm"].pop("steps_per_unit") == LIMIT
+    (tmp_path / "watch.json").write_text(json.dumps(content))
+    assert load_watch(tmp_path).alarm == load_watch(root).alarm == AlarmConfig(-9.0, LIMIT, True, LIMIT)
+    del content["alarm"]["limit_steps"]
+    (tmp_path / "watch.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is broken"):
+        load_watch(tmp_path)
+
+
 def test_a_forecast_of_a_right_value_stays_and_falls_by_what_is_lost():
-    length, forecast = 80, Forecast(LIMIT)
+    length, forecast = 80, Forecast(LIMIT, LIMIT)
     right = [forecast.add(-(length - t) / LIMIT, t) for t in range(0, length, 8)]
     assert right == pytest.approx([-length / LIMIT] * len(right))
     lost = [forecast.add(-1.0, t) for t in range(length, length + 8 * LOOKS, 8)]

@@ -8,6 +8,7 @@ from programs import ended
 from test_recorded import Recording, save_policy
 
 from policies.models.watch import LOOKS, load_watch
+from rl.advantage.returns import Convention, ReturnScale, normalize
 from rl.data.pool import Pool
 from rl.value.alarm import SHARES, Watched, watched
 from sim.collect import CollectConfig, collect
@@ -38,7 +39,7 @@ def lost():
 
 def test_a_value_that_knows_catches_what_is_lost_as_early_as_its_mean_allows(lost):
     """The forecast of a success is its length, of a failure -0.45 minus elapsed time, then -1 minus elapsed time."""
-    by_value, by_clock = watched(*lost, EXECUTE, LIMIT)
+    by_value, by_clock = watched(*lost, EXECUTE, ReturnScale(LIMIT))
     row = by_value.row(0.0)
     slowest = 118 / LIMIT
     assert row["threshold"] == pytest.approx(-slowest, abs=EXECUTE / LIMIT)
@@ -54,12 +55,26 @@ def test_a_value_that_knows_catches_what_is_lost_as_early_as_its_mean_allows(los
     assert clock["left_s"] == pytest.approx((LIMIT - 120) / FPS) and clock["left_s"] < row["left_s"]
 
 
+def test_the_unit_of_the_value_does_not_matter_where_it_is_right():
+    """Convention B divides by time limit and cost of a failure: of successes forecasts and thresholds are the same."""
+    lengths = [*range(40, 120, 2)]
+    pool = pool_of(lengths, [True] * 40)
+    raw = -np.concatenate([np.arange(n, 0, -1) for n in lengths])
+    scales = ReturnScale(LIMIT), ReturnScale(LIMIT, 3 * LIMIT, Convention.B)
+    a, b = (watched(pool, normalize(raw, scale), EXECUTE, scale)[0] for scale in scales)
+    for found in (a, b):
+        assert [one.tolist() for one in found.scores] == [
+            pytest.approx([-n / LIMIT] * -(-n // EXECUTE)) for n in lengths
+        ]
+    assert b.threshold(0.1) == pytest.approx(a.threshold(0.1))
+
+
 @pytest.mark.parametrize("share", SHARES)
 def test_no_more_than_the_share_of_the_successes_is_stopped(share):
     rng = np.random.default_rng(0)
     lengths = rng.integers(40, LIMIT, 150).tolist()
     pool = pool_of(lengths, (rng.random(150) < 0.8).tolist())
-    found, _ = watched(pool, rng.uniform(-1, 0, sum(lengths)), EXECUTE, LIMIT)
+    found, _ = watched(pool, rng.uniform(-1, 0, sum(lengths)), EXECUTE, ReturnScale(LIMIT))
     threshold = found.threshold(share)
     lowest = np.array([one.min() for one in found.scores])[found.success]
     assert (lowest < threshold).mean() <= share
@@ -81,7 +96,7 @@ def test_the_threshold_is_the_highest_of_all_that_stop_no_more_than_the_share(ti
 def test_demonstrations_set_no_threshold(lost):
     pool, values = lost
     with pytest.raises(UserError, match="none of the 0 rollouts succeeded"):
-        watched(pool_of(pool.length.tolist(), pool.success.tolist(), "expert"), values, EXECUTE, LIMIT)
+        watched(pool_of(pool.length.tolist(), pool.success.tolist(), "expert"), values, EXECUTE, ReturnScale(LIMIT))
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +113,13 @@ def test_from_rollouts_to_an_evaluation_on_the_command_line(recorded, tmp_path):
     words = f"checkpoint={policy}", "task=reach", "episodes=2", "videos=0", "workers=1"
     found = ended("evaluate", *words, "watch=true", f"out={tmp_path / 'none'}")
     assert (found.code, found.err.count("\n")) == (2, 1) and "has no watch; python -m rl.watch" in found.err
-    found = ended("watch", f"checkpoint={policy}", f"rollouts=[{rollouts}]", "false_alarms=0.5", "workers=1", *FITTED)
+    found = ended("watch", f"checkpoint={policy}", f"rollouts=[{rollouts}]", "false_alarms=0.5", "workers=1", *FITTED,
+                  "label.convention=B")  # fmt: skip
     assert found.code == 0, found.err
     about = json.loads((policy / "watch.json").read_text())
     assert about["rollouts"] == 6 and about["rows"][0]["failures"] == 2
     watch = load_watch(policy)
-    assert (watch.alarm.limit_steps, watch.alarm.grasps) == (80, False)
+    assert (watch.alarm.limit_steps, watch.alarm.grasps, watch.alarm.steps_per_unit) == (80, False, 160)
     assert ended("evaluate", *words, f"out={tmp_path / 'plain'}").code == 0
     content = {**about, "alarm": {**about["alarm"], "threshold": 0.0}}  # alarmed at once
     (policy / "watch.json").write_text(json.dumps(content))
