@@ -82,7 +82,6 @@ class VlaConfig(PolicyConfig):
                 f"policy.memory={self.memory} policy.look_age={self.look_age}: expected one of the two, as the looks "
                 "that are remembered are of fixed times"
             )
-
         if self.remember_target and self.look_age:
             raise UserError(f"policy.remember_target=true policy.look_age={self.look_age}: expected one of the two")
 

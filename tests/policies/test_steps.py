@@ -194,4 +194,4 @@ def test_features_are_of_the_step_that_each_frame_is_told(tmp_path, by_step, mon
     # A cache of other steps, or of the whole instruction, is not taken for it.
     other = recorded(tmp_path / "other", f"{BLUE};{RED}", [0] * 20 + [1] * 3)
     same = plan(dataset, processor).episodes == plan(other, processor).episodes
-    assert same != by_step and len(plan(dataset, processor).episodes[0]) == 3 + by_step
+    assert same != by_step and len(plan(dataset, processor).episodes[0]) == 4  # with a digest of what is told
