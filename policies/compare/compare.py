@@ -36,17 +36,7 @@ from sim.run.stages import Stages
 from sim.scene.build import RenderConfig
 from sim.tasks.base import TASKS
 
-RUN_OPTIONS = (
-    "out",
-    "presets",
-    "heads",
-    "tasks",
-    "seeds",
-    "draws",
-    "workers",
-    "executor",
-    "ray_address",
-)  # may differ later
+RUN_OPTIONS = ("out", "presets", "heads", "tasks", "seeds", "draws", "workers", "executor", "ray_address")  # may change
 
 _log = logging.getLogger(__name__)
 

@@ -119,13 +119,15 @@ class EpisodeTable:
     def windows(self, rows: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
         """Return actions (B, T, D) that follow each row and valid (B, T): in the episode, before a disturbance, and
         while the same acts, the policy or who corrects it."""
-        offsets = np.arange(chunk)
-        end = self.first[self.episode[rows]] + self.lengths[self.episode[rows]]
-        wanted = rows[:, None] + offsets
-        inside = wanted < end[:, None]
-        wanted = np.minimum(wanted, end[:, None] - 1)
+        wanted, inside = self.following(rows, chunk)
         other = self.intervention[wanted] != self.intervention[rows][:, None]
         return self.decided[wanted], inside & ~np.maximum.accumulate(self.perturbed[wanted] | other, 1)
+
+    def following(self, rows: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return each row and those behind it, (B, T), the episode's last one beyond its end; whether it is within."""
+        end = (self.first[self.episode[rows]] + self.lengths[self.episode[rows]])[:, None]
+        wanted = rows[:, None] + np.arange(steps)
+        return np.minimum(wanted, end - 1), wanted < end
 
     def earlier(self, rows: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
         """Return the rows so many steps before each, an episode's first one where that would lie before it."""

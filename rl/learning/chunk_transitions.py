@@ -57,9 +57,7 @@ def chunk_transitions(data: Round, policy: Policy) -> Transitions:
 
 def taken_over(table: EpisodeTable, n: int) -> np.ndarray:
     """Return bool (N,): an intervention begins or ends within the n steps from a frame, in its episode."""
-    rows = np.arange(len(table.frame))
-    last = table.first[table.episode] + table.lengths[table.episode] - 1
-    ahead = np.minimum(rows[:, None] + np.arange(n), last[:, None])
+    ahead, _ = table.following(np.arange(len(table.frame)), n)
     return (table.intervention[ahead] != table.intervention[:, None]).any(1)
 
 
