@@ -18,7 +18,7 @@ from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
 from sim.tasks.seen import PutDown
 
-HOLE_HALF_M = 0.01225
+HOLE_HALF_M = 0.01225  # a nominal peg is 22 mm thick
 BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
 DEEP_M = 0.015  # of the peg's foot below the block's top
 SMOOTH = 0.3  # friction of the block, whatever it touches: at 1, a peg would stick on a chamfer of 45 degrees
@@ -61,7 +61,6 @@ class InsertPeg(Task):
         "{inside} the {target} goes the {object}",
         "find the {object} and {insert} it {inside} the {target}",
     )
-    # At nominal size, m. The peg is 22 mm thick.
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
         """Add two blocks, as large as they may become: MuJoCo keeps the bounds with which it compiled."""
