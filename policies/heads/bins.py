@@ -20,7 +20,8 @@ from policies.core.attention import HEAD_WIDTH
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.decoder import TokenDecoder, drawing
-from policies.heads.network import Guided, valid_mean
+from policies.heads.network import Guided
+from policies.heads.valid_steps import valid_mean
 from sim.core.options import at_least, multiple_of, one_of, option
 
 AUTOREGRESSIVE, PARALLEL = "autoregressive", "parallel"

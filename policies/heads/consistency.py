@@ -18,7 +18,8 @@ from torch import Tensor
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.flow import INNER
-from policies.heads.network import Denoiser, Guided, valid_mean
+from policies.heads.network import Denoiser, Guided
+from policies.heads.valid_steps import held, valid_mean
 from sim.core.options import above, at_least, option
 
 LEAST_NOISE = 0.02  # standard deviations of actions; below it nothing is learned
@@ -68,7 +69,7 @@ class ConsistencyHead(Head):
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         n, encoded = self.config.noise_samples, self.denoiser.encode(context)
-        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (actions, valid, encoded))
+        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (held(actions, valid), valid, encoded))
         noise = torch.randn(actions.shape, generator=generator).to(actions)
         drawn = torch.multinomial(self.chances.cpu(), len(actions), replacement=True, generator=generator)
         lower = drawn.to(actions.device)
@@ -77,7 +78,7 @@ class ConsistencyHead(Head):
             wanted = self.clean(actions + weak * noise, lower, encoded)
         found = self.clean(actions + strong * noise, lower + 1, encoded)
         away = valid_mean((found - wanted).square().sum(-1), valid) * valid.shape[1]
-        distance = (away + self.huber**2).sqrt() - self.huber
+        distance = away / ((away + self.huber**2).sqrt() + self.huber)  # sqrt(a + h^2) - h, exact at 0
         return (distance / (strong - weak)[:, 0, 0]).unflatten(0, (-1, n)).mean(1)
 
     @torch.no_grad()

@@ -17,7 +17,8 @@ from torch import Tensor
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.flow import INNER
-from policies.heads.network import ChunkNetwork, Guided, valid_mean
+from policies.heads.network import ChunkNetwork, Guided
+from policies.heads.valid_steps import valid_mean
 from sim.core.options import at_least, option
 
 

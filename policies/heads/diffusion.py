@@ -19,7 +19,8 @@ from torch import Tensor
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.flow import INNER
-from policies.heads.network import Denoiser, Guided, valid_mean
+from policies.heads.network import Denoiser, Guided
+from policies.heads.valid_steps import held, valid_mean
 from sim.core.errors import UserError
 from sim.core.options import above, at_least, one_of, option
 
@@ -66,7 +67,7 @@ class DiffusionHead(Head):
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         n, encoded = self.config.noise_samples, self.denoiser.encode(context)
-        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (actions, valid, encoded))
+        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (held(actions, valid), valid, encoded))
         noise = torch.randn(actions.shape, generator=generator).to(actions)
         level = torch.randint(self.config.steps, (len(actions),), generator=generator).to(actions.device)
         signal = self.signal[level, None, None]

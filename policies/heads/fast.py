@@ -24,6 +24,7 @@ from policies.core.registry import HEADS
 from policies.heads.byte_pairs import PAD, encode, expand, learn_merges
 from policies.heads.decoder import TokenDecoder, drawing
 from policies.heads.network import Guided
+from policies.heads.valid_steps import held
 from sim.core.errors import UserError
 from sim.core.options import above, at_least, multiple_of, option
 
@@ -130,10 +131,3 @@ def cosine_transform(steps: int) -> Tensor:
     matrix = torch.cos(math.pi / steps * (step + 0.5) * frequency) * math.sqrt(2 / steps)
     matrix[0] /= math.sqrt(2)
     return matrix.float()
-
-
-def held(actions: Tensor, valid: Tensor) -> Tensor:
-    """Return actions (B, T, D) where a step that is not valid (B, T) repeats the last one before it that is."""
-    steps = torch.arange(actions.shape[1], device=actions.device)
-    last = torch.where(valid, steps, 0).cummax(1).values
-    return actions.gather(1, last[..., None].expand_as(actions))

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.early_exit import PredictedEnds
+from policies.heads.valid_steps import held, valid_mean
 from sim.core.options import at_least, option
 
 INNER = "units between the two maps of a residual block; 0: twice the width"
@@ -109,7 +110,8 @@ class FlowHead(Head):
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         n = self.config.noise_samples
-        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in (actions, valid, self.encode(context)))
+        repeated = (held(actions, valid), valid, self.encode(context))
+        actions, valid, encoded = (x.repeat_interleave(n, 0) for x in repeated)
         noise = torch.randn(actions.shape, generator=generator).to(actions)
         time = 1 - torch.rand(len(actions), generator=generator).to(actions) ** (1 / 1.5)  # Beta(1, 1.5)
         noisy = noise + time[:, None, None] * (actions - noise)
@@ -120,8 +122,7 @@ class FlowHead(Head):
             valid, encoded = valid & ~given, encoded + self.given(steps)
         found = self.velocity(noisy, self.conditions(time, encoded), encoded)
         error = (found - (actions - noise)).square().mean(-1)
-        per_sample = (error * valid).sum(1) / valid.sum(1).clamp(min=1)
-        return per_sample.unflatten(0, (-1, n)).mean(1)
+        return valid_mean(error, valid).unflatten(0, (-1, n)).mean(1)
 
     def _draw_given(self, samples: int, generator: torch.Generator) -> Tensor:
         """Draw how many steps are given (samples,): none in half of the cases, else any number."""

@@ -103,11 +103,6 @@ class Guided:
         return unconditional + self.guidance * (conditional - unconditional)
 
 
-def valid_mean(error: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean (B,) over the valid steps (B, T) of an error (B, T); 0 where none is."""
-    return (error * valid).sum(1) / valid.sum(1).clamp(min=1)
-
-
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Return Gumbel noise: the largest of logits plus it is a draw from their softmax."""
     return -torch.log(-torch.log(torch.rand(shape, generator=generator).clamp(1e-20, 1 - 1e-7)))
