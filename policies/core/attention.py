@@ -3,6 +3,7 @@
 Shapes: B batch, L tokens, H width.
 """
 
+import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
@@ -31,6 +32,19 @@ class Layer(nn.Module):
         if seen is not None:
             key, value = cat([seen[0], key], 2), cat([seen[1], value], 2)
         causal = causal and seen is None and mask is None
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        mixed = attend(query, key, value, mask, causal=causal)
         x = x + self.mix(mixed.transpose(1, 2).flatten(2))
         return x + self.mlp(self.between(x)), (key, value)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
+    """Return softmax(query key^T / sqrt(width)) value, (B, heads, L, width); mask: True where a token may look.
+
+    In float32 on a CPU, whatever autocast asks for: there torch 2.13 takes four times as long backwards in bfloat16.
+    """
+    if not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), attn_mask=mask, is_causal=causal
+        )

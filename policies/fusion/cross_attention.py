@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from policies.core.attention import HEAD_WIDTH, Layer
+from policies.core.attention import HEAD_WIDTH, Layer, attend
 from policies.core.inputs import Inputs
 from policies.core.parts import LanguageConfig, VisionConfig
 from policies.core.registry import FUSIONS
@@ -57,7 +56,7 @@ class Look(nn.Module):
         """x (B, Q, W), seen (B, N, W), there bool (B, N), False where nothing is -> (B, Q, W)."""
         parts = (self.query(self.before(x)), *self.memory(seen).chunk(2, -1))
         query, key, value = (one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in parts)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None])
+        mixed = attend(query, key, value, there[:, None, None])
         return x + self.mix(mixed.transpose(1, 2).flatten(2))
 
 

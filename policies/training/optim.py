@@ -31,7 +31,9 @@ class OptimConfig(Options):
     save_every: int = option(500, "steps, for a killed run to go on", at_least(1))
     device: str = option("cpu", "auto: the GPU where there is one", one_of(*DEVICES))
     precision: str = option(
-        FLOAT32, "of products in training; bfloat16 on a GPU. Weights are float32 in both", one_of(*PRECISIONS)
+        FLOAT32,
+        "of products in training; bfloat16 on a GPU, or a processor with AMX. Weights are float32 in both",
+        one_of(*PRECISIONS),
     )
 
 

@@ -62,7 +62,7 @@ class Trainer(Generic[B]):
         if self._average:
             self._average.update_parameters(model)
         self.optimizer = torch.optim.AdamW(
-            _groups(model, slow, config), weight_decay=config.weight_decay, betas=(0.9, 0.99)
+            _groups(model, slow, config), weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True
         )
         self.schedule = LambdaLR(self.optimizer, lambda step: schedule(step, config))
         self.generator = torch.Generator().manual_seed(config.seed)
