@@ -41,11 +41,11 @@ from policies.runtime.who_decides import check_who_decides
 from sim.core.console import event, track
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.files import Lock
 from sim.core.options import RESULTS_FOLDER, SEED, Registered, above, at_least, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
-from sim.dataset.files import Lock
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.envs.video import PRETTY, VideoRecorder

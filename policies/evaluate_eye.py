@@ -26,10 +26,10 @@ from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
 from sim.core.console import track
 from sim.core.contract import TURN_NAMES
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.options import RESULTS_FOLDER, SEED, OneOf, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.files import write_atomic
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig

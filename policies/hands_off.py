@@ -23,10 +23,10 @@ from policies.runtime.self_correction import load_watching_agent
 from sim.core.console import event, progress
 from sim.core.contract import Feedback, Observation
 from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.files import Lock
 from sim.core.options import FOLDER, SEED, above, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.files import Lock
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results

@@ -41,11 +41,11 @@ from policies.training.trainer import Trainer
 from sim.core.config import load_group
 from sim.core.console import track
 from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.files import Lock, write_atomic
 from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, Each, at_least, block, one_of, option
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
-from sim.dataset.files import Lock, write_atomic
 from sim.dataset.info import first_difference
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds

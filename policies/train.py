@@ -31,12 +31,12 @@ from policies.training.optim import OptimConfig
 from policies.training.ranks import first_alone, joined, rank
 from policies.training.retrieve import keep_similar, shares_of_retrieved
 from sim.core.errors import UserError
+from sim.core.files import Lock
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, NOT_EMPTY, PART, Options, at_least, block, one_of, option, shown
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
 from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
-from sim.dataset.files import Lock
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.options import FILE, SEED, block, option
 from sim.core.program import run_program
-from sim.dataset.files import write_atomic
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 

@@ -27,9 +27,9 @@ from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from sim.core.errors import keeps
+from sim.core.files import Lock
 from sim.core.program import run_program
 from sim.core.tracker import Tracker, open_tracker
-from sim.dataset.files import Lock
 
 
 def recap(config: RecapConfig, tracker: Tracker | None = None) -> Path:

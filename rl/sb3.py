@@ -24,11 +24,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from rl.online.state_view import ReachState
 from sim.core.console import event
 from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.files import Lock, write_atomic
 from sim.core.options import FOLDER, PROBABILITY, SEED, Options, above, at_least, between, block, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
-from sim.dataset.files import Lock, write_atomic
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.parallel.interrupts import deaf_children

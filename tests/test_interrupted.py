@@ -26,7 +26,7 @@ from rl.data.rollouts import Behaviour
 from rl.run.kept import kept as kept_of_run
 from sim.collect import CollectConfig, ExpertWorker, collect
 from sim.core.errors import NOTHING_NEW, UserError
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
 from sim.dataset.recorder import features
 from sim.episode import results
@@ -280,7 +280,7 @@ def test_a_resumed_run_keeps_to_its_data(monkeypatch, tmp_path):
 
 def test_two_programs_do_not_write_to_one_place(monkeypatch, tmp_path):
     holder = (
-        "import sys, time; from pathlib import Path; from sim.dataset.files import Lock\n"
+        "import sys, time; from pathlib import Path; from sim.core.files import Lock\n"
         "with Lock(Path(sys.argv[1]), '.'):\n    print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holder, str(tmp_path / "p")]

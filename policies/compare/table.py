@@ -18,8 +18,8 @@ from policies.compare.figure import draw_table
 from policies.evaluation import motion
 from policies.evaluation.motion import LEFT, RIGHT
 from policies.models import checkpoint
+from sim.core.files import write_atomic
 from sim.core.provenance import provenance
-from sim.dataset.files import write_atomic
 from sim.episode import results
 from sim.run.timer import Timer
 

@@ -12,9 +12,9 @@ from policies.core.migrate import migrate_fusion
 from policies.core.parts import Fusion, FusionConfig
 from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.errors import UserError
+from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
-from sim.dataset.files import write_together
 
 WEIGHTS, CARD = "fusion.safetensors", "card.json"
 

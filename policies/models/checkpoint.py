@@ -18,9 +18,9 @@ from policies.core.spec import PolicySpec
 from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError, found_beside
+from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
-from sim.dataset.files import write_together
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 

@@ -11,7 +11,7 @@ from safetensors.torch import save as as_bytes
 from torch import nn
 
 from sim.core.errors import UserError
-from sim.dataset.files import write_together
+from sim.core.files import write_together
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 
 INDEX = "index.json"
 FORMAT = 2

@@ -25,7 +25,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import resize
 from policies.processing.steps import frame_sentences
 from sim.core.errors import UserError
-from sim.dataset.files import Lock
+from sim.core.files import Lock
 from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)

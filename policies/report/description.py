@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.provenance import plain
 from sim.core.structured import typed
-from sim.dataset.files import write_atomic
 
 FILE = "page.json"
 

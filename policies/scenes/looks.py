@@ -14,7 +14,7 @@ from policies.processing.features import array_path, write_rows
 from policies.scenes.labels import look_labels, things
 from policies.scenes.poses import finish_steps, pose_at_random
 from policies.scenes.sentences import foil, sentence_of
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig

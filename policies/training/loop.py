@@ -19,9 +19,9 @@ from policies.training.ranks import from_first, ranks
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
 from sim.core.errors import NOTHING_NEW, UserError, keeps, reason
+from sim.core.files import Lock, write_atomic
 from sim.core.provenance import plain
 from sim.core.tracker import NoTracker, Tracker
-from sim.dataset.files import Lock, write_atomic
 
 STATE, LOG = "training.pt", "train.jsonl"
 LOG_EVERY, MEASURE_EVERY = 50, 500  # steps

@@ -20,7 +20,7 @@ from real.cameras.calibration_board import SQUARE_M, SQUARES, board_image, load_
 from real.control.guarded_motion import GuardedArm
 from real.workcell.env import RobotEnv
 from sim.core.errors import UserError
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 
 STILL_S = 0.6  # at every stop, before the image: longer than any image delay
 

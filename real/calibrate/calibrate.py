@@ -25,6 +25,7 @@ from real.workcell.connect import RobotConnection, emulator_of_our_own, open_rob
 from real.workcell.env import RobotEnv
 from sim.core.console import event
 from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.files import write_together
 from sim.core.options import (
     EACH_ONCE,
     FOLDER,
@@ -39,7 +40,6 @@ from sim.core.options import (
     option,
 )
 from sim.core.provenance import provenance
-from sim.dataset.files import write_together
 
 MODES = ("dry", "confirm", "auto")
 CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"

@@ -24,9 +24,9 @@ from rl.run.kept import kept
 from rl.run.offline_run import OfflineRun
 from rl.run.options import RecapConfig
 from sim.core.errors import UserError, keeps, nearest
+from sim.core.files import Lock
 from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, option
 from sim.core.tracker import open_tracker
-from sim.dataset.files import Lock
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from rl.compare.cells import Cell
 from rl.compare.figure import draw_matrix
 from rl.run.checks import gap_share
 from rl.run.paired import mcnemar
+from sim.core.files import write_atomic
 from sim.core.provenance import provenance
-from sim.dataset.files import write_atomic
 from sim.episode.results import FILE as RESULTS
 from sim.episode.results import by_layout, summary_of_seeds
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rl.learning.round import Round
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.structured import typed
-from sim.dataset.files import write_atomic
 from sim.dataset.reader import Dataset
 from sim.envs.simulation import SimulationConfig
 from sim.episode.results import summary

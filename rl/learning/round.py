@@ -25,9 +25,9 @@ from rl.value.cross_fit import CrossFit
 from rl.value.fit_value import fit_value
 from rl.value.value_quality import check_outcomes, value_report, value_warnings
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.provenance import provenance
 from sim.core.tracker import NoTracker, Tracker
-from sim.dataset.files import write_atomic
 
 
 class Round:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rl.run.checks import gap_share
 from rl.run.paired import paired, read_outcomes
 from sim.core.console import table as as_table
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 
 _log = logging.getLogger(__name__)
 

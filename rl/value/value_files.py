@@ -8,8 +8,8 @@ from safetensors.torch import save
 
 from rl.value.value_head import ValueConfig, ValueHead
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.provenance import plain
-from sim.dataset.files import write_atomic
 
 WEIGHTS, METADATA = "value.safetensors", "value.json"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sim.core.errors import UserError, found_beside
+from sim.core.files import write_atomic
 from sim.dataset.depth_video import depth_info
-from sim.dataset.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
     CODEBASE_VERSION,

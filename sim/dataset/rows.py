@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.core.errors import UserError, why_unread
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.dataset.schema import (
     CHUNK_SIZE,
     IMAGE_PREFIX,

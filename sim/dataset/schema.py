@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from sim.core import deprecated
 from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, TURN_NAMES
-from sim.dataset.files import PROVENANCE
 
 CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files in a directory
@@ -25,7 +24,7 @@ META_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet
 INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
-PROVENANCE_PATH = f"meta/{PROVENANCE}"  # of this project alone
+PROVENANCE_PATH = "meta/provenance.json"  # of this project alone
 # Of a depth video: 12 bits in a lossless codec, each level a millimetre, in the words by which LeRobot reads them.
 DEPTH_LEVELS = {"video.pix_fmt": "gray12le", "video.depth_min": 0.0, "video.depth_max": 4.095, "video.use_log": False}
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.core.errors import UserError, nearest, why_unread
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.dataset.rows import parquet_bytes, to_arrow, to_numpy
 
 KEYS = ("episode_index", "frame_index")

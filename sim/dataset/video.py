@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from sim.core.errors import UserError, why_unread
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.dataset.schema import video_path
 from sim.dataset.stats import image_stats
 

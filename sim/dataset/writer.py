@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from sim.core.errors import NOTHING_NEW, UserError
+from sim.core.files import LOCK, TEMPORARY, Lock, remove_temporary, write_atomic
 from sim.dataset import rows
 from sim.dataset.depth_video import read_depth
 from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
-from sim.dataset.files import Lock, is_untouched, remove_temporary, write_atomic
 from sim.dataset.info import (
     check_agrees,
     continued,
@@ -231,6 +231,12 @@ def check_no_other(root: Path) -> None:
         raise UserError(f"{root} is a file, expected a dataset directory")
     if root.exists() and not (root / INFO_PATH).exists() and not is_untouched(root):
         raise UserError(f"{root} is not empty and holds no dataset; name a new directory")
+
+
+def is_untouched(root: Path) -> bool:
+    """Return whether a directory holds nothing but what a writer killed at its very start leaves."""
+    names = {path.name for path in root.rglob("*") if path.is_file()} - {LOCK, Path(PROVENANCE_PATH).name}
+    return all(name.endswith(TEMPORARY) for name in names)
 
 
 def check_one_file_each(root: Path, info: dict) -> None:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from sim.core.errors import UserError, reason
 from sim.core.estimate import Estimate
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 from sim.envs.regions import draw_regions
 from sim.envs.simulation import Simulation
 from sim.episode.loop import Step

@@ -4,7 +4,6 @@ Shapes: S training seeds, n layouts (evaluation seeds).
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.core.files import write_atomic
 from sim.episode.loop import EpisodeResult
 
 FILE = "results.json"
@@ -100,12 +100,5 @@ def row(result: EpisodeResult) -> dict:
 
 
 def write(out: Path, content: dict) -> None:
-    """Write `out`/results.json in one step."""
-    out.mkdir(parents=True, exist_ok=True)
-    temporary = out / (FILE + ".tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, out / FILE)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write `out`/results.json, whole or not at all. UserError where that is not possible."""
+    write_atomic(out / FILE, (json.dumps(content, indent=1) + "\n").encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.core.errors import UserError
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sim.dataset.files import write_atomic
+from sim.core.files import write_atomic
 
 MINUTES = "minutes.json"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from dataset_examples import check_holds, make_episode, open_writer, write
 
+from sim.core import files
 from sim.core.errors import UserError
-from sim.dataset import files
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import data_path, meta_path, video_path
 

@@ -1,4 +1,4 @@
-"""How bytes reach a dataset directory: whole or not at all, and by one process at a time."""
+"""How files reach a directory: whole or not at all, and by one process at a time."""
 
 import contextlib
 import errno
@@ -16,7 +16,6 @@ _log = logging.getLogger(__name__)
 TEMPORARY = ".tmp"  # never ".parquet" or ".mp4": readers find files by their ending
 LOCK = "writer.lock"
 HELD = (errno.EACCES, errno.EAGAIN)  # by another process
-PROVENANCE = "provenance.json"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -138,9 +137,3 @@ def remove_temporary(root: Path) -> None:
     """Remove what writers that were killed left half-written."""
     for path in root.rglob(f".*{TEMPORARY}"):
         path.unlink(missing_ok=True)
-
-
-def is_untouched(root: Path) -> bool:
-    """Return whether a directory holds nothing but what a writer killed at its very start leaves."""
-    files = (path for path in root.rglob("*") if path.is_file())
-    return all(path.name in (LOCK, PROVENANCE) or path.name.endswith(TEMPORARY) for path in files)
