@@ -17,7 +17,7 @@ from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
 from policies.core.target_memory import ERROR, best_looks
-from policies.processing.features import Progress, cache_features, cached_inputs
+from policies.processing.features import cache_features, cached_inputs
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
@@ -161,13 +161,7 @@ def fit_normalization(
 class FrameInputs:
     """The model inputs of any frames of one dataset."""
 
-    def __init__(
-        self,
-        table: EpisodeTable,
-        processor: ObservationProcessor,
-        workers: int = 1,
-        progress: Progress | None = None,
-    ):
+    def __init__(self, table: EpisodeTable, processor: ObservationProcessor, workers: int = 1):
         """Fill the feature cache with `workers` threads. UserError when the dataset does not fit the policy."""
         check_fits(table, processor.policy)
         self._table, self._policy = table, processor.policy
@@ -179,7 +173,7 @@ class FrameInputs:
             sentences, self._sentence = np.unique(self._told(), return_inverse=True)
             self._words = processor.words(sentences.tolist())
         looks = processor.looks or processor.depth_cameras
-        self._cache = cache_features(table.dataset, processor, workers, progress) if looks else None
+        self._cache = cache_features(table.dataset, processor, workers) if looks else None
         self._kept = self._kept_targets()
 
     def _told(self) -> np.ndarray:
@@ -265,23 +259,17 @@ class TrainingData:
         processor: ObservationProcessor,
         shares: Sequence[float] | None = None,
         workers: int = 1,
-        progress: Progress | None = None,
     ):
         """shares: of each table in a batch; None in proportion to frames. UserError when one does not fit."""
         self.tables, self._chunk, self._look_age = tables, processor.policy.config.chunk, processor.policy.look_age
         for table in tables:
             check_fits(table, processor.policy)  # before the first is encoded
-        self._inputs = [FrameInputs(table, processor, workers, progress) for table in tables]
+        self._inputs = [FrameInputs(table, processor, workers) for table in tables]
         self._subtasks = [table.subtasks() for table in tables] if processor.policy.names_subtasks else None
         self._rows = [np.flatnonzero(~table.perturbed & (table.weight > 0)) for table in tables]
         self._probabilities = [_probabilities(t.weight[rows]) for t, rows in zip(tables, self._rows, strict=True)]
         frames = np.array([len(rows) for rows in self._rows], float)
         self.shares = frames / frames.sum() if shares is None else np.asarray(shares, float) / np.sum(shares)
-
-    @property
-    def num_frames(self) -> int:
-        """Frames that may be drawn."""
-        return sum(len(rows) for rows in self._rows)
 
     def sample(self, rng: np.random.Generator, size: int, shares: np.ndarray | None = None) -> Batch:
         """Return a random batch, each sample on a look as old as the policy may be handed.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from policies.processing.feature_index import Index, inherited, read_index, save
 from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import resize
 from policies.processing.steps import frame_sentences
+from sim.core.console import track
 from sim.core.errors import UserError
 from sim.core.files import Lock
 from sim.dataset.reader import Dataset
@@ -33,7 +34,6 @@ _log = logging.getLogger(__name__)
 DEPTH = "depth."  # prefix of the names of its arrays
 MAPS, POINTS, MASK = np.dtype("<f2"), np.dtype("<f4"), np.dtype("?")
 BATCH = 16  # frames encoded at once: of 1 to 200 the fastest with the eye (20 ms a frame at 1, 9.5 here, 13 at 128)
-Progress = Callable[[int, int], None]
 
 
 def feature_arrays(inputs: Inputs, *, words: bool = False) -> dict[str, np.ndarray]:
@@ -86,11 +86,6 @@ class FeatureCache:
         # A pickled memory map is a copy of the whole file; the path is enough.
         return FeatureCache, (self.folder,)
 
-    @property
-    def num_frames(self) -> int:
-        """Frames of all episodes together."""
-        return int(self._first_rows[-1])
-
     def gather(
         self, episode_indices: Sequence[int] | np.ndarray, frame_indices: Sequence[int] | np.ndarray
     ) -> dict[str, np.ndarray]:
@@ -112,21 +107,14 @@ class FeatureCache:
         return self._first_rows[episodes] + frames
 
 
-def cache_features(
-    dataset: Dataset,
-    processor: ObservationProcessor,
-    workers: int = 1,
-    progress: Progress | None = None,
-    folder: Path | None = None,
-) -> FeatureCache:
-    """Compute what the cache lacks, one episode at a time, and open it.
+def cache_features(dataset: Dataset, processor: ObservationProcessor, workers: int = 1) -> FeatureCache:
+    """Compute what the cache lacks, one episode at a time behind a progress bar, and open it.
 
     workers: threads, each decoding and encoding episodes of its own (onnxruntime and the video
-    decoder release Python's lock; give `processor` one thread then). progress: called with episodes
-    done and episodes in all. folder: rather than beside the dataset.
+    decoder release Python's lock; give `processor` one thread then).
     UserError when there is nothing to compute, no room, or another process computes it.
     """
-    folder = (folder or cache_folder(dataset.root)) / _name(dataset, processor)
+    folder = cache_folder(dataset.root) / _name(dataset, processor)
     if dataset.features.image_size != processor.spec.image_size:
         found, size = ("x".join(map(str, size)) for size in (dataset.features.image_size, processor.spec.image_size))
         _log.info("%s: images of %s are resized to %s", dataset.root, found, size)
@@ -137,7 +125,7 @@ def cache_features(
         with Lock(folder):
             # Read again: until the lock was held, another process may have added episodes.
             index.done = inherited(index, read_index(folder))
-            fill(folder, index, dataset, processor, workers, progress or (lambda done, total: None))
+            fill(folder, index, dataset, processor, workers)
     return FeatureCache(folder)
 
 
@@ -193,21 +181,13 @@ def _sentences(dataset: Dataset, processor: ObservationProcessor, episode: int) 
     return frame_sentences(dataset, episode, by_step=processor.policy.plays_steps)
 
 
-def fill(
-    folder: Path,
-    index: Index,
-    dataset: Dataset,
-    processor: ObservationProcessor,
-    workers: int,
-    progress: Progress,
-) -> None:
+def fill(folder: Path, index: Index, dataset: Dataset, processor: ObservationProcessor, workers: int) -> None:
     """Compute the missing episodes and note each in the index as soon as its rows are on the disk."""
     first_rows, missing = index.first_rows, index.missing
     # Before any row is overwritten: the index must not promise rows of an older recording.
     save_index(folder, index)
     for name in index.arrays:
         array_path(folder, name).touch()
-    progress(len(index.done), len(index.episodes))
 
     def compute(episode: int) -> int:
         for name, rows in encode_episode(dataset, processor, episode).items():
@@ -217,10 +197,9 @@ def fill(
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(compute, episode) for episode in missing]
         try:
-            for future in as_completed(futures):
+            for future in track(as_completed(futures), f"caching {dataset.root.name}", total=len(missing)):
                 index.done = sorted([*index.done, future.result()])
                 save_index(folder, index)
-                progress(len(index.done), len(index.episodes))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -10,6 +10,8 @@ import numpy as np
 from rl.advantage.advantage import end_decile
 from rl.data.pool import Pool
 
+INTERVENTION = "intervention frames"  # a group that is positive by construction
+
 
 def positive_rates(positive: np.ndarray, groups: Mapping[str, np.ndarray]) -> list[dict]:
     """Return rows (by, group, frames, positive) for every value of every grouping (N,)."""
@@ -25,7 +27,7 @@ def positive_table(pool: Pool, positive: np.ndarray) -> list[dict]:
     """Return positive rates by source, outcome, task and phase (tenths to the end of the episode)."""
     outcome = np.where(pool.success, "success", "failure")
     groups = {
-        "source": np.where(pool.intervention, "intervention frames", pool.per_frame(pool.source)),
+        "source": np.where(pool.intervention, INTERVENTION, pool.per_frame(pool.source)),
         "outcome": pool.per_frame(outcome),
         "source and outcome": np.char.add(np.char.add(pool.per_frame(pool.source), " "), pool.per_frame(outcome)),
         "task": pool.per_frame(pool.task),
@@ -34,14 +36,11 @@ def positive_table(pool: Pool, positive: np.ndarray) -> list[dict]:
     return positive_rates(positive, groups)
 
 
-def one_sided(rows: Sequence[dict], expected: Sequence[str] = ("intervention frames",)) -> list[str]:
-    """Return a warning for every group at 0 or 100 %: there the policy never sees the other indicator.
-
-    expected: groups that are positive by construction.
-    """
+def one_sided(rows: Sequence[dict]) -> list[str]:
+    """Return a warning for every group at 0 or 100 %: there the policy never sees the other indicator."""
     return [
         f"{row['by']} {row['group']}: {row['positive']:.0%} of {row['frames']} frames are positive; "
         "the indicator carries no information there"
         for row in rows
-        if row["positive"] in (0.0, 1.0) and row["group"] not in expected
+        if row["positive"] in (0.0, 1.0) and row["group"] != INTERVENTION
     ]

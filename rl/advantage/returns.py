@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = 201  # uniform on [-1, 0], spacing 0.005
-CENTERS = np.linspace(-1.0, 0.0, BINS)
 
 
 class Convention(enum.Enum):

@@ -1,9 +1,11 @@
 """The feature cache against direct encoding: whole, interrupted, grown, recorded anew."""
 
 import dataclasses
+import io
 import json
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -97,11 +99,20 @@ def assert_equals_direct_encoding(cache, dataset, vision):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_gather_equals_direct_encoding(dataset, processor, vision, workers):
-    steps = []
-    cache = cache_features(dataset, processor, workers, lambda done, total: steps.append((done, total)))
-    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert cache.num_frames == dataset.num_frames == 10
+    cache = cache_features(dataset, processor, workers)
+    assert dataset.num_frames == 10
     assert_equals_direct_encoding(cache, dataset, vision)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_counts_the_episodes_that_are_computed_on_a_terminal(dataset, processor, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    cache_features(dataset, processor)
+    assert f"caching {dataset.root.name}" in shown.getvalue() and "3/3" in shown.getvalue()
 
 
 def test_episodes_longer_than_what_is_encoded_at_once_are_whole_and_in_order(tmp_path, processor, vision):
@@ -144,7 +155,7 @@ def test_grows_with_the_dataset(dataset, processor, vision):
     again = counting()
     cache = cache_features(grown, again)
     assert again.vision.calls == 2
-    assert cache.num_frames == 14
+    assert grown.num_frames == 14
     assert_equals_direct_encoding(cache, grown, vision)
 
 
@@ -155,7 +166,7 @@ def test_dataset_recorded_anew_is_computed_anew(dataset, processor, vision):
     shutil.rmtree(dataset.root)
     other = write(dataset.root, (3, 6), seed=9)
     cache = cache_features(other, processor)
-    assert cache.num_frames == 9
+    assert other.num_frames == 9
     assert_equals_direct_encoding(cache, other, vision)
 
 
@@ -181,12 +192,6 @@ def test_points_that_words_name_are_found_anew_when_tasks_are_edited_in_place(tm
     maps.vision = CountingVision(maps.vision)
     cache_features(edited, maps)
     assert maps.vision.calls == 0
-
-
-def test_other_folder_for_a_read_only_dataset(dataset, processor, vision, tmp_path):
-    cache = cache_features(dataset, processor, folder=tmp_path / "elsewhere")
-    assert cache.folder == tmp_path / "elsewhere" / processor.fingerprint
-    assert not (cache_folder(dataset.root)).exists()
 
 
 def test_a_cache_inside_the_dataset_as_older_versions_had_it_moves_out(dataset, processor, vision):
