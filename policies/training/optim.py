@@ -1,7 +1,8 @@
 """How weights are found: options of every training, the learning rate's schedule, the device."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -35,6 +36,10 @@ class OptimConfig(Options):
         "of products in training; bfloat16 on a GPU, or a processor with AMX. Weights are float32 in both",
         one_of(*PRECISIONS),
     )
+
+    def shortened(self, steps: int) -> Self:
+        """Return these options for fewer steps, of which warm-up is a tenth at most."""
+        return replace(self, steps=steps, warmup_steps=min(self.warmup_steps, steps // 10))
 
 
 def schedule(step: int, config: OptimConfig) -> float:

@@ -30,7 +30,6 @@ from policies.models import checkpoint
 from policies.models.chunk_critic import ChunkCritic
 from policies.models.vla import Vla, with_head
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training
 from policies.training.trainer import Loss
 from rl.advantage.labels import Labels
 from rl.algorithms.base import ALGORITHMS, Algorithm
@@ -40,10 +39,9 @@ from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, failed_seeds, record_interventions, record_rollouts
 from rl.learning.chunk_transitions import chunk_transitions, policy_samples
 from rl.learning.online import OnlineLog, world_of
-from rl.learning.retrain import labelled
+from rl.learning.retrain import describe_round, labelled
 from rl.learning.round import Round
 from sim.core.errors import UserError
-from sim.dataset.reader import Dataset
 from sim.envs.simulation import SimulationConfig
 
 
@@ -67,7 +65,7 @@ class ConRft(Algorithm):
         return Labels(data.pool.exemplary, np.ones(len(data.pool.owner), np.float32))
 
     def improve(self, data: Round) -> None:
-        if (data.policy / checkpoint.WEIGHTS).is_file():
+        if data.is_trained:
             return
         world, log, datasets = world_of(data), OnlineLog(data.folder), list(data.datasets)
         policy = self.tune(stage(data, "begin", datasets), None, BEGIN)
@@ -81,16 +79,14 @@ class ConRft(Algorithm):
 
     def tune(self, data: Round, before: Path | None, weights: Weights) -> Path:
         """Fit Q, then pi, on a stage's data; return the checkpoint. before: of pi; None: a new head."""
-        if (data.policy / checkpoint.WEIGHTS).is_file():
+        if data.is_trained:
             return data.policy
         pretrained, metadata = checkpoint.load(data.pretrained)
         policy = checkpoint.load(before)[0] if before else new_consistency(pretrained, data.config.retrain.seed)
         data.write_labels(self.label(data), "conrft")
         critic = fit_critic(data, pretrained, policy) if weights.eta else None
         processor = ObservationProcessor(policy)
-        made_of = {"config": data.config, "round": data.number, "weights": weights, "init": str(data.pretrained)}
-        datasets = [Dataset(root) for root in data.datasets]
-        description = describe_training(processor, datasets, made_of, metadata.provenance)
+        description = describe_round(data, processor, metadata.provenance, weights=weights)
         loss = tuned_loss(policy, pretrained, critic, weights)
         samples, optim = labelled(data, processor), data.config.retrain
         fit_measured(policy, samples, optim, data.policy, description, data.tracker, loss)
@@ -101,13 +97,8 @@ def stage(data: Round, name: str, datasets: list[Path]) -> Round:
     """Return the data of one stage, with its share of the round's gradient steps."""
     config = data.config
     steps = max(config.retrain.steps // (2 + config.online.updates), 1)
-    brief = replace(config.retrain, steps=steps, warmup_steps=min(config.retrain.warmup_steps, steps // 10))
-    part = Round(
-        data.number, data.folder / name, datasets, data.pretrained, data.time_limits, replace(config, retrain=brief),
-        data.rollouts,
-    )  # fmt: skip
-    part.tracker = data.tracker
-    return part
+    brief = replace(config, retrain=config.retrain.shortened(steps))
+    return data.part(data.folder / name, datasets, data.rollouts, config=brief)
 
 
 def play(data: Round, world: SimulationConfig, k: int, policy: Path) -> tuple[Path, Path]:

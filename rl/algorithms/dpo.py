@@ -45,7 +45,7 @@ class Dpo(AllData):
     """Preferences between two episodes of a seed."""
 
     def improve(self, data: Round) -> None:
-        if (data.policy / checkpoint.WEIGHTS).is_file():
+        if data.is_trained:
             return
         played = self.play(data)
         OnlineLog(data.folder).add(outcomes(open_pool(played.datasets[1:])))
@@ -60,9 +60,7 @@ class Dpo(AllData):
         behaviour = Behaviour(str(data.pretrained), 1.0, draw=1)
         again = record_rollouts(data.folder / "replayed", world, behaviour, seeds, config)
         roots = [data.rollouts[0], again]
-        played = Round(data.number, data.folder, roots, data.pretrained, data.time_limits, config, roots)
-        played.tracker = data.tracker
-        return played
+        return data.part(data.folder, roots, roots)
 
 
 @dataclass

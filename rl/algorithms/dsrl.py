@@ -25,13 +25,12 @@ from policies.models import checkpoint, companion
 from policies.models.noise_actor import NAME, NoiseActor, NoiseActorSizes, save_noise_actor
 from policies.processing.data import EpisodeTable, FrameInputs, Source
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training
 from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.learning.online import OnlineLog, world_of
+from rl.learning.retrain import describe_round
 from rl.learning.round import Round
 from rl.online.noise_env import NoiseEnv
-from sim.dataset.reader import Dataset
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.episode.loop import EpisodeResult
@@ -59,9 +58,7 @@ class Dsrl(Algorithm):
         actor = new_actor(policy, frames_of(data, processor), data.config.retrain.seed)
         learn(actor, policy, world, seeds, data)
         played = {**before.provenance, "seeds": [*before.provenance.get("seeds", []), [seeds.start, seeds.stop - 1]]}
-        made_of = {"config": data.config, "round": data.number, "init": str(data.pretrained)}
-        datasets = [Dataset(root) for root in data.datasets]
-        checkpoint.save(data.policy, policy, describe_training(processor, datasets, made_of, played))
+        checkpoint.save(data.policy, policy, describe_round(data, processor, played))
         save_noise_actor(data.policy, actor)
 
 

@@ -38,16 +38,12 @@ class IreVla(OnPolicy):
 
 def supervised(data: Round, played: list[Round], head: Path) -> Round:
     """Return the data of stage 2, which begins at the checkpoint `head` and writes the newest update's."""
-    config, folder = data.config, played[-1].folder
+    config = data.config
     steps = max(config.retrain.steps // (2 * config.online.updates), 1)
-    brief = replace(config.retrain, steps=steps, warmup_steps=min(config.retrain.warmup_steps, steps // 10))
+    brief = replace(config, retrain=config.retrain.shortened(steps))
     online = [root for one in played for root in one.datasets]
     demonstrations = [root for root in data.datasets if root not in data.rollouts]
-    learned = Round(
-        data.number, folder, [*demonstrations, *online], head, data.time_limits, replace(config, retrain=brief), online
-    )
-    learned.tracker = data.tracker
-    return learned
+    return data.part(played[-1].folder, [*demonstrations, *online], online, pretrained=head, config=brief)
 
 
 def successes(data: Round) -> Labels:

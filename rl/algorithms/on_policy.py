@@ -43,7 +43,7 @@ class OnPolicy(Algorithm):
         return max(min(self.most_draws, self.episodes(data) // data.config.online.updates), 1)
 
     def improve(self, data: Round) -> None:
-        if (data.policy / checkpoint.WEIGHTS).is_file():
+        if data.is_trained:
             return
         world, log = world_of(data), OnlineLog(data.folder)
         policy, played = data.pretrained, []
@@ -51,7 +51,7 @@ class OnPolicy(Algorithm):
             played.append(self.play(data, world, k, policy))
             log.add(outcomes(played[-1].pool), 0, **self.notes(played))
             policy = played[-1].policy
-            if not (policy / checkpoint.WEIGHTS).is_file():
+            if not played[-1].is_trained:
                 self.update(data, played)
         checkpoint.save(data.policy, *checkpoint.load(policy))
 
@@ -65,9 +65,7 @@ class OnPolicy(Algorithm):
             record_rollouts(folder / f"rollouts_{d}", world, Behaviour(str(policy), 1.0, draw=d), seeds, config)
             for d in range(draws)
         ]
-        played = Round(data.number, folder, roots, policy, data.time_limits, config, roots)
-        played.tracker = data.tracker
-        return played
+        return data.part(folder, roots, roots, pretrained=policy)
 
     def notes(self, played: list[Round]) -> dict[str, float]:
         """Return what else is logged of the newest update."""

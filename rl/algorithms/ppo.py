@@ -38,7 +38,7 @@ class Ppo(OnPolicy):
 def chunk_advantages(data: Round, played: Round) -> np.ndarray:
     """Return A of a chunk that begins at each frame of `played`, (N,)."""
     roots = [*data.datasets, *played.datasets]
-    judged = Round(data.number, played.folder, roots, data.pretrained, data.time_limits, data.config, played.datasets)
+    judged = data.part(played.folder, roots, played.datasets)
     policy, _ = checkpoint.load(played.pretrained)
     return generalized_advantages(*chunk_rewards(played, policy.config.execute), judged.fit.values[judged.newest])
 

@@ -23,14 +23,14 @@ from policies.core.inputs import Batch, TensorGroup
 from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training, fit
+from policies.training.fit import fit
 from policies.training.loop import Log
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Loss
 from rl.learning.chunks import Chunks
 from rl.learning.config import LearningConfig
+from rl.learning.retrain import describe_round
 from rl.learning.round import Round
-from sim.dataset.reader import Dataset
 
 _log = logging.getLogger(__name__)
 
@@ -135,9 +135,7 @@ class Counted(Protocol):
 def fit_online(played: Round, policy: Policy, samples: Counted, loss: Loss, out: Path) -> None:
     """Fit `policy`, that of `played.pretrained`, and write it to `out`; as it is, where there are no samples."""
     before = checkpoint.load(played.pretrained)[1].provenance
-    made_of = {"config": played.config, "round": played.number, "init": str(played.pretrained)}
-    datasets = [Dataset(root) for root in played.datasets]
-    metadata = describe_training(ObservationProcessor(policy), datasets, made_of, before)
+    metadata = describe_round(played, ObservationProcessor(policy), before)
     if samples.count:
         fit(policy, samples, optim(played.config, samples.count), out, metadata, Log(played.tracker), loss)
     else:

@@ -1,11 +1,13 @@
 """Train the policy again from the pretrained checkpoint, on labelled frames of all datasets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from policies.eye_training.held_out import fit_measured
 from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import describe_training
@@ -15,16 +17,25 @@ from sim.dataset.reader import Dataset, read_sidecar
 
 def retrain(data: Round, guidance: float) -> None:
     """Train `data.policy`, unless it is there. guidance: beta that the checkpoint is played with."""
-    if (data.policy / checkpoint.WEIGHTS).is_file():
+    if data.is_trained:
         return
-    config = data.config
     policy, before = checkpoint.load(data.pretrained)
     processor = ObservationProcessor(policy)
     samples = labelled(data, processor)
-    made_of = {"config": config, "round": data.number, "labels": data.read_labels(), "init": str(data.pretrained)}
+    metadata = describe_round(data, processor, before.provenance, guidance, labels=data.read_labels())
+    fit_measured(policy, samples, data.config.retrain, data.policy, metadata, data.tracker)
+
+
+def describe_round(
+    data: Round, processor: ObservationProcessor, start: Mapping, guidance: float = 1.0, **more: Any
+) -> CheckpointMetadata:
+    """Return the metadata of a policy trained on the round's data.
+
+    start: the provenance of what training began from. more: what else its provenance holds.
+    """
+    made_of = {"config": data.config, "round": data.number, **more, "init": str(data.pretrained)}
     datasets = [Dataset(root) for root in data.datasets]
-    metadata = describe_training(processor, datasets, made_of, before.provenance, guidance)
-    fit_measured(policy, samples, config.retrain, data.policy, metadata, data.tracker)
+    return describe_training(processor, datasets, made_of, start, guidance)
 
 
 def labelled(data: Round, processor: ObservationProcessor) -> TrainingData:

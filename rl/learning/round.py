@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from policies.models import checkpoint
 from rl.advantage.labels import Labels, advantages_name, write_labels
 from rl.advantage.positive_rates import one_sided, positive_table
 from rl.advantage.targets import Targets, compute_targets
@@ -49,6 +50,26 @@ class Round:
     def policy(self) -> Path:
         """The checkpoint directory that `Algorithm.improve` fills."""
         return self.folder / "policy"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the checkpoint is there."""
+        return (self.policy / checkpoint.WEIGHTS).is_file()
+
+    def part(
+        self, folder: Path, datasets: Sequence[Path], rollouts: Sequence[Path], *, pretrained: Path | None = None,
+        config: LearningConfig | None = None,
+    ) -> "Round":  # fmt: skip
+        """Return a round on other data within this one, with its number, time limits and tracker.
+
+        pretrained, config: None: those of this round.
+        """
+        part = Round(
+            self.number, folder, datasets, pretrained or self.pretrained, self.time_limits, config or self.config,
+            rollouts,
+        )  # fmt: skip
+        part.tracker = self.tracker
+        return part
 
     # ---- what labels are computed from -----------------------------------------------------------
 
