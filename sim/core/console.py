@@ -63,9 +63,12 @@ class TerminalHandler(logging.Handler):
             _print(console(stream), record)
 
 
-def console(stream: str = "stdout") -> Console:
-    """Return rich's console on a standard stream, as it is now: tests and progress bars replace it."""
-    out = cast(IO[str], _Stream(stream))
+def console(stream: str = "stdout", *, beneath: bool = False) -> Console:
+    """Return rich's console on a standard stream, as it is now: tests and progress bars replace it.
+
+    beneath: what a progress bar replaced it by, which prints above the bar, is passed by.
+    """
+    out = cast(IO[str], _Stream(stream, beneath=beneath))
     return Console(file=out, width=None if out.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
@@ -101,8 +104,8 @@ def _plain(value: Any) -> Any:
 class _Stream:
     """A standard stream, looked up anew at every write; one that is closed or gone swallows what it gets."""
 
-    def __init__(self, name: str):
-        self._name = name
+    def __init__(self, name: str, *, beneath: bool = False):
+        self._name, self._beneath = name, beneath
 
     @property
     def encoding(self) -> str:
@@ -124,7 +127,8 @@ class _Stream:
         self._try(lambda stream: stream.flush())
 
     def _now(self) -> Any:
-        return getattr(sys, self._name)
+        stream = getattr(sys, self._name)
+        return getattr(stream, "rich_proxied_file", stream) if self._beneath else stream
 
     def _try(self, call: Any) -> None:
         stream = self._now()
@@ -156,7 +160,7 @@ _progress_shown = [True]
 
 def progress() -> Progress:
     """Return a progress bar on standard error; it shows itself on a terminal alone."""
-    to = console("stderr")
+    to = console("stderr", beneath=True)  # else the bar would be printed above itself, without end
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip

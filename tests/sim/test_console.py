@@ -1,10 +1,12 @@
 """What programs print: for people, for machines, at a program's end, and where the terminal is gone."""
 
+import contextlib
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -42,6 +44,23 @@ def test_standard_streams_that_are_closed_stop_nothing():
     code = LOGS.replace("{form!r}", "")
     done = subprocess.run(["sh", "-c", f"exec '{sys.executable}' -c \"$0\" >&- 2>&-", code], timeout=60)
     assert done.returncode == 7
+
+
+def test_on_a_terminal_a_bar_counts_below_what_is_said_meanwhile():
+    reading, terminal = os.openpty()
+    code = [sys.executable, "-c", LOGS.replace("{form!r}", "")]
+    with subprocess.Popen(code, stdin=terminal, stdout=terminal, stderr=terminal) as program:
+        os.close(terminal)
+        stop = threading.Timer(60, program.kill)
+        stop.start()
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux ends a terminal's output
+            while part := os.read(reading, 4096):
+                shown += part
+        stop.cancel()
+    os.close(reading)
+    assert program.returncode == 7
+    assert shown.count(b"fourth") == 3 and b"warning: second" in shown and b"third" in shown and b"3/3" in shown
 
 
 def test_people_read_results_on_standard_output_and_warnings_on_standard_error(capsys):
