@@ -26,7 +26,7 @@ from policies.eye_training.card import point_errors, turn_errors
 from policies.eye_training.load import eye_policy, load_eye, looks_at_turn
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
-from policies.eye_training.reader import read_anew
+from policies.eye_training.reader import refit_reader
 from policies.eye_training.turn import fit_turn
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
@@ -248,7 +248,7 @@ def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> Non
     """Give an eye a reader that was never told of what is held out."""
     fresh = new_eye(replace(config, init=None), config.robot.load()).network.reader
     sentences = {text for pair in table.sentences for text in pair if text}
-    eye.network.reader = read_anew(
+    eye.network.reader = refit_reader(
         fresh, eye.network.reader, sorted(sentences), table.words, config.split.pairs, log=_progress
     )
 

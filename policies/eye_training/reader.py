@@ -21,7 +21,7 @@ TOGETHER = 256  # sentences
 Words = Callable[[list[str]], tuple[Tensor, Tensor]]
 
 
-def read_anew(
+def refit_reader(
     fresh: Reader, old: Reader, sentences: Sequence[str], words: Words, held_out: Sequence[str], steps: int = STEPS,
     log: Log | None = None,
 ) -> Reader:  # fmt: skip

@@ -196,7 +196,7 @@ class Vla(Policy):
         return total, parts
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        tokens = self._prefix(untold(batch.inputs)).tokens
+        tokens = self._prefix(without_subtask(batch.inputs)).tokens
         return self._chunk_losses(tokens, batch, batch.indicator, generator)
 
     def _chunk_losses(self, prefix: Tensor, batch: Batch, indicator: Tensor, generator: torch.Generator) -> Tensor:
@@ -285,19 +285,19 @@ class Vla(Policy):
 
     def _context(self, inputs: Inputs, indicator: Indicator) -> tuple[Prefix, Tensor]:
         """Return the fusion's prefix, and everything the actions depend on under one indicator."""
-        prefix = self._prefix(untold(inputs))
+        prefix = self._prefix(without_subtask(inputs))
         conditioned = torch.full((len(inputs),), int(indicator), device=inputs.state.device)
         return prefix, self.context(prefix.tokens, inputs, conditioned)
 
     def embedding(self, inputs: Inputs) -> Tensor:
-        prefix = self._prefix(untold(inputs))
+        prefix = self._prefix(without_subtask(inputs))
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
         far = self.depth_tokens(inputs.depth) if self.depth_tokens and inputs.depth else []
         return torch.cat([prefix.tokens.flatten(1), *points, *felt, *far, inputs.pose], 1)
 
 
-def untold(inputs: Inputs) -> Inputs:
+def without_subtask(inputs: Inputs) -> Inputs:
     """Return the inputs without the true sub-task: acting follows from the one that the policy names itself."""
     return replace(inputs, subtask=None)
 

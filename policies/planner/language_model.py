@@ -39,10 +39,10 @@ class LanguageModelConfig(PlannerConfig):
     sha256: str | None = option(None, "of its weights; null: any")
 
     def build(self) -> "LanguageModelPlanner":
-        return LanguageModelPlanner(Speaker(self))
+        return LanguageModelPlanner(TextScorer(self))
 
 
-class Speaker:
+class TextScorer:
     """A frozen causal language model that tells how likely it goes on with a text."""
 
     def __init__(self, config: LanguageModelConfig):
@@ -72,8 +72,8 @@ class Speaker:
 class LanguageModelPlanner(Planner):
     """Chooses the next step anew after each."""
 
-    def __init__(self, speaker: Speaker):
-        self._speaker = speaker
+    def __init__(self, scorer: TextScorer):
+        self._scorer = scorer
 
     def check(self, instruction: str) -> None:
         """UserError where an instruction names nothing that a sentence of a task's could be about."""
@@ -85,8 +85,8 @@ class LanguageModelPlanner(Planner):
     def next_step(self, instruction: str, done: Sequence[str], affordance: Affordance) -> PlannedStep | None:
         left = [one for one in admissible(instruction) if one.sentence not in done]
         asked = prompt(instruction, done)
-        likely = [self._speaker.log_likelihood(asked, f" {one.sentence},") for one in left]
-        likely.append(self._speaker.log_likelihood(asked, f" {END}"))
+        likely = [self._scorer.log_likelihood(asked, f" {one.sentence},") for one in left]
+        likely.append(self._scorer.log_likelihood(asked, f" {END}"))
         scores = np.exp(np.array(likely) - max(likely))
         scores[:-1] *= [affordance(one.sentence) for one in left]
         best = int(scores.argmax())

@@ -22,7 +22,7 @@ from policies.eye.trunk import CELLS, SIDE, as_patches, cell_centres
 from policies.eye.view import CameraView, heat_loss
 from policies.eye_training.errors import Errors, by_task
 from policies.eye_training.load import eye_policy, load_eye
-from policies.eye_training.reader import read_anew
+from policies.eye_training.reader import refit_reader
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
@@ -292,7 +292,7 @@ def test_a_reader_learned_anew_never_reads_what_is_held_out():
         return (fresh(*words(kept)).vector - old(*words(kept)).vector).abs().mean().item()
 
     before = unlike()
-    read_anew(fresh, old, SENTENCES, words, ("yellow cube",), steps=300)
+    refit_reader(fresh, old, SENTENCES, words, ("yellow cube",), steps=300)
     assert unlike() < 0.3 * before and not any("yellow" in text for text in read)
 
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from policies.planner.admissible import admissible
-from policies.planner.language_model import END, LanguageModelConfig, LanguageModelPlanner, Speaker, prompt
+from policies.planner.language_model import END, LanguageModelConfig, LanguageModelPlanner, TextScorer, prompt
 from policies.pretrained.weights import WeightsError
 from policies.runtime.planned_agent import PlannedAgent
 from sim.core.contract import Observation
@@ -94,15 +94,15 @@ def saved(folder, vocabulary: int = len(WORDS)):
 
 def test_a_likelihood_is_the_product_of_the_words_own(tmp_path):
     network = saved(tmp_path)
-    speaker = Speaker(LanguageModelConfig(source=str(tmp_path)))
+    scorer = TextScorer(LanguageModelConfig(source=str(tmp_path)))
     ids = [WORDS.index(word) for word in ("put", "the", "red", "cube")]
     product = 1.0
     for number in (2, 3):  # one word after the other, each by a call of its own
         with torch.no_grad():
             chances = network(torch.tensor([ids[:number]])).logits[0, -1].softmax(-1)
         product *= float(chances[ids[number]])
-    assert speaker.log_likelihood("put the", " red cube") == pytest.approx(math.log(product), abs=1e-4)
-    everything = sum(math.exp(speaker.log_likelihood("put the", word)) for word in WORDS[1:])
+    assert scorer.log_likelihood("put the", " red cube") == pytest.approx(math.log(product), abs=1e-4)
+    everything = sum(math.exp(scorer.log_likelihood("put the", word)) for word in WORDS[1:])
     assert everything < 1.0
 
 
@@ -118,11 +118,11 @@ def test_the_classes_own_model_plans(tmp_path):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(WeightsError):
-        Speaker(LanguageModelConfig(source=str(tmp_path)))
+        TextScorer(LanguageModelConfig(source=str(tmp_path)))
     saved(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(WeightsError, match="has no tokenizer"):
-        Speaker(LanguageModelConfig(source=str(tmp_path)))
+        TextScorer(LanguageModelConfig(source=str(tmp_path)))
 
 
 def test_what_a_policy_could_do_is_asked_of_a_look_of_its_own():

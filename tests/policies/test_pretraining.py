@@ -8,7 +8,7 @@ import torch
 from programs import ended
 
 from policies import pretrain_grounding
-from policies.pretrain_grounding import FIRST_SEED, LookTable, PretrainGroundingConfig, SceneLooker, errors_m
+from policies.pretrain_grounding import FIRST_SEED, GroundingLooker, GroundingTable, PretrainGroundingConfig, errors_m
 from policies.processing.observation import ObservationProcessor
 from sim.envs.simulation import Simulation
 from sim.scene.build import RenderConfig
@@ -24,7 +24,7 @@ def few_scenes(monkeypatch):
 
 @pytest.mark.usefixtures("few_scenes")
 def test_scenes_show_the_things_where_the_layout_put_them():
-    looks, world = SceneLooker(PretrainGroundingConfig(render=SMALL))(2), Simulation()
+    looks, world = GroundingLooker(PretrainGroundingConfig(render=SMALL))(2), Simulation()
     held = 0
     for i in range(SCENES):
         world.reset(FIRST_SEED + 2 * SCENES + i)
@@ -53,8 +53,8 @@ def test_the_program_writes_weights_that_a_policy_starts_from(tmp_path):
     start = policy.load_pretrained(out)
     assert start["horizontal_error_mm"] == card["horizontal_error_mm"]
     assert any(not torch.equal(a, b) for a, b in zip(untrained, policy.fusion.parameters(), strict=True))
-    looks = [SceneLooker(config)(call) for call in range(5)]
-    table = LookTable(looks, ObservationProcessor(policy.eval()))
+    looks = [GroundingLooker(config)(call) for call in range(5)]
+    table = GroundingTable(looks, ObservationProcessor(policy.eval()))
     assert sorted([*table.rows, *table.held_out]) == list(range(5 * SCENES))  # none is both trained on and held out
     errors_mm = 1e3 * errors_m(policy.fusion, table.batch(table.held_out))
     medians = [one["median"] for one in card["horizontal_error_mm"].values()]
