@@ -17,10 +17,9 @@ import torch
 from policies.core.interface import Policy
 from policies.eye_training.errors import Errors, by_task, report
 from policies.eye_training.held_out import FIRST_SEED, FIRST_SHARE
-from policies.eye_training.load import load_eye
+from policies.eye_training.load import policy_or_eye
 from policies.eye_training.turn import is_turned, off_deg
 from policies.fusion.eye import NOWHERE_M
-from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
 from sim.core.console import track
@@ -69,7 +68,7 @@ class EvaluateEyeConfig(WorkerConfig):
 
     @property
     def policy(self) -> Policy:
-        return checkpoint.load(self.checkpoint)[0] if self.checkpoint else load_eye(self.eye, self.robot.load())
+        return policy_or_eye(self.checkpoint, self.eye, self.robot.load())
 
 
 class EyeWorker:

@@ -16,6 +16,7 @@ from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.companion import check_alone
+from policies.training.fit import distinct
 from sim.core.console import event
 from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, Options, at_least, option, shown
@@ -86,17 +87,11 @@ def _joined(every: Sequence[CheckpointMetadata], config: MergeConfig) -> Checkpo
     known = [one.provenance for one in every]
     made = {
         "data": {root: digest for one in known for root, digest in one.get("data", {}).items()},
-        "seeds": _distinct(known, "seeds"),
-        "splits": _distinct(known, "splits"),
+        **{key: distinct([item for one in known for item in one.get(key, [])]) for key in ("seeds", "splits")},
         "config": config,
     }
     tasks = tuple(sorted({task for one in every for task in one.tasks})) if all(one.tasks for one in every) else ()
     return replace(every[0], tasks=tasks, provenance=provenance(made))
-
-
-def _distinct(known: Sequence[dict], key: str) -> list:
-    items = [item for one in known for item in one.get(key, [])]
-    return [item for i, item in enumerate(items) if item not in items[:i]]
 
 
 if __name__ == "__main__":

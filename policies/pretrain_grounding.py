@@ -62,11 +62,7 @@ class PretrainGroundingConfig(SimulationConfig, WorkerConfig):
 
     def build(self) -> Vla:
         """Build the policy whose fusion is pretrained. UserError when that finds no points."""
-        robot, size = self.robot.load(), (self.render.height, self.render.width)
-        dims = (robot.action_dim, robot.action_dim)
-        policy = self.policy.build(
-            PolicySpec(robot.name, robot.camera_names, size, *dims, GROUNDING_COLUMNS, robot.control_hz)
-        )
+        policy = self.policy.build(PolicySpec.of(self.robot.load(), (self.render.height, self.render.width)))
         fixed = policy.condenses or policy.requires_pretrained or policy.needs.goal
         if not isinstance(policy, Vla) or "points" not in policy.fusion.gives or fixed:
             raise UserError(
@@ -94,7 +90,7 @@ class Looks:
     instructions: list[str]
 
 
-class SceneLooker:
+class GroundingLooker:
     """Sets up random scenes, the arm anywhere and the object sometimes held, and looks once.
 
     No physics: one new layout per frame teaches places better than many frames of one episode.
@@ -137,7 +133,7 @@ class SceneLooker:
 def gather(config: PretrainGroundingConfig) -> list[Looks]:
     """Look at `config.scenes` scenes."""
     calls = range(round(config.scenes / SCENES_PER_CALL))
-    looks = map_seeds(functools.partial(SceneLooker, config), calls, config)
+    looks = map_seeds(functools.partial(GroundingLooker, config), calls, config)
     return list(track(looks, "looking at scenes", total=len(calls)))
 
 
@@ -152,7 +148,7 @@ class GroundingBatch(TensorGroup):
     points: torch.Tensor  # (B, G, 3) m
 
 
-class LookTable:
+class GroundingTable:
     """All looks in a row; the last ones are held out."""
 
     def __init__(self, looks: list[Looks], processor: ObservationProcessor):
@@ -188,7 +184,7 @@ def pretrain(config: PretrainGroundingConfig, tracker: Tracker | None = None) ->
     out = Path(config.out)
     torch.manual_seed(config.optim.seed)
     policy = config.build()
-    table = LookTable(gather(config), ObservationProcessor(policy))
+    table = GroundingTable(gather(config), ObservationProcessor(policy))
     fusion = policy.fusion
     fusion.fit_points(torch.from_numpy(table.points[table.rows]))
 
@@ -208,7 +204,7 @@ def pretrain(config: PretrainGroundingConfig, tracker: Tracker | None = None) ->
     return out
 
 
-def describe(fusion, table: LookTable, config: PretrainGroundingConfig) -> dict:
+def describe(fusion, table: GroundingTable, config: PretrainGroundingConfig) -> dict:
     """Return the card: what the fusion was made of and how far off it is on held-out scenes."""
     held = table.held_out
     parts = np.array_split(held, max(len(held) // 256, 1))

@@ -20,9 +20,8 @@ from policies.core.interface import Policy
 from policies.core.planner import NoPlanner, PlannerConfig
 from policies.eye.trunk import SIDE
 from policies.eye.value_map import picture_chance, table_density
-from policies.eye_training.load import load_eye
+from policies.eye_training.load import policy_or_eye
 from policies.fusion.eye import EXISTS, Eye
-from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -54,7 +53,7 @@ class ValueMapConfig(SimulationConfig):
 
     @property
     def policy(self) -> Policy:
-        return checkpoint.load(self.checkpoint)[0] if self.checkpoint else load_eye(self.eye, self.robot.load())
+        return policy_or_eye(self.checkpoint, self.eye, self.robot.load())
 
 
 def sentences(planner: PlannerConfig, instruction: str) -> list[str]:

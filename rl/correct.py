@@ -13,8 +13,7 @@ from pathlib import Path
 
 from policies.core.indicator import INDICATORS
 from policies.models import checkpoint
-from rl.data.pool import INTERVENTION
-from rl.data.rollouts import Behaviour, RolloutWorker, failed_seeds
+from rl.data.rollouts import Behaviour, CorrectedWorker, failed_seeds
 from sim.core.errors import keeps
 from sim.core.options import DATASET_FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
@@ -22,7 +21,7 @@ from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
-from sim.episode.loop import EpisodeResult, Recorder, RecorderGroup
+from sim.episode.loop import Recorder, RecorderGroup
 from sim.teleop.corrector import TwistCorrector
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.keyboard import HELP
@@ -62,10 +61,8 @@ class CorrectConfig(SimulationConfig):
         return failed_seeds(Path(self.rollouts))[: self.episodes]
 
 
-class OperatorWorker(RolloutWorker):
-    """Plays one episode per seed with a person; keeps those with an intervention that succeeded."""
-
-    source = INTERVENTION
+class OperatorWorker(CorrectedWorker):
+    """A person intervenes."""
 
     def __init__(self, world: SimulationConfig, behaviour: Behaviour, operator: Operator, page: LivePage):
         super().__init__(world, behaviour)
@@ -77,12 +74,6 @@ class OperatorWorker(RolloutWorker):
 
     def _observers(self, recorder: EpisodeRecorder) -> Recorder:
         return RecorderGroup(recorder, self._page, RealTimePacer(self._env.robot.control_period_s))
-
-    def _metadata(self) -> dict:
-        return {"intervention/reason": self._intervention.reason}
-
-    def _keep(self, result: EpisodeResult) -> bool:
-        return bool(self._intervention.reason) and result.success
 
 
 def correct(config: CorrectConfig, operator: Operator) -> Path:

@@ -19,7 +19,7 @@ from policies.models.vla import VlaConfig
 from policies.runtime.agent import load_decider
 from policies.runtime.decider import Conditioning, Decider
 from policies.runtime.latency import percentiles
-from sim.core.contract import GROUNDING_COLUMNS, Observation
+from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.robots.robot import RobotConfig
 
@@ -31,10 +31,7 @@ BACKENDS = ("torch", "onnxruntime")
 
 def default_decider() -> Decider:
     """Return the default policy with random weights, whose times are those of trained ones."""
-    robot = RobotConfig().load()
-    size = (SIDE_PX, SIDE_PX)
-    spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
-    policy = VlaConfig().build(spec).eval()
+    policy = VlaConfig().build(PolicySpec.of(RobotConfig().load(), (SIDE_PX, SIDE_PX))).eval()
     for weights in policy.parameters():
         if not weights.any():  # last layers begin at zero: all chunks would be the same
             nn.init.normal_(weights, std=0.05)

@@ -23,7 +23,6 @@ from policies.evaluate import EvaluateConfig
 from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
 from sim.collect import CollectConfig, collect
-from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import keeps
 from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, Registered, at_least, block, option
 from sim.core.provenance import plain
@@ -95,9 +94,7 @@ def needs_images(cell: Cell, config: CompareConfig) -> bool:
 
     UserError where it could not start from init_fusion.
     """
-    robot, size = config.robot.load(), (config.render.height, config.render.width)
-    spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
-    policy = cell.policy.build(spec)
+    policy = cell.policy.build(PolicySpec.of(config.robot.load(), (config.render.height, config.render.width)))
     check_start(policy, config.init_fusion)
     check_depth_is_drawn(policy.needs, drawn=config.render.depth)
     return policy.needs.images or policy.needs.depth

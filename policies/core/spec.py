@@ -1,8 +1,11 @@
 """What a policy is made for, from a dataset or a robot description, and what it looks at."""
 
 from dataclasses import dataclass
+from typing import Self
 
+from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.robots.robot import Robot
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,12 @@ class PolicySpec:
     action_dim: int
     points: tuple[str, ...]  # columns of grounded points, ground truth in m
     control_hz: int = 20  # actions a second
+
+    @classmethod
+    def of(cls, robot: Robot, image_size: tuple[int, int]) -> Self:
+        """Return what a policy for simulated episodes of a robot is made for; image_size: height and width, px."""
+        dims = (robot.action_dim, robot.action_dim)
+        return cls(robot.name, robot.camera_names, image_size, *dims, GROUNDING_COLUMNS, robot.control_hz)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from policies.core.interface import Policy
 from policies.core.parts import FusionConfig
 from policies.core.spec import PolicySpec
 from policies.eye.trunk import SIDE
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.fusion.pretrained_fusion import CARD, read_pretrained
+from policies.models import checkpoint
 from policies.models.vla import Vla, VlaConfig
 from policies.vision.pixels import PixelsConfig
-from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.paths import find_asset
 from sim.robots.robot import Robot
@@ -21,9 +22,7 @@ def eye_policy(robot: Robot, finder: FusionConfig) -> Vla:
     """Return an untrained policy that finds points by this fusion."""
     is_eye = isinstance(finder, EyeFusionConfig)
     size = (SIDE, SIDE) if is_eye else (RenderConfig.height, RenderConfig.width)
-    dims = (robot.action_dim, robot.action_dim)
-    spec = PolicySpec(robot.name, robot.camera_names, size, *dims, GROUNDING_COLUMNS, robot.control_hz)
-    fusion = GroundedPointsConfig(finder=finder)
+    spec, fusion = PolicySpec.of(robot, size), GroundedPointsConfig(finder=finder)
     return (
         VlaConfig(vision=PixelsConfig(), fusion=fusion).build(spec) if is_eye else VlaConfig(fusion=fusion).build(spec)
     )
@@ -48,3 +47,8 @@ def load_eye(folder: str | Path, robot: Robot) -> Vla:
     policy = eye_policy(robot, read_config(root))
     policy.load_pretrained(root)
     return policy.eval()
+
+
+def policy_or_eye(root: str | None, folder: str, robot: Robot) -> Policy:
+    """Return the policy of a checkpoint; without one, that of a folder of pretrained weights."""
+    return checkpoint.load(root)[0] if root else load_eye(folder, robot)

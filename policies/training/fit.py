@@ -115,8 +115,8 @@ def describe_training(
     tasks = [task for one in datasets if (task := one.provenance.get("world", {}).get("task"))]
     made_of = {
         "data": {str(dataset.root): dataset.fingerprint() for dataset in datasets},
-        "seeds": _distinct(seeds),
-        "splits": _distinct(splits),
+        "seeds": distinct(seeds),
+        "splits": distinct(splits),
     }
     return CheckpointMetadata(
         tasks=tuple(sorted({*start.get("tasks", ()), *tasks})),
@@ -126,7 +126,8 @@ def describe_training(
     )
 
 
-def _distinct(items: list) -> list:
+def distinct(items: list) -> list:
+    """Return the items without those that come again, which need not be hashable."""
     return [item for i, item in enumerate(items) if item not in items[:i]]
 
 

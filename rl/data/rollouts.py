@@ -26,6 +26,7 @@ from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.parallel.workers import WorkerConfig, map_seeds
+from sim.teleop.intervention import OperatorInterventionAgent
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,26 @@ class RolloutWorker:
         return True
 
 
-class InterventionWorker(RolloutWorker):
-    """Plays and records one episode per seed in which the expert intervenes when the policy fails."""
+class CorrectedWorker(RolloutWorker):
+    """Plays one episode per seed in which somebody may intervene; keeps those with an intervention that succeeded."""
 
     source = INTERVENTION
-
-    def __init__(self, world: SimulationConfig, behaviour: Behaviour, trigger: TriggerConfig):
-        super().__init__(world, behaviour)
-        expert = Expert(self._sim, CLEAN)
-        self._agent = self._intervention = InterventionAgent(self._agent, expert, Trigger(self._sim, trigger))
+    _intervention: InterventionAgent | OperatorInterventionAgent
 
     def _metadata(self) -> dict:
         return {"intervention/reason": self._intervention.reason}
 
     def _keep(self, result: EpisodeResult) -> bool:
         return bool(self._intervention.reason) and result.success
+
+
+class InterventionWorker(CorrectedWorker):
+    """The expert intervenes when the policy fails."""
+
+    def __init__(self, world: SimulationConfig, behaviour: Behaviour, trigger: TriggerConfig):
+        super().__init__(world, behaviour)
+        expert = Expert(self._sim, CLEAN)
+        self._agent = self._intervention = InterventionAgent(self._agent, expert, Trigger(self._sim, trigger))
 
 
 def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, metadata: dict, title: str) -> Path:

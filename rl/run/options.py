@@ -10,7 +10,6 @@ from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
 from rl.learning.config import LearningConfig
 from sim.collect import CollectConfig
-from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.options import (
     DATASET_FOLDER,
@@ -117,9 +116,7 @@ class RecapConfig(SimulationConfig, LearningConfig):
 
     def build_policy(self) -> Policy:
         """Return the policy that imitation trains, with random weights."""
-        robot, size = self.robot.load(), (self.render.height, self.render.width)
-        spec = PolicySpec(robot.name, robot.camera_names, size, robot.action_dim, robot.action_dim, GROUNDING_COLUMNS)
-        return self.policy.build(spec)
+        return self.policy.build(PolicySpec.of(self.robot.load(), (self.render.height, self.render.width)))
 
     @property
     def needs_images(self) -> bool:
