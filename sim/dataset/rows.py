@@ -244,6 +244,27 @@ def _check_complete(root: Path, episodes: set[int], count: int) -> None:
         raise UserError(f"dataset {root} is broken: {what} is missing, but later episodes exist; {REMEDY}")
 
 
+def resumed_tasks(root: Path, named: list[str]) -> list[str]:
+    """Return the tasks by the numbers that the frames know them by; named: those of the episodes as they first appear,
+    which number them where there is no tasks.parquet. One that no episode names, of a run killed before its commit,
+    is left out at the end.
+
+    Raises UserError where the file cannot be read, lacks a named task or does not count from 0.
+    """
+    if not (root / TASKS_PATH).exists():
+        return named
+    table = _read(root / TASKS_PATH, stats=False)
+    texts = [name for name in table.column_names if name != "task_index"]  # pandas may have left it without a name
+    if len(texts) != 1 or len(texts) == len(table.column_names):
+        raise UserError(f"cannot read {root / TASKS_PATH}: expected a task_index and a text; {REMEDY}")
+    tasks = [text for _, text in sorted(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))]
+    if sorted(table["task_index"].to_pylist()) != list(range(len(tasks))) or not set(named) <= set(tasks):
+        raise UserError(f"{root / TASKS_PATH} does not have the tasks that the episodes name, from 0 on; {REMEDY}")
+    while tasks and tasks[-1] not in named:
+        tasks.pop()
+    return tasks
+
+
 def write_tasks(root: Path, tasks: list[str]) -> None:
     """Write tasks.parquet with the text as pandas index: LeRobot would otherwise, without an
     error, take the row number for the text."""

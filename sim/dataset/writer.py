@@ -86,15 +86,16 @@ class DatasetWriter:
     def _load_committed(self) -> None:
         self._episodes = rows.count_episodes(self.root)
         self._frames = 0
-        self._tasks: list[str] = []
+        named: list[str] = []
         self._metadata_types: dict[str, pa.DataType] = {}
         for episode in range(self._episodes):
             table = rows.read_row(self.root, episode)
             self._frames += table["length"][0].as_py()
-            self._tasks = _with(self._tasks, table["tasks"][0].as_py()[0])
+            named = _with(named, table["tasks"][0].as_py()[0])
             for kind in table.schema:
                 if rows.is_metadata(kind.name):
                     self._metadata_types.setdefault(kind.name, kind.type)
+        self._tasks = rows.resumed_tasks(self.root, named)
 
     def _remove_uncommitted(self) -> None:
         remove_temporary(self.root)
@@ -119,7 +120,8 @@ class DatasetWriter:
         """Add an episode and return its index; when this returns, a crash cannot lose it.
 
         Raises ValueError for columns, images or metadata that do not fit, UserError when the disk is
-        full or the dataset was moved or removed. Either way it stays at the last committed episode.
+        full or the dataset was moved or removed. Either way it stays at the last committed episode, which is this one
+        where its row was already there when an interrupt or an error came: `num_episodes` says so.
         """
         if not self._lock.is_there:
             raise UserError(f"{self.root} was moved or removed while it was written to; run again with a new out=DIR")
@@ -135,12 +137,13 @@ class DatasetWriter:
             self._write_frames(index, columns, videos)
             self._prepare_commit(tasks, metadata_types)
             self._write_row(index, episode.instruction, columns, videos, metadata, metadata_types)
-        except BaseException:
-            for path in self._files(index):
-                path.unlink(missing_ok=True)
-            raise
-        self._episodes, self._frames, self._tasks = index + 1, self._frames + length, tasks
-        self._metadata_types |= metadata_types
+        finally:
+            if meta_path(self.root, index).exists():  # committed, whatever came after its name was there
+                self._episodes, self._frames, self._tasks = index + 1, self._frames + length, tasks
+                self._metadata_types |= metadata_types
+            else:
+                for path in self._files(index):
+                    path.unlink(missing_ok=True)
         self._save_info()
         return index
 

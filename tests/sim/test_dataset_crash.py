@@ -126,7 +126,11 @@ def test_sigkill_and_two_writers_at_once(tmp_path):
     check_holds(root, list(range(number + 1)))
 
 
-@pytest.mark.parametrize("stage", range(1, 7))
+FSYNCS = 14  # a commit's: file and folder of two videos, data, tasks, first row, row, info
+ROW_NAMED = 12  # that of the folder in which the row has its name
+
+
+@pytest.mark.parametrize("stage", range(1, FSYNCS + 1))
 def test_a_full_disk_leaves_the_last_committed_episode(tmp_path, monkeypatch, stage):
     root, calls, fsync = tmp_path / "d", [], os.fsync
     write(root, [0, 2])
@@ -142,8 +146,26 @@ def test_a_full_disk_leaves_the_last_committed_episode(tmp_path, monkeypatch, st
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(UserError, match="disk full"):
             writer.commit(make_episode(1, extra="x"))
-    assert not data_path(root, 2).exists() and not video_path(root, "wrist", 2).exists()
-    assert Dataset(root).num_episodes == 2
+    committed = stage >= ROW_NAMED
+    assert data_path(root, 2).exists() == video_path(root, "wrist", 2).exists() == committed
+    assert Dataset(root).num_episodes == writer.num_episodes == 2 + committed
     writer.commit(make_episode(3))  # the same writer goes on once there is room
     writer.close()
-    check_holds(root, [0, 2, 3])
+    check_holds(root, [0, 2, 1, 3] if committed else [0, 2, 3])
+
+
+def test_an_interrupt_after_the_row_has_its_name_keeps_the_episode(tmp_path, monkeypatch):
+    root, replace = tmp_path / "d", os.replace
+    write(root, [0, 2])
+
+    def interrupted(source, target):
+        replace(source, target)
+        if target == meta_path(root, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), open_writer(root) as writer:
+        patch.setattr(files.os, "replace", interrupted)
+        writer.commit(make_episode(1))
+    check_holds(root, [0, 2, 1])
+    write(root, [3])
+    check_holds(root, [0, 2, 1, 3])

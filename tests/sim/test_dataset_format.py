@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_examples import FPS, SIZE, make_episode, open_writer, write
 
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import IMAGE_PREFIX, data_path, video_path
 
@@ -108,6 +110,52 @@ def test_tasks_are_the_pandas_index(example):
     assert tasks.index.name == "task" and list(tasks.columns) == ["task_index"]
     assert tasks.index.tolist() == ["stack the cubes", "put the cube on the plate"]
     assert tasks["task_index"].tolist() == [0, 1] and tasks["task_index"].dtype == np.int64
+
+
+def renumbered(root: Path, unnamed: bool = False) -> Path:
+    """The tasks numbered the other way round, as another program numbers them in sorted order."""
+    tasks = pd.read_parquet(root / "meta/tasks.parquet")
+    tasks["task_index"] = 1 - tasks["task_index"]
+    tasks.sort_values("task_index").rename_axis(None if unnamed else "task").to_parquet(root / "meta/tasks.parquet")
+    for path in (root / "data").glob("*/*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        at = table.column_names.index("task_index")
+        turned = pa.array([1 - k for k in table["task_index"].to_pylist()], pa.int64())
+        pq.write_table(table.set_column(at, table.schema.field(at), turned), path)
+    return root
+
+
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_a_resumed_dataset_keeps_the_numbers_of_its_tasks(tmp_path, unnamed):
+    write(tmp_path / "d", [0, 1])
+    root = renumbered(tmp_path / "d", unnamed)
+    new = replace(make_episode(2), instruction="open the drawer")
+    with open_writer(root) as writer:
+        writer.commit(new)
+    tasks = pd.read_parquet(root / "meta/tasks.parquet")
+    assert tasks.index.tolist() == [make_episode(1).instruction, make_episode(0).instruction, "open the drawer"]
+    assert tasks["task_index"].tolist() == [0, 1, 2]
+    for i, instruction in enumerate([make_episode(0).instruction, make_episode(1).instruction, "open the drawer"]):
+        number = pq.read_table(data_path(root, i), partitioning=None)["task_index"][0].as_py()
+        assert Dataset(root).instruction(i) == instruction == tasks.index[number]
+
+
+@pytest.mark.parametrize("numbers", [[0], [1, 2]])
+def test_tasks_that_do_not_fit_the_episodes_are_refused(tmp_path, numbers):
+    write(tmp_path / "d", [0, 1])
+    path = tmp_path / "d/meta/tasks.parquet"
+    tasks = pd.read_parquet(path)[: len(numbers)]
+    tasks.assign(task_index=numbers).to_parquet(path)
+    with pytest.raises(UserError, match="tasks.parquet does not have the tasks that the episodes name"):
+        open_writer(tmp_path / "d")
+
+
+def test_tasks_that_are_missing_are_written_anew(tmp_path):
+    write(tmp_path / "d", [0, 1])
+    whole = (tmp_path / "d/meta/tasks.parquet").read_bytes()
+    (tmp_path / "d/meta/tasks.parquet").unlink()
+    write(tmp_path / "d", [])
+    assert (tmp_path / "d/meta/tasks.parquet").read_bytes() == whole
 
 
 def test_stats_json(example):
