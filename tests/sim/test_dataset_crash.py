@@ -163,9 +163,12 @@ def test_an_interrupt_after_the_row_has_its_name_keeps_the_episode(tmp_path, mon
         if target == meta_path(root, 2):
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), open_writer(root) as writer:
+    writer = open_writer(root)
+    with monkeypatch.context() as patch:
         patch.setattr(files.os, "replace", interrupted)
-        writer.commit(make_episode(1))
+        with pytest.raises(KeyboardInterrupt):
+            writer.commit(make_episode(1))
+    writer.close()
     check_holds(root, [0, 2, 1])
     write(root, [3])
     check_holds(root, [0, 2, 1, 3])
