@@ -9,7 +9,6 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import mujoco
 import numpy as np
 import torch
 
@@ -21,7 +20,7 @@ from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
 from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
-from policies.scenes.poses import move_arm
+from policies.scenes.poses import pose_at_random
 from policies.training.loop import STATE, Log, train
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
@@ -91,10 +90,7 @@ class Looks:
 
 
 class GroundingLooker:
-    """Sets up random scenes, the arm anywhere and the object sometimes held, and looks once.
-
-    No physics: one new layout per frame teaches places better than many frames of one episode.
-    """
+    """Sets up random scenes, the arm anywhere and the object sometimes held, and looks once."""
 
     def __init__(self, config: PretrainGroundingConfig):
         self._world = Simulation(config.world)
@@ -105,7 +101,7 @@ class GroundingLooker:
         seen, states, points, instructions = [], [], [], []
         for i in range(SCENES_PER_CALL):
             self._world.reset(FIRST_SEED + SCENES_PER_CALL * seed + i)
-            self._pose(rng)
+            pose_at_random(self._world, rng, None)
             seen.append([self._world.render(camera) for camera in self._world.robot.camera_names])
             states.append(self._world.state())
             truth = self._world.ground_truth()
@@ -114,20 +110,6 @@ class GroundingLooker:
         images = {c: np.stack([row[i] for row in seen]) for i, c in enumerate(self._world.robot.camera_names)}
         inputs = self._processor.inputs(images, np.stack(states), instructions)
         return Looks(feature_arrays(inputs), np.stack(states), np.stack(points), instructions)
-
-    def _pose(self, rng: np.random.Generator) -> None:
-        """Move the tool near one of the task's points or anywhere, with or without an object that can be held."""
-        world = self._world
-        reached, held = move_arm(world, rng)
-        if not reached:
-            return
-        if held is None:
-            travel = rng.choice([1.0, 1.0, rng.random()]) * world.scene.finger_travel_m
-        else:
-            travel = world.scene.slots[held].grasp_half_width_m
-            world.hold_object(held)
-        world.data.qpos[world.scene.finger_qpos] = travel
-        mujoco.mj_forward(world.scene.model, world.data)
 
 
 def gather(config: PretrainGroundingConfig) -> list[Looks]:

@@ -152,15 +152,6 @@ class Simulation:
         rows[..., self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
         return rows
 
-    def hold_object(self, i: int) -> None:
-        """Put object `i` between the pads, its sides along the tool's. For images, not for physics."""
-        mujoco.mj_kinematics(self.scene.model, self.data)
-        pose = np.empty(7)
-        pose[:3] = self.data.site_xpos[self.scene.tcp_site]
-        mujoco.mju_mat2Quat(pose[3:], self.data.site_xmat[self.scene.tcp_site])
-        first = self.scene.object_qpos[i]
-        self.data.qpos[first : first + 7] = pose
-
     def step(self, steps: int) -> None:
         """Advance the physics by `steps` of PHYSICS_DT_S."""
         mujoco.mj_step(self.scene.model, self.data, steps)

@@ -37,6 +37,18 @@ def test_scenes_show_the_things_where_the_layout_put_them():
     assert 0 < held < SCENES  # some objects are in the gripper, others stand where they stood
 
 
+def test_what_is_held_is_upright_as_the_expert_grasps_it(monkeypatch):
+    monkeypatch.setattr(pretrain_grounding, "SCENES_PER_CALL", 1)
+    looker, held = GroundingLooker(PretrainGroundingConfig(render=SMALL)), 0
+    for seed in range(SCENES):
+        looker(seed)
+        world = looker._world
+        thing = world.scene.objects[0]
+        held += world.data.xpos[thing][2] > 0.05
+        assert world.data.xmat[thing].reshape(3, 3)[2, 2] == pytest.approx(1.0, abs=1e-3)
+    assert held
+
+
 @pytest.mark.usefixtures("few_scenes")
 def test_the_program_writes_weights_that_a_policy_starts_from(tmp_path):
     out = tmp_path / "fusion"

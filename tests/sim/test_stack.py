@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
 
+from policies.scenes.poses import hold
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
@@ -63,7 +64,7 @@ def test_a_tower_that_moves_is_not_done(world, mover):
 
 def test_a_held_cube_is_not_stacked(world):
     world.data.qpos[world.scene.finger_qpos] = HALF_M - 0.0005
-    world.hold_object(0)
+    hold(world, 0, np.zeros(3))
     mujoco.mj_forward(world.scene.model, world.data)
     pos_w = world.data.xpos[world.scene.objects[0]]
     first = world.scene.object_qpos[1]

@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from policies.scenes.poses import hold
 from sim.core.contract import TOUCH_COLUMN, TOUCH_NAMES
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import EpisodeRecorder, features
@@ -36,7 +37,7 @@ def true_wrench(world: Simulation) -> np.ndarray:
 
 def squeeze(world: Simulation) -> None:
     """Close the gripper on object 0 where the arm is, 30 cm above the table, and wait."""
-    world.hold_object(0)
+    hold(world, 0, np.zeros(3))
     world.command(world.joints_rad(), 0.0)
     world.step(400)
 

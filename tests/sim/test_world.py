@@ -10,6 +10,7 @@ import pytest
 from fr3 import FR3
 from playing import SMALL, calm
 
+from policies.scenes.poses import hold
 from sim.core.errors import UserError
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.planning.kinematics import tool_down
@@ -226,7 +227,7 @@ def test_labels_say_where_the_named_things_are(world):
 
 def test_labels_say_where_the_tool_sees_them(world):
     world.reset(4)
-    world.hold_object(0)
+    hold(world, 0, np.zeros(3))
     mujoco.mj_forward(world.scene.model, world.data)
     truth, tool_pos_w = world.ground_truth(), world.data.site_xpos[world.scene.tcp_site]
     assert np.allclose(truth["grounding.object_pos_t"], 0, atol=1e-6)
