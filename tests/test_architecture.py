@@ -1,6 +1,7 @@
 """What holds the code together: imports point one way, numpy files stay numpy files, nothing grows too long."""
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,10 @@ class Refuse(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Refuse())
 """
 
+DOCUMENTS = sorted(set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md", ROOT / "EXPERIMENTS.md"})  # those tell of the past
+NAMED_FILE = re.compile(r"(?<![\w./*-])(?:sim|policies|rl|real|tests|conf|assets)/[\w./-]+\.(?:py|yaml|toml|xml|png)\b")
+NAMED_MODULE = re.compile(r"(?<![\w./\"'{-])(?:sim|policies|rl|real)(?:\.[A-Za-z_]\w*)+")
+MADE_BY_USERS = ROOT / "conf/randomize/calibrated.yaml"  # by real.calibrate
 
 MODULES = structure.read_modules()
 
@@ -97,6 +102,28 @@ def test_files_and_functions_are_short(path):
             assert node.end_lineno is not None
             length = node.end_lineno - node.lineno + 1
             assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_files_and_modules_that_documents_and_sources_name_are_there():
+    texts = {path: path.read_text() for path in (*DOCUMENTS, *SOURCES)}
+    files = {(path.name, name) for path, text in texts.items() for name in NAMED_FILE.findall(text)}
+    modules = {(path.name, name) for path, text in texts.items() for name in NAMED_MODULE.findall(text)}
+    assert len(files) > 20 and len(modules) > 200
+    missing = {(path, name) for path, name in files if not ((ROOT / name).exists() or (ROOT / name) == MADE_BY_USERS)}
+    assert {(path, name) for path, name in missing if "NAME" not in name} == set()
+    assert {(path, name) for path, name in modules if not module_is_there(name)} == set()
+
+
+def module_is_there(name: str) -> bool:
+    """Whether a dotted name begins with a module's, or is of what a package's __init__.py names."""
+    at = ROOT
+    for part in name.split("."):
+        if (at / f"{part}.py").is_file():
+            return True
+        if not (at / part).is_dir():
+            return part in (at / "__init__.py").read_text()
+        at /= part
+    return True
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -243,7 +243,7 @@ def _summary(content: dict, env: RobotEnv, out: Path) -> str:
 
 def newest_checkpoint(runs: Path) -> Path:
     """The directory of the newest policy under `runs`. UserError when there is none."""
-    # File names as in policies/checkpoint.py, which would load torch; other networks have no "policy".
+    # File names as in policies/models/checkpoint.py, which would load torch; other networks have no "policy".
     weights = sorted(runs.glob("**/model.safetensors"), key=lambda path: path.stat().st_mtime)
     weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
     if not weights:

@@ -4,7 +4,7 @@
     def my_arm() -> Robot: ...
 
 Nothing else knows how many joints there are, how the cameras are named or how fast the arm is controlled. A new robot
-is one description, its MJCF and, for hardware, a driver (`real.workcell.robot_driver`).
+is one description, its MJCF and, for hardware, a driver (`real.core.robot_driver`).
 """
 
 from collections.abc import Callable
