@@ -23,6 +23,7 @@ from sim.episode.loop import Step, run_episode
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.scene.build import RenderConfig
+from sim.teleop.pacer import RealTimePacer
 
 _log = logging.getLogger(__name__)
 
@@ -60,13 +61,11 @@ class Window:
         from mujoco import viewer  # opens a window system, which a headless machine lacks
 
         self._viewer = viewer.launch_passive(env.world.scene.model, env.world.data)
-        self._period_s = env.robot.control_period_s
-        self._due_s = time.monotonic()
+        self._pacer = RealTimePacer(env.robot.control_period_s)
 
     def add(self, step: Step) -> None:
-        self._due_s = max(self._due_s + self._period_s, time.monotonic() - 0.5)
         self._viewer.sync()
-        time.sleep(max(0.0, self._due_s - time.monotonic()))
+        self._pacer.add(step)
 
     def wait(self) -> None:
         while self._viewer.is_running():

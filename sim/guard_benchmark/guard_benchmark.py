@@ -8,9 +8,7 @@ ended in a collision, stopping distance included, the guard prevented it, and ho
 import functools
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -56,20 +54,16 @@ def judge_scene(seed: int, number: int) -> Outcome:
     return judge(robot, scene, truth, int(rng.integers(LONGEST_CHUNK + 1)))
 
 
-def _maker(task: Callable[[int, int], Any], seed: int) -> Callable[[int], Any]:
-    return functools.partial(task, seed)
-
-
 def fuzz_all(config: GuardBenchmarkConfig) -> Tally:
     total, pieces = Tally(), math.ceil(config.chunks / PIECE)
-    make = functools.partial(_maker, fuzz, config.seed)
+    make = functools.partial(functools.partial, fuzz, config.seed)
     for tally in track(map_seeds(make, range(pieces), config), "arbitrary chunks", pieces):
         total.add(tally)
     return total
 
 
 def judge_all(config: GuardBenchmarkConfig) -> list[Outcome]:
-    make = functools.partial(_maker, judge_scene, config.seed)
+    make = functools.partial(functools.partial, judge_scene, config.seed)
     return list(track(map_seeds(make, range(config.scenes), config), "motions in clutter", config.scenes))
 
 

@@ -184,18 +184,13 @@ class MotionPlanner:
         self.go("descend", [*object_pos_w[:2], grasp_m], yaw, turns=turns)
         self.grip(0.0, holds=i)
 
-    def lift(self, i: int, height_m: float | None = None) -> None:
-        """Go straight up with object `i` held."""
-        height_m = max(self.style.carry_m, 0.08) if height_m is None else height_m
-        self.go("lift", [*self.end_w[:2], height_m], self.yaw_rad, 0.0, blend_rad=self.style.blend_rad, holds=i)
-
     def place(self, i: int, on_w: np.ndarray, *, yaw_rad: float | None = None, carry_m: float | None = None) -> None:
         """Lift object `i`, carry it over `on_w`, the middle of where it is to stand, and release it there."""
         style = self.style
         grip_m = np.clip(self.end_w[2] - self.object_pos_w(i)[2], -0.02, 0.02)  # tool above the object's centre
         half_m = self.state.half_height_m(i)
         carry_m = max(style.carry_m, 0.08) + half_m - 0.02 if carry_m is None else carry_m
-        self.lift(i, carry_m)
+        self.go("lift", [*self.end_w[:2], carry_m], self.yaw_rad, 0.0, blend_rad=style.blend_rad, holds=i)
         how = {"turns": LEAST_TURNS} if yaw_rad is None else {"turns": FACES}
         yaw = self.yaw_rad if yaw_rad is None else yaw_rad
         self.go("carry", [*on_w[:2], carry_m], yaw, 0.0, blend_rad=style.blend_rad / 2, **how)

@@ -29,7 +29,6 @@ class CameraNoise:
     gamma: float = 1.0  # exponent on levels of 0..1, after exposure and white balance; above 1 darkens middle tones
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors on red, green, blue
     read_noise: float = 0.0  # standard deviation in levels of 0..255
-    shot_noise: float = 0.0  # variance per level, in levels: the noise of a white pixel is sqrt(255 shot_noise)
     blur_px: float = 0.0  # length of the streak that a point leaves
     blur_rad: float = 0.0  # its direction, from image right towards image bottom
     jpeg_quality: int = 0  # 1..95 as libjpeg counts; 0: not compressed
@@ -40,8 +39,7 @@ class CameraNoise:
         factors = {"exposure": self.exposure, "gamma": self.gamma}
         for name, value in (factors | {f"white_balance[{i}]": gain for i, gain in enumerate(gains)}).items():
             _check(name, value, 0.0 < value < np.inf, "a finite value above 0")
-        for name in ("read_noise", "shot_noise"):
-            _check(name, getattr(self, name), 0.0 <= getattr(self, name) < np.inf, "a finite value, at least 0")
+        _check("read_noise", self.read_noise, 0.0 <= self.read_noise < np.inf, "a finite value, at least 0")
         _check("white_balance", gains, len(gains) == 3, "a factor each for red, green and blue")
         _check("blur_px", self.blur_px, 0.0 <= self.blur_px <= MAX_BLUR_PX, f"0 to {MAX_BLUR_PX:g}")
         _check("blur_rad", self.blur_rad, bool(np.isfinite(self.blur_rad)), "a finite angle")
@@ -67,10 +65,10 @@ def degrade(image: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> 
         raise ValueError(f"an image of {image.dtype} {image.shape}: expected uint8 (H, W, 3)")
     if noise.blur_px > 0.0:
         image = _blurred(image, noise.blur_px, noise.blur_rad)
-    noisy = noise.read_noise > 0.0 or noise.shot_noise > 0.0
+    noisy = noise.read_noise > 0.0
     if noisy or _changes_tone(noise):
         levels = _toned(image, noise)
-        image = _with_noise(levels, noise, rng) if noisy else np.rint(levels).astype(np.uint8)
+        image = _with_noise(levels, noise.read_noise, rng) if noisy else np.rint(levels).astype(np.uint8)
     return _compressed(image, noise.jpeg_quality) if noise.jpeg_quality else image
 
 
@@ -98,13 +96,10 @@ def _tone_curves(exposure: float, gamma: float, white_balance: tuple[float, floa
     return curves.ravel().astype(np.float32)
 
 
-def _with_noise(levels: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:
-    """Add normal noise of variance read^2 + shot * level (approximates Poisson's), rounded and clipped."""
+def _with_noise(levels: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Add normal noise of standard deviation `sigma`, rounded and clipped."""
     draw = np.take(_normal_quantiles(), rng.integers(0, 1 << 16, levels.shape, np.uint16), mode="clip")
-    if noise.shot_noise > 0.0:
-        draw *= np.sqrt(np.float32(noise.shot_noise) * levels + np.float32(noise.read_noise**2))
-    else:
-        draw *= np.float32(noise.read_noise)
+    draw *= np.float32(sigma)
     draw += levels
     np.rint(draw, out=draw)
     return np.clip(draw, 0, LEVELS - 1, out=draw).astype(np.uint8)

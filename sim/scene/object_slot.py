@@ -44,14 +44,13 @@ def add_slot(spec: mujoco.MjSpec, name: str, shapes: Sequence[str], pos_w: Seque
 class Slot:
     """Gives the body `name` of a compiled model any of the `shapes` that it was built with.
 
-    `qpos` and `dof` are the first addresses of its free joint, `geoms` its geoms by shape. Made once for a model:
-    it remembers the model as compiled, before any shape is set (ValueError otherwise).
+    `geoms` are its geoms by shape. Made once for a model: it remembers the model as compiled, before any shape is set
+    (ValueError otherwise).
     """
 
     def __init__(self, model: mujoco.MjModel, name: str, shapes: Sequence[str]):
         self._model = model
         self.body = model.body(name).id
-        self.qpos, self.dof = model.joint(name).qposadr[0], model.joint(name).dofadr[0]
         self.geoms = {s: np.array([model.geom(n).id for n in known_shape(s).geom_names(name)]) for s in shapes}
         self._all = np.concatenate(list(self.geoms.values()))
         if (model.geom_group[self._all] == HIDDEN_GROUP).any():

@@ -7,7 +7,6 @@ is connected; the episode's loop only stores the newest step here.
 import io
 import json
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
@@ -46,9 +45,9 @@ update();
 class LivePage:
     """Serves from construction to `close`; satisfies `sim.episode.loop.Recorder`. Port 0 takes a free one."""
 
-    def __init__(self, port: int = 0, guard: MotionGuard | None = None, estimates: Callable[[], list[Estimate]] = list):
-        """estimates: where the agent believes that things are."""
-        self.guard, self.estimates = guard, estimates
+    def __init__(self, port: int = 0):
+        self.guard: MotionGuard | None = None
+        self.estimates: Callable[[], list[Estimate]] = list  # where the agent believes that things are
         self.status = ""
         self._now: dict = {"instruction": "nothing is played yet", "cameras": []}
         self._images: dict[str, np.ndarray] = {}
@@ -151,14 +150,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep the operator's terminal free of request logs."""
-
-
-class RealTimePacer:
-    """A recorder that keeps nothing and slows a simulated episode down to real time."""
-
-    def __init__(self, period_s: float):
-        self._period_s, self._due_s = period_s, time.monotonic()
-
-    def add(self, step: Step) -> None:
-        self._due_s = max(self._due_s + self._period_s, time.monotonic() - 10 * self._period_s)
-        time.sleep(max(0.0, self._due_s - time.monotonic()))

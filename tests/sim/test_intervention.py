@@ -154,7 +154,9 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
     guard.report.count("speed")
     image = np.full((16, 24, 3), 200, np.uint8)
     observation = Observation({"front": image}, np.zeros(7, np.float32), "<b>lift</b>", 0.0, 0.02)
-    with LivePage(0, guard, lambda: [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.0123)]) as page:
+    with LivePage() as page:
+        page.guard = guard
+        page.estimates = lambda: [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.0123)]
         assert page.url.startswith("http://127.0.0.1:")
         assert b"fetch" in _get(page.url)
         notes = Notes()
