@@ -18,7 +18,7 @@ from sim.core.errors import keeps
 from sim.core.options import DATASET_FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
+from sim.dataset.reader import DatasetWriter, kept_episodes, last_seed
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import Recorder, RecorderGroup
@@ -26,7 +26,8 @@ from sim.teleop.corrector import TwistCorrector
 from sim.teleop.intervention import AttendedEnv, OperatorInterventionAgent
 from sim.teleop.keyboard import HELP
 from sim.teleop.operator import DEVICES, Operator, open_operator
-from sim.teleop.page import LivePage, RealTimePacer
+from sim.teleop.pacer import RealTimePacer
+from sim.teleop.page import LivePage
 
 _log = logging.getLogger(__name__)
 
@@ -89,8 +90,8 @@ def correct(config: CorrectConfig, operator: Operator) -> Path:
     ):
         worker = OperatorWorker(world, config.behaviour, operator, page)
         _log.info("live view: %s\n%s", page.url, HELP)
-        done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
-        for seed in (seed for seed in config.seeds if seed > done):
+        last = last_seed(out)
+        for seed in (seed for seed in config.seeds if last is None or seed > last):
             _play(worker, writer, operator, seed)
         _log.info("%d corrected episodes in %s", writer.num_episodes, out)
     return out

@@ -15,7 +15,7 @@ from sim.core.errors import UserError, keeps
 from sim.core.options import DATASET_FOLDER, SEED, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter, Episode, kept_episodes
+from sim.dataset.reader import DatasetWriter, Episode, kept_episodes, last_seed
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -45,7 +45,7 @@ class CollectConfig(SimulationConfig, WorkerConfig):
         self.split.check_training()
 
 
-class ExpertWorker:
+class DemonstrationWorker:
     """Plays and records one demonstration per seed."""
 
     def __init__(self, world: SimulationConfig, quality: QualityConfig = QualityConfig(), *, images: bool = True):
@@ -107,8 +107,9 @@ class Failures:
 
 def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
     """Commit episodes until there are enough; return how many attempts failed. UserError when all seem to."""
-    make_worker = functools.partial(ExpertWorker, config.world, config.quality, images=config.images)
-    failures, next_seed = Failures(config), _next_seed(root, writer.num_episodes, config.seed)
+    make_worker = functools.partial(DemonstrationWorker, config.world, config.quality, images=config.images)
+    failures, last = Failures(config), last_seed(root)
+    next_seed = config.seed if last is None else last + 1
     with progress() as bar:
         task = bar.add_task("demonstrations", total=config.episodes, completed=writer.num_episodes)
         while missing := max(config.episodes - writer.num_episodes, 0):
@@ -124,11 +125,6 @@ def _fill(writer: DatasetWriter, config: CollectConfig, root: Path) -> int:
 def _keep(writer: DatasetWriter, episode: Episode | None) -> None:
     if episode is not None:
         writer.commit(episode)
-
-
-def _next_seed(root: Path, episodes: int, first_seed: int) -> int:
-    """The seed after the last committed episode's."""
-    return int(Dataset(root).episode_metadata(episodes - 1)["seed"]) + 1 if episodes else first_seed
 
 
 if __name__ == "__main__":

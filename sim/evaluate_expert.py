@@ -14,13 +14,10 @@ from sim.core.console import table as as_table
 from sim.core.console import track
 from sim.core.options import EACH_ONCE, SEED, Registered, at_least, block, option
 from sim.core.program import run_program
-from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
-from sim.episode.loop import EpisodeResult, run_episode
 from sim.episode.results import wilson
 from sim.expert.imperfections import QualityConfig
-from sim.expert.scripted import Expert
-from sim.guard.clearance import guarded
+from sim.expert.worker import ExpertWorker
 from sim.parallel.workers import WorkerConfig, map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
@@ -43,24 +40,13 @@ class EvaluateExpertConfig(WorkerConfig):
     robot: RobotConfig = block(RobotConfig, "the arm")
 
 
-class ExpertWorker:
-    """Plays one episode per seed; nothing is drawn or recorded."""
-
-    def __init__(self, task: str, config: EvaluateExpertConfig):
-        self._env = SimEnv(SimulationConfig(task, config.randomize, split=config.split, robot=config.robot))
-        self._expert = Expert(self._env, config.quality)
-        self._guard = guarded(self._env.robot)
-
-    def __call__(self, seed: int) -> EpisodeResult:
-        return run_episode(self._env, self._expert, self._guard, seed)
-
-
 def main(config: EvaluateExpertConfig) -> None:
     """Play every task and print the table."""
     rows, table = [], Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
     for task in config.tasks or TASKS.names():
-        played = map_seeds(functools.partial(ExpertWorker, task, config), seeds, config)
+        world = SimulationConfig(task, config.randomize, split=config.split, robot=config.robot)
+        played = map_seeds(functools.partial(ExpertWorker, world, config.quality), seeds, config)
         results = list(track(played, task, total=len(seeds)))
         won = [result for result in results if result.success]
         low, high = wilson(len(won), len(results))

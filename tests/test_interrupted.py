@@ -24,7 +24,7 @@ from real.rollout import outcomes
 from rl.correct import OperatorWorker
 from rl.data.rollouts import Behaviour
 from rl.run.kept import kept as kept_of_run
-from sim.collect import CollectConfig, ExpertWorker, collect
+from sim.collect import CollectConfig, DemonstrationWorker, collect
 from sim.core.errors import NOTHING_NEW, UserError
 from sim.core.files import write_atomic
 from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes
@@ -167,14 +167,14 @@ def test_a_dataset_that_was_begun_in_vain_is_removed(tmp_path):
 
 def test_collection_says_how_many_episodes_it_keeps_and_goes_on(monkeypatch, tmp_path):
     words = ("task=reach", "episodes=2", "workers=1", "images=false", f"out={tmp_path}/d")
-    real = ExpertWorker.__call__
-    monkeypatch.setattr(ExpertWorker, "__call__", interrupt)
+    real = DemonstrationWorker.__call__
+    monkeypatch.setattr(DemonstrationWorker, "__call__", interrupt)
     assert said(ended("collect", *words)) == NOTHING
     assert not (tmp_path / "d").exists()
-    monkeypatch.setattr(ExpertWorker, "__call__", lambda self, seed: interrupt() if seed else real(self, seed))
+    monkeypatch.setattr(DemonstrationWorker, "__call__", lambda self, seed: interrupt() if seed else real(self, seed))
     line = f"warning: interrupted; 1 episodes are kept in {tmp_path}/d; run again to go on\n"
     assert said(ended("collect", *words)) == (130, line)
-    monkeypatch.setattr(ExpertWorker, "__call__", real)
+    monkeypatch.setattr(DemonstrationWorker, "__call__", real)
     assert ended("collect", *words).code == 0
     assert Dataset(tmp_path / "d").metadata_table()["seed"] == [0, 1]
 
@@ -183,8 +183,8 @@ def test_an_expert_that_never_succeeds_leaves_no_dataset(monkeypatch, tmp_path):
     def fail(self, seed: int) -> tuple:
         return EpisodeResult(seed, False, 10, 0.5, GuardReport()), None
 
-    monkeypatch.setattr(ExpertWorker, "__init__", lambda self, *_, **__: None)
-    monkeypatch.setattr(ExpertWorker, "__call__", fail)
+    monkeypatch.setattr(DemonstrationWorker, "__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr(DemonstrationWorker, "__call__", fail)
     with pytest.raises(UserError, match="failed"):
         collect(CollectConfig(task="stack", episodes=7, workers=1, out=str(tmp_path / "d")))
     assert not (tmp_path / "d").exists()

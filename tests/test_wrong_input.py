@@ -27,7 +27,7 @@ from policies.training import loop
 from policies.training.trainer import Trainer
 from rl.correct import CorrectConfig, correct
 from rl.value.value_head import ValueConfig, fit_head
-from sim.collect import HOPELESS, CollectConfig, ExpertWorker, collect
+from sim.collect import HOPELESS, CollectConfig, DemonstrationWorker, collect
 from sim.core.errors import UserError
 from sim.core.options import SEED
 from sim.dataset.reader import DatasetWriter
@@ -132,8 +132,8 @@ def test_an_expert_that_never_succeeds_ends_collection(monkeypatch, tmp_path):
         played.append(seed)
         return EpisodeResult(seed, False, 10, 0.5, GuardReport()), None
 
-    monkeypatch.setattr(ExpertWorker, "__init__", lambda self, *_, **__: None)
-    monkeypatch.setattr(ExpertWorker, "__call__", fail)
+    monkeypatch.setattr(DemonstrationWorker, "__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr(DemonstrationWorker, "__call__", fail)
     with pytest.raises(UserError, match=f"the expert failed at task=stack with {HOPELESS} seeds in a row, up to 49"):
         collect(CollectConfig(task="stack", episodes=7, workers=1, out=str(tmp_path / "d")))
     assert played == list(range(HOPELESS))

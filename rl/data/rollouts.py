@@ -17,7 +17,7 @@ from rl.data.pool import INTERVENTION, ROLLOUT
 from sim.core.console import track
 from sim.core.errors import keeps
 from sim.core.provenance import provenance
-from sim.dataset.reader import Dataset, DatasetWriter, Episode, Features, kept_episodes
+from sim.dataset.reader import Dataset, DatasetWriter, Episode, Features, kept_episodes, last_seed
 from sim.dataset.recorder import EpisodeRecorder, features
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -116,8 +116,8 @@ def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, 
         keeps(lambda: kept_episodes(out)),
         DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer,
     ):
-        done = int(Dataset(out).episode_metadata(writer.num_episodes - 1)["seed"]) if writer.num_episodes else -1
-        left = [seed for seed in seeds if seed > done]
+        last = last_seed(out)
+        left = [seed for seed in seeds if last is None or seed > last]
         for episode in _play(make_worker, left, workers, f"{title}, {len(left)} of {len(seeds)}"):
             writer.commit(episode)
     return out

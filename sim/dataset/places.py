@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sim.core.errors import UserError, why_unread
+from sim.core.errors import UserError
+from sim.dataset.rows import opened_parquet
 from sim.dataset.schema import IMAGE_PREFIX
 from sim.dataset.video import Span
 
@@ -68,14 +69,11 @@ def read_frames(path: Path, row: Mapping, names: list[str]) -> pa.Table:
     Raises UserError when the file is broken or holds another number of them.
     """
     episode, length = row[KEY], row["length"]
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if file.metadata.num_rows == length:
-                return file.read(names, use_threads=False)
-            table = file.read_row_groups(_groups(file, episode), list({*names, KEY}), use_threads=False)
-            table = table.filter(pa.array(table[KEY].to_numpy() == episode))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
+    with opened_parquet(path) as file:
+        if file.metadata.num_rows == length:
+            return file.read(names, use_threads=False)
+        table = file.read_row_groups(_groups(file, episode), list({*names, KEY}), use_threads=False)
+        table = table.filter(pa.array(table[KEY].to_numpy() == episode))
     if len(table) != length:
         raise UserError(f"{path} has {len(table)} frames of episode {episode}, expected {length}")
     return table

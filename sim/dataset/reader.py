@@ -41,6 +41,7 @@ __all__ = [
     "encode_episode_videos",
     "encode_video",
     "kept_episodes",
+    "last_seed",
     "read_sidecar",
     "sidecar_provenance",
     "write_sidecar",
@@ -50,22 +51,17 @@ __all__ = [
 class Dataset:
     """A dataset opened for reading: the episodes committed at this moment.
 
-    Also one that is still being written, or whose writer was killed. features: the schema the
-    caller needs, when it needs one. Raises UserError for a missing or broken directory, another
-    version, file layout or schema.
+    Also one that is still being written, or whose writer was killed. Raises UserError for a missing or broken
+    directory, another version or file layout.
     """
 
-    def __init__(self, root: Path | str, features: Features | None = None):
+    def __init__(self, root: Path | str):
         self.root = Path(root)
         self.info = read_info(self.root)
         self.fps: int = self.info["fps"]
         stored = Features.from_json(self.info["features"])
         self._stored_names = deprecated.columns(stored.columns)
         self.features = replace(stored, columns={new: stored.columns[old] for new, old in self._stored_names.items()})
-        differences = features.differences(self.features) if features else []
-        if differences:
-            found = "; ".join(differences)
-            raise UserError(f"dataset {self.root} has another schema (expected, found): {found}")
         stored_rows = rows.read_rows(self.root)
         if len(stored_rows) < (total := self.info.get("total_episodes", 0)):
             missing = f"{total - len(stored_rows)} of {total} episodes"
@@ -190,3 +186,9 @@ class Dataset:
         if not 0 <= episode < self.num_episodes:
             raise IndexError(f"episode {episode} of a dataset with {self.num_episodes}")
         return self._places[int(episode)]
+
+
+def last_seed(root: Path) -> int | None:
+    """Return the seed of the last committed episode; None where there is no episode yet."""
+    dataset = Dataset(root)
+    return int(dataset.episode_metadata(dataset.num_episodes - 1)["seed"]) if dataset.num_episodes else None

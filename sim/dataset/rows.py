@@ -1,7 +1,9 @@
 """One episode's two tables: its frames, and its row of metadata and statistics."""
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -165,19 +167,23 @@ def row_table(row: dict, metadata_types: dict[str, pa.DataType], stats: dict) ->
     return pa.table(arrays)
 
 
-def read_row(root: Path, episode: int, *, stats: bool = False) -> pa.Table:
-    """Read an episode's committed row: all columns but the statistics, or only those.
-
-    Raises UserError when the file is missing or broken.
-    """
-    return _read(meta_path(root, episode), stats=stats)
+def read_row(root: Path, episode: int) -> pa.Table:
+    """Read an episode's committed row without its statistics. Raises UserError when the file is missing or broken."""
+    return _read(meta_path(root, episode), stats=False)
 
 
 def _read(path: Path, *, stats: bool) -> pa.Table:
+    with opened_parquet(path) as file:
+        names = [n for n in file.schema_arrow.names if n.startswith("stats/") == stats]
+        return file.read(names, use_threads=False)
+
+
+@contextlib.contextmanager
+def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a parquet file whose pages are checked as they are read. UserError when it is missing or broken."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            names = [n for n in file.schema_arrow.names if n.startswith("stats/") == stats]
-            return file.read(names, use_threads=False)
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from sim.core.errors import UserError, nearest, why_unread
+from sim.core.errors import UserError, nearest
 from sim.core.files import write_atomic
-from sim.dataset.rows import parquet_bytes, to_arrow, to_numpy
+from sim.dataset.rows import opened_parquet, parquet_bytes, to_arrow, to_numpy
 
 KEYS = ("episode_index", "frame_index")
 PROVENANCE = b"provenance"
@@ -54,11 +53,8 @@ def _read(root: Path | str, name: str) -> pa.Table:
     if not path.is_file():
         there = [p.stem for p in path.parent.glob("*.parquet") if p.stem != "tasks"]
         raise UserError(f"{path.parent}: {nearest(name, there, 'sidecar')}")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {why_unread(path, error)}") from error
+    with opened_parquet(path) as file:
+        return file.read(use_threads=False)
 
 
 def read_sidecar(root: Path | str, name: str) -> dict[str, np.ndarray]:

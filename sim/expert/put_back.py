@@ -7,7 +7,7 @@ from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.guard.motion_guard import MotionGuard
 from sim.planning.motion_planner import ROOM_M, MotionPlanner
-from sim.scene.placement import AREA_X_M, AREA_Y_M, within_reach
+from sim.scene.placement import free_place, within_reach
 from sim.scene.state import SceneState
 
 LIMIT_S = 20.0  # for one object
@@ -63,8 +63,4 @@ def draw_free_place(rng: np.random.Generator, state: SceneState, i: int) -> np.n
     """Draw (2,) m on the table within reach and ROOM_M from everything but object `i`; None where none was found."""
     scene, xpos = state.scene, state.data.xpos
     taken = np.concatenate([xpos[np.delete(scene.objects, i), :2], xpos[scene.targets, :2]])
-    for _ in range(DRAWS):
-        xy = np.array([rng.uniform(*AREA_X_M), rng.uniform(*AREA_Y_M)])
-        if within_reach(xy) and (np.linalg.norm(taken - xy, axis=1) >= ROOM_M).all():
-            return xy
-    return None
+    return free_place(rng, taken, np.full(len(taken), ROOM_M), draws=DRAWS)

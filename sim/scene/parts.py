@@ -120,11 +120,15 @@ def ring(bottom: tuple[float, float], top: tuple[float, float], thickness: float
     size = (thickness / 2, max(r0, r1) * flat * np.tan(np.pi / count), np.hypot(r1 - r0, z1 - z0) / 2)
     boxes = []
     for yaw in 2 * np.pi * np.arange(count) / count:
-        z, y = (np.cos(yaw / 2), np.sin(yaw / 2)), (np.cos(lean / 2), np.sin(lean / 2))
-        quat = (z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0])  # leant about y, then turned about z
         pos = (middle[0] * np.cos(yaw), middle[0] * np.sin(yaw), middle[1])
-        boxes.append(touched("box", size, pos, quat))
+        boxes.append(touched("box", size, pos, turned(yaw, lean)))
     return boxes
+
+
+def turned(yaw_rad: float, lean_rad: float = 0.0) -> Quat:
+    """Return the quaternion of a lean about y, then a turn about z."""
+    z, y = (np.cos(yaw_rad / 2), np.sin(yaw_rad / 2)), (np.cos(lean_rad / 2), np.sin(lean_rad / 2))
+    return z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0]
 
 
 def solid(*meshes: tuple[Mesh, float]) -> Inertial:

@@ -50,7 +50,7 @@ def draw_places(
     while True:
         placed: list[np.ndarray] = []
         for i, rule in enumerate(rules):
-            free = _free_place(rng, placed, gaps[i, : len(placed)], rule)
+            free = free_place(rng, placed, gaps[i, : len(placed)], rule)
             if free is None:
                 break  # too crowded: begin anew
             placed.append(free)
@@ -58,11 +58,12 @@ def draw_places(
             return np.array(placed)
 
 
-def _free_place(
-    rng: np.random.Generator, placed: list[np.ndarray], gaps_m: np.ndarray, allowed: Callable[[np.ndarray], bool]
-) -> np.ndarray | None:
-    """Return (2,) an allowed position that keeps its gap to each one placed; None when none was found."""
-    for _ in range(200):
+def free_place(
+    rng: np.random.Generator, placed: Sequence[np.ndarray] | np.ndarray, gaps_m: np.ndarray,
+    allowed: Callable[[np.ndarray], bool] = within_reach, draws: int = 200,
+) -> np.ndarray | None:  # fmt: skip
+    """Draw an allowed position (2,) m, at least `gaps_m` (n,) from those `placed` (n, 2); None after so many draws."""
+    for _ in range(draws):
         xy = np.array([rng.uniform(*AREA_X_M), rng.uniform(*AREA_Y_M)])
         apart = all(np.linalg.norm(xy - p) >= g for p, g in zip(placed, gaps_m, strict=True))
         if apart and allowed(xy):

@@ -12,7 +12,7 @@ from sim.planning.motion_planner import FACES, MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.fixtures import BOX, PARKED_M
 from sim.scene.layout import Layout, as_points
-from sim.scene.parts import MAX_SCALE
+from sim.scene.parts import MAX_SCALE, Quat, turned
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
 from sim.tasks.base import Task, register_task
@@ -126,7 +126,7 @@ class InsertPeg(Task):
 
 
 @cache
-def _boxes() -> list[tuple[list[float], list[float], list[float]]]:
+def _boxes() -> list[tuple[list[float], list[float], Quat]]:
     """Return half sizes, middle and quaternion of the boxes around the hole, at nominal size: four each of walls, the
     same beside the chamfer, and the chamfer's slopes; the floor last."""
     boxes = []
@@ -140,20 +140,14 @@ def _boxes() -> list[tuple[list[float], list[float], list[float]]]:
             # Like the vanes of a pinwheel: from the hole outwards, and from its one edge to the block's.
             size = [(BLOCK_HALF_M - inner) / 2, (BLOCK_HALF_M + inner) / 2, (high - low) / 2]
             x, y = (BLOCK_HALF_M + inner) / 2, (BLOCK_HALF_M - inner) / 2
-            boxes.append((size, [c * x - s * y, s * x + c * y, (low + high) / 2], _turned(yaw, 0.0)))
+            boxes.append((size, [c * x - s * y, s * x + c * y, (low + high) / 2], turned(yaw)))
         thick = 0.004
         size = [CHAMFER_M / 2**0.5, HOLE_HALF_M + CHAMFER_M, thick / 2]
         inwards = thick / 2 / 2**0.5
         x, z = HOLE_HALF_M + CHAMFER_M / 2 + inwards, BLOCK_TOP_M - CHAMFER_M / 2 - inwards
-        boxes.append((size, [c * x, s * x, z], _turned(yaw, -np.pi / 4)))
+        boxes.append((size, [c * x, s * x, z], turned(yaw, -np.pi / 4)))
     floor_m = FLOOR_M / 2
-    return [*boxes, ([HOLE_HALF_M, HOLE_HALF_M, floor_m], [0.0, 0.0, floor_m], [1.0, 0.0, 0.0, 0.0])]
-
-
-def _turned(yaw: float, lean: float) -> list[float]:
-    """Return the quaternion of a lean about y, then a turn about z."""
-    z, y = (np.cos(yaw / 2), np.sin(yaw / 2)), (np.cos(lean / 2), np.sin(lean / 2))
-    return [z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0]]
+    return [*boxes, ([HOLE_HALF_M, HOLE_HALF_M, floor_m], [0.0, 0.0, floor_m], (1.0, 0.0, 0.0, 0.0))]
 
 
 def _pick(planner: MotionPlanner) -> None:

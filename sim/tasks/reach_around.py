@@ -1,8 +1,8 @@
-"""Fork: "go around the red pillar to the blue pad". Two ways, equally good.
+"""Reach around: "go around the red pillar to the blue pad". Two ways, equally good.
 
 A tall pillar stands free between the tool, which begins low in front of it, and the pad behind it. Everything
 lies on one line, seen from the arm and from the fixed camera; nothing that is seen distinguishes left from right. An
-expert goes left in half of the episodes. Who keeps both ways apart gets there; who averages them hits the pillar.
+expert goes left in half of the episodes. A policy that averages the two ways hits the pillar.
 """
 
 import mujoco

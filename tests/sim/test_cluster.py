@@ -15,7 +15,7 @@ import pytest
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all nodes on loopback; read when ray is imported
 
-from sim.collect import CollectConfig, ExpertWorker
+from sim.collect import CollectConfig, DemonstrationWorker
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.envs.simulation import SimulationConfig
@@ -35,7 +35,7 @@ class Expert:
     def __init__(self, notes: Path):
         from ray import get_runtime_context
 
-        self._worker = ExpertWorker(WORLD)
+        self._worker = DemonstrationWorker(WORLD)
         self._notes, self._node, self._played = notes, get_runtime_context().get_node_id(), 0
 
     def __call__(self, seed: int):
@@ -78,7 +78,7 @@ def test_a_killed_nodes_episodes_are_played_by_the_other(cluster, tmp_path, capl
     config = WorkerConfig(2, "ray", cluster.address)
     played = list(map_seeds(functools.partial(Expert, tmp_path), SEEDS, config))
     killer.join(timeout=60)
-    here = list(map_seeds(functools.partial(ExpertWorker, WORLD), SEEDS, WorkerConfig(1)))
+    here = list(map_seeds(functools.partial(DemonstrationWorker, WORLD), SEEDS, WorkerConfig(1)))
     assert [result.seed for result, _ in played] == list(SEEDS)
     for there, alone in zip(played, here, strict=True):
         np.testing.assert_equal(plain(there), plain(alone))
