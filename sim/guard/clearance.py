@@ -1,4 +1,4 @@
-"""Distances of the arm to itself, to the table and to keep-out boxes, by MuJoCo: the guard's eyes.
+"""Distances of the arm to itself, to the table and to keep-out boxes, by MuJoCo.
 
 A model of its own: the arm's collision geoms, the fingers each as one box over their whole travel (so
 that the opening does not matter), the table as a plane. Ways are walked in steps in which no point

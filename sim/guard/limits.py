@@ -33,7 +33,7 @@ class MotionLimits:
         self.low, self.high = np.minimum(self._low, self.position), np.maximum(self._high, self.position)
 
     def next(self, asked: np.ndarray) -> tuple[np.ndarray, str]:
-        """The target allowed for `asked` (within the range), and which limit spoke: "speed", "acceleration" or ""."""
+        """Return the target allowed for `asked` (in range), and which limit applied: "speed", "acceleration" or ""."""
         wanted = asked - self.position
         ends = self._ends()
         low, high = self._allowed(ends)

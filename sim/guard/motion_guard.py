@@ -38,7 +38,7 @@ class Distances(Protocol):
 
 @dataclass
 class GuardReport:
-    """How often each limit spoke in an episode, and what latched the guard."""
+    """How often each limit applied in an episode, and what latched the guard."""
 
     counts: dict[str, int] = field(default_factory=dict)
     latched: str = ""

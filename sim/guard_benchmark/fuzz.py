@@ -1,6 +1,6 @@
 """Arbitrary chunks through the motion guard: what leaves it, against the limits, by finite differences.
 
-The chunks are of kinds that a broken, mean or merely bad policy makes; the arm answers with lag, noise,
+The chunks are of kinds that a broken or bad policy makes; the arm answers with lag, noise,
 old news or nonsense. Part of the streams go on through the servo layer and are differenced at its rate.
 """
 

@@ -2,7 +2,7 @@
 
 What the motion guard lets through. Arbitrary chunks: the largest share of each limit that left the guard
 (20 Hz) and the servo layer behind it (125 Hz). Motions in clutter: in how many of those that would have
-ended in a collision, stopping distance included, the guard prevented it, and how often it spoke for nothing.
+ended in a collision, stopping distance included, the guard prevented it, and how often it intervened without need.
 """
 
 import functools
@@ -74,7 +74,7 @@ def tally_lines(tally: Tally) -> list[str]:
         f"{tally.chunks} arbitrary chunks, {tally.actions} actions, {tally.ticks} servo ticks behind them: "
         f"{tally.beyond} values beyond a limit",
         *(f"  {where}: " + ", ".join(f"{n} {s:.6f}" for n, s in of.items()) for where, of in shares.items()),
-        "  the guard spoke: " + ", ".join(f"{reason} {n}" for reason, n in tally.counts.most_common()),
+        "  the guard intervened: " + ", ".join(f"{reason} {n}" for reason, n in tally.counts.most_common()),
     ]
 
 
@@ -86,7 +86,7 @@ def outcome_lines(outcomes: list[Outcome]) -> list[str]:
     return [
         f"{len(outcomes)} motions in clutter",
         "  collisions prevented: " + _share([o.guarded_m >= 0 for o in colliding]),
-        "  collisions in which the guard spoke: " + _share([o.intervened for o in colliding]),
+        "  collisions in which the guard intervened: " + _share([o.intervened for o in colliding]),
         "  false alarms, nothing would have been touched: " + _share([o.intervened for o in free]),
         f"  false alarms, all would have kept {MARGIN_M * 1e3:.0f} mm: " + _share([o.intervened for o in roomy]),
     ]

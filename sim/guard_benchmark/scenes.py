@@ -26,7 +26,7 @@ EMERGENCY_DT_S = 0.002
 
 
 @dataclass(frozen=True)
-class Scene:
+class ClutteredMotion:
     """A bench, where the motion begins, what is asked for and when the policy falls silent."""
 
     workspace: Workspace
@@ -95,7 +95,7 @@ class Truth:
         return nearest
 
 
-def draw(robot: Robot, rng: np.random.Generator) -> tuple[Scene, Truth]:
+def draw(robot: Robot, rng: np.random.Generator) -> tuple[ClutteredMotion, Truth]:
     """A straight joint motion past the table and 0 to MOST_BOXES boxes; its start keeps the guard's margin."""
     joints, low, high = robot.joints, np.array(robot.position_min_rad), np.array(robot.position_max_rad)
     bare = Truth(robot, Workspace(table_z_m=0.0), 0.5)
@@ -109,7 +109,7 @@ def draw(robot: Robot, rng: np.random.Generator) -> tuple[Scene, Truth]:
         workspace = Workspace((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0), 0.0, boxes)
         truth = Truth(robot, workspace, rng.random())
         if truth.nearest_m(start) >= MARGIN_M:
-            return Scene(workspace, np.array([*start, 1.0]), _stream(robot, rng, start, goal)), truth
+            return ClutteredMotion(workspace, np.array([*start, 1.0]), _stream(robot, rng, start, goal)), truth
 
 
 def _box(rng: np.random.Generator, bare: Truth, start: np.ndarray, goal: np.ndarray) -> KeepOut:
@@ -128,7 +128,7 @@ def _stream(robot: Robot, rng: np.random.Generator, start: np.ndarray, goal: np.
     return np.column_stack([joints, np.ones(n)]).astype(np.float32)
 
 
-def judge(robot: Robot, scene: Scene, truth: Truth, upcoming: int) -> Outcome:
+def judge(robot: Robot, scene: ClutteredMotion, truth: Truth, upcoming: int) -> Outcome:
     """Play the scene without and with distances; `upcoming` is how many targets ahead the guard is told."""
     bare, full = MotionGuard(robot), MotionGuard(robot, Clearance(robot, scene.workspace))
     unguarded = _play(robot, bare, scene, truth, 0)
@@ -137,7 +137,7 @@ def judge(robot: Robot, scene: Scene, truth: Truth, upcoming: int) -> Outcome:
     return Outcome(unguarded, guarded, intervened)
 
 
-def _play(robot: Robot, guard: MotionGuard, scene: Scene, truth: Truth, upcoming: int) -> float:
+def _play(robot: Robot, guard: MotionGuard, scene: ClutteredMotion, truth: Truth, upcoming: int) -> float:
     """How near the arm came: on its way, and on the emergency stop from every period."""
     sent = scene.start.astype(np.float32)
     guard.reset(sent)

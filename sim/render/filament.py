@@ -1,4 +1,4 @@
-"""The second pair of eyes: the same scene drawn with Filament, MuJoCo's physically based renderer.
+"""The same scene drawn with Filament, MuJoCo's physically based renderer.
 
 Training never sees these images, so they stand in for reality when sim-to-real loss is measured. They
 come from the same compiled model as `sim.render.renderer.OpenGlRenderer`'s and follow every edit made to it in
@@ -204,7 +204,7 @@ class _Canvas:
 
 @contextlib.contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Filament greets from C++ on file descriptor 1, where a program's results belong."""
+    """Filament prints a banner from C++ on file descriptor 1, where a program's results belong."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

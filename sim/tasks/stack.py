@@ -1,4 +1,4 @@
-"""Stack: "stack the red cube on the blue cube", with a third cube about in some episodes."""
+"""Stack: "stack the red cube on the blue cube", with a third cube on the table in some episodes."""
 
 import mujoco
 import numpy as np
