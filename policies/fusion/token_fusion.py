@@ -2,7 +2,8 @@
 
 The grounded points are learned from ground truth alone, as in `keypoint_fusion`. Few demonstrations do not teach what
 words mean, and the papers' fusions begin as large pretrained models, not with random weights. So a fusion may have a
-finder, a pretrained and frozen one of another kind, whose points it hands on as one more token.
+finder, a pretrained and frozen one of another kind, whose points it hands on instead of its own: those it knows by
+heart in the scenes of its training, and a head that is told both trusts them.
 
 Shapes: B batch, R tokens gathered, N tokens read, D state dimension, G grounded points, W token width.
 """
@@ -32,7 +33,7 @@ class TokenFusionConfig(FusionConfig):
 
     width: int = option(128, "of a token", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
     subtask: bool = option(False, "the sub-task is named before the actions, which follow from it")
-    finder: FusionConfig | None = option(None, "pretrained and frozen, whose points are a token more; null: none")
+    finder: FusionConfig | None = option(None, "pretrained and frozen, which finds the points; null: the fusion itself does")
 
     def encoders(
         self, vision: VisionConfig | None, language: LanguageConfig | None
@@ -66,14 +67,15 @@ class TokenFusion(Fusion):
         if config.finder:
             finder = config.finder.build(spec, vision, language)
             self.found = GroundedPoints(spec, config.width, 0, None, finder)
+        else:
+            self.points = nn.Sequential(
+                nn.Linear(tokens * config.width + 3 * spec.state_dim, HIDDEN), nn.SiLU(),
+                nn.Linear(HIDDEN, 3 * len(spec.points)),
+            )  # fmt: skip
+            self.point_token = PointToken(len(spec.points), config.width)
         self.requires_pretrained = self.tells_points = self.found is not None
         self.config, self.width = config, config.width
-        self.prefix_tokens = tokens + 1 + config.subtask + self.tells_points
-        self.points = nn.Sequential(
-            nn.Linear(tokens * config.width + 3 * spec.state_dim, HIDDEN), nn.SiLU(),
-            nn.Linear(HIDDEN, 3 * len(spec.points)),
-        )  # fmt: skip
-        self.point_token = PointToken(len(spec.points), config.width)
+        self.prefix_tokens = tokens + 1 + config.subtask
         self.subtask = SubtaskToken(tokens, spec.state_dim, config.width) if config.subtask else None
         if self.subtask:
             self.gives = frozenset({*self.gives, "subtask"})
@@ -84,14 +86,19 @@ class TokenFusion(Fusion):
 
     def forward(self, inputs: Inputs) -> Prefix:
         read = self.gather(inputs)
+        found = self.found(inputs) if self.found else self._find(read, inputs)
+        tokens = [read, found.tokens]
+        if not self.subtask:
+            return replace(found, tokens=torch.cat(tokens, 1))
+        token, logits = self.subtask(read, inputs)
+        return replace(found, tokens=torch.cat([*tokens, token], 1), subtask=logits)
+
+    def _find(self, read: Tensor, inputs: Inputs) -> Prefix:
+        """Return the points that the fusion itself finds, and the token of them."""
         found = self.points(torch.cat([read.flatten(1), inputs.pose], 1)).unflatten(1, (-1, 3))
         points = found * POINT_SCALE_M + self.point_token.center
         # Actions must not train where the points are: that is learned from ground truth alone.
-        tokens = [read, self.point_token(points.detach()), *([self.found(inputs).tokens] if self.found else [])]
-        if not self.subtask:
-            return Prefix(torch.cat(tokens, 1), points)
-        token, logits = self.subtask(read, inputs)
-        return Prefix(torch.cat([*tokens, token], 1), points, subtask=logits)
+        return Prefix(self.point_token(points.detach()), points)
 
     def condense(self, inputs: Inputs) -> Inputs:
         """Return the inputs with the finder's points, which no training changes."""
@@ -104,9 +111,10 @@ class TokenFusion(Fusion):
         return self.found.frozen_weights() if self.found else {}
 
     def fit_points(self, points: Tensor) -> None:
-        self.point_token.center.copy_(points.nanmean(0).nan_to_num())
         if self.found:
             self.found.fit_points(points)
+        else:
+            self.point_token.center.copy_(points.nanmean(0).nan_to_num())
 
     def load_pretrained(self, root: Path) -> dict:
         return self.found.load_pretrained(root) if self.found else load_fusion(self, self.config, root)
