@@ -5,6 +5,9 @@ words mean, and the papers' fusions begin as large pretrained models, not with r
 finder, a pretrained and frozen one of another kind, whose points it hands on instead of its own: those it knows by
 heart in the scenes of its training, and a head that is told both trusts them.
 
+Insulated, the actions' loss trains the head and not the tokens that it reads (knowledge insulation, Driess et al. 2025,
+arXiv 2505.23705): they learn from ground truth, points and sub-task. Else few demonstrations are known by heart.
+
 Shapes: B batch, R tokens gathered, N tokens read, D state dimension, G grounded points, W token width.
 """
 
@@ -33,7 +36,10 @@ class TokenFusionConfig(FusionConfig):
 
     width: int = option(128, "of a token", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
     subtask: bool = option(False, "the sub-task is named before the actions, which follow from it")
-    finder: FusionConfig | None = option(None, "pretrained and frozen, which finds the points; null: the fusion itself does")
+    insulated: bool = option(False, "actions do not train the tokens: points and sub-task do")
+    finder: FusionConfig | None = option(
+        None, "pretrained and frozen, which finds the points; null: the fusion itself does"
+    )
 
     def encoders(
         self, vision: VisionConfig | None, language: LanguageConfig | None
@@ -63,6 +69,11 @@ class TokenFusion(Fusion):
     ):  # fmt: skip
         """tokens: R, of what is gathered."""
         super().__init__()
+        if config.insulated and config.finder and not config.subtask:
+            raise UserError(
+                f"fusion {config.name!r} is insulated and has a finder: nothing would train its tokens; expected "
+                "policy.fusion.subtask=true or policy.fusion.insulated=false"
+            )
         self.found = None
         if config.finder:
             finder = config.finder.build(spec, vision, language)
@@ -87,7 +98,7 @@ class TokenFusion(Fusion):
     def forward(self, inputs: Inputs) -> Prefix:
         read = self.gather(inputs)
         found = self.found(inputs) if self.found else self._find(read, inputs)
-        tokens = [read, found.tokens]
+        tokens = [read.detach() if self.config.insulated else read, found.tokens]
         if not self.subtask:
             return replace(found, tokens=torch.cat(tokens, 1))
         token, logits = self.subtask(read, inputs)

@@ -135,6 +135,36 @@ def test_the_points_of_a_frozen_finder_stand_in_for_those_that_a_fusion_finds(na
     assert told.frozen_weights().keys() == told.found.finder.state_dict().keys()
 
 
+@pytest.mark.parametrize("name", ["transformer", "cross_attention", "state_space", "affordance"])
+def test_actions_do_not_train_an_insulated_fusion(name):
+    """The flow loss alone gives no gradient in what reads the inputs; ground truth does."""
+    torch.manual_seed(0)
+    fusion = dataclasses.replace(VARIANTS[name], insulated=True, subtask=True)
+    policy = dataclasses.replace(TINY, fusion=fusion).build(SPEC)
+    batch = random_batch(4)
+    with torch.no_grad():
+        policy.head.out.weight.normal_()  # zero at first: nothing would be handed back
+    policy.losses(batch, torch.Generator().manual_seed(0)).mean().backward()
+
+    def trained() -> set[str]:
+        return {key for key, one in policy.named_parameters() if one.grad is not None and one.grad.any()}
+
+    reads = {
+        f"fusion.{key}" for key, _ in policy.fusion.named_parameters() if not key.startswith(("point_t", "subtask"))
+    }
+    assert any(key.startswith("head.") for key in trained()) and not trained() & reads
+    points, subtask = (getattr(policy.fusion(batch.inputs), part) for part in ("points", "subtask"))
+    (points.square().sum() + subtask.square().sum()).backward()
+    assert trained() & reads
+
+
+def test_an_insulated_fusion_that_nothing_teaches_is_refused():
+    with pytest.raises(UserError, match=r"insulated and has a finder.*policy\.fusion\.subtask=true"):
+        dataclasses.replace(VARIANTS["transformer"], insulated=True, finder=KeypointFusionConfig()).build(
+            SPEC, TINY.vision, TINY.language
+        )
+
+
 def test_a_finder_is_what_pretrained_weights_are_loaded_into(tmp_path):
     told = dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig())
     first, second = (told.build(SPEC, TINY.vision, TINY.language) for _ in range(2))
