@@ -26,20 +26,22 @@ class HandGuiding:
     """Drag teaching of one driver's arm.
 
     active: from before the arm is released until it has acknowledged that it holds again.
+    raise_halt: raises where a stop was requested: no stream runs meanwhile that would remember it.
     """
 
-    def __init__(self, driver: RobotDriver, stream: ServoStream):
-        self._driver, self._stream = driver, stream
+    def __init__(self, driver: RobotDriver, stream: ServoStream, raise_halt: Callable[[], None]):
+        self._driver, self._stream, self._raise_halt = driver, stream, raise_halt
         self.active = False
         self._manual = False  # the controller may be in manual mode
 
     def begin(self) -> None:
         """Release the arm. RobotFault or RobotUnreachable when the controller refuses or does not answer; the arm is
-        then commanded to hold, and `active` shows whether that was acknowledged.
+        then commanded to hold, and `active` shows whether that was acknowledged. As `raise_halt` before it is released.
         """
         self._stream.stop()
         self._manual = True
         self._driver.set_manual(on=True)
+        self._raise_halt()
         self.active = True  # the command may have arrived although its answer was lost
         try:
             self._driver.drag_teach(on=True)
@@ -48,12 +50,21 @@ class HandGuiding:
             raise
 
     def end(self) -> np.ndarray:
-        """Hold the arm and stream to it again where it is: (joints,) rad."""
+        """Hold the arm and stream to it again where it is: (joints,) rad. As `raise_halt`."""
         self.hold()
         self.leave_manual()
         self._driver.settle()
+        self._raise_halt()
         self._stream.start()
+        self._raise_halt()  # a stop that came before the stream had started is not one of the stream's
         return self._stream.commanded_rad
+
+    def raise_if_ended(self) -> None:
+        """RobotFault where a released arm no longer gives way: its drives are off, or manual mode was left."""
+        if self.active and not self._driver.powered:
+            raise RobotFault("the drives went off while a person led the arm")
+        if self.active and not self._driver.manual:
+            raise RobotFault("the controller left manual mode while a person led the arm")
 
     def hold(self) -> None:
         """Hold the arm, nothing else. RobotFault or RobotUnreachable, and still active, without an acknowledgement.

@@ -93,13 +93,17 @@ class GuardedArm:
             sent = self._guard.check(Observation({}, state, "", 0.0, age_s), requested)
             if self._guard.report.latched:
                 raise RobotFault(f"the motion guard stopped the arm: {self._guard.report.latched}")
+            self._raise_error()  # before the gripper, too: it is not the stream that commands it
             self._stream.set_target(sent[:-1])
             move_gripper(self._driver, self._stream, float(sent[-1]))
             if each is not None:
                 each(k)
             self._rate.sleep()
-            if self._stream.error is not None:
-                raise self._stream.error
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._stream.error is not None:
+            raise self._stream.error
 
     def _state(self) -> tuple[np.ndarray, float]:
         state, _ = self._driver.state()

@@ -70,6 +70,11 @@ class RobotDriver(Protocol):
         """Whether the drives are on."""
         ...
 
+    @property
+    def manual(self) -> bool:
+        """Whether the controller is in manual mode."""
+        ...
+
     def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
         """Return (D,) joints in rad and gripper opening, at `at_s` (monotonic) or now, and their time."""
         ...

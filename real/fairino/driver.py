@@ -123,6 +123,10 @@ class FairinoDriver:
     def powered(self) -> bool:
         return self.controller_state().enabled
 
+    @property
+    def manual(self) -> bool:
+        return self.controller_state().robot_mode == MANUAL
+
     def watch(self, on_fault: Callable[[RobotFault, float], None] | None) -> None:
         """Call `on_fault(fault, stamp_s)` at a state in which a streamed arm is faulted or not ready; None: no more."""
 

@@ -41,7 +41,7 @@ class RobotEnv:
         self.driver, self.bench, self.clearance = driver, bench, clearance
         self.cameras = {name: cameras[name] for name in self.robot.camera_names}
         self.stream = ServoStream(driver)
-        self.guiding = HandGuiding(driver, self.stream)
+        self.guiding = HandGuiding(driver, self.stream, self._raise_halt)
         self.rate = Rate(self.robot.control_period_s)
         self.fault: UserError | None = None
         self.decision_s = self.send_delay_s = 0.0  # of the last period, see `real.workcell.recording`
@@ -89,14 +89,20 @@ class RobotEnv:
 
     def apply(self, action: np.ndarray) -> Feedback:
         """Stream towards `action` (D,) until the next policy period; while guided by hand, only observe."""
-        self.decision_s = time.monotonic() - self._observed_s
+        begun_s = time.monotonic()
+        self.decision_s, self.send_delay_s = begun_s - self._observed_s, np.nan
         self._steps += 1
         try:
+            self._raise_error()  # the arm was stopped during the decision: nothing of it is carried out
             move_gripper(self.driver, self.stream, float(action[-1]))  # first: the stream may have to pause for it
-            if not self.guiding.active:
+            self._raise_halt()  # a stream that started again has forgotten it
+            if self.guiding.active:
+                self.rate.sleep()
+            else:
+                paused_s = time.monotonic() - begun_s
                 self.stream.set_target(action[: self.robot.joints])
-            self.rate.sleep()
-            self.send_delay_s = np.nan if self.guiding.active else self.stream.send_delay_s
+                self.rate.sleep()
+                self.send_delay_s = paused_s + self.stream.send_delay_s
             self._raise_error()
             feedback = self._judge()
             self.capture()
@@ -161,13 +167,17 @@ class RobotEnv:
         self.guiding.hold_quietly()
         self.stream.stop()
 
-    def _raise_error(self) -> None:
+    def _raise_halt(self) -> None:
         if self._halted is not None:
             raise self._halted
+
+    def _raise_error(self) -> None:
+        self._raise_halt()
         if self.stream.error is not None:
             raise self.stream.error
         if self.guiding.active:  # no stream that would look
             self.driver.raise_fault()
+            self.guiding.raise_if_ended()
 
     def capture(self) -> Observation:
         """The newest images, and the joints at the time of the images. RobotUnreachable when either is missing."""

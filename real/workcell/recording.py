@@ -17,7 +17,8 @@ from sim.robots.robot import Robot
 DELAYS = (
     "delay.observation_s",  # age of the oldest of images and state when the agent was called
     "delay.decision_s",  # from then to the motion guard's result
-    "delay.send_s",  # from then until the first ServoJ towards it was sent; nan while guided by hand
+    "delay.send_s",  # from then until the first ServoJ towards it was sent, a pause for the gripper included; nan while
+    # guided by hand and where the arm had been stopped
 )
 
 

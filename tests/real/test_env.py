@@ -12,6 +12,7 @@ from waiting import wait_for
 from real.cameras.camera import EmulatorCamera, fit
 from real.core.faults import RobotFault, RobotUnreachable
 from real.core.json_lines import JsonLineClient
+from real.emulator.method_table import Method
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, EpisodeSetup, OperatorBench, Outcome
 from sim.core.errors import UserError
@@ -102,6 +103,42 @@ def test_a_fault_truncates_the_episode_and_the_next_reset_raises_it(env, running
     assert env.metadata()["robot/fault"]
     with pytest.raises(RobotFault):
         env.reset(1)
+
+
+def test_a_decision_that_a_stop_has_overtaken_moves_not_even_the_gripper(env, running):
+    env.reset(0)
+    action = env.observe().state
+    wait_for(lambda: running.controller.gripper.opening == 1.0)
+    env.halt("stop")
+    wait_for(lambda: not env.stream.running)
+    action[-1] = 0.0
+    assert env.apply(action).truncated and env.metadata()["robot/fault"] == "stop"
+    assert np.isnan(env.send_delay_s)
+    time.sleep(0.3)
+    assert running.controller.gripper.opening == 1.0
+
+
+def test_the_arm_without_a_policy_moves_no_gripper_after_a_stop(env, running):
+    with env.guarded_arm() as arm:
+        env.halt("stop")
+        wait_for(lambda: not env.stream.running)
+        arm.opening = 0.0
+        with pytest.raises(RobotFault, match="stop"):
+            arm.hold(1.0)
+        time.sleep(0.3)
+    assert running.controller.gripper.opening == 1.0
+
+
+def test_a_pause_for_the_gripper_counts_to_the_time_until_the_first_servo_j(old, monkeypatch):
+    with old.env() as env:
+        env.reset(0)
+        action = env.observe().state
+        action[-1] = 0.0
+        pause, paused_s = env.driver.gripper.send_in_pause, 0.4
+        monkeypatch.setattr(env.driver.gripper, "send_in_pause", lambda: (time.sleep(paused_s), pause()))
+        env.apply(action)
+        assert env.fault is None
+        assert paused_s < env.send_delay_s < paused_s + 3.0
 
 
 def test_a_camera_that_falls_silent_truncates(env, running):
@@ -236,9 +273,9 @@ def test_a_gripper_that_is_refused_in_and_out_of_servo_mode_ends_before_motion(o
         assert not old.controller.in_servo
 
 
-def test_the_stream_pauses_for_the_gripper_on_a_release_that_refuses_it_in_servo_mode(old, monkeypatch):
+def test_the_stream_pauses_for_the_gripper_on_a_release_that_refuses_it_in_servo_mode(old):
     resets = []
-    monkeypatch.setattr(old.controller, "reset_errors", lambda: resets.append(1))
+    old.serve("ResetAllError", Method(0, lambda: resets.append(1) or 0))
     with old.env() as env:
         notes = Notes()
         result = run_episode(env, Swing(), MotionGuard(FR3, max_age_s=5.0), seed=3, recorder=notes)
@@ -263,6 +300,22 @@ def test_an_emergency_stop_while_the_arm_is_guided_is_the_fault_and_leaves_nothi
     assert "emergency stop is pressed" in env.metadata()["robot/fault"]
     assert not env.guiding.active
     assert env.stop_failure() == ""
+
+
+@pytest.mark.parametrize(("event", "why"), [("drives", "drives went off"), ("mode", "left manual mode")])
+def test_guiding_that_ends_at_the_controller_ends_the_episode(env, running, event, why):
+    env.reset(0)
+    env.guiding.begin()
+    action = env.observe().state
+    assert not env.apply(action).truncated
+    if event == "drives":
+        running.controller.set_enabled(0)
+    else:
+        running.controller.set_drag_teach(0)
+        running.controller.set_mode(0)
+    wait_for(lambda: env.apply(action).truncated)
+    assert why in env.metadata()["robot/fault"]
+    assert not env.guiding.active
 
 
 def test_the_person_is_asked_to_lay_out():

@@ -18,7 +18,7 @@ from sim.teleop.operator import Operator
 @pytest.fixture
 def guiding(driver):
     driver.power_on()
-    return HandGuiding(driver, ServoStream(driver))
+    return HandGuiding(driver, ServoStream(driver), lambda: None)
 
 
 def lose_answers(driver, monkeypatch, on: int = 0, off: int = 0) -> list[bool]:
@@ -83,6 +83,38 @@ def test_an_episode_that_ends_while_the_arm_is_led_leaves_one_that_can_begin(run
         assert running.controller.robot_mode == 1 and not running.controller.drag_teach_active
         env.reset(1)
         assert running.controller.robot_mode == 0 and env.stream.running
+
+
+def halted_once(env, monkeypatch, *, manual: bool) -> None:
+    """The stop key is pressed as soon as the controller is in manual mode (`manual`), or has left it."""
+    set_manual = env.driver.set_manual
+
+    def pressed(*, on: bool) -> None:
+        set_manual(on=on)
+        if on == manual:
+            env.halt("stop key")
+
+    monkeypatch.setattr(env.driver, "set_manual", pressed)
+
+
+def test_a_stop_while_the_arm_is_about_to_be_led_leaves_it_held(running, monkeypatch):
+    with running.env() as env:
+        env.reset(0)
+        told = lose_answers(env.driver, monkeypatch)
+        halted_once(env, monkeypatch, manual=True)
+        with pytest.raises(RobotFault, match="stop key"):
+            env.guiding.begin()
+        assert not told and not env.guiding.active
+
+
+def test_a_stop_while_the_arm_is_handed_back_leaves_it_without_a_stream(running, monkeypatch):
+    with running.env() as env:
+        env.reset(0)
+        env.guiding.begin()
+        halted_once(env, monkeypatch, manual=False)
+        with pytest.raises(RobotFault, match="stop key"):
+            env.guiding.end()
+        assert not env.stream.running and not running.controller.in_servo
 
 
 class Staying:
