@@ -18,6 +18,7 @@ from real.calibrate.board_views import write_board_image
 from real.calibrate.estimates import randomization
 from real.calibrate.measurements import MEASUREMENTS, Results
 from real.core.checks import log_checks, refuse_unfit
+from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import robot_checks
@@ -90,12 +91,10 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
             _confirm(ask)
         env.driver.switch_on(config.robot.speed_percent)
         results = Results(out, env.robot, config.seed, config.motion_s)
-        try:
-            with keeps(lambda: kept(out)):
-                _measure(env, config, results)
-        except UserError:  # keep what the parts before it have measured
-            _fit_and_write(config, results)
-            raise
+        failure = _measure_until_failure(env, config, results)
+    if failure is not None:
+        _keep_measured(config, results, failure)
+        raise failure
     content = _fit_and_write(config, results)
     for name, estimate in results.estimates.items():
         _log.info("  %-22s %s", name, estimate, extra=event("estimate", term=name, **estimate.plain()))
@@ -128,6 +127,25 @@ def _confirm(ask: Callable[[str], str]) -> None:
         ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end ")
     except (EOFError, OSError):  # OSError: a terminal that is gone
         raise UserError("mode=confirm needs a terminal to ask for a confirmation; use one, or mode=auto") from None
+
+
+def _measure_until_failure(env: RobotEnv, config: CalibrateConfig, results: Results) -> UserError | None:
+    """Run every part; returns what ended it early, told at once: the fit that follows takes minutes."""
+    try:
+        with keeps(lambda: kept(results.out)):
+            _measure(env, config, results)
+    except UserError as error:
+        _log.error("%s", with_notes(error))
+        return error
+    return None
+
+
+def _keep_measured(config: CalibrateConfig, results: Results, failure: UserError) -> None:
+    """Write what the parts before `failure` have measured; an error meanwhile becomes a note of it."""
+    try:
+        _fit_and_write(config, results)
+    except UserError as error:
+        failure.add_note(f"and nothing came of what was measured before: {error}")
 
 
 def _measure(env: RobotEnv, config: CalibrateConfig, results: Results) -> None:

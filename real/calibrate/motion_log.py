@@ -68,19 +68,14 @@ class MotionRecorder:
         self._states: list[ControllerState] = []
 
     def __enter__(self) -> "MotionRecorder":
-        self._link, self._forward_state = self._driver.servo_link, self._driver.states.on_state
+        self._link = self._driver.servo_link
         self._driver.servo_link = _RecordingLink(self._link, self._sent)
-        self._driver.states.on_state = self._on_state
+        self._driver.states.listeners.append(self._states.append)
         return self
 
     def __exit__(self, *_) -> None:
         self._driver.servo_link = self._link
-        if self._driver.states.on_state == self._on_state:
-            self._driver.states.on_state = self._forward_state
-
-    def _on_state(self, state: ControllerState) -> None:
-        self._states.append(state)
-        self._forward_state(state)
+        self._driver.states.listeners.remove(self._states.append)
 
     def log(self) -> MotionLog:
         """What was recorded so far. UserError without commands or without states."""

@@ -28,6 +28,7 @@ STEP_TOLERANCE_DEG = 1e-3
 LIMIT_TOLERANCE_DEG = 0.01
 # Older releases refuse MoveGripper in servo mode, V3.9.7 with ServoJ by UDP does not; since when is not known.
 GRIPPER_IN_SERVO = (3, 9, 4)
+MANUAL_CYCLES = 12  # of 8 ms: how long the state shows manual mode after enabling; seen on hardware, its length not known
 SERVOJ_WITHOUT_START_S = 20.0  # seen on hardware: the call blocks about so long, then fails
 
 
@@ -49,6 +50,7 @@ class Controller:
         self.emergency_stop = self.safety_stop = self.collided = False
         self.servo_calls = 0
         self.cycles = self.reports = 0  # of the drives; of these, whose state has left
+        self._manual_until = 0  # cycle
         self.speed_percent = 100
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
         self.high_deg = np.rad2deg(twin.robot.position_max_rad)
@@ -100,6 +102,11 @@ class Controller:
     def in_motion(self) -> bool:
         return self.in_servo or self.drives.path_cycles > 0
 
+    @property
+    def shown_mode(self) -> int:
+        """The mode as the state tells it: enabling passes through manual mode for a moment. Commands are accepted."""
+        return MANUAL if self.cycles < self._manual_until else self.robot_mode
+
     # ---- commands of clients -------------------------------------------------------------------
 
     def set_mode(self, mode: int) -> int:
@@ -122,6 +129,7 @@ class Controller:
             if not enabled:
                 self._stop()
             self.enabled = bool(enabled)
+            self._manual_until = self.cycles + MANUAL_CYCLES if enabled else 0
         return Code.OK
 
     def refusal(self, *, automatic: bool = True) -> int:

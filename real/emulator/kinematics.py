@@ -48,13 +48,9 @@ def forward(joint_deg: list | np.ndarray) -> np.ndarray:
 
 
 def speed(links: np.ndarray, tool: np.ndarray, joint_rad_s: np.ndarray) -> np.ndarray:
-    """Return (6,) the tool's speed in the base, mm/s and deg/s. links: of `frames`; tool: (4, 4) in the flange.
-
-    By the geometric Jacobian: joint i turns about the z axis of the frame before it.
-    """
-    axes, origins = links[:-1, :3, 2], links[:-1, :3, 3]
-    point = (links[-1] @ tool)[:3, 3]
-    return np.concatenate([joint_rad_s @ np.cross(axes, point - origins), np.rad2deg(joint_rad_s @ axes)])
+    """Return (6,) the tool's speed in the base, mm/s and deg/s. links: of `frames`; tool: (4, 4) in the flange."""
+    velocity = dh.jacobian(links, (links[-1] @ tool)[:3, 3]) @ joint_rad_s
+    return np.concatenate([velocity[:3], np.rad2deg(velocity[3:])])
 
 
 def moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndarray:

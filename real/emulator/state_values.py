@@ -25,7 +25,7 @@ def _status(c: Controller) -> dict:
     return {
         "program_state": PROGRAM_STOPPED,
         "robot_state": DRAGGED if c.drag_teach_active else RUNNING if moving else STOPPED,
-        "robot_mode": c.robot_mode, "main_code": c.main_code, "sub_code": c.sub_code, "enabled": c.enabled,
+        "robot_mode": c.shown_mode, "main_code": c.main_code, "sub_code": c.sub_code, "enabled": c.enabled,
         "emergency_stop": c.emergency_stop, "safety_stop_0": c.safety_stop, "collision": c.collided,
         "frame_head": FRAME_HEAD, "alarm": bool(c.main_code),
         "motion_done": not moving, "queue_length": int(c.drives.path_cycles > 0),

@@ -1,6 +1,7 @@
 """What a FAIRINO controller is checked for before its arm moves."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from real.core.checks import Check
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.controller_state import ControllerState
+from real.fairino.fault_codes import readiness_fault
 from real.fairino.protocol import AUTOMATIC, OLDEST_RELEASE
 from real.fairino.state_frame import parse_version
 from real.fairino.state_link import StateLink
@@ -17,6 +19,7 @@ from sim.robots.robot import Robot
 
 MODEL = "FR3"  # as the controller begins its name
 UPDATE = f"update the controller to V{'.'.join(map(str, OLDEST_RELEASE))} or later"
+STEADY_S = 0.5  # enabling passes through manual mode for a moment, which may begin after its answer
 LOAD_TOLERANCE_KG, TOOL_TOLERANCE_MM = 0.1, 5.0
 
 
@@ -34,6 +37,19 @@ def await_first_state(states: StateLink, query: RpcLink, timeout_s: float) -> No
                 f"the controller's release is {release}: its state frames are unknown; {UPDATE}"
             ) from error
         raise
+
+
+def await_steady(states: StateLink, timeout_s: float, max_age_s: float) -> bool:
+    """Wait until every state of STEADY_S was automatic and enabled; False where that does not come about."""
+    since_s = time.monotonic()
+    ends_s = since_s + timeout_s
+    while time.monotonic() < ends_s:
+        state = states.wait_newer(time.monotonic(), max_age_s)
+        if readiness_fault(state):
+            since_s = state.stamp_s
+        elif state.stamp_s - since_s >= STEADY_S:
+            return True
+    return False
 
 
 def load_checks(query: RpcLink, robot: Robot) -> Iterator[Check]:
@@ -70,9 +86,13 @@ def state_checks(state: ControllerState, fault: UserError | None, robot: Robot) 
     yield Check("gripper", f"{state.gripper_percent} % open", state.gripper_fault == 0, remedy=remedy)
 
 
-def _inside(joint_deg: np.ndarray, robot: Robot) -> Check:
+def outside(joint_deg: np.ndarray, robot: Robot) -> str:
+    """Return the names of the joints (joints,) in deg that are outside their soft limits."""
     low, high = np.rad2deg(robot.position_min_rad), np.rad2deg(robot.position_max_rad)
-    outside = (joint_deg < low) | (joint_deg > high)
-    names = ", ".join(np.array(robot.joint_names)[outside])
+    return ", ".join(np.array(robot.joint_names)[(joint_deg < low) | (joint_deg > high)])
+
+
+def _inside(joint_deg: np.ndarray, robot: Robot) -> Check:
+    names = outside(joint_deg, robot)
     reading = f"{np.round(joint_deg, 1).tolist()} deg{f', {names} outside the soft limits' if names else ''}"
-    return Check("joints", reading, not outside.any(), remedy="jog the arm inside in manual mode")
+    return Check("joints", reading, not names, remedy="jog the arm inside in manual mode")

@@ -15,7 +15,7 @@ import numpy as np
 
 from real.core.checks import Check
 from real.core.faults import RobotFault, RobotUnreachable
-from real.fairino.checks import await_first_state, controller_checks, load_checks, state_checks
+from real.fairino.checks import await_first_state, await_steady, controller_checks, load_checks, outside, state_checks
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import Code, ControllerFault, fault_in, readiness_fault
 from real.fairino.gripper import GripperWorker
@@ -34,7 +34,7 @@ from sim.robots.robot import Robot
 
 CONNECT_S = 3.0
 MAX_STATE_AGE_S = 0.25
-READ_BACK_S = 3.0  # enabling passes through manual mode for a moment
+READ_BACK_S = 3.0
 DISAGREE_DEG = 2.0  # between the two ways of reading the joints
 SETTLE_S, STILL_DEG_S, STILL_APART_DEG = 3.0, 1.0, 0.3
 LIMIT_TOLERANCE_RAD = 1e-4
@@ -65,21 +65,19 @@ class FairinoDriver:
         self._last_sent_rad = np.zeros(robot.joints)
         self.servo_calls = 0
         self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
+        self._on_fault: Callable[[RobotFault, float], None] | None = None
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
+        self.states.listeners.append(self._tell_fault)
         try:
             await_first_state(self.states, self._query, CONNECT_S)
             self.model, self.firmware, self.core = self._read_version()
             self.version = parse_version(self.firmware)
-            udp = (ip, ports.servo), self._servo_count
+            udp = (ip, ports.servo), self.states.servo_count
             self.servo_link = choose_servo(servo, self._motion, self.version, *udp)
         except UserError:
             self.states.close()
             raise
         self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
-
-    def _servo_count(self) -> int | None:
-        state = self.states.latest()
-        return state.servo_count if state else None
 
     def _read_version(self) -> tuple[str, str, str]:
         """Model, release and the core's own number. While faulted queries answer 14: then the fault is raised."""
@@ -129,12 +127,12 @@ class FairinoDriver:
 
     def watch(self, on_fault: Callable[[RobotFault, float], None] | None) -> None:
         """Call `on_fault(fault, stamp_s)` at a state in which a streamed arm is faulted or not ready; None: no more."""
+        self._on_fault = on_fault
 
-        def check(state: ControllerState) -> None:
-            if on_fault is not None and (fault := fault_in(state) or readiness_fault(state)):
-                on_fault(fault, state.stamp_s)
-
-        self.states.on_state = check
+    def _tell_fault(self, state: ControllerState) -> None:
+        on_fault = self._on_fault
+        if on_fault is not None and (fault := fault_in(state) or readiness_fault(state)):
+            on_fault(fault, state.stamp_s)
 
     def raise_fault(self) -> None:
         """RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
@@ -167,10 +165,7 @@ class FairinoDriver:
     def _check_position(self, state: ControllerState) -> None:
         if why := self._disagreement(state, DISAGREE_DEG):
             raise ControllerFault(why)
-        low, high = np.rad2deg(self.robot.position_min_rad), np.rad2deg(self.robot.position_max_rad)
-        outside = (state.joint_deg < low) | (state.joint_deg > high)
-        if outside.any():
-            names = ", ".join(np.array(self.robot.joint_names)[outside])
+        if names := outside(state.joint_deg, self.robot):
             raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", Code.OUTSIDE_AT_START)
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
@@ -187,24 +182,25 @@ class FairinoDriver:
     # ---- moving --------------------------------------------------------------------------------
 
     def power_on(self, speed_percent: int = 100) -> None:
-        """Automatic mode and enabled, read back from the stream. RobotFault when it does not follow."""
+        """Automatic mode and enabled, read back from the stream, without a motion. RobotFault when it does not follow."""
         self.raise_fault()
         self._query.act("Mode", AUTOMATIC)
         self._query.act("RobotEnable", 1)
         self._query.act("SetSpeed", int(speed_percent))
-        ends_s = time.monotonic() + READ_BACK_S
-        while time.monotonic() < ends_s:
-            state = self.states.wait_newer(time.monotonic(), MAX_STATE_AGE_S)
-            if state.robot_mode == AUTOMATIC and state.enabled:
-                self._end_previous_motion(state)
-                return
-        self.check_ready()
+        if not await_steady(self.states, READ_BACK_S, MAX_STATE_AGE_S):
+            self.check_ready()
+        self._end_previous_motion()
 
-    def _end_previous_motion(self, state: ControllerState) -> None:
-        """End what a client that was killed has left: servo mode, or a planned motion."""
-        if not state.motion_done:
+    def _end_previous_motion(self) -> None:
+        """End what a client that was killed has left, servo mode or a planned motion. An arm that rests in servo mode
+        need not report a motion; a refusal counts only where one is reported."""
+        if moving := not self.controller_state().motion_done:
             _log.warning("a motion or servo session of another client is active: ending it (StopMotion, ServoMoveEnd)")
+        try:
             self.stop()
+        except RobotFault:
+            if moving:
+                raise
 
     def switch_on(self, speed_percent: int = 100) -> None:
         """`power_on`, then activate the gripper if it is not: it may travel its whole stroke."""

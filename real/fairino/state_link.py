@@ -23,13 +23,13 @@ KEPT_STATES = 64  # half a second
 class StateLink:
     """The latest state of the controller.
 
-    ports: in order of preference. The first that answers is kept until the end. `on_state` is called
+    ports: in order of preference. The first that answers is kept until the end. Each of `listeners` is called
     in the receiving thread with every accepted state; it must be quick.
     """
 
     def __init__(self, ports: Sequence[StatePort]):
         self._ports = tuple(ports)
-        self.on_state: Callable[[ControllerState], None] = lambda state: None
+        self.listeners: list[Callable[[ControllerState], None]] = []
         self.port: StatePort | None = None
         self.frames = 0  # accepted
         self.repeated = 0
@@ -52,6 +52,10 @@ class StateLink:
 
     def latest(self) -> ControllerState | None:
         return self._latest
+
+    def servo_count(self) -> int | None:
+        """ServoJ calls that the controller has accepted; None where it does not say."""
+        return self._latest.servo_count if self._latest else None
 
     def nearest(self, at_s: float) -> ControllerState:
         """Of the last half second, the state received nearest to `at_s` (monotonic). ValueError before the first."""
@@ -138,4 +142,5 @@ class StateLink:
             self._recent.append(state)
             self.frames += 1
             self._arrived.notify_all()
-        self.on_state(state)
+        for listener in tuple(self.listeners):  # another thread may add or remove one
+            listener(state)

@@ -5,6 +5,7 @@ emergency stop is left.
 """
 
 import logging
+import time
 from collections.abc import Callable
 
 from real.core.faults import RobotFault, RobotUnreachable
@@ -49,6 +50,7 @@ class StopLink:
         silent = None
         for number in range(TRIES):
             self.link.deadline_s = self._deadline_s if number else min(FIRST_DEADLINE_S, self._deadline_s)
+            begun_s = time.monotonic()
             try:
                 self.link.act(method)
             except RobotUnreachable as error:
@@ -59,7 +61,9 @@ class StopLink:
             else:
                 return None
             finally:
-                self.sent_s = self.sent_s or self.link.sent_s
+                # The link's may be that of a request before, where this one did not leave.
+                if method == "StopMotion" and self.link.sent_s >= begun_s:
+                    self.sent_s = self.sent_s or self.link.sent_s
         return silent
 
     def _warn(self, error: RobotUnreachable) -> None:

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import yaml
 from fr3 import CONTROL_PERIOD_S, FR3, SERVO_PERIOD_S
-from running import HOST
+from running import HOST, Running
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.calibrate.delays import camera_delay, gripper_travel, tracking_delay_s
 from real.calibrate.estimates import Estimate, randomization
 from real.calibrate.excitation import multisine
-from real.calibrate.measurements import MEASUREMENTS, Measurement
+from real.calibrate.measurements import MEASUREMENTS, Measurement, Results
 from real.calibrate.motion_log import UNCOUNTED, MotionLog, on_cycles
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
+from real.core.faults import RobotFault, with_notes
 from real.workcell.connect import RobotConnection
 from sim.core.config import load
 from sim.core.errors import UserError
@@ -210,6 +211,37 @@ def test_each_parts_result_is_written_when_it_is_there(running, tmp_path, monkey
     assert kept["estimates"] == written[0]["estimates"]
     # Never rewritten in place: a kill meanwhile leaves the old one whole.
     assert not (tmp_path / "calibration.json").samefile(tmp_path / "before")
+
+
+def test_a_fault_is_told_before_the_fit_and_is_what_is_raised(running, tmp_path, monkeypatch, caplog):
+    def measure(env, arm, results):
+        raise RobotFault("the emergency stop is pressed")
+
+    def fit(self):
+        assert "the emergency stop is pressed" in caplog.text
+        assert not running.controller.in_servo
+        raise UserError("too few segments")
+
+    monkeypatch.setitem(MEASUREMENTS, "dynamics", Measurement("a stand-in", measure, lambda: None))
+    monkeypatch.setattr("real.calibrate.measurements.Results.fit", fit)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    config = CalibrateConfig(robot, ("dynamics",), str(tmp_path), mode="auto", height=16, width=16)
+    with pytest.raises(RobotFault, match="emergency stop") as ended:
+        calibrate(config)
+    assert "too few segments" in with_notes(ended.value)
+
+
+def test_the_gripper_is_measured_on_a_release_that_pauses_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("real.calibrate.measurements.GRIPPER_CYCLES", 1)
+    old = Running("3.8.5")
+    try:
+        with old.env() as env, env.guarded_arm() as arm:
+            results = Results(tmp_path, env.robot, 0, 20.0)
+            MEASUREMENTS["gripper"].measure(env, arm, results)
+            assert env.driver.gripper.needs_pause
+        assert results.estimates["gripper_speed"].mean > 0
+    finally:
+        old.stop()
 
 
 def test_what_is_missing_is_one_clear_error(monkeypatch):

@@ -1,6 +1,7 @@
 """The driver against the emulator, over sockets; and against things that are no controller."""
 
 import socket
+import threading
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from waiting import PATIENCE_S, wait_for
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
+from real.emulator.method_table import Method
 from real.fairino.driver import FairinoDriver
 from real.fairino.ports import Ports
 from real.fairino.state_frame import encode
@@ -87,6 +89,44 @@ def test_power_on_is_read_back(driver):
     driver.power_on()
     driver.check_ready()
     assert driver.controller_state().enabled
+
+
+def test_power_on_waits_out_the_manual_mode_that_follows_enabling(driver, running):
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    wait_for(lambda: driver.controller_state().enabled and driver.controller_state().robot_mode == 0)
+    ready = threading.Event()
+
+    def late(on):
+        threading.Timer(0.1, lambda: (running.controller.set_enabled(on), ready.set())).start()
+        return 0
+
+    running.serve("RobotEnable", Method(1, late))  # which answers before it passes through manual mode
+    driver.power_on()
+    assert ready.is_set()
+    driver.check_ready()
+
+
+@pytest.mark.parametrize("code", [0, 14])
+def test_power_on_ends_a_servo_session_that_reports_no_motion(driver, running, monkeypatch, code):
+    monkeypatch.setattr(running.controller, "in_motion", lambda: False)
+    running.controller.set_mode(0)
+    running.controller.set_enabled(1)
+    assert running.controller.servo_start() == 0
+    running.serve("ServoMoveEnd", Method(0, lambda: running.controller.servo_end() or code))
+    driver.power_on()
+    assert not running.controller.in_servo
+
+
+def test_a_stop_that_did_not_leave_was_sent_at_no_time(running):
+    with running.driver() as driver:
+        driver._stopper.connect()
+        running.emulator.rpc.shutdown()
+        running.emulator.rpc.server_close()
+        driver._stopper.link.close()
+        with pytest.raises(RobotUnreachable):
+            driver.stop()
+        assert driver.stop_sent_s == 0.0
 
 
 @pytest.mark.parametrize(("firmware", "count"), [("V3.8.2", 7), ("V3.8.5", 8), ("V3.9.4", 8)])

@@ -350,6 +350,28 @@ def test_nothing_streams_before_the_first_action_nor_in_a_pause(running, plugin)
 
 
 @pytest.mark.usefixtures("unhurried")
+def test_after_a_pause_the_fingers_go_on_holding_what_is_between_them(running, plugin, monkeypatch):
+    world, controller = running.world, running.controller
+    monkeypatch.setattr(world, "state", lambda: np.array([*world._joints, max(world._opening, 0.43)], np.float32))
+    told, move = [], controller.move_gripper
+    monkeypatch.setattr(
+        controller, "move_gripper", lambda index, percent, speed: (told.append(percent), move(index, percent, speed))[1]
+    )
+    robot = robot_on(running, plugin)
+    robot.connect()
+    try:
+        closed = {name: robot.get_observation()[name] for name in VALUES} | {"gripper.pos": 0.0}
+        assert until(lambda: robot.send_action(closed) and told and told[-1] == 0)
+        assert until(lambda: not controller.in_servo)
+        before = len(told)
+        assert until(lambda: robot.send_action(closed) and controller.in_servo)
+        assert until(lambda: len(told) > before)
+        assert set(told[before:]) == {0}
+    finally:
+        robot.disconnect()
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_a_return_to_the_start_needs_no_observation(running, plugin):
     """As lerobot-rollout ends: one look, then actions at 50 Hz for longer than an observation may be old."""
     robot = robot_on(running, plugin)

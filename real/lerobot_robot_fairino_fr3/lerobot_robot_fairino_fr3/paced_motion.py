@@ -29,6 +29,8 @@ class PacedMotion:
         self._newest: tuple[np.ndarray, float, float] | None = None  # action, when it came, how late images were
         self._rests = True
         self._error: Exception | None = None
+        # Commanded last: fingers that hold something are measured wider than commanded, and would let go of it.
+        self._opening: float | None = None
         self._thread = threading.Thread(target=self._run, name="paced motion", daemon=True)
 
     def start(self) -> None:
@@ -94,12 +96,13 @@ class PacedMotion:
     def _begin(self) -> None:
         """Enter servo mode if it was left; plan from where the arm rests."""
         env = self._env
-        opening = float(env.driver.state()[0][-1])
+        if self._opening is None:
+            self._opening = float(env.driver.state()[0][-1])
         if not env.stream.running:
             env.driver.settle()
             env.stream.start()
-            try_gripper(env.driver, env.stream, opening)
-        self.guard.reset(np.array([*env.stream.commanded_rad, opening], np.float32))
+            try_gripper(env.driver, env.stream, self._opening)
+        self.guard.reset(np.array([*env.stream.commanded_rad, self._opening], np.float32))
         self._rests = False
 
     def _lead(self, action: np.ndarray, lag_s: float) -> None:
@@ -111,4 +114,5 @@ class PacedMotion:
             raise UserError(f"the motion guard stopped the arm: {latched}; disconnect and begin anew")
         env.stream.set_target(sent[:-1])
         self._target_s = time.monotonic()
-        move_gripper(env.driver, env.stream, float(sent[-1]))
+        self._opening = float(sent[-1])
+        move_gripper(env.driver, env.stream, self._opening)
