@@ -28,7 +28,8 @@ STEP_TOLERANCE_DEG = 1e-3
 LIMIT_TOLERANCE_DEG = 0.01
 # Older releases refuse MoveGripper in servo mode, V3.9.7 with ServoJ by UDP does not; since when is not known.
 GRIPPER_IN_SERVO = (3, 9, 4)
-MANUAL_CYCLES = 12  # of 8 ms: how long the state shows manual mode after enabling; seen on hardware, its length not known
+# How long the state shows manual mode after enabling: seen on hardware, its length is not known.
+MANUAL_CYCLES = 12
 SERVOJ_WITHOUT_START_S = 20.0  # seen on hardware: the call blocks about so long, then fails
 
 
