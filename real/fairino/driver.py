@@ -182,7 +182,7 @@ class FairinoDriver:
     # ---- moving --------------------------------------------------------------------------------
 
     def power_on(self, speed_percent: int = 100) -> None:
-        """Automatic mode and enabled, read back from the stream, nothing in motion. RobotFault when it does not follow."""
+        """Automatic mode, enabled and nothing in motion, by the state. RobotFault when it does not follow."""
         self.raise_fault()
         self._query.act("Mode", AUTOMATIC)
         self._query.act("RobotEnable", 1)
