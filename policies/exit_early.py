@@ -78,7 +78,10 @@ def load_flow(root: str) -> tuple[Vla, CheckpointMetadata]:
 def held_out(policy: Vla, metadata: CheckpointMetadata, config: ExitEarlyConfig) -> Inputs:
     """Return random frames. UserError for data that the policy was trained on."""
     table = EpisodeTable(Source(Path(config.data)))
-    if table.dataset.fingerprint() in metadata.provenance.get("data", {}).values():
+    trained = metadata.provenance
+    seeds = [seed for seed in table.dataset.metadata_table().get("seed", []) if seed is not None]
+    seen = any(first <= seed <= last for seed in seeds for first, last in trained.get("seeds", []))
+    if seen or table.dataset.fingerprint() in trained.get("data", {}).values():
         raise UserError(f"data={config.data} is what {config.checkpoint} was trained on; name demonstrations of others")
     rows = np.random.default_rng(0).permutation(len(table.frame))[: config.frames]
     return FrameInputs(table, ObservationProcessor(policy))(rows)

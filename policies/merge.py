@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from policies.core.interface import Policy
+from policies.evaluation.leakage import splits_of
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.companion import check_alone
@@ -87,7 +88,8 @@ def _joined(every: Sequence[CheckpointMetadata], config: MergeConfig) -> Checkpo
     known = [one.provenance for one in every]
     made = {
         "data": {root: digest for one in known for root, digest in one.get("data", {}).items()},
-        **{key: distinct([item for one in known for item in one.get(key, [])]) for key in ("seeds", "splits")},
+        "seeds": distinct([seeds for one in known for seeds in one.get("seeds", [])]),
+        "splits": distinct([split for one in known for split in splits_of(one)]),
         "config": config,
     }
     tasks = tuple(sorted({task for one in every for task in one.tasks})) if all(one.tasks for one in every) else ()

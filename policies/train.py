@@ -25,7 +25,7 @@ from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.curriculum import Curriculum
 from policies.training.distill import load_teacher
-from policies.training.fit import DRAWS, describe_training, load_start, new_policy
+from policies.training.fit import DRAWS, describe_training, load_start, new_policy, start_from
 from policies.training.lora import add_updates
 from policies.training.optim import OptimConfig
 from policies.training.ranks import first_alone, joined, rank
@@ -157,10 +157,11 @@ def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy,
     """The policy to start from, and where its weights come from."""
     if config.init:
         policy, metadata = checkpoint.load(config.init)
+        start = start_from(policy, metadata)
         check_same_policy(f"init={config.init}", policy.config, config.policy)
         if config.lora_rank:
             add_updates(policy, config.lora_rank, config.optim.seed)
-        return policy, {**metadata.provenance, "tasks": metadata.tasks}
+        return policy, start
     return new_policy(config.policy, tables, config.optim.seed, _folder(config.init_fusion))
 
 

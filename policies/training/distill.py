@@ -18,7 +18,7 @@ from policies.core.inputs import Batch
 from policies.core.interface import Policy
 from policies.core.weight_files import SHA256, as_bytes
 from policies.evaluation.leakage import splits_of
-from policies.models import checkpoint
+from policies.models import checkpoint, chunk_critic, companion, noise_actor
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.observation import ObservationProcessor
 from policies.training.trainer import Loss
@@ -56,6 +56,9 @@ class Teacher:
 
 def load_teacher(root: str, student: Policy) -> Teacher:
     """Return the policy of a checkpoint. UserError unless it decides chunks of the same steps on the same inputs."""
+    for name in (chunk_critic.NAME, noise_actor.NAME):
+        if companion.is_there(root, name):
+            raise UserError(f"teacher={root} has a {name} beside it, by which it acts otherwise; expected it alone")
     teacher = Teacher(*checkpoint.load(Path(root)))
     found, expected = _takes(teacher.policy), _takes(student)
     for name, value in expected.items():

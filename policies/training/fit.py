@@ -10,22 +10,24 @@ import numpy as np
 import torch
 
 from policies.core.interface import Policy, PolicyConfig
+from policies.core.weight_files import SHA256, as_bytes
 from policies.evaluation.leakage import splits_of
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, check_fits, fit_normalization
 from policies.processing.observation import ObservationProcessor
 from policies.training.curriculum import Curriculum
-from policies.training.loop import STATE, Log, follow, train
+from policies.training.loop import DATA, STATE, Log, follow, train
 from policies.training.lora import merged
 from policies.training.optim import OptimConfig
 from policies.training.ranks import mean_gradients, rank, ranks
 from policies.training.share import Share
 from policies.training.trainer import Loss, Trainer
 from sim.core.errors import UserError
-from sim.core.provenance import provenance
+from sim.core.provenance import plain, provenance
 from sim.dataset.reader import Dataset
 
+BEGUN_FROM = "begun_from"  # of a checkpoint's provenance: the checksum of the weights, where not of random ones
 DRAWS = "draws"  # of a checkpoint's provenance: a digest of how batches were drawn, where not evenly
 _log = logging.getLogger(__name__)
 
@@ -52,14 +54,25 @@ def fit(
         follow(trainer, sample)
         return merged(cast(Policy, trainer.averaged()))
     begun = time.monotonic()
-    made_of = metadata.provenance
-    trainer.made_of = [*sorted(made_of.get("data", {}).values()), *filter(None, [made_of.get(DRAWS)])]
+    trainer.made_of = _made_of(metadata.provenance, policy)
     train(trainer, sample, out, log)
     averaged = merged(cast(Policy, trainer.averaged()))
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)
     _log.info("%d steps in %.1f min; %s", trainer.step, (time.monotonic() - begun) / 60, out)
     return averaged
+
+
+def _made_of(provenance: Mapping, policy: Policy) -> dict[str, Any]:
+    """Return what a resumed training keeps to, by the name that an error gives it."""
+    drawn = [*sorted(provenance.get("data", {}).values()), *filter(None, [provenance.get(DRAWS)])]
+    options = {f"policy.{name}": value for name, value in plain(policy.config).items()}
+    return {DATA: drawn, "weights to begin from": provenance.get(BEGUN_FROM, ""), **options}
+
+
+def start_from(policy: Policy, metadata: CheckpointMetadata) -> dict:
+    """Return what `describe_training` takes of a checkpoint that training goes on from, `policy` as it was loaded."""
+    return {**metadata.provenance, "tasks": metadata.tasks, SHA256: as_bytes(policy.state_dict())[1][SHA256]}
 
 
 def new_policy(
@@ -106,7 +119,7 @@ def describe_training(
     """Return the metadata of a policy trained on these datasets.
 
     metadata: what else its provenance holds. start: the provenance of the weights that training began
-    from, and its tasks; empty for random ones.
+    from, its tasks and checksum; empty for random ones.
     """
     seeds = [*start.get("seeds", []), *filter(None, map(_seeds, datasets))]
     splits = [
@@ -117,6 +130,7 @@ def describe_training(
         "data": {str(dataset.root): dataset.fingerprint() for dataset in datasets},
         "seeds": distinct(seeds),
         "splits": distinct(splits),
+        **({BEGUN_FROM: start[SHA256]} if SHA256 in start else {}),
     }
     return CheckpointMetadata(
         tasks=tuple(sorted({*start.get("tasks", ()), *tasks})),

@@ -24,6 +24,7 @@ from sim.core.provenance import plain
 from sim.core.tracker import NoTracker, Tracker
 
 STATE, LOG = "training.pt", "train.jsonl"
+DATA = "data, or draws of them"  # of `Trainer.made_of`
 LOG_EVERY, MEASURE_EVERY = 50, 500  # steps
 Measure = Callable[[Any], Mapping[str, float]]  # of a model
 FREE = ("threads", "save_every", "device")  # options that may differ when a run is resumed
@@ -160,8 +161,7 @@ def resume(trainer: Trainer, out: Path) -> None:
         return
     state = _read_state(out / STATE)
     check_options(state.pop("config"), trainer.config, out)
-    if state.pop("made_of", trainer.made_of) != trainer.made_of:  # older states do not have it
-        raise UserError(f"{out} was begun with other data, or draws of them; name a new out=DIR")
+    check_made_of(state.pop("made_of", {}), trainer.made_of, out)
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
         raise UserError(f"{out} was begun with another network; name a new out=DIR")
@@ -180,6 +180,14 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is broken ({reason(error)}); remove it to begin anew, or name a new out=DIR"
         ) from error
+
+
+def check_made_of(before: Mapping[str, Any] | list, now: Mapping[str, Any], out: Path) -> None:
+    """UserError names what a run in `out` was begun with and that is another now."""
+    known = {DATA: before} if isinstance(before, list) else before  # older states have the data alone, or nothing
+    for what, value in now.items():
+        if known.get(what, value) != value:
+            raise UserError(f"{out} was begun with other {what}; name a new out=DIR")
 
 
 def check_options(before: Mapping[str, Any], config: OptimConfig, out: Path) -> None:

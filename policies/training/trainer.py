@@ -56,7 +56,7 @@ class Trainer(Generic[B]):
         self.device = choose_device(config.device)
         self.model, self.config, self.step = model.to(self.device).train(), config, 0
         self._loss, self._share = loss, share
-        self.made_of: list[str] = []  # fingerprints of the data, which a resumed training keeps to
+        self.made_of: dict[str, Any] = {}  # what a resumed training keeps to, by name
         # Updated once here, which copies: the first training step then averages with a small decay.
         self._average = AveragedModel(model, multi_avg_fn=_ema(config.ema_decay)) if config.ema_decay else None
         if self._average:

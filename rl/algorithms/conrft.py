@@ -30,6 +30,7 @@ from policies.models import checkpoint
 from policies.models.chunk_critic import ChunkCritic
 from policies.models.vla import Vla, with_head
 from policies.processing.observation import ObservationProcessor
+from policies.training.fit import start_from
 from policies.training.trainer import Loss
 from rl.advantage.labels import Labels
 from rl.algorithms.base import ALGORITHMS, Algorithm
@@ -82,11 +83,12 @@ class ConRft(Algorithm):
         if data.is_trained:
             return data.policy
         pretrained, metadata = checkpoint.load(data.pretrained)
+        start = start_from(pretrained, metadata)
         policy = checkpoint.load(before)[0] if before else new_consistency(pretrained, data.config.retrain.seed)
         data.write_labels(self.label(data), "conrft")
         critic = fit_critic(data, pretrained, policy) if weights.eta else None
         processor = ObservationProcessor(policy)
-        description = describe_round(data, processor, metadata.provenance, weights=weights)
+        description = describe_round(data, processor, start, weights=weights)
         loss = tuned_loss(policy, pretrained, critic, weights)
         samples, optim = labelled(data, processor), data.config.retrain
         fit_measured(policy, samples, optim, data.policy, description, data.tracker, loss)

@@ -13,8 +13,9 @@ The round's rollouts are one half of the pairs; the other half is played, at mos
 Departure: episodes that end alike, their returns nearer than MARGIN, are no pair.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,12 +30,13 @@ from rl.algorithms.all_data import AllData
 from rl.algorithms.base import ALGORITHMS
 from rl.algorithms.grpo import episode_returns
 from rl.algorithms.on_policy import outcomes
-from rl.data.pool import open_pool
+from rl.data.pool import ROLLOUT, open_pool
 from rl.data.rollouts import Behaviour, record_rollouts
 from rl.learning.chunks import Chunks
 from rl.learning.online import OnlineLog, world_of
 from rl.learning.policy_gradient import LogRatio, fit_online
 from rl.learning.round import Round
+from sim.dataset.reader import Dataset
 
 BETA = 2.0  # losses are means over steps and joints
 MARGIN = 0.05  # of returns in [-1, 0]
@@ -48,19 +50,27 @@ class Dpo(AllData):
         if data.is_trained:
             return
         played = self.play(data)
-        OnlineLog(data.folder).add(outcomes(open_pool(played.datasets[1:])))
+        OnlineLog(data.folder).add(outcomes(open_pool(played.datasets[-1:])))
         policy, _ = checkpoint.load(data.pretrained)
         loss = preference_loss(LogRatio(policy, checkpoint.load(data.pretrained)[0]))
-        fit_online(played, policy, Pairs(played, policy), loss, data.policy)
+        fit_online(played, policy, Pairs(played, policy), loss, data.policy, 1)
 
     def play(self, data: Round) -> Round:
         """Return two episodes each of the first seeds: the round's rollouts, and the same seeds played once more."""
-        config, world, first = data.config, world_of(data), open_pool(data.rollouts[:1])
-        seeds = np.sort(first.seed)[: config.online.episodes].tolist()
-        behaviour = Behaviour(str(data.pretrained), 1.0, draw=1)
+        config, world, first = data.config, world_of(data), open_pool(data.rollouts)
+        alone = first.source == ROLLOUT
+        seeds = np.unique(first.seed[alone])[: config.online.episodes].tolist()
+        acted = [dataset for i, dataset in enumerate(first.datasets) if alone[first.dataset == i].any()]
+        behaviour = Behaviour(str(who_acted(acted, data.pretrained)), 1.0, draw=1)
         again = record_rollouts(data.folder / "replayed", world, behaviour, seeds, config)
-        roots = [data.rollouts[0], again]
+        roots = [*(dataset.root for dataset in acted), again]
         return data.part(data.folder, roots, roots)
+
+
+def who_acted(datasets: Sequence[Dataset], otherwise: Path) -> Path:
+    """Return the checkpoint that acted in the datasets, `otherwise` where they do not say or it is there no more."""
+    said = [one.provenance.get("behaviour", {}).get("checkpoint") for one in datasets]
+    return next((Path(root) for root in said if root and (Path(root) / checkpoint.WEIGHTS).is_file()), otherwise)
 
 
 @dataclass
@@ -75,9 +85,11 @@ class Pairs:
     """Gives random pairs of chunks of two episodes of one seed."""
 
     def __init__(self, played: Round, policy: Policy):
-        """played: two datasets."""
+        """played: datasets with episodes that the policy acted alone, which count, and others."""
         self._pool, self._execute, self._chunks = played.pool, policy.config.execute, Chunks(played, policy)
-        self.preferred = preferred(episode_returns(played), played.pool.seed)  # (P, 2) episodes, the better one first
+        alone = np.flatnonzero(played.pool.source == ROLLOUT)
+        # (P, 2) episodes, the better one first
+        self.preferred = alone[preferred(episode_returns(played)[alone], played.pool.seed[alone])]
 
     @property
     def count(self) -> int:

@@ -25,6 +25,7 @@ from policies.models import checkpoint, companion
 from policies.models.noise_actor import NAME, NoiseActor, NoiseActorSizes, save_noise_actor
 from policies.processing.data import EpisodeTable, FrameInputs, Source
 from policies.processing.observation import ObservationProcessor
+from policies.training.fit import start_from
 from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.learning.online import OnlineLog, world_of
@@ -57,7 +58,8 @@ class Dsrl(Algorithm):
         processor = ObservationProcessor(policy)
         actor = new_actor(policy, frames_of(data, processor), data.config.retrain.seed)
         learn(actor, policy, world, seeds, data)
-        played = {**before.provenance, "seeds": [*before.provenance.get("seeds", []), [seeds.start, seeds.stop - 1]]}
+        start = start_from(policy, before)
+        played = {**start, "seeds": [*start.get("seeds", []), [seeds.start, seeds.stop - 1]]}
         checkpoint.save(data.policy, policy, describe_round(data, processor, played))
         save_noise_actor(data.policy, actor)
 

@@ -10,11 +10,14 @@ from rl.learning.round import Round
 
 @ALGORITHMS.register("filtered_imitation")
 class FilteredImitation(Algorithm):
-    """Of each task the fastest `label.positive_fraction` of all successful episodes, demonstrations among them."""
+    """Of each task the fastest `label.positive_fraction` of all successful episodes, demonstrations among them.
+
+    What the policy did until somebody took over is left out.
+    """
 
     def label(self, data: Round) -> Labels:
         kept = fastest_successes(data.pool, data.config.label.positive_fraction)
-        return kept_alone(data.pool.per_frame(kept))
+        return kept_alone(data.pool.per_frame(kept) & data.pool.exemplary)
 
 
 def fastest_successes(pool: Pool, fraction: float) -> np.ndarray:

@@ -30,7 +30,7 @@ class IreVla(OnPolicy):
     def update(self, data: Round, played: list[Round]) -> None:
         newest = played[-1]
         head = newest.folder / "head"
-        follow_gradient(newest, group_advantage(newest, self.draws(data)), head, actions_alone=True)
+        follow_gradient(newest, group_advantage(newest, self.draws(data)), head, actions_alone=True, stages=2)
         learned = supervised(data, played, head)
         learned.write_labels(successes(learned), "ire_vla")
         retrain(learned, 1.0)

@@ -23,7 +23,7 @@ from policies.core.inputs import Batch, TensorGroup
 from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import fit
+from policies.training.fit import fit, start_from
 from policies.training.loop import Log
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Loss
@@ -92,12 +92,13 @@ def divergence(log_ratio: Tensor) -> Tensor:
 
 def follow_gradient(
     played: Round, advantage: np.ndarray, out: Path, anchor: Path | None = None, beta: float = 0.0, *,
-    actions_alone: bool = False,
+    actions_alone: bool = False, stages: int = 1,
 ) -> None:  # fmt: skip
     """Take an update of the policy that played and write the checkpoint to `out`.
 
     advantage: (N,) of the frames of `played`. anchor: a checkpoint that leaving costs, `beta` times the divergence.
-    actions_alone: what only sees stays as it is. Where there is nothing to learn, the policy is written as it is.
+    actions_alone: what only sees stays as it is. stages: of an update, which share its gradient steps. Where there is
+    nothing to learn, the policy is written as it is.
     """
     policy, _ = checkpoint.load(played.pretrained)
     if actions_alone:
@@ -105,7 +106,8 @@ def follow_gradient(
         for parameter in policy.action_parameters():
             parameter.requires_grad = True
     chunks = JudgedChunks(Chunks(played, policy), advantage)
-    fit_online(played, policy, chunks, objective(policy, played.pretrained, anchor, beta), out)
+    fits = stages * played.config.online.updates
+    fit_online(played, policy, chunks, objective(policy, played.pretrained, anchor, beta), out, fits)
 
 
 def objective(policy: Policy, old: Path, anchor: Path | None, beta: float) -> Loss:
@@ -132,22 +134,25 @@ class Counted(Protocol):
     def sample(self, rng: np.random.Generator, size: int) -> Any: ...
 
 
-def fit_online(played: Round, policy: Policy, samples: Counted, loss: Loss, out: Path) -> None:
-    """Fit `policy`, that of `played.pretrained`, and write it to `out`; as it is, where there are no samples."""
-    before = checkpoint.load(played.pretrained)[1].provenance
+def fit_online(played: Round, policy: Policy, samples: Counted, loss: Loss, out: Path, fits: int) -> None:
+    """Fit `policy`, that of `played.pretrained`, and write it to `out`; as it is, where there are no samples.
+
+    fits: how many share the round's gradient steps.
+    """
+    before = start_from(*checkpoint.load(played.pretrained))
     metadata = describe_round(played, ObservationProcessor(policy), before)
     if samples.count:
-        fit(policy, samples, optim(played.config, samples.count), out, metadata, Log(played.tracker), loss)
+        fit(policy, samples, optim(played.config, samples.count, fits), out, metadata, Log(played.tracker), loss)
     else:
         _log.warning("%s: episodes of one seed all ended alike, nothing is learned from them", played.folder)
         checkpoint.save(out, policy, metadata)
 
 
-def optim(config: LearningConfig, samples: int) -> OptimConfig:
-    """Return the options of one update: its share of the round's gradient steps, at most PASSES over the samples."""
+def optim(config: LearningConfig, samples: int, fits: int) -> OptimConfig:
+    """Return the options of one of `fits` that share the round's gradient steps, at most PASSES over the samples."""
     given = config.retrain
     most = max(PASSES * samples // given.batch, 1)
-    steps = max(min(given.steps // config.online.updates, most), 1)
+    steps = max(min(given.steps // fits, most), 1)
     return replace(
         given, steps=steps, learning_rate=RATE * given.learning_rate, warmup_steps=steps // 10, ema_decay=0.0
     )

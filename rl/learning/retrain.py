@@ -10,7 +10,7 @@ from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
-from policies.training.fit import describe_training
+from policies.training.fit import describe_training, start_from
 from rl.learning.round import Round
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -20,9 +20,9 @@ def retrain(data: Round, guidance: float) -> None:
     if data.is_trained:
         return
     policy, before = checkpoint.load(data.pretrained)
-    processor = ObservationProcessor(policy)
+    start, processor = start_from(policy, before), ObservationProcessor(policy)
     samples = labelled(data, processor)
-    metadata = describe_round(data, processor, before.provenance, guidance, labels=data.read_labels())
+    metadata = describe_round(data, processor, start, guidance, labels=data.read_labels())
     fit_measured(policy, samples, data.config.retrain, data.policy, metadata, data.tracker)
 
 
@@ -31,7 +31,7 @@ def describe_round(
 ) -> CheckpointMetadata:
     """Return the metadata of a policy trained on the round's data.
 
-    start: the provenance of what training began from. more: what else its provenance holds.
+    start: `policies.training.fit.start_from` what training began from. more: what else its provenance holds.
     """
     made_of = {"config": data.config, "round": data.number, **more, "init": str(data.pretrained)}
     datasets = [Dataset(root) for root in data.datasets]

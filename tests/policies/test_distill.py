@@ -135,3 +135,10 @@ def test_a_missing_teacher_is_one_line(demos, tmp_path):
     found = ended("train", f"data={demos}", f"out={tmp_path / 'out'}", f"teacher={tmp_path / 'none'}")
     assert found.code == 2 and f"{tmp_path / 'none'} is no checkpoint" in found.err
     assert len(found.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["critic", "noise_actor"])
+def test_a_teacher_that_acts_by_what_lies_beside_it_is_refused(name, teacher):
+    (teacher / f"{name}.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=f"teacher={teacher} has a {name} beside it, .*; expected it alone"):
+        load_teacher(str(teacher), SMALL.build(SPEC))

@@ -169,6 +169,14 @@ def test_what_training_saw_is_refused(saved, demos, tmp_path):
     assert not (tmp_path / "exits" / WEIGHTS).exists()
 
 
+def test_one_episode_that_training_saw_is_enough_to_be_refused(others):
+    """`others` holds the seeds 0, 1 and 2."""
+    policy, config = tiny_model(), ExitEarlyConfig("policy", str(others), frames=20)
+    with pytest.raises(UserError, match="was trained on; name demonstrations of others"):
+        held_out(policy, about(provenance={"data": {}, "seeds": [[2, 9]]}), config)
+    assert len(held_out(policy, about(provenance={"data": {}, "seeds": [[3, 9]]}), config)) == 20
+
+
 def test_what_cannot_exit_or_be_written_is_refused(saved, others, demos, tmp_path):
     with pytest.raises(UserError, match="holds a finished checkpoint"):
         exit_early(ExitEarlyConfig(str(saved), str(others), str(saved)))

@@ -7,9 +7,12 @@ import pytest
 import torch
 from learning import TINY, about, tiny_model
 
+from policies.evaluation.leakage import check_split
 from policies.merge import MergeConfig, merge
 from policies.models import checkpoint
 from sim.core.errors import UserError
+from sim.core.provenance import plain
+from sim.randomize.splits import AXES, SplitConfig
 
 OLD = {"tasks": ("pick_place",), "provenance": {"data": {"a": "1"}, "seeds": [[0, 9]], "splits": []}}
 NEW = {"tasks": ("stack",), "provenance": {"data": {"b": "2"}, "seeds": [[0, 9], [20, 29]], "splits": []}}
@@ -118,3 +121,13 @@ def test_a_finished_checkpoint_and_networks_beside_one_are_left_alone(save, tmp_
 def test_weights_that_make_no_mean_are_one_line(given, said):
     with pytest.raises(UserError, match=said):
         MergeConfig(**given)
+
+
+def test_of_a_policy_that_does_not_say_its_split_nothing_is_known_to_be_held_out(save, tmp_path):
+    known = {"data": {}, "splits": [plain(SplitConfig("train"))]}
+    roots = (save("a", 0, provenance=known), save("b", 1, provenance={"data": {}}))
+    merge(MergeConfig(roots, out=str(tmp_path / "out")))
+    splits = checkpoint.load(tmp_path / "out")[1].provenance["splits"]
+    assert splits == [*known["splits"], None]
+    with pytest.raises(UserError, match="does not say that what it learned from was held out"):
+        check_split(SplitConfig(AXES[0]), splits, "out")

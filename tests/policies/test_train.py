@@ -300,6 +300,37 @@ def test_resuming_with_another_network_is_refused(data, tmp_path):
         fit(new_policy(other, data.tables, 0, None)[0], data, QUICK, tmp_path, about())
 
 
+@pytest.mark.parametrize("init", ["b", None])
+def test_resuming_from_other_weights_is_refused(demos, tmp_path, init):
+    roots = {name: str(tmp_path / name) for name in "ab"}
+    for seed, root in enumerate(roots.values()):
+        checkpoint.save(Path(root), tiny_model(seed), about(demos))
+    begun = TrainConfig((str(demos),), str(tmp_path / "out"), TINY, QUICK, init=roots["a"], init_fusion=None)
+    with killed_at(6):
+        train.train(begun)
+    with pytest.raises(UserError, match="begun with other weights to begin from; name a new out=DIR"):
+        train.train(dataclasses.replace(begun, init=roots.get(init)))
+    train.train(begun)
+
+
+def test_resuming_with_another_option_of_the_policy_is_refused_also_where_shapes_are_the_same(data, tmp_path):
+    with killed_at(6):
+        fit(fresh(data), data, QUICK, tmp_path, about())
+    other = new_policy(dataclasses.replace(TINY, indicator_dropout=0.0), data.tables, 0, None)[0]
+    with pytest.raises(UserError, match="begun with other policy.indicator_dropout; name a new out=DIR"):
+        fit(other, data, QUICK, tmp_path, about())
+
+
+def test_a_state_of_before_that_knows_its_data_alone_is_gone_on_from(data, tmp_path):
+    with killed_at(6):
+        fit(fresh(data), data, QUICK, tmp_path, about(provenance={"data": {"a": "1"}}))
+    state = torch.load(tmp_path / loop.STATE, weights_only=True)
+    torch.save({**state, "made_of": ["1"]}, tmp_path / loop.STATE)
+    with pytest.raises(UserError, match="begun with other data, or draws of them"):
+        fit(fresh(data), data, QUICK, tmp_path, about(provenance={"data": {"a": "2"}}))
+    fit(fresh(data), data, QUICK, tmp_path, about(provenance={"data": {"a": "1"}}))
+
+
 def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):
     first, again = (fit(fresh(data), data, QUICK, tmp_path / n, about()).state_dict() for n in "ab")
     other = fit(fresh(data), data, dataclasses.replace(QUICK, seed=1), tmp_path / "c", about()).state_dict()

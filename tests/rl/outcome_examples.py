@@ -18,9 +18,11 @@ def write_dataset(
     source: str | None = "policy",
     task: str = "pick_place",
     robot: str = FR3.name,
+    behaviour: str = "",
 ) -> Path:
-    """episodes: (seed, length, success, first frame of an intervention or None)."""
-    with DatasetWriter(root, FEATURES, FR3.control_hz, robot, {"world": {"task": task}}) as writer:
+    """episodes: (seed, length, success, first frame of an intervention or None). behaviour: a checkpoint."""
+    made_by = {"world": {"task": task}, **({"behaviour": {"checkpoint": behaviour}} if behaviour else {})}
+    with DatasetWriter(root, FEATURES, FR3.control_hz, robot, made_by) as writer:
         for seed, length, success, begin in episodes:
             intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)

@@ -76,13 +76,23 @@ def test_all_data_leaves_nothing_out_and_says_nothing(data):
 
 def test_filtered_imitation_keeps_the_fastest_successes(data):
     pool, labels = data.pool, label("filtered_imitation", data)
-    kept = np.array([labels.weight[pool.rows(e)].all() for e in range(len(pool.length))])
-    assert (labels.weight == pool.per_frame(kept)).all()  # whole episodes
+    kept = np.array([labels.weight[pool.rows(e)].any() for e in range(len(pool.length))])
+    led_to_it = pool.per_frame(pool.source == "intervention") & ~pool.intervention
+    assert (labels.weight == (pool.per_frame(kept) & ~led_to_it)).all()  # whole episodes but for what was corrected
     assert pool.success[kept].all()
     fastest = np.sort(pool.length[pool.success])
     assert kept.sum() == pytest.approx(0.4 * len(fastest), abs=3)
     assert sorted(pool.length[kept]) == fastest[: kept.sum()].tolist()
     assert labels.positive.all()
+
+
+def test_filtered_imitation_leaves_out_what_led_to_a_correction(tmp_path):
+    demos = write_dataset(tmp_path / "demos", [(k, 60, True, None) for k in range(4)], "expert")
+    corrected = write_dataset(tmp_path / "corrected", [(500 + k, 50, True, 30) for k in range(4)], "intervention")
+    given = Round(1, tmp_path, [demos, corrected], demos, LIMIT, LearningConfig(), [corrected])
+    weight = label("filtered_imitation", given).weight.reshape(-1)
+    assert not weight[: 4 * 60].any()  # the slower half
+    assert weight[4 * 60 :].reshape(4, 50).tolist() == [[0] * 30 + [1] * 20] * 4
 
 
 def test_positives_only_draws_what_recap_calls_positive(data):

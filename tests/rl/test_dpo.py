@@ -2,15 +2,21 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from outcome_examples import write_dataset
 from test_on_policy import batch, imitation  # noqa: F401 - a fixture
 from test_toy_world import LIMIT, acting, play
 
-from rl.algorithms.dpo import BETA, MARGIN, Preference, preference_loss, preferred
+from policies.models import checkpoint
+from rl.algorithms import dpo
+from rl.algorithms.dpo import BETA, MARGIN, Dpo, Pairs, Preference, preference_loss, preferred
+from rl.learning.config import LearningConfig, OnlineConfig
 from rl.learning.policy_gradient import LogRatio
+from rl.learning.round import Round
 
 
 def test_of_two_episodes_of_a_seed_the_better_is_preferred_and_alike_ones_are_no_pair():
@@ -57,3 +63,40 @@ def test_preferences_lead_from_imitation_towards_the_best_policy(imitation):  # 
         optimizer.step()
     after = play(acting(policy.eval()), 200, seed=2)
     assert after.success.mean() > before.success.mean() + 0.2
+
+
+def write_round(tmp_path, monkeypatch) -> tuple[Round, list]:
+    """Corrected episodes first, then the policy's own, acted by a checkpoint of their own; what is played again."""
+    acted = tmp_path / "acted"
+    acted.mkdir()
+    (acted / checkpoint.WEIGHTS).touch()
+    corrected = write_dataset(tmp_path / "corrected", [(k, 40, True, 20) for k in (5, 1, 2)], "intervention")
+    own = write_dataset(tmp_path / "own", [(k, 60, False, None) for k in (1, 2, 3)], behaviour=str(acted))
+    played = []
+
+    def again(out, world, behaviour, seeds, config):
+        played.append((behaviour.checkpoint, behaviour.draw, list(seeds)))
+        return write_dataset(out, [(seed, 50, True, None) for seed in seeds])
+
+    monkeypatch.setattr(dpo, "world_of", lambda data: None)
+    monkeypatch.setattr(dpo, "record_rollouts", again)
+    roots, config = [corrected, own], LearningConfig(online=OnlineConfig(episodes=2))
+    return Round(1, tmp_path, roots, tmp_path / "pretrained", {"pick_place": 100}, config, roots), played
+
+
+def test_the_policys_own_episodes_are_paired_with_those_of_who_acted_them(tmp_path, monkeypatch):
+    data, played = write_round(tmp_path, monkeypatch)
+    found = Dpo().play(data)
+    assert played == [(str(tmp_path / "acted"), 1, [1, 2])]
+    assert found.datasets == [tmp_path / "own", tmp_path / "replayed"]
+    assert (found.pool.source == "policy").all()
+
+
+def test_a_corrected_episode_is_no_half_of_a_pair(tmp_path, monkeypatch):
+    data, _ = write_round(tmp_path, monkeypatch)
+    monkeypatch.setattr(dpo, "Chunks", lambda *_: None)
+    write_dataset(tmp_path / "again", [(1, 50, True, None)])
+    both = data.part(tmp_path, [*data.datasets, tmp_path / "again"], [])
+    pairs = Pairs(both, SimpleNamespace(config=SimpleNamespace(execute=8)))  # pyright: ignore[reportArgumentType]
+    assert both.pool.seed[pairs.preferred].tolist() == [[1, 1]]
+    assert both.pool.length[pairs.preferred].tolist() == [[50, 60]]

@@ -12,8 +12,11 @@ from policies.core.inputs import Batch
 from policies.models.vla import Vla
 from rl.algorithms.constrained import ALLOWED, RATE, lagrangian, multiplier
 from rl.algorithms.grpo import group_relative
+from rl.algorithms.ire_vla import supervised
 from rl.algorithms.ppo import LAMBDA, generalized_advantages
-from rl.learning.policy_gradient import CLIP, LogRatio, clipped, divergence
+from rl.learning.config import LearningConfig, OnlineConfig
+from rl.learning.policy_gradient import CLIP, LogRatio, clipped, divergence, optim
+from rl.learning.round import Round
 
 
 def test_grpos_advantage_is_counted_in_the_groups_standard_deviations():
@@ -81,6 +84,16 @@ def test_the_lagrangians_advantage():
     assert lagrangian(gain, cost, 0.0) == pytest.approx([1, -1])
     assert lagrangian(gain, cost, 1.0) == pytest.approx([0, 0])
     assert lagrangian(gain, cost, 3.0) == pytest.approx([-0.5, 0.5])
+
+
+@pytest.mark.parametrize("updates", [1, 6])
+def test_the_gradient_steps_of_a_round_are_shared_by_all_its_fits(updates, tmp_path):
+    config, many = LearningConfig(online=OnlineConfig(updates=updates)), 10**6
+    steps = config.retrain.steps
+    assert optim(config, many, 1).steps == updates * optim(config, many, updates).steps == steps
+    data = Round(1, tmp_path, [], tmp_path, {}, config, [])
+    second = supervised(data, [data], tmp_path).config.retrain.steps
+    assert updates * (optim(config, many, 2 * updates).steps + second) == steps
 
 
 # ---- in the toy world --------------------------------------------------------------------------
