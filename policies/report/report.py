@@ -18,7 +18,7 @@ from policies.report.description import RunDescription, read_description
 from policies.report.page import render
 from policies.report.plots import bars, grouped_lines, named_lines
 from policies.report.recorded import Shown, embedded, recorded, with_timelines
-from policies.training.loop import LOG
+from policies.training.loop import LOG, read_log
 from sim.core.errors import UserError
 from sim.core.options import FILE, Options, at_least, option
 from sim.dataset.reader import Dataset
@@ -127,7 +127,7 @@ def _bars(evaluations: Mapping[str, dict], label: str, columns: tuple[str, ...],
 
 def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """A plot and caption for every loss in the logs."""
-    rows = {name: [json.loads(line) for line in log.read_text().splitlines()] for name, log in logs.items()}
+    rows = {name: read_log(log) for name, log in logs.items()}
     losses = dict.fromkeys(key for log in rows.values() for row in log for key in row if key not in NO_LOSS)
     for loss in losses:
         label, factor = LOSSES.get(loss, (loss, 1))

@@ -73,7 +73,8 @@ def fit_head(
     """
     rng = np.random.default_rng(seed)
     layouts = rng.permutation(np.unique(layout[usable]))
-    held = layouts[: max(1, round(config.validation_share * len(layouts)))] if len(layouts) > 1 else layouts
+    most = max(len(layouts) - 1, 1)  # something is left to fit to
+    held = layouts[: min(max(1, round(config.validation_share * len(layouts))), most)]
     checks = np.flatnonzero(usable & np.isin(layout, held))
     train = np.flatnonzero(usable & ~np.isin(layout, held)) if len(layouts) > 1 else checks
     torch.manual_seed(seed)  # initial weights and dropout

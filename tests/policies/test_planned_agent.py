@@ -140,6 +140,17 @@ def test_a_watch_judges_by_its_value_instead(units):
     assert agent.done == [env.world.params.layout.subtasks[0]]
 
 
+@pytest.mark.parametrize("units", [1, 2])
+def test_what_a_policy_can_do_now_is_weighed_in_time_limits(units):
+    env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
+    alarm = AlarmConfig(-9.0, 300, grasps=True, steps_per_unit=units * 300)
+    inner = Scripted(env, watch=SimpleNamespace(alarm=alarm))
+    inner.decider.decide = lambda *_: SimpleNamespace(value=-0.25 / units, estimates=[])
+    inner.cameras, inner.depth_cameras = (), ()
+    env.reset(0)
+    assert PlannedAgent(inner, GrammarPlanner())._affordance(env.observe(), "") == 0.75
+
+
 def test_a_policy_that_sees_nothing_cannot_play_a_plan():
     inner = Scripted(SimEnv(SimulationConfig(TASK, calm().randomize, SMALL)))
     inner.policy.plays_steps = False

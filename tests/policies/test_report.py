@@ -90,7 +90,10 @@ def evaluate(root, successes: int, n: int = 20) -> None:
 def test_a_run_that_describes_nothing_shows_what_lies_in_it(tmp_path):
     evaluate(tmp_path / "a" / "eval", 15)
     evaluate(tmp_path / "b <i>" / "eval", 5)
-    (tmp_path / "a" / "train.jsonl").write_text(json.dumps({"step": 50, "flow": 0.5, "learning_rate": 1e-3, "s": 9}))
+    cut_off = '\n{"step": 100, "fl'
+    (tmp_path / "a" / "train.jsonl").write_text(
+        json.dumps({"step": 50, "flow": 0.5, "learning_rate": 1e-3, "s": 9}) + cut_off
+    )
     video = encoded([np.zeros((64, 64, 3), np.uint8)] * 4, 20)
     (tmp_path / "a" / "eval" / "episode-3-success.mp4").write_bytes(video)
     page = write_report(ReportConfig(str(tmp_path))).read_text()

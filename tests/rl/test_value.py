@@ -94,15 +94,16 @@ def test_no_head_saw_the_episodes_it_labels(episodes, monkeypatch):
         assert frames == set(np.flatnonzero((folds[owner] != k) & mask))
 
 
-def test_a_head_is_checked_on_layouts_that_it_was_not_fitted_to(monkeypatch):
+@pytest.mark.parametrize("share", [0.12, 0.99])
+def test_a_head_is_checked_on_layouts_that_it_was_not_fitted_to(share, monkeypatch):
     """A corrected episode begins as the failed one of its seed did; both are fitted to, or neither."""
     seed = np.repeat(np.arange(20) % 10, 5)  # ten layouts, each in two episodes of five frames
     split, train = [], value_head._train
     monkeypatch.setattr(value_head, "_train", lambda *given: split.append(given[3:5]) or train(*given))
-    config = ValueConfig(hidden=8, steps_per_epoch=1, max_epochs=1, batch=8)
+    config = ValueConfig(hidden=8, steps_per_epoch=1, max_epochs=1, batch=8, validation_share=share)
     value_head.fit_head(torch.zeros(100, 3), np.full(100, -0.5), np.ones(100, bool), seed, config, 0)
     fitted, checked = ({*seed[rows].tolist()} for rows in split[0])
-    assert checked and fitted | checked == set(range(10)) and not fitted & checked
+    assert checked and fitted and fitted | checked == set(range(10)) and not fitted & checked
 
 
 def test_learns_what_features_tell(episodes):
