@@ -17,6 +17,8 @@ from sim.randomize.episode_params import EpisodeParams
 from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
 
+NOISE_STREAM = 5  # of random numbers beside those of an episode: that of the noise of later ones in its world
+
 
 class SimEnv:
     """A world behind servo and delays. Satisfies `sim.episode.loop.Env`."""
@@ -64,7 +66,7 @@ class SimEnv:
         self._servo.reset(world.joints_rad())
         self._opening = self._opening_target = float(start[-1])
         self._gripper_step = self.robot.gripper_speed_per_s * self.robot.servo_period_s * drawn.gripper_speed
-        self._noise = np.random.default_rng([drawn.noise_seed, before] if before else drawn.noise_seed)
+        self._noise = np.random.default_rng([drawn.noise_seed, NOISE_STREAM, before] if before else drawn.noise_seed)
         self._pending: list[tuple[int, np.ndarray]] = []  # (physics step at which it takes effect, action)
         self._physics_step = 0
         self._steps = 0
@@ -207,6 +209,7 @@ class GymEnv(gymnasium.Env):
                 "-m sim.view shows an episode in a window"
             )
         self.env = env
+        self._has_reset = False
         self.render_mode = render_mode
         robot = env.robot
         self.metadata = {**self.metadata, "render_fps": robot.control_hz}
@@ -218,10 +221,17 @@ class GymEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         self.env.reset(int(self.np_random.integers(2**31)) if seed is None else seed)
+        self._has_reset = True
         return self._look()
 
+    def _check_reset(self) -> None:
+        if not self._has_reset:
+            raise gymnasium.error.ResetNeeded("call reset before step or render")
+
     def step(self, action: np.ndarray):
-        """Play one policy period. ValueError, and nothing is played, for an action of another shape or not finite."""
+        """Play one policy period. ValueError, and nothing is played, for an action of another shape or not finite;
+        ResetNeeded before a reset."""
+        self._check_reset()
         check_action(action, self.env.robot.action_dim)
         feedback = self.env.apply(np.asarray(action))
         observation, info = self._look()
@@ -231,9 +241,14 @@ class GymEnv(gymnasium.Env):
     def _look(self) -> tuple[dict, dict]:
         seen = self.env.observe()
         state = np.clip(seen.state, self.env.robot.state_min, self.env.robot.state_max)
-        return {**dict(seen.images), "state": state}, {"instruction": seen.instruction}
+        images = {camera: image.copy() for camera, image in seen.images.items()}  # the caller's own
+        return {**images, "state": state}, {"instruction": seen.instruction}
 
-    def render(self) -> np.ndarray:
+    def render(self) -> np.ndarray | None:
+        """Return what the first camera sees, uint8 (H, W, 3); None without a render_mode. ResetNeeded before reset."""
+        if self.render_mode is None:
+            return None
+        self._check_reset()
         return self.env.observe().images[self.env.robot.camera_names[0]]
 
     def close(self) -> None:

@@ -88,7 +88,8 @@ class Simulation:
         rng = np.random.default_rng(seed)
         ranges, objects, targets = self.config.randomize, len(self.scene.objects), len(self.scene.targets)
         for _ in range(MAX_DRAWS):
-            layout = with_distractors(rng, ranges, self.task.draw_layout(rng, ranges))
+            layout = self.task.draw_layout(rng, ranges)
+            layout = with_distractors(rng, ranges, layout, self.task.taken(layout))
             randomization = draw_randomization(rng, ranges, self.robot, objects, targets)
             if self.config.render.depth:
                 randomization = with_depth(randomization, ranges, len(self.robot.cameras))

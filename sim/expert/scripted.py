@@ -142,6 +142,10 @@ class Expert:
         """Plan the waypoints that lead from here to success: at the start, after a miss and after a perturbation."""
         self._steps_on_way = 0
         self._arrived = False
+        if self._failing_grasp:  # driven off before it failed: another one has to
+            self._failing_grasp = False
+            self._imperfections.failed_grasps += 1
+            self._shown.discard("failed_grasp")
         joints = np.array(self._plan_in.current_position)
         self._planner.begin(joints, self._openings[-1])
         self._plan(self._planner)

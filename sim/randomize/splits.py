@@ -5,6 +5,7 @@ The named things decide whether an episode shows something held out of an axis; 
 other thing may show it either.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -58,7 +59,9 @@ class SplitConfig(Options):
         ("yellow cube", "red mug", "green can", "blue bottle"), "held out: of colour and shape", ColouredShape()
     )
     shapes: tuple[str, ...] = option(("bowl", "screwdriver"), "held out", one_of(*SHAPES))
-    wordings: tuple[str, ...] = option(("move", "want", "shift", "bring"), "held out: words of an instruction")
+    wordings: tuple[str, ...] = option(
+        ("move", "want", "shift", "bring"), "held out: words of an instruction, or several"
+    )
     textures: tuple[int, ...] = option(
         (3, 7, 11, 15), "held out: images of the table, counted from 1", between(1, len(TABLE_TEXTURES))
     )
@@ -72,9 +75,11 @@ class SplitConfig(Options):
             )
 
     def admits(self, params: EpisodeParams) -> bool:
-        """Return whether an episode belongs to the wanted part."""
+        """Return whether an episode belongs to the wanted part. UserError for one of objects the task has none of."""
         if self.part == "any":
             return True
+        if self.part in ("pairs", "shapes") and not params.layout.object_shapes:
+            raise UserError(f"split.part={self.part!r} is of a task's objects, and this task has none")
         held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(params)}
         return held_out == (set() if self.part == "train" else {self.part})
 
@@ -92,7 +97,9 @@ class SplitConfig(Options):
         return things[:1] if self.part == axis else things
 
     def _in_wordings(self, params: EpisodeParams) -> bool:
-        return any(word in self.wordings for word in params.layout.instruction.split())
+        return any(
+            re.search(rf"\b{re.escape(words)}\b", params.layout.instruction, re.IGNORECASE) for words in self.wordings
+        )
 
     def _in_textures(self, params: EpisodeParams) -> bool:
         return params.randomization.table_texture in self.textures

@@ -72,6 +72,11 @@ class Slot:
         """Return the travel of each finger at which it is touched."""
         return SHAPES[self.shape].grasp_width_m / 2 * self.scale
 
+    @property
+    def has_top(self) -> bool:
+        """Return whether it stands on its foot alone."""
+        return SHAPES[self.shape].has_top
+
     def meshes(self, shape: str) -> list[int]:
         """Return the ids of the meshes that are drawn for `shape`."""
         ids = self._model.geom_dataid[self._of(shape)]

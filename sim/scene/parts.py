@@ -53,6 +53,7 @@ class Shape:
     grasp_yaws_rad: tuple[float, ...] = ()  # directions in which the fingers may open, seen from the body; (): any
     max_scale: float = MAX_SCALE
     roll_friction_m: float = 1e-4
+    has_top: bool = False  # it stands as it should on its foot alone: neither on its side nor upside down
 
     @property
     def symmetric(self) -> bool:

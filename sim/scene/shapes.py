@@ -65,7 +65,7 @@ def _cylinder() -> Shape:
                   (radius - round_off, half), (0, half)])  # fmt: skip
     return Shape(
         "cylinder", (seen(skin), *_upright(radius, half)), half_height_m=half, radius_m=radius, grasp_height_m=0.004,
-        grasp_width_m=2 * radius, mass_kg=(0.05, 0.15), **solid((skin, 1.0)),
+        grasp_width_m=2 * radius, mass_kg=(0.05, 0.15), has_top=True, **solid((skin, 1.0)),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def _can() -> Shape:
     parts = (seen(side), seen(top, STEEL), seen(foot, STEEL), tab, *_upright(radius, half))
     return Shape(
         "can", parts, half_height_m=half, radius_m=radius, grasp_height_m=0.008, grasp_width_m=2 * radius,
-        mass_kg=(0.05, 0.20), **solid((side, 1.0)),
+        mass_kg=(0.05, 0.20), has_top=True, **solid((side, 1.0)),
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def _bottle() -> Shape:
     )
     return Shape(
         "bottle", parts, half_height_m=half, radius_m=radius + 0.0003, grasp_height_m=-0.010, grasp_width_m=2 * radius,
-        mass_kg=(0.05, 0.15), **solid((glass, 1.0), (cap, 1.0)),
+        mass_kg=(0.05, 0.15), has_top=True, **solid((glass, 1.0), (cap, 1.0)),
     )  # fmt: skip
 
 
@@ -126,7 +126,8 @@ def _mug() -> Shape:
     )
     return Shape(
         "mug", parts, half_height_m=half, radius_m=radius + reach + 0.003, grasp_height_m=0.006,
-        grasp_width_m=2 * radius, mass_kg=(0.08, 0.20), grasp_yaws_rad=ACROSS, **solid((cup, 1.0), (handle, 1.0)),
+        grasp_width_m=2 * radius, mass_kg=(0.08, 0.20), grasp_yaws_rad=ACROSS, has_top=True,
+        **solid((cup, 1.0), (handle, 1.0)),
     )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _bowl() -> Shape:
     )
     return Shape(
         "bowl", parts, half_height_m=half, radius_m=rim, grasp_height_m=0.008, grasp_width_m=2 * rim,
-        mass_kg=(0.05, 0.15), **solid((skin, 1.0)),
+        mass_kg=(0.05, 0.15), has_top=True, **solid((skin, 1.0)),
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from sim.core.contract import HOLDING_OPENING, IN_HAND_M
 from sim.scene.build import Scene
 from sim.scene.layout import Layout
 
+UPRIGHT = 0.98  # cosine of the lean
+
 
 @dataclass
 class SceneState:
@@ -41,6 +43,10 @@ class SceneState:
     def object_rotation_w(self, i: int) -> np.ndarray:
         """Return the axes (3, 3) of object `i`, as columns."""
         return self.data.xmat[self.scene.objects[i]].reshape(3, 3)
+
+    def is_upright(self, i: int) -> bool:
+        """Return whether object `i` stands on its foot; one without a top, as a cube or a book, always does."""
+        return not self.scene.slots[i].has_top or bool(self.object_rotation_w(i)[2, 2] >= UPRIGHT)
 
     def target_pos_w(self, i: int) -> np.ndarray:
         """Return the origin (3,) of target `i`, on the table."""

@@ -13,8 +13,10 @@ from sim.core.registry import Registry
 from sim.planning.motion_planner import MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.layout import Layout, apply_layout
+from sim.scene.placement import COLOURS
+from sim.scene.shapes import SHAPES
 from sim.scene.state import SceneState
-from sim.tasks.instructions import sample_instruction
+from sim.tasks.instructions import NOUNS, sample_instruction
 from sim.tasks.names import register_gym_id
 from sim.tasks.seen import SeemsDone
 
@@ -45,6 +47,7 @@ class Task(ABC):
     target_kind: ClassVar[str] = "plate"  # what those are, a word of `sim.tasks.instructions.NOUNS`
     target_turns: ClassVar[int] = 0  # of it that look alike, 2 or 4, where the tool must be turned as it is
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
+    named_by_kind: ClassVar[tuple[str, ...]] = ()  # shapes that its sentences name without a colour
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
     handled_targets: ClassVar[tuple[int, ...]] = ()  # that the gripper is to touch
     seems_done: ClassVar[SeemsDone | None] = None  # by what is seen; None: that cannot be told
@@ -68,6 +71,13 @@ class Task(ABC):
     ) -> tuple[int, str]:
         """Draw the number of a wording and the sentence; things: name in the templates -> (colour, kind)."""
         return sample_instruction(rng, paraphrase, self.sentences, self.grammar, **things)
+
+    def taken(self, layout: Layout) -> set[tuple[str, str]]:
+        """Return the shapes and colours of which no distractor may be: a sentence would name it too."""
+        kinds = [*zip(layout.object_shapes, layout.object_colours, strict=True)]
+        kinds += [(self.target_kind, colour) for colour in layout.target_colours]
+        taken = {(shape, colour) for kind, colour in kinds for shape in SHAPES if _share_a_word(shape, kind)}
+        return taken | {(shape, colour) for shape in self.named_by_kind for colour in COLOURS}
 
     def apply_layout(self, state: SceneState) -> None:
         """Put everything where the episode's layout has it."""
@@ -152,6 +162,11 @@ class Task(ABC):
         moved = state.object_pos_w(i) - state.memory.object_start_w[i]
         away = np.linalg.norm((state.object_pos_w(i) - self.target_pos_w(state))[:2])
         return bool(np.linalg.norm(moved[:2]) > DROPPED_M and moved[2] < LIES_M and away >= DROPPED_M)
+
+
+def _share_a_word(one: str, other: str) -> bool:
+    """Return whether two kinds may be called the same, as a block and a cube."""
+    return not set(NOUNS.get(one, (one,))).isdisjoint(NOUNS.get(other, (other,)))
 
 
 TASKS = Registry[Task]("task", "sim.tasks", deprecated.TASKS)

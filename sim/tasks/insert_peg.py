@@ -14,7 +14,7 @@ from sim.scene.fixtures import BOX, PARKED_M
 from sim.scene.layout import Layout, as_points
 from sim.scene.parts import MAX_SCALE, Quat, turned
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
-from sim.scene.state import SceneState
+from sim.scene.state import UPRIGHT, SceneState
 from sim.tasks.base import Task, register_task
 from sim.tasks.seen import PutDown
 
@@ -22,7 +22,7 @@ HOLE_HALF_M = 0.01225  # a nominal peg is 22 mm thick
 BLOCK_HALF_M, BLOCK_TOP_M, FLOOR_M, CHAMFER_M = 0.032, 0.040, 0.012, 0.005
 DEEP_M = 0.015  # of the peg's foot below the block's top
 SMOOTH = 0.3  # friction of the block, whatever it touches: at 1, a peg would stick on a chamfer of 45 degrees
-ASIDE_M, UPRIGHT = 0.004, 0.98
+ASIDE_M = 0.004
 DARK = (0.05, 0.05, 0.06, 1.0)
 MIN_GAP_M = {("peg", "peg"): 0.10, ("block", "peg"): 0.10, ("block", "block"): 0.13}
 OVER_PEG_M = 0.028  # the tool above a peg's top, the fingers still free of it

@@ -99,7 +99,7 @@ def gaps_m(kinds: list[str]) -> np.ndarray:
 
 
 def stands_on_plate(state: SceneState, i: int, plate: int) -> bool:
-    """Return whether object `i` stands on a plate, released and at rest."""
+    """Return whether object `i` stands on a plate, upright, released and at rest."""
     x, y, z = (state.object_pos_w(i) - state.target_pos_w(plate)).tolist()
     on_plate = hypot(x, y) <= ON_PLATE_M and abs(z - PLATE_TOP_M - state.half_height_m(i)) <= 0.008
-    return on_plate and state.speed_m_s(i) < 0.05 and not state.is_held(i)
+    return on_plate and state.is_upright(i) and state.speed_m_s(i) < 0.05 and not state.is_held(i)

@@ -14,7 +14,8 @@ OVER_M = 0.045  # sideways: an object nearer to the middle of a plate is in the 
 
 
 class Placings(Task):
-    """What is due, and where, is that of the first object that is not on its plate yet, of the last one if all are."""
+    """What is due, and where, is that of the first object that is not on its plate yet or still in hand, of the last
+    one if all are."""
 
     placings: ClassVar[int]
 
@@ -23,9 +24,9 @@ class Placings(Task):
         return [stands_on_plate(state, i, i) for i in range(self.placings)]
 
     def due(self, state: SceneState) -> int:
-        """Return the placing that is due."""
-        stand = self.stand(state)
-        return self.placings - 1 if all(stand) else stand.index(False)
+        """Return the placing that is due: a snapshot too, which knows of no contacts, tells what is in hand."""
+        over = [stands and not state.is_in_hand(i) for i, stands in enumerate(self.stand(state))]
+        return self.placings - 1 if all(over) else over.index(False)
 
     def object_pos_w(self, state: SceneState) -> np.ndarray:
         """Return the centre of the object that is due."""

@@ -13,7 +13,7 @@ from sim.randomize.ranges import RandomizeConfig
 from sim.scene import fixtures
 from sim.scene.layout import Layout
 from sim.scene.placement import draw_colours, draw_yaws
-from sim.scene.state import SceneState
+from sim.scene.state import UPRIGHT, SceneState
 from sim.tasks.base import Task, register_task
 from sim.tasks.seen import ToolOver
 
@@ -25,7 +25,7 @@ AROUND_M = 0.097  # the tool from the line as it passes: the gripper is 66 mm wi
 NEAR_M = 0.025  # tool point from the pad's middle, seen from above
 LOW_M = 0.06  # tool point above the table
 KEEP_OUT_M = 0.21  # distractors stay so far from the pillar
-MOVED_M, UPRIGHT = 0.01, 0.98
+MOVED_M = 0.01
 
 
 @register_task("reach_around")

@@ -28,7 +28,7 @@ class Sort(Placings):
 
     time_limit_s = 45.0
     success_text = "every cube on the plate of its colour, released and at rest"
-    object_shapes = ("cube",)
+    object_shapes = named_by_kind = ("cube",)
     placings = max_objects = max_targets = CUBES
     handled_objects = tuple(range(CUBES))
     sentences = (

@@ -79,6 +79,35 @@ def test_a_render_mode_that_would_show_nothing_is_refused(mode):
         gymnasium.make("FR3Reach-v0", render_mode=mode)
 
 
+def test_what_a_caller_does_to_an_observation_changes_nothing():
+    env = gymnasium.make("FR3PickPlace-v0", render_mode="rgb_array").unwrapped
+    observation, _ = env.reset(seed=1)
+    shown = env.render().copy()
+    observation["front"][:] = 0
+    assert (env.render() == shown).all() and shown.any()
+    env.close()
+
+
+def test_without_a_render_mode_nothing_is_rendered_and_a_step_before_a_reset_says_so(gym_env):
+    bare = gym_env.unwrapped
+    with pytest.raises(gymnasium.error.ResetNeeded, match="call reset before step"):
+        bare.step(HOME)
+    bare.reset(seed=1)
+    assert bare.render() is None
+
+
+def test_no_episode_of_a_world_has_the_noise_of_its_touch_sensor():
+    ranges = replace(calm().randomize, encoder_noise_rad=(0.001, 0.001))
+    env = SimEnv(SimulationConfig("reach", ranges, SMALL))
+    env.reset(5)
+    zero_point = env.world._touch._offset / np.repeat([0.5, 0.02], 3)
+    for _ in range(5):
+        env.go_on()
+        noise = (env.observe().state - env.world.state())[:6] / 1e-3
+        assert np.abs(noise - zero_point).max() > 0.1
+    env.close()
+
+
 def test_the_same_seed_gives_the_same_episode_bit_for_bit(gym_env):
     first = play(gym_env, seed=7)
     play(gym_env, seed=8)  # nothing of it may be left

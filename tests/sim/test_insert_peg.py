@@ -3,7 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
-from playing_tasks import expert_episode, layouts, nominal_world
+from playing_tasks import expert_episode, layouts, nominal_world, put_tool
 
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
@@ -67,6 +67,26 @@ def test_a_moving_peg_is_not_in_it(world):
     put_peg(world, 0, 0, 0.028)
     world.data.qvel[world.scene.object_dof[0] + 2] = -0.1
     assert not world.success()
+
+
+@pytest.mark.parametrize(("width_m", "done"), [(0.0108, False), (0.02, True)])
+def test_a_peg_in_the_fingers_is_not_done(world, width_m, done):
+    x, y = world.params.layout.target_xy_m[0]
+    put_tool(world, [x, y, TOP_M - 0.028 + HALF_M + 0.025], world.params.layout.target_yaw_rad[0])
+    world.data.qpos[world.scene.finger_qpos] = width_m
+    put_peg(world, 0, 0, 0.028)
+    assert world.scene_state.is_held(0) is not done and world.success() is done
+
+
+def test_no_cube_is_called_as_a_block_is():
+    """Both are blocks: none has the colour of one."""
+    ranges = RandomizeConfig(distractors=(6, 6), distractor_shapes=("cube",))
+    world, cubes = Simulation(SimulationConfig("insert_peg", ranges)), set()
+    for seed in range(30):
+        layout = world.draw(seed).layout
+        assert not set(layout.distractor_colours) & set(layout.target_colours)
+        cubes |= set(layout.distractor_colours)
+    assert len(cubes) >= 4  # a colour that no block has in that episode
 
 
 @pytest.mark.parametrize("aside_m", [0.0, 0.004])

@@ -86,6 +86,23 @@ def test_a_failed_grasp_is_tried_again(env):
     assert first_retry == last_failed + 1 and not flags.rows[-1]["retrying"]
 
 
+def test_a_grasp_that_a_near_miss_comes_before_fails_all_the_same(env):
+    """No frame that holds the object is flagged as a grasp that fails; on record is one that closed on nothing."""
+
+    class Held(Flags):
+        def add(self, step) -> None:
+            held = env.world.scene_state.is_held(0) and env.world.scene_state.opening < 0.9
+            super().add(replace(step, flags={**step.flags, "held": held}))
+
+    quality = replace(CLEAN, speed=(0.8, 0.9), near_miss_prob=1.0, failed_grasp_prob=1.0)
+    for seed in range(SEED, SEED + 4):
+        flags, expert = Held(), Expert(env, quality)
+        assert run_episode(env, expert, guarded(env.robot), seed, flags).success
+        assert not any(row["held"] and row["failed_grasp"] and not row["perturbed"] for row in flags.rows)
+        assert expert.metadata()["expert/imperfections"] == "near_miss,failed_grasp"
+        assert flags.count("retrying")  # so that one failed
+
+
 def test_a_pause_stands_still(env):
     class Speeds(Flags):
         def add(self, step) -> None:

@@ -15,6 +15,8 @@ from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.randomization import draw_randomization, with_depth
 from sim.randomize.ranges import Count, RandomizeConfig, Range, bounds, nominal
+from sim.randomize.splits import SplitConfig
+from sim.scene.shapes import SHAPES
 
 OBJECTS, TARGETS = 5, 3
 # Where the values of a range stand in a draw when they are not called what it is.
@@ -202,3 +204,21 @@ def test_a_range_the_wrong_way_round_is_refused(field):
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         RandomizeConfig(**changes)
+
+
+@pytest.mark.parametrize("task", ["pick_place", "insert_peg"])
+def test_distractors_stand_clear_of_everything_at_any_size(task):
+    ranges = replace(nominal(), distractors=(6, 6), distractor_shapes=("screwdriver", "mug", "can", "cube"))
+    world, placed = Simulation(SimulationConfig(task, ranges, SMALL, SplitConfig("any"))), 0
+    for seed in range(20):
+        layout = world.draw(seed).layout
+        reach = lambda shapes: [1.1 * SHAPES[shape].radius_m for shape in shapes]  # noqa: E731
+        xy = np.array([*layout.distractor_xy_m, *layout.object_xy_m, *layout.target_xy_m])
+        radius_m = [*reach(layout.distractor_shapes), *reach(layout.object_shapes), *[0.05] * len(layout.target_xy_m)]
+        for i in range(len(layout.distractor_shapes)):
+            for k in set(range(len(xy))) - {i}:
+                assert np.hypot(*(xy[i] - xy[k])) >= max(0.085, radius_m[i] + radius_m[k])
+        own = set(zip(layout.object_shapes, layout.object_colours, strict=True))
+        assert not own & set(zip(layout.distractor_shapes, layout.distractor_colours, strict=True))
+        placed += len(layout.distractor_shapes)
+    assert placed > 40

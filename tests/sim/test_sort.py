@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
+from playing_tasks import put_tool
 
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
@@ -45,6 +46,28 @@ def test_sub_tasks_count_as_they_are_done_and_the_labels_follow(world):
         assert np.allclose(truth["grounding.target_pos_w"], [*plate_w, 0.008], atol=1e-6)
         put_on_plate(world, cube, cube)
     assert done(world) == 3 and world.success()
+
+
+def test_a_cube_counts_and_the_next_is_named_once_it_is_let_go(world):
+    """A snapshot's labels too: they are of an image that was taken before."""
+    layout, cubes = world.params.layout, world.scene.objects
+    put_tool(world, [*layout.target_xy_m[0], ON_PLATE_M], opening=0.0)
+    put_on_plate(world, 0, 0)
+    world.data.qpos[world.scene.object_qpos[0] + 3 :][:4] = 1, 0, 0, 0
+    for width_m, held in ((0.0195, True), (world.scene.finger_travel_m, False)):
+        world.data.qpos[world.scene.finger_qpos] = width_m
+        mujoco.mj_forward(world.scene.model, world.data)
+        assert world.scene_state.is_held(0) is held and done(world) == int(not held)
+        cube_w = world.data.xpos[cubes[int(not held)]]
+        for truth in (world.ground_truth(), world.ground_truth(world.snapshot())):
+            assert np.allclose(truth["grounding.object_pos_w"], cube_w, atol=1e-6)
+
+
+def test_no_other_cube_is_on_the_table():
+    ranges = RandomizeConfig(distractors=(3, 3), distractor_shapes=("cube", "can"))
+    world = Simulation(SimulationConfig("sort", ranges, SMALL))
+    drawn = [world.draw(seed).layout.distractor_shapes for seed in range(20)]
+    assert {shape for shapes in drawn for shape in shapes} == {"can"}
 
 
 def test_another_order_counts_too(world):

@@ -1,5 +1,7 @@
 """Held-out splits: disjoint from training by what is drawn, reachable, and never collected from."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,27 @@ def test_wrong_ones_are_named():
         SplitConfig("place")
     with pytest.raises(UserError, match="places=.*x, y, radius"):
         SplitConfig(places=(0.1, 0.2))
+
+
+@pytest.mark.parametrize("part", ["pairs", "shapes"])
+def test_parts_of_objects_are_refused_where_a_task_has_none(part):
+    """However many distractors there are to decide it."""
+    ranges = load("view", ViewConfig, ["randomize=hard"]).randomize
+    world = Simulation(SimulationConfig("reach", randomize=ranges, split=SplitConfig(part)))
+    with pytest.raises(UserError, match=f"split.part='{part}' is of a task's objects, and this task has none"):
+        world.draw(0)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"), [("place_in_turn", "plate"), ("place_in_turn", "then"), ("pick_place", "pick up")]
+)
+def test_words_are_held_out_whatever_stands_around_them(task, words):
+    """Beside a comma or a full stop, and two words together; a part of a word is none."""
+    split, world = SplitConfig(wordings=(words,)), Simulation(SimulationConfig(task, split=ANY))
+    drawn = [world.draw(seed) for seed in range(60)]
+    inside = [f" {words} " in re.sub(r"[,.;]", " ", f" {one.layout.instruction} ").lower() for one in drawn]
+    assert any(inside) and [split._in_wordings(one) for one in drawn] == inside
+    assert not any(SplitConfig(wordings=(words[1:],))._in_wordings(one) for one in drawn)
 
 
 def test_a_split_that_no_episode_belongs_to_says_so():

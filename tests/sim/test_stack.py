@@ -4,8 +4,8 @@ import mujoco
 import numpy as np
 import pytest
 from playing import SMALL, calm, play_expert
+from playing_tasks import put_tool
 
-from policies.scenes.poses import hold
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
@@ -62,14 +62,13 @@ def test_a_tower_that_moves_is_not_done(world, mover):
     assert not world.success()
 
 
-def test_a_held_cube_is_not_stacked(world):
-    world.data.qpos[world.scene.finger_qpos] = HALF_M - 0.0005
-    hold(world, 0, np.zeros(3))
-    mujoco.mj_forward(world.scene.model, world.data)
-    pos_w = world.data.xpos[world.scene.objects[0]]
-    first = world.scene.object_qpos[1]
-    world.data.qpos[first : first + 7] = [*(pos_w - [0, 0, 2 * HALF_M]), 1, 0, 0, 0]
-    assert not world.success()
+@pytest.mark.parametrize(("width_m", "stacked"), [(HALF_M - 0.0005, False), (HALF_M + 0.005, True)])
+def test_a_held_cube_is_not_stacked(world, width_m, stacked):
+    put_tool(world, (-0.35, 0, 3 * HALF_M))
+    world.data.qpos[world.scene.finger_qpos] = width_m
+    for cube, place in enumerate([(0, 0, 3), (0, 0, 1), (4, 0, 1)]):
+        put(world, cube, np.array([-0.35, 0.0, 0.0]) + HALF_M * np.array(place))
+    assert world.scene_state.is_held(0) is not stacked and world.success() is stacked
 
 
 @pytest.fixture(scope="module")

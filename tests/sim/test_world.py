@@ -35,6 +35,23 @@ def world():
     built.close()
 
 
+@pytest.mark.parametrize(
+    ("shape", "turn", "stands"),
+    [
+        ("can", [1, 0, 0, 0], True), ("can", [0, 1, 0, 0], False), ("mug", [0, 1, 0, 0], False),
+        ("bottle", [0, 1, 0, 0], False), ("cube", [0, 1, 0, 0], True), ("book", [0, 1, 0, 0], True),
+    ],
+)  # fmt: skip
+def test_what_has_a_top_stands_on_a_plate_on_its_foot_alone(shape, turn, stands):
+    world = Simulation(calm(shapes=(shape,)))
+    world.reset(0)
+    first = world.scene.object_qpos[0]
+    plate_w = [*world.params.layout.target_xy_m[0], PLATE_TOP_M + world.scene_state.half_height_m(0)]
+    world.data.qpos[first : first + 7] = [*plate_w, *turn]
+    mujoco.mj_forward(world.scene.model, world.data)
+    assert world.success() is stands
+
+
 @pytest.fixture(scope="module")
 def draws():
     """400 episodes' draws."""
