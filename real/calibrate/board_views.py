@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from real.calibrate.camera_poses import WristCamera, front_terms
+from real.calibrate.camera_poses import WristView, front_terms
 from real.calibrate.estimates import Estimate
 from real.calibrate.hand_eye import (
     HandEye,
@@ -38,7 +38,7 @@ def calibrate_cameras(env: RobotEnv, arm: GuardedArm) -> tuple[dict[str, Estimat
 
     UserError when the board is not seen.
     """
-    wrist, home = WristCamera(env.robot), np.array(env.robot.home_rad)
+    wrist, home = WristView(env.robot), np.array(env.robot.home_rad)
     on_wrist, on_bench = env.robot.wrist_cameras[0].name, env.robot.fixed_cameras[0]
     arm.move_to(home)
     arm.hold(STILL_S)
@@ -75,7 +75,7 @@ def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intri
     return np.sqrt(np.diag(moves @ found.board_covariance @ moves.T) + sight_m**2)
 
 
-def _board_centre(wrist: WristCamera, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
+def _board_centre(wrist: WristView, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
     """(3,) centre of the board in the base frame, by the camera as designed."""
     height, width = env.cameras[env.robot.wrist_cameras[0].name].latest().image.shape[:2]
     pose = (
@@ -86,7 +86,7 @@ def _board_centre(wrist: WristCamera, env: RobotEnv, view: View, joints_rad: np.
     return pose[:3, :3] @ (np.array([*SQUARES, 0]) * SQUARE_M / 2) + pose[:3, 3]
 
 
-def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristCamera, middle_b: np.ndarray):
+def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristView, middle_b: np.ndarray):
     """(views, measured joint angles (n, joints)) of the wrist camera, the front camera's best view or None, and
     (height, width) by camera.
     """

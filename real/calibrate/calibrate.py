@@ -22,7 +22,7 @@ from real.core.faults import with_notes
 from real.core.priority import raise_priority
 from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import robot_checks
-from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
+from real.workcell.connect import RobotConnection, emulator_of_our_own, mode_option, open_robot
 from real.workcell.env import RobotEnv
 from sim.core.console import event
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -37,12 +37,10 @@ from sim.core.options import (
     Options,
     between,
     block,
-    one_of,
     option,
 )
 from sim.core.provenance import provenance
 
-MODES = ("dry", "confirm", "auto")
 CALIBRATION_FILE, RANDOMIZE_FILE = "calibration.json", "randomize.yaml"
 
 _log = logging.getLogger(__name__)
@@ -57,12 +55,7 @@ class CalibrateConfig(Options):
         tuple(MEASUREMENTS), "what to measure, in this order", OneOf(MEASUREMENTS), NOT_EMPTY, EACH_ONCE
     )
     out: str = option("runs/calibration", "folder of the logs and results", FOLDER)
-    mode: str | None = option(
-        None,
-        "dry: check and stop before motion; confirm: move after Enter; auto: move. "
-        "null: auto on the emulator, dry on hardware",
-        one_of(*MODES),
-    )
+    mode: str | None = mode_option("move after Enter", "move")
     motion_s: float = option(120.0, "of excitation for the dynamics", between(20.0, 1800.0))
     seed: int = option(0, "of the excitation", SEED)
     height: int = option(480, "of an image, pixels", IMAGE_SIDE)

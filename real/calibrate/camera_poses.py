@@ -17,7 +17,7 @@ DIRECTIONS = 5  # of the tilt
 SPIN_RAD = 0.8
 
 
-class WristCamera:
+class WristView:
     """The wrist camera as designed: its mount on the tool and its field of view."""
 
     def __init__(self, robot: Robot):

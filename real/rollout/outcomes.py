@@ -26,6 +26,7 @@ def _row(dataset: Dataset, episode: int) -> dict:
         "time_s": round(steps / dataset.fps, 3),
         "guard": {"latched": metadata["guard/latched"], "counts": json.loads(metadata["guard/counts"])},
         "fault": metadata["robot/fault"],
+        "cut_off": dataset.was_cut_off(episode),
     }
 
 
@@ -53,12 +54,15 @@ TIMING = ("latency", "late_steps", "looks")  # of the last start that decided so
 def write(out: Path, metadata: dict, timing: dict) -> dict:
     """Write results.json of the dataset in `out`, where it has episodes; returns its content.
 
-    timing: {} where nothing was decided: what was written before stays.
+    timing: {} where nothing was decided: what was written before stays. Rates are of the episodes that have an outcome;
+    `cut_off` is the number of the others.
     """
     episodes, path = recorded(out), out / results.FILE
     before = json.loads(path.read_text()) if path.exists() and not timing else {}
     kept = {name: before[name] for name in TIMING if name in before}
-    content = {**results.summary(episodes), **metadata, **kept, **timing, "episodes": episodes}
+    counted = [episode for episode in episodes if not episode["cut_off"]]
+    rates = {**results.summary(counted), "cut_off": len(episodes) - len(counted)}
+    content = {**rates, **metadata, **kept, **timing, "episodes": episodes}
     if episodes:
         results.write(out, content)
     return content

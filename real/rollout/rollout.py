@@ -40,13 +40,13 @@ from real.core.shutdown import ShutdownRequest
 from real.parity.preflight import camera_order, depth_check, parity_checks, robot_checks, task_check, touch_check
 from real.rollout import outcomes
 from real.rollout.timing import log_timing, timing_of
-from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
+from real.workcell.connect import RobotConnection, emulator_of_our_own, mode_option, open_robot
 from real.workcell.env import RobotEnv
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from real.workcell.recording import robot_features
 from sim.core.console import event
 from sim.core.errors import UserError, keeps
-from sim.core.options import DATASET_FOLDER, PORT, SEED, Options, above, at_least, block, one_of, option
+from sim.core.options import CHECKPOINT, DATASET_FOLDER, PORT, SEED, Options, above, at_least, block, one_of, option
 from sim.core.provenance import provenance
 from sim.dataset.reader import DatasetWriter, kept_episodes
 from sim.episode.loop import Agent
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from policies.runtime.agent import PolicyAgent
 
 RUNS = Path("runs")
-MODES = ("dry", "confirm", "auto")
 DRAG = "drag"  # guiding the arm by hand
 ACTING = (  # options that a run keeps to
     "indicator", "guidance", "lead_s", "inference_delay_s", "execute", "ensemble", "look_hz", "watch", "graph",
@@ -76,12 +75,7 @@ class RolloutConfig(Options):
     episodes: int = option(10, "that the dataset is to hold", at_least(1))
     seed: int = option(900_000, "of the first episode; the next ones follow", SEED)
     out: str | None = option(None, "the dataset's directory; null: runs/rollout/TIME", DATASET_FOLDER)
-    mode: str | None = option(
-        None,
-        "dry: check and move nothing; confirm: ask before every episode; auto: go on by itself. "
-        "null: auto on the emulator, dry on hardware",
-        one_of(*MODES),
-    )
+    mode: str | None = mode_option("ask before every episode", "go on by itself")
     indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
     lead_s: float = option(0.0, "delay of commands beyond what the policy was trained with", at_least(0.0))
@@ -108,6 +102,11 @@ class RolloutConfig(Options):
         if self.robot.is_hardware and not self.robot.instruction:
             raise UserError(
                 "robot.instruction is missing: what is the arm to do? e.g. 'put the red cube on the blue plate'"
+            )
+        if self.robot.instruction and not self.robot.is_hardware:
+            raise UserError(
+                f"robot.instruction={self.robot.instruction!r}: the emulator's bench draws the task and says it; "
+                "leave it out, or drive an arm (robot=fr3)"
             )
         check_who_decides(self)
         if self.server and self.checkpoint:
@@ -226,16 +225,17 @@ def no_question(text: str) -> None:
 
 
 def _rates(content: dict) -> dict:
-    return {name: content[name] for name in ("n", "success_rate", "ci_low", "ci_high") if name in content}
+    return {name: content[name] for name in ("n", "success_rate", "ci_low", "ci_high", "cut_off") if name in content}
 
 
 def _summary(content: dict, env: RobotEnv, out: Path) -> str:
+    cut_off = f"{content['cut_off']} ended by a fault or a stop are not counted; " if content["cut_off"] else ""
     if not content["n"]:
-        return f"no episode was completed; {out}"
+        return f"no episode was completed; {cut_off}{out}"
     stream = env.stream
     return (
         f"success {content['success_rate']:.0%} of {content['n']} "
-        f"(95 % interval {content['ci_low']:.0%} to {content['ci_high']:.0%}); "
+        f"(95 % interval {content['ci_low']:.0%} to {content['ci_high']:.0%}); {cut_off}"
         f"{stream.sent} ServoJ calls, {stream.rate.overruns} deadlines missed, "
         f"slowest call {stream.slowest_call_s * 1e3:.1f} ms; recorded in {out}"
     )
@@ -243,9 +243,9 @@ def _summary(content: dict, env: RobotEnv, out: Path) -> str:
 
 def newest_checkpoint(runs: Path) -> Path:
     """The directory of the newest policy under `runs`. UserError when there is none."""
-    # File names as in policies/models/checkpoint.py, which would load torch; other networks have no "policy".
-    weights = sorted(runs.glob("**/model.safetensors"), key=lambda path: path.stat().st_mtime)
-    weights = [path for path in weights if _is_policy(path.with_name("config.json"))]
+    config_file, weights_file = CHECKPOINT
+    weights = sorted(runs.glob(f"**/{weights_file}"), key=lambda path: path.stat().st_mtime)
+    weights = [path for path in weights if _is_policy(path.with_name(config_file))]  # other networks have no "policy"
     if not weights:
         raise UserError(f"no checkpoint under {runs}/; train one (python -m policies.train) or give checkpoint=DIR")
     _log.info("no checkpoint given: using the newest, %s", weights[-1].parent)

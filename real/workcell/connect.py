@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from real.cameras.camera import AbsentCamera, Camera, EmulatorCamera
 from real.cameras.realsense import PREFIX, RealsenseCamera
@@ -27,6 +28,7 @@ from sim.robots.robot import RobotConfig
 
 EMULATOR, HARDWARE = "emulator", "hardware"
 KIND = OneOf((EMULATOR, HARDWARE), renamed=tuple(deprecated.ROBOT_KINDS))
+MODES = ("dry", "confirm", "auto")
 STARTS = ("if_absent", "always", "never")
 SERVO_WAYS = ("auto", "rpc", "udp")
 RELEASE = Each(lambda value: bool(re.search(r"\d+\.\d+\.\d+", value)), "a release, e.g. 3.9.6")
@@ -88,6 +90,14 @@ class RobotConnection(RobotConfig):
     def default_mode(self) -> str:
         """Return how a program moves the arm unless `mode` says so: the emulator by itself, hardware not at all."""
         return "dry" if self.is_hardware else "auto"
+
+
+def mode_option(confirm: str, auto: str) -> Any:
+    """Return the option `mode` of a program that moves the arm: what it does in two of the modes."""
+    about = (
+        f"dry: check and move nothing; confirm: {confirm}; auto: {auto}. null: auto on the emulator, dry on hardware"
+    )
+    return option(None, about, one_of(*MODES))
 
 
 def emulator_of_our_own() -> RobotConnection:

@@ -63,6 +63,7 @@ class Pool:
     source: np.ndarray  # str (E,) DEMONSTRATION, ROLLOUT or INTERVENTION
     task: np.ndarray  # str (E,)
     seed: np.ndarray  # int (E,)
+    cut_off: np.ndarray  # bool (E,) a fault or a stop ended it and nobody judged: nothing is learned from it
     intervention: np.ndarray  # bool (N,)
 
     @cached_property
@@ -112,10 +113,14 @@ class Pool:
         whole = self.success & (self.source != INTERVENTION)
         return self.per_frame(whole) | self.forced_positive
 
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """bool (N,): frames of episodes with an outcome, those that were not cut off."""
+        return self.per_frame(~self.cut_off)
+
     def value_mask(self, interventions: Interventions) -> np.ndarray:
         """bool (N,): frames whose returns the value is fitted to."""
-        everything = np.ones(len(self.owner), bool)
-        return everything if interventions is Interventions.WHOLE else ~self.intervention
+        return self.counted if interventions is Interventions.WHOLE else self.counted & ~self.intervention
 
     def in_datasets(self, roots: Sequence[Path | str]) -> np.ndarray:
         """bool (N,): frames of the datasets in these directories."""
@@ -183,5 +188,6 @@ def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
         "source": np.array([current("episode source", source, SOURCES) for source in metadata["source"]]),
         "task": np.full(dataset.num_episodes, task_of(dataset)),
         "seed": np.array(metadata["seed"], np.int64),
+        "cut_off": np.array([dataset.was_cut_off(e) for e in episodes], bool),
         "intervention": np.concatenate(flags).astype(bool),
     }

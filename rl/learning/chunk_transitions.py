@@ -51,7 +51,7 @@ def chunk_transitions(data: Round, policy: Policy) -> Transitions:
         reward=torch.from_numpy(reward).float(),
         later=torch.from_numpy(later),
         goes_on=torch.from_numpy(goes_on),
-        rows=torch.from_numpy(np.flatnonzero(~left_out)),
+        rows=torch.from_numpy(np.flatnonzero(~left_out & pool.counted)),
     )
 
 

@@ -22,7 +22,7 @@ class Chunks:
         tables = [EpisodeTable(Source(dataset.root), "requested_action") for dataset in pool.datasets]
         self._data = TrainingData(tables, ObservationProcessor(policy), workers=played.config.workers)
         self._first = np.cumsum([0, *(len(table.frame) for table in tables)])
-        self.decided = np.flatnonzero(pool.frame % self._execute == 0)  # (M,)
+        self.decided = np.flatnonzero((pool.frame % self._execute == 0) & pool.counted)  # (M,)
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the chunks (B,) that begin at these frames of the pool: of each the steps that were played."""

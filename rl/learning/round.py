@@ -10,6 +10,7 @@ Files of round k, in OUT/round_k:
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -80,8 +81,9 @@ class Round:
 
     @cached_property
     def newest(self) -> np.ndarray:
-        """bool (N,): frames of this round's autonomous rollouts."""
-        return self.pool.in_datasets(self.rollouts) & self.pool.per_frame(self.pool.source == ROLLOUT)
+        """bool (N,): frames of this round's autonomous rollouts, as far as they have an outcome."""
+        autonomous = self.pool.per_frame(self.pool.source == ROLLOUT) & self.pool.counted
+        return self.pool.in_datasets(self.rollouts) & autonomous
 
     @cached_property
     def targets(self) -> Targets:
@@ -118,7 +120,8 @@ class Round:
     # ---- labels ----------------------------------------------------------------------------------
 
     def write_labels(self, labels: Labels, algorithm: str) -> None:
-        """Write the labels beside every dataset, then labels.json."""
+        """Write the labels beside every dataset, then labels.json. Episodes without an outcome are never drawn."""
+        labels = replace(labels, weight=np.where(self.pool.counted, labels.weight, np.float32(0)))
         value = {"value_sha256": value_files.weights_hash(self.fit.heads)} if labels.values is not None else {}
         digest = hashlib.sha256(labels.positive.tobytes() + labels.weight.tobytes()).hexdigest()
         tag = f"round{self.number}_{algorithm}_{digest[:8]}"

@@ -32,11 +32,13 @@ def check_recorded(roots: Iterable[str], task: str, pretrained: Path, evaluated:
     datasets = [Dataset(root) for root in roots]
     warnings = [line for one in datasets for line in _check(one, task, pretrained, policy, evaluated)]
     pool = open_pool([one.root for one in datasets])
-    if not (pool.source == ROLLOUT).any():
+    if not ((pool.source == ROLLOUT) & ~pool.cut_off).any():
         raise UserError(
             f"rollouts: all {len(pool.length)} episodes are of {' and '.join(np.unique(pool.source))}, expected some "
             "of the policy alone: their advantages set the threshold"
         )
+    if pool.cut_off.any():
+        warnings.append(f"{pool.cut_off.sum()} episodes ended by a fault or a stop are not counted")
     return [*warnings, *check_outcomes(pool)]
 
 

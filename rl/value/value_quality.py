@@ -64,7 +64,7 @@ def check_outcomes(pool: Pool) -> list[str]:
         raise UserError(
             f"none of the {len(pool.success)} episodes succeeded: there is nothing to tell good from bad by"
         )
-    rollouts = pool.success[pool.source == ROLLOUT]
+    rollouts = pool.success[(pool.source == ROLLOUT) & ~pool.cut_off]
     if len(rollouts) and rollouts.all():
         return [f"all {len(rollouts)} rollouts succeeded: the value learns speed, not what leads to failure"]
     if len(rollouts) and not rollouts.any():

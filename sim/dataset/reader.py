@@ -100,6 +100,11 @@ class Dataset:
         row = self._rows[episode]
         return {k: v for k, v in row.items() if rows.is_metadata(k) and v is not None}
 
+    def was_cut_off(self, episode: int) -> bool:
+        """Return whether a fault of the robot or a stop ended an episode that nobody judged: it tells no outcome."""
+        row = self._rows[episode]
+        return bool(row.get("robot/fault")) and not row.get("operator/verdict")
+
     def metadata_table(self) -> dict[str, list]:
         """Return name -> values, one an episode; None where an episode does not have it."""
         keys = dict.fromkeys(key for row in self._rows for key in row if rows.is_metadata(key))

@@ -91,6 +91,7 @@ class MotionGuard:
 
         upcoming: (n, D) what will be asked for next, as far as it is known.
         """
+        asked = np.asarray(asked, np.float32)  # as it is sent: a float64 would differ from what it is compared with
         fault = self.report.latched or self._fault(observation, asked)
         if fault:
             self.report.latched = fault

@@ -91,7 +91,7 @@ def asked_after_a_latched_guard(running, tmp_path, monkeypatch, kind: str, press
 
     monkeypatch.setattr("real.rollout.rollout.open_robot", opened)
     monkeypatch.setattr("real.workcell.episode_runner.CLEAR_S", 0.0)
-    robot = robot_at(running, kind=kind, instruction="go")
+    robot = robot_at(running, kind=kind, instruction="go" if kind == "hardware" else None)
     config = RolloutConfig(robot, str(tmp_path), 2, 0, str(tmp_path / "out"), mode="auto")
     with contextlib.suppress(KeyboardInterrupt), reacting(say):
         rollout(config, lambda checkpoint: Confused((8, 10)), operator)

@@ -12,7 +12,7 @@ from fr3 import FR3
 from hidden_arm import hidden_log, hidden_world
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
-from real.calibrate.camera_poses import WristCamera
+from real.calibrate.camera_poses import WristView
 from real.calibrate.hand_eye import (
     OPENCV_FROM_MUJOCO,
     HandEye,
@@ -64,7 +64,7 @@ def test_dynamics_of_a_hidden_arm_from_eight_seconds():
     assert found["action_delay_s"].mean == pytest.approx(world.params.randomization.action_delay_s + 0.004, abs=0.002)
 
 
-def board_views(world: Simulation, wrist: WristCamera) -> tuple[list[View], np.ndarray]:
+def board_views(world: Simulation, wrist: WristView) -> tuple[list[View], np.ndarray]:
     """What the wrist camera sees of the board, and the joint angles that the encoders show meanwhile."""
     views, shown = [], []
     for joints_rad in wrist.viewpoints(BOARD_POS_W, np.array(FR3.home_rad)):
@@ -77,12 +77,12 @@ def board_views(world: Simulation, wrist: WristCamera) -> tuple[list[View], np.n
     return views, np.array(shown)
 
 
-def from_pictures(seed: int, **ranges) -> tuple[dict, WristCamera, HandEye]:
+def from_pictures(seed: int, **ranges) -> tuple[dict, WristView, HandEye]:
     """(what was hidden, the camera as designed, what was found) of a bench on which nothing but `ranges` varies."""
     pytest.importorskip("cv2")
     randomize = RandomizeConfig(**{**vars(nominal()), **ranges})
     config = SimulationConfig(task="reach", render=RenderConfig(height=480, width=640), randomize=randomize)
-    world, wrist = Simulation(config, task=WithBoard(TASKS.get("reach"))), WristCamera(FR3)
+    world, wrist = Simulation(config, task=WithBoard(TASKS.get("reach"))), WristView(FR3)
     world.reset(seed)
     views, shown_rad = board_views(world, wrist)
     world.close()
@@ -128,7 +128,7 @@ def test_wrist_camera_from_pictures_with_hidden_joint_offsets(seed):
 
 def test_looks_that_do_not_tell_the_mount_are_refused():
     pytest.importorskip("cv2")
-    wrist, home = WristCamera(FR3), np.array(FR3.home_rad)
+    wrist, home = WristView(FR3), np.array(FR3.home_rad)
     board_b, lens = base_from_board(), Intrinsics(np.diag([400.0, 400.0, 1.0]), np.zeros(5), 480, 640, 0.1, 1.0)
     squares = np.array([[x, y, 0.0] for x in range(6) for y in range(4)]) * 0.03
     shown = home + np.linspace(-0.3, 0.3, 8)[:, None] * [1, 0, 0, 0, 0, 0]  # J1 alone: upright turns

@@ -23,6 +23,7 @@ from real.rollout.rollout import RolloutConfig, _load, newest_checkpoint, rollou
 from real.workcell import emulator_process
 from real.workcell.connect import RobotConnection
 from real.workcell.emulator_process import EmulatorProcess
+from rl.data.pool import Interventions, open_pool
 from sim.core.config import load
 from sim.core.errors import UserError
 from sim.core.structured import typed
@@ -86,9 +87,21 @@ def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
     with pytest.raises(RobotFault):
         rollout(config, lambda checkpoint: Careless((8, 10)))
     content = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert content["n"] == 1
+    assert (content["n"], content["cut_off"]) == (0, 1)
     assert content["episodes"][0]["fault"]
     assert Dataset(tmp_path / "out").num_episodes == 1
+    running.controller.release_emergency_stop()
+    running.controller.reset_errors()
+    more = rollout(config, swing)
+    assert (more["n"], more["cut_off"]) == (2, 1)
+    assert [(one["seed"], one["cut_off"]) for one in more["episodes"]] == [(0, True), (1, False), (2, False)]
+        (0, True),
+        (1, False),
+        (2, False),
+    ]
+    pool = open_pool([tmp_path / "out"])
+    assert pool.cut_off.tolist() == [True, False, False]
+    assert not pool.value_mask(Interventions.CUT)[pool.rows(0)].any() and pool.counted[pool.rows(1)].all()
 
 
 def test_a_dry_run_moves_nothing_and_prints_the_checks(running, tmp_path, caplog):
@@ -157,6 +170,7 @@ def test_every_robot_of_conf_is_a_robot_config(robot):
         (lambda: typed(RolloutConfig, {"robot": RobotConnection(), "episodes": True}), "episodes=True"),
         (lambda: RobotConnection(kind="hardwar"), "did you mean 'hardware'"),
         (lambda: RolloutConfig(RobotConnection(kind="hardware")), "robot.instruction is missing"),
+        (lambda: RolloutConfig(RobotConnection(instruction="go")), "robot.instruction='go': the emulator's bench"),
         (lambda: RolloutConfig(RobotConnection(), mode="go"), "unknown mode"),
         (lambda: RolloutConfig(RobotConnection(), episodes=0), "episodes=0"),
     ],

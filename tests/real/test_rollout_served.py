@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_a_lost_server_ends_in_a_stop_with_one_line_and_the_episode_is_kept(runn
     assert data.num_episodes == 1 and "out of memory" in data.episode_metadata(0)["robot/fault"]
     wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() < 1e-6)
     before = running.world.state()
+    time.sleep(0.3)
     np.testing.assert_array_equal(running.world.state(), before)
 
 

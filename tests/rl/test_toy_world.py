@@ -67,7 +67,8 @@ def as_pool(data: Episodes) -> Pool:
     e, n = len(data.length), len(data.x)
     return Pool(
         datasets=[], fps=20, dataset=np.zeros(e, int), episode=np.arange(e), length=data.length, success=data.success,
-        source=np.full(e, "policy"), task=np.full(e, "line"), seed=np.arange(e), intervention=np.zeros(n, bool),
+        source=np.full(e, "policy"), task=np.full(e, "line"), seed=np.arange(e), cut_off=np.zeros(e, bool),
+        intervention=np.zeros(n, bool),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def pool_of(lengths: list[int], success: list[bool], source: str = "policy") -> 
     return Pool(
         datasets=[], fps=FPS, dataset=np.zeros(e, int), episode=np.arange(e), length=np.array(lengths),
         success=np.array(success), source=np.full(e, source), task=np.full(e, "line"), seed=np.arange(e),
-        intervention=np.zeros(sum(lengths), bool),
+        cut_off=np.zeros(e, bool), intervention=np.zeros(sum(lengths), bool),
     )  # fmt: skip
 
 

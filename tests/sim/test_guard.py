@@ -57,6 +57,15 @@ def test_an_allowed_stream_passes_unchanged_and_uncounted():
 # ---- what is not is scaled -----------------------------------------------------------------------
 
 
+def test_an_allowed_stream_of_float64_is_not_counted_either():
+    guard = MotionGuard(FR3)
+    state = np.array([*FR3.home_rad, 1.0], np.float32)
+    guard.reset(state)
+    for _ in range(5):
+        guard.check(Observation({}, state, "", 0.0, 0.0), np.array([*FR3.home_rad, 0.7]))
+    assert not guard.report.counts
+
+
 def test_too_sudden_a_step_is_scaled_as_a_whole_and_counted():
     guard = guard_at()
     asked = HOME + np.array([0.04, 0.02, -0.04, 0, 0, 0.01, 0], np.float32)
