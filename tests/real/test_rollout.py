@@ -95,10 +95,6 @@ def test_a_fault_ends_the_run_and_the_episodes_are_kept(running, tmp_path):
     more = rollout(config, swing)
     assert (more["n"], more["cut_off"]) == (2, 1)
     assert [(one["seed"], one["cut_off"]) for one in more["episodes"]] == [(0, True), (1, False), (2, False)]
-        (0, True),
-        (1, False),
-        (2, False),
-    ]
     pool = open_pool([tmp_path / "out"])
     assert pool.cut_off.tolist() == [True, False, False]
     assert not pool.value_mask(Interventions.CUT)[pool.rows(0)].any() and pool.counted[pool.rows(1)].all()
