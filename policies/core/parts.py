@@ -163,6 +163,10 @@ class Fusion(nn.Module):
         """Return what `forward` needs of an observation. What no training changes is computed here, once a frame."""
         return inputs
 
+    def drop(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the prefix tokens (B, P, W) with those at zero that a training sample is not to lean on."""
+        return tokens
+
     def frozen_weights(self) -> dict[str, Tensor]:
         """Return what the result of `condense` depends on, by name."""
         return {}

@@ -3,7 +3,8 @@
 The grounded points are learned from ground truth alone, as in `keypoint_fusion`. Few demonstrations do not teach what
 words mean, and the papers' fusions begin as large pretrained models, not with random weights. So a fusion may have a
 finder, a pretrained and frozen one of another kind, whose points it hands on instead of its own: those it knows by
-heart in the scenes of its training, and a head that is told both trusts them.
+heart in the scenes of its training, and a head that is told both trusts them. Its tokens know those scenes by heart as
+well, so in half of the training samples the finder's points are all that the head is told.
 
 Insulated, the actions' loss trains the head and not the tokens that it reads (knowledge insulation, Driess et al. 2025,
 arXiv 2505.23705): they learn from ground truth, points and sub-task. Else few demonstrations are known by heart.
@@ -28,6 +29,7 @@ from sim.core.errors import UserError
 from sim.core.options import at_least, multiple_of, option
 
 HIDDEN = 256  # of what finds the points
+FINDER_ALONE = 0.5  # of the training samples
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class TokenFusion(Fusion):
             self.point_token = PointToken(len(spec.points), config.width)
         self.requires_pretrained = self.tells_points = self.found is not None
         self.config, self.width = config, config.width
-        self.prefix_tokens = tokens + 1 + config.subtask
+        self.gathered, self.prefix_tokens = tokens, tokens + 1 + config.subtask
         self.subtask = SubtaskToken(tokens, spec.state_dim, config.width) if config.subtask else None
         if self.subtask:
             self.gives = frozenset({*self.gives, "subtask"})
@@ -110,6 +112,14 @@ class TokenFusion(Fusion):
         points = found * POINT_SCALE_M + self.point_token.center
         # Actions must not train where the points are: that is learned from ground truth alone.
         return Prefix(self.point_token(points.detach()), points)
+
+    def drop(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
+        if not self.found or self.config.insulated:
+            return tokens
+        looks = tokens.unflatten(1, (-1, self.prefix_tokens))
+        kept = torch.rand(len(tokens), generator=generator).to(tokens) >= FINDER_ALONE
+        read, found = looks.tensor_split([self.gathered], 2)
+        return torch.cat([read * kept[:, None, None, None], found], 2).flatten(1, 2)
 
     def condense(self, inputs: Inputs) -> Inputs:
         """Return the inputs with the finder's points, which no training changes."""

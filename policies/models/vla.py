@@ -182,7 +182,7 @@ class Vla(Policy):
         """Return the head's loss, grounding of the points that the fusion learns to find, naming of the sub-task."""
         inputs, indicator = batch.inputs, drop(batch.indicator, generator, self.config.indicator_dropout)
         prefix = self._prefix(inputs)
-        total = self._chunk_losses(prefix.tokens, batch, indicator, generator).mean()
+        total = self._chunk_losses(self.fusion.drop(prefix.tokens, generator), batch, indicator, generator).mean()
         parts = {self.config.head.name: total.detach()}
         if prefix.points is not None:
             grounding = grounding_loss(prefix.points, batch.points)

@@ -135,6 +135,21 @@ def test_the_points_of_a_frozen_finder_stand_in_for_those_that_a_fusion_finds(na
     assert told.frozen_weights().keys() == told.found.finder.state_dict().keys()
 
 
+def test_half_of_the_training_samples_are_told_what_the_finder_found_alone():
+    config = dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig(), subtask=True)
+    told, tokens = config.build(SPEC, TINY.vision, TINY.language), torch.ones(400, 2 * 5, 32)  # two looks
+    assert told.prefix_tokens == 5 and told.gathered == 3
+    dropped = told.drop(tokens, torch.Generator().manual_seed(0))
+    looks = dropped.unflatten(1, (2, 5))
+    assert (looks[:, :, 3:] == 1).all()
+    alone = looks[:, :, :3].flatten(1)
+    assert ((alone == 0).all(1) | (alone == 1).all(1)).all()
+    assert (alone == 0).all(1).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    for other in ({"insulated": True}, {"finder": None}):
+        kept = dataclasses.replace(config, **other).build(SPEC, TINY.vision, TINY.language)
+        assert kept.drop(tokens, torch.Generator()) is tokens
+
+
 @pytest.mark.parametrize("name", ["transformer", "cross_attention", "state_space", "affordance"])
 def test_actions_do_not_train_an_insulated_fusion(name):
     """The flow loss alone gives no gradient in what reads the inputs; ground truth does."""
