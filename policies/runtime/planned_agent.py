@@ -160,9 +160,8 @@ class PlannedAgent:
             return 1.0
         looked_at = ChunkAgent.looked_at(self.inner, replace(observation, instruction=told))  # by a look of its own
         decided = self.inner.decider.decide(looked_at, observation.state, [], torch.Generator().manual_seed(0))
-        if decided.value is not None:
-            watch = self.inner.decider.watch
-            return 1.0 + (watch.alarm.in_limits(decided.value) if watch else decided.value)
+        if decided.value is not None and (watch := self.inner.decider.watch):
+            return 1.0 + watch.alarm.in_limits(decided.value)
         return 1.0 if all(one.within_m < LOST_M for one in decided.estimates) else UNSEEN
 
     def _places(self) -> tuple[np.ndarray, np.ndarray] | None:

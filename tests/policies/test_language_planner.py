@@ -129,7 +129,9 @@ def test_what_a_policy_could_do_is_asked_of_a_look_of_its_own():
     """Also where looks come at a rate of their own, and what is decided on at a step has no images."""
     seen = []
     image, home = np.zeros((2, 2, 3), np.uint8), np.zeros(7, np.float32)
-    decider = SimpleNamespace(decide=lambda look, *_: seen.append(look) or SimpleNamespace(value=-0.25, estimates=[]))
+    decided = SimpleNamespace(value=-0.5, estimates=[])
+    watch = SimpleNamespace(alarm=SimpleNamespace(in_limits=lambda value: value / 2))
+    decider = SimpleNamespace(decide=lambda look, *_: seen.append(look) or decided, watch=watch)
     inner = SimpleNamespace(cameras=("front",), depth_cameras=(), decider=decider)
     inner.looked_at = lambda observation: replace(observation, images={})
     agent = SimpleNamespace(inner=inner, _truth=None)

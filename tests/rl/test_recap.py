@@ -108,7 +108,7 @@ def parts(monkeypatch) -> Parts:
     made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False)}
 
     def policy(root) -> SimpleNamespace:
-        return SimpleNamespace(root=str(root), **made)
+        return SimpleNamespace(root=str(root), state_dict=dict, **made)
 
     monkeypatch.setattr(checkpoint, "load", lambda root: (policy(root), metadata))
     return parts
