@@ -17,6 +17,7 @@ from torch import Tensor
 
 from policies.core.indicator import Indicator
 from policies.core.inputs import Inputs
+from policies.evaluation.leakage import trained_on
 from policies.heads.flow import FlowConfig, FlowHead
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
@@ -80,8 +81,7 @@ def held_out(policy: Vla, metadata: CheckpointMetadata, config: ExitEarlyConfig)
     table = EpisodeTable(Source(Path(config.data)))
     trained = metadata.provenance
     seeds = [seed for seed in table.dataset.metadata_table().get("seed", []) if seed is not None]
-    seen = any(first <= seed <= last for seed in seeds for first, last in trained.get("seeds", []))
-    if seen or table.dataset.fingerprint() in trained.get("data", {}).values():
+    if trained_on(seeds, trained.get("seeds", [])) or table.dataset.fingerprint() in trained.get("data", {}).values():
         raise UserError(f"data={config.data} is what {config.checkpoint} was trained on; name demonstrations of others")
     rows = np.random.default_rng(0).permutation(len(table.frame))[: config.frames]
     return FrameInputs(table, ObservationProcessor(policy))(rows)

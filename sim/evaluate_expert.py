@@ -44,8 +44,9 @@ def main(config: EvaluateExpertConfig) -> None:
     """Play every task and print the table."""
     rows, table = [], Table("task", f"of {config.episodes}", "95 % interval", "mean time", "failed seeds")
     seeds = range(config.seed, config.seed + config.episodes)
-    for task in config.tasks or TASKS.names():
-        world = SimulationConfig(task, config.randomize, split=config.split, robot=config.robot)
+    tasks = config.tasks or TASKS.names()
+    worlds = [SimulationConfig(task, config.randomize, split=config.split, robot=config.robot) for task in tasks]
+    for task, world in zip(tasks, worlds, strict=True):
         played = map_seeds(functools.partial(ExpertWorker, world, config.quality), seeds, config)
         results = list(track(played, task, total=len(seeds)))
         won = [result for result in results if result.success]

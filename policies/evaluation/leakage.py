@@ -9,12 +9,17 @@ from sim.randomize.splits import AXES, SplitConfig
 
 def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> None:
     """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each."""
-    for first, last in trained:
-        if seeds.start <= last and first < seeds.stop:
-            raise UserError(
-                f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
-                f"begin at another seed, e.g. seed={free}"
-            )
+    if found := trained_on(seeds, trained):
+        first, last = found
+        raise UserError(
+            f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
+            f"begin at another seed, e.g. seed={free}"
+        )
+
+
+def trained_on(seeds: Sequence[int], trained: Sequence[Sequence[int]]) -> Sequence[int] | None:
+    """Return the first range of training, (first, last) seeds, that one of these seeds is of; None where none is."""
+    return next((one for one in trained if any(one[0] <= seed <= one[1] for seed in seeds)), None)
 
 
 def check_split(split: SplitConfig, trained: Sequence[Mapping | None], checkpoint: str) -> None:

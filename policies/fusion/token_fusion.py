@@ -2,12 +2,12 @@
 
 The grounded points are learned from ground truth alone, as in `keypoint_fusion`. Few demonstrations do not teach what
 words mean, and the papers' fusions begin as large pretrained models, not with random weights. So a fusion may have a
-finder, a pretrained and frozen one of another kind, whose points it hands on instead of its own: those it knows by
-heart in the scenes of its training, and a head that is told both trusts them. Its tokens know those scenes by heart as
-well, so in half of the training samples the finder's points are all that the head is told.
+finder, a pretrained and frozen one of another kind, whose points it hands on instead of its own: those it memorizes in
+the scenes of its training, and a head that is told both trusts them. Its tokens memorize those scenes as well, so in
+half of the training samples the finder's points are all that the head is told.
 
 Insulated, the actions' loss trains the head and not the tokens that it reads (knowledge insulation, Driess et al. 2025,
-arXiv 2505.23705): they learn from ground truth, points and sub-task. Else few demonstrations are known by heart.
+arXiv 2505.23705): they learn from ground truth, points and sub-task. Else few demonstrations are memorized.
 
 Shapes: B batch, R tokens gathered, N tokens read, D state dimension, G grounded points, W token width.
 """

@@ -49,6 +49,8 @@ class SimulationConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "task", current("task", self.task, RENAMED))
+        if self.task in TASKS.names():  # a program may have others, as "all"
+            self.split.check_objects(self.task, TASKS.get(self.task).max_objects)
 
     @property
     def world(self) -> "SimulationConfig":

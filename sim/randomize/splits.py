@@ -21,6 +21,7 @@ from sim.scene.placement import COLOURS
 from sim.scene.shapes import SHAPES
 
 AXES = ("pairs", "shapes", "wordings", "textures", "places")
+OF_OBJECTS = ("pairs", "shapes")
 PARTS = ("train", "any", *AXES)
 T = TypeVar("T")
 
@@ -67,6 +68,14 @@ class SplitConfig(Options):
     )
     places: tuple[float, ...] = option((-0.36, 0.13, 0.045, -0.30, -0.15, 0.045), "held out: circles", Circles())
 
+    def check_objects(self, task: str, objects: int) -> None:
+        """Raise UserError where a task without objects is to be played on a part that holds some of them out."""
+        if self.part in OF_OBJECTS and not objects:
+            raise UserError(
+                f"split.part={self.part!r} holds out objects, and task {task!r} has none; expected train, any, "
+                f"{' or '.join(axis for axis in AXES if axis not in OF_OBJECTS)}"
+            )
+
     def check_training(self) -> None:
         """Raise UserError unless what is collected for training holds nothing that is held out."""
         if self.part != "train":
@@ -75,11 +84,9 @@ class SplitConfig(Options):
             )
 
     def admits(self, params: EpisodeParams) -> bool:
-        """Return whether an episode belongs to the wanted part. UserError for one of objects the task has none of."""
+        """Return whether an episode belongs to the wanted part."""
         if self.part == "any":
             return True
-        if self.part in ("pairs", "shapes") and not params.layout.object_shapes:
-            raise UserError(f"split.part={self.part!r} is of a task's objects, and this task has none")
         held_out = {axis for axis in AXES if getattr(self, f"_in_{axis}")(params)}
         return held_out == (set() if self.part == "train" else {self.part})
 

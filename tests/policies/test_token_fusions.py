@@ -11,6 +11,7 @@ from policies.core.attention import Layer
 from policies.core.inputs import Inputs
 from policies.core.parts import Fusion
 from policies.core.registry import FUSIONS
+from policies.fusion import token_fusion
 from policies.fusion.affordance import AffordanceMaps
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.fusion.keypoint_fusion import KeypointFusionConfig, grid
@@ -38,6 +39,10 @@ VARIANTS |= {
     "transformer, blind": FUSIONS.get("transformer")(**SMALL, reads=("words",)),
     "cross_attention, by words": FUSIONS.get("cross_attention")(**SMALL, by_words=True),
 }
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def build(name: str) -> Fusion:
@@ -148,6 +153,20 @@ def test_half_of_the_training_samples_are_told_what_the_finder_found_alone():
     for other in ({"insulated": True}, {"finder": None}):
         kept = dataclasses.replace(config, **other).build(SPEC, TINY.vision, TINY.language)
         assert kept.drop(tokens, torch.Generator()) is tokens
+
+
+def test_a_trunk_is_dropped_in_training_and_told_when_acting(monkeypatch):
+    monkeypatch.setattr(token_fusion, "FINDER_ALONE", 1.0)
+    torch.manual_seed(0)
+    fusion = dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig())
+    policy, batch = dataclasses.replace(TINY, fusion=fusion).build(SPEC), random_batch(4)
+    with torch.no_grad():
+        policy.head.out.weight.normal_()  # zero at first: nothing would be handed back
+    batch = dataclasses.replace(batch, inputs=policy.condense(batch.inputs))
+    for loss, trains in ((policy.loss(batch, seeded())[0], False), (policy.losses(batch, seeded()).mean(), True)):
+        policy.zero_grad()
+        loss.backward()
+        assert policy.fusion.readouts.grad.any().item() is trains
 
 
 @pytest.mark.parametrize("name", ["transformer", "cross_attention", "state_space", "affordance"])
