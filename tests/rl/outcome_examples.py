@@ -19,14 +19,16 @@ def write_dataset(
     task: str = "pick_place",
     robot: str = FR3.name,
     behaviour: str = "",
+    fault: str = "",
 ) -> Path:
-    """episodes: (seed, length, success, first frame of an intervention or None). behaviour: a checkpoint."""
+    """episodes: (seed, length, success, first frame of an intervention or None). behaviour: a checkpoint. fault: of the
+    robot, which ended each."""
     made_by = {"world": {"task": task}, **({"behaviour": {"checkpoint": behaviour}} if behaviour else {})}
     with DatasetWriter(root, FEATURES, FR3.control_hz, robot, made_by) as writer:
         for seed, length, success, begin in episodes:
             intervention = np.zeros(length, bool) if begin is None else np.arange(length) >= begin
             state = np.random.default_rng(seed).normal(size=(length, 7)).astype(np.float32)
             columns = {"observation.state": state, "intervention": intervention}
-            metadata = {"seed": seed, "success": success, "source": source}
+            metadata = {"seed": seed, "success": success, "source": source, **({"robot/fault": fault} if fault else {})}
             writer.commit(Episode(columns, "put it there", {}, metadata))
     return root

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from outcome_examples import LIMIT, write_dataset
 
+from rl.advantage.labels import Labels
 from rl.algorithms import oracle_bit
 from rl.algorithms.base import ALGORITHMS
+from rl.data.pool import Interventions
 from rl.learning.config import LearningConfig
 from rl.learning.round import Round
 from rl.value.cross_fit import CrossFit
+from sim.dataset.reader import read_sidecar
 
 CONTROLS = (
     "advantage_weighted", "all_data", "filtered_imitation", "hg_dagger", "oracle_bit", "outcome_bit",
@@ -49,6 +52,19 @@ def test_every_algorithm_labels_every_frame_the_same_way_twice(name, data):
     assert labels.positive.dtype == bool
     assert (labels.weight >= 0).all() and labels.weight.any()
     assert (labels.positive == again.positive).all() and (labels.weight == again.weight).all()
+
+
+def test_episodes_that_a_fault_ended_teach_nothing(data, tmp_path):
+    alone = write_dataset(tmp_path / "alone", [(1, 20, True, None), (2, 30, False, None)])
+    stopped = write_dataset(tmp_path / "stopped", [(3, 40, False, 25)], fault="safety stop: code 99")
+    given = Round(1, tmp_path, [alone, stopped], data.pretrained, LIMIT, LearningConfig(), [alone, stopped])
+    outcome_known = [True] * 50 + [False] * 40
+    assert given.newest.tolist() == outcome_known
+    for interventions in Interventions:
+        assert given.pool.value_mask(interventions).tolist() == outcome_known
+    given.write_labels(Labels(np.ones(90, bool), np.ones(90, np.float32)), "all_data")
+    drawn = [read_sidecar(root, given.labels_name)["weight"] for root in (alone, stopped)]
+    assert (np.concatenate(drawn) > 0).tolist() == outcome_known
 
 
 def test_autonomous_rollouts_are_told_from_corrected_ones_among_given_directories(data, tmp_path):
