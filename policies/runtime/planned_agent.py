@@ -94,8 +94,8 @@ class PlannedAgent:
         action = self.inner.act(replace(observation, instruction=self.told))
         self._steps += 1
         if self._is_done(self._step, observation):
-            self._end_step()
-        elif self._steps >= self._step.time_limit_s * self._robot.control_hz:
+            return self._end_step().act()
+        if self._steps >= self._step.time_limit_s * self._robot.control_hz:
             self._stop(self._step)
         return action
 
@@ -132,13 +132,15 @@ class PlannedAgent:
         self._looks = len(self.inner.decision_s)
         return self._seems_done(step, observation)
 
-    def _end_step(self) -> None:
+    def _end_step(self) -> Retreat:
+        """Begin the way back, from the action executed last: the one just decided is not played."""
         self.done.append(self.told)
         before, last = self._executed
         n = self._robot.joints
         self._retreat = Retreat(
             self._robot, float(self._start[-1]), last, (last - before)[:n].astype(float), self._start[:n].astype(float)
         )
+        return self._retreat
 
     def _stop(self, step: PlannedStep) -> None:
         self.stopped = f"step {len(self.done) + 1} is not done after {step.time_limit_s:g} s: {step.sentence}"

@@ -1,5 +1,6 @@
 """A plan is played step by step, each until it is judged done; the simulator has the last word on what was done."""
 
+import dataclasses
 import logging
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from policies.evaluation.steps_done import StepsDone, summary, told
 from policies.models.watch import AlarmConfig
 from policies.planner.grammar import GrammarPlanner
 from policies.runtime.planned_agent import PlannedAgent
+from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
 from sim.envs.sim_env import SimEnv
@@ -22,6 +24,7 @@ from sim.episode.loop import RecorderGroup, run_episode
 from sim.expert.imperfections import CLEAN
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
+from sim.guard.motion_guard import MotionGuard
 from sim.scene.fixtures import PLATE_TOP_M
 from sim.tasks.base import TASKS
 from sim.tasks.seen import Seen
@@ -109,6 +112,25 @@ def test_the_next_step_begins_where_the_arm_began(played):
     np.testing.assert_allclose(rows[second][2], rows[0][2], atol=0.03)
     highest = max(np.abs(state - rows[0][2]).max() for _, _, state in rows[:second])
     assert highest > 0.3  # it was elsewhere meanwhile
+
+
+def test_the_way_back_goes_on_from_the_action_sent_last():
+    """An arm in motion when its step is done is asked for nothing that the guard has to change."""
+    env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
+    inner = Scripted(env, watch=SimpleNamespace(alarm=AlarmConfig(-9.0, 300, True, 300)), value=-9.0)
+    agent, guard = PlannedAgent(inner, GrammarPlanner()), MotionGuard(FR3)
+    env.reset(0)
+    sent = env.observe().state
+    observation, moving = env.observe(), np.array([0.04, 0, 0, 0, 0, 0, 0], np.float32)
+    agent.reset(observation, 0)
+    guard.reset(sent)
+    inner.act = lambda seen: inner.decision_s.append(0.01) or guard.sent + moving
+    guard.check(Observation({}, sent, "", 0.0), sent + moving / 2)  # a first step that is allowed from rest
+    for period in range(12):
+        inner.value = -9.0 if period < 4 else 0.0
+        asked = agent.act(dataclasses.replace(observation, state=guard.sent))
+        agent.note_executed(guard.check(Observation({}, guard.sent, "", 0.0), asked))
+    assert len(agent.done) == 1 and guard.report.counts == {}
 
 
 def test_a_step_that_is_not_done_in_time_ends_the_run_and_is_named(caplog):
