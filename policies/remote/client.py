@@ -11,11 +11,12 @@ from websockets.sync.client import connect
 from policies.remote.protocol import HEADER, PROTOCOL
 from policies.remote.token import VARIABLE, authorization
 from policies.remote.wire import MAX_BYTES, closed, last_line, pack, unpack
+from sim.core.contract import MAX_DECISION_S
 from sim.core.errors import UserError, reason
 
 CONNECT_S, CLOSE_S = 10.0, 1.0
 FIRST_ANSWER_S = 180.0  # openpi's servers compile their network at the first request
-ANSWER_S = 5.0  # the arm is held that long at most
+ANSWER_S = MAX_DECISION_S  # the arm is held that long at most
 START = "start one there: python -m policies.serve checkpoint=CKPT"
 
 

@@ -1,9 +1,12 @@
 """Where a decision is computed: at once, or in a thread beside what is played."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
+
+from sim.core.contract import check_decision_time
 
 Decide = Callable[[], np.ndarray]  # returns a chunk (T, D)
 
@@ -44,6 +47,7 @@ class InThread:
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "decision")
         self._future: Future[np.ndarray] | None = None
+        self._begun_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -54,12 +58,16 @@ class InThread:
         return self._future is not None and self._future.done()
 
     def begin(self, decide: Decide) -> None:
+        self._begun_s = time.monotonic()
         self._future = self._executor.submit(decide)
 
     def result(self) -> np.ndarray:
+        """Take the result. Raises what the decision raised; UserError where it took longer than MAX_DECISION_S."""
         assert self._future is not None
         future, self._future = self._future, None
-        return future.result()
+        chunk = future.result()
+        check_decision_time(time.monotonic() - self._begun_s)
+        return chunk
 
     def drop(self) -> None:
         """Wait for the end of a decision and forget it, with what it raised: the next one will raise that anew."""

@@ -20,7 +20,7 @@ from real.core.faults import RobotFault, with_notes
 from real.core.rate import Rate
 from real.core.robot_driver import RobotDriver
 from real.workcell.episode_setup import Bench, EpisodeSetup
-from sim.core.contract import Feedback, Observation
+from sim.core.contract import Feedback, Observation, check_decision_time
 from sim.core.errors import UserError
 from sim.guard.motion_guard import Distances
 
@@ -94,6 +94,8 @@ class RobotEnv:
         self._steps += 1
         try:
             self._raise_error()  # the arm was stopped during the decision: nothing of it is carried out
+            if not self.guiding.active:  # else it is a person's time
+                check_decision_time(self.decision_s)
             move_gripper(self.driver, self.stream, float(action[-1]))  # first: the stream may have to pause for it
             self._raise_halt()  # a stream that started again has forgotten it
             if self.guiding.active:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sim.core.errors import UserError
+
 CONTRACT_VERSION = "1"
 # (3,) m each: the named object and its target in the world frame, then seen from the tool; nan where it is not known.
 GROUNDING_COLUMNS = (
@@ -22,6 +24,8 @@ TURN_COLUMN, TURN_NAMES = "grounding.target_turn_t", ("cos2", "sin2", "cos4", "s
 # N·m about the tool point, that the world exerts on gripper and fingers, seen from the tool. nan: not known.
 TOUCH_COLUMN = "touch"
 TOUCH_NAMES = ("grip_n", "force_x_n", "force_y_n", "force_z_n", "torque_x_nm", "torque_y_nm", "torque_z_nm")
+# On an arm, where time goes on meanwhile: what was decided later than this after its look moves nothing.
+MAX_DECISION_S = 5.0
 # A thing is in the hand when it is so near to the tool point and the gripper opened less than that.
 IN_HAND_M, HOLDING_OPENING = 0.03, 0.9
 
@@ -68,3 +72,12 @@ def check_action(action: np.ndarray, dimension: int) -> np.ndarray:
     if not np.isfinite(action).all():
         raise ValueError(f"action holds a value that is not finite: {action}")
     return action
+
+
+def check_decision_time(took_s: float) -> None:
+    """UserError where a decision came longer than MAX_DECISION_S after its look."""
+    if took_s > MAX_DECISION_S:
+        raise UserError(
+            f"a decision took {took_s:.1f} s, at most {MAX_DECISION_S:g} s: the arm does not move on so old a look; "
+            "decide with a smaller policy or on a faster machine (server=)"
+        )

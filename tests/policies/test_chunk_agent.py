@@ -9,6 +9,7 @@ import pytest
 
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.latency import latency, percentiles
+from sim.core import contract
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
@@ -134,6 +135,19 @@ def test_what_goes_wrong_in_the_thread_is_raised_by_the_agent():
     agent.go.set()
     settle(agent)
     with pytest.raises(UserError, match="the server is lost"):
+        act(agent)
+
+
+def test_a_chunk_that_comes_too_late_after_its_look_is_not_played(monkeypatch):
+    monkeypatch.setattr(contract, "MAX_DECISION_S", 0.05)
+    agent = Scripted(Timing(inference_delay_s=0.05, in_thread=True))
+    agent.go.clear()
+    agent.reset(look(), 0)
+    act(agent)
+    time.sleep(0.06)
+    agent.go.set()
+    settle(agent)
+    with pytest.raises(UserError, match=r"a decision took 0\.\d s, at most 0\.05 s"):
         act(agent)
 
 

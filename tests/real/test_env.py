@@ -15,6 +15,7 @@ from real.core.json_lines import JsonLineClient
 from real.emulator.method_table import Method
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, EpisodeSetup, OperatorBench, Outcome
+from sim.core import contract
 from sim.core.errors import UserError
 from sim.envs.sim_env import GymEnv
 from sim.episode.loop import run_episode
@@ -258,6 +259,25 @@ def test_homing_ends_when_the_arm_does_not_follow(running, monkeypatch):
         assert not env.stream.running
         assert not running.controller.in_servo
         np.testing.assert_array_equal(running.world._joints, joints)
+
+
+def test_an_action_that_comes_too_late_after_its_look_moves_nothing(env, running, monkeypatch):
+    monkeypatch.setattr(contract, "MAX_DECISION_S", 1.0)
+
+    class Slow(Swing):
+        def act(self, observation):
+            if self._step == 5:
+                time.sleep(1.1)
+                wait_for(lambda: np.abs(running.world.joint_velocity_rad_s()).max() == 0)
+                self.before = running.world._joints.copy()
+            return super().act(observation)
+
+    agent = Slow()
+    result = run_episode(env, agent, MotionGuard(FR3, max_age_s=5.0), seed=3)
+    assert result.steps == 6
+    assert "a decision took 1." in env.metadata()["robot/fault"]
+    wait_for(lambda: not running.controller.in_servo)
+    np.testing.assert_array_equal(running.world._joints, agent.before)
 
 
 @pytest.mark.parametrize("laid", [EmulatedBench, _Laid])
