@@ -9,6 +9,7 @@ from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
+from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.scene.layout import put_object
@@ -63,6 +64,46 @@ def test_inside_is_on_the_floor_of_the_named_drawer_at_rest(world):
     assert not world.success()  # on the cabinet, over the drawer
     put_cube(world, 0, 0.045, 0.041, 0.046)
     assert not world.success()  # on the drawer's side
+
+
+def put_tool(world: Simulation, tool_pos_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
+    """Pose the arm, each finger so far from the middle."""
+    joints = world.kinematics.inverse(tool_pos_w, tool_down(yaw_rad), world.joints_rad())
+    assert joints is not None
+    world.data.qpos[world.scene.arm_qpos] = joints
+    world.data.qpos[world.scene.finger_qpos] = finger_m
+    mujoco.mj_forward(world.scene.model, world.data)
+
+
+@pytest.mark.parametrize(("finger_m", "done"), [(0.0235, True), (0.0195, False)])
+def test_an_object_still_in_the_hand_is_not_put_down(world, finger_m, done):
+    """Fingers around the cube, along the panel, clear of it and on it."""
+    world.reset(SEED_OF_TWO)
+    put_cube(world, 0, 0.045, 0.0, 0.028)
+    state, yaw = world.scene_state, world.params.layout.target_yaw_rad[0]
+    put_tool(world, state.object_pos_w(0) + [0, 0, 0.015], yaw + np.pi / 2, finger_m)
+    assert state.is_held(0) is not done and not cabinet.is_touched(state, 0)
+    assert world.success() is done
+
+
+@pytest.mark.parametrize(("finger_m", "done"), [(0.0147, True), (0.0043, False)])
+def test_a_drawer_still_in_the_hand_does_not_count(world, finger_m, done):
+    """Fingers around the handle, clear of it and on it."""
+    world.reset(SEED_OF_TWO)
+    put_cube(world, 0, 0.045, 0.0, 0.028)
+    state, yaw = world.scene_state, world.params.layout.target_yaw_rad[0]
+    put_tool(world, cabinet.bar_w(state, 0, 0.09), yaw, finger_m)
+    assert not state.is_held(0) and cabinet.is_touched(state, 0) is not done
+    assert world.success() is done
+
+
+@pytest.mark.parametrize(("cube_m_s", "drawer_m_s", "done"), [(0.04, 0.0, True), (0.06, 0.0, False),
+                                                              (0.0, 0.015, True), (0.0, -0.025, False)])  # fmt: skip
+def test_cube_and_drawer_are_to_be_at_rest(world, cube_m_s, drawer_m_s, done):
+    world.reset(SEED_OF_TWO)
+    put_cube(world, 0, 0.045, 0.0, 0.028, cube_m_s)
+    world.data.joint("drawer_0").qvel[0] = drawer_m_s
+    assert world.success() is done
 
 
 def test_a_cube_dropped_in_stays_in(world):
