@@ -114,7 +114,7 @@ def stream_timing(driver: FairinoDriver, minutes: float) -> tuple[ServoStream, l
 
 
 def stop_times(driver: FairinoDriver, bench: EmulatedBench, count: int, seed: int) -> dict[str, list[float]]:
-    """s from when a stop was due until StopMotion was sent, for faults in the state and for halts."""
+    """Return the seconds from when a stop was due until StopMotion was sent, for faults in the state and for halts."""
     rng = np.random.default_rng(seed)
     delays: dict[str, list[float]] = {"fault in the state": [], "halt": []}
     for k in range(count):
@@ -148,14 +148,14 @@ def _wait(condition) -> None:
 
 
 def row(name: str, seconds: list[float] | np.ndarray) -> str:
-    """One line: median, 99 %, 99.9 % and maximum in ms, and the number of samples."""
+    """Return one line: median, 99 %, 99.9 % and maximum in ms, and the number of samples."""
     ms = 1e3 * np.asarray(seconds)
     p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
     return f"  {name:34s} p50 {p50:7.3f}  p99 {p99:7.3f}  p99.9 {p999:7.3f}  max {ms.max():8.3f} ms  n {len(ms)}"
 
 
 def _spread(times_s: list[float]) -> np.ndarray:
-    """Deviation of consecutive times from one period, s."""
+    """Return the deviation of consecutive times from one period, s."""
     return np.abs(np.diff(times_s) - SERVO_PERIOD_S)
 
 

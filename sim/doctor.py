@@ -48,7 +48,7 @@ def look_at_python() -> Finding:
 
 
 def look_at_packages() -> list[Finding]:
-    """Every requirement of the project that is not extra, against what is installed."""
+    """Check every requirement of the project that is not extra, against what is installed."""
     wrong = []
     try:
         wanted = [Requirement(line) for line in metadata.requires(PROJECT) or []]
@@ -69,7 +69,7 @@ def look_at_packages() -> list[Finding]:
 
 
 def look_at_drawing() -> Finding:
-    """Draws the scene and times it."""
+    """Draw the scene and time it."""
     name = f"drawing ({os.environ.get('MUJOCO_GL', 'default')})"
     try:
         from sim.envs.simulation import Simulation  # needs MuJoCo, which may be what is missing
@@ -94,7 +94,7 @@ def look_at_drawing() -> Finding:
 
 
 def look_at_vulkan() -> Finding:
-    """Only `renderer=filament` needs it, so nothing is wrong without it."""
+    """Check for Vulkan; only `renderer=filament` needs it, so nothing is wrong without it."""
     try:
         check_vulkan()
     except UserError as error:

@@ -60,7 +60,7 @@ def cut(dataset: Dataset, episode: int, runs: Sequence[slice]) -> list[Episode]:
 
 
 def check_new(out: Path, begun: Path, exported_from: str) -> None:
-    """UserError where something lies at `out`, or at `begun` anything but a part of this export."""
+    """Raise UserError where something lies at `out`, or at `begun` anything but a part of this export."""
     if (out / INFO_PATH).is_file():
         raise UserError(f"out={out}: it holds {Dataset(out).num_episodes} episodes; name a new directory")
     check_no_other(out)

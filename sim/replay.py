@@ -98,7 +98,7 @@ def replay(
 
 
 def differences(recorded: dict[str, np.ndarray], replayed: dict[str, np.ndarray]) -> list[Difference]:
-    """Columns (T,) or (T, n) that are not equal in every bit, and where that begins."""
+    """Return the columns (T,) or (T, n) that are not equal in every bit, and where that begins."""
     found = []
     for name, now in replayed.items():
         before = recorded[name]

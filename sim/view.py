@@ -73,7 +73,7 @@ class Window:
 
 
 def no_window() -> str:
-    """Why no window can be opened here, "" where one can."""
+    """Return why no window can be opened here, "" where one can."""
     display = os.environ.get("DISPLAY")
     if not display:
         return "no display"
@@ -88,7 +88,7 @@ def no_window() -> str:
 
 
 def contact_sheet(frames: np.ndarray) -> np.ndarray:
-    """uint8 (T, H, W, 3) -> one image of moments evenly spread over the episode, in reading order."""
+    """Return uint8 (T, H, W, 3) as one image of moments evenly spread over the episode, in reading order."""
     some = frames[np.linspace(0, len(frames) - 1, COLUMNS * ROWS).round().astype(int)]
     rows = some.reshape(ROWS, COLUMNS, *some.shape[1:])
     return np.concatenate([np.concatenate(list(row), 1) for row in rows], 0)

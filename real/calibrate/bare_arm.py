@@ -40,7 +40,7 @@ class BareArm:
         self._scratch = mujoco.MjData(self._model)
 
     def model_with(self, values: dict) -> mujoco.MjModel:
-        """A copy of the model with the given dynamics."""
+        """Return a copy of the model with the given dynamics."""
         model = copy.copy(self._model)
         self._dynamics.apply(model, cast(DynamicsTerms, SimpleNamespace(**values)))
         mujoco.mj_setConst(model, self._scratch)

@@ -34,7 +34,7 @@ def write_board_image(path: Path) -> None:
 
 
 def calibrate_cameras(env: RobotEnv, arm: GuardedArm) -> tuple[dict[str, Estimate], dict[str, dict]]:
-    """The terms of cameras and encoders, and each camera's intrinsics and pose as plain numbers.
+    """Return the terms of cameras and encoders, and each camera's intrinsics and pose as plain numbers.
 
     UserError when the board is not seen.
     """
@@ -65,7 +65,7 @@ def calibrate_cameras(env: RobotEnv, arm: GuardedArm) -> tuple[dict[str, Estimat
 
 
 def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """(3,) m, standard deviation of the front camera's position: of one view, and of the board's pose."""
+    """Return (3,) m, standard deviation of the front camera's position: of one view, and of the board's pose."""
     board = found.base_from_board
     from_board_b = base_from_camera[:3, 3] - board[:3, 3]
     # A rotation about the board's axes moves the camera that sees it around the board.
@@ -76,7 +76,7 @@ def _front_std_m(found: HandEye, base_from_camera: np.ndarray, intrinsics: Intri
 
 
 def _board_centre(wrist: WristView, env: RobotEnv, view: View, joints_rad: np.ndarray) -> np.ndarray:
-    """(3,) centre of the board in the base frame, by the camera as designed."""
+    """Return (3,) centre of the board in the base frame, by the camera as designed."""
     height, width = env.cameras[env.robot.wrist_cameras[0].name].latest().image.shape[:2]
     pose = (
         wrist.tool_pose(joints_rad)
@@ -87,7 +87,7 @@ def _board_centre(wrist: WristView, env: RobotEnv, view: View, joints_rad: np.nd
 
 
 def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristView, middle_b: np.ndarray):
-    """(views, measured joint angles (n, joints)) of the wrist camera, the front camera's best view or None, and
+    """Return (views, measured joint angles (n, joints)) of the wrist camera, the front camera's best view or None, and
     (height, width) by camera.
     """
     views, joints, size = [], [], {}
@@ -107,7 +107,7 @@ def _collect_views(env: RobotEnv, arm: GuardedArm, wrist: WristView, middle_b: n
 
 
 def _plain(intrinsics: Intrinsics, pose: np.ndarray, frame: str) -> dict:
-    """As plain JSON values."""
+    """Return them as plain JSON values."""
     return {
         "matrix": intrinsics.matrix.tolist(), "distortion": intrinsics.distortion.tolist(), "height": intrinsics.height,
         "width": intrinsics.width, "fovy_deg": intrinsics.fovy_deg, "rms_px": intrinsics.rms_px, frame: pose.tolist(),

@@ -105,7 +105,7 @@ def kept(out: Path) -> str:
 
 
 def _writable(out: Path) -> Path:
-    """`out` as a directory that takes files. UserError before anything moves when it cannot be."""
+    """Return `out` as a directory that takes files. UserError before anything moves when it cannot be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

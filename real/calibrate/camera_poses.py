@@ -34,14 +34,14 @@ class WristView:
         self.tool_from_camera[:3, 3] = tool_rotation.T @ (data.cam_xpos[camera] - data.site_xpos[tool])
 
     def tool_pose(self, joints_rad: np.ndarray) -> np.ndarray:
-        """(4, 4) pose of the tool in the base frame."""
+        """Return (4, 4) pose of the tool in the base frame."""
         pose = np.eye(4)
         pose[:3, 3], pose[:3, :3] = self.kinematics.forward(joints_rad)
         return pose
 
     def viewpoints(self, board_centre_b: np.ndarray, near_rad: np.ndarray) -> list[np.ndarray]:
-        """Joint angles (joints,) from which the camera views the board's centre from near and far, straight and tilted;
-        poses out of the arm's reach are left out.
+        """Return joint angles (joints,) from which the camera views the board's centre from near and far, straight and
+        tilted; poses out of the arm's reach are left out.
         """
         _, rotation = self.kinematics.forward(near_rad)
         optical_axes = rotation @ self.tool_from_camera[:3, :3]
@@ -61,7 +61,8 @@ class WristView:
         return found
 
     def terms(self, found: HandEye) -> dict[str, Estimate]:
-        """Deviation of camera and encoders from design, in the terms of `conf/randomize`: one range for all axes."""
+        """Return the deviation of camera and encoders from design, in the terms of `conf/randomize`: one range for all
+        axes."""
         mount, intrinsics = found.mount, found.intrinsics
         # The tool's axes are those of the gripper that carries the camera.
         moved = mount.pose[:3, 3] - self.tool_from_camera[:3, 3]
@@ -79,7 +80,7 @@ class WristView:
 def front_terms(
     base_from_camera: np.ndarray, intrinsics: Intrinsics, pos_std_m: np.ndarray, designed: FixedCamera
 ) -> dict[str, Estimate]:
-    """The front camera's deviation from design, in the terms of `conf/randomize`."""
+    """Return the front camera's deviation from design, in the terms of `conf/randomize`."""
     pos, ahead = base_from_camera[:3, 3], base_from_camera[:3, 2]
     share = np.dot(designed.lookat_m - pos, ahead)
     return {
@@ -90,7 +91,7 @@ def front_terms(
 
 
 def _looking_down(camera: np.ndarray) -> np.ndarray:
-    """`camera` (3, 3) rotated by the smallest angle so that it looks straight down."""
+    """Return `camera` (3, 3) rotated by the smallest angle so that it looks straight down."""
     down = np.array([0.0, 0.0, -1.0])
     axis = np.cross(camera[:, 2], down)
     sine, cosine = np.linalg.norm(axis), camera[:, 2] @ down

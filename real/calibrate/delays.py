@@ -52,7 +52,7 @@ def camera_delay(frames: Sequence[Frame], log: MotionLog, joint: int, rng: np.ra
 
 
 def _components(frames: Sequence[Frame]) -> np.ndarray:
-    """(n, COMPONENTS) principal components of the images, scaled by the first."""
+    """Return (n, COMPONENTS) principal components of the images, scaled by the first."""
     if len(frames) < MIN_FRAMES:
         raise UserError(f"{len(frames)} images while the arm swung, expected at least {MIN_FRAMES}")
     pixels = np.stack([frame.image for frame in frames]).reshape(len(frames), -1).astype(np.float32)
@@ -64,7 +64,7 @@ def _components(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def gripper_travel(log: MotionLog) -> dict[str, Estimate]:
-    """Ends (openings 0..1) and speed (openings per second) of a gripper that closed and opened.
+    """Return the ends (openings 0..1) and speed (openings per second) of a gripper that closed and opened.
 
     UserError when it did not move, or in one direction only.
     """
@@ -84,14 +84,14 @@ def gripper_travel(log: MotionLog) -> dict[str, Estimate]:
 
 
 def _misfit(log: MotionLog, joint: int, shift_s: float) -> float:
-    """Variance of the measured joint around the command `shift_s` before."""
+    """Return the variance of the measured joint around the command `shift_s` before."""
     inside = log.received_s > log.sent_s[0] + MAX_DELAY_S
     commanded = np.interp(log.received_s[inside] - shift_s, log.sent_s, log.sent_rad[:, joint])
     return float(np.var(log.joints_rad[inside, joint] - commanded))
 
 
 def _best_shift(misfit) -> float:
-    """The minimum of `misfit` between -20 ms and MAX_DELAY_S."""
+    """Return the minimum of `misfit` between -20 ms and MAX_DELAY_S."""
     grid = np.arange(-0.02, MAX_DELAY_S, GRID_S)
     best = grid[int(np.argmin([misfit(shift_s) for shift_s in grid]))]
     found: Any = minimize_scalar(misfit, bounds=(best - GRID_S, best + GRID_S), method="bounded")

@@ -44,7 +44,7 @@ FIRST_SEGMENTS = 6  # enough for a first estimate of the lag
 
 
 def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = None) -> dict[str, Estimate]:
-    """Estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one per joint.
+    """Return estimates by the names of the randomized terms; joint_damping and joint_friction_nm have one per joint.
 
     action_delay_s counts from sending a command, controller_delay_s from the controller cycle to which the log assigns
     it (exact where the controller counts commands). UserError without mujoco[sysid] or with too short a log.
@@ -71,7 +71,7 @@ def fit_dynamics(logs: Sequence[CycleLog], robot: Robot, threads: int | None = N
 
 
 def _residual(sysid: Any, arm: BareArm, segments: list[CycleLog], threads: int | None) -> Any:
-    """sysid's function of a vector and parameters: ([(samples * joints, segments)] in RESIDUAL_UNIT_RAD, ..)."""
+    """Return sysid's function of a vector and parameters: ([(samples * joints, segments)] in RESIDUAL_UNIT_RAD, ..)."""
     return sysid.build_residual_fn(
         models_sequences=[_sequences(sysid, arm, segments)],
         build_model=lambda parameters, spec: arm.model_with(_values(parameters)),
@@ -82,7 +82,7 @@ def _residual(sysid: Any, arm: BareArm, segments: list[CycleLog], threads: int |
 
 
 def _optimize(sysid: Any, parameters: Any, residual: Any) -> tuple[Any, Any, np.ndarray]:
-    """(best parameters, sysid's result, residuals (samples * joints, segments)) from `parameters` on."""
+    """Return (best parameters, sysid's result, residuals (samples * joints, segments)) from `parameters` on."""
     with contextlib.redirect_stdout(io.StringIO()):  # sysid prints every iteration, whatever `verbose` is
         best, result = sysid.optimize(
             parameters, residual, optimizer="mujoco", verbose=False, max_iters=MAX_ITERATIONS, eps=STEP, x_scale="jac",
@@ -92,8 +92,8 @@ def _optimize(sysid: Any, parameters: Any, residual: Any) -> tuple[Any, Any, np.
 
 
 def _first_lag_ms(residual: Any, parameters: Any) -> float:
-    """The best of FIRST_LAGS_MS with all else at its start values. A search that starts far from it attributes the lag
-    to inertia and damping, and ends at the bounds of both.
+    """Return the best of FIRST_LAGS_MS with all else at its start values. A search that starts far from it attributes
+    the lag to inertia and damping, and ends at the bounds of both.
     """
 
     def cost(lag_ms: float) -> float:
@@ -104,7 +104,7 @@ def _first_lag_ms(residual: Any, parameters: Any) -> float:
 
 
 def load_sysid() -> Any:
-    """`mujoco.sysid`. UserError where its dependencies are missing."""
+    """Return `mujoco.sysid`. UserError where its dependencies are missing."""
     from mujoco import sysid
 
     if not hasattr(sysid, "optimize"):
@@ -132,7 +132,7 @@ def _values(parameters: Any) -> dict:
 
 
 def _segments(log: CycleLog) -> list[CycleLog]:
-    """Pieces of SEGMENT_CYCLES that begin with a measured state and of which at least TRUSTED is trusted."""
+    """Return pieces of SEGMENT_CYCLES that begin with a measured state and of which at least TRUSTED is trusted."""
     present = np.isfinite(log.joints_rad[:, 0])
     pieces, begin = [], 0
     while begin + SEGMENT_CYCLES <= len(present):
@@ -148,7 +148,7 @@ def _segments(log: CycleLog) -> list[CycleLog]:
 
 
 def _sequences(sysid: Any, arm: BareArm, segments: list[CycleLog]) -> Any:
-    """The segments in sysid's form: a first state, commands at every physics step, measurements every cycle."""
+    """Return the segments in sysid's form: a first state, commands at every physics step, measurements every cycle."""
     model = arm.spec.compile()
     joints = {name: (sysid.SignalType.MjSensor, np.array([i])) for i, name in enumerate(_sensor_names(model))}
     starts, controls, measured = [], [], []
@@ -170,7 +170,8 @@ def _sensor_names(model: mujoco.MjModel) -> list[str]:
 
 
 def _compare(parameters: Any, predicted: Any, measured: Any, model: mujoco.MjModel, *_, state: np.ndarray):
-    """Predicted minus measured joints (T, joints), the prediction delayed by the lag; 0 in cycles not trusted."""
+    """Return predicted minus measured joints (T, joints), the prediction delayed by the lag; 0 in cycles not
+    trusted."""
     del predicted
     path_rad = state[:, 1 : 1 + model.nq]  # after the time; row i at the end of physics step i + 1
     at = np.arange(SETTLE_CYCLES, SEGMENT_CYCLES - 4)
@@ -182,7 +183,7 @@ def _compare(parameters: Any, predicted: Any, measured: Any, model: mujoco.MjMod
 
 
 def _interpolated(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Rows at fractional numbers `at`, by the parabola through the three nearest."""
+    """Return rows at fractional numbers `at`, by the parabola through the three nearest."""
     middle = np.clip(np.rint(at).astype(int), 1, len(rows) - 2)
     x = (at - middle)[:, None]
     before, here, after = rows[middle - 1], rows[middle], rows[middle + 1]

@@ -33,12 +33,13 @@ class Estimate:
         return ", ".join(f"{mean:.4g} +- {std:.2g}" for mean, std in zip(means, stds, strict=True))
 
     def plain(self) -> dict:
-        """As plain JSON values."""
+        """Return it as plain JSON values."""
         return {"mean": np.asarray(self.mean).tolist(), "std": np.asarray(self.std).tolist()}
 
 
 def randomization(estimates: Mapping[str, Estimate]) -> str:
-    """Content of a file for `conf/randomize/`: the estimates that are randomized terms, validated by the simulator."""
+    """Return the content of a file for `conf/randomize/`: the estimates that are randomized terms, validated by the
+    simulator."""
     terms = {field.name for field in fields(RandomizeConfig)}
     lines = [HEAD.format(width=WIDTH) + "defaults:\n  - light\n  - _self_\n"]
     for name, estimate in estimates.items():

@@ -14,7 +14,7 @@ RAMP_S = 1.0
 
 
 def multisine(robot: Robot, centre_rad: np.ndarray, length_s: float, seed: int) -> np.ndarray:
-    """Targets (T, joints) rad, a target a control period, that begin and end at rest at `centre_rad`."""
+    """Return targets (T, joints) rad, a target a control period, that begin and end at rest at `centre_rad`."""
     rng = np.random.default_rng(seed)
     period_s = robot.control_period_s
     at_s = np.arange(1, round(length_s / period_s) + 1) * period_s

@@ -88,7 +88,7 @@ class HandEye:
 
 
 def find_board(image: np.ndarray) -> View | None:
-    """The board in an RGB image (H, W, 3); None when fewer than MIN_CORNERS corners are visible."""
+    """Return the board in an RGB image (H, W, 3); None when fewer than MIN_CORNERS corners are visible."""
     cv2 = load_opencv()
     board = charuco_board()
     corners, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
@@ -98,7 +98,8 @@ def find_board(image: np.ndarray) -> View | None:
 
 
 def calibrate_intrinsics(views: Sequence[View], height: int, width: int) -> Intrinsics:
-    """Focal length, centre and distortion from several images; from fewer than MIN_VIEWS the focal length alone."""
+    """Return the focal length, centre and distortion from several images; from fewer than MIN_VIEWS the focal length
+    alone."""
     if not views:
         raise UserError("no image shows the calibration board; lay it in the camera's field of view, in even light")
     cv2 = load_opencv()
@@ -115,7 +116,7 @@ def calibrate_intrinsics(views: Sequence[View], height: int, width: int) -> Intr
 
 
 def board_pose(view: View, intrinsics: Intrinsics) -> np.ndarray:
-    """(4, 4) pose of the board in the camera frame."""
+    """Return (4, 4) pose of the board in the camera frame."""
     cv2 = load_opencv()
     _, rotation, pos = cv2.solvePnP(view.on_board_m, view.seen_px, intrinsics.matrix, intrinsics.distortion)
     return _moved(np.eye(4), np.concatenate([np.ravel(pos), np.ravel(rotation)]))
@@ -128,7 +129,8 @@ def calibrate_hand_eye(
     intrinsics: Intrinsics,
     tool_from_camera: np.ndarray,
 ) -> HandEye:
-    """The camera's mount on the tool, its refined intrinsics, the board in the base frame and the encoders' offsets.
+    """Return the camera's mount on the tool, its refined intrinsics, the board in the base frame and the encoders'
+    offsets.
 
     joints_rad: (n, joints) encoder readings of every view; tool_pose: (4, 4) of the tool in the base frame
     from true joint angles (joints,); tool_from_camera: the mount as designed. UserError with few or degenerate views.
@@ -163,18 +165,18 @@ class _Observations:
     base_from_board: np.ndarray
 
     def start(self) -> np.ndarray:
-        """The unknowns at the start of the search: small motions of both poses, intrinsics, offsets."""
+        """Return the unknowns at the start of the search: small motions of both poses, intrinsics, offsets."""
         matrix, (k1, k2) = self.intrinsics.matrix, self.intrinsics.distortion[:2]
         numbers = [matrix[1, 1], matrix[0, 2], matrix[1, 2], k1, k2]
         return np.array([*np.zeros(12), *numbers, *np.zeros(self.joints_rad.shape[1])])
 
     def parts(self, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray, Intrinsics]:
-        """(4, 4) camera on the tool, (4, 4) board in the base frame, and the intrinsics."""
+        """Return (4, 4) camera on the tool, (4, 4) board in the base frame, and the intrinsics."""
         mount, board = _moved(self.tool_from_camera, unknown[MOUNT]), _moved(self.base_from_board, unknown[BOARD])
         return mount, board, _with(self.intrinsics, unknown[LENS])
 
     def off_px(self, unknown: np.ndarray) -> np.ndarray:
-        """(2 * corners of all views,) reprojected minus observed corners."""
+        """Return (2 * corners of all views,) reprojected minus observed corners."""
         mount, board, intrinsics = self.parts(unknown)
         cameras = [self.tool_pose(shown - unknown[OFFSET]) @ mount for shown in self.joints_rad]
         return np.concatenate([
@@ -184,11 +186,12 @@ class _Observations:
 
 
 def _fit(observations: _Observations) -> tuple[np.ndarray, np.ndarray, float]:
-    """The unknowns, their covariance and the rms residual of the corners in px. UserError with degenerate views."""
+    """Return the unknowns, their covariance and the rms residual of the corners in px. UserError with
+    degenerate views."""
     unknown, corner_std_px = observations.start(), observations.intrinsics.rms_px / np.sqrt(2)
 
     def residual(tried: np.ndarray) -> np.ndarray:
-        """In standard deviations: corners, then the prior."""
+        """Return corners, then the prior, in standard deviations."""
         return np.concatenate([observations.off_px(tried) / corner_std_px, tried[OFFSET] / OFFSET_STD_RAD])
 
     for _ in range(2):  # the first fit replaces the rough estimate of the corners' deviation
@@ -204,7 +207,7 @@ def _fit(observations: _Observations) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _covariance(hessian: np.ndarray, jacobian: np.ndarray, residual: np.ndarray, views: Sequence[View]) -> np.ndarray:
-    """(n, n) of the unknowns: independent errors of the corners plus errors common to the corners of a view.
+    """Return (n, n) of the unknowns: independent errors of the corners plus errors common to the corners of a view.
 
     The second part is the sandwich over views (Cameron and Miller, 2015, eq. 11): noise of an encoder, light or blur
     move all corners of an image alike. Alone it is too small where there are hardly more views than unknowns, the
@@ -220,14 +223,14 @@ def _covariance(hessian: np.ndarray, jacobian: np.ndarray, residual: np.ndarray,
 
 
 def _with(intrinsics: Intrinsics, numbers: np.ndarray) -> Intrinsics:
-    """`intrinsics` with focal length, centre x and y, k1, k2; pixels are square."""
+    """Return `intrinsics` with focal length, centre x and y, k1, k2; pixels are square."""
     focal, x, y, k1, k2 = numbers
     matrix = np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]])
     return replace(intrinsics, matrix=matrix, distortion=np.array([k1, k2, 0, 0, 0]))
 
 
 def _project(camera_from_board: np.ndarray, points_m: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """(n, 2) pixels of (n, 3) points, with k1 and k2 (OpenCV's camera model)."""
+    """Return (n, 2) pixels of (n, 3) points, with k1 and k2 (OpenCV's camera model)."""
     points = points_m @ camera_from_board[:3, :3].T + camera_from_board[:3, 3]
     flat = points[:, :2] / points[:, 2:]
     square = (flat * flat).sum(axis=1, keepdims=True)
@@ -236,7 +239,8 @@ def _project(camera_from_board: np.ndarray, points_m: np.ndarray, intrinsics: In
 
 
 def _moved(pose: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """(4, 4) `pose` shifted by `by[:3]` in its parent frame and rotated by the vector `by[3:]` about its own axes."""
+    """Return (4, 4) `pose` shifted by `by[:3]` in its parent frame and rotated by the vector `by[3:]` about its own
+    axes."""
     moved = np.eye(4)
     moved[:3, 3], moved[:3, :3] = pose[:3, 3] + by[:3], pose[:3, :3] @ Rotation.from_rotvec(by[3:]).as_matrix()
     return moved

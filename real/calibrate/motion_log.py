@@ -78,7 +78,7 @@ class MotionRecorder:
         self._driver.states.listeners.remove(self._states.append)
 
     def log(self) -> MotionLog:
-        """What was recorded so far. UserError without commands or without states."""
+        """Return what was recorded so far. UserError without commands or without states."""
         sent, states = list(self._sent), list(self._states)
         if len(sent) < 2 or len(states) < 2:
             raise UserError(f"only {len(sent)} commands and {len(states)} states were recorded; is the arm streaming?")
@@ -139,7 +139,7 @@ def on_cycles(log: MotionLog) -> CycleLog:
 
 
 def _trusted(cycle: np.ndarray, held: np.ndarray, length: int, *, counted: bool) -> np.ndarray:
-    """(length,) bool: each of the last RECOVERY_CYCLES had its state and, unless counted, a new command.
+    """Return (length,) bool: each of the last RECOVERY_CYCLES had its state and, unless counted, a new command.
 
     Where the controller counts, a command that waits for the next cycle, or is overtaken there, is certain.
     """
@@ -153,7 +153,7 @@ def _trusted(cycle: np.ndarray, held: np.ndarray, length: int, *, counted: bool)
 
 
 def _cycles(received_s: np.ndarray) -> tuple[np.ndarray, float]:
-    """(m,) the cycle of each state, and when cycle 0 began: periods of SERVO_PERIOD_S, states slightly late."""
+    """Return (m,) the cycle of each state, and when cycle 0 began: periods of SERVO_PERIOD_S, states slightly late."""
     phases = np.exp(2j * np.pi * received_s / SERVO_PERIOD_S)
     offset_s = float(np.angle(phases.mean()) / (2 * np.pi) * SERVO_PERIOD_S)
     cycle = np.rint((received_s - offset_s) / SERVO_PERIOD_S).astype(int)
@@ -165,7 +165,7 @@ def _cycles(received_s: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _held_command(log: MotionLog) -> np.ndarray:
-    """(m,) the number of the command in force when each state was measured; outside 0..n-1: not in the log."""
+    """Return (m,) the number of the command in force when each state was measured; outside 0..n-1: not in the log."""
     sent_before = np.searchsorted(log.sent_s, log.received_s)
     if (log.taken == UNCOUNTED).any():
         return np.searchsorted(log.sent_s, log.received_s - SERVO_PERIOD_S) - 1

@@ -12,7 +12,8 @@ MAD_OF_NORMAL = 0.6745  # median of |x| in standard deviations of x
 
 
 def without_outliers(segments: Sequence[CycleLog], residual: np.ndarray, first: int) -> list[CycleLog]:
-    """`segments`, no longer trusting cycles in which a joint's residual exceeds OUTLIER robust standard deviations.
+    """Return `segments`, no longer trusting cycles in which a joint's residual exceeds OUTLIER robust standard
+    deviations.
 
     residual: (cycles, joints, segments), 0 where nothing is compared; its cycle 0 is cycle `first` of a segment.
     A command that arrives just as the controller reads its input is assigned a cycle too early: a few per
@@ -30,7 +31,8 @@ def without_outliers(segments: Sequence[CycleLog], residual: np.ndarray, first: 
 
 
 def clustered_covariance(jacobian: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-    """Sandwich covariance (n, n) of least squares; `residuals` (rows, clusters), `jacobian` (rows * clusters, n).
+    """Return the sandwich covariance (n, n) of least squares; `residuals` (rows, clusters), `jacobian` (rows *
+    clusters, n).
 
     (J'J)^-1 (sum over clusters of J_c' r_c r_c' J_c) (J'J)^-1 * c / (c - 1): Cameron and Miller, 2015, eq. 11.
     """

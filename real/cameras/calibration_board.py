@@ -16,7 +16,7 @@ PIXELS_PER_SQUARE = 120
 
 
 def load_opencv() -> Any:
-    """OpenCV with ArUco. UserError where it is missing."""
+    """Return OpenCV with ArUco. UserError where it is missing."""
     try:
         import cv2
     except ImportError as error:
@@ -27,11 +27,11 @@ def load_opencv() -> Any:
 
 
 def charuco_board() -> Any:
-    """OpenCV's description of the board."""
+    """Return OpenCV's description of the board."""
     aruco = load_opencv().aruco
     return aruco.CharucoBoard(SQUARES, SQUARE_M, MARKER_M, aruco.getPredefinedDictionary(aruco.DICT_4X4_50))
 
 
 def board_image() -> np.ndarray:
-    """uint8 (H, W): print it so that a square is SQUARE_M wide."""
+    """Return the image, uint8 (H, W): print it so that a square is SQUARE_M wide."""
     return charuco_board().generateImage(tuple(PIXELS_PER_SQUARE * n for n in SQUARES))

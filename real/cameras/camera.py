@@ -54,7 +54,7 @@ class AbsentCamera:
         raise self._reason
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: nothing was opened."""
 
 
 class EmulatorCamera:
@@ -94,7 +94,8 @@ class GrabbedCamera:
         self._thread.start()
 
     def latest(self) -> Frame:
-        """RobotUnreachable when none came within FIRST_FRAME_S, or the last one is older than SILENCE_S."""
+        """Return the newest frame. RobotUnreachable when none came within FIRST_FRAME_S, or the last one is older than
+        SILENCE_S."""
         if not self._arrived.wait(FIRST_FRAME_S):
             raise RobotUnreachable(f"camera {self._name} gave no image within {FIRST_FRAME_S:g} s{self._error}")
         frame = self._frame
@@ -129,7 +130,7 @@ class GrabbedCamera:
 
 
 def capture_time_s(stamp_s: float, now_s: float) -> float:
-    """The time of an image: its own stamp where that is of the clock of `now_s`, else now, when it arrived."""
+    """Return the time of an image: its own stamp where that is of the clock of `now_s`, else now, when it arrived."""
     return stamp_s if 0.0 <= now_s - stamp_s < MAX_TRANSFER_S else now_s
 
 

@@ -58,7 +58,7 @@ class RealsenseCamera(GrabbedCamera):
             sensor.set_option(option.exposure, exposure)
 
     def _settled_exposure(self) -> float | None:
-        """The value that automatic exposure settles on; None when the frames do not carry it."""
+        """Return the value that automatic exposure settles on; None when the frames do not carry it."""
         meta, found = self._rs.frame_metadata_value.actual_exposure, None
         ends_s = time.monotonic() + SETTLE_S
         while time.monotonic() < ends_s:

@@ -60,7 +60,7 @@ class HandGuiding:
         return self._stream.commanded_rad
 
     def raise_if_ended(self) -> None:
-        """RobotFault where a released arm no longer gives way: its drives are off, or manual mode was left."""
+        """Raise RobotFault where a released arm no longer gives way: its drives are off, or manual mode was left."""
         if self.active and not self._driver.powered:
             raise RobotFault("the drives went off while a person led the arm")
         if self.active and not self._driver.manual:
@@ -87,13 +87,14 @@ class HandGuiding:
                 return
 
     def leave_manual(self) -> None:
-        """Automatic mode again, also where an episode ended while the arm was led. RobotFault when that is refused."""
+        """Return to automatic mode, also where an episode ended while the arm was led. RobotFault when that
+        is refused."""
         if self._manual:
             self._driver.set_manual(on=False)
             self._manual = False
 
     def hold_quietly(self) -> None:
-        """As `hold`, whatever the controller answers."""
+        """Hold the arm as `hold` does, whatever the controller answers."""
         with contextlib.suppress(UserError):
             self.hold()
 
@@ -115,7 +116,7 @@ class DragCorrector:
         self._guiding.begin()
 
     def act(self, observation: Observation) -> np.ndarray:
-        """(D,) the measured arm; the gripper toggles with its key."""
+        """Return the measured arm (D,); the gripper toggles with its key."""
         for _ in self._operator.take(Command.GRIPPER):
             self._opening = 0.0 if self._opening > 0.5 else 1.0
         return np.array([*observation.state[:-1], self._opening], np.float32)

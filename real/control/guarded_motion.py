@@ -61,7 +61,8 @@ class GuardedArm:
         return dict(self._guard.report.counts)
 
     def blocked(self, to_rad: np.ndarray) -> str:
-        """The known obstacle on the straight line in joint space to `to_rad` (joints,); "" when there is none."""
+        """Return the known obstacle on the straight line in joint space to `to_rad` (joints,); "" when there
+        is none."""
         return self._clearance.blocked([np.stack([self.commanded_rad, to_rad])]) if self._clearance else ""
 
     def move_to(self, to_rad: np.ndarray, each: Callable[[int], None] | None = None) -> None:

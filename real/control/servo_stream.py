@@ -69,7 +69,7 @@ class ServoStream:
         self._thread.start()
 
     def set_target(self, joints_rad: np.ndarray) -> None:
-        """A new policy target, (joints,) rad, to be reached within one policy period."""
+        """Take a new policy target, (joints,) rad, to be reached within one policy period."""
         with self._lock:
             self._servo.set_target(joints_rad)
             self._target_at_s = time.monotonic()
@@ -86,7 +86,7 @@ class ServoStream:
             self._thread = None
 
     def stop_again(self) -> None:
-        """After `stop`: repeat what was not acknowledged; `stop_failure` is the result."""
+        """Repeat, after `stop`, what was not acknowledged; `stop_failure` is the result."""
         if self.stop_failure:
             try:
                 self._driver.stop()

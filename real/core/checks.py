@@ -25,7 +25,7 @@ class Check:
 
 
 def refuse_unfit(checks: Sequence[Check]) -> None:
-    """UserError with everything that forbids motion, and the remedies."""
+    """Raise UserError with everything that forbids motion, and the remedies."""
     bad = [check for check in checks if check.needed_before_power and not check.good]
     if bad:
         causes = "; ".join(f"{check.name}: {check.reading}{check.remedy and f' ({check.remedy})'}" for check in bad)

@@ -16,5 +16,5 @@ class RobotUnreachable(UserError):
 
 
 def with_notes(error: BaseException) -> str:
-    """The error and its notes, in one line."""
+    """Return the error and its notes, in one line."""
     return "; ".join([str(error), *getattr(error, "__notes__", ())])

@@ -70,7 +70,8 @@ class JsonLineClient:
         self._file = None
 
     def request(self, request: dict) -> tuple[dict, bytes]:
-        """The response's line and bytes. RobotUnreachable when none comes in time, UserError when it is an error."""
+        """Return the response's line and bytes. RobotUnreachable when none comes in time, UserError when it is an
+        error."""
         with self._lock:
             try:
                 head, body = self._exchange(json.dumps(request).encode() + b"\n")

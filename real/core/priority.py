@@ -25,7 +25,7 @@ def raise_priority() -> bool:
 
 @contextlib.contextmanager
 def raised_priority() -> Iterator[None]:
-    """The same for the threads started in the block alone: this one gets its own priority back."""
+    """Raise the priority of the threads started in the block alone: this one gets its own priority back."""
     granted = raise_priority()
     try:
         yield

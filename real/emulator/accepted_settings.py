@@ -125,7 +125,7 @@ def accepted_settings(version: tuple[int, int, int], *, force_sensor: bool = Fal
 
 
 def _counts(table: str, version: tuple[int, int, int]) -> dict[str, int]:
-    """How many arguments each method takes on a release; without those that the release does not know."""
+    """Return how many arguments each method takes on a release; without those that the release does not know."""
     counts: dict[str, int] = {}
     for entry in table.split():
         name, _, changes = entry.partition(":")

@@ -17,7 +17,7 @@ HALF_THICKNESS_M = 0.0005
 
 
 def base_from_board() -> np.ndarray:
-    """(4, 4) the board's frame in the world frame."""
+    """Return (4, 4) the board's frame in the world frame."""
     c, s = np.cos(BOARD_YAW_RAD), np.sin(BOARD_YAW_RAD)
     pose = np.eye(4)
     pose[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.diag([1.0, -1.0, -1.0])
@@ -43,7 +43,7 @@ class WithBoard:
         state.scene.model.body_pos[state.scene.targets] = PARKED_M
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """The task's targets, and the board as a rectangle without contacts."""
+        """Add the task's targets, and the board as a rectangle without contacts."""
         self._task.add_targets(spec)
         image = board_image()
         texture = spec.add_texture(name="charuco", type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3)

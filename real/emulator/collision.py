@@ -36,7 +36,7 @@ class CollisionDetector:
         return FREE_DEG + DEG_PER_LEVEL * self.levels
 
     def set_levels(self, mode: int, levels: list) -> int:
-        """mode 0: levels 1..10; mode 1: 0..100 %, of which each tenth is a level."""
+        """Set the levels; mode 0: levels 1..10; mode 1: 0..100 %, of which each tenth is a level."""
         span = {0: (1, 10), 1: (0, 100)}.get(mode)
         if span is None or len(levels) != len(self.levels):
             return Code.WRONG_VALUE
@@ -52,7 +52,7 @@ class CollisionDetector:
         return Code.OK
 
     def update(self, target_deg: np.ndarray, measured_deg: np.ndarray) -> bool:
-        """Once a cycle; whether something holds the arm back."""
+        """Update once a cycle; return whether something holds the arm back."""
         before = self._expected_deg
         self._expected_deg = before + (target_deg - before) * (SERVO_PERIOD_S / LAG_S)
         if self._settling:

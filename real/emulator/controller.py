@@ -77,7 +77,7 @@ class Controller:
         self.gripper.reset(float(state[-1]))
 
     def measured_deg(self) -> np.ndarray:
-        """(6,) as the encoders read."""
+        """Return the joints (6,) as the encoders read."""
         return np.rad2deg(self.twin.state()[:-1].astype(float))
 
     # ---- the 125 Hz cycle ----------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Controller:
         return Code.OK
 
     def refusal(self, *, automatic: bool = True) -> int:
-        """Why no motion is possible now, or OK. automatic: of a motion that needs automatic mode."""
+        """Return why no motion is possible now, or OK. automatic: of a motion that needs automatic mode."""
         if self.emergency_stop:
             return Code.EMERGENCY_STOP
         if self.main_code:
@@ -167,7 +167,7 @@ class Controller:
         return Code.OK
 
     def servo_j(self, joint_deg: list, cmd_period_s: float, number: int | None = None, *, waits: bool = True) -> int:
-        """A target; `number` as the client counts. Outside servo mode the call blocks (`waits`) and fails."""
+        """Take a target; `number` as the client counts. Outside servo mode the call blocks (`waits`) and fails."""
         with self.lock:
             if code := self.refusal():
                 return code
@@ -178,7 +178,7 @@ class Controller:
         return Code.FAILED
 
     def servo_speed(self, speed_deg_s: list, cmd_period_s: float) -> int:
-        """A target as far from the last one as (6,) speeds reach in one command's period."""
+        """Take a target as far from the last one as (6,) speeds reach in one command's period."""
         if len(speed_deg_s) != len(self.low_deg):
             return Code.WRONG_COUNT
         with self.lock:
@@ -203,7 +203,7 @@ class Controller:
         return Code.OK
 
     def set_drag_teach(self, switch: int) -> int:
-        """1: the arm follows a hand (`guide`), in manual mode only; 0: it holds where it is."""
+        """Switch drag teaching; 1: the arm follows a hand (`guide`), in manual mode only; 0: it holds where it is."""
         with self.lock:
             if switch and self.robot_mode != MANUAL:
                 return Code.NOT_MANUAL_OR_MOVING
@@ -214,7 +214,7 @@ class Controller:
         return Code.OK
 
     def guide(self, joint_deg: list) -> None:
-        """A hand leads the arm there. UserError when drag teaching is off or the angles are none."""
+        """Let a hand lead the arm there. UserError when drag teaching is off or the angles are none."""
         target = np.array(joint_deg, float)
         if target.shape != self.low_deg.shape or not np.isfinite(target).all():
             raise UserError(f"joint_deg={joint_deg}: expected {len(self.low_deg)} angles in deg")
@@ -239,7 +239,7 @@ class Controller:
             return self.gripper.move(percent, speed_percent)
 
     def set_limit(self, limit_deg: list, *, positive: bool) -> int:
-        """Soft limits, inside those of the data sheet."""
+        """Set the soft limits, inside those of the data sheet."""
         wanted, robot = np.array(limit_deg, float), self.twin.robot
         low, high = np.rad2deg(robot.position_min_rad), np.rad2deg(robot.position_max_rad)
         if wanted.shape != low.shape or not ((low - LIMIT_TOLERANCE_DEG <= wanted) & (wanted <= high + 0.01)).all():
@@ -268,7 +268,7 @@ class Controller:
             self._latch(Code.EMERGENCY_STOP)
 
     def release_emergency_stop(self) -> None:
-        """The fault stays latched until ResetAllError."""
+        """Release the button; the fault stays latched until ResetAllError."""
         with self.lock:
             self.emergency_stop = False
 
@@ -279,13 +279,13 @@ class Controller:
                 self._stop()
 
     def collide(self) -> None:
-        """A protective stop for a collision, detected or injected."""
+        """Make a protective stop for a collision, detected or injected."""
         with self.lock:
             self.collided = True
             self._latch(Code.FAILED)
 
     def power_off(self) -> None:
-        """The control box loses power: the brakes engage, and nothing is enabled when it comes back."""
+        """Take the control box's power: the brakes engage, and nothing is enabled when it comes back."""
         with self.lock:
             self._stop()
             self.enabled, self.robot_mode = False, MANUAL
@@ -302,7 +302,7 @@ class Controller:
             self._hold_present()
 
     def outside(self, joint_deg: np.ndarray) -> bool:
-        """Whether a joint is beyond its soft limit."""
+        """Return whether a joint is beyond its soft limit."""
         return bool(
             ((joint_deg < self.low_deg - LIMIT_TOLERANCE_DEG) | (joint_deg > self.high_deg + LIMIT_TOLERANCE_DEG)).any()
         )

@@ -64,7 +64,7 @@ class Drives:
         self._path, self._braking, self.paused = [], True, False
 
     def advance(self) -> np.ndarray:
-        """The next cycle's command."""
+        """Return the next cycle's command."""
         before = self.target_deg
         if self._braking:
             slower = np.abs(self.speed_deg_s) - BRAKE_DEG_S2 * SERVO_PERIOD_S

@@ -172,7 +172,7 @@ class Emulator:
         }
 
     def fault_counts(self) -> dict:
-        """What was injected so far, and how many state frames were sent undamaged."""
+        """Return what was injected so far, and how many state frames were sent undamaged."""
         lines = [line for server in self.states for line in list(server.lines)]
         injected: dict[str, int] = {}
         for faults in (self.rpc.faults, *(line.faults for line in lines), *([self.udp.faults] if self.udp else [])):
@@ -225,13 +225,13 @@ def _watch_stdin(ending: threading.Event) -> None:
 
 
 def build_world(config: EmulatorConfig) -> Simulation:
-    """The simulated bench around the arm. UserError for an unknown task."""
+    """Return the simulated bench around the arm. UserError for an unknown task."""
     world = SimulationConfig(task=config.task, randomize=config.randomize, render=config.render)
     return Simulation(world, task=cast(Task, WithBoard(TASKS.get(config.task))) if config.board else None)
 
 
 def _bind(config: EmulatorConfig, name: str, make: Callable[[tuple[str, int]], Server]) -> Server:
-    """A server on the port of the option `name`. UserError when it is not free."""
+    """Return a server on the port of the option `name`. UserError when it is not free."""
     port = getattr(config, name)
     try:
         return make((config.host, port))

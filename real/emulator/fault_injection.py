@@ -59,7 +59,7 @@ class ScheduledFault:
 
 
 def check_amount(what: str, amount: float | None, for_s: float) -> None:
-    """TypeError or ValueError, in one line, for an amount or a duration that the fault `what` cannot have."""
+    """Raise TypeError or ValueError, in one line, for an amount or a duration that the fault `what` cannot have."""
     if amount is not None:
         _check_number("amount", amount, LASTING[what][2] if what in LASTING else ANY)
     if for_s != FOREVER:
@@ -74,7 +74,7 @@ def _check_number(name: str, value: object, bounds: tuple[float, float]) -> None
 
 
 def read_script(path: Path) -> list[ScheduledFault]:
-    """The faults of a script in the order of their time. UserError names the line that is wrong."""
+    """Return the faults of a script in the order of their time. UserError names the line that is wrong."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -124,7 +124,7 @@ class FaultInjector:
                 self._lasting[what] = (LASTING[what][0] if amount is None else amount, time.monotonic() + for_s)
 
     def amount(self, what: str) -> float:
-        """The amount of a lasting fault now; 0 when it is over."""
+        """Return the amount of a lasting fault now; 0 when it is over."""
         with self._lock:
             amount, until_s = self._lasting.get(what, (0.0, 0.0))
         return amount if time.monotonic() < until_s else 0.0
@@ -150,7 +150,7 @@ class RandomFaults:
         self._lock = threading.Lock()
 
     def occurs(self, kind: str) -> bool:
-        """Whether `kind` occurs now."""
+        """Return whether `kind` occurs now."""
         share = self.amount(kind)
         with self._lock:
             occurs = bool(share) and self.rng.random() < share
@@ -163,6 +163,6 @@ class RandomFaults:
             self.injected[kind] = self.injected.get(kind, 0) + 1
 
     def counts(self) -> dict[str, int]:
-        """How often each kind occurred so far."""
+        """Return how often each kind occurred so far."""
         with self._lock:
             return dict(self.injected)

@@ -40,7 +40,7 @@ class Gripper:
         return Code.OK
 
     def activate(self, index: int, action: int) -> int:
-        """action 0 resets, 1 activates."""
+        """Take up an action: 0 resets, 1 activates."""
         if index not in INDICES or action not in (0, 1):
             return Code.WRONG_VALUE
         bit = 1 << int(index)
@@ -65,7 +65,7 @@ class Gripper:
         self.active = 0
 
     def advance(self, speed_factor: float) -> float:
-        """The opening one servo period later. speed_factor: of the episode's own gripper."""
+        """Return the opening one servo period later. speed_factor: of the episode's own gripper."""
         step = self._speed_per_s * speed_factor * SERVO_PERIOD_S
         self.opening += float(np.clip(self.target - self.opening, -step, step))
         return self.opening

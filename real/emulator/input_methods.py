@@ -35,7 +35,7 @@ def _analog(number: int, comparison: int, value: float, time_ms: int, after: int
 
 
 def _several(mode: int, inputs: int, status: int, time_ms: int, after: int) -> int:  # noqa: PLR0913
-    """inputs: bits of those of the box; whether all or any of them has the status is the same here."""
+    """Wait for inputs: bits of those of the box; whether all or any of them has the status is the same here."""
     return _wait(time_ms, after, holds=not status) if mode in (ALL, ANY) else Code.WRONG_VALUE
 
 

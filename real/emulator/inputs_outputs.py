@@ -38,7 +38,7 @@ class InputsOutputs:
 
 
 def _with_bit(bits: int, number: int, status: int, count: int) -> tuple[int, int]:
-    """A code, and `bits` with bit `number` as `status`; unchanged where the code is not OK."""
+    """Return a code, and `bits` with bit `number` as `status`; unchanged where the code is not OK."""
     if number not in range(count) or status not in (0, 1):
         return Code.WRONG_VALUE, bits
     mask = 1 << int(number)

@@ -19,7 +19,7 @@ MAX_STEP_RAD = 0.3
 
 
 def matrix_of(pose: list | np.ndarray) -> np.ndarray:
-    """(4, 4) of a pose."""
+    """Return (4, 4) of a pose."""
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("xyz", pose[3:], degrees=True).as_matrix()
     matrix[:3, 3] = pose[:3]
@@ -27,7 +27,7 @@ def matrix_of(pose: list | np.ndarray) -> np.ndarray:
 
 
 def pose_of(matrix: np.ndarray) -> list[float]:
-    """The pose of a (4, 4); at ry = 90 deg, rz is 0."""
+    """Return the pose of a (4, 4); at ry = 90 deg, rz is 0."""
     r = matrix[:3, :3]
     angles = (
         np.arctan2(r[2, 1], r[2, 2]),
@@ -38,12 +38,12 @@ def pose_of(matrix: np.ndarray) -> list[float]:
 
 
 def frames(joint_rad: np.ndarray) -> np.ndarray:
-    """(7, 4, 4): the base and each link's frame in the base frame, mm; the last is the flange."""
+    """Return (7, 4, 4): the base and each link's frame in the base frame, mm; the last is the flange."""
     return dh.frames(DH, joint_rad)
 
 
 def forward(joint_deg: list | np.ndarray) -> np.ndarray:
-    """(4, 4) of the flange in the base frame, mm."""
+    """Return (4, 4) of the flange in the base frame, mm."""
     return frames(np.deg2rad(joint_deg))[-1]
 
 
@@ -54,7 +54,7 @@ def speed(links: np.ndarray, tool: np.ndarray, joint_rad_s: np.ndarray) -> np.nd
 
 
 def moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """(4, 4) `pose` shifted by `change` along the axes of `frame` and turned about them where it stands."""
+    """Return (4, 4) `pose` shifted by `change` along the axes of `frame` and turned about them where it stands."""
     axes = frame[:3, :3]
     moved = pose.copy()
     moved[:3, 3] += axes @ change[:3, 3]
@@ -63,7 +63,7 @@ def moved_in(frame: np.ndarray, pose: np.ndarray, change: np.ndarray) -> np.ndar
 
 
 def inverse(flange: np.ndarray, near_deg: np.ndarray, low_deg: np.ndarray, high_deg: np.ndarray) -> np.ndarray | None:
-    """(6,) joints in deg that put the flange at `flange` (4, 4), found from `near_deg`, inside the limits.
+    """Return (6,) joints in deg that put the flange at `flange` (4, 4), found from `near_deg`, inside the limits.
 
     Damped least squares (Levenberg-Marquardt with fixed damping); None when it does not get there.
     """
@@ -85,12 +85,12 @@ def _error(now: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 
 def _jacobian(links: np.ndarray) -> np.ndarray:
-    """(6, 6) geometric Jacobian, scaled as `_error`."""
+    """Return (6, 6) geometric Jacobian, scaled as `_error`."""
     whole = dh.jacobian(links, links[-1, :3, 3])
     return np.vstack([whole[:3] / MM_PER_RAD, whole[3:]])
 
 
 def _within(joint_deg: np.ndarray, low_deg: np.ndarray, high_deg: np.ndarray) -> np.ndarray | None:
-    """The same pose with every joint turned by whole turns into its range; None when one cannot."""
+    """Return the same pose with every joint turned by whole turns into its range; None when one cannot."""
     turned = joint_deg - 360 * np.ceil((joint_deg - high_deg) / 360)
     return turned if (turned >= low_deg).all() else None

@@ -27,16 +27,17 @@ class LimitMonitor:
         self.reset()
 
     def reset(self) -> None:
-        """The arm was placed somewhere: no step leads there."""
+        """Note that the arm was placed somewhere: no step leads there."""
         self._command: np.ndarray | None = None
         self._target: tuple[int, np.ndarray] | None = None
 
     def start_stream(self) -> None:
-        """Servo mode begins: the next target follows no other."""
+        """Note that servo mode begins: the next target follows no other."""
         self._target = None
 
     def record_target(self, number: int, joint_deg: np.ndarray) -> None:
-        """A ServoJ target that the controller accepted; a gap in its number counts the targets lost before it."""
+        """Record a ServoJ target that the controller accepted; a gap in its number counts the targets lost
+        before it."""
         self.targets += 1
         if self._target is not None and (periods := number - self._target[0]) > 0:
             speed = np.abs(joint_deg - self._target[1]) / periods / SERVO_PERIOD_S
@@ -47,7 +48,7 @@ class LimitMonitor:
         self._target = (number, joint_deg.copy())
 
     def record_command(self, joint_deg: np.ndarray) -> None:
-        """The command of the drives in this cycle."""
+        """Record the command of the drives in this cycle."""
         self.commands += 1
         if self._command is not None:
             step = np.abs(joint_deg - self._command)

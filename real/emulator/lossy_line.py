@@ -49,7 +49,7 @@ class LossyLine:
         self._waiting += pieces
 
     def due(self, now_s: float) -> list[Piece]:
-        """The pieces that leave now, each in a write of its own."""
+        """Return the pieces that leave now, each in a write of its own."""
         ready = [piece for piece in self._waiting if piece.due_s <= now_s]
         del self._waiting[: len(ready)]
         return ready
@@ -72,7 +72,7 @@ class LossyLine:
         return damaged.tobytes()
 
     def _tear(self, frame: bytes, due_s: float) -> list[Piece]:
-        """Two pieces; every other time the second is never sent."""
+        """Return two pieces; every other time the second is never sent."""
         cut = int(self.faults.rng.integers(1, len(frame)))
         pieces = [Piece(due_s, frame[:cut], 0), Piece(due_s, frame[cut:], 1)]
         return pieces[: int(self.faults.rng.integers(1, 3))]

@@ -17,7 +17,7 @@ class Method:
     values: int | None = None
 
     def __call__(self, *arguments: object) -> object:
-        """The answer as it goes on the wire; Code.WRONG_VALUE for arguments of a wrong type or length."""
+        """Return the answer as it goes on the wire; Code.WRONG_VALUE for arguments of a wrong type or length."""
         try:
             answer = self.call(*arguments)
         except (TypeError, ValueError, LookupError, ArithmeticError):
@@ -33,7 +33,7 @@ Table = dict[str, Method]
 
 
 def holding(lock: AbstractContextManager, table: Table) -> Table:
-    """The methods of `table`, each called while `lock` is held: what it reads and writes is of one instant."""
+    """Return the methods of `table`, each called while `lock` is held: what it reads and writes is of one instant."""
     return {name: replace(method, call=_holding(lock, method.call)) for name, method in table.items()}
 
 

@@ -50,7 +50,7 @@ class MotionCommands:
         return Code.OK
 
     def move_j(self, joint_deg: list, target: Target) -> int:
-        """To joint angles."""
+        """Move to joint angles."""
         c = self._c
         with c.lock:
             if code := self.refusal(joint_deg, target):
@@ -65,7 +65,7 @@ class MotionCommands:
         return self._finish(target.blend, goal_deg)
 
     def move_through(self, points_deg: list[list], target: Target) -> int:
-        """Through joint angles to the last of them, on a spline."""
+        """Move through joint angles to the last of them, on a spline."""
         c = self._c
         with c.lock:
             if code := next((found for one in points_deg if (found := self.refusal(one, target))), Code.OK):
@@ -81,15 +81,15 @@ class MotionCommands:
         return self._finish(target.blend, goal_deg)
 
     def move_l(self, joint_deg: list, pose: list, target: Target) -> int:
-        """Along a straight line of the tool to `pose`; `joint_deg`: the solution that the client expects."""
+        """Move along a straight line of the tool to `pose`; `joint_deg`: the solution that the client expects."""
         return self._move_cartesian(joint_deg, [pose], target, line_path)
 
     def move_c(self, joint_deg: list, poses: list[list], target: Target, *, full: bool) -> int:
-        """Along the circle over `poses`[0] to `poses`[1]; `full`: and on to where the arm stood before."""
+        """Move along the circle over `poses`[0] to `poses`[1]; `full`: and on to where the arm stood before."""
         return self._move_cartesian(joint_deg, poses, target, lambda *plan: arc_path(*plan, full=full))
 
     def move_cart(self, pose: list, target: Target) -> int:
-        """Joint motion to a pose."""
+        """Move to a pose, by joints."""
         with self._c.lock:
             if code := self._c.frames.choose(target.tool, target.user):
                 return code
@@ -127,7 +127,7 @@ class MotionCommands:
         return Code.OK
 
     def servo_cart(self, mode: int, pose: list, gains: list, cmd_period_s: float) -> int:
-        """A Cartesian target in servo mode: absolute, or a change in base or tool, each scaled by its gain."""
+        """Take a Cartesian target in servo mode: absolute, or a change in base or tool, each scaled by its gain."""
         c = self._c
         with c.lock:
             if code := c.refusal():
@@ -139,12 +139,12 @@ class MotionCommands:
         return c.servo_j(joints, cmd_period_s)
 
     def forward(self, joint_deg: list) -> list[float]:
-        """The active tool's pose, in the active work object."""
+        """Return the active tool's pose, in the active work object."""
         base_from_tool = kinematics.forward(joint_deg) @ self._c.frames.tool_from_flange()
         return kinematics.pose_of(np.linalg.inv(self._c.frames.base_from_user()) @ base_from_tool)
 
     def inverse(self, kind: int, pose: list, near_deg: np.ndarray) -> list[float] | int:
-        """Joint angles for `pose`, absolute or a change in base or tool; 112 when there are none."""
+        """Return joint angles for `pose`, absolute or a change in base or tool; 112 when there are none."""
         if len(pose) != 6 or not np.isfinite(pose).all():
             return Code.WRONG_VALUE
         tool = self._c.frames.tool_from_flange()
@@ -161,7 +161,7 @@ class MotionCommands:
         return Code.UNREACHABLE if joints is None else joints.tolist()
 
     def flange_of(self, pose: list) -> np.ndarray:
-        """(4, 4) of the flange in the base when the active tool is at `pose` in the active work object."""
+        """Return (4, 4) of the flange in the base when the active tool is at `pose` in the active work object."""
         return self._flange_at(kinematics.matrix_of(pose))
 
     def _flange_at(self, user_from_tool: np.ndarray) -> np.ndarray:
@@ -169,21 +169,21 @@ class MotionCommands:
         return frames.base_from_user() @ user_from_tool @ np.linalg.inv(frames.tool_from_flange())
 
     def _shifted(self, pose: list, target: Target) -> np.ndarray:
-        """(4, 4) of the active tool at `pose` in the active work object, with the offsets that hold."""
+        """Return (4, 4) of the active tool at `pose` in the active work object, with the offsets that hold."""
         shifted = kinematics.matrix_of(pose)
         for offset in filter(None, (target.offset, self._offset_of_every)):
             shifted = offset.applied_to(shifted)
         return shifted
 
     def _shifted_joints(self, joint_deg: list, target: Target) -> np.ndarray | None:
-        """(6,) for the tool's pose at `joint_deg` with the offsets that hold; None where there are none."""
+        """Return (6,) for the tool's pose at `joint_deg` with the offsets that hold; None where there are none."""
         joints = np.array(joint_deg, float)
         if not (target.offset or self._offset_of_every):
             return joints
         return self._solve(self._flange_at(self._shifted(self.forward(joint_deg), target)), joints)
 
     def _jogged(self, frame: int, start_deg: np.ndarray, change: np.ndarray) -> np.ndarray | None:
-        """(4, 4) of the flange after the tool moved by `change` in `frame`; None for an unknown frame."""
+        """Return (4, 4) of the flange after the tool moved by `change` in `frame`; None for an unknown frame."""
         tool, moved = self._c.frames.tool_from_flange(), kinematics.matrix_of(change)
         here = kinematics.forward(start_deg) @ tool
         axes = {JOG_BASE: np.eye(4), JOG_WORK_OBJECT: self._c.frames.base_from_user()}

@@ -68,7 +68,7 @@ def _servo_j(c: Controller) -> Callable:
 
 
 def _servo_cart(c: Controller, motions: MotionCommands) -> tuple[int, Callable]:
-    """How many arguments the release takes, and what serves them; the period is the third from the end."""
+    """Return how many arguments the release takes, and what serves them; the period is the third from the end."""
     count = 9 if c.version >= SERVO_CART_AXES_SINCE else 8
     return count, lambda mode, pose, gains, *rest: motions.servo_cart(mode, pose, gains, rest[-3])
 
@@ -90,21 +90,24 @@ class _FlatMoves:
         self._motions = motions
 
     def line(self, n: list) -> int:
-        """joints 6, pose 6, tool, user, vel, acc, ovl, blendR, blendMode, axes 4, search, offset flag, offset 6, .."""
+        """Move by arguments: joints 6, pose 6, tool, user, vel, acc, ovl, blendR, blendMode, axes 4, search, offset
+        flag, offset 6, .."""
         if len(n) != LINE_NUMBERS:
             return Code.WRONG_VALUE
         target = Target(n[12], n[13], n[14] * n[16] / 100, n[17], offset_of(n[24], n[25:31]))
         return self._motions.move_l(n[:6], n[6:12], target)
 
     def arc(self, n: list) -> int:
-        """Twice joints 6, pose 6, tool, user, vel, acc, axes 4, offset flag, offset 6; then ovl, blendR, oacc, mode."""
+        """Move by arguments: twice joints 6, pose 6, tool, user, vel, acc, axes 4, offset flag, offset 6; then ovl,
+        blendR, oacc, mode."""
         if len(n) != ARC_NUMBERS or n[20] or n[47]:
             return Code.WRONG_VALUE
         target = Target(n[39], n[40], n[41] * n[54] / 100, n[55])
         return self._motions.move_c(n[27:33], [n[6:12], n[33:39]], target, full=False)
 
     def circle(self, n: list) -> int:
-        """Twice joints 6, pose 6, tool, user, vel, acc, axes 4; then ovl, offset flag, offset 6, oacc, blendR, mode."""
+        """Move by arguments: twice joints 6, pose 6, tool, user, vel, acc, axes 4; then ovl, offset flag, offset 6,
+        oacc, blendR, mode."""
         if len(n) != CIRCLE_NUMBERS or n[41]:
             return Code.WRONG_VALUE
         target = Target(n[32], n[33], n[34] * n[40] / 100, n[49])
@@ -125,14 +128,14 @@ class _SeparateMoves:
         return self._motions.move_l(joints, pose, Target(tool, user, vel * ovl / 100, blend, offset))
 
     def arc(self, *n) -> int:
-        """Twice joints, pose, numbers, axes, offset flag, offset; then ovl, blendR."""
+        """Move by arguments: twice joints, pose, numbers, axes, offset flag, offset; then ovl, blendR."""
         if n[4] or n[10]:
             return Code.WRONG_VALUE
         tool, user, vel, _ = n[8]
         return self._motions.move_c(n[6], [n[1], n[7]], Target(tool, user, vel * n[12] / 100, n[13]), full=False)
 
     def circle(self, *n) -> int:
-        """Twice joints, pose, numbers, axes; then ovl, offset flag, offset."""
+        """Move by arguments: twice joints, pose, numbers, axes; then ovl, offset flag, offset."""
         if n[9]:
             return Code.WRONG_VALUE
         tool, user, vel, _ = n[6]

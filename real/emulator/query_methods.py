@@ -20,7 +20,7 @@ TRANSFER_SPEED_MM_S = 1000.0  # the data sheet's typical speed of the tool
 
 
 def core_version(firmware: str) -> str:
-    """The number that the controller's core carries beside its release: V3.9.26-QX of V3.9.6.
+    """Return the number that the controller's core carries beside its release: V3.9.26-QX of V3.9.6.
 
     Seen on hardware: V3.9.33-QX of V3.9.7, V3.8.12 of V3.8.2, V3.9.22 of V3.9.2; the rule is not documented.
     """

@@ -28,7 +28,7 @@ POLL_S = 0.004
 
 
 def rpc_methods(controller: Controller, ip: str, states: StateServer) -> Table:
-    """Everything that one controller's release serves."""
+    """Return everything that one controller's release serves."""
     motions = MotionCommands(controller)
     at_once = {
         **_tools(controller), **TaughtFrames(controller, motions).methods(), **_outputs(controller),
@@ -93,7 +93,7 @@ def _gripper_set_up(c: Controller) -> Table:
 
 
 def _move_gripper(c: Controller, index, percent, speed, force, max_time_ms, block, *rotation) -> int:  # noqa: PLR0913
-    """block 0: wait for the end of the motion, at most max_time_ms."""
+    """Move the gripper; block 0: wait for the end of the motion, at most max_time_ms."""
     if not 0 <= max_time_ms <= MAX_WAIT_MS or block not in (0, NON_BLOCKING) or not 0 <= force <= 100:
         return Code.WRONG_VALUE
     if (code := c.move_gripper(index, percent, speed)) or block == NON_BLOCKING:

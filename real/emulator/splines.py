@@ -48,7 +48,7 @@ class Splines:
         return self._add(joints, tool, user, vel * ovl)
 
     def _add_new(self, joints, pose, tool, user, vel, acc, ovl, blend, is_last) -> int:  # noqa: PLR0913
-        """vel and acc: not open yet, as the SDK says."""
+        """Add a point; vel and acc: not open yet, as the SDK says."""
         return self._add(joints, tool, user, 100.0 * ovl) if is_last in (0, 1) else Code.WRONG_VALUE
 
     def _add(self, joints: list, tool: int, user: int, percents: float) -> int:

@@ -40,7 +40,7 @@ class StateClient:
         """Ignore it: this port takes no requests."""
 
     def frame(self, values: dict) -> bytes:
-        """A frame with the controller's present `values`; empty before the client has started the stream."""
+        """Return a frame with the controller's present `values`; empty before the client has started the stream."""
         known = {name: values[name] for name in values if name in (state_frame.FRAME.names or ())}
         return state_frame.encode(known, next(self._count), self._frame_bytes)
 

@@ -14,7 +14,7 @@ RESOLUTION = np.repeat([1 / 16, 1 / 512], 3)  # of the force sensor, N and N·m:
 
 
 def state_values(controller: Controller) -> dict:
-    """By the names of `state_frame.FRAME` and, where that has more, of CNDE; all others are 0."""
+    """Return them by the names of `state_frame.FRAME` and, where that has more, of CNDE; all others are 0."""
     c = controller
     with c.lock:
         return {**_status(c), **_joints(c), **_tool(c), **_gripper(c), **_touch(c), **c.outputs.values(), **_time()}
@@ -84,7 +84,7 @@ def _touch(c: Controller) -> dict:
 
 
 def _time() -> dict:
-    """The controller's clock: year, month, day, hour, minute, second, millisecond."""
+    """Return the controller's clock: year, month, day, hour, minute, second, millisecond."""
     now = datetime.now(UTC)
     parts = [now.year, now.month, now.day, now.hour, now.minute, now.second, now.microsecond // 1000]
     packed = b"".join(value.to_bytes(size, "little") for value, size in zip(parts, (2, 1, 1, 1, 1, 1, 2), strict=True))

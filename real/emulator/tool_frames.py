@@ -55,11 +55,11 @@ class ToolFrames:
         return Code.OK
 
     def tool_from_flange(self) -> np.ndarray:
-        """(4, 4) of the active tool's point in the flange frame."""
+        """Return (4, 4) of the active tool's point in the flange frame."""
         return matrix_of(self.tools[self.tool])
 
     def base_from_user(self) -> np.ndarray:
-        """(4, 4) of the active work object in the base frame."""
+        """Return (4, 4) of the active work object in the base frame."""
         return matrix_of(self.users[self.user])
 
 

@@ -20,7 +20,7 @@ Solve = Callable[[np.ndarray, np.ndarray], np.ndarray | None]  # inverse kinemat
 
 
 def _timed(length: np.ndarray, speed: np.ndarray, accel: float) -> np.ndarray:
-    """(T, n) of `n` coordinates that go from 0 to `length` together, at rest at both ends."""
+    """Return (T, n) of `n` coordinates that go from 0 to `length` together, at rest at both ends."""
     n = len(length)
     plan = InputParameter(n)
     plan.current_position, plan.target_position = [0.0] * n, length.tolist()
@@ -33,7 +33,7 @@ def _timed(length: np.ndarray, speed: np.ndarray, accel: float) -> np.ndarray:
 
 
 def joint_path(start_deg: np.ndarray, goal_deg: np.ndarray, speed_deg_s: np.ndarray) -> np.ndarray:
-    """(T, 6) deg; empty when start and goal are the same."""
+    """Return (T, 6) deg; empty when start and goal are the same."""
     distance = np.asarray(goal_deg, float) - start_deg
     if not np.abs(distance).max() > 1e-9:
         return np.empty((0, len(distance)))
@@ -41,7 +41,8 @@ def joint_path(start_deg: np.ndarray, goal_deg: np.ndarray, speed_deg_s: np.ndar
 
 
 def spline_path(start_deg: np.ndarray, points_deg: np.ndarray, speed_deg_s: np.ndarray) -> np.ndarray:
-    """(T, 6) deg of a cubic spline through points (P, 6), at rest at both ends; a point twice in a row counts once.
+    """Return (T, 6) deg of a cubic spline through points (P, 6), at rest at both ends; a point twice in a row counts
+    once.
 
     As fast as its fastest joint may be, in speed or in acceleration. Empty when the arm is there already.
     """
@@ -61,7 +62,7 @@ def spline_path(start_deg: np.ndarray, points_deg: np.ndarray, speed_deg_s: np.n
 
 
 def line_path(start_deg: np.ndarray, poses: list[np.ndarray], fraction: float, solve: Solve) -> np.ndarray | Code:
-    """(T, 6) deg of the straight line between two `poses`, each (4, 4) mm, at `fraction` of full speed.
+    """Return (T, 6) deg of the straight line between two `poses`, each (4, 4) mm, at `fraction` of full speed.
 
     The code of why there is no such line otherwise; as of `arc_path`.
     """
@@ -74,8 +75,8 @@ def line_path(start_deg: np.ndarray, poses: list[np.ndarray], fraction: float, s
 def arc_path(
     start_deg: np.ndarray, poses: list[np.ndarray], fraction: float, solve: Solve, *, full: bool
 ) -> np.ndarray | Code:
-    """(T, 6) deg of the circle through three `poses`: from the first over the second to the third, `full`: and round
-    to the first again. Code.WRONG_VALUE when they lie on a line."""
+    """Return (T, 6) deg of the circle through three `poses`: from the first over the second to the third, `full`: and
+    round to the first again. Code.WRONG_VALUE when they lie on a line."""
     circle = _circle(*(pose[:3, 3] for pose in poses))
     if circle is None:
         return Code.WRONG_VALUE
@@ -90,7 +91,7 @@ def arc_path(
 
 
 def _circle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float] | None:
-    """Centre (3,), axes (2, 3) of its plane with `a` at angle 0, radius and the angle of `c` beyond `b`."""
+    """Return centre (3,), axes (2, 3) of its plane with `a` at angle 0, radius and the angle of `c` beyond `b`."""
     ab, ac = b - a, c - a
     normal = np.cross(ab, ac)
     if np.linalg.norm(normal) < COLLINEAR_MM * max(np.linalg.norm(ac), COLLINEAR_MM):
@@ -107,7 +108,8 @@ def _cartesian_path(  # noqa: PLR0913
     start_deg: np.ndarray, ends: list[np.ndarray], length_mm: float, position: Callable[[float], np.ndarray],
     fraction: float, solve: Solve,
 ) -> np.ndarray | Code:  # fmt: skip
-    """Joint targets along `position`(0..1), the orientation turning evenly from the first to the last of `ends`."""
+    """Return joint targets along `position`(0..1), the orientation turning evenly from the first to the last
+    of `ends`."""
     turns = Rotation.from_matrix(np.stack([ends[0][:3, :3], ends[1][:3, :3]]))
     length = max(length_mm, TURN_MM_PER_RAD * (turns[0].inv() * turns[1]).magnitude())
     if length < 1e-9:

@@ -48,7 +48,7 @@ class Twin:
             self._past: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
 
     def tick(self, joints_rad: np.ndarray, opening: float) -> None:
-        """One servo period of physics towards the drives' targets, which take effect after the action delay."""
+        """Play one servo period of physics towards the drives' targets, which take effect after the action delay."""
         ticks, steps = divmod(self._late_steps, STEPS_PER_TICK)
         with self._physics:
             self._commands.append((joints_rad, opening))
@@ -63,14 +63,14 @@ class Twin:
                 self._past.append((time.monotonic(), self._world.snapshot()))
 
     def state(self) -> np.ndarray:
-        """(D,) float32 measured joints in rad, gripper opening; the encoders are read once a tick."""
+        """Return (D,) float32 measured joints in rad, gripper opening; the encoders are read once a tick."""
         with self._physics:
             state = self._world.state()
             state[:-1] += self._encoder_error_rad
             return state
 
     def touch(self) -> np.ndarray:
-        """(7,) float32, what the tool feels, `sim.core.contract.TOUCH_NAMES`."""
+        """Return (7,) float32, what the tool feels, `sim.core.contract.TOUCH_NAMES`."""
         with self._physics:
             return self._world.touch()
 
@@ -84,8 +84,9 @@ class Twin:
         return self._world.config.render.depth
 
     def render(self, camera: str, *, depth: bool = False) -> tuple[np.ndarray, bytes, float]:
-        """uint8 (H, W, 3), bytes of its depth where asked for, and its time stamp, monotonic. As from a real camera,
-        the scene shown is older than the stamp, by the episode's delay and skew of the camera. KeyError: no such one.
+        """Return uint8 (H, W, 3), bytes of its depth where asked for, and its time stamp, monotonic. As from a real
+        camera, the scene shown is older than the stamp, by the episode's delay and skew of the camera. KeyError: no
+        such one.
         """
         with self._model:
             with self._physics:
@@ -97,7 +98,7 @@ class Twin:
             return self._world.capture(camera, qpos, self._images), far, stamp_s
 
     def _positions_at(self, time_s: float, now: np.ndarray) -> np.ndarray:
-        """Positions at a time of the past, interpolated between ticks; `now` where nothing that old is kept."""
+        """Return positions at a time of the past, interpolated between ticks; `now` where nothing that old is kept."""
         path = list(self._past)
         later = next((i for i, (at_s, _) in enumerate(path) if at_s > time_s), 0)
         if not later:
@@ -116,7 +117,7 @@ class Twin:
         return self._world.task.name
 
     def episode(self) -> dict:
-        """What an operator knows of the task on the bench."""
+        """Return what an operator knows of the task on the bench."""
         task = self._world.task
         return {
             "instruction": self._world.instruction,
@@ -125,7 +126,7 @@ class Twin:
         }
 
     def success(self) -> bool:
-        """Whether the goal holds; asked once in every policy period."""
+        """Return whether the goal holds; asked once in every policy period."""
         with self._physics:
             self._world.remember()
             return bool(self._world.success())

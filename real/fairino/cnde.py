@@ -85,7 +85,7 @@ RECIPE = (
 
 
 def layout(names: tuple[str, ...]) -> np.dtype:
-    """The packing of the named fields, under our names. UserError for an unknown name."""
+    """Return the packing of the named fields, under our names. UserError for an unknown name."""
     for name in names:
         if name not in TYPES:
             raise UserError(nearest(name, TYPES, "CNDE field"))
@@ -93,22 +93,22 @@ def layout(names: tuple[str, ...]) -> np.dtype:
 
 
 def frame(kind: int, data: bytes = b"", count: int = 0) -> bytes:
-    """One frame of type `kind`."""
+    """Return one frame of type `kind`."""
     return HEAD + bytes((count & 0xFF, kind)) + len(data).to_bytes(2, "little") + data + TAIL
 
 
 def config_data(names: tuple[str, ...], period_ms: int) -> bytes:
-    """The data of an OUTPUT_CONFIG frame."""
+    """Return the data of an OUTPUT_CONFIG frame."""
     return period_ms.to_bytes(2, "little") + ",".join(names).encode()
 
 
 def read_config(data: bytes) -> tuple[tuple[str, ...], int]:
-    """Names and period in ms of `config_data`. UnicodeDecodeError when it is none."""
+    """Return names and period in ms of `config_data`. UnicodeDecodeError when it is none."""
     return tuple(data[2:].decode("ascii").split(",")), int.from_bytes(data[:2], "little")
 
 
 def encode(values: dict, fields: np.dtype) -> bytes:
-    """The data of one state frame; fields of ours that `values` lacks are 0."""
+    """Return the data of one state frame; fields of ours that `values` lacks are 0."""
     record = np.zeros((), fields)
     for name in fields.names or ():
         if name in values:
@@ -117,7 +117,7 @@ def encode(values: dict, fields: np.dtype) -> bytes:
 
 
 def parse(data: bytes, fields: np.dtype, stamp_s: float = 0.0) -> ControllerState:
-    """The state in the data of one frame that was configured with RECIPE or more."""
+    """Return the state in the data of one frame that was configured with RECIPE or more."""
     record = np.frombuffer(data, fields)[0]
     return state_of(record, stamp_s, int(record["servo_count"]))
 

@@ -39,7 +39,7 @@ class ControllerState:
 
 
 def state_of(values: Mapping | np.void, stamp_s: float, servo_count: int | None) -> ControllerState:
-    """The state in a decoded frame whose fields are named as in `state_frame.FRAME`."""
+    """Return the state in a decoded frame whose fields are named as in `state_frame.FRAME`."""
     return ControllerState(
         joint_deg=values["joint_deg"].copy(),
         joint_deg_s=values["joint_deg_s"].copy(),

@@ -80,7 +80,8 @@ class FairinoDriver:
         self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
 
     def _read_version(self) -> tuple[str, str, str]:
-        """Model, release and the core's own number. While faulted queries answer 14: then the fault is raised."""
+        """Return model, release and the core's own number. While faulted queries answer 14: then the fault
+        is raised."""
         try:
             model, release, core = self._query.query("GetSoftwareVersion")[:3]
         except RobotFault:
@@ -91,7 +92,8 @@ class FairinoDriver:
     # ---- reading -------------------------------------------------------------------------------
 
     def controller_state(self, at_s: float | None = None) -> ControllerState:
-        """The newest state, or that nearest to `at_s`. RobotUnreachable when none came within MAX_STATE_AGE_S."""
+        """Return the newest state, or that nearest to `at_s`. RobotUnreachable when none came within
+        MAX_STATE_AGE_S."""
         state, age_s = self.states.latest(), self.states.age_s
         if state is None or age_s > MAX_STATE_AGE_S:
             raise RobotUnreachable(
@@ -101,7 +103,7 @@ class FairinoDriver:
         return state if at_s is None else self.states.nearest(at_s)
 
     def state(self, at_s: float | None = None) -> tuple[np.ndarray, float]:
-        """(D,) float32 joints in rad and gripper opening, and when it was received (monotonic s)."""
+        """Return (D,) float32 joints in rad and gripper opening, and when it was received (monotonic s)."""
         state = self.controller_state(at_s)
         joints = np.deg2rad(state.joint_deg)
         return np.array([*joints, state.gripper_percent / 100], np.float32), state.stamp_s
@@ -135,7 +137,7 @@ class FairinoDriver:
             on_fault(fault, state.stamp_s)
 
     def raise_fault(self) -> None:
-        """RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
+        """Raise RobotFault when the controller or the gripper reports a fault or a stop. Clears nothing."""
         self._raise_controller_fault()
         self.gripper.raise_fault()
 
@@ -153,7 +155,7 @@ class FairinoDriver:
         return [*known, *state_checks(self.controller_state(), fault, self.robot), *load]
 
     def check_ready(self) -> None:
-        """RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""
+        """Raise RobotFault or RobotUnreachable, with the remedy, when servo mode must not begin."""
         self.raise_fault()
         state = self.controller_state()
         if state.robot_mode != AUTOMATIC:
@@ -169,7 +171,7 @@ class FairinoDriver:
             raise ControllerFault(f"{names} outside the soft limits; jog the arm inside", Code.OUTSIDE_AT_START)
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
-        """How the two readings of the joints differ; empty when they agree."""
+        """Return how the two readings of the joints differ; empty when they agree."""
         queried_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
         apart_deg = float(np.abs(queried_deg - state.joint_deg).max())
         if apart_deg <= limit_deg:
@@ -182,7 +184,8 @@ class FairinoDriver:
     # ---- moving --------------------------------------------------------------------------------
 
     def power_on(self, speed_percent: int = 100) -> None:
-        """Automatic mode, enabled and nothing in motion, by the state. RobotFault when it does not follow."""
+        """Switch on: automatic mode, enabled and nothing in motion, by the state. RobotFault when it does
+        not follow."""
         self.raise_fault()
         self._query.act("Mode", AUTOMATIC)
         self._query.act("RobotEnable", 1)
@@ -203,7 +206,7 @@ class FairinoDriver:
                 raise
 
     def switch_on(self, speed_percent: int = 100) -> None:
-        """`power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
+        """Call `power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
         self.power_on(speed_percent)
         self.gripper.activate(self.controller_state())
 
@@ -254,7 +257,7 @@ class FairinoDriver:
         return present
 
     def servo(self, joints_rad: np.ndarray) -> None:
-        """One ServoJ, to be called every SERVO_PERIOD_S.
+        """Send one ServoJ, to be called every SERVO_PERIOD_S.
 
         The last check before the wire: raises RobotFault for a target outside the soft limits or
         further from the last one than the arm can move, and sends nothing then.
@@ -279,12 +282,13 @@ class FairinoDriver:
             raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", Code.SERVOJ_OVERRUN)
 
     def stop(self) -> None:
-        """StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
+        """Send StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first
+        error."""
         self._streaming.clear()  # from here on `servo` refuses
         self._stopper.stop(self._await_last_servo_j)
 
     def _await_last_servo_j(self) -> None:
-        """A ServoJ after ServoMoveEnd would block the controller for 20 s."""
+        """Wait for the last ServoJ: one after ServoMoveEnd would block the controller for 20 s."""
         if self._sending.acquire(timeout=LAST_SERVOJ_S):
             self._sending.release()
 

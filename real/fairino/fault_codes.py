@@ -55,7 +55,7 @@ ERRORS = {
 
 
 def meaning(code: int) -> str:
-    """The meaning of an error code of the controller."""
+    """Return the meaning of an error code of the controller."""
     return ERRORS.get(code, "a code that is not in our table; see the controller's manual")
 
 
@@ -72,7 +72,7 @@ FAULTS = {(1, 22): "a joint at its soft limit; jog it inside in manual mode"}
 
 
 def fault_in(state: ControllerState) -> ControllerFault | None:
-    """The fault or stop in `state`, with its codes and meaning; None when there is none."""
+    """Return the fault or stop in `state`, with its codes and meaning; None when there is none."""
     codes = _codes(state)
     if state.emergency_stop:
         return ControllerFault(f"the emergency stop is pressed{codes}; release it, then reset on the web page")
@@ -91,7 +91,7 @@ def fault_in(state: ControllerState) -> ControllerFault | None:
 
 
 def _codes(state: ControllerState) -> str:
-    """Both codes in brackets, a space before them; "" when both are 0."""
+    """Return both codes in brackets, a space before them; "" when both are 0."""
     if not state.faulted:
         return ""
     known = FAULTS.get((state.main_code, state.sub_code), "the web page explains it")

@@ -21,14 +21,14 @@ class FrameCutter(ABC):
 
     @abstractmethod
     def frame_size(self, begin: bytearray) -> int:
-        """Bytes of the whole frame that begins with `begin`; 0 when no frame begins so."""
+        """Return the bytes of the whole frame that begins with `begin`; 0 when no frame begins so."""
 
     @abstractmethod
     def is_good(self, frame: bytes) -> bool:
-        """Whether a frame of the right size is undamaged."""
+        """Return whether a frame of the right size is undamaged."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The whole good frames that `data` completes, in order."""
+        """Return the whole good frames that `data` completes, in order."""
         self._buffer += data
         frames = []
         while self._seek_head():

@@ -76,7 +76,7 @@ class GripperWorker:
             self._changed.wait_for(lambda: not self._busy, self._link.deadline_s)
 
     def raise_fault(self) -> None:
-        """The error that ended the worker, if one did."""
+        """Raise the error that ended the worker, if one did."""
         if self._error is not None:
             raise self._error
 
@@ -112,7 +112,7 @@ class GripperWorker:
             raise ControllerFault(f"MoveGripper refused ({REMEDY})", Code.GRIPPER_FAULT) from error
 
     def _take(self) -> int | None:
-        """The next target that is to be sent; None at the end."""
+        """Return the next target that is to be sent; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._ending or (self._is_due() and not self.needs_pause))
             if self._ending:

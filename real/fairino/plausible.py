@@ -27,7 +27,7 @@ class Plausibility:
         self._agreeing = 0
 
     def accepts(self, state: ControllerState) -> bool:
-        """Whether `state` is plausible; a sudden 0, 0, 0 never is."""
+        """Return whether `state` is plausible; a sudden 0, 0, 0 never is."""
         if not np.isfinite(state.joint_deg).all() or self._is_sudden_zero(state):
             self.refused_zeros += 1
             return self._reject("joint angles jump to zero or are not finite")
@@ -59,6 +59,6 @@ class Plausibility:
 
 
 def _near(before: ControllerState, after: ControllerState) -> bool:
-    """Whether the arm can have moved from one to the other in the time between."""
+    """Return whether the arm can have moved from one to the other in the time between."""
     reach_deg = JUMP_DEG + FASTEST_DEG_S * max(after.stamp_s - before.stamp_s, 0.0)
     return float(np.abs(after.joint_deg - before.joint_deg).max()) <= reach_deg

@@ -17,5 +17,5 @@ class Ports:
 
     @classmethod
     def of(cls, ports: Mapping[str, int]) -> "Ports":
-        """From `rpc_port`, `state_port`, `cnde_port` and `servo_port`, as an emulator names them."""
+        """Return them from `rpc_port`, `state_port`, `cnde_port` and `servo_port`, as an emulator names them."""
         return cls(*(ports[f"{name}_port"] for name in ("rpc", "state", "cnde", "servo")))

@@ -43,14 +43,14 @@ class RpcServo:
         self.send(joint_deg)
 
     def send(self, joint_deg: list[float]) -> None:
-        """RobotFault with the controller's code, RobotUnreachable without an answer."""
+        """Send a target. RobotFault with the controller's code, RobotUnreachable without an answer."""
         self._number += 1
         tail = (self._number,) if self._has_id else ()
         # exaxis, then acc, vel, cmdT, filterT, gain: all but cmdT "not open yet" in the manual.
         self._link.act("ServoJ", joint_deg, [0.0] * 4, 0.0, 0.0, SERVO_PERIOD_S, 0.0, 0.0, *tail)
 
     def close(self) -> None:
-        """Nothing: the link belongs to the driver."""
+        """Do nothing: the link belongs to the driver."""
 
 
 class UdpServo:
@@ -89,7 +89,7 @@ class UdpServo:
         )
 
     def send(self, joint_deg: list[float]) -> None:
-        """RobotUnreachable when the controller has not counted for COUNTED_S."""
+        """Send a target. RobotUnreachable when the controller has not counted for COUNTED_S."""
         now = time.monotonic()
         if (count := self._read_count()) != self._seen:
             self._seen, self._seen_at_s = count, now

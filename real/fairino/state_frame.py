@@ -62,13 +62,13 @@ FRAME = _dtype(_COMMON + _LATER, FRAME_BYTES)
 
 
 def frame_bytes(version: tuple[int, int, int]) -> int:
-    """How long the state frame of a controller release is."""
+    """Return how long the state frame of a controller release is."""
     sizes = (((3, 8, 7), FRAME_BYTES), ((3, 8, 6), 1186), ((3, 8, 3), 960), ((3, 8, 2), 954), ((3, 7, 8), 902))
     return next((size for since, size in sizes if version >= since), MIN_FRAME_BYTES)
 
 
 def parse_version(text: str) -> tuple[int, int, int]:
-    """(3, 8, 5) of "V3.8.5.1" or the like. UserError when there is none in it."""
+    """Return (3, 8, 5) of "V3.8.5.1" or the like. UserError when there is none in it."""
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
     if not found:
         raise UserError(f"controller version {text!r} is not understood, expected the like of 'V3.8.7'")
@@ -77,12 +77,12 @@ def parse_version(text: str) -> tuple[int, int, int]:
 
 
 def checksum(data: bytes | bytearray) -> int:
-    """The byte sum, low 16 bits."""
+    """Return the byte sum, low 16 bits."""
     return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFF
 
 
 def encode(values: dict, count: int = 0, size: int = FRAME_BYTES) -> bytes:
-    """A state frame of `size` bytes with the given fields of FRAME, all others 0. KeyError: no such field."""
+    """Return a state frame of `size` bytes with the given fields of FRAME, all others 0. KeyError: no such field."""
     frame = np.zeros((), FRAME)
     for name, value in values.items():
         frame[name] = value
@@ -92,7 +92,7 @@ def encode(values: dict, count: int = 0, size: int = FRAME_BYTES) -> bytes:
 
 
 def parse(frame: bytes, stamp_s: float = 0.0) -> ControllerState:
-    """The state in one whole, checked frame of any release."""
+    """Return the state in one whole, checked frame of any release."""
     raw = np.frombuffer(frame[:_COMMON_BYTES], COMMON)[0]
     count = int.from_bytes(frame[1230:_COUNT_END], "little") if len(frame) >= _COUNT_END + 2 else None
     return state_of(raw, stamp_s, count)

@@ -54,11 +54,12 @@ class StateLink:
         return self._latest
 
     def servo_count(self) -> int | None:
-        """ServoJ calls that the controller has accepted; None where it does not say."""
+        """Return how many ServoJ calls the controller has accepted; None where it does not say."""
         return self._latest.servo_count if self._latest else None
 
     def nearest(self, at_s: float) -> ControllerState:
-        """Of the last half second, the state received nearest to `at_s` (monotonic). ValueError before the first."""
+        """Return, of the last half second, the state received nearest to `at_s` (monotonic). ValueError before the
+        first."""
         with self._arrived:
             recent = list(self._recent)
         return min(reversed(recent), key=lambda state: abs(state.stamp_s - at_s))
@@ -77,7 +78,7 @@ class StateLink:
         return float("inf") if state is None else time.monotonic() - state.stamp_s
 
     def wait_newer(self, than_s: float, timeout_s: float) -> ControllerState:
-        """The first state received after `than_s` (monotonic). RobotUnreachable when none comes in time."""
+        """Return the first state received after `than_s` (monotonic). RobotUnreachable when none comes in time."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._latest and self._latest.stamp_s > than_s, timeout_s)
             state = self._latest

@@ -72,7 +72,7 @@ class CndePort:
         return Connection(connection, cutter, self._read, first)
 
     def _expect_ok(self, connection: socket.socket, cutter: cnde.CndeStream) -> list[bytes]:
-        """The frames after the acknowledgement. OSError when the controller refuses or does not answer."""
+        """Return the frames after the acknowledgement. OSError when the controller refuses or does not answer."""
         for frames in _received(connection, cutter):
             for at, frame in enumerate(frames):
                 if cnde.kind_of(frame) == cnde.OUTPUT_DATA:
@@ -93,7 +93,7 @@ class CndePort:
 
 
 def _received(connection: socket.socket, cutter: FrameCutter) -> Iterator[list[bytes]]:
-    """What arrives within ANSWER_S, cut into frames."""
+    """Yield what arrives within ANSWER_S, cut into frames."""
     ends_s = time.monotonic() + ANSWER_S
     while (remaining_s := ends_s - time.monotonic()) > 0:
         connection.settimeout(remaining_s)

@@ -67,7 +67,7 @@ class StopLink:
         return silent
 
     def _warn(self, error: RobotUnreachable) -> None:
-        """Once per stop."""
+        """Warn once per stop."""
         if not self._warned:
             self._warned = True
             _log.warning("the arm may still move: a stop was not answered (%s); press the red button", error)

@@ -26,12 +26,12 @@ class TextFrame:
 
 
 def encode(count: int, command: int, content: str) -> bytes:
-    """One frame; counts go round at 65536."""
+    """Return one frame; counts go round at 65536."""
     return f"/f/bIII{count % COUNTS}III{command}III{len(content)}III{content}III/b/f".encode()
 
 
 def decode(data: bytes) -> list[TextFrame]:
-    """The whole frames in `data` whose length is right."""
+    """Return the whole frames in `data` whose length is right."""
     return [
         TextFrame(int(count), int(command), content)
         for count, command, size, content in _FRAME.findall(data.decode("ascii", errors="replace"))
@@ -40,7 +40,8 @@ def decode(data: bytes) -> list[TextFrame]:
 
 
 def servo_j(form: str, joint_deg: Sequence[float], cmd_period_s: float, number: int) -> str:
-    """ServoJ as text, `form` of DECIMALS. exaxis, acc, vel, filterT, gain are 0 ("not open yet" in the manual)."""
+    """Return ServoJ as text, `form` of DECIMALS. exaxis, acc, vel, filterT, gain are 0 ("not open yet" in
+    the manual)."""
     arrays = ",".join(_array(form, values) for values in (joint_deg, (0.0,) * 4))
     scalars = ",".join(f"{value:.{DECIMALS[form]}f}" for value in (0.0, 0.0, cmd_period_s, 0.0, 0.0))
     return f"ServoJ({arrays},{scalars},{number})"

@@ -106,7 +106,7 @@ class RpcLink:
         return self._transport.sent_s
 
     def __call__(self, method: str, *args):
-        """The raw answer of `method`.
+        """Return the raw answer of `method`.
 
         Raises RobotUnreachable when no answer came in time, RobotFault when the controller's release
         does not know the method or its arguments.
@@ -140,7 +140,7 @@ class RpcLink:
             raise ControllerFault(f"{method} refused", code)
 
     def query(self, method: str, *args) -> list:
-        """The values of a query method, without the leading error code."""
+        """Return the values of a query method, without the leading error code."""
         answer = self(method, *args)
         if isinstance(answer, int):
             raise ControllerFault(f"{method} refused", answer)

@@ -39,7 +39,7 @@ class ArmRenderer:
         self.silhouette = lru_cache(maxsize=4096)(self._silhouette)
 
     def _silhouette(self, camera: str, state: tuple[float, ...]) -> np.ndarray:
-        """bool (H, W): where `camera` sees the arm or its gripper. state: joints in rad, opening 0..1."""
+        """Return bool (H, W): where `camera` sees the arm or its gripper. state: joints in rad, opening 0..1."""
         self._pose(state)
         self._renderer.update_scene(self._data, camera, self._option)
         return self._renderer.render()[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)
@@ -51,13 +51,13 @@ class ArmRenderer:
         mujoco.mj_camlight(self._model, self._data)
 
     def camera_pose(self, camera: str, state: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Position (3,) m and rotation (3, 3) of a camera in the base frame; it looks along its -z."""
+        """Return position (3,) m and rotation (3, 3) of a camera in the base frame; it looks along its -z."""
         self._pose(state)
         index = self._model.camera(camera).id
         return self._data.cam_xpos[index].copy(), self._data.cam_xmat[index].reshape(3, 3).copy()
 
     def tool_px(self, camera: str) -> tuple[float, float]:
-        """(row, column) at which a camera on the arm sees the point between the finger tips."""
+        """Return (row, column) at which a camera on the arm sees the point between the finger tips."""
         pos_w, rotation_w = self.camera_pose(camera, (*self.robot.home_rad, 1.0))
         seen = rotation_w.T @ (self._data.site("tcp").xpos - pos_w)
         height, width = self.image_size
@@ -70,7 +70,8 @@ class ArmRenderer:
     def warp_table(
         self, layers: np.ndarray, camera: str, here: tuple[float, ...], there: tuple[float, ...]
     ) -> np.ndarray:
-        """(n, H, W) float: images of the table from `camera` at state `here`, warped to the view at state `there`.
+        """Return (n, H, W) float: images of the table from `camera` at state `here`, warped to the view at state
+        `there`.
 
         By the homography of the plane z = 0, pixel by pixel; nan where it is not visible from both.
         """

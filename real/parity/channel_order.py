@@ -20,7 +20,8 @@ SWAPS = {"red and blue are exchanged (BGR instead of RGB)": [2, 1, 0], "red and 
 
 
 def channel_order(recording: Recording, camera: str, tool_px: tuple[float, float]) -> Iterator[Finding]:
-    """The order of the colour channels. tool_px: (row, column) of the tool in the images of `camera`, on the wrist."""
+    """Check the order of the colour channels. tool_px: (row, column) of the tool in the images of `camera`, on the
+    wrist."""
     first = [trajectory.images[name][:1] for trajectory in recording.trajectories for name in recording.cameras]
     images = np.concatenate(first)
     if np.abs(np.diff(images.astype(float), axis=-1)).mean() < SHADES:
@@ -52,7 +53,7 @@ def channel_order(recording: Recording, camera: str, tool_px: tuple[float, float
 
 
 def _held(trajectory: Trajectory, camera: str, tool_px: tuple[float, float]) -> tuple[str, np.ndarray] | None:
-    """The named colour and the median (3,) red, green, blue between the fingers while they hold an object."""
+    """Return the named colour and the median (3,) red, green, blue between the fingers while they hold an object."""
     words = trajectory.instruction.lower().split()
     name = next((word for word in words if word in COLOURS), None)
     opening, commanded = trajectory.state[:, -1], trajectory.action[:, -1]
@@ -68,7 +69,7 @@ def _held(trajectory: Trajectory, camera: str, tool_px: tuple[float, float]) -> 
 
 
 def _distance(seen: np.ndarray, name: str) -> float:
-    """Distance of two colours, brightness aside: 0 equal, 1 opposite."""
+    """Return the distance of two colours, brightness aside: 0 equal, 1 opposite."""
     tints = [colour - colour.mean() for colour in (np.array(seen, float), np.array(COLOURS[name], float))]
     sizes = [np.linalg.norm(tint) for tint in tints]
     if min(sizes) == 0:

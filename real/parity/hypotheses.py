@@ -36,7 +36,7 @@ NO_FAULT = Hypothesis("", "")
 
 
 def hypotheses(robot: Robot, cameras: tuple[str, ...], image_size: tuple[int, int]) -> list[Hypothesis]:
-    """All hypotheses about images and joints; the order of colour channels is checked by `channel_order`."""
+    """Return all hypotheses about images and joints; the order of colour channels is checked by `channel_order`."""
     found = [hypothesis for camera in cameras for hypothesis in _of_images(camera, image_size)]
     if len(cameras) == 2:
         remedy = f"exchange the devices of robot.cameras.{cameras[0]} and .{cameras[1]}"

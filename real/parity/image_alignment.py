@@ -63,7 +63,7 @@ class AlignmentTest:
         self._scores: dict[tuple, float] = {}
 
     def verdict(self) -> Verdict:
-        """The hypothesis under which images and joints agree best; NO_FAULT unless another is clearly better."""
+        """Return the hypothesis under which images and joints agree best; NO_FAULT unless another is clearly better."""
         candidates = hypotheses(self._renderer.robot, self._cameras, self._renderer.image_size)
         finalists = sorted(candidates, key=lambda hypothesis: self.score(hypothesis, COARSE), reverse=True)[:FINALISTS]
         baseline = self.score(NO_FAULT)
@@ -72,7 +72,7 @@ class AlignmentTest:
         return Verdict(best if wrong else NO_FAULT, self.score(best) if wrong else baseline, baseline)
 
     def score(self, hypothesis: Hypothesis, every: int = 1) -> float:
-        """Mean agreement of images and joints over the cameras under `hypothesis`, by every n-th pair."""
+        """Return the mean agreement of images and joints over the cameras under `hypothesis`, by every n-th pair."""
         found = [self._camera_score(camera, hypothesis, every) for camera in self._cameras]
         found = [value for value in found if np.isfinite(value)]
         return float(np.mean(found)) if found else 0.0
@@ -123,22 +123,22 @@ class AlignmentTest:
 
 
 def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """(H, W) blurred change of brightness."""
+    """Return (H, W) blurred change of brightness."""
     return np.abs(gaussian_filter(after - before, BLUR_PX))
 
 
 def detail(image: np.ndarray) -> np.ndarray:
-    """(H, W) high-pass filtered brightness."""
+    """Return (H, W) high-pass filtered brightness."""
     return image - gaussian_filter(image, HIGH_PASS_PX)
 
 
 def edges(image: np.ndarray) -> np.ndarray:
-    """(H, W) magnitude of the brightness gradient."""
+    """Return (H, W) magnitude of the brightness gradient."""
     return gaussian_gradient_magnitude(image, BLUR_PX)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's, over the pixels known in both; nan when they are too few or one is flat."""
+    """Return Pearson's correlation, over the pixels known in both; nan when they are too few or one is flat."""
     known = np.isfinite(a) & np.isfinite(b)
     if known.mean() < LEAST_SHARE:
         return np.nan
@@ -148,7 +148,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def snapshot_pairs(trajectories: Sequence[Trajectory], apart: int) -> list[tuple[Snapshot, Snapshot]]:
-    """At most PAIRS pairs of frames, `apart` frames from each other, spread evenly over where the arm moves."""
+    """Return at most PAIRS pairs of frames, `apart` frames from each other, spread evenly over where the arm moves."""
     moving = [
         (trajectory, begin)
         for trajectory in trajectories

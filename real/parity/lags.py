@@ -8,8 +8,8 @@ LAGS = np.arange(-2, 9)  # policy periods that are tried
 
 
 def lag_periods(joint_state: np.ndarray, joint_action: np.ndarray) -> float:
-    """Frames by which the measured joints (T, J) lag behind the commanded ones: where their speeds correlate best, by a
-    parabola through the maximum; nan where nothing moves."""
+    """Return the frames by which the measured joints (T, J) lag behind the commanded ones: where their speeds correlate
+    best, by a parabola through the maximum; nan where nothing moves."""
     state, action = np.diff(joint_state, axis=0), np.diff(joint_action, axis=0)
     if len(action) < 2 * len(LAGS) or np.abs(action).sum() == 0 or np.abs(state).sum() == 0:
         return np.nan
@@ -23,7 +23,7 @@ def lag_periods(joint_state: np.ndarray, joint_action: np.ndarray) -> float:
 
 
 def _agreement(state: np.ndarray, action: np.ndarray, lag: int) -> float:
-    """Correlation of absolute speeds, so that a wrong sign or unit of a joint does not hide the lag."""
+    """Return the correlation of absolute speeds, so that a wrong sign or unit of a joint does not hide the lag."""
     late, early = shifted(state, action, lag)
     late, early = np.abs(late), np.abs(early)
     norm = np.linalg.norm(late, axis=0) * np.linalg.norm(early, axis=0)
@@ -32,7 +32,7 @@ def _agreement(state: np.ndarray, action: np.ndarray, lag: int) -> float:
 
 
 def shifted(state: np.ndarray, action: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of both that belong together: the state `lag` frames after each action."""
+    """Return the rows of both that belong together: the state `lag` frames after each action."""
     end = min(len(state), len(action))
     if lag >= 0:
         return state[lag:end], action[: end - lag]
@@ -40,7 +40,7 @@ def shifted(state: np.ndarray, action: np.ndarray, lag: int) -> tuple[np.ndarray
 
 
 def median_lag(trajectories: tuple[Trajectory, ...]) -> float:
-    """Median over the trajectories; nan where nothing moves in any."""
+    """Return the median over the trajectories; nan where nothing moves in any."""
     lags = [
         lag_periods(trajectory.state[:, :-1].astype(float), trajectory.action[:, :-1].astype(float))
         for trajectory in trajectories

@@ -51,7 +51,7 @@ class ParityConfig(Options):
 
 
 def expected_from_dataset(root: str, robot: Robot) -> Expected:
-    """The reference that a dataset's episodes are. UserError when it is missing or empty."""
+    """Return the reference that a dataset's episodes are. UserError when it is missing or empty."""
     dataset = Dataset(root)
     if not dataset.num_episodes:
         raise UserError(f"reference {root} has no episodes")
@@ -60,7 +60,7 @@ def expected_from_dataset(root: str, robot: Robot) -> Expected:
 
 
 def expected_from_trajectories(trajectories: Sequence[Trajectory], robot: Robot, fps: float) -> Expected:
-    """The reference that these trajectories are."""
+    """Return the reference that these trajectories are."""
     starts = np.array([trajectory.state[0] for trajectory in trajectories], float)
     height, width = next(iter(trajectories[0].images.values())).shape[1:3]
     image_lags = {
@@ -83,7 +83,7 @@ def _range(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def compare(recording: Recording, expected: Expected, *, images: bool = True) -> list[Finding]:
-    """All checks in order, up to the first that finds something wrong: the later ones presuppose it."""
+    """Run all checks in order, up to the first that finds something wrong: the later ones presuppose it."""
     findings = run_checks(recording, expected, STATIC_CHECKS + (MOTION_CHECKS if recording.moves else ()))
     if any(finding.cause for finding in findings):
         return findings
@@ -93,7 +93,8 @@ def compare(recording: Recording, expected: Expected, *, images: bool = True) ->
 
 
 def check_rendering(recording: Recording, expected: Expected) -> list[Finding]:
-    """Whether the images show the arm where its joints place it, and its colours; renders with MuJoCo, some seconds."""
+    """Check whether the images show the arm where its joints place it, and its colours; renders with MuJoCo, some
+    seconds."""
     from real.parity.arm_renderer import ArmRenderer
 
     height, width = recording.trajectories[0].images[recording.cameras[0]].shape[1:3]
@@ -105,7 +106,7 @@ def check_rendering(recording: Recording, expected: Expected) -> list[Finding]:
 
 
 def check_with_renderer(renderer: "ArmRenderer", recording: Recording, expected: Expected) -> list[Finding]:
-    """`check_rendering` with a renderer that the caller keeps: it caches what it has rendered."""
+    """Run `check_rendering` with a renderer that the caller keeps: it caches what it has rendered."""
     from real.parity.image_alignment import AlignmentTest
 
     findings = []
@@ -121,7 +122,7 @@ def check_with_renderer(renderer: "ArmRenderer", recording: Recording, expected:
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Two lines for a finding that is wrong, one for the others."""
+    """Return two lines for a finding that is wrong, one for the others."""
     lines = []
     for finding in findings:
         mark = "WRONG" if finding.cause else "ok"
@@ -132,7 +133,7 @@ def report(findings: Sequence[Finding]) -> str:
 
 
 def parity(config: ParityConfig) -> list[Finding]:
-    """The whole program."""
+    """Run the whole program."""
     if config.reference and Path(config.reference).is_dir():
         expected = expected_from_dataset(config.reference, config.robot.load())
     else:

@@ -56,7 +56,7 @@ class Expected:
 
     @classmethod
     def from_contract(cls, robot: Robot, image_size: tuple[int, int] | None = None) -> "Expected":
-        """What holds for every recording by the contract, without a reference."""
+        """Return what holds for every recording by the contract, without a reference."""
         home = np.array([*robot.home_rad, STARTS_OPEN])
         reach = np.array([START_SPREAD_RAD] * robot.joints + [0.0])
         high = home + reach
@@ -64,12 +64,12 @@ class Expected:
         return cls(robot, robot.control_hz, image_size, home - reach, high, LAGS, {})
 
     def at_any_pose(self) -> "Expected":
-        """The same, for an arm at any pose inside its limits."""
+        """Return the same, for an arm at any pose inside its limits."""
         return dataclasses.replace(self, start_low=self.robot.action_min, start_high=self.robot.action_max)
 
 
 def read_recording(root: str, episodes: int) -> Recording:
-    """The last `episodes` episodes of a dataset. UserError when there is none or a column is missing."""
+    """Return the last `episodes` episodes of a dataset. UserError when there is none or a column is missing."""
     dataset = Dataset(root)
     if not dataset.num_episodes:
         raise UserError(f"dataset {root} has no episodes")
@@ -89,7 +89,7 @@ def read_recording(root: str, episodes: int) -> Recording:
 
 
 def read_trajectories(dataset: Dataset, episodes: Iterable[int]) -> tuple[Trajectory, ...]:
-    """Whole episodes."""
+    """Return whole episodes."""
     return tuple(_take(dataset, episode) for episode in episodes)
 
 
@@ -100,5 +100,5 @@ def _take(dataset: Dataset, episode: int) -> Trajectory:
 
 
 def joined(trajectories: Sequence[Trajectory], name: str) -> np.ndarray:
-    """(sum of T, D) float64: `state` or `action` of all trajectories, one after another."""
+    """Return (sum of T, D) float64: `state` or `action` of all trajectories, one after another."""
     return np.concatenate([getattr(trajectory, name) for trajectory in trajectories]).astype(float)

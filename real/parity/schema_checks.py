@@ -11,7 +11,7 @@ START_RAD = 0.15  # how far an episode may begin outside its range
 
 
 def schema(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Robot type, columns with the names and order of their values, cameras."""
+    """Check robot type, columns with the names and order of their values, cameras."""
     robot = expected.robot
     name = "schema"
     if recording.robot_type != robot.name:
@@ -36,7 +36,7 @@ def schema(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def start(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """The pose in which episodes begin: it shows wrong units, order and signs of the measured joints."""
+    """Check the pose in which episodes begin: it shows wrong units, order and signs of the measured joints."""
     first = np.median([trajectory.state[0] for trajectory in recording.trajectories], axis=0).astype(float)
     reading = f"{np.rad2deg(first[:-1]).round(1).tolist()} deg, gripper {first[-1]:.2f}"
     if not np.isfinite(joined(recording.trajectories, "state")).all():
@@ -56,7 +56,7 @@ def start(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def _outside(first: np.ndarray, expected: Expected) -> float:
-    """The largest distance of a value from its start range."""
+    """Return the largest distance of a value from its start range."""
     return float(np.maximum(expected.start_low - first, first - expected.start_high).max())
 
 

@@ -18,7 +18,7 @@ FLAT = 4.0  # levels, standard deviation
 
 
 def capture(env: RobotEnv) -> Recording:
-    """One observation of a robot at rest; nothing is moved. RobotUnreachable where it does not answer."""
+    """Return one observation of a robot at rest; nothing is moved. RobotUnreachable where it does not answer."""
     seen = env.capture()
     images = {name: image[None] for name, image in seen.images.items()}
     trajectory = Trajectory(seen.state[None], seen.state[None], images)
@@ -33,7 +33,7 @@ def capture(env: RobotEnv) -> Recording:
 
 
 def image_basics(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Type, size and brightness of every camera's images."""
+    """Check type, size and brightness of every camera's images."""
     for camera in recording.cameras:
         images = np.concatenate(
             [
@@ -68,7 +68,8 @@ STATIC_CHECKS: tuple[Test, ...] = (image_basics, start)
 
 
 def run_checks(recording: Recording, expected: Expected, tests: Sequence[Test] = STATIC_CHECKS) -> list[Finding]:
-    """The schema, then `tests` in order, up to the first that finds something wrong: the later ones presuppose it."""
+    """Check the schema, then run `tests` in order, up to the first that finds something wrong: the later ones
+    presuppose it."""
     findings = list(schema(recording, expected))
     if findings:
         return findings

@@ -31,7 +31,7 @@ GRIPPER_UNITS = ((1.0, ""), (100.0, "in percent"), (255.0, "in steps of 0..255")
 
 
 def actions(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Actions are absolute joint targets, neither differences nor a copy of the state."""
+    """Check that actions are absolute joint targets, neither differences nor a copy of the state."""
     state = np.concatenate([trajectory.state[:-1] for trajectory in recording.trajectories]).astype(float)
     later = np.concatenate([trajectory.state[1:] for trajectory in recording.trajectories]).astype(float)
     action = np.concatenate([trajectory.action[:-1] for trajectory in recording.trajectories]).astype(float)
@@ -58,7 +58,7 @@ def actions(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def joint_tracking(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Each joint follows its own command, with the same sign, unit and zero."""
+    """Check that each joint follows its own command, with the same sign, unit and zero."""
     lag = median_lag(recording.trajectories)
     if not np.isfinite(lag):
         yield Finding("joint tracking", "nothing moved: not determined")
@@ -103,7 +103,7 @@ def _one_follows(j: int, state: np.ndarray, action: np.ndarray, expected: Expect
 
 
 def _zeros(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """The difference between measured and commanded joints while the command rests."""
+    """Check the difference between measured and commanded joints while the command rests."""
     left = [
         trajectory.state[end] - trajectory.action[end]
         for trajectory in recording.trajectories
@@ -126,14 +126,14 @@ def _zeros(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def _rests(trajectory: Trajectory) -> Iterator[int]:
-    """Frames at which the command has not moved for REST frames."""
+    """Yield frames at which the command has not moved for REST frames."""
     for end in range(REST, len(trajectory.action)):
         if np.ptp(trajectory.action[end - REST : end + 1, :-1], axis=0).max() < STILL_RAD:
             yield end
 
 
 def gripper(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """Sign, unit and stroke of the gripper's opening."""
+    """Check sign, unit and stroke of the gripper's opening."""
     lag = median_lag(recording.trajectories)
     state, action = (x[:, -1] for x in _aligned(recording.trajectories, round(lag) if np.isfinite(lag) else 1))
     reading = f"commanded {action.min():.2f} to {action.max():.2f}, measured {state.min():.2f} to {state.max():.2f}"
@@ -167,13 +167,13 @@ def gripper(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def _gripper_unit(largest: float, stroke_m: float) -> str:
-    """The unit in which an open gripper would read `largest`; "" for openings 0..1."""
+    """Return the unit in which an open gripper would read `largest`; "" for openings 0..1."""
     units = ((stroke_m, "in metres"), *GRIPPER_UNITS)
     return min(units, key=lambda unit: abs(np.log(max(largest, 1e-6) / unit[0])))[1]
 
 
 def rate(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """The frames are as far apart as the stated rate implies, and each one is new."""
+    """Check that the frames are as far apart as the stated rate implies, and each one is new."""
     stated = f"{recording.fps:g} frames a second"
     if recording.fps != expected.fps:
         yield Finding(
@@ -206,7 +206,7 @@ def rate(recording: Recording, expected: Expected) -> Iterator[Finding]:
 
 
 def _new_every_frame(recording: Recording) -> Iterator[Finding]:
-    """Neither state nor images repeat while the arm moves."""
+    """Check that neither state nor images repeat while the arm moves."""
     moving = [
         np.abs(np.diff(trajectory.action[:, :-1], axis=0)).max(axis=1) > 0.01 for trajectory in recording.trajectories
     ]
@@ -226,7 +226,7 @@ def _new_every_frame(recording: Recording) -> Iterator[Finding]:
 
 
 def _repeated(images: np.ndarray) -> np.ndarray:
-    """(T - 1,) bool: the image equals the one before, within the losses of video coding."""
+    """Return (T - 1,) bool: the image equals the one before, within the losses of video coding."""
     if len(images) < 2:
         return np.zeros(0, bool)
     changes = np.abs(np.diff(images.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
@@ -234,7 +234,7 @@ def _repeated(images: np.ndarray) -> np.ndarray:
 
 
 def delays(recording: Recording, expected: Expected) -> Iterator[Finding]:
-    """The joints lag behind their command, and the images behind the joints, as much as in training."""
+    """Check that the joints lag behind their command, and the images behind the joints, as much as in training."""
     period_ms = 1e3 / recording.fps
     remedy = 'measure it (python -m real.calibrate "parts=[delays]") and train with it (randomize.action_delay_s)'
     yield from _late(
@@ -271,7 +271,8 @@ def _late(
 
 
 def image_lag(trajectories: Sequence[Trajectory], camera: str) -> float:
-    """Frames by which changes of the images lag behind those of the joints; nan where it is not determined."""
+    """Return the frames by which changes of the images lag behind those of the joints; nan where it is not
+    determined."""
     changes = [
         np.abs(np.diff(trajectory.images[camera].astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
         for trajectory in trajectories
@@ -290,7 +291,7 @@ def _aligned(trajectories: tuple[Trajectory, ...], lag: int) -> tuple[np.ndarray
 
 
 def _slope(cause: np.ndarray, effect: np.ndarray) -> float:
-    """Slope of the straight line through effect over cause; 0 where the cause is constant."""
+    """Return the slope of the straight line through effect over cause; 0 where the cause is constant."""
     spread = cause.var()
     return float(((cause - cause.mean()) * (effect - effect.mean())).mean() / spread) if spread > 0 else 0.0
 

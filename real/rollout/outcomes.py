@@ -12,7 +12,7 @@ from sim.episode import results
 
 
 def recorded(root: Path) -> list[dict]:
-    """One row per committed episode of the dataset in `root`."""
+    """Return one row per committed episode of the dataset in `root`."""
     dataset = Dataset(root)
     return [_row(dataset, episode) for episode in range(dataset.num_episodes)]
 
@@ -31,7 +31,7 @@ def _row(dataset: Dataset, episode: int) -> dict:
 
 
 def check_same_run(out: Path, metadata: dict) -> None:
-    """UserError when `out` holds results of another run than `metadata` describe."""
+    """Raise UserError when `out` holds results of another run than `metadata` describe."""
     path = out / results.FILE
     if not path.exists():
         return

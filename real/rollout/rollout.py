@@ -221,7 +221,7 @@ def run_episodes(env: RobotEnv, config: RolloutConfig, writer: DatasetWriter, ru
 
 
 def no_question(text: str) -> None:
-    """The bench needs no confirmation: the runner has asked, and handles signals while it waits."""
+    """Ask nothing: the bench needs no confirmation, the runner has asked, and handles signals while it waits."""
 
 
 def _rates(content: dict) -> dict:
@@ -242,7 +242,7 @@ def _summary(content: dict, env: RobotEnv, out: Path) -> str:
 
 
 def newest_checkpoint(runs: Path) -> Path:
-    """The directory of the newest policy under `runs`. UserError when there is none."""
+    """Return the directory of the newest policy under `runs`. UserError when there is none."""
     config_file, weights_file = CHECKPOINT
     weights = sorted(runs.glob(f"**/{weights_file}"), key=lambda path: path.stat().st_mtime)
     weights = [path for path in weights if _is_policy(path.with_name(config_file))]  # other networks have no "policy"

@@ -71,7 +71,7 @@ def _feed(cutter: FrameCutter, data: bytes, rng: np.random.Generator) -> list[by
 
 
 def _undamaged(frames: list[bytes], data: bytes) -> list[bytes]:
-    """The frames contained whole in `data`, in its order, as often as they occur."""
+    """Return the frames contained whole in `data`, in its order, as often as they occur."""
     places = []
     for frame in frames:
         at = data.find(frame)
@@ -82,7 +82,8 @@ def _undamaged(frames: list[bytes], data: bytes) -> list[bytes]:
 
 
 def _judge(result: ReassemblyResult, found: list[bytes], expected: list[bytes], undetectable: int) -> None:
-    """Every undamaged frame was parsed, in order; beside them at most the damaged ones that no check can detect."""
+    """Check that every undamaged frame was parsed, in order; beside them at most the damaged ones that no check can
+    detect."""
     result.frames += len(expected)
     foreign = [frame for frame in found if frame not in set(expected)]
     result.undetected += len(foreign)

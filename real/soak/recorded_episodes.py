@@ -104,7 +104,7 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
 
 
 def _ready(host: str, ports: dict[str, int]) -> FairinoDriver:
-    """A new driver, as every rollout has; the controller may still be recovering from the last fault."""
+    """Return a new driver, as every rollout has; the controller may still be recovering from the last fault."""
     ends_s = time.monotonic() + READY_S
     while True:
         driver = None

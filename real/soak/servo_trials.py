@@ -138,7 +138,7 @@ class ServoSoak:
         self._bench.inject(kind, float(self._rng.uniform(least, most)), float(self._rng.uniform(*lasts)))
 
     def _swing(self, periods: int) -> None:
-        """One row per policy period, whatever happens: the recording never waits for the arm."""
+        """Record one row per policy period, whatever happens: the recording never waits for the arm."""
         home, rate = self._stream.commanded_rad, Rate(self._driver.robot.control_period_s)
         reach, phase = self._rng.uniform(0.02, 0.12, len(home)), self._rng.uniform(0.5, 3.0)
         for k in range(periods):

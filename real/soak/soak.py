@@ -61,7 +61,7 @@ def record(size: tuple[int, int] = (32, 32)) -> RecordingResult:
 
 
 def report(frames: ReassemblyResult, releases: dict[str, ServoResult], records: RecordingResult) -> str:
-    """The figures, and a description of each failure."""
+    """Return the figures, and a description of each failure."""
     direct = sum(frames.injected.values())
     total = direct + sum(result.faults for result in releases.values())
     lines = [

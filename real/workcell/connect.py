@@ -122,7 +122,7 @@ def open_robot(
     task: str = "",
     depth: bool = False,
 ) -> Iterator[RobotEnv]:
-    """The connected robot, its drives untouched. image_size: (height, width) that the policy needs.
+    """Open the connected robot, its drives untouched. image_size: (height, width) that the policy needs.
 
     ask: how a person is asked, on hardware, to lay out the task and to let the arm move; returns when they agree.
     board, task: a calibration board on the table of an emulator that is started, and the task on its bench.
@@ -170,7 +170,8 @@ def raise_unless_stopped(env: RobotEnv) -> Iterator[None]:
 
 
 def _start_reason(config: RobotConnection) -> str:
-    """Why an emulator must be started; "" when a running one is to be used. UserError where that one is not whole."""
+    """Return why an emulator must be started; "" when a running one is to be used. UserError where that one is not
+    whole."""
     if config.start == "always":
         return "no robot is configured"
     if config.start == "never" or config.ip not in LOOPBACK:
@@ -200,7 +201,7 @@ def _emulated_cameras(config: RobotConnection, *, depth: bool) -> dict[str, Came
 
 
 def _cameras(config: RobotConnection, image_size: tuple[int, int], *, depth: bool = False) -> dict[str, Camera]:
-    """The cameras by name; one that cannot be opened is an `AbsentCamera`, which the preflight checks report."""
+    """Return the cameras by name; one that cannot be opened is an `AbsentCamera`, which the preflight checks report."""
     cameras: dict[str, Camera] = {}
     for name in config.load().camera_names:
         try:
@@ -211,7 +212,7 @@ def _cameras(config: RobotConnection, image_size: tuple[int, int], *, depth: boo
 
 
 def check_devices(cameras: Mapping[str, int | str]) -> None:
-    """UserError when two cameras name one device."""
+    """Raise UserError when two cameras name one device."""
     owners: dict[str, str] = {}
     for name, device in cameras.items():
         number = str(device).isdigit()

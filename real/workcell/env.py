@@ -75,7 +75,7 @@ class RobotEnv:
         self.capture()
 
     def observe(self) -> Observation:
-        """The newest state and images; during a fault the last good ones, with their age."""
+        """Return the newest state and images; during a fault the last good ones, with their age."""
         if self._seen is None:
             raise RuntimeError("observe before reset")
         self._observed_s = time.monotonic()
@@ -83,7 +83,7 @@ class RobotEnv:
         return dataclasses.replace(self._seen, age_s=age_s)
 
     def look(self) -> Observation:
-        """A new observation within a period. RobotUnreachable as `capture`."""
+        """Return a new observation within a period. RobotUnreachable as `capture`."""
         self.capture()
         return self.observe()
 
@@ -118,7 +118,7 @@ class RobotEnv:
         return self.bench.ground_truth()
 
     def metadata(self) -> dict:
-        """What is known of the episode: the bench's metadata, and how the stream ran."""
+        """Return what is known of the episode: the bench's metadata, and how the stream ran."""
         return {
             **self._bench_metadata,
             "robot/firmware": self.driver.firmware,
@@ -131,7 +131,7 @@ class RobotEnv:
         self._halted = self.stream.halt(why)
 
     def guarded_arm(self) -> GuardedArm:
-        """The arm for motion without a policy, with a motion guard of its own."""
+        """Return the arm for motion without a policy, with a motion guard of its own."""
         return GuardedArm(self.driver, self.stream, self.rate, self.clearance)
 
     def rest(self) -> None:
@@ -182,7 +182,8 @@ class RobotEnv:
             self.guiding.raise_if_ended()
 
     def capture(self) -> Observation:
-        """The newest images, and the joints at the time of the images. RobotUnreachable when either is missing."""
+        """Return the newest images, and the joints at the time of the images. RobotUnreachable when either
+        is missing."""
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}
         captured_s = [frame.stamp_s for frame in frames.values()]
         # Joints at the time of the images, as the simulator pairs them.

@@ -63,12 +63,12 @@ class EmulatedBench:
         return Outcome(self._client.request({"do": "success"})[0]["success"])
 
     def ground_truth(self) -> dict[str, np.ndarray]:
-        """Privileged truth, as the simulator's `Simulation.ground_truth`."""
+        """Return privileged truth, as the simulator's `Simulation.ground_truth`."""
         answer, _ = self._client.request({"do": "ground_truth"})
         return {name: np.array(value, np.float32) for name, value in answer.items() if name != "bytes"}
 
     def metadata(self) -> dict:
-        """Every drawn value, named as the simulator's environment names them."""
+        """Return every drawn value, named as the simulator's environment names them."""
         record = self._client.request({"do": "episode_record"})[0]
         return {f"draw/{name}": value for name, value in record.items()}
 
@@ -77,7 +77,7 @@ class EmulatedBench:
         self._client.request({"do": "inject", "what": fault, "amount": amount, "for_s": for_s})
 
     def request(self, what: str) -> dict:
-        """The emulator's own records: "monitor" (what was commanded) or "fault_counts" (what was injected)."""
+        """Return the emulator's own records: "monitor" (what was commanded) or "fault_counts" (what was injected)."""
         return self._client.request({"do": what})[0]
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class OperatorBench:
         return EpisodeSetup(self.instruction, self.time_limit_s)
 
     def outcome(self) -> Outcome:
-        """Never a success: only the person can see it."""
+        """Return no success: only the person can see it."""
         return Outcome(success=False)
 
     def ground_truth(self) -> dict[str, np.ndarray]:
@@ -113,4 +113,4 @@ class OperatorBench:
         return {}
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""

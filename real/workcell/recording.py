@@ -23,7 +23,7 @@ DELAYS = (
 
 
 def robot_features(robot: Robot, image_size: tuple[int, int], *, depth: bool = False) -> Features:
-    """The columns of every frame of the robot. image_size: (height, width). depth: of every camera too."""
+    """Return the columns of every frame of the robot. image_size: (height, width). depth: of every camera too."""
     common = features(robot, image_size, depth=depth)
     return dataclasses.replace(common, columns={**common.columns, **{name: Column("float32") for name in DELAYS}})
 
@@ -47,12 +47,12 @@ class RobotRecorder(EpisodeRecorder):
         self._guided.append(self._env.guiding.active)
 
     def interrupted(self, seed: int, report: GuardReport) -> EpisodeResult:
-        """The result of an episode that was ended by an exception."""
+        """Return the result of an episode that was ended by an exception."""
         time_s = self.steps * self._env.robot.control_period_s
         return EpisodeResult(seed, success=False, steps=self.steps, time_s=time_s, guard=report)
 
     def episode(self, result: EpisodeResult, source: str, metadata: dict) -> Episode:
-        """The finished episode. While the arm was guided by hand, the action is its next position."""
+        """Return the finished episode. While the arm was guided by hand, the action is its next position."""
         for row, after, guided in zip(self._rows, self._rows[1:], self._guided, strict=False):
             if guided:
                 row["action"] = np.array([*after["observation.state"][:-1], row["action"][-1]], np.float32)

@@ -71,7 +71,7 @@ class EnvPlayer:
         self._cameras = self._env.robot.camera_names[: setting.cameras]
 
     def __call__(self, seed: int) -> tuple[float, float]:
-        """When the actions began and ended, s."""
+        """Play, and return when the actions began and ended, s."""
         self._env.reset(seed)
         targets = _swing(self._env.observe().state, self._actions)
         self._draw()
@@ -109,7 +109,7 @@ def _world(setting: Setting) -> SimulationConfig:
 
 
 def _swing(state: np.ndarray, actions: int) -> np.ndarray:
-    """(actions, D) targets of a gentle swing around a pose, the gripper opening and closing."""
+    """Return (actions, D) targets of a gentle swing around a pose, the gripper opening and closing."""
     phase = 2 * np.pi * np.arange(actions) / 80
     targets = np.tile(state, (actions, 1))
     targets[:, :-1] += 0.1 * np.sin(phase)[:, None]
@@ -118,20 +118,20 @@ def _swing(state: np.ndarray, actions: int) -> np.ndarray:
 
 
 def spans(kind: type[EnvPlayer], setting: Setting, actions: int) -> list[tuple[float, float]]:
-    """When each worker's actions began and ended, s of one clock: they begin together."""
+    """Return when each worker's actions began and ended, s of one clock: they begin together."""
     everybody = multiprocessing.get_context(START_METHOD).Barrier(setting.workers)
     make = functools.partial(kind, setting, actions, everybody)
     return list(map_seeds(make, range(setting.workers), WorkerConfig(setting.workers)))
 
 
 def rate(played: Sequence[tuple[float, float]], actions: int) -> float:
-    """Actions a second of all workers together: all their actions, from the first begin to the last end."""
+    """Return the actions a second of all workers together: all their actions, from the first begin to the last end."""
     begun_s, ended_s = zip(*played, strict=True)
     return actions * len(played) / (max(ended_s) - min(begun_s))
 
 
 def measure(setting: Setting, config: BenchmarkConfig) -> tuple[float, float]:
-    """Median rates (environment, bare), by turns."""
+    """Measure median rates (environment, bare), by turns."""
     rates = [
         [rate(spans(kind, setting, config.actions), config.actions) for kind in (EnvPlayer, BarePlayer)]
         for _ in range(config.repeats)
@@ -141,7 +141,7 @@ def measure(setting: Setting, config: BenchmarkConfig) -> tuple[float, float]:
 
 
 def reset_ms() -> float:
-    """Median time of a reset, ms."""
+    """Return the median time of a reset, ms."""
     env, times = SimEnv(), []
     for seed in range(RESETS):
         begun = time.perf_counter()
@@ -151,7 +151,7 @@ def reset_ms() -> float:
 
 
 def robosuite_rate(python: str, size_px: int) -> float:
-    """Actions a second of robosuite's PickPlaceCan with two cameras, by the other environment's Python."""
+    """Return the actions a second of robosuite's PickPlaceCan with two cameras, by the other environment's Python."""
     script = Path(__file__).with_name("robosuite_rate.py")
     try:
         theirs = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}  # all cores are its

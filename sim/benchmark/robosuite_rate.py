@@ -10,7 +10,7 @@ import numpy as np
 
 
 def main(actions: int, size_px: int) -> None:
-    """PickPlaceCan with two cameras at 20 Hz, one process: the nearest that robosuite has to our task."""
+    """Play PickPlaceCan with two cameras at 20 Hz, one process: the nearest that robosuite has to our task."""
     import robosuite  # of that other environment  # pyright: ignore[reportMissingImports]
 
     env = robosuite.make(

@@ -22,7 +22,8 @@ def frames(dh: Sequence[Sequence[float]], joints_rad: np.ndarray, mount: np.ndar
 
 
 def jacobian(links: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """(6, joints): velocity of `point` (3,), fixed to the last link, over angular velocity, for each joint's speed.
+    """Return (6, joints): velocity of `point` (3,), fixed to the last link, over angular velocity, for each joint's
+    speed.
 
     links: what `frames` returns. Everything in the base frame.
     """

@@ -113,7 +113,7 @@ class Servo:
         self._moving = True
 
     def tick(self) -> np.ndarray:
-        """The next command, one period on, rad. Call it every `period_s`."""
+        """Return the next command, one period on, rad. Call it every `period_s`."""
         if not self._moving:
             return self.position_rad
         result = self._otg.update(self._plan, self._out)
@@ -128,7 +128,7 @@ class Servo:
         return self.position_rad
 
     def _can_stop(self) -> bool:
-        """Whether every joint, from the state planned next, can stop inside its range."""
+        """Return whether every joint, from the state planned next, can stop inside its range."""
         for position, low, high in zip(self._out.new_position, self._free_low, self._free_high, strict=True):
             if not low < position < high:
                 break

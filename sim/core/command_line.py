@@ -64,7 +64,7 @@ def _folder(path: str | None) -> str | None:
 
 
 def _flags(known: argparse.Namespace) -> tuple[str, ...]:
-    """What hydra itself is to do, as its own command line has it."""
+    """Return what hydra itself is to do, as its own command line has it."""
     switches = ("run", "multirun", "resolve", "shell_completion", "hydra_help", "version")
     named = [f"--{name.replace('_', '-')}" for name in switches if getattr(known, name, False)]
     for name in ("cfg", "info", "package", "experimental_rerun"):
@@ -92,7 +92,7 @@ def _override(schema: type, word: str, *, sweeps: bool) -> str:
 
 
 def _value(name: str, kind: Any, value: str, *, sweeps: bool) -> str:
-    """A value in hydra's grammar, by the type it is for."""
+    """Return a value in hydra's grammar, by the type it is for."""
     inner = _item_kind(kind)
     if inner is not None and value.startswith("[") and value.endswith("]"):
         return f"[{','.join(_item(item, inner) for item in _items(value[1:-1]))}]"
@@ -113,7 +113,7 @@ def _single(value: str, kind: Any) -> str:
 
 
 def _item(value: str, kind: Any) -> str:
-    """An item of a list, where a bracket can only be a text's."""
+    """Return an item of a list, where a bracket can only be a text's."""
     return quoted(value) if kind is str and value[:1] in "[{" else _text(value, kind)
 
 
@@ -132,7 +132,7 @@ def quoted(value: str) -> str:
 
 
 def _item_kind(kind: Any) -> Any:
-    """The type of a list's items, None where `kind` is no list."""
+    """Return the type of a list's items, None where `kind` is no list."""
     for one in alternatives(kind):
         if typing.get_origin(one) is tuple:
             return typing.get_args(one)[0]

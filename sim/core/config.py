@@ -161,7 +161,8 @@ def group_choices(program: str, schema: type, words: Words) -> Mapping[str, tupl
 
 
 def _fits(group: str, name: str, schema: type, groups: Collection[str], words: Words) -> bool:
-    """Whether a program has every option and group that a file states; to compose each would take half a second."""
+    """Return whether a program has every option and group that a file states; to compose each would take
+    half a second."""
     places = [Path(place) / group / f"{name}.yaml" for place in (words.config_dir, CONF) if place]
     if not (found := next((place for place in places if place.is_file()), None)):
         return False
@@ -234,7 +235,7 @@ def _check_key(schema: type, name: str, where: str = "") -> None:
 
 
 def _has(kind: Any, name: str) -> bool:
-    """Whether a block of this kind has an option of that name."""
+    """Return whether a block of this kind has an option of that name."""
     blocks = [one for one in alternatives(kind) if is_schema(one) and not is_choice(one)]
     return any(field.name == name for block in blocks for field, _ in nested(block))
 
@@ -252,7 +253,7 @@ def _in_one_line(schema: type) -> Iterator[None]:
 
 
 def _type_error(schema: type, cause: BaseException | None) -> str:
-    """The line for a value that could not be converted, "" for another error."""
+    """Return the line for a value that could not be converted, "" for another error."""
     found = re.match(WRONG_TYPE, str(cause), re.DOTALL)
     key = re.sub(r"\[\d+\]$", "", getattr(cause, "full_key", None) or "")
     kind = kind_of(schema, key)
@@ -265,7 +266,7 @@ def _type_error(schema: type, cause: BaseException | None) -> str:
 
 
 def _parse_error(error: Exception) -> str:
-    """The line for a word that hydra's grammar does not take, "" for another error."""
+    """Return the line for a word that hydra's grammar does not take, "" for another error."""
     if not isinstance(error, OverrideParseException):
         return ""
     said = [line for line in error.message.splitlines() if not line.startswith("Error parsing")]
@@ -275,13 +276,13 @@ def _parse_error(error: Exception) -> str:
 
 
 def _foreign_choice(error: Exception) -> str:
-    """The line for a group's file that states options of another program's dataclass, "" for another error."""
+    """Return the line for a group's file that states options of another program's dataclass, "" for another error."""
     found = re.search(r"In '(.*?)/(.*?)':.*full_key: (\S+)", str(error), re.DOTALL)
     return f"{found[1]}={found[2]} is not for this program, which has no option {found[3]}" if found else ""
 
 
 def _with_cause(error: Exception) -> str:
-    """What hydra says, and what OmegaConf says of the value where hydra does not."""
+    """Return what hydra says, and what OmegaConf says of the value where hydra does not."""
     said = str(error.__cause__ or "").splitlines()[:1]
     return _joined(error) if not said or said[0] in str(error) else f"{_joined(error)}: {said[0]}"
 

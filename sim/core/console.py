@@ -82,7 +82,7 @@ def _print(to: Console, record: logging.LogRecord) -> None:
 
 
 def _text(record: logging.LogRecord) -> str:
-    """The message, with the traceback where one is logged."""
+    """Return the message, with the traceback where one is logged."""
     formatter = logging.Formatter()
     return "\n".join([record.getMessage(), *([formatter.formatException(record.exc_info)] if record.exc_info else [])])
 
@@ -146,7 +146,7 @@ def shown_in(text: str, encoding: str) -> str:
 
 
 def _silence(stream: Any) -> None:
-    """What waits in the stream's buffer goes nowhere: Python would fail on it at its own end, with exit code 120."""
+    """Send what waits in the stream's buffer nowhere: Python would fail on it at its own end, with exit code 120."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -65,7 +65,7 @@ class Feedback:
 
 
 def check_action(action: np.ndarray, dimension: int) -> np.ndarray:
-    """The action as float32 (D,), or ValueError when its shape or a value is not usable."""
+    """Return the action as float32 (D,), or ValueError when its shape or a value is not usable."""
     action = np.asarray(action, np.float32)
     if action.shape != (dimension,):
         raise ValueError(f"action has shape {action.shape}, expected ({dimension},)")
@@ -75,7 +75,7 @@ def check_action(action: np.ndarray, dimension: int) -> np.ndarray:
 
 
 def check_decision_time(took_s: float) -> None:
-    """UserError where a decision came longer than MAX_DECISION_S after its look."""
+    """Raise UserError where a decision came longer than MAX_DECISION_S after its look."""
     if took_s > MAX_DECISION_S:
         raise UserError(
             f"a decision took {took_s:.1f} s, at most {MAX_DECISION_S:g} s: the arm does not move on so old a look; "

@@ -93,5 +93,5 @@ def run_renamed(old: str, new: str) -> None:
 
 @functools.cache
 def _notice(kind: str, old: str, new: str) -> None:
-    """Once in a process."""
+    """Warn once in a process."""
     _log.warning("renamed %s: %s is now %s; the old name goes with the next release", kind, old, new)

@@ -28,7 +28,7 @@ def keeps(what: Callable[[], str]) -> Iterator[None]:
 
 
 def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
-    """A message for a name that is not among the choices.
+    """Return a message for a name that is not among the choices.
 
     >>> nearest("rde", ["red", "blue"], "colour")
     "unknown colour 'rde', expected one of 'blue', 'red'; did you mean 'red'?"
@@ -71,7 +71,8 @@ def interrupts_in_one_line() -> None:
 
 
 def found_beside(root: Path, marker: str) -> str:
-    """The end of a message for a directory that lacks the file `marker`: those near it that have one, or nothing."""
+    """Return the end of a message for a directory that lacks the file `marker`: those near it that have one, or
+    nothing."""
     parent = root if root.is_dir() else root.parent
     found = sorted(str(folder) for folder in parent.glob("*") if (folder / marker).is_file())[:4]
     return f"; found {', '.join(found)}" if found else ""

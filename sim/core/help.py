@@ -58,6 +58,6 @@ def _commented(text: str, comment: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in one line of YAML."""
+    """Return a value in one line of YAML."""
     plain = OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
     return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

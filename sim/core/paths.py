@@ -15,7 +15,7 @@ CONF, ASSETS = DATA / "conf", DATA / "assets"
 
 
 def check_data() -> None:
-    """UserError when this installation lacks the project's own files."""
+    """Raise UserError when this installation lacks the project's own files."""
     for folder in (CONF, ASSETS):
         if not folder.is_dir():
             raise UserError(
@@ -25,7 +25,7 @@ def check_data() -> None:
 
 
 def find_asset(path: str | Path) -> Path:
-    """`path` as given; where it is a relative `assets/...` that the current folder lacks, the project's own."""
+    """Return `path` as given; where it is a relative `assets/...` that the current folder lacks, the project's own."""
     path = Path(path)
     if path.is_absolute() or path.exists() or path.parts[:1] != ("assets",):
         return path

@@ -133,13 +133,13 @@ class Program(Generic[T]):
         self._hand_to_hydra(words, [*overrides, *_places(parsed, swept, base)], placed="out" not in swept)
 
     def _base(self, words: Words, parsed: Sequence[Override]) -> str | None:
-        """The `out` that the jobs' folders lie in; None where the program has none."""
+        """Return the `out` that the jobs' folders lie in; None where the program has none."""
         plain = tuple(one.input_line or "" for one in parsed if not one.is_sweep_override())
         config = composed(self.name, self.schema, replace(words, overrides=plain, sweeps=False))
         return config.get("out")
 
     def _hand_to_hydra(self, words: Words, overrides: Sequence[str], *, placed: bool = False) -> None:
-        """placed: a job's `out` is the folder that hydra gives it."""
+        """Let hydra run the jobs. placed: a job's `out` is the folder that hydra gives it."""
         store(self.name, self.schema)
         extra = ["--config-dir", words.config_dir] if words.config_dir else []
         sys.argv = [sys.argv[0], *words.flags, *extra, *QUIET, *overrides]
@@ -166,7 +166,7 @@ def _jobs(parsed: Sequence[Override]) -> Iterator[list[str]]:
 
 
 def _places(parsed: Sequence[Override], swept: set[str], out: str | None) -> list[str]:
-    """Overrides that put the job `optim.seed=0` into OUT/optim.seed=0, where the user names no place."""
+    """Return overrides that put the job `optim.seed=0` into OUT/optim.seed=0, where the user names no place."""
     given = {one.key_or_group for one in parsed}
     fixed = [one.key_or_group for one in parsed if one.get_key_element() not in swept]
     wanted = {

@@ -14,7 +14,7 @@ PACKAGES = ("mujoco", "torch", "numpy", "ruckig", "onnxruntime")
 
 
 def provenance(values: dict) -> dict:
-    """`values` (dataclasses allowed) with the contract version, git commit and package versions."""
+    """Return `values` (dataclasses allowed) with the contract version, git commit and package versions."""
     return {
         **{name: plain(value) for name, value in values.items()},
         "contract": CONTRACT_VERSION,
@@ -25,7 +25,7 @@ def provenance(values: dict) -> dict:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as JSON has them."""
+    """Return dataclasses, tuples and paths as JSON has them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -36,7 +36,7 @@ def plain(value: Any) -> Any:
 
 
 def git_commit() -> str:
-    """The commit of this checkout, with "+" when files were changed; "" outside git."""
+    """Return the commit of this checkout, with "+" when files were changed; "" outside git."""
     if CHECKOUT is None:  # a virtual environment may lie inside somebody else's repository
         return ""
     try:

@@ -110,14 +110,14 @@ def typed(schema: type[T], values: Mapping, where: str = "") -> T:
 
 
 def _chosen(schema: Any, values: Mapping, where: str) -> type:
-    """The registered class that `name` chooses. UserError when it is missing or unknown."""
+    """Return the registered class that `name` chooses. UserError when it is missing or unknown."""
     if "name" not in values:
         raise UserError(f"{where}name is missing, expected one of {', '.join(schema.registry.names())}")
     return schema.registry.get(values["name"])
 
 
 def _completed(field: dataclasses.Field, values: Mapping) -> Mapping:
-    """The values of a Choice over those of the field's default, where that is of the same name."""
+    """Return the values of a Choice over those of the field's default, where that is of the same name."""
     default = _default(field)
     if default is None or values.get("name", default.name) != default.name:
         return values

@@ -120,7 +120,8 @@ def _decode_one(container, index: int, pixels: str) -> np.ndarray:
 
 
 def _decode_span(container, span: Span, frames: Sequence[int] | None, pixels: str) -> np.ndarray:
-    """Frames are found by their time: what other programs joined need not count evenly in the stream's clock."""
+    """Decode a span; frames are found by their time: what other programs joined need not count evenly in the stream's
+    clock."""
     if frames is None:
         return np.stack(_decode_from(container, span, 0, span.length, pixels))
     for index in frames:

@@ -229,7 +229,7 @@ def kept_episodes(root: Path) -> str:
 
 
 def check_no_other(root: Path) -> None:
-    """UserError where anything else than a dataset lies, or the beginning of one."""
+    """Raise UserError where anything else than a dataset lies, or the beginning of one."""
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file, expected a dataset directory")
     if root.exists() and not (root / INFO_PATH).exists() and not is_untouched(root):
@@ -243,7 +243,7 @@ def is_untouched(root: Path) -> bool:
 
 
 def check_one_file_each(root: Path, info: dict) -> None:
-    """UserError unless every episode has files of its own, as this project's datasets have: others share them."""
+    """Raise UserError unless every episode has files of its own, as this project's datasets have: others share them."""
     features = info["features"]
     keys = ["data", "meta/episodes", *(f"videos/{key}" for key in features if features[key]["dtype"] == "video")]
     same_paths = (info["data_path"], info["chunks_size"]) == (DATA_PATH, CHUNK_SIZE)

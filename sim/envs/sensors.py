@@ -34,7 +34,8 @@ class DelayedSensor(Generic[Reading]):
         self._taken = deque([first] * (periods + 1), maxlen=periods + 1)
 
     def step_to_take(self, jitter_s: float = 0.0) -> int:
-        """In which of a period's physics steps, 1 to the last, the reading is to be taken; `jitter_s` earlier."""
+        """Return in which of a period's physics steps, 1 to the last, the reading is to be taken; `jitter_s`
+        earlier."""
         return max(self._steps_per_action - self._steps_back - round(jitter_s / PHYSICS_DT_S), 1)
 
     def take(self, reading: Reading) -> None:

@@ -59,7 +59,7 @@ class SimEnv:
         self._begin(self._before + 1)
 
     def _begin(self, before: int = 0) -> None:
-        """before: how many episodes were played in this world before."""
+        """Begin an episode. before: how many episodes were played in this world before."""
         self._before = before
         world, drawn = self.world, self.world.params.randomization
         start = world.state()
@@ -121,7 +121,7 @@ class SimEnv:
         return self._judge()
 
     def _tick(self, step: int) -> tuple[np.ndarray, float]:
-        """One servo period at a physics step: take up the action that is due; what the drives are told."""
+        """Play one servo period at a physics step: take up the action that is due; what the drives are told."""
         while self._pending and self._pending[0][0] <= step:
             due_step, action = self._pending.pop(0)
             late_s = (step - due_step) * PHYSICS_DT_S
@@ -132,19 +132,19 @@ class SimEnv:
         return self._servo.tick(), self._opening
 
     def _action_delay_steps(self) -> int:
-        """Physics steps until an action given now takes effect; actions stay in order."""
+        """Return the physics steps until an action given now takes effect; actions stay in order."""
         jitter_s = self.world.params.randomization.action_jitter_s
         late = round(jitter_s * self._noise.random() / PHYSICS_DT_S) if jitter_s else 0
         due = self._physics_step + self._delay_steps + late
         return max(due, self._pending[-1][0] if self._pending else 0) - self._physics_step
 
     def _jitter_s(self) -> float:
-        """How much older than usual the next image is."""
+        """Return how much older than usual the next image is."""
         jitter_s = self.world.params.randomization.observation_jitter_s
         return jitter_s * self._noise.random() if jitter_s else 0.0
 
     def _read_joints(self) -> np.ndarray:
-        """(D,) float32 as the encoders tell it now."""
+        """Return (D,) float32 as the encoders tell it now."""
         state = self.world.state()
         noise_rad = self.world.params.randomization.encoder_noise_rad
         if noise_rad:
@@ -155,7 +155,7 @@ class SimEnv:
         return Frame(self.world.snapshot(), self._before * FRAMES_APART + self._steps, self.world.time_s)
 
     def _take_image(self, camera: str) -> None:
-        """What `camera` sees now; of a dropped frame the one before is seen again."""
+        """Take what `camera` sees now; of a dropped frame the one before is seen again."""
         dropped, sensor = self.world.params.randomization.dropped_frames, self._cameras[camera]
         lost = dropped and self._noise.random() < dropped
         sensor.take(sensor.newest if lost else self._frame())
@@ -172,11 +172,11 @@ class SimEnv:
         )
 
     def ground_truth(self, told: str = "") -> dict[str, np.ndarray]:
-        """What is true of the first camera's last image; told: see `Simulation.ground_truth`."""
+        """Return what is true of the first camera's last image; told: see `Simulation.ground_truth`."""
         return self.world.ground_truth(self._cameras[self.robot.camera_names[0]].shown.qpos, told)
 
     def metadata(self) -> dict:
-        """Every drawn value, to be stored with the episode."""
+        """Return every drawn value, to be stored with the episode."""
         return {f"draw/{name}": value for name, value in self.world.params.to_record().items()}
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class SimEnv:
 
 
 def _physics_steps(time_s: float, what: str) -> int:
-    """Physics steps of a period. UserError when it is no whole number of them."""
+    """Return the physics steps of a period. UserError when it is no whole number of them."""
     steps = round(time_s / PHYSICS_DT_S)
     if abs(steps * PHYSICS_DT_S - time_s) > 1e-9:
         raise UserError(f"{what}: {time_s * 1e3:g} ms is no whole number of physics steps of {PHYSICS_DT_S * 1e3:g} ms")
@@ -256,6 +256,6 @@ class GymEnv(gymnasium.Env):
 
 
 def make_fr3(task: str, render_mode: str | None = None, config: SimulationConfig | None = None) -> GymEnv:
-    """Entry point of the registered ids; `config` replaces the default world."""
+    """Return the environment: entry point of the registered ids; `config` replaces the default world."""
     config = config or SimulationConfig(task=task)
     return GymEnv(SimEnv(config), (config.render.height, config.render.width), render_mode)

@@ -145,11 +145,11 @@ class Simulation:
         self.command(start, 1.0)
 
     def command(self, joints_rad: np.ndarray, opening: float) -> None:
-        """Position targets of the drives: (joints,) rad, gripper 0 (closed) .. 1 (open)."""
+        """Set position targets of the drives: (joints,) rad, gripper 0 (closed) .. 1 (open)."""
         self.data.ctrl[:] = self.controls(joints_rad, opening)
 
     def controls(self, joints_rad: np.ndarray, opening: np.ndarray | float) -> np.ndarray:
-        """(..., drives) MuJoCo's `ctrl` of `command`, of joints (..., joints) and openings (...) at once."""
+        """Return (..., drives) MuJoCo's `ctrl` of `command`, of joints (..., joints) and openings (...) at once."""
         rows = np.empty((*np.shape(opening), self.scene.model.nu))
         rows[..., self.scene.arm_actuators] = joints_rad - self.encoder_bias_rad
         rows[..., self.scene.gripper_actuator] = opening * self.scene.finger_travel_m
@@ -170,24 +170,24 @@ class Simulation:
         return self.data.time
 
     def state(self) -> np.ndarray:
-        """(D,) float32: measured joint angles in rad, gripper opening 0..1."""
+        """Return (D,) float32: measured joint angles in rad, gripper opening 0..1."""
         left, right = self.data.qpos[self.scene.finger_qpos].tolist()
         opening = 0.5 * (left + right) / self.scene.finger_travel_m
         return np.array([*self.joints_rad().tolist(), min(max(opening, 0.0), 1.0)], np.float32)
 
     def joints_rad(self) -> np.ndarray:
-        """(joints,) where the encoders say the arm is, without their noise."""
+        """Return (joints,) where the encoders say the arm is, without their noise."""
         return self.data.qpos[self.scene.arm_qpos] + self.encoder_bias_rad
 
     def joint_velocity_rad_s(self) -> np.ndarray:
         return self.data.qvel[self.scene.arm_dof].copy()
 
     def touch(self) -> np.ndarray:
-        """float32 (7,), what the tool's sensors tell of the last physics step, as `TOUCH_NAMES` has it."""
+        """Return float32 (7,), what the tool's sensors tell of the last physics step, as `TOUCH_NAMES` has it."""
         return self._touch.read(self.data)
 
     def success(self) -> bool:
-        """The task's goal holds at this instant."""
+        """Return whether the task's goal holds at this instant."""
         return self.task.is_done(self.scene_state)
 
     def remember(self) -> None:
@@ -195,8 +195,8 @@ class Simulation:
         self.scene_state.memory = self.task.remember(self.scene_state)
 
     def ground_truth(self, qpos: np.ndarray | None = None, told: str = "") -> dict[str, np.ndarray]:
-        """Privileged truth for co-training: where the named things are in the world and seen from the tool, m, and
-        how the target is turned, at present or in a `snapshot`. told: the step meant, of several."""
+        """Return privileged truth for co-training: where the named things are in the world and seen from the tool, m,
+        and how the target is turned, at present or in a `snapshot`. told: the step meant, of several."""
         state = self.scene_state
         if qpos is not None:
             state = replace(state, data=self._posed)
@@ -229,11 +229,11 @@ class Simulation:
         return np.array([twice.real, twice.imag, four_times.real, four_times.imag])
 
     def snapshot(self) -> np.ndarray:
-        """The configuration as it is now, for `render` later."""
+        """Return the configuration as it is now, for `render` later."""
         return self.data.qpos.copy()
 
     def render(self, camera: str, qpos: np.ndarray | None = None) -> np.ndarray:
-        """uint8 (H, W, 3) of `camera`, of the present or of a `snapshot`. One thread only (OpenGL)."""
+        """Return uint8 (H, W, 3) of `camera`, of the present or of a `snapshot`. One thread only (OpenGL)."""
         return self._drawing().render(camera, self.data.qpos if qpos is None else qpos)
 
     def segment(self, camera: str) -> np.ndarray:
@@ -264,7 +264,7 @@ class Simulation:
         return renderer
 
     def capture(self, camera: str, qpos: np.ndarray, frame: int) -> np.ndarray:
-        """What the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
+        """Return what the lens and sensor of the camera make of `render`; the same noise for the same `frame`."""
         image = self.render(camera, qpos)
         return degrade(
             image, self._camera_noise[camera], noise_rng(self.params.randomization.noise_seed, camera, frame)

@@ -36,7 +36,7 @@ class VideoRecorder:
         self.draw()
 
     def draw(self) -> None:
-        """One more frame: the world as it stands."""
+        """Draw one more frame: the world as it stands."""
         qpos, estimates = self._world.snapshot(), self._estimates()
         cameras = self._world.robot.camera_names
         images = [draw_regions(self._renderer.render(c, qpos), self._world, c, estimates) for c in cameras]

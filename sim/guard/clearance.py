@@ -48,11 +48,11 @@ class Clearance:
                 self._found[pair] = min(distance - CREEP_M, self._found.get(pair, np.inf))
 
     def blocked(self, ways: Sequence[np.ndarray]) -> str:
-        """What comes too near on ways (n, joints) in rad, the first thing found; "" when all are free."""
+        """Return what comes too near on ways (n, joints) in rad, the first thing found; "" when all are free."""
         return next((why for joints_rad in self._looks(ways) if (why := self._too_near(joints_rad))), "")
 
     def _looks(self, ways: Sequence[np.ndarray]) -> np.ndarray:
-        """(m, joints) where to look along the ways; not at where each begins."""
+        """Return (m, joints) where to look along the ways; not at where each begins."""
         begins = np.concatenate([way[:-1] for way in ways])
         legs = np.concatenate([way[1:] for way in ways]) - begins
         step_m = FINE_STEP_M if self._found else STEP_M
@@ -80,7 +80,7 @@ class Clearance:
         mujoco.mj_collision(self._model, self._data)
 
     def _near(self) -> list[tuple[tuple[int, int], float]]:
-        """The pairs of geoms, the smaller id first, that are nearer than MARGIN_M, with their distance."""
+        """Return the pairs of geoms, the smaller id first, that are nearer than MARGIN_M, with their distance."""
         if not self._data.ncon:
             return []
         contact = self._data.contact
@@ -93,12 +93,12 @@ class Clearance:
 
 
 def guarded(robot: Robot, workspace: Workspace = Workspace()) -> MotionGuard:
-    """The motion guard as every arm has it, simulated or real: with its distances."""
+    """Return the motion guard as every arm has it, simulated or real: with its distances."""
     return MotionGuard(robot, Clearance(robot, workspace))
 
 
 def _build(robot: Robot, workspace: Workspace) -> tuple[mujoco.MjModel, list[str]]:
-    """The model, and the bodies of the fingers."""
+    """Return the model, and the bodies of the fingers."""
     spec = arm_spec(robot)
     for geom in list(spec.geoms):
         if not (geom.contype or geom.conaffinity):
@@ -138,7 +138,7 @@ def _add_box(spec: mujoco.MjSpec, name: str, box: KeepOut) -> None:
 
 
 def _may_touch(model: mujoco.MjModel, fingers: list[str]) -> set[tuple[int, int]]:
-    """Pairs that may come as near as TOUCH_M: the fingers and the table."""
+    """Return the pairs that may come as near as TOUCH_M: the fingers and the table."""
     if TABLE not in {model.geom(g).name for g in range(model.ngeom)}:
         return set()
     table, bodies = model.geom(TABLE).id, {model.body(name).id for name in fingers}
@@ -147,7 +147,7 @@ def _may_touch(model: mujoco.MjModel, fingers: list[str]) -> set[tuple[int, int]
 
 
 def _reach_m(model: mujoco.MjModel, robot: Robot) -> np.ndarray:
-    """(joints,) no point of the arm is farther from that joint's axis: the links laid end to end."""
+    """Return (joints,): no point of the arm is farther from that joint's axis: the links laid end to end."""
     number = {int(model.joint(name).bodyid[0]): i for i, name in enumerate(robot.joint_names)}
     reach = np.zeros(len(number))
     for geom in range(model.ngeom):

@@ -26,7 +26,7 @@ class MotionLimits:
         self.reset(np.zeros(robot.joints))
 
     def reset(self, position_rad: np.ndarray) -> None:
-        """At rest at `position_rad`; where that is out of range, it may stay so far out and come back."""
+        """Begin at rest at `position_rad`; where that is out of range, it may stay so far out and come back."""
         self.position = np.array(position_rad, float)
         self.step = np.zeros_like(self.position)
         self._asked = self.position.copy()
@@ -49,28 +49,28 @@ class MotionLimits:
         return self.position + self._scaled(_within(step, *ends), low, high), reason
 
     def braking(self) -> np.ndarray:
-        """The next target on the way to rest, all joints together along their path."""
+        """Return the next target on the way to rest, all joints together along their path."""
         rest = 1 - min(1.0, self._brake / max(np.abs(self.step).max(), self._brake))
         return self.position + _within(self.step * rest, *self._allowed(self._ends()))
 
     def commit(self, position_rad: np.ndarray) -> None:
-        """`position_rad` was sent."""
+        """Note that `position_rad` was sent."""
         self.step = np.asarray(position_rad, float) - self.position
         self.position = np.array(position_rad, float)
 
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest step (joints,) that speed and the ends of the range allow."""
+        """Return the lowest and highest step (joints,) that speed and the ends of the range allow."""
         room = np.stack([self.position - self.low, self.high - self.position])
         down, up = np.minimum(self._fastest(room), self._top)
         return -down, up
 
     def _allowed(self, ends: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest next step (joints,), the acceleration considered."""
+        """Return the lowest and highest next step (joints,), the acceleration considered."""
         high = np.minimum(self.step + self._change, ends[1])
         return np.minimum(np.maximum(self.step - self._change, ends[0]), high), high
 
     def _fastest(self, distance: np.ndarray) -> np.ndarray:
-        """The largest first step of a motion that ends at rest after `distance` >= 0, braking every period.
+        """Return the largest first step of a motion that ends at rest after `distance` >= 0, braking every period.
 
         In units of the change b a period allows: steps u, u-1, ... sum to (n+1) u - n(n+1)/2, n = floor(u).
         """
@@ -79,7 +79,7 @@ class MotionLimits:
         return self._brake * (units / (n + 1) + n / 2)
 
     def _scaled(self, step: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """As far from the present step towards `step` as is allowed, all joints by one share."""
+        """Return as far from the present step towards `step` as is allowed, all joints by one share."""
         here = _within(self.step, low, high)
         change = step - here
         room = np.where(change > 0, high - here, here - low)
@@ -89,5 +89,5 @@ class MotionLimits:
 
 
 def _within(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
-    """np.clip, which takes three times as long on six numbers."""
+    """Clip as np.clip, which takes three times as long on six numbers."""
     return np.minimum(np.maximum(values, low), high)

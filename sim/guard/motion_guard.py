@@ -87,7 +87,7 @@ class MotionGuard:
         return self._limits.step.copy()
 
     def check(self, observation: Observation, asked: np.ndarray, upcoming: np.ndarray | None = None) -> np.ndarray:
-        """The action (D,) that may be sent for the one `asked`; see `report` for what was changed.
+        """Return the action (D,) that may be sent for the one `asked`; see `report` for what was changed.
 
         upcoming: (n, D) what will be asked for next, as far as it is known.
         """
@@ -118,14 +118,15 @@ class MotionGuard:
         return self._disagreement(observation.state[joints])
 
     def _disagreement(self, measured: np.ndarray) -> str:
-        """Compared with all that was commanded while the news may have been under way."""
+        """Return why the measured joints disagree with all that was commanded while the news may have been
+        under way."""
         beyond = np.maximum(measured - self._lately.max(axis=0), self._lately.min(axis=0) - measured).max()
         if beyond > self._robot.max_step_rad:
             return "jump of the measurement"
         return "the arm does not follow" if beyond > DISAGREEMENT_RAD else ""
 
     def _clear(self, target: np.ndarray, upcoming: np.ndarray | None) -> np.ndarray:
-        """`target` (joints,), or one on the way to rest where `target` would lead too near to something.
+        """Return `target` (joints,), or one on the way to rest where `target` would lead too near to something.
 
         What was sent last could be stopped from in the free; therefore the way to rest is free.
         """
@@ -143,7 +144,8 @@ class MotionGuard:
         return braking
 
     def _blocked(self, target: np.ndarray, upcoming: np.ndarray | None) -> str:
-        """What is in the way to `target` (joints,), on the stopping ways from there and on the rest of the chunk."""
+        """Return what is in the way to `target` (joints,), on the stopping ways from there and on the rest of the
+        chunk."""
         assert self._clearance is not None
         here, step = self._limits.position, target - self._limits.position
         ways = [np.stack([here, target]), *stopping_ways(self._robot, target, step)]

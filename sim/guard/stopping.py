@@ -14,7 +14,8 @@ SLOW_SHARE = 0.1  # of the fastest joint's speed
 
 
 def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
-    """How far beyond its last target the servo layer may bring each joint to rest, (joints,) from (joints,) speeds.
+    """Return how far beyond its last target the servo layer may bring each joint to rest, (joints,) from (joints,)
+    speeds.
 
     v^2/2a + va/2j, or v sqrt(v/j) where the jerk limit alone decides (S-curve), and one servo period until the
     silence is noticed.
@@ -25,7 +26,8 @@ def servo_stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
 
 
 def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
-    """(joints,) distance to rest of each joint from (joints,) speeds: the servo's or the data sheet's, the longer.
+    """Return (joints,) distance to rest of each joint from (joints,) speeds: the servo's or the data sheet's, the
+    longer.
 
     The data sheet gives distances from full speed; braking torque is bounded, so they go with the square.
     """
@@ -34,7 +36,8 @@ def stop_rad(robot: Robot, speed_rad_s: np.ndarray) -> np.ndarray:
 
 
 def stopping_ways(robot: Robot, position_rad: np.ndarray, step_rad: np.ndarray) -> list[np.ndarray]:
-    """Ways (n, joints) that begin at `position_rad`, reached with `step_rad` a control period, and end at rest."""
+    """Return ways (n, joints) that begin at `position_rad`, reached with `step_rad` a control period, and
+    end at rest."""
     speed = step_rad / robot.control_period_s
     fastest = np.abs(speed).max()
     if fastest < 1e-9:
@@ -49,7 +52,8 @@ def stopping_ways(robot: Robot, position_rad: np.ndarray, step_rad: np.ndarray) 
 
 
 def _braking(speed_rad_s: np.ndarray, distance_rad: np.ndarray) -> np.ndarray:
-    """(n, joints) travelled when each joint brakes evenly over its distance, from the start to the last one's rest."""
+    """Return (n, joints) travelled when each joint brakes evenly over its distance, from the start to the last one's
+    rest."""
     took_s = 2 * distance_rad / np.maximum(speed_rad_s, 1e-9)
     time_s = np.arange(EMERGENCY_POINTS + 1)[:, None] * (took_s.max() / EMERGENCY_POINTS)
     left = np.maximum(1 - time_s / np.maximum(took_s, 1e-9), 0)

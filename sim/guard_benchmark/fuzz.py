@@ -44,7 +44,7 @@ class Tally:
 
 
 def play(robot: Robot, rng: np.random.Generator, *, through_servo: bool) -> Tally:
-    """One episode from rest anywhere in the range: arbitrary chunks until one has latched the guard, or
+    """Play one episode from rest anywhere in the range: arbitrary chunks until one has latched the guard, or
     CHUNKS_PER_EPISODE of them."""
     low, high = robot.action_min.astype(float), robot.action_max.astype(float)
     start = np.where(rng.random(len(low)) < 0.1, rng.choice([low, high]), rng.uniform(low, high)).astype(np.float32)
@@ -78,7 +78,7 @@ def play(robot: Robot, rng: np.random.Generator, *, through_servo: bool) -> Tall
 def _shares(
     path: np.ndarray, robot: Robot, period_s: float, tolerance: float, tolerance_rad: float
 ) -> tuple[dict, int]:
-    """The largest share of each limit, and how many values are beyond one; path (n, joints) rad, from rest."""
+    """Return the largest share of each limit, and how many values are beyond one; path (n, joints) rad, from rest."""
     path = np.vstack([path[:1]] * 3 + [path])
     speed = np.diff(path, axis=0) / period_s
     accel = np.diff(speed, axis=0) / period_s
@@ -96,7 +96,7 @@ def _shares(
 
 
 def arbitrary_chunk(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
-    """(CHUNK, D) float32 actions of a random kind; some kinds begin near `sent` (D,), others anywhere."""
+    """Return (CHUNK, D) float32 actions of a random kind; some kinds begin near `sent` (D,), others anywhere."""
     make = KINDS[rng.integers(len(KINDS))]
     with np.errstate(over="ignore", invalid="ignore"):
         chunk = make(robot, rng, sent.astype(float)).astype(np.float32)
@@ -124,7 +124,7 @@ def _step(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarra
 
 
 def _ramp(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
-    """As fast as is allowed or faster, with a sudden end or turn."""
+    """Return a ramp as fast as is allowed or faster, with a sudden end or turn."""
     fastest = robot.policy_speed_rad_s * robot.control_period_s
     pace = rng.choice([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5], len(sent)) * fastest
     paces = np.tile(pace, (CHUNK, 1))
@@ -138,14 +138,14 @@ def _flips(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarr
 
 
 def _mirrored(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
-    """A wrong sign on one joint, in the middle of the chunk."""
+    """Return a chunk with a wrong sign on one joint, in the middle of the chunk."""
     chunk = _walk(robot, rng, sent)
     chunk[rng.integers(CHUNK) :, rng.integers(len(sent))] *= -1
     return chunk
 
 
 def _drift(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
-    """Slowly out of the range, every joint towards its nearer end."""
+    """Return a chunk that goes slowly out of the range, every joint towards its nearer end."""
     out = np.sign(sent - (robot.action_max + robot.action_min) / 2)
     return sent + out * np.linspace(0, rng.uniform(0.05, 0.6), CHUNK)[:, None]
 
@@ -161,7 +161,7 @@ def _anywhere(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.nd
 
 
 def _degrees(robot: Robot, rng: np.random.Generator, sent: np.ndarray) -> np.ndarray:
-    """Units mixed up."""
+    """Return a chunk with units mixed up."""
     return np.rad2deg(_walk(robot, rng, sent))
 
 

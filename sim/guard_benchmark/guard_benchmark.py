@@ -38,7 +38,7 @@ class GuardBenchmarkConfig(WorkerConfig):
 
 
 def fuzz(seed: int, piece: int) -> Tally:
-    """At least PIECE arbitrary chunks."""
+    """Play at least PIECE arbitrary chunks."""
     rng, tally, episode = np.random.default_rng([seed, piece]), Tally(), 0
     while tally.chunks < PIECE:
         tally.add(play(RobotConfig().load(), rng, through_servo=episode % SERVO_EVERY == 0))
@@ -47,7 +47,7 @@ def fuzz(seed: int, piece: int) -> Tally:
 
 
 def judge_scene(seed: int, number: int) -> Outcome:
-    """One motion in clutter; the guard knows 0 to LONGEST_CHUNK targets ahead."""
+    """Judge one motion in clutter; the guard knows 0 to LONGEST_CHUNK targets ahead."""
     rng = np.random.default_rng([seed, number])
     robot = RobotConfig().load()
     scene, truth = draw(robot, rng)
@@ -68,7 +68,7 @@ def judge_all(config: GuardBenchmarkConfig) -> list[Outcome]:
 
 
 def tally_lines(tally: Tally) -> list[str]:
-    """What left guard and servo."""
+    """Return what left guard and servo."""
     shares = {"guard, 20 Hz": tally.guard, "servo, 125 Hz": tally.servo}
     return [
         f"{tally.chunks} arbitrary chunks, {tally.actions} actions, {tally.ticks} servo ticks behind them: "
@@ -79,7 +79,7 @@ def tally_lines(tally: Tally) -> list[str]:
 
 
 def outcome_lines(outcomes: list[Outcome]) -> list[str]:
-    """Recall and false alarms, each with its 95 % Wilson interval."""
+    """Return recall and false alarms, each with its 95 % Wilson interval."""
     colliding = [o for o in outcomes if o.would_collide]
     free = [o for o in outcomes if not o.would_collide]
     roomy = [o for o in free if o.unguarded_m >= MARGIN_M]

@@ -73,20 +73,20 @@ class Truth:
         self._data.qpos[fingers] = opening * robot.gripper_stroke_m / 2
 
     def nearest_m(self, joints_rad: np.ndarray) -> float:
-        """Distance of the nearest pair, at most FAR_M; negative when two overlap."""
+        """Return the distance of the nearest pair, at most FAR_M; negative when two overlap."""
         self._data.qpos[self._joints] = joints_rad
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
         return min(float(self._data.contact.dist.min()), FAR_M) if self._data.ncon else FAR_M
 
     def tool_m(self, joints_rad: np.ndarray) -> np.ndarray:
-        """(3,) the tool point."""
+        """Return (3,) the tool point."""
         self._data.qpos[self._joints] = joints_rad
         mujoco.mj_kinematics(self._model, self._data)
         return self._data.site("tcp").xpos.copy()
 
     def along_m(self, way: np.ndarray) -> float:
-        """The nearest on a way (n, joints), looked at every FINE_RAD."""
+        """Return the nearest on a way (n, joints), looked at every FINE_RAD."""
         nearest = self.nearest_m(way[0])
         for a, b in zip(way[:-1], way[1:], strict=True):
             looks = int(np.ceil(np.abs(b - a).sum() / FINE_RAD))
@@ -96,7 +96,7 @@ class Truth:
 
 
 def draw(robot: Robot, rng: np.random.Generator) -> tuple[ClutteredMotion, Truth]:
-    """A straight joint motion past the table and 0 to MOST_BOXES boxes; its start keeps the guard's margin."""
+    """Draw a straight joint motion past the table and 0 to MOST_BOXES boxes; its start keeps the guard's margin."""
     joints, low, high = robot.joints, np.array(robot.position_min_rad), np.array(robot.position_max_rad)
     bare = Truth(robot, Workspace(table_z_m=0.0), 0.5)
     while True:
@@ -119,7 +119,7 @@ def _box(rng: np.random.Generator, bare: Truth, start: np.ndarray, goal: np.ndar
 
 
 def _stream(robot: Robot, rng: np.random.Generator, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """(n, D) targets on the straight way at a drawn speed, which end abruptly: the policy falls silent."""
+    """Return (n, D) targets on the straight way at a drawn speed, which end abruptly: the policy falls silent."""
     step = rng.uniform(0.2, 1.0) * robot.policy_speed_rad_s * robot.control_period_s
     n = max(int(np.abs(goal - start).max() / step), 1)
     n = min(n, int(rng.integers(1, 2 * n + 1)))
@@ -138,7 +138,7 @@ def judge(robot: Robot, scene: ClutteredMotion, truth: Truth, upcoming: int) -> 
 
 
 def _play(robot: Robot, guard: MotionGuard, scene: ClutteredMotion, truth: Truth, upcoming: int) -> float:
-    """How near the arm came: on its way, and on the emergency stop from every period."""
+    """Return how near the arm came: on its way, and on the emergency stop from every period."""
     sent = scene.start.astype(np.float32)
     guard.reset(sent)
     servo = Servo(robot)
@@ -157,7 +157,7 @@ def _play(robot: Robot, guard: MotionGuard, scene: ClutteredMotion, truth: Truth
 
 
 def _emergency(robot: Robot, position: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """(n, joints) every joint braking evenly by itself, integrated in time; distances of the data sheet at full
+    """Return (n, joints), every joint braking evenly by itself, integrated in time; distances of the data sheet at full
     speed, the torque that gives them at any."""
     full = np.array(robot.max_speed_rad_s)
     braking = full * full / (2 * np.array(robot.stop_distance_rad))

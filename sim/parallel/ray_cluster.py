@@ -61,7 +61,7 @@ class RayPool:
         self._ray.shutdown()
 
     def _played(self, seed: int) -> Any:
-        """The result of one seed, by as many workers as it takes."""
+        """Return the result of one seed, by as many workers as it takes."""
         from ray import exceptions
 
         for attempt in range(ATTEMPTS):
@@ -85,7 +85,7 @@ class RayPool:
 
 
 def _connect(address: str | None, workers: int):
-    """The module `ray`, connected: quiet, and what is started here on loopback and without dashboard."""
+    """Return the module `ray`, connected: quiet, and what is started here on loopback and without dashboard."""
     if address is None:
         os.environ[ON_LOOPBACK] = "0"  # read when ray is imported
     try:
@@ -125,13 +125,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _knock(address: Any) -> None:
-    """OSError or ValueError when nothing listens at HOST:PORT: Ray itself would go on asking for minutes."""
+    """Raise OSError or ValueError when nothing listens at HOST:PORT: Ray itself would go on asking for minutes."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
 
 
 def _play(make_worker: bytes, folder: str, environment: tuple[tuple[str, str], ...], seed: int) -> bytes:
-    """On a worker: the pickled result (Ray would hand arrays over read-only)."""
+    """Play on a worker: the pickled result (Ray would hand arrays over read-only)."""
     from ray.cloudpickle.cloudpickle import dumps
 
     return dumps(_worker(make_worker, folder, environment)(seed))

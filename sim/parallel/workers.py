@@ -28,7 +28,7 @@ _build: Callable[[], EpisodeWorker] | None = None  # in a worker process: made o
 
 
 def map_seeds(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], config: WorkerConfig) -> Iterator[Any]:
-    """`worker(seed)` of each seed, in the order of the seeds, at most `config.workers` at a time.
+    """Yield `worker(seed)` of each seed, in the order of the seeds, at most `config.workers` at a time.
 
     make_worker: picklable, called once in every process. Who plays does not change what is played. An
     episode that loses its worker is played again by another; UserError when it has lost it `ATTEMPTS`
@@ -56,7 +56,7 @@ def _with_plugins(make_worker: Callable[[], EpisodeWorker], plugins: Sequence[st
 
 
 def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int) -> Iterator[Any]:
-    """Results in order, with at most `ahead` of them waiting in memory."""
+    """Yield results in order, with at most `ahead` of them waiting in memory."""
     left, waiting = deque(seeds), deque[Future]()
     while left or waiting:
         while left and len(waiting) < ahead:
@@ -68,7 +68,7 @@ def _in_order(submit: Callable[[int], Future], seeds: Sequence[int], ahead: int)
 
 
 def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], workers: int) -> Iterator[Any]:
-    """By a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
+    """Play by a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context(START_METHOD)
     with deaf_children():

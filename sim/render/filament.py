@@ -49,7 +49,7 @@ class FilamentRenderer:
         self._closing = weakref.finalize(self, self._stage.close)
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3): what `camera` sees with the joints at `qpos`."""
+        """Return uint8 (H, W, 3): what `camera` sees with the joints at `qpos`."""
         model, data = self._scene.model, self._data
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
@@ -76,7 +76,7 @@ class _Stage:
         self._dress(np.ones(model.nmesh))
 
     def draw(self, data: mujoco.MjData, camera: int) -> np.ndarray:
-        """float32 (H, W, 3), 0..1, proportional to the light that arrives."""
+        """Return float32 (H, W, 3), 0..1, proportional to the light that arrives."""
         if self._looks() != self._shown:
             self._follow_edits()
         self._lights.update(data)
@@ -97,13 +97,14 @@ class _Stage:
         self._dress(scales)
 
     def _upload(self) -> None:
-        """Meshes and textures, tens of megabytes, and what refers to them."""
+        """Upload meshes and textures, tens of megabytes, and what refers to them."""
         self._vertices = self._model.mesh_vert.copy()
         self._resources = mjrf.ModelResources(self._context, self._model)
         self._lights = Lights(self._context, self._scene, self._resources, self._model)
 
     def _dress(self, scales: np.ndarray) -> None:
-        """Bodies as the model says they look: Filament copies that when they are made, so an edit takes new ones."""
+        """Dress bodies as the model says they look: Filament copies that when they are made, so an edit
+        takes new ones."""
         model = self._model
         self._shown = self._looks()
         model.vis.quality.numslices, model.vis.quality.numstacks = SLICES, SLICES // 2
@@ -118,18 +119,19 @@ class _Stage:
             body.set_size(np.full(3, scales[model.geom_dataid[geom]]))
 
     def _leave(self) -> None:
-        """Out of the scene, what uses the others first."""
+        """Leave the scene, what uses the others first."""
         self._lights.leave()
         del self._bodies, self._lights, self._resources
 
     def close(self) -> None:
-        """What lives in the context goes before it."""
+        """Close it; what lives in the context goes before."""
         self._leave()
         del self._canvas, self._scene, self._context
 
 
 def mesh_scales(model: mujoco.MjModel, vertices: np.ndarray) -> np.ndarray | None:
-    """(nmesh,) how much larger each mesh is than with `vertices` (nmeshvert, 3); None when one has another form."""
+    """Return (nmesh,) how much larger each mesh is than with `vertices` (nmeshvert, 3); None when one has
+    another form."""
     scales = np.ones(model.nmesh)
     for mesh, (first, count) in enumerate(zip(model.mesh_vertadr, model.mesh_vertnum, strict=True)):
         now, then = model.mesh_vert[first : first + count], vertices[first : first + count]
@@ -140,7 +142,8 @@ def mesh_scales(model: mujoco.MjModel, vertices: np.ndarray) -> np.ndarray | Non
 
 
 def _settle_colours(model: mujoco.MjModel, scene: mjrf.Scene, bodies: mjrf.ModelRenderables) -> None:
-    """By MuJoCo's rule a geom's own colour goes before its material's; Filament has it the other way round.
+    """Settle the colours: by MuJoCo's rule a geom's own colour goes before its material's; Filament has it the other way
+    round.
 
     What is wholly transparent is not there: Filament would show its shadow and its gloss.
     """
@@ -194,7 +197,7 @@ class _Canvas:
         self._read.set_buffer(self._pixels)
 
     def draw(self, scene: mjrf.Scene, camera: mjrf.Camera) -> np.ndarray:
-        """float32 (H, W, 3), 0..1, proportional to the light that arrives."""
+        """Return float32 (H, W, 3), 0..1, proportional to the light that arrives."""
         request = mjrf.RenderRequest(
             scene=scene, camera=camera, target=self._target, viewport=self._area, post_processing=False
         )
@@ -204,7 +207,7 @@ class _Canvas:
 
 @contextlib.contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Filament prints a banner from C++ on file descriptor 1, where a program's results belong."""
+    """Keep Filament silent: it prints a banner from C++ on file descriptor 1, where a program's results belong."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -46,7 +46,7 @@ def choose_gl() -> None:
 
 
 def _why_not(back_end: str) -> str:
-    """Why this back-end cannot draw here, "" where it can or where it is wanted off."""
+    """Return why this back-end cannot draw here, "" where it can or where it is wanted off."""
     if back_end in LIBRARIES:
         return "" if ctypes.util.find_library(LIBRARIES[back_end]) else f"no library {LIBRARIES[back_end]}"
     if back_end in WINDOWED:
@@ -55,7 +55,7 @@ def _why_not(back_end: str) -> str:
 
 
 def check_gl() -> None:
-    """UserError when there is nothing to draw with, or when MuJoCo came first and chose another back-end."""
+    """Raise UserError when there is nothing to draw with, or when MuJoCo came first and chose another back-end."""
     if os.environ.get("MUJOCO_GL") == OFF:
         if ctypes.util.find_library("EGL"):
             raise UserError(f"MUJOCO_GL={OFF}: nothing can be drawn; unset it")

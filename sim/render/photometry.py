@@ -33,7 +33,7 @@ class Lights:
             self._lights.get_light(i).set_shadow_map_size(SHADOW_MAP_PX)
 
     def update(self, data: mujoco.MjData) -> None:
-        """Where the lights are is in `data`, how strong they are in the model."""
+        """Take up the lights: where they are is in `data`, how strong they are in the model."""
         model, head = self._model, self._model.vis.headlight
         self._lights.update(data)
         for i in range(model.nlight):
@@ -51,7 +51,7 @@ class Lights:
 
 
 def _environment_texture(context: mjrf.Context) -> mjrf.Texture:
-    """The surroundings that light the scene softly and that shiny things mirror: the image MuJoCo brings."""
+    """Return the surroundings that light the scene softly and that shiny things mirror: the image MuJoCo brings."""
     image = (Path(mujoco.studio.__file__).parent / "assets" / "ibl.ktx").read_bytes()
     texture = context.create_texture(
         mjrf.TextureConfig(
@@ -69,7 +69,7 @@ def _environment_texture(context: mjrf.Context) -> mjrf.Texture:
 
 
 def develop(linear: np.ndarray) -> np.ndarray:
-    """uint8 image of linear light (..., 3) in 0..1.
+    """Return uint8 image of linear light (..., 3) in 0..1.
 
     Khronos PBR Neutral tone mapping: what a matte surface mirrors (4 %) is taken off again so that colours
     stay as they are named, and the brightest parts are compressed. Then the transfer curve of IEC 61966-2-1.

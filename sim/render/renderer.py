@@ -19,14 +19,14 @@ class Renderer(Protocol):
     """Draws a scene's cameras from joint positions alone, on data of its own. One thread only."""
 
     def render(self, camera: str, qpos: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3): what `camera` sees with the joints at `qpos`."""
+        """Return uint8 (H, W, 3): what `camera` sees with the joints at `qpos`."""
         ...
 
     def close(self) -> None: ...
 
 
 def make_renderer(scene: Scene, config: RenderConfig) -> Renderer:
-    """The renderer that `config` names. UserError where its libraries are missing."""
+    """Return the renderer that `config` names. UserError where its libraries are missing."""
     begin_drawing()
     if config.renderer == "filament":
         from sim.render.filament import FilamentRenderer  # needs Vulkan, which most machines do without
@@ -105,7 +105,7 @@ class OpenGlRenderer:
 
 @contextlib.contextmanager
 def _in_this_thread() -> Iterator[None]:
-    """UserError where OpenGL's context is current in another thread: EGL does not hand it over."""
+    """Raise UserError where OpenGL's context is current in another thread: EGL does not hand it over."""
     try:
         yield
     except Exception as error:  # of the back-end's own class

@@ -15,7 +15,7 @@ def check_vulkan() -> None:
 
 
 def _vulkan_fault() -> str:
-    """Why no Vulkan device can be opened, "" when one can."""
+    """Return why no Vulkan device can be opened, "" when one can."""
     try:
         vulkan = ctypes.CDLL("libvulkan.so.1")
     except OSError:

@@ -159,7 +159,7 @@ class Robot:
         )
 
     def check_same(self, name: str, control_hz: float, whose: str) -> None:
-        """UserError unless `whose` data or policy, made with robot `name` at `control_hz`, fits this robot."""
+        """Raise UserError unless `whose` data or policy, made with robot `name` at `control_hz`, fits this robot."""
         if (name, control_hz) != (self.name, self.control_hz):
             raise UserError(
                 f"{whose} was made with {name} at {control_hz:g} Hz, this is {self.name} at {self.control_hz} Hz; "

@@ -152,7 +152,7 @@ def _bowl() -> Shape:
 
 
 def _screwdriver() -> Shape:
-    """It lies: shaft along +x. Six flats round the handle keep it from rolling."""
+    """Return a screwdriver. It lies: shaft along +x. Six flats round the handle keep it from rolling."""
     flat, start, end, tip = 0.0115, -0.054, 0.014, 0.054
     edge = flat / np.cos(np.pi / 6)
     waist, collar = 0.62 * edge, 0.85 * edge
@@ -176,7 +176,7 @@ def _screwdriver() -> Shape:
 
 
 def _peg() -> Shape:
-    """Square, slender, upright; grasped high, so that the fingers stay out of what it is put into."""
+    """Return a peg: square, slender, upright; grasped high, so that the fingers stay out of what it is put into."""
     half = (0.011, 0.011, 0.035)
     box = Part("box", half, touched=True)
     return Shape("peg", (box,), half[2], half[0] * 2**0.5, 0.012, 2 * half[0], (0.03, 0.10), grasp_yaws_rad=FACES,
@@ -184,7 +184,7 @@ def _peg() -> Shape:
 
 
 def _pillar() -> Shape:
-    """A column on a foot. It is touched as an eight-pointed star."""
+    """Return a column on a foot. It is touched as an eight-pointed star."""
     radius, half, foot, tread = 0.012, 0.075, 0.022, -0.069
     column = lathe([(0, tread), (radius, tread), (radius, half - 0.002), (radius - 0.002, half), (0, half)])
     base = lathe([(0, -half), (foot - 0.001, -half), (foot, -half + 0.001), (foot, tread - 0.001),

@@ -49,7 +49,7 @@ class Stack(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """None: a cube is put on a cube."""
+        """Add none: a cube is put on a cube."""
 
     def draw_layout(self, rng: np.random.Generator, ranges: RandomizeConfig) -> Layout:
         """Draw two or three cubes and what is asked for. Object 0 is to stand on object 1."""

@@ -72,7 +72,7 @@ class Device:
         raise NotImplementedError
 
     def quiet(self) -> None:
-        """Nothing was read for `quiet_s`, or nothing will be any more."""
+        """Take note that nothing was read for `quiet_s`, or nothing will be any more."""
 
     def close(self) -> None:
         """End the thread and close the device; may be called twice."""

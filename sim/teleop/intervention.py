@@ -64,7 +64,7 @@ class OperatorInterventionAgent:
         return {"intervention": True} if self._intervening else {**self._policy.flags(), "intervention": False}
 
     def _end(self, observation: Observation) -> Observation:
-        """What the policy goes on from."""
+        """Return what the policy goes on from."""
         if not self._intervening:
             return observation
         self._intervening = False

@@ -64,7 +64,7 @@ class Keyboard(Device):
         self._press(data.removesuffix(self._unfinished))
 
     def quiet(self) -> None:
-        """The rest of a sequence did not come: Escape alone is a key, another beginning is none."""
+        """Take note that the rest of a sequence did not come: Escape alone is a key, another beginning is none."""
         data, self._unfinished = self._unfinished, b""
         self._press(data)
 

@@ -55,7 +55,8 @@ def make_bench(
     task: str = "pick_place", height: int = 96, width: int = 96, fps: int | None = None,
     render_mode: str | None = "rgb_array",
 ) -> LeRobotView:  # fmt: skip
-    """Entry point of the registered ids. fps: actions a second. UserError for an unknown task, size or rate."""
+    """Return the environment: entry point of the registered ids. fps: actions a second. UserError for an unknown task,
+    size or rate."""
     render, robot = RenderConfig(height=height, width=width), RobotConfig(control_hz=fps)
     bench = SimEnv(SimulationConfig(task=task, render=render, robot=robot))
     return LeRobotView(GymEnv(bench, (height, width), render_mode), bench)

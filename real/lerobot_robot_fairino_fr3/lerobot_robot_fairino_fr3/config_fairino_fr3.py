@@ -33,7 +33,7 @@ class FairinoFR3Config(RobotConfig):
     image_width: int = 96
 
     def session(self) -> Session:
-        """The same as the project's own programs are told. UserError for a value that is not allowed."""
+        """Return the same as the project's own programs are told. UserError for a value that is not allowed."""
         cameras = {"front": self.front_camera, "wrist": self.wrist_camera}
         return Session(
             kind=self.kind,

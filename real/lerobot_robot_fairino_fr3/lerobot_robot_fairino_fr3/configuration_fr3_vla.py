@@ -33,7 +33,7 @@ class FR3VLAConfig(PreTrainedConfig):
         return None
 
     def validate_features(self) -> None:
-        """The policy knows its own."""
+        """Check nothing: the policy knows its own."""
 
     def get_optimizer_preset(self) -> NoReturn:
         refuse_training()
@@ -43,5 +43,5 @@ class FR3VLAConfig(PreTrainedConfig):
 
 
 def refuse_training() -> NoReturn:
-    """UserError: LeRobot plays these policies alone."""
+    """Raise UserError: LeRobot plays these policies alone."""
     raise UserError("policy.type=fr3_vla: LeRobot plays these policies; policies.train trains them")

@@ -92,7 +92,7 @@ class FairinoFR3(Robot):
             self._opened, self._env = opened.pop_all(), env
 
     def get_observation(self) -> dict:
-        """What is measured now. RobotFault or RobotUnreachable when the arm stopped or does not answer."""
+        """Return what is measured now. RobotFault or RobotUnreachable when the arm stopped or does not answer."""
         env, motion = self._connected()
         motion.raise_error()
         seen = _look(env, motion)
@@ -122,7 +122,7 @@ class FairinoFR3(Robot):
         return _named(sent)
 
     def disconnect(self) -> None:
-        """The arm slows to rest and leaves servo mode."""
+        """Slow the arm to rest and leave servo mode."""
         _, motion = self._connected()
         self._env = self._motion = None
         with self._opened:

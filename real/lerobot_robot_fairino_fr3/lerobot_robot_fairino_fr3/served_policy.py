@@ -153,7 +153,7 @@ class LeRobotSession:
 
 
 def check_lerobots(root: Path) -> None:
-    """UserError when a folder holds no checkpoint of LeRobot's."""
+    """Raise UserError when a folder holds no checkpoint of LeRobot's."""
     try:
         content = json.loads((root / CONFIG).read_text())
     except (OSError, ValueError):
