@@ -31,7 +31,7 @@ from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, Tracker, open_tracker
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
-from sim.parallel.interrupts import deaf_children
+from sim.parallel.interrupts import children_without_interrupts
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
@@ -111,7 +111,7 @@ def open_envs(config: Sb3Config) -> Iterator[VecEnv]:
     """Open `envs` environments, each in a process of its own where there are several."""
     makers, envs = [partial(_monitored, config.world) for _ in range(config.envs)], None
     try:
-        with deaf_children():
+        with children_without_interrupts():
             envs = DummyVecEnv(makers) if config.envs == 1 else SubprocVecEnv(makers, start_method="spawn")
         envs.seed(config.seed)
         yield envs

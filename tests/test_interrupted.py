@@ -123,19 +123,19 @@ def test_what_nohup_started_outlasts_the_session(tmp_path):
 DEAF = """
 import signal
 from multiprocessing import forkserver
-from sim.parallel.interrupts import deaf_children
+from sim.parallel.interrupts import children_without_interrupts
 
 def is_blocked():
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
-with deaf_children():
+with children_without_interrupts():
     forkserver.ensure_running()
     print(is_blocked())
 print(is_blocked())
 """
 
 
-def test_what_is_started_is_deaf_until_the_end(tmp_path):
+def test_what_is_started_sees_no_interrupt_until_the_end(tmp_path):
     done = subprocess.run([sys.executable, "-c", DEAF], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 
 from policies.training.optim import OptimConfig, choose_device
 from sim.core.errors import UserError, reason
-from sim.parallel.interrupts import deaf_children
+from sim.parallel.interrupts import children_without_interrupts
 
 Work = Callable[[int], None]  # takes the number of its process
 LONGEST = timedelta(days=1)  # that processes wait for the first: it may have a dataset to encode
@@ -50,7 +50,7 @@ def in_ranks(work: Work, ranks: int) -> None:
         meeting = f"file://{Path(folder) / 'meeting'}"
         context = multiprocessing.get_context("spawn")
         others = [context.Process(target=_joined, args=(work, r, ranks, meeting), daemon=True) for r in range(1, ranks)]
-        with deaf_children():
+        with children_without_interrupts():
             for process in others:
                 process.start()
         try:

@@ -80,8 +80,7 @@ class FairinoDriver:
         self.gripper = GripperWorker(RpcLink(rpc, deadline_s), gripper_index)
 
     def _read_version(self) -> tuple[str, str, str]:
-        """Return model, release and the core's own number. While faulted queries answer 14: then the fault
-        is raised."""
+        """Return model, release and the core's own number. While faulted queries answer 14: raises the fault."""
         try:
             model, release, core = self._query.query("GetSoftwareVersion")[:3]
         except RobotFault:
@@ -92,8 +91,7 @@ class FairinoDriver:
     # ---- reading -------------------------------------------------------------------------------
 
     def controller_state(self, at_s: float | None = None) -> ControllerState:
-        """Return the newest state, or that nearest to `at_s`. RobotUnreachable when none came within
-        MAX_STATE_AGE_S."""
+        """Return the newest state, or the nearest to `at_s`. RobotUnreachable: none within MAX_STATE_AGE_S."""
         state, age_s = self.states.latest(), self.states.age_s
         if state is None or age_s > MAX_STATE_AGE_S:
             raise RobotUnreachable(
@@ -184,8 +182,7 @@ class FairinoDriver:
     # ---- moving --------------------------------------------------------------------------------
 
     def power_on(self, speed_percent: int = 100) -> None:
-        """Switch on: automatic mode, enabled and nothing in motion, by the state. RobotFault when it does
-        not follow."""
+        """Switch to automatic mode, enabled and still, by the state. RobotFault when it does not follow."""
         self.raise_fault()
         self._query.act("Mode", AUTOMATIC)
         self._query.act("RobotEnable", 1)
@@ -282,8 +279,7 @@ class FairinoDriver:
             raise ControllerFault(f"ServoJ step of {np.rad2deg(step.max()):.2f} deg not sent", Code.SERVOJ_OVERRUN)
 
     def stop(self) -> None:
-        """Send StopMotion at once, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first
-        error."""
+        """Send StopMotion, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
         self._streaming.clear()  # from here on `servo` refuses
         self._stopper.stop(self._await_last_servo_j)
 

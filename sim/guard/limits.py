@@ -1,6 +1,6 @@
 """Speed, acceleration and range of a stream of joint targets, one target a period.
 
-Of every stream that is asked for, the nearest is made whose first and second differences stay within
+Of every stream that is requested, the nearest is made whose first and second differences stay within
 the limits and from whose every target the arm can still brake before the end of a joint's range.
 A stream that keeps the limits passes bit for bit. The third difference needs no rule of its own: two
 accelerations within a differ by at most 2a in a period, and `Robot.stream_accel_rad_s2` is small enough for that.
@@ -29,21 +29,21 @@ class MotionLimits:
         """Begin at rest at `position_rad`; where that is out of range, it may stay so far out and come back."""
         self.position = np.array(position_rad, float)
         self.step = np.zeros_like(self.position)
-        self._asked = self.position.copy()
+        self._requested = self.position.copy()
         self.low, self.high = np.minimum(self._low, self.position), np.maximum(self._high, self.position)
 
-    def next(self, asked: np.ndarray) -> tuple[np.ndarray, str]:
-        """Return the target allowed for `asked` (in range), and which limit applied: "speed", "acceleration" or ""."""
-        wanted = asked - self.position
+    def next(self, requested: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return the target allowed for `requested` (in range), and what limited it: "speed", "acceleration", ""."""
+        wanted = requested - self.position
         ends = self._ends()
         low, high = self._allowed(ends)
-        pace = _within(asked - self._asked, -self._top, self._top)
+        pace = _within(requested - self._requested, -self._top, self._top)
         behind = wanted - pace
-        self._asked = asked.copy()
+        self._requested = requested.copy()
         if (wanted >= low).all() and (wanted <= high).all() and np.abs(behind).max() <= self._brake:
-            return asked, ""
+            return requested, ""
         reason = "speed" if np.abs(wanted).max() > self._top else "acceleration"
-        # Go on at the pace of what is asked and make up for the delay as fast as can be braked again.
+        # Go on at the pace of what is requested and make up for the delay as fast as can be braked again.
         step = pace + np.sign(behind) * self._fastest(np.abs(behind))
         step *= min(1.0, self._top / max(np.abs(step).max(), self._top))
         return self.position + self._scaled(_within(step, *ends), low, high), reason

@@ -1,6 +1,6 @@
 """The motion guard: between every policy and every arm, simulated or real.
 
-Pure: no clock, no socket, no simulator. It looks at the observation, the action asked and what it sent
+Pure: no clock, no socket, no simulator. It looks at the observation, the requested action and what it sent
 before, and answers with an action that no limit forbids and the reasons it had to change it. It
 
 - scales a target that is out of range, too fast or too sudden (`sim.guard.limits`);
@@ -86,34 +86,34 @@ class MotionGuard:
         """(joints,) how far the last action went beyond the one before."""
         return self._limits.step.copy()
 
-    def check(self, observation: Observation, asked: np.ndarray, upcoming: np.ndarray | None = None) -> np.ndarray:
-        """Return the action (D,) that may be sent for the one `asked`; see `report` for what was changed.
+    def check(self, observation: Observation, requested: np.ndarray, upcoming: np.ndarray | None = None) -> np.ndarray:
+        """Return the action (D,) that may be sent for the `requested` one; see `report` for what was changed.
 
-        upcoming: (n, D) what will be asked for next, as far as it is known.
+        upcoming: (n, D) what will be requested next, as far as it is known.
         """
-        asked = np.asarray(asked, np.float32)  # as it is sent: a float64 would differ from what it is compared with
-        fault = self.report.latched or self._fault(observation, asked)
+        requested = np.asarray(requested, np.float32)  # as it is sent: a float64 would differ from that
+        fault = self.report.latched or self._fault(observation, requested)
         if fault:
             self.report.latched = fault
             self.report.count(fault)
             return self._send(self._limits.braking(), float(self._sent[-1]))
-        action = np.minimum(np.maximum(check_action(asked, len(self._low)), self._low), self._high)
-        if (action != asked).any():
+        action = np.minimum(np.maximum(check_action(requested, len(self._low)), self._low), self._high)
+        if (action != requested).any():
             self.report.count("position")
         target, reason = self._limits.next(action[: self._joints].astype(float))
         if reason:
             self.report.count(reason)
         return self._send(self._clear(target, upcoming), float(action[-1]))
 
-    def _fault(self, observation: Observation, asked: np.ndarray) -> str:
+    def _fault(self, observation: Observation, requested: np.ndarray) -> str:
         joints = slice(0, self._joints)
-        if not np.isfinite(asked).all():
+        if not np.isfinite(requested).all():
             return "not finite"
         if not np.isfinite(observation.state).all():
             return "state not finite"
         if not observation.age_s <= self._max_age_s:  # an age that is no number is stale too
             return "stale observation"
-        if np.abs(asked[joints] - observation.state[joints]).max() > self._robot.max_step_rad:
+        if np.abs(requested[joints] - observation.state[joints]).max() > self._robot.max_step_rad:
             return "jump of the target"
         return self._disagreement(observation.state[joints])
 

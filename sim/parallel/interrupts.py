@@ -7,7 +7,7 @@ from multiprocessing import resource_tracker
 
 
 @contextlib.contextmanager
-def deaf_children() -> Iterator[None]:
+def children_without_interrupts() -> Iterator[None]:
     """Let processes started inside never see Ctrl-C, not even while they import; this one sees it afterwards."""
     resource_tracker.ensure_running()  # when it starts a process, it lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit

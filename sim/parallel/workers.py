@@ -18,7 +18,7 @@ from typing import Any
 
 from sim.core.errors import UserError
 from sim.core.plugins import load_plugins, loaded_plugins
-from sim.parallel.interrupts import deaf_children
+from sim.parallel.interrupts import children_without_interrupts
 from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker, WorkerConfig
 
 START_METHOD = "forkserver"  # of worker processes
@@ -71,7 +71,7 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
     """Play by a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context(START_METHOD)
-    with deaf_children():
+    with children_without_interrupts():
         forkserver.ensure_running()
     done = losses = 0
     while done < len(seeds):

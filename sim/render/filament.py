@@ -142,8 +142,8 @@ def mesh_scales(model: mujoco.MjModel, vertices: np.ndarray) -> np.ndarray | Non
 
 
 def _settle_colours(model: mujoco.MjModel, scene: mjrf.Scene, bodies: mjrf.ModelRenderables) -> None:
-    """Settle the colours: by MuJoCo's rule a geom's own colour goes before its material's; Filament has it the other way
-    round.
+    """Settle the colours: by MuJoCo's rule a geom's own colour goes before its material's; Filament does it the other
+    way round.
 
     What is wholly transparent is not there: Filament would show its shadow and its gloss.
     """
