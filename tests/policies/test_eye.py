@@ -19,7 +19,7 @@ from policies.eye.queries import Reader
 from policies.eye.sight import Sight
 from policies.eye.solve import CameraPrior, Measured, solve
 from policies.eye.trunk import CELLS, SIDE, as_patches, cell_centres
-from policies.eye.view import CameraView, heat_loss
+from policies.eye.view import CameraView, Heat, heat_loss
 from policies.eye_training.errors import Errors, by_task
 from policies.eye_training.load import eye_policy, load_eye
 from policies.eye_training.reader import refit_reader
@@ -190,6 +190,17 @@ def test_a_pixel_is_found_between_cells():
     assert heat_loss(heat, pixel, torch.ones(1, 1))["cross"] == pytest.approx(entropy.item(), abs=1e-3)
     gone = heat_loss(heat, torch.full((1, 1, 2), torch.nan), torch.ones(1, 1))["cross"]
     assert gone == pytest.approx(20.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("x", "found", "absent"), [(0.001, 0.5 / CELLS, 0), (0.02, 0.02, 0), (0.999, 1 - 0.5 / CELLS, 0),
+                                                    (-0.001, 0, 1), (1.001, 0, 1)])  # fmt: skip
+def test_a_pixel_at_the_border_is_seen_and_one_beyond_is_not(x, found, absent):
+    logits, pixel = torch.zeros(1, 1, CELLS**2 + 1, requires_grad=True), torch.tensor([[[x, 0.5]]])
+    heat = Heat(logits, pixel, torch.zeros(1, 1, 2), torch.ones(1, 1))
+    heat_loss(heat, pixel, torch.ones(1, 1))["cross"].backward()
+    wanted = (logits.softmax(-1) - logits.grad).detach()[0, 0]  # where the loss is least
+    assert wanted[-1].item() == pytest.approx(absent, abs=1e-4)
+    assert (wanted[:-1] @ cell_centres())[0].item() == pytest.approx(found, abs=1e-4)
 
 
 # ---- labelled scenes ---------------------------------------------------------------------------
