@@ -123,8 +123,8 @@ class CameraView(nn.Module):
 def heat_loss(heat: Heat, pixels: Tensor, weight: Tensor) -> dict[str, Tensor]:
     """Return the losses of found pixels from true ones (B, Q, 2), nan or outside 0..1 where not in the image.
 
-    The heat is to be the bilinear share of the four cells around the pixel, whose mean is the pixel itself; within half a
-    cell of the border it is the outermost cell's centre, the nearest that a mean of centres can be.
+    The heat is to be the bilinear share of the four cells around the pixel, whose mean is the pixel itself; within half
+    a cell of the border it is the outermost cell's centre, the nearest that a mean of centres can be.
     weight (B, Q): 0 where the truth is unknown.
     """
     inside = ((pixels > 0) & (pixels < 1)).all(-1)

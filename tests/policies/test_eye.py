@@ -192,8 +192,10 @@ def test_a_pixel_is_found_between_cells():
     assert gone == pytest.approx(20.0, abs=0.1)
 
 
-@pytest.mark.parametrize(("x", "found", "absent"), [(0.001, 0.5 / CELLS, 0), (0.02, 0.02, 0), (0.999, 1 - 0.5 / CELLS, 0),
-                                                    (-0.001, 0, 1), (1.001, 0, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "found", "absent"),
+    [(0.001, 0.5 / CELLS, 0), (0.02, 0.02, 0), (0.999, 1 - 0.5 / CELLS, 0), (-0.001, 0, 1), (1.001, 0, 1)],
+)
 def test_a_pixel_at_the_border_is_seen_and_one_beyond_is_not(x, found, absent):
     logits, pixel = torch.zeros(1, 1, CELLS**2 + 1, requires_grad=True), torch.tensor([[[x, 0.5]]])
     heat = Heat(logits, pixel, torch.zeros(1, 1, 2), torch.ones(1, 1))
