@@ -3,6 +3,8 @@
 Shapes: B looks, C cameras, R = 2 roles, K arm points, T things.
 """
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from policies.scenes.labels import BOTH_ROLES, CELLS, COLOUR_NAMES, FIRST_THING,
 from policies.scenes.looks import CHUNK, SIDE
 from policies.scenes.sentences import PHRASE, WORD_KINDS
 from sim.core.contract import TURN_NAMES
+from sim.core.files import write_atomic
 from sim.scene.placement import COLOURS
 from sim.tasks.instructions import thing
 
@@ -127,10 +130,13 @@ class WordTable:
     def __init__(self, language: LanguageEncoder, folder: Path, sentences: set[str]):
         phrases = {"the " + thing(colour, kind, i) for colour in COLOUR_NAMES for kind in KINDS for i in (0, 1)}
         self._index = {text: i for i, text in enumerate(sorted(sentences | phrases))}
-        path = folder / f"words-{language.fingerprint}-{len(self._index)}.npz"
+        digest = hashlib.sha256("\n".join(self._index).encode()).hexdigest()[:12]
+        path = folder / f"words-{language.fingerprint}-{digest}.npz"
         if not path.is_file():
             states, mask = language.encode(list(self._index))
-            np.savez(path, states=states.astype(np.float16), mask=mask)
+            buffer = io.BytesIO()
+            np.savez(buffer, states=states.astype(np.float16), mask=mask)
+            write_atomic(path, buffer.getvalue())
         with np.load(path) as file:
             self._states, self._mask = file["states"], file["mask"]
 

@@ -31,7 +31,7 @@ from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, th
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
 from policies.scenes.poses import move_arm
 from policies.scenes.sentences import PHRASE, foil, names_pair
-from policies.scenes.table import named_things
+from policies.scenes.table import WordTable, named_things
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.paths import ASSETS
@@ -225,6 +225,22 @@ def test_labels_of_a_look_agree_with_the_scene(task):
         assert all(n == 0 or here[n - FIRST_THING].kind for n in number)
         assert shown.max() < FIRST_THING + len(here)
     world.close()
+
+
+class Lengths:
+    """A language encoder: a sentence's one state is its length."""
+
+    fingerprint = "lengths"
+
+    def encode(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[[len(one)]] for one in instructions], np.float32), np.ones((len(instructions), 1), bool)
+
+
+def test_states_of_words_are_kept_for_the_same_sentences_alone(tmp_path):
+    for sentence in ("lift it", "lift it at once", "lift it"):
+        states, mask = WordTable(Lengths(), tmp_path, {sentence})([sentence])
+        assert states.tolist() == [[[len(sentence)]]] and mask.tolist() == [[True]]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def _is(one, phrase) -> bool:
