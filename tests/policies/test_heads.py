@@ -1,12 +1,13 @@
 """Action heads: what each makes of two ways, closed forms of its mathematics, what may and may not be learned from."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 from scipy.fft import dct, idct
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, trainers
 
 from policies.core.parts import Head, HeadShape
 from policies.core.registry import HEADS
@@ -344,11 +345,25 @@ def test_a_vocabulary_smaller_than_the_coefficients_is_one_line():
 
 
 def test_byte_pairs_of_a_known_text():
-    """aabaab: ab (or the aa before it) is seen twice; runs of one letter are paired from the left."""
-    merges = learn_merges(torch.tensor([[0, 1, 0, 1, 0, 1, 0, 0]]), alphabet=2, count=2)
-    assert merges.tolist() == [[0, 1], [2, 2]] or merges[0].tolist() == [0, 1]
+    """abababaa: ab and ba are seen three times, and the smaller is taken; then cc of c = ab, twice; then none is."""
+    merges = learn_merges(torch.tensor([[0, 1, 0, 1, 0, 1, 0, 0]]), alphabet=2, count=3)
+    assert merges.tolist() == [[0, 1], [2, 2], [PAD, PAD]]
     assert encode(torch.tensor([[0, 0, 0, 0, 0]]), torch.tensor([[0, 0]]), 2).tolist() == [[2, 2, 0]]
     assert expand([3, 0], [[0, 1], [2, 2]], 2) == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_byte_pairs_are_learned_as_the_tokenizers_package_learns_them(seed):
+    letters = "abcd"
+    rows = (draw(20, 12, seed=seed).abs() * 1.5).long().clamp(0, 3)
+    oracle, pieces = Tokenizer(models.BPE()), list(letters)
+    taught = trainers.BpeTrainer(vocab_size=14, min_frequency=2, initial_alphabet=list(letters), show_progress=False)
+    oracle.train_from_iterator(["".join(letters[i] for i in row) for row in rows.tolist()], taught)
+    found = []
+    for left, right in learn_merges(rows, alphabet=4, count=10).tolist():
+        found.append([pieces[left], pieces[right]])
+        pieces.append("".join(found[-1]))
+    assert found == [list(one) for one in json.loads(oracle.to_str())["model"]["merges"]]
 
 
 def test_byte_pairs_are_read_as_the_tokenizers_package_reads_them():
