@@ -3,7 +3,7 @@
 The threshold of a share is the highest at which at most that share of the successes would have been stopped. Beside
 it stands the clock: an alarm after a time that at most that share of the successes took longer than.
 
-Shapes: R autonomous rollouts of a pool.
+Shapes: R autonomous rollouts of a pool that have an outcome.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Watched:
 def watched(pool: Pool, values: np.ndarray, execute: int, scale: ReturnScale) -> tuple[Watched, Watched]:
     """Return what an alarm sees of the rollouts at every `execute`-th frame: the forecast of the values (N,), and the
     clock. scale: of the values. UserError where no rollout succeeded."""
-    rollouts = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > 0))
+    rollouts = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > 0) & ~pool.cut_off)
     success = pool.success[rollouts]
     if not success.any():
         raise UserError(f"none of the {len(rollouts)} rollouts succeeded, expected some: they set the threshold")

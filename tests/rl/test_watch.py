@@ -1,5 +1,6 @@
 """The alarm of a falling value: its threshold, what it catches, and the whole way from rollouts to an evaluation."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_the_threshold_is_the_highest_of_all_that_stop_no_more_than_the_share(ti
         for tenth in range(11):
             allowed = [one for one in lowest if 10 * sum(lowest < one) <= tenth * n]
             assert found.threshold(tenth / 10) == max(allowed)
+
+
+def test_an_episode_that_a_fault_cut_off_is_no_failure(lost):
+    pool, values = lost
+    cut_off = np.arange(len(pool.length)) >= 43  # the last two of the five that do not succeed
+    found = watched(dataclasses.replace(pool, cut_off=cut_off), values, EXECUTE, ReturnScale(LIMIT))
+    assert [(len(one.scores), one.row(0.0)["failures"]) for one in found] == [(43, 3)] * 2
 
 
 def test_demonstrations_set_no_threshold(lost):
