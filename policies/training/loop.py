@@ -46,6 +46,12 @@ class JsonLines:
     def __init__(self, path: Path):
         self._path, self._begun = path, time.monotonic()
 
+    def go_on_from(self, step: int) -> None:
+        """Leave out the rows of later steps, which are taken again. UserError where the file is broken."""
+        if self._path.is_file():
+            kept = [row for row in read_log(self._path) if row.get("step", 0) <= step]
+            write_atomic(self._path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         row = {"step": step, **metrics, "s": round(time.monotonic() - self._begun, 1)}
         try:
@@ -80,11 +86,13 @@ def train(
     config = trainer.config
     torch.set_num_threads(config.threads)
     log = log or Log()
-    losses = _RunningLosses((JsonLines(out / LOG).log, log.tracker.log), log.measure)
+    lines = JsonLines(out / LOG)
+    losses = _RunningLosses((lines.log, log.tracker.log), log.measure)
     with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
         resume(trainer, out)
         begin_alike(trainer)
         saved = trainer.step
+        lines.go_on_from(saved)
         task = bar.add_task("training", total=config.steps, completed=trainer.step)
         while trainer.step < config.steps:
             losses.add(trainer, _step(trainer, sample, out))

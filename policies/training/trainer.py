@@ -69,6 +69,7 @@ class Trainer(Generic[B]):
 
     def update(self, batch: B) -> dict[str, Tensor]:
         """Take one gradient step; return the parts of the loss. NotFinite names the step, nothing is changed then."""
+        drawn, running = self.generator.get_state(), [buffer.clone() for buffer in self.model.buffers()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == BFLOAT16):
             loss, parts = self._loss(batch.to(self.device), self.generator)
         self.optimizer.zero_grad()
@@ -79,6 +80,7 @@ class Trainer(Generic[B]):
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not torch.isfinite(value):
+                self._undo(drawn, running)
                 raise NotFinite(f"{what} is {value.item()} at step {self.step + 1}")
         self.optimizer.step()
         self.schedule.step()
@@ -86,6 +88,13 @@ class Trainer(Generic[B]):
             self._average.update_parameters(self.model)
         self.step += 1
         return parts
+
+    @torch.no_grad()
+    def _undo(self, drawn: Tensor, running: Sequence[Tensor]) -> None:
+        """Take back what computing a loss changes: the generator's state, and buffers, as a norm's running means."""
+        self.generator.set_state(drawn)
+        for buffer, before in zip(self.model.buffers(), running, strict=True):
+            buffer.copy_(before)
 
     def averaged(self) -> nn.Module:
         """Return a copy of the model with the averaged weights, on the CPU, in evaluation mode."""

@@ -1,5 +1,6 @@
 """The trainer against plain loops: averaging, clipping, schedule, device, and what it does when a loss is no number."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -120,6 +121,44 @@ def test_training_stops_at_a_number_that_is_none_and_keeps_what_was_good(tmp_pat
     again = trainer()
     loop.resume(again, tmp_path)
     assert again.step == 30 and all(torch.equal(v, again.model.state_dict()[k]) for k, v in good.items())
+
+
+def test_what_computing_a_bad_loss_changes_is_taken_back(tmp_path):
+    """The state that is kept is that of a run that never met the loss: noise goes on, running means are numbers."""
+    model = nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2))
+
+    def loss(batch: Inputs, generator: torch.Generator):
+        noise = torch.randn(batch.state.shape, generator=generator)
+        error = model(batch.state + noise).square().mean()
+        return error, {"error": error.detach()}
+
+    made = Trainer(model, loss, QUICK)
+    made.update(sample(np.random.default_rng(0), 4))
+    before = copy.deepcopy(made.state())
+    with pytest.raises(NotFinite, match="loss is nan at step 2"):
+        made.update(Inputs(torch.full((4, 1), torch.nan)))
+    after = made.state()
+    assert torch.equal(after["generator"], before["generator"])
+    assert all(torch.equal(value, before["model"][name]) for name, value in after["model"].items())
+
+
+def test_the_log_of_a_resumed_run_has_every_step_once(tmp_path):
+    long = dataclasses.replace(QUICK, steps=200, save_every=80)
+    for died in (70, 130, None):
+        made = trainer(long)
+        learn = made._loss
+
+        def loss(batch, generator, made=made, learn=learn, died=died):
+            if made.step == died:
+                raise KeyboardInterrupt
+            return learn(batch, generator)
+
+        made._loss = loss
+        with pytest.raises(KeyboardInterrupt) if died else contextlib.nullcontext():
+            train(made, sample, tmp_path)
+        with (tmp_path / loop.LOG).open("a") as file:
+            file.write("" if died is None else '{"step": 1')  # a kill may cut off the last row
+    assert [row["step"] for row in loop.read_log(tmp_path / loop.LOG)] == [50, 100, 150, 200]
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
