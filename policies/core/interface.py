@@ -164,5 +164,5 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that learn at a reduced rate, `optim.pretrained_rate`."""
+        """Return the parameters that learn at a reduced rate, `optim.pretrained_rate`; none that begin random."""
         return []

@@ -155,6 +155,11 @@ class Fusion(nn.Module):
     prefix_tokens: int  # P
     width: int  # W
 
+    def __init__(self):
+        super().__init__()
+        self.begins_random = True  # until weights are loaded: of a pretraining or, with the whole policy, a checkpoint
+        self.register_load_state_dict_post_hook(_note_weights)
+
     def forward(self, inputs: Inputs) -> Prefix:
         """Return the prefix of condensed inputs."""
         raise NotImplementedError
@@ -179,8 +184,14 @@ class Fusion(nn.Module):
         return {}
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that learn at a reduced rate, `optim.pretrained_rate`."""
+        """Return the parameters that learn at a reduced rate, `optim.pretrained_rate`, where they do not begin random:
+        those that grounding pretraining teaches to read images and words."""
         return []
+
+
+def _note_weights(fusion: nn.Module, missing: object) -> None:
+    """Note that all weights of a fusion were loaded, after torch's hook of that name."""
+    fusion.begins_random = False
 
 
 class FusionConfig(Choice):

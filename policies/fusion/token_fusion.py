@@ -140,6 +140,13 @@ class TokenFusion(Fusion):
     def load_pretrained(self, root: Path) -> dict:
         return self.found.load_pretrained(root) if self.found else load_fusion(self, self.config, root)
 
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        if self.found:  # which alone was pretrained, and is frozen
+            return []
+        parts = filter(None, (self.points, self.point_token, self.subtask))
+        others = {id(parameter) for part in parts for parameter in part.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in others]
+
 
 class ReadoutFusion(TokenFusion):
     """Learned tokens behind all others gather what the head needs."""

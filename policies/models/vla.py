@@ -220,7 +220,7 @@ class Vla(Policy):
         return list(self.head.parameters())
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        return self.fusion.pretrained_parameters()
+        return [] if self.fusion.begins_random else self.fusion.pretrained_parameters()
 
     # ---- acting --------------------------------------------------------------------------------
 

@@ -173,8 +173,15 @@ def resume(trainer: Trainer, out: Path) -> None:
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
         raise UserError(f"{out} was begun with another network; name a new out=DIR")
+    if _sizes(state["optimizer"]) != _sizes(trainer.optimizer.state_dict()):
+        raise UserError(f"{out} was begun with other parts learning at optim.pretrained_rate; name a new out=DIR")
     trainer.restore(state)
     _log.info("going on at step %d", trainer.step)
+
+
+def _sizes(optimizer: Mapping[str, Any]) -> list[int]:
+    """Return how many parameters learn at each rate."""
+    return [len(group["params"]) for group in optimizer["param_groups"]]
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -21,7 +21,9 @@ class OptimConfig(Options):
     steps: int = option(8000, "gradient steps", at_least(1))
     batch: int = option(128, "samples of a step", at_least(1))
     learning_rate: float = option(1e-3, "at its highest", above(0.0))
-    pretrained_rate: float = option(0.2, "times the learning rate, for what grounding pretraining trained", above(0.0))
+    pretrained_rate: float = option(
+        0.2, "times the learning rate, for what reads images and words and does not begin random", above(0.0)
+    )
     warmup_steps: int = option(200, "while the learning rate grows", at_least(0))
     final_rate: float = option(0.01, "times the learning rate, at the end of half a cosine", PROBABILITY)
     weight_decay: float = option(1e-4, "of AdamW", at_least(0.0))

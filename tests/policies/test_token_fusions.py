@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from learning import SPEC, TINY, random_batch
+from learning import SPEC, TINY, about, random_batch
 
 from policies.core.attention import Layer
 from policies.core.inputs import Inputs
@@ -20,6 +20,7 @@ from policies.fusion.state_space import selective_scan
 from policies.fusion.token_fusion import ReadoutConfig, TokenFusionConfig
 from policies.fusion.tokens import ImageCells, PixelCells, waves
 from policies.language.word_pieces import WordPieces, WordPiecesConfig
+from policies.models import checkpoint
 from policies.processing.observation import ObservationProcessor
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
@@ -403,6 +404,44 @@ def test_pretrained_weights_of_other_sizes_or_cameras_are_one_line(tmp_path):
     (tmp_path / CARD).write_text(json.dumps({"fusion": {"name": "transfomer"}}))
     with pytest.raises(UserError, match="did you mean 'transformer'"):
         made.load_pretrained(tmp_path)
+
+
+def slow_parts(policy) -> set[str]:
+    """Return the parts of a policy that learn at `optim.pretrained_rate`, each of them as a whole."""
+    slow = {id(parameter) for parameter in policy.pretrained_parameters()}
+    learns = [(".".join(name.split(".")[:2]), id(one) in slow) for name, one in policy.named_parameters()]
+    parts = {part for part, is_slow in learns if is_slow}
+    assert all(is_slow == (part in parts) for part, is_slow in learns)
+    return {part.removeprefix("fusion.") for part in parts}
+
+
+READ = {"keypoints": {"encoders", "text"}, "transformer": {"readers", "layers", "readouts", "norm"}}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_pretrained_and_reads_learns_slowly_and_nothing_that_begins_random(name, tmp_path):
+    fusion = TINY.fusion if name == "keypoints" else VARIANTS[name]
+    config = dataclasses.replace(TINY, fusion=fusion)
+    made, pretrained, other = (config.build(SPEC) for _ in range(3))
+    assert slow_parts(made) == set()
+    save_fusion(tmp_path / "fusion", made.fusion.state_dict(), {"fusion": plain(fusion)})
+    pretrained.load_pretrained(tmp_path / "fusion")
+    assert slow_parts(pretrained) == READ[name]
+    checkpoint.save(tmp_path / "policy", made, about())
+    assert slow_parts(checkpoint.load(tmp_path / "policy")[0]) == READ[name]
+    if name == "transformer":  # weights of another kind are left alone
+        keypoints = TINY.build(SPEC).fusion
+        save_fusion(tmp_path / "other", keypoints.state_dict(), {"fusion": plain(TINY.fusion)})
+        other.load_pretrained(tmp_path / "other")
+        assert slow_parts(other) == set()
+
+
+def test_beside_a_frozen_finder_nothing_is_pretrained(tmp_path):
+    made = dataclasses.replace(TINY, fusion=dataclasses.replace(VARIANTS["transformer"], finder=TINY.fusion))
+    save_fusion(tmp_path, TINY.build(SPEC).fusion.state_dict(), {"fusion": plain(TINY.fusion)})
+    policy = made.build(SPEC)
+    policy.load_pretrained(tmp_path)
+    assert slow_parts(policy) == set()
 
 
 def test_a_missing_encoder_is_one_line():

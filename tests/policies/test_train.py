@@ -300,6 +300,13 @@ def test_resuming_with_another_network_is_refused(data, tmp_path):
         fit(new_policy(other, data.tables, 0, None)[0], data, QUICK, tmp_path, about())
 
 
+def test_resuming_with_other_parts_at_the_reduced_rate_is_refused(data, tmp_path):
+    policy = fresh(data)
+    loop.save_state(Trainer(policy, policy.loss, QUICK, policy.fusion.pretrained_parameters()), tmp_path)
+    with pytest.raises(UserError, match="begun with other parts learning at optim.pretrained_rate; name a new out=DIR"):
+        fit(fresh(data), data, QUICK, tmp_path, about())
+
+
 @pytest.mark.parametrize("init", ["b", None])
 def test_resuming_from_other_weights_is_refused(demos, tmp_path, init):
     roots = {name: str(tmp_path / name) for name in "ab"}
