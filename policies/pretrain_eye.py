@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,9 @@ from policies.eye_training.turn import fit_turn
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import CARD, save_fusion
+from policies.fusion.pretrained_fusion import WEIGHTS as EYE
 from policies.language.minilm import MiniLmConfig
+from policies.pretrained.weights import sha256_of
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, crowded
 from policies.scenes.table import LookTable
 from policies.training.loop import STATE, follow, train
@@ -62,7 +64,7 @@ ABOUT = {
     "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
     "licence": "Apache-2.0, made by `python -m policies.pretrain_eye`",
 }
-NETWORK, WEIGHTS, SCENES = "network", "network.pt", "scenes.json"
+NETWORK, WEIGHTS, SCENES, OPTIONS = "network", "network.pt", "scenes.json", "options.json"
 _log = logging.getLogger(__name__)
 
 
@@ -136,17 +138,43 @@ def gather(config: PretrainEyeConfig) -> None:
 
 def check_same_scenes(folder: Path, looks: SceneConfig) -> None:
     """Note what scenes a folder holds. UserError, naming the first difference, where those there are others."""
-    path, wanted = folder / SCENES, json.loads(json.dumps(plain(looks)))
+    _check_noted(folder / SCENES, plain(looks))
+    if not (folder / SCENES).is_file():
+        _note(folder / SCENES, plain(looks))
+
+
+def check_same_network(config: PretrainEyeConfig) -> None:
+    """UserError, naming the first option that differs, where the network in `work` was trained by others, or by ones
+    that are not known."""
+    folder = Path(config.work) / NETWORK
+    if (folder / WEIGHTS).is_file() and not (folder / OPTIONS).is_file():
+        raise UserError(f"{folder / WEIGHTS} does not say by which options; remove it, or name another work=DIR")
+    if (folder / WEIGHTS).is_file() or (folder / STATE).is_file():
+        _check_noted(folder / OPTIONS, network_options(config))
+
+
+def network_options(config: PretrainEyeConfig) -> dict[str, Any]:
+    """Return what the network follows from, beside what the scenes show."""
+    optim = {name: value for name, value in plain(config.optim).items() if name not in ("save_every", "device")}
+    begun_from = sha256_of(find_asset(config.init) / EYE) if config.init else None
+    return {"scenes": config.scenes, "network": plain(config.network), "optim": optim, "init": begun_from}
+
+
+def _note(path: Path, options: Any) -> None:
+    write_atomic(path, json.dumps(options, indent=1).encode())
+
+
+def _check_noted(path: Path, options: Any) -> None:
+    """UserError, naming the first difference, where the note of what a folder was begun with has another."""
     if not path.is_file():
-        write_atomic(path, json.dumps(wanted, indent=1).encode())
         return
     try:
-        different = first_difference(json.loads(path.read_text()), wanted)
+        different = first_difference(json.loads(path.read_text()), json.loads(json.dumps(options)))
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is broken; name another work=DIR") from error
     if different:
         has, want = (textwrap.shorten(json.dumps(value), 100) for value in different[1:])
-        raise UserError(f"{folder} was begun with {different[0]}={has}, not {want}; name another work=DIR")
+        raise UserError(f"{path.parent} was begun with {different[0]}={has}, not {want}; name another work=DIR")
 
 
 def kept(config: PretrainEyeConfig) -> str:
@@ -263,9 +291,12 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
         load_eye(config.init, config.robot.load())
         new_eye(config, config.robot.load())
     with Lock(Path(config.work), "."), keeps(lambda: kept(config)):
+        if config.learns == ALL:
+            check_same_network(config)
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
         if config.learns == ALL and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
+            _note(Path(config.work) / NETWORK / OPTIONS, network_options(config))
             in_ranks(functools.partial(train_network, config), config.optim.threads)
         return finish(config)
 

@@ -15,6 +15,7 @@ from learning import QUICK, SIZE, TINY, about, make_demo, tiny_model, write_demo
 from programs import Ended, ended
 from waiting import wait_for
 
+from policies import pretrain_eye
 from policies.models import checkpoint
 from policies.pretrain_eye import PretrainEyeConfig, check_same_scenes, kept
 from policies.train import TrainConfig, train
@@ -250,6 +251,35 @@ def test_the_eye_counts_its_scenes_and_takes_none_of_others(tmp_path):
     other = replace(config, tasks=("reach", "stack"))
     with pytest.raises(UserError, match=r"scenes was begun with tasks=\[.*\], not \[.*\]; name another work=DIR"):
         check_same_scenes(other.folder, other.looks)
+
+
+@pytest.mark.parametrize("left", ["network.pt", "training.pt"])
+def test_an_eye_goes_on_from_a_network_of_its_own_options_alone(tmp_path, left, monkeypatch):
+    """Killed as the network was trained, or after it."""
+    config, folder = PretrainEyeConfig(work=str(tmp_path), init="assets/eye"), tmp_path / "network"
+    monkeypatch.setattr(pretrain_eye, "gather", lambda config: None)
+    monkeypatch.setattr(pretrain_eye, "open_table", lambda config, robot: None)
+    monkeypatch.setattr(pretrain_eye, "in_ranks", lambda train, ranks: (folder / left).touch())
+    monkeypatch.setattr(pretrain_eye, "finish", lambda config: "gone on")
+    assert pretrain_eye.pretrain_eye(config) == "gone on"
+    assert pretrain_eye.pretrain_eye(replace(config, optim=replace(config.optim, save_every=7))) == "gone on"
+    wrong = {
+        "optim.steps=3200, not 9": replace(config, optim=replace(config.optim, steps=9)),
+        "scenes=60000, not 1000": replace(config, scenes=1000),
+        'init="[0-9a-f]{64}", not null': replace(config, init=None),
+    }
+    for said, other in wrong.items():
+        with pytest.raises(UserError, match=f"network was begun with {said}; name another work=DIR"):
+            pretrain_eye.pretrain_eye(other)
+    (folder / left).unlink()  # nothing is left of it
+    assert pretrain_eye.pretrain_eye(replace(config, scenes=1000)) == "gone on"
+
+
+def test_a_network_that_does_not_say_how_it_was_trained_is_refused(tmp_path):
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "network.pt").touch()
+    with pytest.raises(UserError, match="network.pt does not say by which options; remove it, or name another work="):
+        pretrain_eye.check_same_network(PretrainEyeConfig(work=str(tmp_path)))
 
 
 # ---- calibration -------------------------------------------------------------------------------
