@@ -237,7 +237,7 @@ def _bind(config: EmulatorConfig, name: str, make: Callable[[tuple[str, int]], S
         return make((config.host, port))
     except OSError as error:
         raise UserError(
-            f"{name}={port}: cannot be served on {config.host} ({error.strerror or error}); "
+            f"{name}={port}: cannot be served on {config.host} ({os.strerror(error.errno) if error.errno else error}); "
             f"is another emulator running? {name}=0 takes a free port"
         ) from error
 

@@ -1,8 +1,12 @@
 """By how many frames the measured joints lag behind the commanded ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from real.parity.recording import Trajectory
+from sim.control.servo import Servo
+from sim.robots.robot import Robot
 
 LAGS = np.arange(-2, 9)  # policy periods that are tried
 
@@ -39,11 +43,37 @@ def shifted(state: np.ndarray, action: np.ndarray, lag: int) -> tuple[np.ndarray
     return state[: end + lag], action[-lag:end]
 
 
-def median_lag(trajectories: tuple[Trajectory, ...]) -> float:
-    """Return the median over the trajectories; nan where nothing moves in any."""
-    lags = [
-        lag_periods(trajectory.state[:, :-1].astype(float), trajectory.action[:, :-1].astype(float))
-        for trajectory in trajectories
-    ]
-    lags = [lag for lag in lags if np.isfinite(lag)]
-    return float(np.median(lags)) if lags else np.nan
+def servo_path(action: np.ndarray, start: np.ndarray, robot: Robot) -> np.ndarray:
+    """Return where the servo stream is at the end of each period (T, joints), given `action` (T, joints) from rest at
+    `start` (joints,)."""
+    servo, ticks, path = Servo(robot), 0, np.empty_like(action)
+    servo.reset(start)
+    for t, target in enumerate(action):
+        servo.set_target(target)
+        due = round((t + 1) * robot.control_period_s / robot.servo_period_s)
+        for _ in range(due - ticks):
+            servo.tick()
+        ticks, path[t] = due, servo.position_rad
+    return path
+
+
+def median_delay(trajectories: Sequence[Trajectory], robot: Robot) -> float:
+    """Return the frames by which the joints lag behind the servo stream's path; nan where nothing moves.
+
+    Behind the actions themselves they lag by more where these are jerky, as at every chunk of a policy that begins
+    where the arm was measured.
+    """
+    joints = [(one.state[:, :-1].astype(float), one.action[:, :-1].astype(float)) for one in trajectories]
+    return _median([lag_periods(state, servo_path(action, state[0], robot)) for state, action in joints])
+
+
+def median_lag(trajectories: Sequence[Trajectory]) -> float:
+    """Return the frames by which the joints lag behind the actions, the median; nan where nothing moves in any."""
+    return _median(
+        [lag_periods(one.state[:, :-1].astype(float), one.action[:, :-1].astype(float)) for one in trajectories]
+    )
+
+
+def _median(lags: Sequence[float]) -> float:
+    known = [lag for lag in lags if np.isfinite(lag)]
+    return float(np.median(known)) if known else np.nan

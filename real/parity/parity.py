@@ -19,7 +19,7 @@ import numpy as np
 from real.parity import tracking
 from real.parity.channel_order import channel_order
 from real.parity.findings import Finding
-from real.parity.lags import median_lag
+from real.parity.lags import median_delay
 from real.parity.recording import LAGS, Expected, Recording, Trajectory, read_recording, read_trajectories
 from real.parity.static_checks import STATIC_CHECKS, capture, run_checks
 from real.workcell.connect import RobotConnection, emulator_of_our_own, open_robot
@@ -72,7 +72,7 @@ def expected_from_trajectories(trajectories: Sequence[Trajectory], robot: Robot,
         fps=fps,
         start_low=starts.min(axis=0) - MARGIN_RAD,
         start_high=starts.max(axis=0) + MARGIN_RAD,
-        lags=_range([median_lag((trajectory,)) for trajectory in trajectories]) or LAGS,
+        lags=_range([median_delay((trajectory,), robot) for trajectory in trajectories]) or LAGS,
         image_lags={camera: lags for camera, lags in image_lags.items() if lags},
     )
 
@@ -154,5 +154,5 @@ def parity(config: ParityConfig) -> list[Finding]:
 def main(config: ParityConfig) -> None:
     wrong = sum(bool(finding.cause) for finding in parity(config))
     if wrong:
-        _log.error("%d checks failed; put them right before the policy moves the arm", wrong)
+        _log.error("checks that failed: %d; put them right before the policy moves the arm", wrong)
         sys.exit(1)

@@ -51,7 +51,7 @@ class Expected:
     image_size: tuple[int, int] | None
     start_low: np.ndarray  # (D,) rad, gripper opening
     start_high: np.ndarray
-    lags: tuple[float, float]  # policy periods from action to state
+    lags: tuple[float, float]  # policy periods from the servo stream's path to the state
     image_lags: dict[str, tuple[float, float]]  # from state to images
 
     @classmethod

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from real.parity.findings import Finding
-from real.parity.lags import lag_periods, median_lag, shifted
+from real.parity.lags import lag_periods, median_delay, median_lag, shifted
 from real.parity.recording import Expected, Recording, Trajectory
 
 MOVED = 0.03  # standard deviation of a command, rad or openings, above which it counts as moved
@@ -237,9 +237,8 @@ def delays(recording: Recording, expected: Expected) -> Iterator[Finding]:
     """Check that the joints lag behind their command, and the images behind the joints, as much as in training."""
     period_ms = 1e3 / recording.fps
     remedy = 'measure it (python -m real.calibrate "parts=[delays]") and train with it (randomize.action_delay_s)'
-    yield from _late(
-        "action to motion", median_lag(recording.trajectories), expected.lags, LATE_PERIODS, period_ms, remedy
-    )
+    lag = median_delay(recording.trajectories, expected.robot)
+    yield from _late("action to motion", lag, expected.lags, LATE_PERIODS, period_ms, remedy)
     remedy = "pair images and joints of the same time: stamp both, match by stamp (real.workcell.env does)"
     for camera, lags in expected.image_lags.items():
         if camera in recording.cameras:

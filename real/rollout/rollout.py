@@ -229,7 +229,7 @@ def _rates(content: dict) -> dict:
 
 
 def _summary(content: dict, env: RobotEnv, out: Path) -> str:
-    cut_off = f"{content['cut_off']} ended by a fault or a stop are not counted; " if content["cut_off"] else ""
+    cut_off = f"not counted, as a fault or a stop ended them: {content['cut_off']}; " if content["cut_off"] else ""
     if not content["n"]:
         return f"no episode was completed; {cut_off}{out}"
     stream = env.stream

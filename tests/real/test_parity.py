@@ -13,6 +13,7 @@ from parity_errors import ERRORS
 
 import real.parity
 from real.calibrate.calibrate import CalibrateConfig
+from real.parity import tracking
 from real.parity.alignment_at_rest import exchanged_cameras
 from real.parity.arm_renderer import ArmRenderer
 from real.parity.image_alignment import correlation
@@ -134,6 +135,36 @@ def test_errors_are_reported_without_a_reference(recording):
     (error,) = (error for error in ERRORS if error.name == "degrees everywhere")
     causes = [f.cause for f in compare(error.change(recording), contract, images=False) if f.cause]
     assert causes == [error.reported.join(["the ", ", not radians"])]
+
+
+class BeginsWhereMeasured:
+    """Swings every joint; as with a policy, each chunk of eight steps begins where the arm was measured."""
+
+    def reset(self, observation, seed):
+        self._step = 0
+
+    def act(self, observation):
+        if self._step % 8 == 0:
+            self._at = observation.state.copy()
+        self._step += 1
+        self._at[:6] += 0.04 * np.sin(self._step / 9 + np.arange(6))
+        return self._at.copy()
+
+    def flags(self):
+        return {}
+
+
+def test_chunks_that_begin_where_the_arm_was_measured_make_no_delay(expected):
+    env, recorder = SimEnv(SimulationConfig()), MemoryRecorder()
+    run_episode(env, BeginsWhereMeasured(), guarded(env.robot), 31, recorder)
+    env.close()
+    right = Recording(FR3.name, 20.0, {STATE: NAMES, ACTION: NAMES}, FR3.camera_names, (recorder.trajectory(),))
+    (error,) = (error for error in ERRORS if error.name == "motion 150 ms late")
+    for told in (expected, Expected.from_contract(FR3)):
+        (found, *_) = tracking.delays(right, told)
+        assert found.reading.startswith("action to motion") and not found.cause, found
+        (found, *_) = tracking.delays(error.change(right), told)
+        assert error.reported in found.cause
 
 
 def test_quantities_without_motion_are_not_determined(recording, expected):
