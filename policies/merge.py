@@ -17,6 +17,7 @@ from policies.evaluation.leakage import splits_of
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.companion import check_alone
+from policies.processing.observation import ObservationProcessor
 from policies.training.fit import distinct
 from sim.core.console import event
 from sim.core.errors import UserError
@@ -75,12 +76,19 @@ def _check_fits(first: tuple[Policy, CheckpointMetadata], other: tuple[Policy, C
     (a, about_a), (b, about_b) = first, other
     if plain(a.config) != plain(b.config) or a.spec != b.spec:
         raise UserError(f"{which} are of other parts, sizes or robots; expected policies that went on from one another")
-    if (about_a.vision, about_a.text) != (about_b.vision, about_b.text):
+    if (about_a.vision, about_a.text) != (about_b.vision, about_b.text) and not _both_known(a, about_a, about_b):
         raise UserError(f"{which} were made with other frozen encoders; expected the same")
     if about_a.guidance != about_b.guidance:
         raise UserError(f"{which} are played with guidance {about_a.guidance:g} and {about_b.guidance:g}; expected one")
     if not all(torch.equal(mine, others) for mine, others in zip(a.buffers(), b.buffers(), strict=True)):
         raise UserError(f"{which} normalize otherwise; expected policies that went on from one another (init=CKPT)")
+
+
+def _both_known(policy: Policy, *every: CheckpointMetadata) -> bool:
+    """Return whether an older and a newer checkpoint call the same encoders otherwise."""
+    processor = ObservationProcessor(policy)
+    known = [(processor.encoders[name], earlier) for name, earlier in processor.earlier_encoders.items()]
+    return all(name in names for one in every for name, names in zip((one.vision, one.text), known, strict=True))
 
 
 def _joined(every: Sequence[CheckpointMetadata], config: MergeConfig) -> CheckpointMetadata:

@@ -1,6 +1,5 @@
 """Frozen language models of the Hugging Face hub: the encoder of T5, or a BERT, by transformers' own classes."""
 
-import hashlib
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
 from policies.language.states import FrozenStates, load_tokenizer
-from policies.pretrained.hub import HubModel, checked_digest, hub_config, load_network
+from policies.pretrained.hub import HubModel, KnownByFiles, checked_digest, hub_config, load_network, settings_digest
 from policies.pretrained.weights import WeightsError, sha256_of
 from sim.core.options import at_least, option
 
@@ -44,7 +43,7 @@ class LastStates(nn.Module):
         return self.network(input_ids=ids).last_hidden_state
 
 
-class HubText(FrozenStates):
+class HubText(KnownByFiles, FrozenStates):
     """Token states by a network that is never trained further."""
 
     def __init__(self, config: HubTextConfig):
@@ -56,8 +55,4 @@ class HubText(FrozenStates):
         network = LastStates(load_network(folder, CLASSES[found.model_type]))
         super().__init__(network, load_tokenizer(folder / TOKENIZER), found.hidden_size, config.max_tokens)
         self._identity = f"{digest} {sha256_of(folder / TOKENIZER)} {config.max_tokens}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer and L."""
-        return hashlib.sha256(self._identity.encode()).hexdigest()[:12]
+        self._settings = settings_digest(folder)

@@ -14,6 +14,7 @@ from sim.core.options import option
 
 WEIGHTS, SHARDS = "model.safetensors", "model-*.safetensors"
 FILES = ["*.json", WEIGHTS, SHARDS]
+CONFIG, SAVED_BY = "config.json", ("_name_or_path", "transformers_version")  # the second: names in it that say nothing
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # the second as transformers 5 saves it
 
 
@@ -34,6 +35,23 @@ class HubModel:
     def folder(self) -> Path:
         """Where the model lies, see `hub_folder`."""
         return hub_folder(self.source, self.revision)
+
+
+class KnownByFiles:
+    """What an encoder of a hub model is told apart by."""
+
+    _identity: str  # of weights, tokenizer and sizes
+    _settings: str  # what `settings_digest` returns
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits; equal ones mean equal weights, settings, tokenizer, lengths and image sizes."""
+        return hashlib.sha256(f"{self._identity} {self._settings}".encode()).hexdigest()[:12]
+
+    @property
+    def earlier_fingerprint(self) -> str:
+        """The fingerprint without the settings, as older checkpoints have it."""
+        return hashlib.sha256(self._identity.encode()).hexdigest()[:12]
 
 
 def import_transformers() -> Any:
@@ -101,6 +119,18 @@ def image_settings(folder: Path) -> Mapping[str, Any]:
         return {"image_mean": given["image_mean"], "image_std": given["image_std"], **given}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise WeightsError(f"{folder / PREPROCESSOR} does not say how images are scaled") from error
+
+
+def settings_digest(folder: Path, images: Mapping[str, Any] | None = None) -> str:
+    """Return a sha256 of what a model computes by beside its weights: its configuration, and the mean and standard
+    deviation of colours in its `image_settings`. WeightsError where a configuration is missing or broken."""
+    try:
+        content = json.loads((folder / CONFIG).read_text())
+        network = {name: value for name, value in content.items() if name not in SAVED_BY}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{folder / CONFIG} is no configuration of a model ({reason(error)})") from error
+    colours = [images["image_mean"], images["image_std"]] if images else []
+    return hashlib.sha256(json.dumps([network, colours], sort_keys=True).encode()).hexdigest()
 
 
 def checked_digest(folder: Path, sha256: str | None) -> str:

@@ -67,6 +67,12 @@ class ObservationProcessor:
         }
 
     @property
+    def earlier_encoders(self) -> dict[str, str]:
+        """The same as older checkpoints have them, where an encoder's fingerprint was another."""
+        parts = {"vision": self.vision or self.joint, "text": self.language}
+        return {name: getattr(part, "earlier_fingerprint", self.encoders[name]) for name, part in parts.items()}
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits, and whether depth is read; equal ones mean equal inputs of equal frames."""
         return "-".join(filter(None, [self._fingerprint, f"depth{SIDE}" if self.depth_cameras else ""]))

@@ -131,6 +131,7 @@ def only_task(metadata: CheckpointMetadata) -> str:
 
 def check_encoders(root: Path | str, metadata: CheckpointMetadata, processor: ObservationProcessor) -> None:
     """UserError when a checkpoint was made with other frozen encoders than those installed."""
+    earlier = processor.earlier_encoders
     for name, here in processor.encoders.items():
-        if getattr(metadata, name) != here:
+        if getattr(metadata, name) not in (here, earlier[name]):
             raise UserError(f"checkpoint {root} was made with {name} encoder {getattr(metadata, name)}, here is {here}")

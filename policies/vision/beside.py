@@ -7,6 +7,7 @@ Shapes: N images, C channels, h and w cells.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,10 @@ class BesideConfig(VisionConfig):
         return Beside([one.build(threads) for one in self.encoders])
 
 
+def _joined(fingerprints: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:12]
+
+
 class Beside:
     """The maps of several encoders as one."""
 
@@ -49,7 +54,12 @@ class Beside:
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits; equal ones mean equal encoders in the same order."""
-        return hashlib.sha256(" ".join(one.fingerprint for one in self._encoders).encode()).hexdigest()[:12]
+        return _joined(one.fingerprint for one in self._encoders)
+
+    @property
+    def earlier_fingerprint(self) -> str:
+        """The fingerprint of their earlier ones."""
+        return _joined(getattr(one, "earlier_fingerprint", one.fingerprint) for one in self._encoders)
 
     def module(self) -> "MapsBeside":
         """Return the networks in torch, uint8 images to their map."""

@@ -6,7 +6,6 @@ GPU, and large: 224 pixels make 14x14 cells of 768 numbers, 0.3 MB a frame and c
 Shapes: N images, H and W pixels, C channels, n patches a side.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,16 @@ from torch.nn import functional as F
 
 from policies.core.parts import VisionConfig
 from policies.core.registry import VISION
-from policies.pretrained.hub import PREPROCESSOR, HubModel, checked_digest, hub_config, image_settings, load_network
+from policies.pretrained.hub import (
+    PREPROCESSOR,
+    HubModel,
+    KnownByFiles,
+    checked_digest,
+    hub_config,
+    image_settings,
+    load_network,
+    settings_digest,
+)
 from policies.pretrained.weights import WeightsError
 from sim.core.options import option
 
@@ -81,7 +89,7 @@ def load_patches(folder: Path) -> Patches:
     return Patches(network, side, config.patch_size, given["image_mean"], given["image_std"]).eval()
 
 
-class HubVision:
+class HubVision(KnownByFiles):
     """One map of an image, by a network that is never trained further."""
 
     def __init__(self, config: HubVisionConfig):
@@ -89,11 +97,7 @@ class HubVision:
         digest = checked_digest(folder, config.sha256)
         self._patches = load_patches(folder)
         self._identity = f"{digest} {self._patches.side}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Twelve hexadecimal digits; equal ones mean the same weights on images of the same size."""
-        return hashlib.sha256(self._identity.encode()).hexdigest()[:12]
+        self._settings = settings_digest(folder, image_settings(folder))
 
     def module(self) -> Patches:
         """Return the network in torch, uint8 images to its map."""

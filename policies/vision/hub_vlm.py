@@ -8,7 +8,6 @@ every fusion that reads one map and words reads it. Large and slow without a GPU
 Shapes: N looks, V cameras, s pixels and n cells a side, T tokens, L places for words, W width of a state.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,15 @@ from torch.nn import functional as F
 from policies.core.parts import JointConfig, ReadBeside
 from policies.core.registry import VISION
 from policies.language.states import InstructionError, check_length, check_sentence, load_tokenizer
-from policies.pretrained.hub import HubModel, checked_digest, image_settings, load_network, whole_config
+from policies.pretrained.hub import (
+    HubModel,
+    KnownByFiles,
+    checked_digest,
+    image_settings,
+    load_network,
+    settings_digest,
+    whole_config,
+)
 from policies.pretrained.weights import WeightsError, sha256_of
 from sim.core.errors import UserError
 from sim.core.options import at_least, option
@@ -148,7 +155,7 @@ def load_model(folder: Path, kind: str, layers: int | None) -> Any:
     return model
 
 
-class HubVlm:
+class HubVlm(KnownByFiles):
     """States of images and instructions by a model that is never trained further, on a GPU where there is one."""
 
     def __init__(self, config: HubVlmConfig):
@@ -171,11 +178,7 @@ class HubVlm:
             torch.tensor(image_settings(folder)[name]).view(3, 1, 1) for name in ("image_mean", "image_std")
         ]
         self._identity = f"{digest} {sha256_of(folder / TOKENIZER)} {config.layers} {config.max_tokens} {self._side}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Twelve hexadecimal digits; equal ones mean the same weights, tokenizer, layers, L and size of images."""
-        return hashlib.sha256(self._identity.encode()).hexdigest()[:12]
+        self._settings = settings_digest(folder, image_settings(folder))
 
     def check(self, instruction: str) -> None:
         """InstructionError for one that is empty, has more than L tokens or holds one that stands for an image."""

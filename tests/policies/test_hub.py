@@ -1,19 +1,28 @@
 """Backbones of the hub by transformers' own classes, tiny and random: what is loaded, and what is refused."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from learning import SPEC, about
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from policies.fusion.transformer import TransformerConfig
 from policies.language.hub import HubText, HubTextConfig
+from policies.merge import MergeConfig, merge
+from policies.models import checkpoint
+from policies.models.vla import VlaConfig
 from policies.pretrained.hub import WEIGHTS, hub_folder
 from policies.pretrained.weights import WeightsError, sha256_of
+from policies.processing.observation import ObservationProcessor
+from policies.runtime.agent import check_encoders
 from policies.train import TrainConfig
 from policies.vision.hub import PREPROCESSOR, HubVision, HubVisionConfig
 from sim.core.config import load
+from sim.core.errors import UserError
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: hub sources are not tested")
 
@@ -128,6 +137,54 @@ def test_weights_are_known_by_their_digest(tmp_path):
     torch.manual_seed(1)
     transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**TINY)).save_pretrained(folder)
     assert HubVision(HubVisionConfig(source=str(folder))).fingerprint != pinned.fingerprint
+
+
+def rewritten(path: Path, **values) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_fingerprint_knows_settings_that_change_what_the_same_weights_compute(tmp_path):
+    seen, words = saved_vision(tmp_path / "clip", "clip"), saved_t5(tmp_path / "t5")
+    made = HubVision(HubVisionConfig(source=str(seen))), HubText(HubTextConfig(source=str(words)))
+
+    def known() -> list[bool]:
+        again = HubVision(HubVisionConfig(source=str(seen))), HubText(HubTextConfig(source=str(words)))
+        assert [one.earlier_fingerprint for one in again] == [one.earlier_fingerprint for one in made]
+        return [one.fingerprint == before.fingerprint for one, before in zip(again, made, strict=True)]
+
+    for folder in (seen, words):
+        rewritten(folder / "config.json", transformers_version="9.9", _name_or_path="elsewhere")
+    assert known() == [True, True]
+    rewritten(seen / PREPROCESSOR, image_mean=[0.1, 0.4, 0.3])
+    assert known() == [False, True]
+    rewritten(seen / PREPROCESSOR, image_mean=MEAN)
+    rewritten(seen / "config.json", layer_norm_eps=0.1)
+    rewritten(words / "config.json", relative_attention_max_distance=7)
+    assert known() == [False, False]
+
+
+def test_a_checkpoint_that_was_recorded_without_the_settings_is_played_and_merged(tmp_path):
+    seen, words = saved_vision(tmp_path / "clip", "clip"), saved_t5(tmp_path / "t5")
+    config = VlaConfig(
+        chunk=4, execute=2, vision=HubVisionConfig(source=str(seen)), language=HubTextConfig(source=str(words)),
+        fusion=TransformerConfig(width=32),
+    )  # fmt: skip
+    policy = config.build(SPEC)
+    processor = ObservationProcessor(policy)
+    files = (seen / WEIGHTS,), (words / WEIGHTS, words / "tokenizer.json")
+    made_of = [" ".join([*map(sha256_of, one), "32"]) for one in files]  # side of images, longest sentence
+    vision, text = (hashlib.sha256(one.encode()).hexdigest()[:12] for one in made_of)
+    assert processor.encoders != processor.earlier_encoders == {"vision": vision, "text": text}
+    every = {"new": processor.encoders, "old": {"vision": vision, "text": text}, "other": {"vision": "0", "text": text}}
+    for name, encoders in every.items():
+        checkpoint.save(tmp_path / name, policy, about(**encoders))
+    for name in ("new", "old"):
+        check_encoders(name, checkpoint.load(tmp_path / name)[1], processor)
+    with pytest.raises(UserError, match="other was made with vision encoder 0, here is"):
+        check_encoders("other", checkpoint.load(tmp_path / "other")[1], processor)
+    merge(MergeConfig((f"{tmp_path}/old", f"{tmp_path}/new"), (0.5, 0.5), str(tmp_path / "merged")))
+    with pytest.raises(UserError, match="were made with other frozen encoders"):
+        merge(MergeConfig((f"{tmp_path}/other", f"{tmp_path}/new"), (0.5, 0.5), str(tmp_path / "not")))
 
 
 def test_weights_that_are_missing_are_never_random(tmp_path):

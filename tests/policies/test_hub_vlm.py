@@ -230,6 +230,9 @@ def test_a_fingerprint_tells_what_states_depend_on(tmp_path):
     folder = saved_vlm(tmp_path, "smolvlm")
     made = [encoder(folder), encoder(folder, layers=2), encoder(folder, max_tokens=40)]
     assert len({one.fingerprint for one in made}) == 3 and encoder(folder).fingerprint == made[0].fingerprint
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": STD, "image_std": STD}))
+    darker = encoder(folder)
+    assert darker.fingerprint != made[0].fingerprint and darker.earlier_fingerprint == made[0].earlier_fingerprint
 
 
 def test_parts_that_do_not_fit_are_one_line(tmp_path):
@@ -348,7 +351,7 @@ def test_cells_have_the_channels_of_both_encoders(tmp_path):
     assert np.array_equal(found, np.concatenate([HubVision(one).encode(seen)[0] for one in parts], 1))
     with torch.no_grad():
         assert np.allclose(both.module()(torch.from_numpy(seen))[0], found, atol=1e-5)
-    assert both.fingerprint != BesideConfig(encoders=tuple(parts[::-1])).build().fingerprint
+    assert both.earlier_fingerprint != both.fingerprint != BesideConfig(encoders=tuple(parts[::-1])).build().fingerprint
 
 
 def test_encoders_that_do_not_fit_beside_each_other_are_one_line(tmp_path):
