@@ -294,7 +294,7 @@ class Vla(Policy):
         points = [] if prefix.points is None else [prefix.points.flatten(1)]
         felt = [] if self.touch_token is None or inputs.touch is None else [self.touch_token(inputs.touch)]
         far = self.depth_tokens(inputs.depth) if self.depth_tokens and inputs.depth else []
-        return torch.cat([prefix.tokens.flatten(1), *points, *felt, *far, inputs.pose], 1)
+        return torch.cat([prefix.tokens.flatten(1), *points, *felt, *far, self._state(inputs)], 1)
 
 
 def without_subtask(inputs: Inputs) -> Inputs:

@@ -100,17 +100,26 @@ class Decider:
         how = self.conditioning
         if not self.noise_actor:
             return self.policy.act(inputs, generator, how.indicator, how.guidance)
-        noise = self.noise_actor.noise(self.noise_actor(self.policy.embedding(inputs)), generator)
+        steered = self.noise_actor(self._embedding(inputs, self.noise_actor.sizes.features))
+        noise = self.noise_actor.noise(steered, generator)
         return self.policy.steer(inputs, noise, how.indicator)
 
     @torch.no_grad()
     def _best(self, inputs: Inputs, chunk: torch.Tensor) -> int:
         """Return which of the chunks (B, T, D) is played."""
-        return self.critic.best(self.policy.embedding(inputs), inputs.state, chunk) if self.critic else 0
+        if not self.critic:
+            return 0
+        return self.critic.best(self._embedding(inputs, self.critic.sizes.features), inputs.state, chunk)
 
     @torch.no_grad()
     def _value(self, inputs: Inputs) -> float | None:
-        return self.watch.value(self.policy.embedding(inputs)[:1]) if self.watch else None
+        return self.watch.value(self._embedding(inputs, self.watch.sizes.features)[:1]) if self.watch else None
+
+    def _embedding(self, inputs: Inputs, features: int) -> torch.Tensor:
+        """Return (B, F), what a network beside the policy sees; an older one does not see the last, which is how far
+        the arm is behind its command."""
+        seen = self.policy.embedding(inputs)
+        return seen[:, :features] if self.policy.given_steps else seen
 
     def _estimates(self, decision: Decision) -> list[Estimate]:
         """Return where the named things are in the world, and how sure that is."""

@@ -13,9 +13,13 @@ from policies.core.indicator import Indicator, parse_indicator
 from policies.core.interface import Decision
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
+from policies.models.chunk_critic import ChunkCritic, CriticSizes
+from policies.models.noise_actor import NoiseActor, NoiseActorSizes
+from policies.models.watch import AlarmConfig, Watch, WatchSizes
 from policies.runtime import planned_agent, self_correction
 from policies.runtime.agent import PolicyAgent, load_agent, noise_seed
 from policies.runtime.chunk_agent import Timing
+from policies.runtime.decider import Conditioning, Decider
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -215,6 +219,21 @@ def test_while_a_chunk_is_decided_the_one_before_is_played(root, joined_root, jo
     np.testing.assert_array_equal(np.array(decisions.under_way[1:])[:, 0], played[[2, 4, 6]])
     if joined:
         np.testing.assert_allclose(second[0], played[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_networks_beside_a_policy_that_joins_chunks_see_the_command_and_older_ones_play_without(joined_root, older):
+    policy = checkpoint.load(joined_root)[0]
+    inputs = Decider(policy, Conditioning()).see(look())
+    features = policy.embedding(inputs).shape[1] - older * policy.spec.state_dim
+    watch = Watch(WatchSizes(features, 8, 11, 2), AlarmConfig(-9.0, 80, True, 80)).eval()
+    critic = ChunkCritic(CriticSizes(features, TINY.execute, policy.spec.action_dim, samples=3))
+    actor = NoiseActor(NoiseActorSizes(features, TINY.chunk, policy.spec.action_dim, directions=2))
+    values = []
+    for command in (look().state, look().state + 0.05):
+        decider = Decider(policy, Conditioning(), critic=critic, noise_actor=actor, watch=watch)
+        values.append(decider.decide(look(), command, [], torch.Generator().manual_seed(0)).value)
+    assert (values[0] == values[1]) == older
 
 
 def test_commands_that_a_late_arm_has_not_taken_up_are_under_way(joined_root):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learning import TINY, learn, random_batch, tiny_model
+from learning import SPEC, TINY, learn, random_batch, tiny_model
 
 from policies.core.advantage_conditioning import DROPOUT, drop
 from policies.core.indicator import Indicator
@@ -139,6 +139,15 @@ def test_everything_it_is_shown_reaches_the_actions(model, batch, what):
     relative = [act(model, one).chunk - one.state[:, None] for one in (inputs, changed)]
     assert not torch.allclose(relative[0][..., :6], relative[1][..., :6])
     assert not torch.allclose(model.embedding(inputs), model.embedding(changed))
+
+
+def test_a_policy_that_joins_chunks_shows_the_value_how_far_the_arm_is_behind_its_command(batch):
+    model = tiny_model(config=dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, joins=True))).eval()
+    command = batch.inputs.state + 0.05
+    behind = dataclasses.replace(batch.inputs, commanded=command)
+    still = dataclasses.replace(batch.inputs, commanded=batch.inputs.state)
+    shown = model.embedding(behind) - model.embedding(still)
+    assert not shown[:, : -SPEC.state_dim].any() and (shown[:, -SPEC.state_dim :] > 0.04).all()
 
 
 def test_a_sample_does_not_see_its_neighbours(model, batch):
