@@ -189,7 +189,7 @@ class Fusion(nn.Module):
         return []
 
 
-def _note_weights(fusion: nn.Module, missing: object) -> None:
+def _note_weights(fusion: Fusion, missing: object) -> None:
     """Note that all weights of a fusion were loaded, after torch's hook of that name."""
     fusion.begins_random = False
 
