@@ -12,6 +12,7 @@ from policies.core.attention import Layer
 from policies.core.parts import HeadShape
 from policies.heads.network import Guided, gumbel
 
+INIT = 0.02  # standard deviation of tokens and places before training (Radford et al. 2019)
 Cache = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, seen, H / heads) of every layer
 
 
@@ -22,7 +23,8 @@ class TokenDecoder(nn.Module):
         super().__init__()
         self.context = nn.Linear(shape.width, width)
         self.token = nn.Embedding(vocabulary, width)
-        self.place = nn.Parameter(0.02 * torch.randn(shape.context_tokens + length, width))
+        nn.init.normal_(self.token.weight, std=INIT)  # as of places: louder tokens would drown them
+        self.place = nn.Parameter(INIT * torch.randn(shape.context_tokens + length, width))
         self.layers = nn.ModuleList(Layer(width) for _ in range(layers))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, vocabulary)
         self.length = length
@@ -67,6 +69,21 @@ class TokenDecoder(nn.Module):
             x, seen = layer(x, cache[i] if cache else None)
             now.append(seen)
         return self.out(self.norm(x)), now
+
+
+def distorted(tokens: Tensor, most: float, vocabulary: int, generator: torch.Generator) -> Tensor:
+    """Return tokens (B, L) of which a share, drawn for each sample from 0 to `most`, is replaced by any others.
+
+    What was done tells so well what is done next that a decoder copies it and does not look at the context; acting, it
+    then follows its own mistakes (copycats, Wen et al. 2020). Words dropped at random are an old cure (Bowman et al.
+    2016).
+    """
+    if most == 0:
+        return tokens
+    share = most * torch.rand(len(tokens), 1, generator=generator)
+    replaced = torch.rand(tokens.shape, generator=generator) < share
+    others = torch.randint(vocabulary, tokens.shape, generator=generator)
+    return torch.where(replaced.to(tokens.device), others.to(tokens.device), tokens)
 
 
 def drawing(guided: Guided, temperature: float, generator: torch.Generator) -> Callable[[Tensor], Tensor]:

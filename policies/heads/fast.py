@@ -22,11 +22,11 @@ from policies.core.attention import HEAD_WIDTH
 from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.byte_pairs import PAD, encode, expand, learn_merges
-from policies.heads.decoder import TokenDecoder, drawing
+from policies.heads.decoder import TokenDecoder, distorted, drawing
 from policies.heads.network import Guided
 from policies.heads.valid_steps import held
 from sim.core.errors import UserError
-from sim.core.options import above, at_least, multiple_of, option
+from sim.core.options import PROBABILITY, above, at_least, multiple_of, option
 
 FIT_CHUNKS = 2000  # at most, that byte-pair coding is trained on
 
@@ -40,6 +40,9 @@ class FastConfig(HeadConfig):
     scale: float = option(10.0, "coefficients are rounded to one over this, in standard deviations", above(0.0))
     limit: int = option(200, "largest rounded coefficient", at_least(1))
     vocabulary: int = option(1024, "tokens of the byte-pair coding", at_least(2))
+    distortion: float = option(
+        0.0, "largest share of a sample's tokens that those after them read wrong in training", PROBABILITY
+    )
     temperature: float = option(1.0, "of drawn tokens; 0: the likeliest", at_least(0.0))
     width: int = option(128, "of the transformer", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
     layers: int = option(2, "of the transformer", at_least(1))
@@ -112,7 +115,8 @@ class FastHead(Head):
         tokens = F.pad(self.tokens(held(actions, valid)), (0, 1), value=PAD)
         ends = (tokens != PAD).sum(1, keepdim=True)
         tokens = tokens.scatter(1, ends, self.end)
-        logits = self.decoder(context, tokens.clamp(min=0))
+        read = distorted(tokens.clamp(min=0), self.config.distortion, self.config.vocabulary, generator)
+        logits = self.decoder(context, read)
         error = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none", ignore_index=PAD)
         return error.sum(1) / (ends[:, 0] + 1) * valid.any(1)
 

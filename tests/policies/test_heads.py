@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.fft import dct, idct
+from scipy.special import log_softmax
+from scipy.stats import norm
 from tokenizers import Tokenizer, models, trainers
 
 from policies.core.parts import Head, HeadShape
 from policies.core.registry import HEADS
-from policies.heads.bins import BinsConfig
+from policies.heads.bins import BinsConfig, medians, smoothed_cross_entropy
 from policies.heads.byte_pairs import PAD, encode, expand, learn_merges
 from policies.heads.consistency import LEAST_NOISE, ConsistencyConfig, noise_levels
 from policies.heads.cvae import CvaeConfig
-from policies.heads.decoder import TokenDecoder
+from policies.heads.decoder import TokenDecoder, distorted
 from policies.heads.diffusion import DiffusionConfig, DiffusionHead, squared_cosine
 from policies.heads.fast import FastConfig, cosine_transform, held
 from policies.heads.network import Guided
@@ -66,6 +68,12 @@ def with_last_layers(head: Head) -> Head:
 
 def whole(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     return two_ways(n, generator), torch.ones(n, T, dtype=torch.bool)
+
+
+def three_values(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chunks of 0.2, 0.3 or 1.0 throughout, each as often."""
+    values = torch.tensor([0.2, 0.3, 1.0])[torch.randint(3, (n,), generator=generator)]
+    return values[:, None, None].expand(n, T, D), torch.ones(n, T, dtype=torch.bool)
 
 
 def learn(head: Head, steps: int = 350, batch: int = 96, draws=whole) -> Head:
@@ -255,6 +263,33 @@ def test_bins_cut_evenly_between_the_quantiles():
     assert back[0, 0].tolist() == pytest.approx([0.01 + 0.049, 3.96 - 0.196])
 
 
+def test_the_neighbours_of_a_bin_are_taught_as_a_gaussian():
+    logits, tokens = draw(2, 3, 9), torch.tensor([[0, 4, 8], [3, 1, 6]])
+    bins = np.arange(9)
+    taught = norm.pdf(bins, loc=tokens[..., None].numpy(), scale=1.5)
+    taught /= taught.sum(-1, keepdims=True)
+    expected = -(taught * log_softmax(logits.numpy(), axis=-1)).sum(-1)
+    assert np.allclose(smoothed_cross_entropy(logits, tokens, 1.5).numpy(), expected, atol=1e-5)
+    assert torch.allclose(smoothed_cross_entropy(logits, tokens, 0.05), smoothed_cross_entropy(logits, tokens, 0.0))
+
+
+def test_a_median_is_between_two_hills_of_which_neither_is_likeliest():
+    """Half of the probability is on either side of it: of 0.4, 0, 0.15, 0.1, 0.35 the third."""
+    likely = torch.tensor([[[0.4, 0.0, 0.15, 0.1, 0.35], [0.1, 0.9, 0.0, 0.0, 0.0]]])
+    assert medians(Guided.of(likely, None, 1.0))(likely.log()).tolist() == [[2, 1]]
+
+
+def test_bins_taught_smoothly_find_the_median_of_what_is_shown():
+    """Of 0.2, 0.3 and 1.0 alike often the median is 0.3, the mean 0.5: what an L1 loss finds."""
+    config = BinsConfig(**{**BINS, "bins": 64}, decoding="parallel", smoothing=1.0, choice="median")
+    head = config.build(SHAPE)
+    head.fit(*three_values(500, seeded(3)))
+    learn(head, draws=three_values)
+    sampled = head.sample(torch.ones(2, TOKENS, WIDTH), seeded())
+    assert torch.equal(sampled[0], sampled[1])
+    assert sampled.median().item() == pytest.approx(0.3, abs=0.05)
+
+
 def test_what_is_within_the_quantiles_comes_back_within_half_a_bin():
     head, actions = build("bins"), two_ways(200, seeded(8))
     inside = ((actions > head.low) & (actions < head.high)).all((1, 2))
@@ -277,6 +312,36 @@ def test_a_token_sees_those_before_it_alone():
     before, after = model(context, tokens), model(context, changed)
     assert before.shape == (2, 6, 9)
     assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6) and not torch.allclose(before[:, 4:], after[:, 4:])
+
+
+def test_tokens_are_read_wrong_in_every_share_up_to_the_largest():
+    tokens = torch.full((4000, 50), 7)
+    wrong = (distorted(tokens, 0.6, 100, seeded()) != tokens).float().mean(1)
+    assert wrong.mean().item() == pytest.approx(0.3 * 0.99, abs=0.01)
+    assert wrong.std().item() == pytest.approx(math.sqrt(0.6**2 / 12 + 0.3 / 50 - 0.12 / 50), abs=0.01)
+    assert torch.equal(distorted(tokens, 0.0, 100, seeded()), tokens)
+
+
+def follows_context(distortion: float) -> float:
+    """Return how often a chunk that stands still where its context says, begun wrong, goes on where it says."""
+    torch.manual_seed(0)
+    head = BinsConfig(**{**BINS, "bins": 8}, distortion=distortion).build(SHAPE)
+    contexts, places = draw(8, TOKENS, WIDTH), torch.linspace(-2.6, 2.6, 8)
+    optimizer, generator = torch.optim.Adam(head.parameters(), 3e-3), seeded()
+    for _ in range(300):
+        drawn = torch.randint(8, (96,), generator=generator)
+        chunks = places[drawn, None, None].expand(96, T, D)
+        loss = head.loss(chunks, torch.ones(96, T, dtype=torch.bool), contexts[drawn], generator).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    true = torch.arange(8)[:, None].expand(8, T * D)
+    begun_wrong = torch.cat([(true[:, :1] + 4) % 8, true[:, 1:]], 1)
+    return (head.decoder(contexts, begun_wrong).argmax(-1)[:, 1] == true[:, 1]).float().mean().item()
+
+
+def test_a_decoder_that_read_wrong_tokens_looks_at_the_context():
+    assert follows_context(0.0) < 0.8 and follows_context(1.0) == 1.0
 
 
 def test_writing_with_a_cache_is_reading_what_was_written():
