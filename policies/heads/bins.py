@@ -83,9 +83,11 @@ class BinsHead(Head):
         return self.low + share * (self.high - self.low)
 
     def loss(self, actions: Tensor, valid: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        tokens, parallel = self.tokens(actions), self.config.decoding == PARALLEL
-        read = distorted(tokens, self.config.distortion, self.config.bins, generator)
-        logits = self.decoder.at_once(context) if parallel else self.decoder(context, read)
+        tokens = self.tokens(actions)
+        if self.config.decoding == PARALLEL:
+            logits = self.decoder.at_once(context)
+        else:
+            logits = self.decoder(context, distorted(tokens, self.config.distortion, self.config.bins, generator))
         error = smoothed_cross_entropy(logits, tokens, self.config.smoothing)
         return valid_mean(error.unflatten(1, actions.shape[1:]).mean(-1), valid)
 

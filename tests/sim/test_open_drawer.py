@@ -3,12 +3,11 @@
 import mujoco
 import numpy as np
 import pytest
-from playing import SMALL, play_expert
+from playing import SMALL, play_expert, put_tool
 
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN, QualityConfig
-from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.tasks.base import TASKS
@@ -34,14 +33,6 @@ def layouts():
 def slide(world: Simulation, drawer: int, opening_m: float, speed_m_s: float = 0.0) -> None:
     joint = world.scene.model.joint(f"drawer_{drawer}")
     world.data.qpos[joint.qposadr[0]], world.data.qvel[joint.dofadr[0]] = opening_m, speed_m_s
-    mujoco.mj_forward(world.scene.model, world.data)
-
-
-def put_tool(world: Simulation, tool_pos_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
-    joints = world.kinematics.inverse(tool_pos_w, tool_down(yaw_rad), world.joints_rad())
-    assert joints is not None
-    world.data.qpos[world.scene.arm_qpos] = joints
-    world.data.qpos[world.scene.finger_qpos] = finger_m
     mujoco.mj_forward(world.scene.model, world.data)
 
 

@@ -3,13 +3,12 @@
 import mujoco
 import numpy as np
 import pytest
-from playing import SMALL, play_expert
+from playing import SMALL, play_expert, put_tool
 
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.expert.imperfections import CLEAN
-from sim.planning.kinematics import tool_down
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.scene import cabinet
 from sim.scene.layout import put_object
@@ -64,15 +63,6 @@ def test_inside_is_on_the_floor_of_the_named_drawer_at_rest(world):
     assert not world.success()  # on the cabinet, over the drawer
     put_cube(world, 0, 0.045, 0.041, 0.046)
     assert not world.success()  # on the drawer's side
-
-
-def put_tool(world: Simulation, tool_pos_w: np.ndarray, yaw_rad: float, finger_m: float) -> None:
-    """Pose the arm, each finger so far from the middle."""
-    joints = world.kinematics.inverse(tool_pos_w, tool_down(yaw_rad), world.joints_rad())
-    assert joints is not None
-    world.data.qpos[world.scene.arm_qpos] = joints
-    world.data.qpos[world.scene.finger_qpos] = finger_m
-    mujoco.mj_forward(world.scene.model, world.data)
 
 
 @pytest.mark.parametrize(("finger_m", "done"), [(0.0235, True), (0.0195, False)])
