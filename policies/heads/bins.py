@@ -26,6 +26,7 @@ from policies.core.registry import HEADS
 from policies.heads.decoder import TokenDecoder, distorted, drawing
 from policies.heads.network import Guided
 from policies.heads.valid_steps import valid_mean
+from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, at_least, multiple_of, one_of, option
 
 AUTOREGRESSIVE, PARALLEL = "autoregressive", "parallel"
@@ -49,6 +50,13 @@ class BinsConfig(HeadConfig):
     smoothing: float = option(0.0, "standard deviation, in bins, of what is taught; 0: one bin", at_least(0.0))
     width: int = option(128, "of the transformer", multiple_of(HEAD_WIDTH, HEAD_WIDTH, 4096))
     layers: int = option(2, "of the transformer", at_least(1))
+
+    def __post_init__(self) -> None:
+        if self.distortion and self.decoding == PARALLEL:
+            raise UserError(
+                f"policy.head.distortion={self.distortion} policy.head.decoding={PARALLEL}: no token is read there; "
+                "expected distortion=0"
+            )
 
     def build(self, shape: HeadShape) -> "BinsHead":
         return BinsHead(self, shape)

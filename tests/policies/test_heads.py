@@ -290,6 +290,11 @@ def test_bins_taught_smoothly_find_the_median_of_what_is_shown():
     assert sampled.median().item() == pytest.approx(0.3, abs=0.05)
 
 
+def test_distortion_of_tokens_that_nothing_reads_is_refused():
+    with pytest.raises(UserError, match=r"distortion=0.5 policy.head.decoding=parallel"):
+        BinsConfig(decoding="parallel", distortion=0.5)
+
+
 def test_what_is_within_the_quantiles_comes_back_within_half_a_bin():
     head, actions = build("bins"), two_ways(200, seeded(8))
     inside = ((actions > head.low) & (actions < head.high)).all((1, 2))
