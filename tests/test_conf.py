@@ -35,7 +35,7 @@ SIMULATED = (  # take a robot, no connection
     "pretrain_eye", "evaluate_eye",
 )  # fmt: skip
 EXPERIMENTS = {
-    "demo": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
+    "demo": "recap", "images": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
     "recap_matrix": "compare", "representations": "policies_compare", "presets": "policies_compare",
 }  # fmt: skip
 NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
