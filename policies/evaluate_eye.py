@@ -98,13 +98,13 @@ class EyeWorker:
 
     @torch.no_grad()
     def _found(self, rows: dict[str, np.ndarray], sentences: list[str]) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
-        """Return points (N, R, 3) m in the base frame, regions (N, R) m and the turn (N, 4); nan: not found."""
+        """Return points (N, R, 3) m in the base frame, regions (N, R) m and turns (N, R, 4); nan: not found."""
         cameras = enumerate(self._policy.spec.cameras)
         images = {camera: rows["images"][:, c] for c, camera in cameras if camera != self._config.without}
         inputs = self._processor.inputs(images, rows["state"], sentences)
         points = inputs.points if inputs.points is not None else self._policy.fusion(inputs).points  # type: ignore[attr-defined]
         regions = points[:, :2, 3] if points.shape[-1] > 3 else torch.full_like(points[:, :2, 0], torch.nan)
-        turn = torch.full((len(points), len(TURN_NAMES)), torch.nan) if inputs.turn is None else inputs.turn
+        turn = torch.full((len(points), 2, len(TURN_NAMES)), torch.nan) if inputs.turn is None else inputs.turn
         return points[:, :2, :3].numpy(), regions.numpy(), turn
 
 

@@ -23,7 +23,7 @@ from policies.evaluation.leakage import splits_of
 from policies.eye.description import describe
 from policies.eye.network import EyeConfig
 from policies.eye_training.card import point_errors, turn_errors
-from policies.eye_training.load import eye_policy, load_eye, looks_at_turn
+from policies.eye_training.load import eye_policy, load_eye, looks_at_turns
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
 from policies.eye_training.reader import refit_reader
@@ -54,7 +54,7 @@ from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import Robot, RobotConfig
-from sim.tasks.base import TASKS, single_step_tasks
+from sim.tasks.base import TASKS, Task, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 OFTEN = 3  # times as many scenes of the first task
@@ -78,7 +78,7 @@ class PretrainEyeConfig(WorkerConfig):
     init: str | None = option(None, "a pretrained eye to go on from", FOLDER)
     learns: str = option(
         ALL,
-        "reader: only how words are read is learned anew, without what is held out; turn: only how the target is "
+        "reader: only how words are read is learned anew, without what is held out; turn: only how things are "
         "turned. Both need init=",
         one_of(*LEARNS),
     )
@@ -101,8 +101,10 @@ class PretrainEyeConfig(WorkerConfig):
         self.split.check_training()
         if self.learns != ALL and not self.init:
             raise UserError(f"learns={self.learns} needs the eye whose other parts are kept: init=DIR")
-        if self.learns == TURN and not any(TASKS.get(name).target_turns for name in self.tasks):
-            raise UserError(f"tasks={list(self.tasks)}: none has a target that must be turned; add insert_peg")
+        if self.learns == TURN and not any(_turns(TASKS.get(name)) for name in self.tasks):
+            raise UserError(
+                f"tasks={list(self.tasks)}: nothing in them is grasped or reached one way round; add pick_place"
+            )
 
     @property
     def looks(self) -> SceneConfig:
@@ -125,6 +127,11 @@ class PretrainEyeConfig(WorkerConfig):
         rows = np.arange(CHUNK * self.chunks)
         part = np.digitize(rows % CHUNK, (MIXING_FROM, CARD_FROM))
         return rows[part == 0], rows[part == 1], rows[part == 2]
+
+
+def _turns(task: Task) -> bool:
+    """Return whether anything of a task matters by how it is turned."""
+    return bool(task.target_turns or (task.max_objects and task.handled_objects))
 
 
 def gather(config: PretrainEyeConfig) -> None:
@@ -200,7 +207,7 @@ def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
     eye = untrained_eye(made_for, robot)
     describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
     if config.init:
-        kept = untrained_eye(replace(made_for, turn=looks_at_turn(find_asset(config.init))), robot)
+        kept = untrained_eye(replace(made_for, **looks_at_turns(find_asset(config.init))), robot)
         _check_same_split(kept.load_pretrained(find_asset(config.init)), config)
         eye.load_state_dict({**eye.state_dict(), **kept.state_dict()})
     return eye

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.core.console import event, track
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
+from sim.core.contract import TRUTH_COLUMNS
 from sim.core.errors import UserError
 from sim.core.options import FILE, at_least, block, option
 from sim.core.program import run_program
@@ -32,7 +32,7 @@ from sim.scene.build import RenderConfig
 _log = logging.getLogger(__name__)
 
 DRAWN = "draw/"  # prefix of the columns that hold what was drawn
-COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *GROUNDING_COLUMNS, TURN_COLUMN)
+COLUMNS = ("observation.state", "next.reward", "next.done", "next.success", *TRUTH_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def replay(
             measured[camera].append(seen.depth[camera])
         feedback = env.apply(action)
         after = (feedback.reward, feedback.terminated or feedback.truncated, feedback.success)
-        values = (seen.state, *after, *(ground_truth[name] for name in (*GROUNDING_COLUMNS, TURN_COLUMN)))
+        values = (seen.state, *after, *(ground_truth[name] for name in TRUTH_COLUMNS))
         for name, value in zip(COLUMNS, values, strict=True):
             replayed[name].append(value)
         if video:

@@ -21,7 +21,7 @@ from policies.runtime.agent import load_decider
 from policies.runtime.decider import Decider
 from policies.runtime.latency import percentiles
 from sim.core.console import track
-from sim.core.contract import TURN_COLUMN, Observation
+from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 
 FRAMES = 200
@@ -81,7 +81,8 @@ class Frames:
 
     def _truth(self) -> dict[str, np.ndarray]:
         table = self._table
-        return {**dict(zip(table.spec.points, table.truth[self._row], strict=True)), TURN_COLUMN: table.turn[self._row]}
+        points = dict(zip(table.spec.points, table.truth[self._row], strict=True))
+        return points | dict(zip(TURN_COLUMNS, table.turn[self._row], strict=True))
 
 
 def _decide(decider: Decider, look: Observation, seed: int, spent: Spent, meter: EnergyMeter) -> None:

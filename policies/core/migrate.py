@@ -17,6 +17,7 @@ POINTS = (
 )  # fmt: skip
 AIM, SURE = "fusion.aim.linear.weight", "fusion.aim.sure_m"
 WITHOUT_DOUBT_M = 1e3
+TURN = 4  # numbers that say how a thing is turned
 WEIGHTS = {  # prefix of a weight's name, then and now
     "point_center": "fusion.point_center",
     "action_mean": "normalizer.mean",
@@ -45,7 +46,8 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
 
 
 def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """Points were all that such a head was given, what it takes to reach them weighs nothing; later it had no doubt."""
+    """What a head of points was not told yet weighs nothing: moves and turns at first, then doubt, then the object's
+    turn."""
     fusion = content.get("policy", {}).get("fusion", {})
     if fusion.get("name") not in ("true_points", "grounded_points"):
         return content, dict(weights)
@@ -53,13 +55,14 @@ def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[d
     if not from_tool:
         return content, dict(weights)
     weights = {SURE: torch.tensor(WITHOUT_DOUBT_M), **weights}
-    if AIM in weights:
-        return content, weights
     if fusion.get("finder", {}).get("name") == "eye":
-        fusion = {**fusion, "finder": {"turn": False, **fusion["finder"]}}
-    inputs = from_tool * (content["spec"]["state_dim"] - 1) + 4  # joint moves to each of those, the numbers of the turn
-    none = torch.zeros(len(weights["fusion.token.linear.bias"]), inputs)
-    return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: none}
+        fusion = {**fusion, "finder": {"turn": AIM in weights, "object_turn": False, **fusion["finder"]}}
+    moves = from_tool * (content["spec"]["state_dim"] - 1)  # of the joints, to each of those
+    none = torch.zeros(len(weights["fusion.token.linear.bias"]), moves + 2 * TURN)
+    aim = weights.get(AIM, none)
+    if aim.shape[1] == moves + TURN:  # of the target alone
+        aim = torch.cat([aim[:, :moves], none[:, :TURN], aim[:, moves:]], 1)
+    return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: aim}
 
 
 def _with_noise(content: dict[str, Any]) -> dict[str, Any]:
@@ -81,8 +84,9 @@ def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:
 def migrate_fusion(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return the configuration and weights of a pretrained fusion as they are written now."""
     if "name" in config:
-        turn = {} if config["name"] != "eye" or any(name.startswith("turn.") for name in weights) else {"turn": False}
-        return {**turn, **config}, dict(weights)
+        finders = ("turn", "object_turn") if config["name"] == "eye" else ()
+        has = {finder: any(name.startswith(f"{finder}.") for name in weights) for finder in finders}
+        return {**has, **config}, dict(weights)
     renamed = {_renamed(f"fusion.{name}").removeprefix("fusion."): value for name, value in weights.items()}
     return _fusion_config(config), renamed
 

@@ -138,7 +138,7 @@ class Prefix:
     errors: Tensor | None = (
         None  # (B, G) m, within which each lies horizontally in 95 of 100 cases, by its own estimate
     )
-    turn: Tensor | None = None  # (B, 4) how the target is turned, `sim.core.contract.TURN_COLUMN`
+    turn: Tensor | None = None  # (B, 2, 4) how object and target are turned, `sim.core.contract.TURN_COLUMNS`
     subtask: Tensor | None = None  # (B, S) logits of `policies.core.subtasks.SUBTASKS`
 
 

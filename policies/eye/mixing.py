@@ -39,7 +39,7 @@ class Found:
     log_error: Tensor  # (B, R, 4) logarithm of the usual error, m: along x, y and z of the base frame, horizontally
     flags: Tensor  # (B, R, FLAGS) logits: held, exists
     tool_rotation: Tensor  # (B, 3, 3) of the tool in the base frame
-    turn: Tensor | None = None  # (B, 4) how the target is turned, seen from the tool, as `policies.eye.turn` finds it
+    turn: Tensor | None = None  # (B, R, 4) how things are turned, seen from the tool, as `policies.eye.turn` finds it
 
 
 class Standardize(nn.Module):

@@ -1,7 +1,7 @@
-"""How the target is turned: a closer look at where it was found, by a small network for each camera.
+"""How object and target are turned: a closer look at where each was found, by a small network for each camera.
 
-A drawer and a square hole look the same after a half or a quarter turn, so what is found are cosine and sine of two and
-of four times the angle, as `sim.core.contract.TURN_COLUMN` has them. They shrink where the angle is not sure.
+A book and a square hole are the same after a half or a quarter turn, so what is found are cosine and sine of two and
+of four times the angle, as `sim.core.contract.TURN_COLUMNS` has them. They shrink where the angle is not sure.
 
 Shapes: B observations, V = 4 of these numbers.
 """
@@ -60,7 +60,7 @@ class TurnFinder(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Return (B, V), seen from the tool.
 
-        Of each camera: images uint8 (B, SIDE, SIDE, 3), where the target is in it (B, 2), how likely it is there (B,).
+        Of each camera: images uint8 (B, SIDE, SIDE, 3), where the thing is in it (B, 2), how likely it is there (B,).
         rotation (B, 3, 3): of the tool in the base frame.
         """
         total, weights = rotation.new_zeros(len(rotation), NUMBERS), rotation.new_full((len(rotation), 1), 1e-3)
@@ -74,14 +74,17 @@ class TurnFinder(nn.Module):
 
 
 def from_tool(turn: Tensor, rotation: Tensor) -> Tensor:
-    """Return how something is turned from a tool that points down; turn (B, V): from the base, rotation (B, 3, 3).
+    """Return how things are turned from a tool that points down; turn (B, V) or (B, R, V): from the base, rotation
+    (B, 3, 3).
 
     And the other way round: it is its own inverse.
     """
     x, y = F.normalize(rotation[:, 0, :2], dim=1).unbind(1)  # the base's x axis, seen from the tool
+    if turn.dim() > 2:
+        x, y = x[:, None], y[:, None]
     twice, seen = (x * x - y * y, 2 * x * y), []
     four_times = twice[0] ** 2 - twice[1] ** 2, 2 * twice[0] * twice[1]
-    for (c, s), pair in zip((twice, four_times), turn.split(2, 1), strict=True):
-        a, b = pair.unbind(1)
+    for (c, s), pair in zip((twice, four_times), turn.split(2, -1), strict=True):
+        a, b = pair.unbind(-1)
         seen += [c * a + s * b, s * a - c * b]  # seen from above and from below, angles run the other way round
-    return torch.stack(seen, 1)
+    return torch.stack(seen, -1)

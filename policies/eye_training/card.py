@@ -24,9 +24,11 @@ def point_errors(eye: Eye, seen: Seen, table: LookTable) -> dict:
 
 
 def turn_errors(eye: Eye, table: LookTable, rows: np.ndarray) -> dict:
-    """Return how wrong it is about how the target is turned, in degrees; nothing where no target of these rows is."""
-    rows = rows[is_turned(table.rows["turn"][rows])]
-    if not len(rows):
-        return {}
-    off_deg, first = turn_error_deg(eye, table, rows), table.rows["first"][rows]
-    return {"turn_error_deg": {"first": percentiles(off_deg[first]), "later": percentiles(off_deg[~first])}}
+    """Return how wrong it is about how things are turned, in degrees; nothing where nothing in these rows is."""
+    errors = {}
+    for r, role in enumerate(ROLES):
+        turned = rows[is_turned(table.rows["turn"][rows, r])]
+        if len(turned):
+            off_deg, first = turn_error_deg(eye, table, turned, r), table.rows["first"][turned]
+            errors[role] = {"first": percentiles(off_deg[first]), "later": percentiles(off_deg[~first])}
+    return {"turn_error_deg": errors} if errors else {}

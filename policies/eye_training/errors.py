@@ -22,7 +22,7 @@ class Errors:
     off_mm: np.ndarray  # (N, R) horizontally
     region_mm: np.ndarray  # (N, R) the eye's own estimate, within which 95 of 100 are to lie; nan where it gives none
     foil_mm: np.ndarray  # (N, R) the same for what is named but absent, nan where nothing is
-    turn_deg: np.ndarray  # (N,) how wrong it is about how the target is turned; nan: any will do, or none is found
+    turn_deg: np.ndarray  # (N, R) how wrong it is about how they are turned; nan: any will do, or none is found
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -43,7 +43,7 @@ def summary(errors: Errors, nowhere_mm: float) -> dict:
         "looks": len(errors.first),
         "first": _by_role(errors[errors.first].off_mm),
         "later": _by_role(errors[~errors.first].off_mm),
-        "turn_deg": percentiles(errors.turn_deg[np.isfinite(errors.turn_deg)]),
+        "turn_deg": _by_role(errors.turn_deg),
         "coverage": _share((errors.off_mm <= errors.region_mm)[np.isfinite(errors.region_mm)]),
         "flagged_good": _share(~here.all(1)) if np.isfinite(errors.region_mm).all() else None,
         "flagged_absent": _share(errors.foil_mm[absent] >= nowhere_mm),
@@ -57,8 +57,8 @@ def by_task(errors: Errors, nowhere_mm: float) -> dict[str, dict]:
     return {task: summary(one, nowhere_mm) for task, one in {**tasks, "all": errors}.items()}
 
 
-def _by_role(off_mm: np.ndarray) -> dict[str, dict[str, float] | None]:
-    return {role: percentiles(off_mm[:, r]) for r, role in enumerate(ROLES)} if len(off_mm) else {}
+def _by_role(off: np.ndarray) -> dict[str, dict[str, float] | None]:
+    return {role: percentiles(off[:, r][np.isfinite(off[:, r])]) for r, role in enumerate(ROLES)} if len(off) else {}
 
 
 def percentiles(values: np.ndarray) -> dict[str, float] | None:
@@ -76,13 +76,14 @@ def report(tables: Mapping[str, dict]) -> str:
     """Return a table for people."""
     lines = [
         f"{'task':15} {'first: object, target':>26} {'later: object, target':>26}"
-        f" {'covered':>8} {'flagged: good, not':>18} {'turn, degrees':>14}"
+        f" {'covered':>8} {'flagged: good, not':>18} {'turn, degrees: object, target':>30}"
     ]
     for task, one in tables.items():
         looks = [", ".join(_pair(one[kind].get(role)) for role in ROLES) for kind in ("first", "later")]
         flags = f"{_percent(one['flagged_good'])}, {_percent(one['flagged_absent'])}"
         errors = f"{task:15} {looks[0]:>26} {looks[1]:>26} {_percent(one['coverage']):>8} {flags:>18}"
-        lines.append(f"{errors} {_pair(one['turn_deg']):>14}")
+        turns = ", ".join(_pair(one["turn_deg"].get(role)) for role in ROLES)
+        lines.append(f"{errors} {turns:>30}")
     return "\n".join(lines)
 
 

@@ -35,10 +35,10 @@ def read_config(root: Path) -> FusionConfig:
     return read_pretrained(root)[0]
 
 
-def looks_at_turn(root: Path) -> bool:
-    """Return whether a pretrained eye sees how the target is turned."""
+def looks_at_turns(root: Path) -> dict[str, bool]:
+    """Return whether a pretrained eye sees how target and object are turned, as options of `EyeFusionConfig`."""
     made_for = read_config(root)
-    return isinstance(made_for, EyeFusionConfig) and made_for.turn
+    return {name: getattr(made_for, name, False) for name in ("turn", "object_turn")}
 
 
 def load_eye(folder: str | Path, robot: Robot) -> Vla:

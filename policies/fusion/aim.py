@@ -1,4 +1,4 @@
-"""What it takes to bring the tool to points: how far each joint moves, how the target is turned; a part of a token.
+"""What it takes to bring the tool to points: how far each joint moves, how things are turned; a part of a token.
 
 Given points in metres alone, a head learns the arm's inverse kinematics from demonstrations, and from a hundred of them
 to a centimetre: enough to grasp, not to insert. But moves to a misplaced point mislead it, and it trusts them in a task
@@ -23,7 +23,7 @@ LEVER_M = 0.2  # a turn of 1 rad counts as so much way
 
 
 class Aim(nn.Module):
-    """Moves of the joints and the turn of the target to what is added to a token."""
+    """Moves of the joints and the turns of object and target to what is added to a token."""
 
     dh: Tensor
     mount: Tensor
@@ -31,26 +31,28 @@ class Aim(nn.Module):
     sure_m: Tensor
 
     def __init__(self, robot: Robot, points: int, width: int):
-        """points: P, the target's the last. The robot's constants are its description's, not weights."""
+        """points: P, the object's first, the target's last. The robot's constants are no weights."""
         super().__init__()
         arm = described_arm(robot)
         for name in ("dh", "mount", "tool"):
             self.register_buffer(name, getattr(arm, name), persistent=False)
         self.register_buffer("sure_m", torch.tensor(SURE_M))  # a kilometre in policies of before, which had no doubt
-        self.linear = nn.Linear(points * len(arm.dh) + len(TURN_NAMES), width, bias=False)
+        turns = 2 * len(TURN_NAMES)
+        self.linear = nn.Linear(points * len(arm.dh) + turns, width, bias=False)
+        nn.init.zeros_(self.linear.weight[:, -turns:])  # so that what a dataset does not know stays without effect
 
     def forward(self, state: Tensor, points_t: Tensor, turn: Tensor | None, errors: Tensor | None = None) -> Tensor:
-        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, 4), nan or None if not known -> (B, W).
+        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, 2, 4), nan or None: not known -> (B, W).
 
         errors: (B, P) m within which the points are right, None for true ones.
         """
         moves = self.moves(state[:, : len(self.dh)].double(), points_t.double().nan_to_num()) / SCALE_RAD
         moves = moves.clamp(-LARGEST, LARGEST).to(state)
-        turn = state.new_zeros(len(state), len(TURN_NAMES)) if turn is None else turn.nan_to_num()
+        turn = state.new_zeros(len(state), 2, len(TURN_NAMES)) if turn is None else turn.nan_to_num()
         if errors is not None:
             sure = 1 / (1 + (errors / self.sure_m) ** 2)
-            moves, turn = moves * sure[..., None], turn * sure[:, -1:]
-        return self.linear(torch.cat([moves.flatten(1), turn], 1))
+            moves, turn = moves * sure[..., None], turn * sure[:, [0, -1], None]
+        return self.linear(torch.cat([moves.flatten(1), turn.flatten(1)], 1))
 
     @torch.no_grad()
     def moves(self, joints: Tensor, points_t: Tensor) -> Tensor:

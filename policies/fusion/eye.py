@@ -26,7 +26,7 @@ from policies.eye.mixing import Found, Mixer
 from policies.eye.network import EyeConfig, EyeNetwork
 from policies.eye.queries import Queries
 from policies.eye.trunk import SIDE, as_patches
-from policies.eye.turn import TurnFinder
+from policies.eye.turn import NUMBERS, TurnFinder
 from policies.eye.view import View
 from policies.fusion.pretrained_fusion import read_fusion
 from sim.core.errors import UserError
@@ -45,6 +45,7 @@ class EyeFusionConfig(FusionConfig):
     name: str = "eye"
     network: EyeConfig = block(EyeConfig, "sizes of the network")
     turn: bool = option(True, "it looks closer at how the target is turned")  # noqa: FBT003
+    object_turn: bool = option(True, "and at how the object is")  # noqa: FBT003
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
         if vision is None or vision.name != "pixels" or language is None:
@@ -75,7 +76,8 @@ class Eye(Fusion):
         self.mixer = Mixer(on_tool, robot.joints)
         cameras = {name: on_tool[name] for name in spec.cameras}
         self.network = EyeNetwork(config.network, cameras, self.mixer.arm.landmarks, text_width)
-        self.turn = TurnFinder(cameras) if config.turn else None
+        self.object_turn = TurnFinder(cameras) if config.object_turn else None
+        self.turn = TurnFinder(cameras) if config.turn else None  # of the target
         self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
 
     def find(self, images: Mapping[str, Tensor], words: Tensor, mask: Tensor, state: Tensor) -> Found:
@@ -83,9 +85,13 @@ class Eye(Fusion):
         queries = self.network.read(words, mask)
         views = self.views(images, queries)
         found = self.mixer(views, queries, state)
-        if self.turn:
-            found.turn = self._turn(self.turn, images, views, found.tool_rotation)
+        if self.turn or self.object_turn:
+            found.turn = torch.stack([self._turn(role, images, views, found.tool_rotation) for role in (0, TARGET)], 1)
         return found
+
+    def turn_finder(self, role: int) -> TurnFinder | None:
+        """Return what finds how the object (0) or the target (1) is turned, None for nothing."""
+        return self.turn if role == TARGET else self.object_turn
 
     def views(self, images: Mapping[str, Tensor], queries: Queries) -> dict[str, View]:
         """Return what each camera shows of the queries; images as in `find`."""
@@ -93,12 +99,16 @@ class Eye(Fusion):
         looked = {camera: _for_each(features, len(queries.vector)) for camera, features in looked.items()}
         return self.network.compare(looked, queries)
 
-    @staticmethod
-    def _turn(finder: TurnFinder, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
-        """Return how the target is turned, (B, 4), by a closer look at where it was found."""
+    def _turn(
+        self, role: int, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor
+    ) -> Tensor:  # fmt: skip
+        """Return how object or target is turned, (B, 4), by a closer look at where it was found."""
+        finder = self.turn_finder(role)
+        if finder is None:
+            return rotation.new_zeros(len(rotation), NUMBERS)
         each = {camera: _for_each((one,), len(rotation))[0] for camera, one in images.items()}
-        pixels = {camera: views[camera].roles.pixel[:, TARGET] for camera in images}
-        presence = {camera: views[camera].roles.presence[:, TARGET] for camera in images}
+        pixels = {camera: views[camera].roles.pixel[:, role] for camera in images}
+        presence = {camera: views[camera].roles.presence[:, role] for camera in images}
         return finder(each, pixels, presence, rotation)
 
     def forward(self, inputs: Inputs) -> Prefix:

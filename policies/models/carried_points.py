@@ -38,6 +38,7 @@ class CarriedPoints(nn.Module):
         points = inputs.points.clone()
         place, rotation = tool_pose(self.arm, inputs.state)
         closed = torch.maximum(inputs.looked_from[:, -1], inputs.state[:, -1]) < HOLDING_OPENING
+        in_hand = torch.zeros_like(closed)
         for can_be_held, world, tool in self._pairs:
             in_tool = inputs.points[:, tool, :3]
             held = closed & (in_tool.norm(dim=-1) < IN_HAND_M) if can_be_held else torch.zeros_like(closed)
@@ -45,14 +46,20 @@ class CarriedPoints(nn.Module):
             points[:, world, :3] = torch.where(held[:, None], carried, inputs.points[:, world, :3])
             seen_t = ((points[:, world, :3] - place)[:, None] @ rotation)[:, 0]
             points[:, tool, :3] = torch.where(held[:, None], in_tool, seen_t)
-        return replace(inputs, points=points, turn=self._turn(inputs, rotation))
+            in_hand = in_hand | held
+        return replace(inputs, points=points, turn=self._turn(inputs, rotation, in_hand))
 
-    def _turn(self, inputs: Inputs, rotation: Tensor) -> Tensor | None:
-        """Return the turn from the tool as it is turned now, `rotation` (B, 3, 3), by way of the base, which stands."""
+    def _turn(self, inputs: Inputs, rotation: Tensor, in_hand: Tensor) -> Tensor | None:
+        """Return the turns from the tool as it is turned now, `rotation` (B, 3, 3), by way of the base, which stands.
+
+        in_hand: (B,) the object turns with the tool.
+        """
         if inputs.turn is None or inputs.looked_from is None:
             return None
         _, rotation_then = tool_pose(self.arm, inputs.looked_from)
-        return from_tool(from_tool(inputs.turn, rotation_then), rotation)
+        now = from_tool(from_tool(inputs.turn, rotation_then), rotation)
+        now[:, 0] = torch.where(in_hand[:, None], inputs.turn[:, 0], now[:, 0])
+        return now
 
 
 def tool_pose(arm: Arm, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,9 @@ class RememberedTarget(nn.Module):
         assert inputs.points is not None
         (in_base, _), turn = self._seen_as, inputs.turn
         _, rotation = tool_pose(self.arm, inputs.state)
-        turned = inputs.state.new_zeros(len(inputs), len(TURN_NAMES)) if turn is None else from_tool(turn, rotation)
+        turned = (
+            inputs.state.new_zeros(len(inputs), len(TURN_NAMES)) if turn is None else from_tool(turn[:, 1], rotation)
+        )
         return torch.cat([inputs.points[:, in_base], turned], 1)
 
     def forward(self, inputs: Inputs, kept: Tensor) -> Inputs:
@@ -47,5 +49,5 @@ class RememberedTarget(nn.Module):
         points = [
             target[self._seen_as[i]] if i in self._seen_as else one for i, one in enumerate(inputs.points.unbind(1))
         ]
-        turn = None if inputs.turn is None else from_tool(turned, rotation)
+        turn = None if inputs.turn is None else torch.stack([inputs.turn[:, 0], from_tool(turned, rotation)], 1)
         return replace(inputs, points=torch.stack(points, 1), turn=turn)

@@ -22,7 +22,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import policy_image_size
 from policies.processing.steps import frame_sentences
 from policies.processing.subtasks import frame_subtasks
-from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TURN_COLUMN
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TURN_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset, read_sidecar
 
@@ -55,7 +55,7 @@ def dataset_spec(dataset: Dataset) -> PolicySpec:
         image_size=policy_image_size(dataset.features.image_size),
         state_dim=columns["observation.state"].shape[0],
         action_dim=columns["action"].shape[0],
-        points=tuple(name for name in columns if name.startswith(GROUNDING) and name != TURN_COLUMN)
+        points=tuple(name for name in columns if name.startswith(GROUNDING) and name not in TURN_COLUMNS)
         or GROUNDING_COLUMNS,
         control_hz=dataset.fps,
     )
@@ -72,7 +72,7 @@ class EpisodeTable:
         self.dataset = dataset = Dataset(source.root)
         self.spec = dataset_spec(dataset)
         flags = ("perturbed", "intervention")
-        names = ("observation.state", "action", decided, *flags, *self.spec.points, TURN_COLUMN, TOUCH_COLUMN)
+        names = ("observation.state", "action", decided, *flags, *self.spec.points, *TURN_COLUMNS, TOUCH_COLUMN)
         episodes = [dataset.columns(i, names) for i in range(dataset.num_episodes)]
         self.lengths = np.array([len(e["action"]) for e in episodes])
         self.first = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
@@ -85,7 +85,7 @@ class EpisodeTable:
         self.truth = np.stack(
             [np.concatenate([e[name] for e in episodes]) for name in self.spec.points], 1
         )  # (N, G, 3)
-        self.turn = np.concatenate([e[TURN_COLUMN] for e in episodes])
+        self.turn = np.stack([np.concatenate([e[name] for e in episodes]) for name in TURN_COLUMNS], 1)  # (N, 2, 4)
         self.touch = np.concatenate([e[TOUCH_COLUMN] for e in episodes])
         self._check_finite()
         far = np.abs(self.truth).max(-1, keepdims=True) > FAR_M

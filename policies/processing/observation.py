@@ -21,7 +21,7 @@ from policies.core.parts import JointConfig, JointEncoder, VisionEncoder
 from policies.core.target_memory import TargetMemory
 from policies.processing.resize import centre
 from policies.processing.steps import step_due
-from sim.core.contract import TURN_COLUMN, Observation
+from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 from sim.tasks.steps import possible_steps
 
@@ -82,7 +82,7 @@ class ObservationProcessor:
         frozen = self.policy.frozen_weights()
         if not (self.policy.condenses or frozen):
             return self.encoders["vision"]
-        kept = "" if self.policy.condenses else "maps"
+        kept = "points and turns" if self.policy.condenses else "maps"
         digest = hashlib.sha256(" ".join(self.encoders.values()).encode() + kept.encode())
         for name, value in sorted(frozen.items()):
             digest.update(name.encode() + value.cpu().numpy().tobytes())
@@ -97,8 +97,8 @@ class ObservationProcessor:
         """Return the inputs of B frames.
 
         images: camera -> uint8 RGB (B, H, W, 3), an eye does without one of them; one for all where steps are played.
-        state: (B, D) as measured. truth: points (B, G, 3) m and the target's turn (B, 4), for a policy that needs
-        them. UserError for images of another size or an empty instruction.
+        state: (B, D) as measured. truth: points (B, G, 3) m and turns (B, 2, 4), for a policy that needs them.
+        UserError for images of another size or an empty instruction.
         """
         shown = {camera: self._checked(images[camera]) for camera in self.cameras if camera in images}
         raw = Inputs(torch.tensor(state))
@@ -167,7 +167,8 @@ class ObservationProcessor:
     def _truth(self, columns: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray] | None:
         if columns is None:
             return None
-        return np.stack([columns[name] for name in self.spec.points])[None], columns[TURN_COLUMN][None]
+        points, turns = (np.stack([columns[name] for name in names]) for names in (self.spec.points, TURN_COLUMNS))
+        return points[None], turns[None]
 
     def goal(self, picture: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return the feature maps (1, C, h, w) of a picture of the goal, uint8 RGB (H, W, 3)."""

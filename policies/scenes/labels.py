@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from policies.eye.bench import Arm
-from sim.core.contract import TURN_COLUMN
+from sim.core.contract import TURN_COLUMNS
 from sim.envs.regions import project
 from sim.envs.simulation import Simulation
 from sim.scene.placement import COLOURS
@@ -50,6 +50,12 @@ def named_points_w(world: Simulation, step: int | None) -> dict[str, np.ndarray]
     """Return where object and target are, by role, (3,) m; of one step of a long task."""
     state, task = world.scene_state, world.task
     return task.points_w(state) if step is None else task.step_points_w(state, step)
+
+
+def turns(world: Simulation, step: int | None) -> np.ndarray:
+    """Return how object and target are turned, (R, 4) `TURN_COLUMNS`; of one step of a long task."""
+    truth = world.ground_truth(told="" if step is None else (world.params.layout.subtasks or ())[step])
+    return np.stack([truth[name] for name in TURN_COLUMNS])
 
 
 def cells(world: Simulation, camera: str, here: list[Thing]) -> np.ndarray:
@@ -94,6 +100,6 @@ def look_labels(world: Simulation, arm: Arm, step: int | None) -> dict[str, np.n
         "points_t": ((points_w - data.site_xpos[scene.tcp_site]) @ data.site_xmat[scene.tcp_site].reshape(3, 3)).astype(
             np.float32
         ),
-        "turn": world.ground_truth()[TURN_COLUMN],
+        "turn": turns(world, step),  # (R, 4)
         "things": table,  # (THINGS, 2): 1 + kind, colour
     }

@@ -48,14 +48,8 @@ def move_arm(world: Simulation, rng: np.random.Generator, step: int | None = Non
     if joints is None:
         return False, None
     world.data.qpos[world.scene.arm_qpos] = joints - world.encoder_bias_rad
-    held = world.task.graspable(world.scene_state) if step is None else _named_object(world, points_w["object"])
+    held = world.task.graspable(world.scene_state) if step is None else world.scene_state.object_at(points_w["object"])
     return True, held if holding and place != "object" else None
-
-
-def _named_object(world: Simulation, point_w: np.ndarray) -> int | None:
-    """Return which object a step names, that lies at this point; None where it names a handle."""
-    at_w = {i: world.scene_state.object_pos_w(i) for i in world.task.handled_objects}
-    return next((i for i, pos_w in at_w.items() if np.allclose(pos_w, point_w, atol=1e-3)), None)
 
 
 def hold(world: Simulation, i: int, offset_t: np.ndarray) -> None:

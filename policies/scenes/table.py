@@ -48,7 +48,7 @@ class LookBatch(TensorGroup):
     rgb: Tensor  # (B, THINGS + FIRST_THING, 3) of each of those, 0..1
     points_b: Tensor  # (B, R, 3) m
     points_t: Tensor
-    turn: Tensor  # (B, 4) `sim.core.contract.TURN_COLUMN`
+    turn: Tensor  # (B, R, 4) `sim.core.contract.TURN_COLUMNS`
     first: Tensor  # (B,) bool
     held: Tensor
 
@@ -65,7 +65,7 @@ class LookTable:
             "state": ((state_dim,), "f4"), "absent": ((2,), "?"), "first": ((), "?"), "held": ((), "?"),
             "pixels": ((cameras, 2, 2), "f4"), "arm_pixels": ((cameras, landmarks, 2), "f4"),
             "points_b": ((2, 3), "f4"), "points_t": ((2, 3), "f4"), "things": ((THINGS, 2), "u1"),
-            "turn": ((len(TURN_NAMES),), "f4"),
+            "turn": ((2, len(TURN_NAMES)), "f4"),
             "camera_pos_w": ((cameras, 3), "f4"), "camera_rotation_w": ((cameras, 3, 3), "f4"),
             "camera_fovy_deg": ((cameras,), "f4"),
         }  # fmt: skip

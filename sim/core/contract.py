@@ -16,10 +16,11 @@ CONTRACT_VERSION = "1"
 GROUNDING_COLUMNS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
-# Cosine and sine of two and of four times the angle by which the named target is turned from the tool about the
-# tool's axis, each the mean over the turns that look alike: the first two are zero for what looks alike after a quarter
-# turn, all are for what may be turned any way. nan: not known.
-TURN_COLUMN, TURN_NAMES = "grounding.target_turn_t", ("cos2", "sin2", "cos4", "sin4")
+# Cosine and sine of two and of four times the angle by which the named object, as fingers grasp it, and its target are
+# turned from the tool about the tool's axis, each the mean over the turns that are alike: the first two are zero where
+# quarter turns are alike, all are for what may be turned any way. nan: not known.
+TURN_COLUMNS, TURN_NAMES = ("grounding.object_turn_t", "grounding.target_turn_t"), ("cos2", "sin2", "cos4", "sin4")
+TRUTH_COLUMNS = (*GROUNDING_COLUMNS, *TURN_COLUMNS)
 # What the tool feels, where a robot can tell: the fingers' force on what they hold, N, and the force, N, and torque,
 # N·m about the tool point, that the world exerts on gripper and fingers, seen from the tool. nan: not known.
 TOUCH_COLUMN = "touch"

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, TURN_NAMES
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TRUTH_COLUMNS, TURN_COLUMNS, TURN_NAMES
 from sim.dataset.reader import Column, Episode, Features, Video, encode_depth, encode_video
 from sim.dataset.schema import DEFAULTS, DEPTH_SUFFIX, FLAGS
 from sim.episode.loop import EpisodeResult, Step
@@ -26,7 +26,7 @@ def features(robot: Robot, image_size: tuple[int, int] | None, *, depth: bool = 
         "next.success": Column("bool"),
         **{name: Column("bool") for name in FLAGS},
         **{name: Column("float32", (3,), ("x", "y", "z")) for name in GROUNDING_COLUMNS},
-        TURN_COLUMN: Column("float32", (len(TURN_NAMES),), TURN_NAMES),
+        **{name: Column("float32", (len(TURN_NAMES),), TURN_NAMES) for name in TURN_COLUMNS},
         TOUCH_COLUMN: Column("float32", (len(TOUCH_NAMES),), TOUCH_NAMES),
     }
     cameras = robot.camera_names if image_size else ()
@@ -55,7 +55,7 @@ class EpisodeRecorder:
                 "next.done": step.feedback.terminated or step.feedback.truncated,
                 "next.success": step.feedback.success,
                 **{name: bool(step.flags.get(name, False)) for name in FLAGS},
-                **{name: step.ground_truth.get(name, DEFAULTS[name]) for name in (*GROUNDING_COLUMNS, TURN_COLUMN)},
+                **{name: step.ground_truth.get(name, DEFAULTS[name]) for name in TRUTH_COLUMNS},
                 TOUCH_COLUMN: DEFAULTS[TOUCH_COLUMN] if touch is None else touch,
             }
         )

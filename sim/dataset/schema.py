@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from sim.core import deprecated
-from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, TURN_NAMES
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMNS, TURN_NAMES
 
 CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files in a directory
@@ -63,7 +63,7 @@ FLAGS = (
 # What a column is where a dataset of another program or time lacks it: no flag is set, the rest is unknown.
 DEFAULTS = {name: np.bool_(False) for name in FLAGS}  # noqa: FBT003
 DEFAULTS |= {name: np.full(3, np.nan, np.float32) for name in GROUNDING_COLUMNS}
-DEFAULTS[TURN_COLUMN] = np.full(len(TURN_NAMES), np.nan, np.float32)
+DEFAULTS |= {name: np.full(len(TURN_NAMES), np.nan, np.float32) for name in TURN_COLUMNS}
 DEFAULTS[TOUCH_COLUMN] = np.full(len(TOUCH_NAMES), np.nan, np.float32)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import mujoco
 import numpy as np
 
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMNS
 from sim.core.deprecated import TASKS as RENAMED
 from sim.core.deprecated import current
 from sim.core.errors import UserError
@@ -30,6 +30,7 @@ from sim.render.renderer import OpenGlRenderer, Renderer, make_renderer
 from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig, Scene, build_scene
 from sim.scene.layout import Layout
+from sim.scene.shapes import SHAPES
 from sim.scene.state import SceneState
 from sim.tasks.base import TASKS, Task
 
@@ -216,17 +217,17 @@ class Simulation:
         )
         truth = {
             **dict(zip(GROUNDING_COLUMNS, points, strict=True)),
-            TURN_COLUMN: self._target_turn(state, tool_from_w),
+            **dict(zip(TURN_COLUMNS, self._turns(state, object_pos_w, tool_from_w), strict=True)),
         }
         return {name: value.astype(np.float32) for name, value in truth.items()}
 
-    def _target_turn(self, state: SceneState, tool_from_w: np.ndarray) -> np.ndarray:
-        """Return what `TURN_COLUMN` holds."""
-        alike, turn_rad = self.task.target_turns, (state.layout.target_yaw_rad or (0.0,))[0]
-        x, y, _ = tool_from_w @ [np.cos(turn_rad), np.sin(turn_rad), 0.0]
-        around = (x + 1j * y) / np.hypot(x, y)
-        twice, four_times = (around**n if alike and n % alike == 0 else 0j for n in (2, 4))
-        return np.array([twice.real, twice.imag, four_times.real, four_times.imag])
+    def _turns(self, state: SceneState, object_pos_w: np.ndarray, tool_from_w: np.ndarray) -> list[np.ndarray]:
+        """Return what `TURN_COLUMNS` hold, where the named object is at this point."""
+        i, target_yaw_rad = state.object_at(object_pos_w), (state.layout.target_yaw_rad or (0.0,))[0]
+        target = _turn(target_yaw_rad, self.task.target_turns, tool_from_w)
+        if i is None:
+            return [_turn(0.0, 0, tool_from_w), target]
+        return [_turn(state.object_yaw_rad(i), SHAPES[state.scene.slots[i].shape].turns_alike, tool_from_w), target]
 
     def snapshot(self) -> np.ndarray:
         """Return the configuration as it is now, for `render` later."""
@@ -274,6 +275,14 @@ class Simulation:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _turn(yaw_rad: float, alike: int, tool_from_w: np.ndarray) -> np.ndarray:
+    """Return the numbers (4,) of `TURN_NAMES` for a yaw in the world and so many turns that are alike, 0: all."""
+    x, y, _ = tool_from_w @ [np.cos(yaw_rad), np.sin(yaw_rad), 0.0]
+    around = (x + 1j * y) / np.hypot(x, y)
+    twice, four_times = (around**n if alike and n % alike == 0 else 0j for n in (2, 4))
+    return np.array([twice.real, twice.imag, four_times.real, four_times.imag])
 
 
 Capture = Callable[[str, np.ndarray, int], np.ndarray]  # of a camera, a snapshot, and its frame's number

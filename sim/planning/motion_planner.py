@@ -231,10 +231,7 @@ class MotionPlanner:
         """Return the finger direction, rad, that grasps object `i`: the clear one that turns the wrist least."""
         now, offered = self.yaw_rad, self.shape(i).grasp_yaws_rad
         if offered:
-            rotation = self.state.object_rotation_w(i)
-            # The body's side that lies flattest gives its yaw: a cube may have tumbled.
-            axis = rotation[:, 0] if abs(rotation[2, 0]) < 0.5 else rotation[:, 1]
-            face = np.arctan2(axis[1], axis[0])
+            face = self.state.object_yaw_rad(i)
             turns = [(face + yaw - now + np.pi / 2) % np.pi - np.pi / 2 for yaw in offered]
         else:
             turns = np.linspace(-np.pi / 2, np.pi / 2, 8, endpoint=False).tolist()

@@ -60,6 +60,11 @@ class Shape:
         """Return whether it looks the same from every side and is grasped at any yaw."""
         return not self.grasp_yaws_rad
 
+    @property
+    def turns_alike(self) -> int:
+        """In how many ways it may be turned for the same grasp: 2 or 4; 0: in any."""
+        return 2 * len(self.grasp_yaws_rad)
+
     def geom_names(self, prefix: str) -> list[str]:
         """Return the names of its geoms on a body, in the order of `parts`."""
         return [f"{prefix}_{self.name}_{k}" for k in range(len(self.parts))]

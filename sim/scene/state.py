@@ -44,6 +44,17 @@ class SceneState:
         """Return the axes (3, 3) of object `i`, as columns."""
         return self.data.xmat[self.scene.objects[i]].reshape(3, 3)
 
+    def object_yaw_rad(self, i: int) -> float:
+        """Return how object `i` is turned, by the side that lies flattest: a cube may have tumbled."""
+        rotation = self.object_rotation_w(i)
+        x, y, _ = rotation[:, 0] if abs(rotation[2, 0]) < 0.5 else rotation[:, 1]
+        return float(np.arctan2(y, x))
+
+    def object_at(self, point_w: np.ndarray) -> int | None:
+        """Return the object whose centre is at this point, None where none is."""
+        near = np.isclose(self.data.xpos[self.scene.objects], point_w, atol=1e-3).all(axis=1)
+        return int(near.argmax()) if near.any() else None
+
     def is_upright(self, i: int) -> bool:
         """Return whether object `i` stands on its foot; one without a top, as a cube or a book, always does."""
         return not self.scene.slots[i].has_top or bool(self.object_rotation_w(i)[2, 2] >= UPRIGHT)

@@ -23,7 +23,7 @@ from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.training.optim import OptimConfig
 from policies.training.trainer import Trainer
-from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMN, Observation
+from sim.core.contract import GROUNDING_COLUMNS, TOUCH_COLUMN, TOUCH_NAMES, TURN_COLUMNS, Observation
 from sim.dataset.reader import Dataset, DatasetWriter, Episode
 from sim.dataset.recorder import FLAGS, features
 
@@ -123,7 +123,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
         **{name: np.zeros(length, bool) for name in FLAGS},
         "perturbed": flags,
         **{name: np.tile(point, (length, 1)) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)},
-        TURN_COLUMN: np.tile(np.float32([0.0, 0.0, 0.6, 0.8]), (length, 1)),
+        **{name: np.tile(np.float32([0.0, 0.0, 0.6, 0.8]), (length, 1)) for name in TURN_COLUMNS},
         TOUCH_COLUMN: np.outer(steps, np.arange(1, 1 + len(TOUCH_NAMES))).astype(np.float32),
     }
     shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]

@@ -57,7 +57,7 @@ def test_out_of_reach_it_goes_towards_the_point_and_unknown_is_no_move():
     moves = aim.moves(joints, far)
     assert moves.isfinite().all() and moves[:, 0].norm(dim=1).min() > 0.1
     assert moves[:, 1].abs().max() < 1e-9
-    state, turn = torch.cat([joints, torch.ones(3, 1)], 1).float(), torch.full((3, 4), torch.nan)
+    state, turn = torch.cat([joints, torch.ones(3, 1)], 1).float(), torch.full((3, 2, 4), torch.nan)
     none = aim(state, torch.full((3, 2, 3), torch.nan), turn)
     assert not none.any()
 
@@ -65,31 +65,38 @@ def test_out_of_reach_it_goes_towards_the_point_and_unknown_is_no_move():
 def told(aim: Aim, errors: torch.Tensor | None) -> torch.Tensor:
     joints = torch.tensor(poses(FR3, 1)).float()
     state, points = torch.cat([joints, torch.ones(1, 1)], 1), torch.tensor(POINTS_T[None, :2]).float()
-    return aim(state, points, torch.tensor([[1.0, 0.0, 0.5, 0.5]]), errors)[0]
+    return aim(state, points, torch.tensor([[[0.3, 0.1, 0.2, 0.4], [1.0, 0.0, 0.5, 0.5]]]), errors)[0]
 
 
 def test_of_a_point_that_may_be_elsewhere_less_is_told():
-    """Against halves typed out, by a linear layer that hands on what it is given: two points' moves, then the turn."""
-    aim = Aim(FR3, 2, 2 * FR3.joints + 4)
-    aim.linear.weight.data = torch.eye(2 * FR3.joints + 4)
-    whole, split = told(aim, None), [FR3.joints, FR3.joints, 4]
+    """Against halves typed out, by a linear layer that hands on what it is given: two points' moves, then the turns."""
+    aim = Aim(FR3, 2, 2 * FR3.joints + 8)
+    aim.linear.weight.data = torch.eye(2 * FR3.joints + 8)
+    whole, split = told(aim, None), [FR3.joints, FR3.joints, 4, 4]
     torch.testing.assert_close(told(aim, torch.zeros(1, 2)), whole)
     assert whole.abs().min() > 0.01 or (whole == 0).sum() == 1
-    of_object, of_target, turn = told(aim, torch.tensor([[0.0, 0.03]])).split(split)
+    of_object, of_target, object_turn, turn = told(aim, torch.tensor([[0.0, 0.03]])).split(split)
     wanted = whole.split(split)
+    torch.testing.assert_close(object_turn, wanted[2])
     torch.testing.assert_close(of_object, wanted[0])
     torch.testing.assert_close(of_target, wanted[1] / 2)
-    torch.testing.assert_close(turn, wanted[2] / 2)
+    torch.testing.assert_close(turn, wanted[3] / 2)
     assert told(aim, torch.tensor([[1.0, 1.0]])).abs().max() < 1e-3 * whole.abs().max()
 
 
 def test_a_policy_that_was_told_without_doubt_is_told_so_still():
-    content = {"policy": {"fusion": {"name": "true_points"}}, "spec": {"points": ["a_pos_t", "b_pos_t"]}}
-    weights = {"fusion.aim.linear.weight": torch.ones(4, 2 * FR3.joints + 4)}
+    spec = {"points": ["a_pos_t", "b_pos_t"], "state_dim": FR3.joints + 1}
+    weights = {
+        "fusion.aim.linear.weight": torch.ones(4, 2 * FR3.joints + 4),
+        "fusion.token.linear.bias": torch.zeros(4),
+    }
+    content = {"policy": {"fusion": {"name": "true_points"}}, "spec": spec}
     _, now = migrate_checkpoint(content, weights)
     aim = Aim(FR3, 2, 4)
-    aim.load_state_dict({name.removeprefix("fusion.aim."): value for name, value in now.items()})
+    aim.load_state_dict({name.removeprefix("fusion.aim."): value for name, value in now.items() if ".aim." in name})
     torch.testing.assert_close(told(aim, torch.tensor([[0.05, 2.0]])), told(aim, None))
+    of_object = aim.linear.weight[:, 2 * FR3.joints :].split(4, 1)
+    assert not of_object[0].any() and (of_object[1] == 1).all()
 
 
 def test_its_constants_are_no_weights():

@@ -13,7 +13,7 @@ from policies.fusion.grounded_points import TruePointsConfig
 from policies.models.carried_points import CarriedPoints
 from policies.models.remembered_target import RememberedTarget
 from policies.models.vla import Vla
-from sim.core.contract import TURN_COLUMN
+from sim.core.contract import TURN_COLUMNS
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
     points: np.ndarray  # (4, 3) m, true
     tool_w: np.ndarray  # (3,) m
     turn_w: np.ndarray  # (3, 3) of the tool
-    target_turn: np.ndarray  # (4,) true, from the tool
+    turns: np.ndarray  # (2, 4) true, of object and target from the tool
 
 
 def looks(task: str, move_rad: list[float]) -> list[Seen]:
@@ -42,7 +42,8 @@ def looks(task: str, move_rad: list[float]) -> list[Seen]:
         state = np.append(env.world.joints_rad(), OPEN).astype(np.float32)
         truth, tool = env.ground_truth(), env.world.scene_state.data.site("tcp")
         points = np.stack([truth[name] for name in SPEC.points]).astype(np.float32)
-        found.append(Seen(state, points, tool.xpos.copy(), tool.xmat.reshape(3, 3).copy(), truth[TURN_COLUMN]))
+        turns = np.stack([truth[name] for name in TURN_COLUMNS])
+        found.append(Seen(state, points, tool.xpos.copy(), tool.xmat.reshape(3, 3).copy(), turns))
     return found
 
 
@@ -98,16 +99,21 @@ def test_a_policy_of_points_decides_on_them_carried_and_others_are_not_touched(s
     assert Vla(dataclasses.replace(TINY, fusion=TruePointsConfig(width=16)), SPEC).carried is None
 
 
-def test_how_the_target_is_turned_is_seen_from_the_turned_tool():
+def test_how_things_are_turned_is_seen_from_the_turned_tool():
     """The last joint alone turns it, by 23 degrees; it points down throughout."""
     then, now = looks("insert_peg", [0, 0, 0, 0, 0, 0.4])
-    assert np.linalg.norm(then.target_turn - now.target_turn) > 0.5
-    states = [torch.from_numpy(one.state)[None] for one in (then, now)]
-    turn = torch.from_numpy(then.target_turn)[None]
-    points = torch.zeros(1, len(SPEC.points), 3)
-    carried = CarriedPoints(SPEC)(Inputs(states[1]).on(Inputs(states[0], points=points, turn=turn)))
-    assert carried.turn is not None
-    np.testing.assert_allclose(carried.turn[0], now.target_turn, atol=0.02)
+    assert np.linalg.norm(then.turns - now.turns, axis=1).min() > 0.5
+    turn, points = torch.from_numpy(then.turns)[None], torch.ones(1, len(SPEC.points), 3)
+
+    def carried(opening: float) -> np.ndarray:
+        states = [torch.tensor([[*one.state[:-1], opening]]) for one in (then, now)]
+        found = CarriedPoints(SPEC)(Inputs(states[1]).on(Inputs(states[0], points=points, turn=turn))).turn
+        assert found is not None
+        return found[0].numpy()
+
+    np.testing.assert_allclose(carried(OPEN), now.turns, atol=0.02)
+    points[:] = 0.0  # in the hand: the object turns with it, the target does not
+    np.testing.assert_allclose(carried(CLOSED), [then.turns[0], now.turns[1]], atol=0.02)
 
 
 def test_a_target_that_was_kept_is_where_it_stands_seen_from_the_tool_now():
@@ -115,8 +121,8 @@ def test_a_target_that_was_kept_is_where_it_stands_seen_from_the_tool_now():
     remembered, errors = RememberedTarget(SPEC), torch.full((4, 1), 0.02)
     states = [torch.from_numpy(one.state)[None] for one in (then, now)]
     before = Inputs(states[0], points=torch.cat([torch.from_numpy(then.points), errors], 1)[None])
-    before.turn = torch.from_numpy(then.target_turn)[None]
-    elsewhere = Inputs(states[1], points=torch.ones(1, 4, 4), turn=torch.zeros(1, 4))
+    before.turn = torch.from_numpy(then.turns)[None]
+    elsewhere = Inputs(states[1], points=torch.ones(1, 4, 4), turn=torch.zeros(1, 2, 4))
     found = remembered(elsewhere, remembered.keep(before))
     assert found.points is not None and found.turn is not None
     assert np.linalg.norm(then.points[TARGET_T] - now.points[TARGET_T]) > 0.05
@@ -124,4 +130,4 @@ def test_a_target_that_was_kept_is_where_it_stands_seen_from_the_tool_now():
         np.testing.assert_allclose(found.points[0, i, :3], now.points[i], atol=1e-3)
     assert torch.equal(found.points[0, :, 3], torch.tensor([1.0, 0.02, 1.0, 0.02]))
     assert (found.points[0, [OBJECT_W, OBJECT_T]] == 1).all()
-    assert (found.turn[0] - torch.from_numpy(now.target_turn)).abs().max() < 0.1
+    assert (found.turn[0, 1] - torch.from_numpy(now.turns[1])).abs().max() < 0.1 and not found.turn[0, 0].any()

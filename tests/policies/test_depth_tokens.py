@@ -141,7 +141,7 @@ def far_batch(generator: torch.Generator) -> Batch:
     same = [one[:1].expand(size, *one.shape[1:]) for one in (batch.inputs.state, batch.points)]
     inputs = dataclasses.replace(batch.inputs, maps={}, words=None, word_mask=None, state=same[0])
     inputs.depth = dict.fromkeys(CAMERAS, depth)
-    inputs.points, inputs.turn = same[1], torch.zeros(size, 4)
+    inputs.points, inputs.turn = same[1], torch.zeros(size, 2, 4)
     actions = inputs.state[:, None] + 0.05 * (2.0 * nearer - 1)[:, None, None].expand(size, TINY.chunk, 7)
     return dataclasses.replace(batch, inputs=inputs, actions=actions, points=same[1])
 

@@ -19,13 +19,14 @@ from policies.runtime.agent import load_agent
 from policies.runtime.retreat import OPEN_S, RISE_M, Retreat
 from policies.runtime.self_correction import HELP, RETREAT, load_watching_agent
 from policies.runtime.subtask import GRASPING, PLACING, REACHING, RELEASED, WHOLE, FingerBelief
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, Observation
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 from sim.guard.motion_guard import MotionGuard
 from sim.planning.kinematics import ToolKinematics
 
 SPEC = PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
-TRUTH = {name: np.zeros(3, np.float32) for name in GROUNDING_COLUMNS} | {TURN_COLUMN: np.zeros(4, np.float32)}
+TRUTH = {name: np.zeros(3, np.float32) for name in GROUNDING_COLUMNS}
+TRUTH |= {name: np.zeros(4, np.float32) for name in TURN_COLUMNS}
 LIMIT = 200
 START = np.array([*FR3.home_rad, 1.0], np.float32)
 

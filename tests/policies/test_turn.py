@@ -1,8 +1,9 @@
-"""How the target is turned: the simulator's truth, the closer look of the eye, what a head is told."""
+"""How object and target are turned: the simulator's truth, the closer look of the eye, what a head is told."""
 
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -31,15 +32,17 @@ from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, SceneLooker
 from policies.scenes.table import LookTable
-from sim.core.contract import TURN_COLUMN, Observation
+from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 from sim.core.paths import ASSETS
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
+from sim.randomize.splits import SplitConfig
 from sim.tasks.base import TASKS
 
 POINTS = VlaConfig(vision=None, language=None, fusion=TruePointsConfig(width=16))
 FRESH = 950_000_000
+OBJECT, TARGET = TURN_COLUMNS
 
 
 def turned(angle_rad: float, alike: int = 4) -> np.ndarray:
@@ -58,7 +61,7 @@ def world():
 def turn_of(world: Simulation, yaw_rad: float) -> np.ndarray:
     layout = dataclasses.replace(world.params.layout, target_yaw_rad=(yaw_rad,) * len(world.scene.targets))
     world.scene_state.layout = layout
-    return world.ground_truth()[TURN_COLUMN]
+    return world.ground_truth()[TARGET]
 
 
 def test_quarter_turns_of_the_hole_look_alike_and_others_are_told_apart(world):
@@ -99,14 +102,52 @@ def test_a_half_turned_drawer_looks_alike_to_the_fingers_and_one_turned_by_a_qua
     world.close()
 
 
-def test_only_a_target_that_must_be_turned_has_a_turn():
-    told = {"insert_peg": [0.0, 1.0], "open_drawer": [1.0, 1.0], "place_in_drawer": [1.0, 1.0]}
-    for name in TASKS.names():
-        world = Simulation(SimulationConfig(name, nominal()))
-        world.reset(0)
-        sizes = np.hypot(*world.ground_truth()[TURN_COLUMN].reshape(2, 2).T)
-        np.testing.assert_allclose(sizes, told.get(name, [0.0, 0.0]), atol=1e-6, err_msg=name)
-        world.close()
+ANY, HALVES, QUARTERS = [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]
+TOLD = {
+    "insert_peg": (QUARTERS, QUARTERS), "open_drawer": (ANY, HALVES), "pick_place": (QUARTERS, ANY),
+    "place_in_turn": (QUARTERS, ANY), "push": (QUARTERS, ANY), "sort": (QUARTERS, ANY), "stack": (QUARTERS, ANY),
+}  # fmt: skip
+
+
+def sizes(turn: np.ndarray) -> np.ndarray:
+    """Of the numbers for half turns and for quarter turns."""
+    return np.hypot(*turn.reshape(2, 2).T)
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_only_what_must_be_turned_has_a_turn(name):
+    world = Simulation(SimulationConfig(name, nominal()))
+    world.reset(0)
+    drawer = name == "place_in_drawer"  # its cube only in the step that handles it
+    steps = world.params.layout.subtasks if drawer else None
+    truth = world.ground_truth(told=steps[-1] if steps else "")
+    for column, told in zip(TURN_COLUMNS, (QUARTERS, HALVES) if drawer else TOLD.get(name, (ANY, ANY)), strict=True):
+        np.testing.assert_allclose(sizes(truth[column]), told, atol=1e-6, err_msg=column)
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"), [("cube", QUARTERS), ("book", HALVES), ("screwdriver", HALVES), ("mug", HALVES), ("can", ANY)]
+)
+def test_an_object_is_turned_as_the_fingers_must_be(shape, told):
+    """Against the tool turned until they open as the shape says they may: there the angle from its x axis is theirs."""
+    world = Simulation(SimulationConfig("pick_place", replace(nominal(), shapes=(shape,)), split=SplitConfig("any")))
+    world.reset(5)
+    turn = world.ground_truth()[OBJECT]
+    np.testing.assert_allclose(sizes(turn), told, atol=1e-6)
+    scene, data, i = world.scene, world.data, scene_object(world)
+    if told == ANY:
+        return
+    axis_w = data.xmat[scene.objects[i]].reshape(3, 3)[:, 0]
+    x, y, _ = data.site_xmat[scene.tcp_site].reshape(3, 3).T @ axis_w
+    np.testing.assert_allclose(turn, turned(np.arctan2(y, x), 2 if told == HALVES else 4), atol=1e-5)
+    world.close()
+
+
+def scene_object(world: Simulation) -> int:
+    i = world.scene_state.object_at(world.task.object_pos_w(world.scene_state))
+    assert i == 0 and world.scene_state.object_at(np.array([9.0, 9.0, 9.0])) is None
+    return i
 
 
 # ---- the closer look -------------------------------------------------------------------------------
@@ -164,7 +205,8 @@ def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
     rows = np.arange(CHUNK)
     assert is_turned(table.rows["turn"][rows]).all()
     fit_turn(eye, table, rows)
-    assert np.median(turn_error_deg(eye, table, rows)) < 8
+    for role in (0, 1):
+        assert np.median(turn_error_deg(eye, table, rows, role)) < 8
 
 
 def test_learning_the_turn_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, monkeypatch):
@@ -183,15 +225,15 @@ def test_learning_the_turn_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, m
     finish(config)
     before, after = (load_eye(root, FR3).fusion.finder.state_dict() for root in (ASSETS / "eye", tmp_path / "eye"))
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
-    assert changed == {"turn"} and set(before) == set(after)
+    assert changed == {"turn", "object_turn"} and set(before) == set(after)
     cards = [json.loads((root / "card.json").read_text()) for root in (ASSETS / "eye", tmp_path / "eye")]
     assert cards[0]["horizontal_error_mm"] == cards[1]["horizontal_error_mm"]
     assert cards[0]["turn_error_deg"] != cards[1]["turn_error_deg"] and cards[1]["turn"]["config"]["scenes"] == 1000
 
 
 def test_the_turn_is_not_learned_from_tasks_without_one():
-    with pytest.raises(UserError, match="none has a target that must be turned; add insert_peg"):
-        PretrainEyeConfig(init="assets/eye", learns="turn", tasks=("reach", "stack"))
+    with pytest.raises(UserError, match="nothing in them is grasped or reached one way round; add pick_place"):
+        PretrainEyeConfig(init="assets/eye", learns="turn", tasks=("reach", "press_button"))
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS.names() if TASKS.get(name).target_turns])
@@ -202,7 +244,7 @@ def test_the_shipped_eye_sees_how_a_hole_and_a_drawer_are_turned(task):
     images = {name: np.stack([row["images"][c] for row, *_ in looks]) for c, name in enumerate(policy.spec.cameras)}
     state = np.stack([row["state"] for row, *_ in looks])
     found = processor.inputs(images, state, [sentence for _, sentence, _ in looks]).turn
-    off = off_deg(found, torch.tensor(np.stack([row["turn"] for row, *_ in looks])))
+    off = off_deg(found[:, 1], torch.tensor(np.stack([row["turn"][1] for row, *_ in looks])))
     assert np.median(off) < 6 and np.mean(off < 20) > 0.9  # degrees; the hole catches a peg that is 20 off
 
 
@@ -211,22 +253,29 @@ def test_the_shipped_eye_sees_how_a_hole_and_a_drawer_are_turned(task):
 
 def test_a_head_is_told_the_turn_and_unknown_is_none():
     policy = POINTS.build(SPEC)
+    assert not policy.fusion.aim.linear.weight[:, -8:].any()  # what a dataset does not know leaves it so
+    torch.nn.init.normal_(policy.fusion.aim.linear.weight)
     points, state = torch.randn(1, len(SPEC.points), 3), torch.zeros(1, SPEC.state_dim)
 
-    def token(turn: list[float] | None) -> torch.Tensor:
-        given = None if turn is None else torch.tensor([turn])
+    def token(turn: list[float] | None, role: int = 1) -> torch.Tensor:
+        given = torch.zeros(1, 2, 4)
+        given[0, role] = torch.tensor(turn or 4 * [0.0])
+        given = None if turn is None else given
         return policy.fusion(Inputs(state, points=points, turn=given)).tokens
 
-    assert not torch.equal(token([0.0, 0.0, 1.0, 0.0]), token([0.0, 0.0, 0.0, 1.0]))
+    for role in (0, 1):
+        assert not torch.equal(token([0.0, 0.0, 1.0, 0.0], role), token([0.0, 0.0, 0.0, 1.0], role))
     assert torch.equal(token([np.nan] * 4), token(None))
 
 
 def test_what_was_found_of_the_turn_is_cached_and_what_is_true_is_handed_on():
-    turn = torch.tensor([[0.0, 0.0, 0.6, 0.8]])
+    turn = torch.tensor([[[0.0, 1.0, 0.0, -1.0], [0.0, 0.0, 0.6, 0.8]]])
     found = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.ones(1, len(SPEC.points), 3), turn=turn)
     again = cached_inputs(feature_arrays(found), np.zeros((1, SPEC.state_dim), np.float32))
     assert again.turn is not None and torch.equal(again.turn, turn)
-    truth = {name: np.ones(3, np.float32) for name in SPEC.points} | {TURN_COLUMN: turn[0].numpy()}
+    truth = {name: np.ones(3, np.float32) for name in SPEC.points} | dict(
+        zip(TURN_COLUMNS, turn[0].numpy(), strict=True)
+    )
     look = Observation({}, np.zeros(SPEC.state_dim, np.float32), "put the red peg in the blue block", 0.0)
     told = ObservationProcessor(POINTS.build(SPEC)).observe(look, truth).turn
     assert told is not None and torch.equal(told, turn)
@@ -242,18 +291,18 @@ def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
     config = tmp_path / checkpoint.CONFIG
     config.write_text(json.dumps(json.loads(config.read_text()) | checksum))
     loaded, _ = checkpoint.load(tmp_path)
-    look = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.randn(1, len(SPEC.points), 3), turn=torch.ones(1, 4))
+    look = Inputs(torch.zeros(1, SPEC.state_dim), points=torch.randn(1, len(SPEC.points), 3), turn=torch.ones(1, 2, 4))
     assert torch.equal(loaded.fusion(look).tokens, policy.fusion(look).tokens)
 
 
 def test_an_eye_of_before_sees_no_turn_alone_and_in_a_policy(tmp_path):
     card = json.loads((ASSETS / "eye" / "card.json").read_text())
     shipped = load_eye(ASSETS / "eye", FR3).fusion.finder.state_dict()
-    weights = {name: value for name, value in shipped.items() if not name.startswith("turn.")}
-    without = {name: value for name, value in card["fusion"].items() if name != "turn"}
+    weights = {name: value for name, value in shipped.items() if not name.startswith(("turn.", "object_turn."))}
+    without = {name: value for name, value in card["fusion"].items() if name not in ("turn", "object_turn")}
     save_fusion(tmp_path / "eye", weights, card | {"fusion": without})
     policy = load_eye(tmp_path / "eye", FR3)
-    assert policy.fusion.finder.turn is None
+    assert policy.fusion.finder.turn is policy.fusion.finder.object_turn is None
 
     checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", (), {}))
     old = {name: value for name, value in policy.state_dict().items() if not name.startswith("fusion.aim.")}
@@ -261,7 +310,8 @@ def test_an_eye_of_before_sees_no_turn_alone_and_in_a_policy(tmp_path):
     (tmp_path / checkpoint.WEIGHTS).write_bytes(data)
     config = tmp_path / checkpoint.CONFIG
     content = json.loads(config.read_text()) | checksum
-    del content["policy"]["fusion"]["finder"]["turn"]
+    for name in ("turn", "object_turn"):
+        del content["policy"]["fusion"]["finder"][name]
     config.write_text(json.dumps(content))
     loaded, _ = checkpoint.load(tmp_path)
     assert loaded.fusion.finder.turn is None and not loaded.fusion.aim.linear.weight.any()

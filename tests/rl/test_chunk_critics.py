@@ -20,7 +20,7 @@ from rl.advantage.targets import LabelConfig, compute_targets
 from rl.algorithms.cql import fit_cql
 from rl.algorithms.iql import fit_iql
 from rl.learning.chunk_transitions import Transitions, chunk_rewards, taken_over
-from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMN, Observation
+from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 
 OPTIM = OptimConfig(steps=700, batch=128, threads=1)
@@ -134,7 +134,7 @@ def test_an_agent_plays_the_sample_that_its_critic_prefers(monkeypatch, tmp_path
 
     monkeypatch.setattr(ChunkCritic, "best", most_open)
     truth = {name: np.full(3, 0.1, np.float32) for name in GROUNDING_COLUMNS}
-    truth[TURN_COLUMN] = np.zeros(4, np.float32)
+    truth |= {name: np.zeros(4, np.float32) for name in TURN_COLUMNS}
     agent = load_agent(tmp_path, ground_truth=lambda: truth)
     seen = Observation({}, np.zeros(FR3.action_dim, np.float32), "reach the plate", 0.0, 0.0)
     agent.reset(seen, 0)
