@@ -28,14 +28,16 @@ from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
 from policies.eye_training.reader import refit_reader
 from policies.eye_training.turn import fit_turn
+from policies.eye_training.unknown import with_unknown
 from policies.fusion.eye import Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import CARD, save_fusion
 from policies.fusion.pretrained_fusion import WEIGHTS as EYE
 from policies.language.minilm import MiniLmConfig
 from policies.pretrained.weights import sha256_of
-from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, crowded
-from policies.scenes.table import LookTable
+from policies.scenes.looks import CHUNK, ONE_TASK_SHAPES, ChunkWriter, SceneConfig, crowded
+from policies.scenes.sentences import names_pair
+from policies.scenes.table import LookTable, WordTable
 from policies.training.loop import STATE, follow, train
 from policies.training.optim import OptimConfig
 from policies.training.ranks import in_ranks, mean_gradients
@@ -54,6 +56,7 @@ from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import Robot, RobotConfig
+from sim.scene.shapes import SHAPES
 from sim.tasks.base import TASKS, Task, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
@@ -280,12 +283,16 @@ def _measured(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> dict:
 
 
 def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
-    """Give an eye a reader that was never told of what is held out."""
-    fresh = new_eye(replace(config, init=None), config.robot.load()).network.reader
-    sentences = {text for pair in table.sentences for text in pair if text}
+    """Give an eye a reader that never read of what is held out and takes an unknown word for any kind of thing."""
+    fresh, held_out = new_eye(replace(config, init=None), config.robot.load()).network.reader, config.split.pairs
+    sentences = sorted({text for pair in table.sentences for text in pair if text})
+    kinds = [name for name in SHAPES if name not in (*ONE_TASK_SHAPES, *config.split.shapes)]
+    unknown = with_unknown([text for text in sentences if not names_pair(text, held_out)], kinds, held_out)
+    texts = {text for one in unknown for text in (*one.by_unknown, *one.by_kind)}
+    words = WordTable(cast(LanguageConfig, MiniLmConfig()).build(), config.folder, {*sentences, *texts})
     eye.network.reader = refit_reader(
-        fresh, eye.network.reader, sorted(sentences), table.words, config.split.pairs, log=_progress
-    )
+        fresh, eye.network.reader, sentences, words, held_out, unknown, log=_progress
+    )  # fmt: skip
 
 
 def _progress(step: int, losses: dict) -> None:

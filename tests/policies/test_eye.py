@@ -20,9 +20,11 @@ from policies.eye.sight import Sight
 from policies.eye.solve import CameraPrior, Measured, solve
 from policies.eye.trunk import CELLS, SIDE, as_patches, cell_centres
 from policies.eye.view import CameraView, Heat, heat_loss
+from policies.eye_training import reader as reader_training
 from policies.eye_training.errors import Errors, by_task
 from policies.eye_training.load import eye_policy, load_eye
 from policies.eye_training.reader import refit_reader
+from policies.eye_training.unknown import UNKNOWN, Unknown, with_unknown
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
@@ -40,8 +42,9 @@ from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.randomize.splits import SplitConfig
 from sim.scene import cabinet
+from sim.scene.placement import COLOURS
 from sim.tasks.base import TASKS
-from sim.tasks.instructions import NOUNS
+from sim.tasks.instructions import NOUNS, WORD_KINDS
 from sim.tasks.place_in_drawer import OPEN_ENOUGH_M
 
 SENTENCES = [f"lift the {colour} block" for colour in ("red", "green", "yellow", "blue", "white")]
@@ -307,7 +310,7 @@ def test_a_foil_names_nothing_that_is_held_out():
     assert SceneConfig(("reach",), ()).unnamed and not SceneConfig(("reach",), (), SplitConfig("pairs")).unnamed
 
 
-def test_a_reader_learned_anew_never_reads_what_is_held_out():
+def test_a_reader_learned_anew_never_reads_what_is_held_out(monkeypatch):
     torch.manual_seed(0)
     old, fresh, read = Reader(8, 8, 4, 3), Reader(8, 8, 4, 3), set()
     states = {text: torch.randn(4, 8) for text in SENTENCES}
@@ -321,8 +324,44 @@ def test_a_reader_learned_anew_never_reads_what_is_held_out():
         return (fresh(*words(kept)).vector - old(*words(kept)).vector).abs().mean().item()
 
     before = unlike()
-    refit_reader(fresh, old, SENTENCES, words, ("yellow cube",), steps=300)
+    monkeypatch.setattr(reader_training, "STEPS", 300)
+    refit_reader(fresh, old, SENTENCES, words, ("yellow cube",))
     assert unlike() < 0.3 * before and not any("yellow" in text for text in read)
+
+
+def test_an_unknown_word_asks_for_the_mean_of_the_known_kinds(monkeypatch):
+    monkeypatch.setattr(reader_training, "STEPS", 600)
+    torch.manual_seed(0)
+    old, fresh = Reader(16, 16, 4, 3), Reader(16, 16, 4, 3)
+    states = {word: torch.randn(16) for word in ["lift", "the", "red", "blue", "cube", "mug", "can", "lemon", "spoon"]}
+
+    def words(texts):
+        return torch.stack([torch.stack([states[word] for word in text.split()]) for text in texts]), torch.ones(
+            len(texts), 4, dtype=torch.bool
+        )
+
+    def vector(reader: Reader, *texts: str) -> torch.Tensor:
+        return reader(*words(texts)).vector.mean(0)
+
+    known = {colour: [f"lift the {colour} {kind}" for kind in ("cube", "mug", "can")] for colour in ("red", "blue")}
+    unknown = [
+        Unknown((f"lift the {colour} lemon", f"lift the {colour} spoon"), (*some,)) for colour, some in known.items()
+    ]
+    refit_reader(fresh, old, sum(known.values(), []), words, (), unknown)
+    for colour, some in known.items():
+        wanted, found = vector(old, *some), vector(fresh, lemon[colour])
+        assert (found - wanted).norm() < 0.3 * min((found - vector(old, one)).norm() for one in some)
+
+
+def test_unknown_words_name_nothing_that_a_scene_may_show():
+    assert not {*UNKNOWN} & {*WORD_KINDS, *COLOURS} and len(UNKNOWN) == len({*UNKNOWN})
+    sentences = ["put the red cup on the blue dish", "push the yellow cube to the white circle"]
+    for one in with_unknown(sentences, ("cube", "mug"), ("yellow cube",)):
+        assert not any(
+            PHRASE.search(text.replace("blue dish", "").replace("white circle", "")) for text in one.by_unknown
+        )
+        assert len(one.by_kind) == (2 if "red" in one.by_kind[0] else 1)
+        assert not any(names_pair(text, ("yellow cube",)) for text in one.by_kind)
 
 
 # ---- as part of a policy, and its program ------------------------------------------------------
@@ -333,12 +372,13 @@ def test_errors_are_told_apart_by_task_and_look():
     errors = Errors(
         np.array(["a", "a", "b", "b"]), np.array([True, False, True, False]), off, np.full((4, 2), 10.0),
         np.array([[np.nan, 2000.0], [np.nan, np.nan], [5.0, np.nan], [np.nan, np.nan]]),
-        np.array([np.nan, np.nan, 4.0, 8.0]),
+        np.array([[np.nan, 3.0], [np.nan, np.nan], [np.nan, 4.0], [np.nan, 8.0]]),
     )  # fmt: skip
     tables = by_task(errors, 1000.0)
     assert tables["a"]["first"]["object"] == {"median": 1.0, "p95": 1.0}
     assert tables["all"]["coverage"] == 0.875
-    assert tables["a"]["turn_deg"] is None and tables["b"]["turn_deg"] == {"median": 6.0, "p95": 7.8}
+    assert tables["a"]["turn_deg"] == {"object": None, "target": {"median": 3.0, "p95": 3.0}}
+    assert tables["b"]["turn_deg"] == {"object": None, "target": {"median": 6.0, "p95": 7.8}}
     assert (tables["all"]["flagged_absent"], tables["all"]["flagged_good"]) == (0.5, 0.0)
 
 
