@@ -344,9 +344,8 @@ def test_an_unknown_word_asks_for_the_mean_of_the_known_kinds(monkeypatch):
         return reader(*words(texts)).vector.mean(0)
 
     known = {colour: [f"lift the {colour} {kind}" for kind in ("cube", "mug", "can")] for colour in ("red", "blue")}
-    unknown = [
-        Unknown((f"lift the {colour} lemon", f"lift the {colour} spoon"), (*some,)) for colour, some in known.items()
-    ]
+    lemon, spoon = ({colour: f"lift the {colour} {word}" for colour in known} for word in ("lemon", "spoon"))
+    unknown = [Unknown((lemon[colour], spoon[colour]), (*some,)) for colour, some in known.items()]
     refit_reader(fresh, old, sum(known.values(), []), words, (), unknown)
     for colour, some in known.items():
         wanted, found = vector(old, *some), vector(fresh, lemon[colour])
