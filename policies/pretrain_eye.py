@@ -284,15 +284,14 @@ def _measured(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> dict:
 
 def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
     """Give an eye a reader that never read of what is held out and takes an unknown word for any kind of thing."""
-    fresh, held_out = new_eye(replace(config, init=None), config.robot.load()).network.reader, config.split.pairs
+    untrained, held_out = replace(config, init=None, learns=ALL), config.split.pairs
     sentences = sorted({text for pair in table.sentences for text in pair if text})
     kinds = [name for name in SHAPES if name not in (*ONE_TASK_SHAPES, *config.split.shapes)]
     unknown = with_unknown([text for text in sentences if not names_pair(text, held_out)], kinds, held_out)
     texts = {text for one in unknown for text in (*one.by_unknown, *one.by_kind)}
     words = WordTable(cast(LanguageConfig, MiniLmConfig()).build(), config.folder, {*sentences, *texts})
-    eye.network.reader = refit_reader(
-        fresh, eye.network.reader, sentences, words, held_out, unknown, log=_progress
-    )  # fmt: skip
+    fresh = new_eye(untrained, config.robot.load()).network.reader
+    eye.network.reader = refit_reader(fresh, eye.network.reader, sentences, words, held_out, unknown, log=_progress)
 
 
 def _progress(step: int, losses: dict) -> None:

@@ -17,7 +17,9 @@ from policies.core.weight_files import as_bytes
 from policies.eye.description import describe
 from policies.eye.trunk import SIDE
 from policies.eye.turn import TurnFinder, from_tool
+from policies.eye_training import reader as reader_training
 from policies.eye_training import turn as turn_training
+from policies.eye_training import unknown
 from policies.eye_training.load import load_eye
 from policies.eye_training.turn import fit_turn, is_turned, off_deg, turn_error_deg
 from policies.fusion.eye import EyeFusionConfig
@@ -209,11 +211,14 @@ def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
         assert np.median(turn_error_deg(eye, table, rows, role)) < 8
 
 
-def test_learning_the_turn_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("learns", "parts"), [("turn", {"turn", "object_turn"}), ("reader", {"network", "radius"})])
+def test_learning_a_part_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, monkeypatch, learns, parts):
     """On a chunk of scenes, ten times over: a thousand are the least."""
-    monkeypatch.setattr(turn_training, "STEPS", 3)
+    for module in (turn_training, reader_training):
+        monkeypatch.setattr(module, "STEPS", 3)
+    monkeypatch.setattr(unknown, "MOST", 5)
     config = PretrainEyeConfig(
-        scenes=1000, work=str(tmp_path / "work"), out=str(tmp_path / "eye"), init="assets/eye", learns="turn",
+        scenes=1000, work=str(tmp_path / "work"), out=str(tmp_path / "eye"), init="assets/eye", learns=learns,
         tasks=("insert_peg",),
     )  # fmt: skip
     config.folder.mkdir(parents=True)
@@ -224,11 +229,13 @@ def test_learning_the_turn_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, m
         shutil.copy(config.folder / "sentences-000000.json", config.folder / f"sentences-{i:06d}.json")
     finish(config)
     before, after = (load_eye(root, FR3).fusion.finder.state_dict() for root in (ASSETS / "eye", tmp_path / "eye"))
-    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
-    assert changed == {"turn", "object_turn"} and set(before) == set(after)
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert {name.split(".")[0] for name in changed} == parts and set(before) == set(after)
+    assert all(name.startswith("network.reader.") for name in changed if name.startswith("network."))
     cards = [json.loads((root / "card.json").read_text()) for root in (ASSETS / "eye", tmp_path / "eye")]
-    assert cards[0]["horizontal_error_mm"] == cards[1]["horizontal_error_mm"]
-    assert cards[0]["turn_error_deg"] != cards[1]["turn_error_deg"] and cards[1]["turn"]["config"]["scenes"] == 1000
+    assert (cards[0]["horizontal_error_mm"] == cards[1]["horizontal_error_mm"]) == (learns == "turn")
+    assert (cards[0]["turn_error_deg"] == cards[1]["turn_error_deg"]) == (learns == "reader")
+    assert (cards[1]["turn"] if learns == "turn" else cards[1])["config"]["scenes"] == 1000
 
 
 def test_the_turn_is_not_learned_from_tasks_without_one():
