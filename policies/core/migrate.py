@@ -16,6 +16,7 @@ POINTS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
 AIM, SURE = "fusion.aim.linear.weight", "fusion.aim.sure_m"
+AIM_END = ".aim.linear.weight"
 WITHOUT_DOUBT_M = 1e3
 TURN = 4  # numbers that say how a thing is turned
 WEIGHTS = {  # prefix of a weight's name, then and now
@@ -32,7 +33,7 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
     """Return a checkpoint's config.json and weights as they are written now."""
     content = _with_noise(_with_tasks(content))
     if "spec" in content:
-        return _with_aim(content, weights)
+        return _with_object_turn(*_with_aim(content, weights))
     policy = dict(content["policy"])
     dimensions = {name: policy.pop(name) for name in ("cameras", "state_dim", "action_dim")}
     policy["fusion"] = _fusion_config(policy["fusion"])
@@ -46,23 +47,40 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
 
 
 def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """What a head of points was not told yet weighs nothing: moves and turns at first, then doubt, then the object's
-    turn."""
+    """Points were all that such a head was given, what it takes to reach them weighs nothing; later it had no doubt."""
     fusion = content.get("policy", {}).get("fusion", {})
-    if fusion.get("name") not in ("true_points", "grounded_points"):
-        return content, dict(weights)
-    from_tool = sum(name.endswith("_t") for name in content["spec"]["points"])
-    if not from_tool:
+    if fusion.get("name") not in ("true_points", "grounded_points") or not _moves(content):
         return content, dict(weights)
     weights = {SURE: torch.tensor(WITHOUT_DOUBT_M), **weights}
+    if AIM in weights:
+        return content, weights
     if fusion.get("finder", {}).get("name") == "eye":
-        fusion = {**fusion, "finder": {"turn": AIM in weights, "object_turn": False, **fusion["finder"]}}
-    moves = from_tool * (content["spec"]["state_dim"] - 1)  # of the joints, to each of those
-    none = torch.zeros(len(weights["fusion.token.linear.bias"]), moves + 2 * TURN)
-    aim = weights.get(AIM, none)
-    if aim.shape[1] == moves + TURN:  # of the target alone
-        aim = torch.cat([aim[:, :moves], none[:, :TURN], aim[:, moves:]], 1)
-    return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: aim}
+        fusion = {**fusion, "finder": {"turn": False, **fusion["finder"]}}
+    none = torch.zeros(len(weights["fusion.token.linear.bias"]), _moves(content) + TURN)
+    return {**content, "policy": {**content["policy"], "fusion": fusion}}, {**weights, AIM: none}
+
+
+def _with_object_turn(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """How the target is turned was all that was told and found; how the object is weighs nothing, in any fusion."""
+    policy = content.get("policy", {})
+    fusion = policy.get("fusion", {})
+    if (fusion.get("finder") or {}).get("name") == "eye":
+        fusion = {**fusion, "finder": {"object_turn": False, **fusion["finder"]}}
+        content = {**content, "policy": {**policy, "fusion": fusion}}
+    moves = _moves(content)
+
+    def told(value: Tensor) -> Tensor:
+        if value.shape[1] != moves + TURN:
+            return value
+        return torch.cat([value[:, :moves], torch.zeros_like(value[:, :TURN]), value[:, moves:]], 1)
+
+    return content, {name: told(value) if name.endswith(AIM_END) else value for name, value in weights.items()}
+
+
+def _moves(content: Mapping[str, Any]) -> int:
+    """Return how many numbers tell by how much each joint moves to bring the tool to each point."""
+    spec = content["spec"]
+    return sum(name.endswith("_t") for name in spec["points"]) * (spec["state_dim"] - 1)
 
 
 def _with_noise(content: dict[str, Any]) -> dict[str, Any]:

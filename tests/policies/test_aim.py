@@ -99,5 +99,18 @@ def test_a_policy_that_was_told_without_doubt_is_told_so_still():
     assert not of_object[0].any() and (of_object[1] == 1).all()
 
 
+@pytest.mark.parametrize("of", ["fusion.", "fusion.found."])  # a fusion of points alone; one that has a finder as well
+def test_a_policy_that_was_not_told_the_objects_turn_plays_as_it_did(of):
+    spec = {"points": ["a_pos_t", "b_pos_t", "b_pos_w"], "state_dim": FR3.joints + 1}
+    content = {"policy": {"fusion": {"name": "early_fusion", "finder": {"name": "eye", "turn": True}}}, "spec": spec}
+    before = torch.randn(4, 2 * FR3.joints + 4)
+    now, weights = migrate_checkpoint(content, {f"{of}aim.linear.weight": before})
+    moves, object_turn, turn = weights[f"{of}aim.linear.weight"].split([2 * FR3.joints, 4, 4], 1)
+    assert torch.equal(torch.cat([moves, turn], 1), before) and not object_turn.any()
+    assert now["policy"]["fusion"]["finder"] == {"name": "eye", "turn": True, "object_turn": False}
+    again, same = migrate_checkpoint(now, weights)
+    assert again == now and torch.equal(same[f"{of}aim.linear.weight"], weights[f"{of}aim.linear.weight"])
+
+
 def test_its_constants_are_no_weights():
     assert set(Aim(FR3, 2, 8).state_dict()) == {"linear.weight", "sure_m"}
