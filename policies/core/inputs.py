@@ -44,9 +44,7 @@ class Inputs(TensorGroup):
     words: Tensor | None = None  # (B, L, W) token states
     word_mask: Tensor | None = None  # (B, L) bool, True at a token
     points: Tensor | None = None  # (B, G, 3 or 4) m: ground truth, or what a frozen fusion found; its error the fourth
-    turn: Tensor | None = (
-        None  # (B, 2, 4) how object and target are turned, known or found as the points: `TURN_COLUMNS`
-    )
+    turn: Tensor | None = None  # (B, 2, 4) how object and target are turned, as known or found: `TURN_COLUMNS`
     looked_from: Tensor | None = None  # (B, D) the state at the look, where `state` is a later one
     touch: Tensor | None = None  # (B, 7) what the tool feels with the state, `sim.core.contract.TOUCH_NAMES`
     depth: dict[str, Tensor] = field(default_factory=dict)  # camera -> (B, SIDE, SIDE) m, `core.depth`

@@ -58,9 +58,7 @@ def fit_turn(eye: Eye, table: LookTable, rows: np.ndarray, log: Log | None = Non
             _fit(eye, table, role, rows[which], rows[~which], log)
 
 
-def _fit(
-    eye: Eye, table: LookTable, role: int, turned: np.ndarray, others: np.ndarray, log: Log | None
-) -> None:  # fmt: skip
+def _fit(eye: Eye, table: LookTable, role: int, turned: np.ndarray, others: np.ndarray, log: Log | None) -> None:
     finder = eye.turn_finder(role)
     assert finder is not None
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)

@@ -34,7 +34,7 @@ from sim.core.options import block, option
 from sim.robots.robot import ROBOTS, WristCamera
 
 EXISTS = 1  # of the flags
-TARGET = 1  # of the roles
+OBJECT, TARGET = 0, 1  # of the roles
 
 
 @FUSIONS.register("eye")
@@ -86,11 +86,13 @@ class Eye(Fusion):
         views = self.views(images, queries)
         found = self.mixer(views, queries, state)
         if self.turn or self.object_turn:
-            found.turn = torch.stack([self._turn(role, images, views, found.tool_rotation) for role in (0, TARGET)], 1)
+            found.turn = torch.stack(
+                [self._turn(role, images, views, found.tool_rotation) for role in (OBJECT, TARGET)], 1
+            )
         return found
 
     def turn_finder(self, role: int) -> TurnFinder | None:
-        """Return what finds how the object (0) or the target (1) is turned, None for nothing."""
+        """Return what finds how the object or the target, a role, is turned, None for nothing."""
         return self.turn if role == TARGET else self.object_turn
 
     def views(self, images: Mapping[str, Tensor], queries: Queries) -> dict[str, View]:
@@ -99,9 +101,7 @@ class Eye(Fusion):
         looked = {camera: _for_each(features, len(queries.vector)) for camera, features in looked.items()}
         return self.network.compare(looked, queries)
 
-    def _turn(
-        self, role: int, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor
-    ) -> Tensor:  # fmt: skip
+    def _turn(self, role: int, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
         """Return how object or target is turned, (B, 4), by a closer look at where it was found."""
         finder = self.turn_finder(role)
         if finder is None:

@@ -34,9 +34,8 @@ class RememberedTarget(nn.Module):
         assert inputs.points is not None
         (in_base, _), turn = self._seen_as, inputs.turn
         _, rotation = tool_pose(self.arm, inputs.state)
-        turned = (
-            inputs.state.new_zeros(len(inputs), len(TURN_NAMES)) if turn is None else from_tool(turn[:, 1], rotation)
-        )
+        unknown = inputs.state.new_zeros(len(inputs), len(TURN_NAMES))
+        turned = unknown if turn is None else from_tool(turn[:, 1], rotation)
         return torch.cat([inputs.points[:, in_base], turned], 1)
 
     def forward(self, inputs: Inputs, kept: Tensor) -> Inputs:
