@@ -30,6 +30,7 @@ from sim.dataset.recorder import FLAGS, features
 SIZE = (32, 32)
 SPEC = PolicySpec(FR3.name, FR3.camera_names, SIZE, FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
 TEXT_WIDTH = 384
+TURNS = ([0.6, 0.8, -0.28, 0.96], [0.0, 0.0, 0.6, 0.8])  # of object and target
 
 
 class FakeVision:
@@ -123,7 +124,7 @@ def make_demo(number: int, length: int, perturbed: tuple[int, int] = (0, 0)) -> 
         **{name: np.zeros(length, bool) for name in FLAGS},
         "perturbed": flags,
         **{name: np.tile(point, (length, 1)) for name, point in zip(GROUNDING_COLUMNS, points, strict=True)},
-        **{name: np.tile(np.float32([0.0, 0.0, 0.6, 0.8]), (length, 1)) for name in TURN_COLUMNS},
+        **{name: np.tile(np.float32(turn), (length, 1)) for name, turn in zip(TURN_COLUMNS, TURNS, strict=True)},
         TOUCH_COLUMN: np.outer(steps, np.arange(1, 1 + len(TOUCH_NAMES))).astype(np.float32),
     }
     shade = rng.integers(0, 200, (2, 1, 1, 1, 3)) + 3 * steps[None, :, None, None, None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from learning import SPEC, TINY, FakeTextConfig, FakeVisionConfig, about, random_batch, write_demos
+from learning import SPEC, TINY, TURNS, FakeTextConfig, FakeVisionConfig, about, random_batch, write_demos
 
 from policies.core.indicator import Indicator
 from policies.core.inputs import Batch
@@ -277,7 +277,8 @@ def test_true_points_look_at_no_image(tmp_path):
     batch = TrainingData([table], processor).batch(0, np.arange(6))
     assert not (cache_folder(table.dataset.root)).exists()
     assert np.array_equal(batch.inputs.points, table.truth[:6])
-    assert np.array_equal(batch.inputs.turn, table.turn[:6]) and table.turn.any()
+    assert np.array_equal(batch.inputs.turn, table.turn[:6])
+    assert np.array_equal(table.turn[0], np.float32(TURNS))
 
 
 @pytest.mark.parametrize("name", ["grounded_points", "true_points"])

@@ -243,15 +243,17 @@ def test_the_turn_is_not_learned_from_tasks_without_one():
         PretrainEyeConfig(init="assets/eye", learns="turn", tasks=("reach", "press_button"))
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS.names() if TASKS.get(name).target_turns])
-def test_the_shipped_eye_sees_how_a_hole_and_a_drawer_are_turned(task):
+@pytest.mark.parametrize(
+    ("task", "role"), [(name, 1) for name in TASKS.names() if TASKS.get(name).target_turns] + [("pick_place", 0)]
+)
+def test_the_shipped_eye_sees_how_a_hole_a_drawer_and_a_cube_are_turned(task, role):
     policy = load_eye(ASSETS / "eye", FR3)
     looks = SceneLooker(SceneConfig((task,), (RandomizeConfig(),), first_seed=FRESH)).chunk(0)[:40]
     processor = ObservationProcessor(policy)
     images = {name: np.stack([row["images"][c] for row, *_ in looks]) for c, name in enumerate(policy.spec.cameras)}
     state = np.stack([row["state"] for row, *_ in looks])
     found = processor.inputs(images, state, [sentence for _, sentence, _ in looks]).turn
-    off = off_deg(found[:, 1], torch.tensor(np.stack([row["turn"][1] for row, *_ in looks])))
+    off = off_deg(found[:, role], torch.tensor(np.stack([row["turn"][role] for row, *_ in looks])))
     assert np.median(off) < 6 and np.mean(off < 20) > 0.9  # degrees; the hole catches a peg that is 20 off
 
 
