@@ -67,9 +67,9 @@ def _with_object_turn(content: dict[str, Any], weights: Mapping[str, Tensor]) ->
     if (fusion.get("finder") or {}).get("name") == "eye":
         fusion = {**fusion, "finder": {"object_turn": False, **fusion["finder"]}}
         content = {**content, "policy": {**policy, "fusion": fusion}}
-    moves = _moves(content)
 
     def told(value: Tensor) -> Tensor:
+        moves = _moves(content)
         if value.shape[1] != moves + TURN:
             return value
         return torch.cat([value[:, :moves], torch.zeros_like(value[:, :TURN]), value[:, moves:]], 1)
