@@ -11,6 +11,7 @@ import numpy as np
 
 from real.control.watchdog import Watchdog
 from real.core.faults import RobotFault, RobotUnreachable
+from real.core.priority import without_long_collections
 from real.core.rate import Rate
 from real.core.robot_driver import RobotDriver
 from sim.control.servo import Servo
@@ -102,18 +103,22 @@ class ServoStream:
 
     def _run(self) -> None:
         try:
-            self.rate.reset()
-            rest_by_s = None
-            while not (self._ending.is_set() and self._is_at_rest(rest_by_s)):
-                if self._ending.is_set() and rest_by_s is None:
-                    rest_by_s = time.monotonic() + DECELERATION_S
-                self._tick()
-                self.rate.sleep()
+            with without_long_collections():
+                self._tick_until_at_rest()
         # The error is kept for the main thread; here the arm must be stopped first.
         except Exception as error:  # noqa: BLE001
             self.watchdog.trip(error)
         finally:
             self._leave_servo_mode()
+
+    def _tick_until_at_rest(self) -> None:
+        self.rate.reset()
+        rest_by_s = None
+        while not (self._ending.is_set() and self._is_at_rest(rest_by_s)):
+            if self._ending.is_set() and rest_by_s is None:
+                rest_by_s = time.monotonic() + DECELERATION_S
+            self._tick()
+            self.rate.sleep()
 
     def _tick(self) -> None:
         self.watchdog.beat()

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from real.core.json_lines import JsonLineServer
-from real.core.priority import raise_priority
+from real.core.priority import raise_priority, without_long_collections
 from real.core.rate import Rate
 from real.emulator.bench_server import BenchCommands, CameraRenderer
 from real.emulator.board_scene import WithBoard
@@ -255,5 +255,6 @@ def main(config: EmulatorConfig) -> None:
         "FR3 emulator %s ready on %s %s", emulator.controller.firmware, config.host, ports,
         extra=event("ready", host=config.host, **emulator.ports),
     )  # fmt: skip
-    emulator.run()
+    with without_long_collections():
+        emulator.run()
     _log.info("emulator: %d cycles late, worst %.1f ms", emulator.rate.overruns, emulator.rate.max_lateness_s * 1e3)

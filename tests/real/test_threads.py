@@ -1,6 +1,7 @@
 """What threads of the emulator and of a driver share: who changes it waits for who reads it; no thread ends unseen."""
 
 import contextlib
+import gc
 import socket
 import struct
 import threading
@@ -217,6 +218,12 @@ def test_a_reason_to_stop_that_comes_when_the_watchdog_has_ended_still_stops_the
     stream.stop()
     assert not running.controller.in_servo
     assert (str(stream.error), stream.stop_failure) == ("the operator's key", "")
+
+
+def test_a_collection_of_garbage_leaves_out_what_was_there_before_the_stream(stream):
+    wait_for(lambda: gc.get_freeze_count() > len(gc.get_objects()))
+    stream.stop()
+    assert not gc.get_freeze_count()
 
 
 def test_no_stream_begins_while_the_last_one_is_still_being_stopped(stream, driver, monkeypatch):
