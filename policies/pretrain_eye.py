@@ -60,7 +60,6 @@ from sim.scene.shapes import SHAPES
 from sim.tasks.base import TASKS, Task, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
-OFTEN = 3  # times as many scenes of the first task
 LEARNS = (ALL := "all", READER := "reader", TURN := "turn")
 TASK_NAMES = ("pick_place", *(name for name in single_step_tasks() if name != "pick_place"))
 ABOUT = {
@@ -86,7 +85,7 @@ class PretrainEyeConfig(WorkerConfig):
         one_of(*LEARNS),
     )
     tasks: tuple[str, ...] = option(
-        TASK_NAMES, f"whose scenes are drawn, {OFTEN} times as many of the first", NOT_EMPTY, EACH_ONCE,
+        TASK_NAMES, "whose scenes are drawn, half of them of the first", NOT_EMPTY, EACH_ONCE,
         Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASKS.names())}"),
     )  # fmt: skip
     network: EyeConfig = block(EyeConfig, "its sizes")
@@ -112,7 +111,7 @@ class PretrainEyeConfig(WorkerConfig):
     @property
     def looks(self) -> SceneConfig:
         first, *others = self.tasks
-        cycle = tuple(one for i, other in enumerate(others) for one in ([first] if i % OFTEN == 0 else []) + [other])
+        cycle = tuple(one for other in others for one in (first, other))
         wide = load_group("randomize", self.wide, RandomizeConfig)
         variants = (self.randomize, crowded(self.randomize), crowded(wide))
         return SceneConfig(cycle or (first,), variants, self.split, self.robot)

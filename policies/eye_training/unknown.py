@@ -15,11 +15,11 @@ from sim.tasks.instructions import PHRASE, WORD_KINDS
 
 WORDS = """
 apple banana lemon orange pear peach plum lime tomato potato carrot onion pepper cucumber mushroom egg bread bun
-cookie candy sponge brush comb razor soap towel napkin spoon fork knife spatula ladle whisk pan pot kettle jar vase
-glass goblet jug pitcher teapot thermos hammer wrench pliers chisel saw drill bolt nut screw nail clamp tape ruler
-pen pencil marker eraser stapler scissors glue envelope card notebook magazine phone remote mouse keyboard camera
-charger battery cable plug adapter lamp bulb candle torch lighter watch clock ring necklace bracelet wallet purse
-key lock coin toy doll bear car truck train boat plane robot dice domino chess pawn puzzle brick cone pyramid prism
+cookie candy comb razor soap towel napkin fork knife spatula ladle whisk pan kettle goblet jug pitcher teapot thermos
+wrench pliers chisel saw drill bolt nut screw nail clamp tape ruler
+pen pencil eraser stapler scissors glue envelope card notebook magazine phone remote mouse keyboard camera
+charger battery cable plug adapter lamp bulb candle lighter watch clock ring necklace bracelet wallet purse
+key lock coin toy doll bear car truck train boat plane robot dice domino chess pawn puzzle cone pyramid prism
 wheel gear spring tube pipe hose funnel lid cap cork crate basket bucket carton packet pouch sack corkscrew thimble
 spool yarn glove sock shoe slipper hat scarf belt tie helmet mask flower leaf stone rock shell feather acorn
 pinecone whistle flute drum bell trophy medal badge magnet compass telescope microscope syringe pill thermometer

@@ -22,6 +22,10 @@ class Mesh:
         """Return the same with its z axis along x (and x along y, y along z)."""
         return Mesh(self.vertices[:, [2, 0, 1]], self.normals[:, [2, 0, 1]], self.faces)
 
+    def moved(self, by: Sequence[float]) -> "Mesh":
+        """Return the same, moved by (3,) m."""
+        return Mesh(self.vertices + np.asarray(by), self.normals, self.faces)
+
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
     """Return several meshes as one."""

@@ -15,6 +15,10 @@ MAX_SCALE = 1.1
 Vector = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
 SEEN_GROUP, TOUCHED_GROUP = 2, 3
+STEEL = (0.72, 0.73, 0.75)
+PAPER = (0.93, 0.91, 0.85)
+CHARCOAL = (0.13, 0.13, 0.14)
+ACROSS = (np.pi / 2,)  # of a grasp
 TYPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -129,6 +133,12 @@ def ring(bottom: tuple[float, float], top: tuple[float, float], thickness: float
         pos = (middle[0] * np.cos(yaw), middle[0] * np.sin(yaw), middle[1])
         boxes.append(touched("box", size, pos, turned(yaw, lean)))
     return boxes
+
+
+def upright(radius: float, half: float) -> list[Part]:
+    """Return the contacts of a round thing: its side, and a square foot, because a cylinder stands badly on a box."""
+    foot = radius * 0.69
+    return [touched("cylinder", (radius, half - 0.0005)), touched("box", (foot, foot, half))]
 
 
 def turned(yaw_rad: float, lean_rad: float = 0.0) -> Quat:

@@ -11,8 +11,8 @@ from sim.core.errors import UserError
 from sim.planning.kinematics import ToolKinematics, tool_down
 from sim.scene.meshing import bent_rod, lathe, mass_properties
 from sim.scene.object_slot import HIDDEN_GROUP, Slot, add_slot
-from sim.scene.parts import Shape
-from sim.scene.shapes import SHAPES, STEEL
+from sim.scene.parts import STEEL, Shape
+from sim.scene.shapes import SHAPES
 
 SPOT_W = np.array([-0.33, 0.06])
 GRIPPED, SETTLE_STEPS, LIFT_M = 0.004, 500, 0.08
@@ -329,4 +329,4 @@ def test_a_worn_shape_is_touched_wherever_the_shape_compiled_alone_is(name):
     assert sum(len(depths) > 0 for depths in expected) > 15
     for depths, right in zip(gaps(used, places), expected, strict=True):
         assert len(depths) == len(right)
-        np.testing.assert_allclose(depths, right, atol=1e-7)
+        np.testing.assert_allclose(depths, right, atol=1e-6)  # MuJoCo's ccd_tolerance
