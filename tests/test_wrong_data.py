@@ -332,6 +332,7 @@ def test_what_recap_is_given_is_checked_before_anything_is_collected(demos, tmp_
     [
         ("recap", "nowhere", "no pretrained fusion in nowhere"),
         ("recap", "assets/eye", "assets/eye was made for "),
+        ("recap", "assets/eyes", "did you mean "),
         ("compare", "nowhere", "no pretrained fusion in nowhere"),
         ("policies_compare", "nowhere", "no pretrained fusion in nowhere"),
     ],

@@ -1,5 +1,6 @@
 """A fusion from grounding pretraining on disk: fusion.safetensors and card.json, as `assets/fusion` ships it."""
 
+import difflib
 import json
 import logging
 from collections.abc import Mapping
@@ -56,8 +57,10 @@ def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
 def read_pretrained(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
     """Return what a folder's fusion was made for, its state dict and card. UserError when it is missing or broken."""
     if not (root / WEIGHTS).is_file():
+        near = difflib.get_close_matches(str(root), [str(one.parent) for one in root.parent.glob(f"*/{WEIGHTS}")], n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(
-            f"no pretrained fusion in {root}; make one with python -m policies.pretrain_grounding, "
+            f"no pretrained fusion in {root}{meant}; make one with python -m policies.pretrain_grounding, "
             "or give init_fusion=null"
         )
     try:

@@ -55,6 +55,7 @@ class RunDescription:
     title: str
     note: str = ""  # under the table of evaluations
     evaluations: dict[str, str] = field(default_factory=dict)  # folder, relative to the run -> name; in order
+    beside: tuple[str, ...] = ()  # of these names: what is no stage of the training, drawn in grey
     trainings: dict[str, str] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()
     timelines: tuple[Timeline, ...] = ()

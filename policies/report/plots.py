@@ -1,7 +1,7 @@
 """Plots of a report as inline SVG: bars with intervals, curves."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,7 +13,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 COLOURS = ("#2563a8", "#d9822b", "#2f8f5b", "#c0392b", "#7a5ba8", "#5b6b7c")
-GOOD, BAD = COLOURS[2], COLOURS[3]
+GOOD, BAD, BESIDE = COLOURS[2], COLOURS[3], "#aab4bf"
 GROUPS = {"success": GOOD, "failure": BAD}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the reader's fonts
@@ -25,11 +25,13 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def bars(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, label: str) -> str:
-    """Return a bar for each value, with its interval."""
+def bars(
+    names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, label: str, beside: Collection[str] = ()
+) -> str:
+    """Return a bar for each value, with its interval; grey those of names to be seen beside the others."""
     figure, axes = _axes("", label)
     places = np.arange(len(names))
-    colours = [COLOURS[0]] + [COLOURS[1]] * (len(names) - 1)
+    colours = [BESIDE if name in beside else COLOURS[min(i, 1)] for i, name in enumerate(names)]
     errors = np.clip([values - low, high - values], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
     axes.bar(places, values, 0.45, yerr=errors, capsize=6, color=colours, ecolor="#1d2733")
     axes.set_xticks(places, names)

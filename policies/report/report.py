@@ -7,7 +7,7 @@ episodes, recordings of a robot; of a RECAP run also what it says of itself (pag
 import json
 import logging
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +68,7 @@ def write_report(config: ReportConfig) -> Path:
         made_by=_made_by(root, made),
         evaluations=evaluations,
         note=description.note,
-        bars=[_bars(evaluations, *one) for one in BARS] if evaluations else [],
+        bars=[_bars(evaluations, description.beside, *one) for one in BARS] if evaluations else [],
         trainings=list(_losses(logs)),
         sections=[
             (one, grouped_lines(one.curves, one.x_label, one.y_label) if one.curves else "")
@@ -117,12 +117,15 @@ def _made_by(root: Path, made: Mapping) -> str:
 # ---- plots -------------------------------------------------------------------------------------
 
 
-def _bars(evaluations: Mapping[str, dict], label: str, columns: tuple[str, ...], factor: float) -> tuple[str, str]:
+def _bars(
+    evaluations: Mapping[str, dict], beside: Sequence[str], label: str, columns: tuple[str, ...], factor: float
+) -> tuple[str, str]:
     """A plot and its caption."""
     value, low, high = (factor * np.array([row[name] for row in evaluations.values()], float) for name in columns)
     caption = f"{label[0].upper()}{label[1:].split(',')[0]}, with 95 % interval."
-    names = [textwrap.fill(name, 12, break_long_words=False) for name in evaluations]  # four stand side by side
-    return bars(names, value, low, high, label), caption
+    named = {name: textwrap.fill(name, 12, break_long_words=False) for name in evaluations}  # four stand side by side
+    grey = [named[name] for name in beside if name in named]
+    return bars([*named.values()], value, low, high, label, grey), caption
 
 
 def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:

@@ -29,15 +29,13 @@ def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[
     shown = config.recorded[0] if config.recorded else root / "round_1" / "rollouts"
     names = {k: f"after RECAP round {k}" if k else "imitation" for k in range(len(rounds))}
     evaluations = {f"round_{k}/evaluation": name for k, name in names.items()}
-    evaluations |= {
-        "round_0/expert": "clean expert, same seeds",
-        "robot": "same policy, emulated robot",
-    }
+    beside = {"round_0/expert": "clean expert, same seeds", "robot": "same policy, emulated robot"}
     trainings = {f"round_{k}/policy": f"round {k}" for k in names if k}
     description = RunDescription(
         title=f"FAIRINO FR3: {config.task.replace('_', ' ')}",
         note=" ".join(_change(row) for row in rounds[1:]),
-        evaluations=evaluations,
+        evaluations=evaluations | beside,
+        beside=tuple(beside.values()),
         trainings={_relative(config.pretrained_root, root): "imitation", **trainings},
         sections=tuple(value_section(Path(shown), one) for one in labels[:1] if one.get("report")),
         timelines=tuple(line for one in labels[:1] if one.get("report") for line in timelines(root, Path(shown), one)),

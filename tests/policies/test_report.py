@@ -10,6 +10,7 @@ from fake_run import write_run
 from learning import write_demos
 
 from policies.report.description import RunDescription, Section, Timeline, read_description, write_description
+from policies.report.plots import BESIDE
 from policies.report.recorded import draw, runs
 from policies.report.report import ReportConfig, write_report
 from sim.core.errors import UserError
@@ -50,6 +51,10 @@ def test_plots_and_videos_are_in_it(page):
     assert page.count("data:video/mp4;base64,") == 8  # two a round, two labelled rollouts, two of the robot
     for text in ("gradient step", "success rate, %", "successes an hour", "grounding error, mm", "time, s"):
         assert text in page, f"no axis is labelled {text!r}"
+
+
+def test_bars_of_what_is_no_stage_of_the_training_are_grey(page):
+    assert page.count(f"fill: {BESIDE}") == 2  # the robot's, in either plot
 
 
 def test_the_value_is_told_in_words(page):
