@@ -258,7 +258,7 @@ def test_help_shows_the_options_and_their_defaults():
     done = run("sim.collect", "--help")
     assert done.returncode == 0
     assert "python -m sim.collect" in done.stdout
-    assert "randomize=light" in done.stdout and "bad_light, full, hard, light, none" in done.stdout
+    assert "randomize=light" in done.stdout and "bad_light, full, full_shapes, hard, light, none" in done.stdout
     shown = yaml.safe_load(done.stdout.partition("defaults:\n")[2])
     assert typed(ProgramOptions, {name: shown.pop(name) for name in COMMON}) == ProgramOptions()
     assert typed(CollectConfig, shown) == CollectConfig()

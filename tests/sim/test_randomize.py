@@ -8,7 +8,7 @@ from fr3 import FR3
 from playing import SMALL
 
 from sim.collect import CollectConfig
-from sim.core.config import CONF, load
+from sim.core.config import CONF, load, load_group
 from sim.core.errors import UserError
 from sim.core.records import to_record
 from sim.envs.sim_env import SimEnv
@@ -204,6 +204,11 @@ def test_a_range_the_wrong_way_round_is_refused(field):
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         RandomizeConfig(**changes)
+
+
+def test_every_shape_of_more_than_one_task_is_in_full_shapes():
+    shapes = load_group("randomize", "full_shapes", RandomizeConfig).shapes
+    assert {*SHAPES} - {*shapes} == {"peg", "pillar"}
 
 
 @pytest.mark.parametrize("task", ["pick_place", "insert_peg"])
