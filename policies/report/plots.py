@@ -26,12 +26,12 @@ STYLE: dict[Any, Any] = {
 
 
 def bars(
-    names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, label: str, beside: Collection[str] = ()
+    names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, label: str, grey: Collection[str] = ()
 ) -> str:
-    """Return a bar for each value, with its interval; grey those of names to be seen beside the others."""
+    """Return a bar for each value, with its interval; in grey those of the names given so."""
     figure, axes = _axes("", label)
     places = np.arange(len(names))
-    colours = [BESIDE if name in beside else COLOURS[min(i, 1)] for i, name in enumerate(names)]
+    colours = [BESIDE if name in grey else COLOURS[min(i, 1)] for i, name in enumerate(names)]
     errors = np.clip([values - low, high - values], 0, None)  # rounding: the interval of 60 of 60 ends below 100 %
     axes.bar(places, values, 0.45, yerr=errors, capsize=6, color=colours, ecolor="#1d2733")
     axes.set_xticks(places, names)
