@@ -19,8 +19,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "drawer": ("drawer", "tray"), "peg": ("peg", "pin"), "bin": ("bin", "box"), "hole": ("hole", "socket"),
     "pad": ("pad", "mat"), "pillar": ("pillar", "post"), "block": ("block", "socket"), "jar": ("jar", "canister"),
     "vase": ("vase", "urn"), "glass": ("glass", "tumbler"), "pot": ("pot", "saucepan"), "hammer": ("hammer", "mallet"),
-    "brush": ("brush", "paintbrush"), "marker": ("marker", "felt pen"), "torch": ("torch", "flashlight"),
-    "spoon": ("spoon", "scoop"), "sponge": ("sponge", "scourer"), "brick": ("brick", "toy brick"),
+    "brush": ("brush", "paintbrush"), "marker": ("marker", "highlighter"), "torch": ("torch", "flashlight"),
+    "spoon": ("spoon", "scoop"), "sponge": ("sponge", "scourer"), "brick": ("brick", "slab"),
 }  # fmt: skip
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "put": ("put", "place", "set", "lay"),
