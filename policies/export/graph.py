@@ -33,7 +33,7 @@ LOOKS = 3  # that are compared
 
 
 def write_graph(decider: Decider, target: Path) -> float:
-    """Export a policy as one ONNX file; return the largest difference to torch on looks of noise, rad.
+    """Export a policy as one ONNX file; return the largest difference to torch on looks of coloured patches, rad.
 
     UserError where it cannot be exported, or its graph decides otherwise: a trace freezes what a network computes in
     Python from the values it sees.

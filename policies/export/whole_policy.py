@@ -18,6 +18,7 @@ from sim.core.errors import UserError
 # In order; a policy that finds no things gives the first alone, one that remembers no target not the last.
 OUTPUTS = ("actions", "points", "errors", "target")
 PROMPT = "put the red cube on the blue plate"
+PATCHES = 8  # a side of an image
 
 
 class WholePolicy(nn.Module):
@@ -107,7 +108,10 @@ def _trunk(vision: object) -> nn.Module:
 
 
 def draw_look(spec, rng: np.random.Generator, cameras: tuple[str, ...]) -> Observation:
-    """Return an observation of noise, to compare a policy with its export."""
-    images = {camera: rng.integers(0, 256, (*spec.image_size, 3), dtype=np.uint8) for camera in cameras}
+    """Return an observation of coloured patches, to compare a policy with its export: in noise the eye finds nothing,
+    and what it points at hangs on rounding."""
+    rows, columns = (np.arange(side) * PATCHES // side for side in spec.image_size)
+    patches = {camera: rng.integers(0, 256, (PATCHES, PATCHES, 3), dtype=np.uint8) for camera in cameras}
+    images = {camera: one[np.ix_(rows, columns)] for camera, one in patches.items()}
     state = np.append(rng.uniform(-1.5, 1.5, spec.state_dim - 1), rng.uniform()).astype(np.float32)
     return Observation(images, state, PROMPT, 0.0)
