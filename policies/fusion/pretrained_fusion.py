@@ -1,6 +1,5 @@
 """A fusion from grounding pretraining on disk: fusion.safetensors and card.json, as `assets/fusion` ships it."""
 
-import difflib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from torch import Tensor
 from policies.core.migrate import migrate_fusion
 from policies.core.parts import Fusion, FusionConfig
 from policies.core.weight_files import SHA256, as_bytes, read_weights
-from sim.core.errors import UserError
+from sim.core.errors import UserError, did_you_mean
 from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
@@ -57,10 +56,9 @@ def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
 def read_pretrained(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
     """Return what a folder's fusion was made for, its state dict and card. UserError when it is missing or broken."""
     if not (root / WEIGHTS).is_file():
-        near = difflib.get_close_matches(str(root), [str(one.parent) for one in root.parent.glob(f"*/{WEIGHTS}")], n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        near = did_you_mean(str(root), [str(one.parent) for one in root.parent.glob(f"*/{WEIGHTS}")])
         raise UserError(
-            f"no pretrained fusion in {root}{meant}; make one with python -m policies.pretrain_grounding, "
+            f"no pretrained fusion in {root}{near}; make one with python -m policies.pretrain_grounding, "
             "or give init_fusion=null"
         )
     try:

@@ -34,9 +34,14 @@ def nearest(name: str, choices: Iterable[str], what: str = "name") -> str:
     "unknown colour 'rde', expected one of 'blue', 'red'; did you mean 'red'?"
     """
     names = sorted(str(choice) for choice in choices)
-    message = f"unknown {what} {name!r}, expected one of {', '.join(map(repr, names)) or '(none)'}"
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    return f"{message}; did you mean {close[0]!r}?" if close else message
+    expected = ", ".join(map(repr, names)) or "(none)"
+    return f"unknown {what} {name!r}, expected one of {expected}{did_you_mean(str(name), names)}"
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return "; did you mean 'red'?", the end of a message, "" where no choice is near."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def reason(error: BaseException) -> str:

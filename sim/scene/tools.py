@@ -14,15 +14,20 @@ PLASTIC_KG_M3, WOOD_KG_M3, STEEL_KG_M3 = 1000.0, 700.0, 7800.0
 def hexagonal(flat: float, start: float, end: float, bevel: float = 0.002) -> Mesh:
     """Return a bar along x from `start` to `end` with six sides, each `flat` from the axis."""
     edge = flat / np.cos(np.pi / 6)
-    contour = [
-        (0, start),
-        (edge - bevel, start),
-        (edge, start + bevel),
-        (edge, end - bevel),
-        (edge - bevel, end),
-        (0, end),
-    ]
+    contour = [(0, start), (edge - bevel, start), (edge, start + bevel), (edge, end - bevel), (edge - bevel, end),
+               (0, end)]  # fmt: skip
     return lathe(contour, 6, faceted=True).along_x()
+
+
+def _tool(
+    name: str, parts: tuple[Part, ...], flat: float, reach: float, mass_kg: tuple[float, float],
+    *solids: tuple[Mesh, float],
+) -> Shape:  # fmt: skip
+    """Return a tool whose flats are `flat` from its axis. reach: of the farthest point from the middle."""
+    return Shape(
+        name, parts, half_height_m=flat, radius_m=reach, grasp_height_m=0.002, grasp_width_m=2 * flat,
+        mass_kg=mass_kg, grasp_yaws_rad=ACROSS, **solid(*solids),
+    )  # fmt: skip
 
 
 def screwdriver() -> Shape:
@@ -42,10 +47,7 @@ def screwdriver() -> Shape:
         touched("box", (length, flat, flat), (middle, 0.0, 0.0)),
         touched("box", ((tip - end) / 2, 0.0028, 0.0028), ((tip + end) / 2, 0.0, 0.0)),
     )
-    return Shape(
-        "screwdriver", parts, half_height_m=flat, radius_m=tip + 0.001, grasp_height_m=0.002, grasp_width_m=2 * flat,
-        mass_kg=(0.04, 0.10), grasp_yaws_rad=ACROSS, **solid((grip, PLASTIC_KG_M3), (shaft, STEEL_KG_M3)),
-    )  # fmt: skip
+    return _tool("screwdriver", parts, flat, tip + 0.001, (0.04, 0.10), (grip, PLASTIC_KG_M3), (shaft, STEEL_KG_M3))
 
 
 def hammer() -> Shape:
@@ -59,11 +61,8 @@ def hammer() -> Shape:
         touched("box", (tip - flat / 2, flat, flat), (-flat / 2, 0.0, 0.0)),
         touched("box", (flat * 0.9, head, flat), (tip - flat, 0.0, 0.0)),
     )
-    return Shape(
-        "hammer", parts, half_height_m=flat, radius_m=float(np.hypot(tip, head)) + 0.001, grasp_height_m=0.002,
-        grasp_width_m=2 * flat, mass_kg=(0.04, 0.10), grasp_yaws_rad=ACROSS,
-        **solid((handle, WOOD_KG_M3), (across, PLASTIC_KG_M3)),
-    )  # fmt: skip
+    reach = float(np.hypot(tip, head)) + 0.001
+    return _tool("hammer", parts, flat, reach, (0.04, 0.10), (handle, WOOD_KG_M3), (across, PLASTIC_KG_M3))
 
 
 def brush() -> Shape:
@@ -77,20 +76,14 @@ def brush() -> Shape:
         touched("box", ((tip + end + 0.010) / 2, flat, flat), ((end + 0.010 - tip) / 2, 0.0, 0.0)),
         touched("box", hair, (tip - hair[0], 0.0, 0.0)),
     )
-    return Shape(
-        "brush", parts, half_height_m=flat, radius_m=tip + 0.002, grasp_height_m=0.002, grasp_width_m=2 * flat,
-        mass_kg=(0.03, 0.08), grasp_yaws_rad=ACROSS, **solid((handle, WOOD_KG_M3), (band, PLASTIC_KG_M3)),
-    )  # fmt: skip
+    return _tool("brush", parts, flat, tip + 0.002, (0.03, 0.08), (handle, WOOD_KG_M3), (band, PLASTIC_KG_M3))
 
 
 def marker() -> Shape:
     flat, tip, cap = 0.0105, 0.050, 0.018
     body, end = hexagonal(flat, -tip, cap), hexagonal(flat, cap, tip, 0.003)
     parts = (seen(body), seen(end, CHARCOAL), touched("box", (tip, flat, flat)))
-    return Shape(
-        "marker", parts, half_height_m=flat, radius_m=tip + 0.002, grasp_height_m=0.002, grasp_width_m=2 * flat,
-        mass_kg=(0.03, 0.08), grasp_yaws_rad=ACROSS, **solid((body, 1.0), (end, 1.0)),
-    )  # fmt: skip
+    return _tool("marker", parts, flat, tip + 0.002, (0.03, 0.08), (body, 1.0), (end, 1.0))
 
 
 def torch() -> Shape:
@@ -98,10 +91,7 @@ def torch() -> Shape:
     body, head = hexagonal(flat, -tip, neck), hexagonal(flat, neck, tip - 0.002, 0.0005)
     lens = hexagonal(flat - 0.002, tip - 0.003, tip, 0.0005)
     parts = (seen(body, CHARCOAL), seen(head), seen(lens, STEEL), touched("box", (tip, flat, flat)))
-    return Shape(
-        "torch", parts, half_height_m=flat, radius_m=tip + 0.002, grasp_height_m=0.002, grasp_width_m=2 * flat,
-        mass_kg=(0.05, 0.12), grasp_yaws_rad=ACROSS, **solid((body, 1.0), (head, 1.0)),
-    )  # fmt: skip
+    return _tool("torch", parts, flat, tip + 0.002, (0.05, 0.12), (body, 1.0), (head, 1.0))
 
 
 def spoon() -> Shape:
@@ -115,7 +105,4 @@ def spoon() -> Shape:
         touched("box", (tip - wide + 0.002, flat, flat), (0.002 - wide, 0.0, 0.0)),
         touched("box", (0.8 * wide, 0.8 * wide, thick), (tip - wide, 0.0, 0.0)),
     )
-    return Shape(
-        "spoon", parts, half_height_m=flat, radius_m=tip + 0.002, grasp_height_m=0.002, grasp_width_m=2 * flat,
-        mass_kg=(0.03, 0.08), grasp_yaws_rad=ACROSS, **solid((handle, WOOD_KG_M3), (scoop, WOOD_KG_M3)),
-    )  # fmt: skip
+    return _tool("spoon", parts, flat, tip + 0.002, (0.03, 0.08), (handle, WOOD_KG_M3), (scoop, WOOD_KG_M3))
