@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import cast
@@ -29,6 +30,7 @@ from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPoints
 from policies.fusion.pretrained_fusion import save_fusion
 from policies.models.vla import Vla, VlaConfig
+from policies.pretrain_eye import PretrainEyeConfig
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
 from policies.scenes.looks import SceneConfig, SceneLooker, crowded
 from policies.scenes.poses import move_arm
@@ -460,3 +462,8 @@ def test_the_hand_holds_what_the_step_names():
                 world.reset(seed)
                 found.add(move_arm(world, rng, step)[1])
             assert found == wanted
+
+
+def test_half_of_the_scenes_are_of_the_first_task():
+    drawn = Counter(PretrainEyeConfig(tasks=("stack", "reach", "push")).looks.choice(i)[0] for i in range(12))
+    assert drawn == {"stack": 6, "reach": 3, "push": 3}

@@ -11,6 +11,7 @@ from sim.core.errors import UserError
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.shapes import SHAPES
 from sim.tasks.base import TASKS
+from sim.tasks.instructions import NOUNS
 
 CUBE, BUTTON, OPEN = "put the red cube on the green plate", "press the blue button", "open the red drawer"
 IN_DRAWER = "put the blue can in the red drawer"
@@ -74,6 +75,11 @@ def test_every_sentence_of_every_task_is_understood_as_that_task(task, seed):
     found = understood(said)
     assert found is not None and found.sentence == said
     assert found.task == task
+
+
+def test_things_are_called_by_one_word():
+    """The splitter takes the word after a colour for the kind."""
+    assert [word for words in NOUNS.values() for word in words if not word.isalpha()] == []
 
 
 @settings(max_examples=150, deadline=None)
