@@ -4,7 +4,8 @@ Imitation of recorded demonstrations. A policy starts from the grounding-pretrai
 with the project (`init_fusion=null`: from random weights) or from a whole checkpoint (`init=`). A
 killed run goes on where it stopped, to the same weights. Of datasets of several tasks each task is drawn
 equally often, however many frames it has. A policy that learns to find things is measured on held-out
-scenes every 500 steps, and a warning says when it found them better before.
+scenes every 500 steps, and a warning says when it found them better before. The last line says how much memory and disk
+it took.
 With `init=CKPT lora_rank=8` only low-rank updates of its linear maps learn, a few per cent of the numbers; with
 `teacher=CKPT` a policy, smaller ones too, learns the chunks that another decides instead of the recorded ones.
 With `data=[NEW,OLD] retrieve=0.25` only that part of the old data is used that most resembles the new, which is half of
@@ -13,6 +14,7 @@ every batch; with `data=[EASY,HARD] curriculum=0.5` the harder data come in over
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from policies.eye_training.held_out import fit_measured
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.processing.data import EpisodeTable, Source, TrainingData
+from policies.processing.features import cache_folder
 from policies.processing.observation import ObservationProcessor
 from policies.training.curriculum import Curriculum
 from policies.training.distill import load_teacher
@@ -37,6 +40,9 @@ from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain
 from sim.core.tracker import KINDS, NoTracker, Tracker, open_tracker
+from sim.core.usage import peak_memory_mib, size_mib
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,12 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     if teacher:
         metadata.provenance["data"][config.teacher] = teacher.fingerprint
     loss = teacher.loss(policy) if teacher else None
-    return fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
+    trained = fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
+    if not rank():
+        features = sum(size_mib(cache_folder(table.dataset.root)) for table in tables)
+        used = (peak_memory_mib(), features, size_mib(out))
+        _log.info("peak memory %.0f MiB; on disk %.1f MiB of features, %.1f MiB of the policy", *used)
+    return trained
 
 
 def _training_data(

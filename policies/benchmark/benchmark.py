@@ -1,8 +1,10 @@
-"""`python -m policies.benchmark [steps=150] [repeats=3] [plays=9] [baseline=CHECKOUT] [backend=onnxruntime]`
+"""`python -m policies.benchmark [steps=150] [repeats=3] [plays=9] [baseline=CHECKOUT] [busy=2] [backend=onnxruntime]`
 
 Times a gradient step of the default policy and one decision, by the programs themselves: demonstrations are
 collected, a policy is trained on them and plays. With `baseline=`, another checkout of this repository does the
-same by turns in the same run, and the ratio to it is printed; without, the frozen encoders are timed too.
+same by turns in the same run, and the ratio to it is printed; without, the frozen encoders are timed too. With
+`busy=2` training takes turns with training beside two processes that spin. The rate at which the machine multiplies
+matrices, and how much of it training uses, stand beside.
 `backend=onnxruntime` times alone whole decisions by torch and by the graph that `policies.export` writes; of
 `checkpoint=`, by every graph in its folder. `checkpoints=[A,B] data=DIR` times alone whole decisions of several
 checkpoints by turns on frames of a dataset, with their energy where the processor counts it.
@@ -20,6 +22,7 @@ import numpy as np
 from policies.benchmark.backends import BACKENDS, backend_table
 from policies.benchmark.encoders import encoder_table
 from policies.benchmark.side_by_side import side_by_side
+from policies.benchmark.work import matrix_gflops, sample_gflop, spinning
 from sim.core.checkout import Checkout
 from sim.core.comparison import BASELINE, THIS, Figures, by_turns, comparison_table, medians
 from sim.core.console import table as as_table
@@ -27,7 +30,14 @@ from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, Options, at_least, one_of, option
 
 LOG_EVERY = 50  # steps between two rows of train.jsonl
-TITLES = {"training_step_ms": "training step, ms", "decision_ms": "decision, ms"}
+BATCH = 128
+MATRICES = "matrix_gflops"
+TITLES = {
+    "training_step_ms": "training step, ms",
+    "samples_a_second": "training, samples a second",
+    MATRICES: "matrix products, GFLOP/s",
+    "decision_ms": "decision, ms",
+}
 Found = dict[str, list[Figures]]  # checkout -> its figures by repeat
 
 _log = logging.getLogger(__name__)
@@ -43,6 +53,7 @@ class PolicyBenchmarkConfig(Options):
     episodes: int = option(8, "demonstrations to train on", at_least(1))
     threads: int = option(2, "of training", at_least(1))
     baseline: str | None = option(None, "another checkout of this repository, measured by turns")
+    busy: int = option(0, "processes that spin beside every second training, which alone is timed then", at_least(0))
     backend: str = option(
         "torch", "what decides; onnxruntime: timed beside torch, and nothing else is", one_of(*BACKENDS)
     )
@@ -57,6 +68,8 @@ class PolicyBenchmarkConfig(Options):
             raise UserError(f"{given}: expected both, or neither")
         if self.checkpoints and (self.checkpoint or self.baseline or self.backend != "torch"):
             raise UserError("checkpoints= is timed alone: expected no checkpoint=, baseline= or backend= beside it")
+        if self.busy and (self.checkpoints or self.baseline or self.backend != "torch"):
+            raise UserError(f"busy={self.busy} times training: expected no checkpoints=, baseline= or backend= too")
         if self.checkpoint and self.backend == "torch":
             raise UserError(f"checkpoint={self.checkpoint}: expected with backend=onnxruntime alone")
 
@@ -65,15 +78,28 @@ class Course:
     """Collects, trains and plays with one checkout, in a folder of its own."""
 
     def __init__(self, checkout: Checkout, folder: Path, config: PolicyBenchmarkConfig):
-        self._checkout, self._folder, self._config = checkout, folder, config
-        checkout.run("sim.collect", f"episodes={config.episodes}", "workers=1", f"out={folder / 'demos'}")
+        self._checkout, self._folder, self._config, self._demos = checkout, folder, config, folder / "demos"
+        checkout.run("sim.collect", f"episodes={config.episodes}", "workers=1", f"out={self._demos}")
 
     def train(self, repeat: int) -> Figures:
-        """Train once more; return the median time of a training step, ms."""
-        optim = (f"optim.steps={self._config.steps}", f"optim.threads={self._config.threads}")
+        """Train once more; return the median time of a training step, what that comes to, and the matrix rate."""
+        steps, threads = self._config.steps, self._config.threads
+        optim = (f"optim.steps={steps}", f"optim.threads={threads}", f"optim.batch={BATCH}")
         out = self._policy(repeat)
-        self._checkout.run("policies.train", f"data={self._folder / 'demos'}", f"out={out}", *optim)
-        return {"training_step_ms": float(np.median(step_times_ms(out / "train.jsonl")))}
+        self._checkout.run("policies.train", f"data={self._demos}", f"out={out}", *optim)
+        step_ms = float(np.median(step_times_ms(out / "train.jsonl")))
+        return {
+            "training_step_ms": step_ms, "samples_a_second": 1e3 * BATCH / step_ms, MATRICES: matrix_gflops(threads),
+        }  # fmt: skip
+
+    def train_beside(self, repeat: int) -> Figures:
+        """Return the same beside processes that spin."""
+        with spinning(self._config.busy):
+            return self.train(self._config.repeats + repeat)
+
+    def sample_gflop(self) -> float:
+        """Return the operations of one sample of the first policy, 1e9."""
+        return sample_gflop(self._policy(0), self._demos)
 
     def play(self, repeat: int) -> Figures:
         """Play the first policy once more; return the median time of a decision, ms."""
@@ -103,21 +129,42 @@ def main(config: PolicyBenchmarkConfig) -> None:
         table, rows = side_by_side(config.checkpoints, config.data)
         _log.info("decision by checkpoint", extra=as_table("checkpoints", table, checkpoints=rows))
         return
+    if config.busy:
+        _show(*measure_busy(config))
+        return
     checkouts = {THIS: Checkout.own()}
     if config.baseline:
         checkouts[BASELINE] = Checkout(Path(config.baseline))
-    for found in measure(checkouts, config):
-        table = comparison_table(found, {key: TITLES[key] for key in found[THIS][0]})
-        _log.info("speed", extra=as_table("speed", table, **medians(found)))
+    trained, played, gflop = measure(checkouts, config)
+    _show(trained, gflop)
+    _show(played)
     if not config.baseline:
         table, rows = encoder_table()
         _log.info("frozen encoders", extra=as_table("encoders", table, encoders=rows))
 
 
-def measure(checkouts: Mapping[str, Checkout], config: PolicyBenchmarkConfig) -> tuple[Found, Found]:
-    """Return the figures of every checkout by repeat, a part of the work at a time."""
+def _show(found: Found, gflop: float | None = None) -> None:
+    """Print a table of what was found; gflop: of a sample, 1e9 operations."""
+    one, middle = next(iter(found.values()))[0], medians(found)
+    table = comparison_table(found, {key: TITLES[key] for key in one})
+    if gflop:
+        used = (f"{name} {gflop * row['samples_a_second'] / row[MATRICES]:.0%}" for name, row in middle.items())
+        table.caption = f"{gflop:.3f} GFLOP a sample, of the matrix rate {', '.join(used)}"
+    _log.info("speed", extra=as_table("speed", table, sample_gflop=gflop, **middle))
+
+
+def measure(checkouts: Mapping[str, Checkout], config: PolicyBenchmarkConfig) -> tuple[Found, Found, float]:
+    """Return the figures of every checkout by repeat, training and deciding, and the operations of a sample, 1e9."""
     with tempfile.TemporaryDirectory() as folder:
         courses = {name: Course(one, Path(folder) / name, config) for name, one in checkouts.items()}
         trained = by_turns({name: course.train for name, course in courses.items()}, config.repeats)
         played = by_turns({name: course.play for name, course in courses.items()}, config.plays)
-    return trained, played
+        return trained, played, courses[THIS].sample_gflop()
+
+
+def measure_busy(config: PolicyBenchmarkConfig) -> tuple[Found, float]:
+    """Return the figures of training beside processes that spin and alone, and the operations of a sample, 1e9."""
+    with tempfile.TemporaryDirectory() as folder:
+        course = Course(Checkout.own(), Path(folder), config)
+        beside = f"beside {config.busy} that spin"
+        return by_turns({beside: course.train_beside, "alone": course.train}, config.repeats), course.sample_gflop()

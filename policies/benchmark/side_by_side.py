@@ -1,9 +1,9 @@
 """Whole decisions of several checkpoints on the same recorded frames, by turns: time, energy, memory.
 
-Time is what the deciding thread itself computed, which other programs disturb least.
+Time is what the deciding thread itself computed, which other programs disturb least. Looking makes inputs of images and
+words, by encoders or a frozen eye; acting makes a chunk of these.
 """
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from policies.runtime.latency import percentiles
 from sim.core.console import track
 from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
+from sim.core.usage import peak_memory_mib
 
 FRAMES = 200
 WARM_UP = 5  # decisions that are not counted
@@ -33,6 +34,7 @@ class Spent:
     """What every decision of a checkpoint took."""
 
     seconds: list[float] = field(default_factory=list)
+    looking: list[float] = field(default_factory=list)  # of these, to make inputs of images and words
     joules: list[float] = field(default_factory=list)  # empty where nothing counts them
 
 
@@ -89,8 +91,11 @@ def _decide(decider: Decider, look: Observation, seed: int, spent: Spent, meter:
     generator = torch.Generator().manual_seed(seed)
     before_uj = [] if meter.missing else meter.read_uj()
     begun = time.thread_time()
-    decider.decide(look, look.state, [], generator)
+    seen = decider.see(look)
+    looked = time.thread_time()
+    decider.decide(look, look.state, [], generator, None, seen)
     spent.seconds.append(time.thread_time() - begun)
+    spent.looking.append(looked - begun)
     if not meter.missing:
         spent.joules.append(meter.joules(before_uj))
 
@@ -100,6 +105,7 @@ def _row(root: str, spent: Spent, decider: Decider, first: Spent) -> dict:
     return {
         "checkpoint": root,
         "mean_ms": 1e3 * float(np.mean(seconds)),
+        "looking_ms": 1e3 * float(np.mean(spent.looking[WARM_UP:])),
         **percentiles(seconds),
         "of_first": float(np.mean(seconds) / np.mean(first.seconds[WARM_UP:])),
         "joules": float(np.mean(spent.joules[WARM_UP:])) if spent.joules else None,
@@ -109,13 +115,15 @@ def _row(root: str, spent: Spent, decider: Decider, first: Spent) -> dict:
 
 
 def _table(rows: list[dict], meter: EnergyMeter) -> Table:
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     energy = f"energy not measured: {meter.missing}" if meter.missing else "energy of the processor, other programs too"
-    caption = f"{energy}; memory of this process with all of them: {peak_mib:.0f} MiB at most"
-    heads = ("checkpoint", "mean, ms", "p50", "p99", "of the first", "mJ", "parameters", "weights, MiB")
+    caption = f"{energy}; memory of this process with all of them: {peak_memory_mib():.0f} MiB at most"
+    times = ("mean, ms", "looking", "acting", "p50", "p99", "of the first")
+    heads = ("checkpoint", *times, "mJ", "parameters", "weights, MiB")
     table = Table(*heads, title=f"{FRAMES} decisions", caption=caption)
     for row in rows:
         millijoules = "-" if row["joules"] is None else f"{1e3 * row['joules']:.1f}"
-        times = (f"{row['mean_ms']:.2f}", f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['of_first']:.3f}")
+        acting_ms = row["mean_ms"] - row["looking_ms"]
+        spent_ms = (row["mean_ms"], row["looking_ms"], acting_ms, row["p50_ms"], row["p99_ms"])
+        times = (*(f"{ms:.2f}" for ms in spent_ms), f"{row['of_first']:.3f}")
         table.add_row(row["checkpoint"], *times, millijoules, str(row["parameters"]), f"{row['weights_mib']:.1f}")
     return table

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from policies.fusion.grounded_points import TruePointsConfig
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source, TrainingData, fit_normalization
+from policies.processing.features import cache_folder
 from policies.processing.observation import ObservationProcessor
 from policies.train import TrainConfig, shares_by_task
 from policies.training import loop
@@ -74,6 +77,27 @@ def test_what_lerobot_recorded_or_edited_is_trained_on(name, tmp_path):
     policy = train.train(dataclasses.replace(config, data=(str(data),)))
     assert all(torch.isfinite(value).all() for value in policy.state_dict().values())
     assert policy.spec.image_size == (48, 64) and policy.spec.points[0] == "grounding.object_pos_w"
+
+
+def test_it_ends_with_how_much_memory_and_disk_it_took(demos, tmp_path, caplog):
+    config = TrainConfig(data=(str(demos),), out=str(tmp_path / "policy"), policy=TINY, optim=QUICK, init_fusion=None)
+    with caplog.at_level("INFO"):
+        train.train(config)
+    said = re.fullmatch(
+        r"peak memory (\d+) MiB; on disk (\S+) MiB of features, (\S+) MiB of the policy", caplog.messages[-1]
+    )
+    assert said, caplog.messages[-1]
+    memory, features, weights = map(float, said.groups())
+    now_kib = int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    assert memory >= 0.9 * now_kib / 2**10
+    kept = {root: _mib(root) for root in (cache_folder(demos), tmp_path / "policy")}
+    assert [features, weights] == pytest.approx(list(kept.values()), abs=0.05) and min(kept.values()) > 0.1
+
+
+def _mib(root: Path) -> float:
+    """By du(1), in bytes of content."""
+    done = subprocess.run(["du", "-sb", "--apparent-size", str(root)], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0]) / 2**20
 
 
 def test_data_of_another_image_size_and_of_a_task_that_is_not_known_join(demos, tmp_path):
