@@ -15,9 +15,8 @@ from sim.core.deprecated import TASKS, current
 POINTS = (
     "grounding.object_pos_w", "grounding.target_pos_w", "grounding.object_pos_t", "grounding.target_pos_t",
 )  # fmt: skip
-AIM, SURE = "fusion.aim.linear.weight", "fusion.aim.sure_m"
-AIM_END = ".aim.linear.weight"
-WITHOUT_DOUBT_M = 1e3
+AIM = "fusion.aim.linear.weight"
+AIM_END, SURE_END = ".aim.linear.weight", ".aim.sure_m"
 TURN = 4  # numbers that say how a thing is turned
 WEIGHTS = {  # prefix of a weight's name, then and now
     "point_center": "fusion.point_center",
@@ -32,6 +31,7 @@ WEIGHTS = {  # prefix of a weight's name, then and now
 def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return a checkpoint's config.json and weights as they are written now."""
     content = _with_noise(_with_tasks(content))
+    weights = {name: value for name, value in weights.items() if not name.endswith(SURE_END)}  # of an eye's error
     if "spec" in content:
         return _with_object_turn(*_with_aim(content, weights))
     policy = dict(content["policy"])
@@ -47,13 +47,10 @@ def migrate_checkpoint(content: Mapping[str, Any], weights: Mapping[str, Tensor]
 
 
 def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """Points were all that such a head was given, what it takes to reach them weighs nothing; later it had no doubt."""
+    """Points were all that such a head was given, what it takes to reach them weighs nothing."""
     fusion = content.get("policy", {}).get("fusion", {})
-    if fusion.get("name") not in ("true_points", "grounded_points") or not _moves(content):
+    if fusion.get("name") not in ("true_points", "grounded_points") or not _moves(content) or AIM in weights:
         return content, dict(weights)
-    weights = {SURE: torch.tensor(WITHOUT_DOUBT_M), **weights}
-    if AIM in weights:
-        return content, weights
     if fusion.get("finder", {}).get("name") == "eye":
         fusion = {**fusion, "finder": {"turn": False, **fusion["finder"]}}
     none = torch.zeros(len(weights["fusion.token.linear.bias"]), _moves(content) + TURN)

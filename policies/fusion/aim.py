@@ -1,8 +1,8 @@
 """What it takes to bring the tool to points: how far each joint moves, how things are turned; a part of a token.
 
 Given points in metres alone, a head learns the arm's inverse kinematics from demonstrations, and from a hundred of them
-to a centimetre: enough to grasp, not to insert. But moves to a misplaced point mislead it, and it trusts them in a task
-where the eye is poor as in others where the eye is good. So each is told as far as the eye is sure of its point.
+to a centimetre: enough to grasp, not to insert. They are told however unsure the eye is of a point: the arm that goes
+there all the same soon sees it better (EXPERIMENTS.md, "Told as far as the eye is sure").
 
 Shapes: B observations, P points, J joints, D state dimension, W token width.
 """
@@ -18,7 +18,6 @@ from sim.robots.robot import Robot
 
 SCALE_RAD, LARGEST = 0.2, 10.0  # joint moves are learned in units of this; of what is out of reach no more than this
 STEPS, DAMPING, LONGEST_M = 3, 0.02, 0.25  # of Gauss and Newton's method: sub-millimetre within reach
-SURE_M = 0.03  # an error of this size halves what is told of a point
 LEVER_M = 0.2  # a turn of 1 rad counts as so much way
 
 
@@ -28,7 +27,6 @@ class Aim(nn.Module):
     dh: Tensor
     mount: Tensor
     tool: Tensor
-    sure_m: Tensor
 
     def __init__(self, robot: Robot, points: int, width: int):
         """points: P, the object's first, the target's last. The robot's constants are no weights."""
@@ -36,22 +34,15 @@ class Aim(nn.Module):
         arm = described_arm(robot)
         for name in ("dh", "mount", "tool"):
             self.register_buffer(name, getattr(arm, name), persistent=False)
-        self.register_buffer("sure_m", torch.tensor(SURE_M))  # a kilometre in policies of before, which had no doubt
         turns = 2 * len(TURN_NAMES)
         self.linear = nn.Linear(points * len(arm.dh) + turns, width, bias=False)
         nn.init.zeros_(self.linear.weight[:, -turns:])  # so that what a dataset does not know stays without effect
 
-    def forward(self, state: Tensor, points_t: Tensor, turn: Tensor | None, errors: Tensor | None = None) -> Tensor:
-        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, 2, 4), nan or None: not known -> (B, W).
-
-        errors: (B, P) m within which the points are right, None for true ones.
-        """
+    def forward(self, state: Tensor, points_t: Tensor, turn: Tensor | None) -> Tensor:
+        """state (B, D), points (B, P, 3) m seen from the tool, turn (B, 2, 4), nan or None: not known -> (B, W)."""
         moves = self.moves(state[:, : len(self.dh)].double(), points_t.double().nan_to_num()) / SCALE_RAD
         moves = moves.clamp(-LARGEST, LARGEST).to(state)
         turn = state.new_zeros(len(state), 2, len(TURN_NAMES)) if turn is None else turn.nan_to_num()
-        if errors is not None:
-            sure = 1 / (1 + (errors / self.sure_m) ** 2)
-            moves, turn = moves * sure[..., None], turn * sure[:, [0, -1], None]
         return self.linear(torch.cat([moves.flatten(1), turn.flatten(1)], 1))
 
     @torch.no_grad()

@@ -70,11 +70,10 @@ class PointFusion(Fusion):
 
     def forward(self, inputs: Inputs) -> Prefix:
         assert inputs.points is not None
-        points, errors = inputs.points[..., :3], inputs.points[:, self.from_tool, 3:]
+        points = inputs.points[..., :3]
         tokens = self.token(points)
         if self.aim:
-            known = errors[..., 0] if errors.numel() else None
-            tokens = tokens + self.aim(inputs.state, points[:, self.from_tool], inputs.turn, known)[:, None]
+            tokens = tokens + self.aim(inputs.state, points[:, self.from_tool], inputs.turn)[:, None]
         if self.keeps_words:
             assert inputs.words is not None and inputs.word_mask is not None
             tokens = torch.cat([tokens, self.text_token(self.text(inputs.words, inputs.word_mask))], 1)

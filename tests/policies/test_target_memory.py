@@ -169,7 +169,7 @@ def test_the_step_that_is_due_is_chosen_by_remembered_targets(data, monkeypatch)
     assert error.argmin() < len(error) - 1  # the last look is not the best
 
 
-def test_what_a_policy_is_told_of_a_point_weighs_by_the_eyes_error():
+def test_what_a_policy_is_told_of_a_point_does_not_weigh_by_the_eyes_error():
     fusion = tiny_model(config=EYE).fusion
     points = torch.tensor([[[0.3, 0.1, 0.0], [0.2, 0.2, 0.0], [0.1, 0.0, 0.1], [0.0, 0.1, 0.1]]])
     state = torch.tensor([[*FR3.home_rad, 1.0]])
@@ -179,6 +179,5 @@ def test_what_a_policy_is_told_of_a_point_weighs_by_the_eyes_error():
         return fusion(Inputs(state, points=known)).tokens
 
     with torch.no_grad():
-        sure, doubtful, metres_alone = tokens(0.0), tokens(0.03), fusion.token(points)
-    torch.testing.assert_close(doubtful - metres_alone, (sure - metres_alone) / 2)
-    assert (sure - metres_alone).abs().max() > 1e-3
+        torch.testing.assert_close(tokens(0.0), tokens(1.0))
+        assert (tokens(1.0) - fusion.token(points)).abs().max() > 1e-3
