@@ -1,8 +1,8 @@
 """What it takes to bring the tool to points: how far each joint moves, how things are turned; a part of a token.
 
 Given points in metres alone, a head learns the arm's inverse kinematics from demonstrations, and from a hundred of them
-to a centimetre: enough to grasp, not to insert. They are told however unsure the eye is of a point: the arm that goes
-there all the same soon sees it better (EXPERIMENTS.md, "Told as far as the eye is sure").
+to a centimetre: enough to grasp, not to insert. The moves are told however unsure the eye is of a point: weighed by its
+error, kinds of things that it does not know were grasped less often (EXPERIMENTS.md, "Told as far as the eye is sure").
 
 Shapes: B observations, P points, J joints, D state dimension, W token width.
 """

@@ -1,6 +1,7 @@
 """Decisions side by side: on the frames as training sees them, by turns; energy by counters of a made-up machine."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -87,6 +88,22 @@ def test_rows_tell_which_policy_takes_longer_and_take_turns(two, demos, monkeypa
     assert rows[1]["n"] == 12 and rows[1]["mean_ms"] > 0
     assert rows[0]["parameters"] == sum(one.numel() for one in TINY.build(SPEC).parameters())
     assert table.row_count == 2
+
+
+def test_looking_is_told_apart_from_acting(two, demos, monkeypatch):
+    see = Decider.see
+
+    def slowly(self, *given):
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+        return see(self, *given)
+
+    monkeypatch.setattr(Decider, "see", slowly)
+    _, rows = side_by_side(two, str(demos))
+    assert all(50 < row["looking_ms"] < row["mean_ms"] for row in rows)
+    many, one = (row["mean_ms"] - row["looking_ms"] for row in rows)
+    assert one < many / 2  # of 64 steps one is left
 
 
 def test_a_dataset_of_another_robot_is_one_line(two, demos, monkeypatch):

@@ -88,8 +88,8 @@ def test_it_ends_with_how_much_memory_and_disk_it_took(demos, tmp_path, caplog):
     )
     assert said, caplog.messages[-1]
     memory, features, weights = map(float, said.groups())
-    now_kib = int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-    assert memory >= 0.9 * now_kib / 2**10
+    peak_kib = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    assert memory == pytest.approx(peak_kib / 2**10, rel=0.02)
     kept = {root: _mib(root) for root in (cache_folder(demos), tmp_path / "policy")}
     assert [features, weights] == pytest.approx(list(kept.values()), abs=0.05) and min(kept.values()) > 0.1
 
