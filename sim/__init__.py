@@ -17,9 +17,11 @@ except ModuleNotFoundError as _error:
     leave_without_environment(_error.name)
 
 from sim.core.deprecated import TASKS
+from sim.core.threads import spin_briefly
 from sim.tasks.names import NAMES, register_gym_id  # noqa: E402
 
 choose_gl()
+spin_briefly()
 for _name in NAMES:  # MuJoCo is not needed for this
     register_gym_id(_name)
 for _old, _name in TASKS.items():
