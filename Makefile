@@ -1,4 +1,4 @@
-# make demo: the whole road, small and real.  make test: the tests.  Both set up what they need.
+# make demo: the whole pipeline in small.  make test: the tests.  Both set up what they need.
 PYTHON := python3.11
 VENV := .venv
 BIN := $(VENV)/bin

@@ -2,9 +2,10 @@
 
 Plays a policy in one simulated world for hours of robot time without a person: episode after episode, the scene is
 brought back by the expert, which puts what the task handles to a drawn free place, and the arm returns to its start
-pose; nothing is reset by magic. Where the motion guard latched or the expert cannot bring the scene back, a person
-would have to: that is counted by reason, and the next episode begins in a new scene. Writes results.json: success,
-successes in an hour of robot time with everything in between, and how long it went without a person.
+pose; the simulation is not reset between them. Where the motion guard latched or the expert cannot bring the scene
+back, a person would have to: that is counted by reason, and the next episode begins in a new scene. Writes
+results.json: success, successes in an hour of robot time with everything in between, and how long it went without a
+person.
 """
 
 import logging

@@ -14,7 +14,7 @@ from pathlib import Path
 from policies.core.indicator import INDICATORS
 from policies.models import checkpoint
 from rl.data.rollouts import Behaviour, CorrectedWorker, failed_seeds
-from sim.core.errors import keeps
+from sim.core.errors import UserError, keeps
 from sim.core.options import DATASET_FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
@@ -59,7 +59,9 @@ class CorrectConfig(SimulationConfig):
         """The episodes to play, ascending."""
         if self.rollouts is None:
             return list(range(self.seed, self.seed + self.episodes))
-        return failed_seeds(Path(self.rollouts))[: self.episodes]
+        if not (failed := failed_seeds(Path(self.rollouts))):
+            raise UserError(f"none of the rollouts in {self.rollouts} failed: there is nothing to correct")
+        return failed[: self.episodes]
 
 
 class OperatorWorker(CorrectedWorker):
@@ -80,7 +82,7 @@ class OperatorWorker(CorrectedWorker):
 def correct(config: CorrectConfig, operator: Operator) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
     checkpoint.load(config.checkpoint)[1].check_task(config.task, config.checkpoint)
-    out, world, robot = Path(config.out), config.world, config.robot.load()
+    out, world, robot, seeds = Path(config.out), config.world, config.robot.load(), config.seeds
     schema = config.behaviour.features(world)
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
     with (
@@ -91,7 +93,7 @@ def correct(config: CorrectConfig, operator: Operator) -> Path:
         worker = OperatorWorker(world, config.behaviour, operator, page)
         _log.info("live view: %s\n%s", page.url, HELP)
         last = last_seed(out)
-        for seed in (seed for seed in config.seeds if last is None or seed > last):
+        for seed in (seed for seed in seeds if last is None or seed > last):
             _play(worker, writer, operator, seed)
         _log.info("%d corrected episodes in %s", writer.num_episodes, out)
     return out

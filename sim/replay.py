@@ -67,7 +67,8 @@ def replay(
 
     images: compare them too. UserError for an episode that was not simulated.
     """
-    recorded = dataset.columns(episode, (*COLUMNS, "action"))
+    compared = [name for name in COLUMNS if name in dataset.features.columns]  # an earlier version recorded fewer
+    recorded = dataset.columns(episode, (*compared, "action"))
     cameras, depth = (dataset.features.cameras, dataset.features.depth) if images else ((), ())
     record = drawn_record(dataset, episode)
     env.rebuild(EpisodeParams.from_record(record, env.world.task.layout_type))
@@ -87,7 +88,7 @@ def replay(
             replayed[name].append(value)
         if video:
             video.draw()
-    found = differences(recorded, {name: np.array(values) for name, values in replayed.items()})
+    found = differences(recorded, {name: np.array(replayed[name]) for name in compared})
     for camera, frames in drawn.items():
         again = decode_video(encode_video(np.array(frames), dataset.fps).data)  # what encoding loses is lost again
         found += image_difference(camera, dataset.images(episode, camera), again)

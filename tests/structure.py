@@ -1,7 +1,7 @@
 """`make structure`: the figures of the project's layout, measured from its imports and definitions.
 
 A room is a folder that holds modules, or a program in a package's root. An arrow leads from a room to one that it
-imports; a room's floor is one above the highest room that it imports within the same package.
+imports; a room's layer is one above the highest room that it imports within the same package.
 """
 
 import ast
@@ -119,18 +119,18 @@ def _reach(start: str, arrows: Graph) -> set[str]:
     return seen
 
 
-def floors(arrows: Graph) -> dict[str, int]:
-    """Return the floor of every node, 1 for one that imports none; rooms in a circle share the lowest that fits."""
+def layers(arrows: Graph) -> dict[str, int]:
+    """Return the layer of every node, 1 for one that imports none; rooms in a circle share the lowest that fits."""
     found: dict[str, int] = {}
 
-    def floor(node: str, above: tuple[str, ...]) -> int:
+    def layer(node: str, above: tuple[str, ...]) -> int:
         if node not in found:
-            below = [floor(other, (*above, node)) for other in arrows[node] if other not in (*above, node)]
+            below = [layer(other, (*above, node)) for other in arrows[node] if other not in (*above, node)]
             found[node] = 1 + max(below, default=0)
         return found[node]
 
     for node in arrows:
-        floor(node, ())
+        layer(node, ())
     return found
 
 
@@ -161,16 +161,16 @@ def figures(root: Path = ROOT) -> list[tuple[str, str, str]]:
     modules = read_modules(root)
     lengths = function_lines(modules.values())
     sizes = sorted(len(module.path.read_text().splitlines()) for module in modules.values())
-    height = {package: max(floors(room_graph(modules, package)).values()) for package in PACKAGES}
+    height = {package: max(layers(room_graph(modules, package)).values()) for package in PACKAGES}
     loose = loose_modules(modules)
     return [
         ("folders that import each other", str(len(mutual_pairs(folder_graph(modules)))), "0"),
         ("files in a circle", str(sum(map(len, circles(file_graph(modules))))), "0"),
         ("loose modules that are no program", str(len(loose)), "<= 8"),
-        ("floors of imports, sim", str(height["sim"]), "<= 8"),
-        ("floors of imports, real", str(height["real"]), "<= 6"),
-        ("floors of imports, policies / rl", f"{height['policies']} / {height['rl']}", ""),
-        ("rooms, sim / policies / rl / real", _rooms(modules), ""),
+        ("layers of imports, sim", str(height["sim"]), "<= 8"),
+        ("layers of imports, real", str(height["real"]), "<= 6"),
+        ("layers of imports, policies / rl", f"{height['policies']} / {height['rl']}", ""),
+        ("folders, sim / policies / rl / real", _rooms(modules), ""),
         ("function lines, median / p90 / longest", _spread(lengths), "5 / 14 / 50"),
         ("file lines, median / longest", f"{median(sizes):.0f} / {sizes[-1]}", ""),
     ]

@@ -48,10 +48,10 @@ def test_no_file_stands_in_a_circle():
     assert structure.circles(structure.file_graph(MODULES)) == []
 
 
-def test_only_programs_lie_loose_and_floors_are_few():
+def test_only_programs_lie_loose_and_layers_are_few():
     assert len(structure.loose_modules(MODULES)) <= 8
     for package, bar in (("sim", 8), ("real", 6)):
-        assert max(structure.floors(structure.room_graph(MODULES, package)).values()) <= bar
+        assert max(structure.layers(structure.room_graph(MODULES, package)).values()) <= bar
 
 
 def test_functions_stay_as_short_as_they_were():
@@ -66,11 +66,11 @@ def test_the_diagram_is_that_of_the_imports():
     assert structure.with_diagram(page, structure.diagram(MODULES)) == page, "run: python tests/structure.py --draw"
 
 
-def test_the_measure_sees_circles_floors_and_long_ways_round():
+def test_the_measure_sees_circles_layers_and_long_ways_round():
     arrows = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"d", "f"}, "f": {"e"}}
     assert structure.mutual_pairs(arrows) == [("e", "f")]
     assert structure.circles(arrows) == [["a", "b", "c"], ["e", "f"]]
-    assert structure.floors({"top": {"middle", "low"}, "middle": {"low"}, "low": set()}) == {
+    assert structure.layers({"top": {"middle", "low"}, "middle": {"low"}, "low": set()}) == {
         "top": 3,
         "middle": 2,
         "low": 1,

@@ -1,11 +1,11 @@
 """`python -m policies.export checkpoint=CKPT [quantize=none|float16|dynamic|static] [data=DIR] [out=FILE.onnx]`
 
-Writes a whole policy, its image encoder included, as one ONNX graph, and compares it with torch on looks of noise.
-Inputs: image.CAMERA uint8 (1, H, W, 3), state (1, D), words (1, L, W) and word_mask (1, L) of the frozen language
-encoder, which an instruction passes once, commanded (1, D) of a policy that joins chunks, and noise. Outputs: actions
-(1, T, D), absolute joint targets in rad, then the gripper; of a policy that finds the named things their points
-(1, G, 3) and errors (1, G), m. `policies.evaluate graph=FILE` plays it. A head that exits early takes all its
-steps in a graph, to the same chunk.
+Writes a whole policy, its image encoder included, as one ONNX graph, and compares it with torch on looks of coloured
+patches. Inputs: image.CAMERA uint8 (1, H, W, 3), state (1, D), words (1, L, W) and word_mask (1, L) of the frozen
+language encoder, which an instruction passes once, commanded (1, D) of a policy that joins chunks, and noise.
+Outputs: actions (1, T, D), absolute joint targets in rad, then the gripper; of a policy that finds the named things
+their points (1, G, 3) and errors (1, G), m. `policies.evaluate graph=FILE` plays it. A head that exits early takes all
+its steps in a graph, to the same chunk.
 `quantize=float16` stores the weights in 16 bits and computes as before. `quantize=dynamic` writes eight-bit weights of
 linear maps, `quantize=static` all weights and what flows between them, in the ranges of frames of `data=`. How far such
 a graph's chunks are from torch's is printed, not bounded.

@@ -32,7 +32,7 @@ Feeds = Mapping[str, np.ndarray]  # what a graph takes, by name
 
 
 def write_quantized(decider: Decider, target: Path, kind: str, data: str | None) -> float:
-    """Export a policy as one quantized ONNX file; return the largest difference to torch on looks of noise, rad.
+    """Export a policy as one quantized ONNX file; return the largest difference to torch on coloured patches, rad.
 
     kind: float16, dynamic or static; data: dataset whose frames give the ranges of a static graph. UserError as
     `write_graph`, and for a dataset of another robot or without the policy's cameras.

@@ -24,7 +24,10 @@ def positive_rates(positive: np.ndarray, groups: Mapping[str, np.ndarray]) -> li
 
 
 def positive_table(pool: Pool, positive: np.ndarray) -> list[dict]:
-    """Return positive rates by source, outcome, task and phase (tenths to the end of the episode)."""
+    """Return positive rates by source, outcome, task and phase (tenths to the end of the episode).
+
+    Of episodes with an outcome: frames of those that were cut off are never drawn, whatever their label.
+    """
     outcome = np.where(pool.success, "success", "failure")
     groups = {
         "source": np.where(pool.intervention, INTERVENTION, pool.per_frame(pool.source)),
@@ -33,7 +36,8 @@ def positive_table(pool: Pool, positive: np.ndarray) -> list[dict]:
         "task": pool.per_frame(pool.task),
         "tenths to the end": np.concatenate([end_decile(int(n)) for n in pool.length]),
     }
-    return positive_rates(positive, groups)
+    counted = pool.counted
+    return positive_rates(positive[counted], {by: labels[counted] for by, labels in groups.items()})
 
 
 def one_sided(rows: Sequence[dict]) -> list[str]:

@@ -82,7 +82,7 @@ def compare(config: CompareConfig, start: OfflineRun) -> Path:
             if cell.trained:
                 _log.info("cell %s, training seed %d", cell.name, seed)
                 run_cell(start, config.root, cell, seed)
-                write_matrix(config.root, config.parsed_cells, config.train_seeds, config.reference)
+            write_matrix(config.root, config.parsed_cells, config.train_seeds, config.reference)
     return config.root / MATRIX
 
 

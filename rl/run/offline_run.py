@@ -207,7 +207,9 @@ class OfflineRun:
         labels = [self._labels(k) for k in rounds[1:]]
         checks = [self._check(k) for k in rounds[1:] if (self.folder(k) / "evaluation_negative").exists()]
         metadata = {"checks": checks, **provenance({"config": self.config})}
-        rows = write_report(self.config.root, results, self._results(0, "expert"), labels, metadata)
+        rows = write_report(
+            self.config.root, self.config.algorithm, results, self._results(0, "expert"), labels, metadata
+        )
         write_page(self.config, rows, labels)
 
     def _results(self, k: int, name: str) -> dict:

@@ -27,7 +27,7 @@ def write_page(config: RecapConfig, rounds: Sequence[Mapping], labels: Sequence[
     """Write page.json of a run. rounds: rows of recap.json; labels: of rounds 1, 2, ... with the value's report."""
     root = config.root
     shown = config.recorded[0] if config.recorded else root / "round_1" / "rollouts"
-    names = {k: f"after RECAP round {k}" if k else "imitation" for k in range(len(rounds))}
+    names = {k: f"after {config.algorithm} round {k}" if k else "imitation" for k in range(len(rounds))}
     evaluations = {f"round_{k}/evaluation": name for k, name in names.items()}
     beside = {"round_0/expert": "clean expert, same seeds", "robot": "same policy, emulated robot"}
     trainings = {f"round_{k}/policy": f"round {k}" for k in names if k}

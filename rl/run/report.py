@@ -37,13 +37,15 @@ def round_rows(results: list[dict], expert: dict) -> list[dict]:
     return rows
 
 
-def write_report(root: Path, results: list[dict], expert: dict, labels: list[dict], metadata: dict) -> list[dict]:
+def write_report(
+    root: Path, algorithm: str, results: list[dict], expert: dict, labels: list[dict], metadata: dict
+) -> list[dict]:
     """Write recap.json and the table as text in `root`, print the table; return its rows."""
     rows = round_rows(results, expert)
     values = [_brief(one) for one in labels]
     content = {"rounds": rows, "expert": {name: expert[name] for name in SUMMARY}, "values": values, **metadata}
     write_atomic(root / JSON, json.dumps(content, indent=1).encode())
-    table = rounds_table(rows)
+    table = rounds_table(rows, algorithm)
     with (root / TABLE).open("w") as file:
         Console(file=file, width=WIDTH).print(table)
     _log.info("rounds", extra=as_table("rounds", table, rounds=rows))
@@ -51,9 +53,9 @@ def write_report(root: Path, results: list[dict], expert: dict, labels: list[dic
     return rows
 
 
-def rounds_table(rows: list[dict]) -> Table:
+def rounds_table(rows: list[dict], algorithm: str) -> Table:
     """Return success, throughput and time of each round, and the change against round 0 on the same seeds."""
-    table = Table(title="RECAP by round (95 % intervals; change on the same seeds against round 0)")
+    table = Table(title=f"{algorithm} by round (95 % intervals; change on the same seeds against round 0)")
     for name in (
         "round",
         "n",

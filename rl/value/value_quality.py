@@ -52,8 +52,8 @@ def value_warnings(report: dict) -> list[str]:
         )
     if rollouts is not None and elapsed is not None and rollouts < elapsed + ABOVE_TIME:
         found.append(
-            f"the value tells little more than the clock: rank correlation {rollouts:.2f} on held-out rollouts, "
-            f"{elapsed:.2f} from elapsed time alone"
+            "the value predicts the return hardly better than elapsed time: rank correlation "
+            f"{rollouts:.2f} on held-out rollouts, {elapsed:.2f} from elapsed time alone"
         )
     return found
 
@@ -64,7 +64,7 @@ def check_outcomes(pool: Pool) -> list[str]:
         raise UserError(
             f"none of the {len(pool.success)} episodes succeeded: there is nothing to tell good from bad by"
         )
-    rollouts = pool.success[(pool.source == ROLLOUT) & ~pool.cut_off]
+    rollouts = pool.success[_judged_rollouts(pool)]
     if len(rollouts) and rollouts.all():
         return [f"all {len(rollouts)} rollouts succeeded: the value learns speed, not what leads to failure"]
     if len(rollouts) and not rollouts.any():
@@ -119,7 +119,7 @@ def auc_at(pool: Pool, values: np.ndarray, moment: float) -> float | None:
 
     Of rollouts alone: between sources the style of acting would give the outcome away.
     """
-    rollouts = np.flatnonzero(pool.source == ROLLOUT)
+    rollouts = np.flatnonzero(_judged_rollouts(pool))
     frames = pool.first[rollouts] + np.rint(moment * (pool.length[rollouts] - 1)).astype(int)
     return auc(values[frames], pool.success[rollouts])
 
@@ -127,8 +127,13 @@ def auc_at(pool: Pool, values: np.ndarray, moment: float) -> float | None:
 def auc_after(pool: Pool, values: np.ndarray, clock_s: float) -> float | None:
     """Return the success AUC so many seconds into the rollouts that still run: the time elapsed is the same for all."""
     step = round(clock_s * pool.fps)
-    running = np.flatnonzero((pool.source == ROLLOUT) & (pool.length > step))
+    running = np.flatnonzero(_judged_rollouts(pool) & (pool.length > step))
     return auc(values[pool.first[running] + step], pool.success[running])
+
+
+def _judged_rollouts(pool: Pool) -> np.ndarray:
+    """bool (E,): autonomous rollouts with an outcome."""
+    return (pool.source == ROLLOUT) & ~pool.cut_off
 
 
 def _bias(pool: Pool, targets: Targets, values: np.ndarray, source: str) -> float | None:

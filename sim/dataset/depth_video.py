@@ -55,12 +55,6 @@ def decode_depth(source: Path | bytes, frames: Sequence[int] | None = None, span
     return depth
 
 
-def read_depth(path: Path) -> Video:
-    """Return the depth video that a file holds, its statistics computed from the decoded frames."""
-    frames = decode_depth(path)
-    return Video(path.read_bytes(), len(frames), frames.shape[1:3], depth_stats(frames))
-
-
 def depth_stats(frames: np.ndarray) -> dict[str, np.ndarray]:
     """Return statistics (1, 1, 1), mm, of depth (T, H, W): of pixels that have one, in every eighth row and column."""
     seen = frames[:, ::8, ::8]

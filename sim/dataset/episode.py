@@ -26,13 +26,13 @@ class Episode:
     columns: one array (T,) or (T, n) for every column of the schema.
     instruction: what the operator asked for.
     images: camera -> uint8 (T, H, W, 3) or an encoded `Video`, and depth uint16 (T, H, W), mm, by the names of
-        `Features.depth_videos`; None when a worker has written the videos already with `encode_episode_videos`.
+        `Features.depth_videos`.
     metadata: bool, int, float, str, or a list of them, by name: seed, success, whatever was drawn.
     """
 
     columns: Mapping[str, np.ndarray]
     instruction: str
-    images: Mapping[str, np.ndarray | Video] | None = None
+    images: Mapping[str, np.ndarray | Video]
     metadata: Mapping[str, object] = field(default_factory=dict)
 
 

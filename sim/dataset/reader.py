@@ -26,7 +26,7 @@ from sim.dataset.info import read_info, read_provenance
 from sim.dataset.places import Place, find_place, read_frames
 from sim.dataset.schema import DEFAULTS, STANDARD_COLUMNS, Column, Features
 from sim.dataset.sidecar import read_sidecar, sidecar_provenance, write_sidecar
-from sim.dataset.video import Video, decode_video, encode_episode_videos, encode_video
+from sim.dataset.video import Video, decode_video, encode_video
 from sim.dataset.writer import DatasetWriter, check_no_other, join_stats, kept_episodes, read_stats
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "Video",
     "check_no_other",
     "encode_depth",
-    "encode_episode_videos",
     "encode_video",
     "kept_episodes",
     "last_seed",

@@ -15,8 +15,6 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from sim.core.errors import UserError, why_unread
-from sim.core.files import write_atomic
-from sim.dataset.schema import video_path
 from sim.dataset.stats import image_stats
 
 CODEC = "h264"
@@ -147,24 +145,6 @@ def _decode_from(container, span: Span, index: int, count: int, pixels: str) -> 
 
 def _pixels(frame, reformatter: VideoReformatter, pixels: str) -> np.ndarray:
     return reformatter.reformat(frame, format=pixels).to_ndarray()
-
-
-def read_video(path: Path) -> Video:
-    """Return the Video a file holds, its statistics computed from the decoded frames."""
-    frames = decode_video(path)
-    return Video(path.read_bytes(), len(frames), frames.shape[1:3], image_stats(frames))
-
-
-def encode_episode_videos(root: Path | str, episode_index: int, images: dict[str, np.ndarray], fps: int) -> None:
-    """Write an episode's videos into a dataset, one file a camera; made to run in a worker.
-
-    images: camera name -> uint8 (T, H, W, 3). The episode counts only once
-    `DatasetWriter.commit` was called for it (with images=None); until then the files may be
-    overwritten. A worker that does not know its index yet returns `encode_video` results instead.
-    Raises UserError when the disk is full.
-    """
-    for camera, frames in images.items():
-        write_atomic(video_path(Path(root), camera, episode_index), encode_video(frames, fps).data)
 
 
 def video_info(fps: int, size: tuple[int, int]) -> dict:

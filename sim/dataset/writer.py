@@ -15,7 +15,6 @@ import pyarrow as pa
 from sim.core.errors import NOTHING_NEW, UserError
 from sim.core.files import LOCK, TEMPORARY, Lock, remove_temporary, write_atomic
 from sim.dataset import rows
-from sim.dataset.depth_video import read_depth
 from sim.dataset.episode import Episode, check_columns, check_metadata, check_videos, digest
 from sim.dataset.info import (
     check_agrees,
@@ -40,7 +39,7 @@ from sim.dataset.schema import (
     video_path,
 )
 from sim.dataset.stats import STATISTICS, aggregate, column_stats
-from sim.dataset.video import Video, read_video
+from sim.dataset.video import Video
 
 
 class DatasetWriter:
@@ -128,8 +127,7 @@ class DatasetWriter:
         index = self._episodes
         metadata, metadata_types = check_metadata(episode.metadata, self._metadata_types)
         columns, length = check_columns(episode.columns, self.features)
-        images = self._videos_of(index) if episode.images is None else episode.images
-        videos = check_videos(images, self.features, self.fps, length)
+        videos = check_videos(episode.images, self.features, self.fps, length)
         tasks = _with(self._tasks, episode.instruction)
         metadata["content_sha256"] = digest(columns, videos, episode.instruction, metadata)
         columns |= rows.standard_columns(length, self.fps, index, self._frames, tasks.index(episode.instruction))
@@ -146,11 +144,6 @@ class DatasetWriter:
                     path.unlink(missing_ok=True)
         self._save_info()
         return index
-
-    def _videos_of(self, index: int) -> dict[str, Video]:
-        read = {**dict.fromkeys(self.features.cameras, read_video)}
-        read |= dict.fromkeys(self.features.depth_videos.values(), read_depth)
-        return {name: reads(video_path(self.root, name, index)) for name, reads in read.items()}
 
     def _write_frames(self, index: int, columns: dict, videos: dict[str, Video]) -> None:
         for camera, video in videos.items():

@@ -24,11 +24,6 @@ class OperatorInterventionAgent:
         self._intervening, self.reason = False, ""
 
     @property
-    def intervening(self) -> bool:
-        """Whether the corrector acts now."""
-        return self._intervening
-
-    @property
     def upcoming(self) -> np.ndarray | None:
         """(n, D) what the policy will request next; None during an intervention."""
         return None if self._intervening else getattr(self._policy, "upcoming", None)

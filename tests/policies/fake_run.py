@@ -34,7 +34,7 @@ def write_run(root: Path, robot: bool = True) -> Path:
         rows = [_row(900000 + i, success=bool(i)) for i in range(2)]
         results.write(root / "robot", {**results.summary(rows), "episodes": rows})
     config = RecapConfig(out=str(root))
-    rows = write_report(root, evaluations, evaluations[1], [VALUE], provenance({"config": config}))
+    rows = write_report(root, config.algorithm, evaluations, evaluations[1], [VALUE], provenance({"config": config}))
     write_page(config, rows, [VALUE])
     return root
 

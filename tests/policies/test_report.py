@@ -41,7 +41,7 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 
 def test_it_shows_success_and_throughput_of_every_round_with_intervals(page):
-    assert "imitation" in page and "after RECAP round 1" in page
+    assert "imitation" in page and "after recap round 1" in page
     assert len(re.findall(r"\d+\.\d% <i>\(\d+\.\d% to \d+\.\d%\)", page)) == 3  # two rounds and the robot
     assert "13 episodes gained, 0 lost (McNemar" in page
 

@@ -188,6 +188,11 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
     assert len(json.loads((tmp_path / "matrix.json").read_text())["cells"]) == 5
 
 
+def test_imitation_alone_is_a_matrix(tmp_path):
+    main(config(tmp_path, cells=("imitation",), reference="imitation"))
+    assert [row["name"] for row in json.loads((tmp_path / "matrix.json").read_text())["cells"]] == ["imitation"]
+
+
 def test_a_matrix_of_other_data_is_refused(tmp_path):
     (tmp_path / "start").mkdir()
     (tmp_path / "start" / "config.json").write_text(json.dumps({"rollouts": 7}))

@@ -114,6 +114,20 @@ def test_the_seeds_at_which_rollouts_failed(tmp_path):
     assert CorrectConfig(seed=5, episodes=2).seeds == [5, 6]
 
 
+def test_rollouts_without_a_failure_or_that_do_not_tell_are_one_line(person, tmp_path):
+    successes = write_dataset(tmp_path / "successes", [(7, 20, True, None)], "policy")
+    nothing = write_dataset(tmp_path / "nothing", [], "policy")
+    foreign = write_dataset(tmp_path / "foreign", [(None, 20, False, None)], "policy")
+    for rollouts, message in (
+        (successes, "none of the rollouts in .*successes failed"),
+        (nothing, "none of the rollouts in .*nothing failed"),
+        (foreign, "foreign has an episode without the metadata 'seed'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            correct.correct(config(tmp_path, rollouts=str(rollouts)), person)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wrong_option_is_named():
     with pytest.raises(UserError, match="did you mean 'keyboard'"):
         CorrectConfig(device="keybord")

@@ -1,6 +1,7 @@
 """Labels of whole pools: thresholds, interventions, files."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,16 @@ def test_failures_are_seldom_positive(pool, labels):
     assert rates["source", "intervention frames"] == 1.0
     assert ("tenths to the end", "9") in rates
     assert ("source and outcome", "policy failure") in rates
+
+
+def test_rates_are_of_episodes_with_an_outcome(pool):
+    """All failures but one are cut off, and every frame of that one is positive."""
+    failures = np.flatnonzero(~pool.success)
+    cut_off = replace(pool, cut_off=np.isin(np.arange(len(pool.length)), failures[1:]))
+    positive = pool.per_frame(np.arange(len(pool.length)) == failures[0])
+    rows = {(row["by"], row["group"]): row for row in positive_table(cut_off, positive)}
+    assert rows["outcome", "failure"]["frames"] == pool.length[failures[0]]
+    assert rows["outcome", "failure"]["positive"] == 1.0
 
 
 def test_no_rollouts_no_threshold(pool, goal):

@@ -116,18 +116,6 @@ def test_an_export_keeps_it(root, tmp_path, seen):
     np.testing.assert_array_equal(Dataset(tmp_path / "clean").depth(0, "front"), [frame["front"] for frame in seen])
 
 
-def test_a_worker_may_have_written_the_videos(root, tmp_path):
-    dataset = Dataset(root)
-    with DatasetWriter(tmp_path / "copy", dataset.features, FPS, FR3.name) as writer:
-        for name, path in dataset.place(0).videos.items():
-            copy = tmp_path / "copy" / path.relative_to(root)
-            copy.parent.mkdir(parents=True)
-            copy.write_bytes(path.read_bytes())
-            assert name in dataset.features.videos
-        writer.commit(type(recorded := _episode(dataset))(recorded.columns, recorded.instruction, None))
-    np.testing.assert_array_equal(Dataset(tmp_path / "copy").depth(0, "wrist"), dataset.depth(0, "wrist"))
-
-
 def _episode(dataset: Dataset):
     return export.cut(dataset, 0, [slice(0, STEPS)])[0]
 

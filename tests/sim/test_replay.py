@@ -11,6 +11,7 @@ from fr3 import FPS, FR3
 from playing import PUSHED, SMALL, play_expert
 
 from sim import replay
+from sim.core.contract import TURN_COLUMNS
 from sim.core.errors import UserError
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter
@@ -44,6 +45,15 @@ def test_every_episode_comes_back_bit_for_bit(root):
     env, dataset = SimEnv(WORLD), Dataset(root)
     for episode in (1, 0):  # in any order
         assert replay.replay(env, dataset, episode, images=True) == []
+
+
+def test_columns_that_a_dataset_of_before_lacks_are_not_compared(root):
+    """Turns came later; read, they would be unknown everywhere, and unknown equals nothing."""
+    dataset = Dataset(root)
+    kept = {name: column for name, column in dataset.features.columns.items() if name not in TURN_COLUMNS}
+    assert len(kept) < len(dataset.features.columns)
+    dataset.features = dataclasses.replace(dataset.features, columns=kept)
+    assert replay.replay(SimEnv(WORLD), dataset, 0) == []
 
 
 def test_another_value_drawn_is_noticed(root, monkeypatch):
