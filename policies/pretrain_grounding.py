@@ -102,7 +102,8 @@ class GroundingLooker:
         for i in range(SCENES_PER_CALL):
             self._world.reset(FIRST_SEED + SCENES_PER_CALL * seed + i)
             pose_at_random(self._world, rng, None)
-            seen.append([self._world.render(camera) for camera in self._world.robot.camera_names])
+            qpos = self._world.snapshot()
+            seen.append([self._world.capture(camera, qpos, 0) for camera in self._world.robot.camera_names])
             states.append(self._world.state())
             truth = self._world.ground_truth()
             points.append(np.stack([truth[name] for name in GROUNDING_COLUMNS]))

@@ -13,6 +13,7 @@ Shapes: B batch, Q queries, N cells, L words, W token width.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from policies.core.attention import HEAD_WIDTH, Layer, attend
@@ -73,14 +74,16 @@ class CrossAttention(ReadoutFusion):
         self.queries, self.turns = (STATE,), ((WORDS, *goal), (IMAGES,))
         if config.by_words:
             self.queries, self.turns = (WORDS, STATE), ((IMAGES, *goal),)
+        self.words_alone_look = config.by_words
         self.looks = nn.ModuleList(Look(config.width) for _ in range(config.layers))
         self.layers = nn.ModuleList(Layer(config.width) for _ in range(config.layers))
 
     def gather(self, inputs: Inputs) -> Tensor:
         x, there = self.with_readouts(*self._read(self.queries, inputs))
         seen = [self._read(kinds, inputs) for kinds in self.turns]
+        looking = inputs.words.shape[1] if self.words_alone_look else x.shape[1]
         for i, (look, layer) in enumerate(zip(self.looks, self.layers, strict=True)):
-            x = look(x, *seen[i % len(seen)])
+            x = torch.cat([look(x[:, :looking], *seen[i % len(seen)]), x[:, looking:]], 1)
             x, _ = layer(x, mask=there[:, None, None])
         return self.read_out(x)
 

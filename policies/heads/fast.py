@@ -29,6 +29,7 @@ from sim.core.errors import UserError
 from sim.core.options import PROBABILITY, above, at_least, multiple_of, option
 
 FIT_CHUNKS = 2000  # at most, that byte-pair coding is trained on
+NEVER = -1e9  # a logit; finite, since guidance subtracts logits
 
 
 @HEADS.register("fast")
@@ -125,8 +126,14 @@ class FastHead(Head):
         self, context: Tensor, generator: torch.Generator, unconditional: Tensor | None = None, guidance: float = 1.0
     ) -> Tensor:
         guided = Guided.of(context, unconditional, guidance)
-        choose = drawing(guided, self.config.temperature, generator)
-        return self.actions(self.decoder.write(guided.contexts, choose, self.end))
+        choose, never = drawing(guided, self.config.temperature, generator), self._never
+        write = self.decoder.write(guided.contexts, lambda logits: choose(logits.masked_fill(never, NEVER)), self.end)
+        return self.actions(write)
+
+    @property
+    def _never(self) -> Tensor:
+        """bool (V + 1,): tokens that stand for nothing, where few chunks taught fewer merges than there is room for."""
+        return F.pad(self.merges[:, 0] == PAD, (self.config.alphabet, 1))
 
 
 def cosine_transform(steps: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The flow head: flow matching over action chunks (pi-0, Black et al. 2024).
 
-Departures: optimal-transport paths run from noise at time 0 to actions at time 1, as in Lipman et
-al. 2023 (pi-0 prints the same, pi*-0.6 the reverse), and the time is drawn from Beta(1, 1.5) towards
-the noisy end.
+As there, optimal-transport paths (Lipman et al. 2023) run from noise at time 0 to actions at time 1 (pi*-0.6 prints the
+reverse), and the time is drawn from Beta(1, 1.5), towards the noisy end. Departures: times are not cut off at 0.999,
+and a residual network finds the velocity, no transformer.
 
 With `joins` the head is trained with the first steps of a chunk given (Ren, Black et al. 2025, "Training-Time Action
 Conditioning for Efficient Real-Time Chunking"): they carry their true actions, as at flow time 1, and only the rest is

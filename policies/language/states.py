@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sim.core.errors import UserError
 
+MOST_KEPT = 20_000  # instructions, 0.3 GB of 384 numbers a token: who serves a policy is asked more and more of them
+
 
 class InstructionError(UserError, ValueError):
     """An instruction that cannot be encoded."""
@@ -73,8 +75,10 @@ class FrozenStates:
         return tokens, mask
 
     def _states_of(self, instruction: str) -> np.ndarray:
-        """States (T, W), computed at most once per instruction."""
+        """States (T, W), computed at most once for each of the last MOST_KEPT instructions."""
         if instruction not in self._states:
+            if len(self._states) == MOST_KEPT:
+                del self._states[next(iter(self._states))]
             self._states[instruction] = self._compute(instruction)
         return self._states[instruction]
 

@@ -1,6 +1,6 @@
-"""Pinned weight files and the per-user cache: nothing is loaded before its sha256 was compared.
+"""Pinned weight files and the per-user cache: a file with a pin is not loaded before its sha256 was compared.
 
-A file that differs from its pin is refused, never used with a warning: a policy trained on the
+Such a file that differs is refused, never used with a warning: a policy trained on the
 features of these weights would get features of others, and nothing downstream could notice.
 """
 

@@ -68,7 +68,7 @@ class RemoteAgent(ChunkAgent):
             raise UserError(
                 f"server={self._connection.url} answered {len(chunk)} actions, then {self.chunks.chunk} were expected"
             )
-        self.note_estimates(_estimates(answer.get(OURS, {}).get("estimates", [])))
+        self.note_estimates(_estimates(answer, self._connection.url))
         return chunk
 
     def _ask(self, request: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -84,7 +84,7 @@ class RemoteAgent(ChunkAgent):
                 f"server={self._connection.url} answered actions of shape {chunk.shape}, expected finite numbers of "
                 f"(steps, {width}): {width - 1} joints, rad, and the gripper of {self._robot.name}"
             )
-        self.server_s.append(float(answer.get("server_timing", {}).get("infer_ms", np.nan)) * 1e-3)
+        self.server_s.append(_infer_s(answer))
         return self._keys.actions(chunk), answer
 
     def _try_out(self) -> ChunkSpec:
@@ -96,8 +96,26 @@ class RemoteAgent(ChunkAgent):
         return ChunkSpec(steps, self._robot.action_dim, self._robot.control_hz, execute=min(self._keys.execute, steps))
 
 
-def _estimates(found: list[dict[str, Any]]) -> list[Estimate]:
-    return [Estimate(one["name"], one["pos_w"], one["within_m"]) for one in found]
+def _infer_s(answer: dict[str, Any]) -> float:
+    """Return how long the server says that it decided, s; nan where it does not say."""
+    try:
+        return float(answer["server_timing"]["infer_ms"]) * 1e-3
+    except (KeyError, TypeError, ValueError):
+        return np.nan
+
+
+def _estimates(answer: dict[str, Any], url: str) -> list[Estimate]:
+    """Return where the policy takes the named things to be. UserError for what is no finite point with an error."""
+    try:
+        found = [
+            Estimate(str(one["name"]), np.array(one["pos_w"], float), float(one["within_m"]))
+            for one in answer.get(OURS, {}).get("estimates", [])
+        ]
+        if all(one.pos_w.shape == (3,) and np.isfinite([*one.pos_w, one.within_m]).all() for one in found):
+            return found
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise UserError(f"server={url} answered estimates that are no named points (3,) with an error, finite numbers, m")
 
 
 def connect_agent(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> RemoteAgent:

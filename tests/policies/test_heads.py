@@ -403,6 +403,20 @@ def test_a_sequence_too_short_has_no_higher_frequencies_and_one_too_long_is_cut(
     assert head.actions(torch.tensor([[31] * 7])).abs().max() == 0
 
 
+def test_tokens_that_stand_for_nothing_are_never_written():
+    """Few chunks teach few merges; the decoder would write anything as it knows nothing yet."""
+    torch.manual_seed(0)
+    head = FastConfig(scale=20.0).build(HeadShape(16, 7, TOKENS, WIDTH))
+    head.fit(smooth(30, seeded()), torch.ones(30, 16, dtype=torch.bool))
+    merged = int((head.merges[:, 0] != PAD).sum())
+    assert merged < len(head.merges) / 2
+    written = []
+    head.actions = lambda tokens: written.append(tokens)
+    head.sample(torch.randn(64, TOKENS, WIDTH), seeded(), torch.randn(64, TOKENS, WIDTH), 2.0)
+    known = (written[0] < head.config.alphabet + merged) | (written[0] == head.end)
+    assert known.all() and (written[0] >= head.config.alphabet).any()
+
+
 def test_what_is_not_to_be_imitated_repeats_the_last_step_before_it():
     actions = torch.arange(4.0).reshape(1, 4, 1)
     assert held(actions, torch.tensor([[True, True, False, False]])).flatten().tolist() == [0, 1, 1, 1]

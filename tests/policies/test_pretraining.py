@@ -1,6 +1,7 @@
 """Pretraining programs, as small as they go, through their command lines; what they write starts a policy."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from policies import pretrain_grounding
 from policies.pretrain_grounding import FIRST_SEED, GroundingLooker, GroundingTable, PretrainGroundingConfig, errors_m
 from policies.processing.observation import ObservationProcessor
 from sim.envs.simulation import Simulation
+from sim.randomize.ranges import nominal
 from sim.scene.build import RenderConfig
 
 SCENES = 8
@@ -35,6 +37,19 @@ def test_scenes_show_the_things_where_the_layout_put_them():
         distance = np.linalg.norm(seen[0][:2] - np.array(layout.object_xy_m[0]))
         held += distance > 0.01
     assert 0 < held < SCENES  # some objects are in the gripper, others stand where they stood
+
+
+def test_looks_are_as_noisy_as_the_cameras(monkeypatch):
+    monkeypatch.setattr(pretrain_grounding, "SCENES_PER_CALL", 1)
+    clear, noisy = (
+        GroundingLooker(PretrainGroundingConfig(render=SMALL, randomize=replace(nominal(), image_noise=(high, high))))(
+            0
+        )
+        for high in (0.0, 40.0)
+    )
+    assert np.array_equal(clear.state, noisy.state)
+    assert len(clear.features) == 4
+    assert not any(np.allclose(seen, noisy.features[name], atol=1e-2) for name, seen in clear.features.items())
 
 
 def test_what_is_held_is_upright_as_the_expert_grasps_it(monkeypatch):

@@ -123,6 +123,27 @@ def test_a_policy_of_several_looks_is_sent_those_of_the_steps_before(delay_s):
             assert delay_s or Rendered.looked_at == {0, 2, 3, 4, 6, 7, 8}  # others need not be rendered
 
 
+@pytest.mark.parametrize(
+    "estimates",
+    [
+        [{"name": "object", "pos_w": [0.1, 0.2, 0.3]}],
+        [{"name": "object", "pos_w": [0.1, 0.2], "within_m": 0.01}],
+        [{"name": "object", "pos_w": [0.1, 0.2, 0.3], "within_m": float("nan")}],
+        ["object"],
+        7,
+    ],
+)
+def test_estimates_that_are_no_points_are_one_line(estimates):
+    said = metadata_of(tiny_decider(), about(), "").message()
+
+    def decide(request: dict) -> dict:
+        chunk = np.tile(request["observation/state"], (TINY.chunk, 1))
+        return {"actions": chunk, "fr3_vla": {"estimates": estimates}, "server_timing": {"infer_ms": None}}
+
+    with plain_server(decide, said) as url:
+        refused(url, "answered estimates that are no named points")
+
+
 def test_an_evaluation_by_a_server_is_that_of_its_checkpoint(tmp_path):
     made = about(provenance={"seeds": [(0, 40)], "splits": []}, vision="fake-vision", text="fake-text")
     checkpoint.save(tmp_path / "policy", tiny_model(), made)

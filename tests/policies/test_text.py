@@ -8,8 +8,9 @@ from tokenizers import BertWordPieceTokenizer
 from torch import nn
 
 from policies.language import minilm as text
+from policies.language import states
 from policies.language.minilm import FrozenText, find_files
-from policies.language.states import InstructionError
+from policies.language.states import FrozenStates, InstructionError
 from policies.language.word_pieces import WordPieces, WordPiecesConfig
 from policies.pretrained.weights import WeightsError
 from sim.core.errors import UserError
@@ -106,6 +107,15 @@ def test_states_equal_transformers_itself_if_installed(encoder):
         expected = model(torch.tensor([tokenizer.encode(ANCHOR).ids])).last_hidden_state[0]
     tokens, mask = encoder.encode([ANCHOR])
     np.testing.assert_allclose(tokens[0][mask[0]], expected.numpy(), atol=2e-5)
+
+
+def test_an_encoder_remembers_so_many_instructions_and_no_more(encoder, monkeypatch):
+    monkeypatch.setattr(states, "MOST_KEPT", 2)
+    computed = []
+    kept = FrozenStates(lambda ids: computed.append(ids) or torch.zeros(*ids.shape, 4), encoder._tokenizer, 4, 24)
+    for sentence in ("wave", "stop", "wave", "go", "stop", "wave"):
+        kept.encode([sentence])
+    assert len(computed) == 4 and len(kept._states) == 2  # the first is forgotten for the third, and asked for again
 
 
 def test_word_pieces_are_those_of_the_packages_own_tokenizer():

@@ -76,6 +76,17 @@ def test_what_lies_behind_the_last_word_changes_nothing(name, inputs):
     assert not torch.allclose(fusion(inputs).tokens, fusion(changed(inputs, words=words)).tokens, atol=1e-3)
 
 
+def test_words_alone_look_where_they_are_to(inputs):
+    """Without words the images are not seen; by the learned tokens' own looks they are."""
+    wordless = changed(inputs, word_mask=torch.zeros_like(inputs.word_mask))
+    moved = changed(
+        wordless, maps={camera: tuple(one.roll(1, -1) for one in maps) for camera, maps in inputs.maps.items()}
+    )
+    for name, seen in (("cross_attention, by words", False), ("cross_attention", True)):
+        fusion = build(name)
+        assert torch.allclose(fusion(wordless).tokens, fusion(moved).tokens, atol=1e-6) != seen
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_each_sample_is_read_alone(name, inputs):
     fusion = build(name)
