@@ -1,6 +1,7 @@
 """Colour images of an Intel RealSense camera, with depth where it is asked for, through the vendor's library."""
 
 import time
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -13,13 +14,15 @@ from sim.dataset.depth_video import FARTHEST_MM
 PREFIX = "realsense"  # robot.cameras.front=realsense:SERIAL, or realsense for the only one
 COLUMNS, ROWS, RATE_HZ = 640, 480, 30
 WAIT_MS = 200
+RGB_UNIT_US = 100  # of the exposure of an RGB module; that of a stereo module counts us
 
 
 class RealsenseCamera(GrabbedCamera):
     """One camera by serial number ("" for the only one), its exposure and white balance fixed.
 
-    exposure: us; None keeps the value that automatic exposure found in its first second. depth: is measured too, laid
-    onto the colour image's pixels.
+    exposure: us; None keeps what automatic exposure found in its first second, where the colour comes from the stereo
+    module (D405): an RGB module (D435) does not tell what it found, and is refused. depth: is measured too, laid onto
+    the colour image's pixels.
     """
 
     def __init__(
@@ -38,34 +41,47 @@ class RealsenseCamera(GrabbedCamera):
         except RuntimeError as error:
             raise RobotUnreachable(f"camera {name} (RealSense {serial or 'any'}) cannot be opened: {error}") from error
         try:
-            self._fix_exposure(profile.get_device().first_color_sensor(), exposure)
-        except RuntimeError as error:
+            self._fix_light(name, profile.get_device(), exposure)
+        except UserError:
             self._pipeline.stop()
-            raise UserError(
-                f"camera {name}: exposure and white balance cannot be fixed ({error}); try another robot.exposure"
-            ) from error
+            raise
         self._align = self._rs.align(self._rs.stream.color) if depth else None
         super().__init__(name, self._read, self._pipeline.stop)
 
-    def _fix_exposure(self, sensor, exposure: float | None) -> None:
-        option = self._rs.option
-        sensor.set_option(option.global_time_enabled, 1)  # stamps on this machine's clock
-        if exposure is None:
-            exposure = self._settled_exposure()
-        sensor.set_option(option.enable_auto_exposure, 0)
-        sensor.set_option(option.enable_auto_white_balance, 0)
-        if exposure is not None:
-            sensor.set_option(option.exposure, exposure)
+    def _fix_light(self, name: str, device, exposure: float | None) -> None:
+        sensor, option = self._colour_sensor(device), self._rs.option
+        stereo = sensor.is_depth_sensor()
+        try:
+            _set_if_there(sensor, option.global_time_enabled, 1)  # stamps on this machine's clock
+            if exposure is None:
+                exposure = self._settled_us(name, sensor) if stereo else _refuse_automatic(name)
+            sensor.set_option(option.enable_auto_exposure, 0)
+            _set_if_there(sensor, option.enable_auto_white_balance, 0)  # not on a D405
+            sensor.set_option(option.exposure, exposure if stereo else round(exposure / RGB_UNIT_US))
+        except RuntimeError as error:
+            raise UserError(
+                f"camera {name}: exposure and white balance cannot be fixed ({error}); try another robot.exposure"
+            ) from error
 
-    def _settled_exposure(self) -> float | None:
-        """Return the value that automatic exposure settles on; None when the frames do not carry it."""
+    def _colour_sensor(self, device):
+        """Return the sensor that the colour comes from: of a D405, which has no RGB module, the stereo module."""
+        colour = self._rs.stream.color
+        return next(
+            sensor
+            for sensor in device.query_sensors()
+            if any(profile.stream_type() == colour for profile in sensor.get_stream_profiles())
+        )
+
+    def _settled_us(self, name: str, sensor) -> float:
+        """Return what automatic exposure settles on. UserError when the frames do not tell."""
+        sensor.set_option(self._rs.option.enable_auto_exposure, 1)  # the program before has switched it off
         meta, found = self._rs.frame_metadata_value.actual_exposure, None
         ends_s = time.monotonic() + SETTLE_S
         while time.monotonic() < ends_s:
             frame = self._color_frame()
             if frame is not None and frame.supports_frame_metadata(meta):
                 found = float(frame.get_frame_metadata(meta))
-        return found
+        return _refuse_automatic(name) if found is None else found
 
     def _frames(self):
         try:
@@ -97,6 +113,18 @@ class RealsenseCamera(GrabbedCamera):
         is too far to be recorded is not measured."""
         mm = np.rint(np.asanyarray(depth.get_data()) * (1e3 * depth.get_units()))
         return fit(np.where(mm > FARTHEST_MM, 0, mm).astype(np.uint16), *self._size, _pick)
+
+
+def _set_if_there(sensor, option, value: float) -> None:
+    if sensor.supports(option):
+        sensor.set_option(option, value)
+
+
+def _refuse_automatic(name: str) -> NoReturn:
+    raise UserError(
+        f"camera {name}: this RealSense does not tell which exposure its automatic found; give it in us, e.g. "
+        "robot.exposure=16600"
+    )
 
 
 def _pick(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -176,9 +176,54 @@ def test_a_stamp_of_another_clock_is_not_believed():
     assert capture_time_s(3.0, 100.0) == 100.0
 
 
+class Module:
+    """A sensor of a RealSense device: its streams, its options, and what the metadata of its frames say."""
+
+    def __init__(self, streams: tuple[str, ...], options: tuple[str, ...], most: int):
+        self.streams, self._options, self._most = streams, options, most
+        self.set: dict[str, float] = {}  # option -> value
+        self.tells = True  # whether its frames carry metadata
+
+    def get_stream_profiles(self):
+        return [types.SimpleNamespace(stream_type=lambda one=one: one) for one in self.streams]
+
+    def is_depth_sensor(self) -> bool:
+        return "depth" in self.streams
+
+    def supports(self, option: str) -> bool:
+        return option in self._options
+
+    def set_option(self, option: str, value: float) -> None:
+        if option not in self._options:
+            raise RuntimeError(f"object doesn't support option {option}")
+        if option == "exposure" and not 1 <= value <= self._most:
+            raise RuntimeError(f"{value} is out of bounds [1,{self._most}]")
+        self.set[option] = value
+
+    def actual_exposure(self) -> float:
+        """The RGB module's is that of its option even while the automatic is on (librealsense #5035): 166 at first."""
+        if not self.is_depth_sensor() or self.set.get("enable_auto_exposure") == 0:
+            return self.set.get("exposure", 166)
+        return AUTOMATIC_US
+
+
+AUTOMATIC_US = 12_500.0  # what a stereo module settles on in this light
+COMMON = ("global_time_enabled", "enable_auto_exposure", "exposure")
+
+
+def d435() -> list[Module]:
+    rgb = Module(("color",), (*COMMON, "enable_auto_white_balance"), 10_000)
+    return [Module(("depth", "infrared"), COMMON, 165_000), rgb]
+
+
+def d405() -> list[Module]:
+    """The stereo module alone, without an option for the white balance (d400-nonmonochrome.cpp)."""
+    return [Module(("depth", "infrared", "color"), COMMON, 165_000)]
+
+
 class ColorFrame:
-    def __init__(self, domain):
-        self._domain = domain
+    def __init__(self, log):
+        self._domain, self._from = log["domain"], log["device"][-1]
 
     def get_data(self):
         return np.full((480, 640, 3), 77, np.uint8)
@@ -190,31 +235,29 @@ class ColorFrame:
         return self._domain
 
     def supports_frame_metadata(self, name):
-        return True
+        return self._from.tells
 
     def get_frame_metadata(self, name):
-        return 166
+        return self._from.actual_exposure()
 
 
 @pytest.fixture
 def realsense(monkeypatch):
-    log = {"options": {}, "serial": None, "stopped": False, "domain": "global", "plugged": True, "streams": []}
+    log = {"device": d435(), "serial": None, "stopped": False, "domain": "global", "plugged": True, "streams": []}
 
     def wait_for_frames(timeout_ms):
         time.sleep(0.005)
         if not log["plugged"]:
             raise RuntimeError("Frame didn't arrive within 200")
-        return types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]))
+        return types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log))
 
     def aligned(to):
         assert to == "color"
         depth = types.SimpleNamespace(get_data=lambda: log["depth"], get_units=lambda: 0.0001)
-        both = types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log["domain"]), get_depth_frame=lambda: depth)
+        both = types.SimpleNamespace(get_color_frame=lambda: ColorFrame(log), get_depth_frame=lambda: depth)
         return types.SimpleNamespace(process=lambda frames: both)
 
-    sensor = types.SimpleNamespace(set_option=log["options"].__setitem__)
-    log["sensor"] = sensor
-    device = types.SimpleNamespace(first_color_sensor=lambda: sensor)
+    device = types.SimpleNamespace(query_sensors=lambda: log["device"])
     pipeline = types.SimpleNamespace(
         start=lambda config: types.SimpleNamespace(get_device=lambda: device), wait_for_frames=wait_for_frames,
         stop=lambda: log.update(stopped=True),
@@ -223,12 +266,7 @@ def realsense(monkeypatch):
         enable_device=lambda serial: log.update(serial=serial),
         enable_stream=lambda *what: log.update(stream=what, streams=[*log["streams"], what]),
     )
-    option = types.SimpleNamespace(
-        **{
-            name: name
-            for name in ("exposure", "enable_auto_exposure", "enable_auto_white_balance", "global_time_enabled")
-        }
-    )
+    option = types.SimpleNamespace(**{name: name for name in (*COMMON, "enable_auto_white_balance")})
     module = types.SimpleNamespace(
         pipeline=lambda: pipeline, config=lambda: config, option=option,
         stream=types.SimpleNamespace(color="color", depth="depth"), align=aligned,
@@ -243,12 +281,14 @@ def realsense(monkeypatch):
 
 def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     both = {"front": "realsense:0123", "wrist": "realsense"}
-    cameras = _cameras(RobotConnection(kind="hardware", cameras=both), (96, 96))
+    cameras = _cameras(RobotConnection(kind="hardware", cameras=both, exposure=16_640.0), (96, 96))
     assert realsense["serial"] == "0123"
     assert realsense["stream"] == ("color", 640, 480, "rgb8", 30)
-    assert realsense["options"] == {
-        "global_time_enabled": 1, "enable_auto_exposure": 0, "enable_auto_white_balance": 0, "exposure": 166.0,
+    stereo, rgb = realsense["device"]
+    assert rgb.set == {  # exposure counts 100 us
+        "global_time_enabled": 1, "enable_auto_exposure": 0, "enable_auto_white_balance": 0, "exposure": 166,
     }  # fmt: skip
+    assert stereo.set == {}
     frame = cameras["front"].latest()
     assert frame.image.shape == (96, 96, 3) and (frame.image == 77).all()
     assert 0.04 < time.monotonic() - frame.stamp_s < PATIENCE_S
@@ -260,12 +300,35 @@ def test_a_realsense_camera_by_serial_number(realsense, monkeypatch):
     assert realsense["stopped"]
 
 
+@pytest.mark.parametrize(("given", "set_us"), [(None, AUTOMATIC_US), (20_000.0, 20_000.0)])
+def test_a_realsense_camera_without_an_rgb_module_is_fixed_by_its_stereo_module(realsense, given, set_us):
+    realsense["device"] = d405()
+    RealsenseCamera("wrist", "", 96, 96, given).close()
+    assert realsense["device"][0].set == {"global_time_enabled": 1, "enable_auto_exposure": 0, "exposure": set_us}
+
+
+def test_the_automatic_is_asked_anew_by_each_program(realsense):
+    (stereo,) = realsense["device"] = d405()
+    for given in (5000.0, None):
+        RealsenseCamera("wrist", "", 96, 96, given).close()
+    assert stereo.set["exposure"] == AUTOMATIC_US  # not what the program before has left
+
+
+@pytest.mark.parametrize("device", [d435, d405])
+def test_an_exposure_that_the_camera_does_not_tell_has_to_be_given(realsense, device):
+    realsense["device"] = device()
+    realsense["device"][-1].tells = device is d435  # always 166; the other's frames without metadata
+    with pytest.raises(UserError, match=r"^camera front: [^\n]*give it in us, e\.g\. robot\.exposure=16600$"):
+        RealsenseCamera("front", "", 96, 96)
+    assert realsense["stopped"]
+
+
 def test_a_realsense_camera_with_depth_in_millimetres_of_the_images_pixels(realsense):
     tenths = np.full((480, 640), 6000, np.uint16)
     tenths[:, :80] = 9000  # cut off with the image's sides
     tenths[:240, 80:320], tenths[240:, 320:560] = 0, 45_000  # nothing measured; 4.5 m
     realsense["depth"] = tenths
-    camera = RealsenseCamera("front", "", 96, 96, depth=True)
+    camera = RealsenseCamera("front", "", 96, 96, 16_600.0, depth=True)
     assert realsense["streams"] == [("color", 640, 480, "rgb8", 30), ("depth", 640, 480, "z16", 30)]
     frame = camera.latest()
     expected = np.full((96, 96), 600)
@@ -275,13 +338,10 @@ def test_a_realsense_camera_with_depth_in_millimetres_of_the_images_pixels(reals
     camera.close()
 
 
-def test_a_realsense_camera_whose_light_cannot_be_fixed_is_closed_again(realsense, monkeypatch):
-    def refuses(name, value):
-        raise RuntimeError("out of range")
-
-    monkeypatch.setattr(realsense["sensor"], "set_option", refuses)
-    with pytest.raises(UserError, match=r"camera front: exposure and white balance cannot be fixed \(out of range\)"):
-        RealsenseCamera("front", "", 96, 96)
+def test_a_realsense_camera_whose_light_cannot_be_fixed_is_closed_again(realsense):
+    cause = r"camera front: exposure and white balance cannot be fixed \(20000 is out of bounds"
+    with pytest.raises(UserError, match=cause):
+        RealsenseCamera("front", "", 96, 96, 2e6)
     assert realsense["stopped"]
 
 
