@@ -36,9 +36,10 @@ class HandGuiding:
 
     def begin(self) -> None:
         """Release the arm. RobotFault or RobotUnreachable when the controller refuses or does not answer; the arm is
-        then commanded to hold, and `active` shows whether that was acknowledged. As `raise_halt` before it is released.
+        then commanded to hold, and `active` shows whether that was acknowledged. As `ServoStream.pause` and
+        `raise_halt` before it is released.
         """
-        self._stream.stop()
+        self._stream.pause()
         self._manual = True
         self._driver.set_manual(on=True)
         self._raise_halt()

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def try_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> None:
     """Command `opening` and wait for the answer, with the stream running; find out whether it has to pause.
 
-    RobotFault, with the remedy, where the gripper is refused in and out of servo mode.
+    RobotFault, with the remedy, where the gripper is refused in and out of servo mode; as `ServoStream.pause`.
     """
     if driver.gripper.needs_pause:
         driver.gripper.move(opening)
@@ -27,7 +27,7 @@ def try_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> Non
     except RobotFault as error:
         if not driver.gripper.refuses_while_streaming(error):
             raise
-        stream.stop()
+        stream.pause()
         driver.gripper.move_and_wait(opening)
         driver.gripper.needs_pause = True
         _log.warning("%s moves the gripper only outside servo mode: the arm pauses for it", driver.firmware)
@@ -35,7 +35,8 @@ def try_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> Non
 
 
 def move_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> None:
-    """Set the target opening; returns at once, or after a pause where this release needs one. RobotFault on refusal."""
+    """Set the target opening; returns at once, or after a pause where this release needs one. RobotFault on refusal;
+    as `ServoStream.pause`."""
     driver.gripper.move(opening)
     if driver.gripper.due_in_pause:
         _send_in_pause(driver, stream)
@@ -43,9 +44,7 @@ def move_gripper(driver: RobotDriver, stream: ServoStream, opening: float) -> No
 
 def _send_in_pause(driver: RobotDriver, stream: ServoStream) -> None:
     streaming = stream.running
-    stream.stop()
-    if stream.error is not None:
-        raise stream.error
+    stream.pause()
     driver.gripper.send_in_pause()
     if streaming:
         _start(driver, stream)

@@ -86,6 +86,13 @@ class ServoStream:
         if not self._thread.is_alive():
             self._thread = None
 
+    def pause(self) -> None:
+        """Stop as `stop` does, before what servo mode does not allow. Raises what the arm was stopped for meanwhile, or
+        before: the next `start` forgets it."""
+        self.stop()
+        if self.error is not None:
+            raise self.error
+
     def stop_again(self) -> None:
         """Repeat, after `stop`, what was not acknowledged; `stop_failure` is the result."""
         if self.stop_failure:

@@ -293,6 +293,22 @@ def test_a_gripper_that_is_refused_in_and_out_of_servo_mode_ends_before_motion(o
         assert not old.controller.in_servo
 
 
+def test_a_stop_while_the_gripper_is_refused_leaves_the_arm_without_a_stream(old, monkeypatch):
+    with old.env() as env:
+        told, move = [], env.driver.gripper.move_and_wait
+
+        def stopped_meanwhile(opening: float) -> None:
+            told.append(opening)
+            if len(told) == 1:
+                env.stream.watchdog.trip(RobotFault("collision"))
+            move(opening)
+
+        monkeypatch.setattr(env.driver.gripper, "move_and_wait", stopped_meanwhile)
+        with pytest.raises(RobotFault, match="collision"):
+            env.reset(4)
+        assert len(told) == 1 and not env.stream.running and not old.controller.in_servo
+
+
 def test_the_stream_pauses_for_the_gripper_on_a_release_that_refuses_it_in_servo_mode(old):
     resets = []
     old.serve("ResetAllError", Method(0, lambda: resets.append(1) or 0))

@@ -107,6 +107,16 @@ def test_a_stop_while_the_arm_is_about_to_be_led_leaves_it_held(running, monkeyp
         assert not told and not env.guiding.active
 
 
+def test_an_arm_that_the_watchdog_has_stopped_is_not_released(running, monkeypatch):
+    with running.env() as env:
+        env.reset(0)
+        told = lose_answers(env.driver, monkeypatch)
+        env.stream.watchdog.trip(RobotUnreachable("the state is too old"))
+        with pytest.raises(RobotUnreachable, match="the state is too old"):
+            env.guiding.begin()
+        assert not told and not env.guiding.active and running.controller.robot_mode == 0
+
+
 def test_a_stop_while_the_arm_is_handed_back_leaves_it_without_a_stream(running, monkeypatch):
     with running.env() as env:
         env.reset(0)
