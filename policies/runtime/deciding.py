@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
+from sim.core import contract
 from sim.core.contract import check_decision_time
 
 Decide = Callable[[], np.ndarray]  # returns a chunk (T, D)
@@ -55,7 +56,12 @@ class InThread:
 
     @property
     def ready(self) -> bool:
-        return self._future is not None and self._future.done()
+        """Whether a result is there. UserError as `result`: one that never comes must not hold the arm for good."""
+        if self._future is None:
+            return False
+        if not (done := self._future.done()):
+            check_decision_time(time.monotonic() - self._begun_s)
+        return done
 
     def begin(self, decide: Decide) -> None:
         self._begun_s = time.monotonic()
@@ -70,7 +76,15 @@ class InThread:
         return chunk
 
     def drop(self) -> None:
-        """Wait for the end of a decision and forget it, with what it raised: the next one will raise that anew."""
+        """Wait for the end of a decision and forget it, with what it raised: the next one will raise that anew. As
+        `wait_for`."""
         if self._future is not None:
-            wait([self._future])
+            wait_for(self._future)
         self._future = None
+
+
+def wait_for(decision: Future) -> None:
+    """Wait for the end of a decision or a look. UserError where that takes longer than MAX_DECISION_S from now."""
+    begun_s = time.monotonic()
+    if not wait([decision], contract.MAX_DECISION_S).done:
+        check_decision_time(time.monotonic() - begun_s)

@@ -7,12 +7,13 @@ second, in a thread or with a simulated delay; the rest of the network decides c
 import math
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
 from policies.runtime.chunk_agent import Timing
+from policies.runtime.deciding import wait_for
 from policies.runtime.latency import percentiles
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -48,9 +49,10 @@ class SlowLooks:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an episode: forget every look."""
-        wait([look.seen for look in self._under_way])
-        self._under_way.clear()
+        """Begin an episode: forget every look, after its end. UserError where that does not come in time."""
+        while self._under_way:
+            wait_for(self._under_way[0].seen)
+            self._under_way.popleft()
         self._newest: Look | None = None
 
     def due(self, observation: Observation) -> bool:
@@ -70,7 +72,8 @@ class SlowLooks:
         self._under_way.append(Look(observation.stamp_s, seen))
 
     def newest(self, observation: Observation, looked_at: Callable[[Observation], Observation]) -> Inputs:
-        """Return what was seen by the newest look that is known. Raises what that look raised.
+        """Return what was seen by the newest look that is known. Raises what that look raised, UserError where it does
+        not end in time.
 
         Where that is too old, or there is none yet, it waits for those under way, at last for one at `observation`.
         """
@@ -83,6 +86,7 @@ class SlowLooks:
             self._newest, waited = self._under_way.popleft(), not first
         self.waits += waited
         self.ages_s.append(observation.stamp_s - self._newest.taken_s)
+        wait_for(self._newest.seen)
         return self._newest.seen.result()
 
     def row(self) -> dict:

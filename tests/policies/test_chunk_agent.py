@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import wait_for
 
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
 from policies.runtime.latency import latency, percentiles
@@ -146,7 +147,7 @@ def test_a_chunk_that_comes_too_late_after_its_look_is_not_played(monkeypatch):
     act(agent)
     time.sleep(0.06)
     agent.go.set()
-    settle(agent)
+    wait_for(lambda: agent.decision_s)
     with pytest.raises(UserError, match=r"a decision took 0\.\d s, at most 0\.05 s"):
         act(agent)
 
@@ -163,6 +164,26 @@ class Drawn(Scripted):
     def _decide(self, observation, commanded, under_way):
         self.kept.append(self._rng.normal(size=(CHUNK, 2)).astype(np.float32))
         return self.kept[-1]
+
+
+@pytest.fixture
+def never():
+    """An agent whose decisions do not end before the test does."""
+    agent = Scripted(Timing(inference_delay_s=0.05, in_thread=True))
+    agent.reset(look(), 0)
+    agent.go.clear()
+    yield agent
+    agent.go.set()
+
+
+def test_a_decision_that_never_ends_ends_the_run(never, monkeypatch):
+    monkeypatch.setattr(contract, "MAX_DECISION_S", 0.5)
+    assert [act(never) for _ in range(3)] == [(0, 0)] * 3  # held
+    time.sleep(0.51)
+    with pytest.raises(UserError, match=r"a decision took [\d.]+ s, at most 0\.5 s"):
+        act(never)
+    with pytest.raises(UserError, match="a decision took"):  # no next episode either
+        never.reset(look(), 1)
 
 
 def test_chunks_are_averaged_as_act_does():

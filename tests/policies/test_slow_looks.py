@@ -28,6 +28,7 @@ from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
 from policies.runtime.slow_looks import SlowLooks
 from real.rollout.rollout import RolloutConfig
+from sim.core import contract
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 
@@ -170,6 +171,22 @@ def test_in_a_thread_nothing_waits_for_a_look_unless_the_known_one_is_too_old():
     assert looks.due(at(0))  # what was under way is forgotten
     looks.take(at(0))
     assert decided_on(0) == 0 and looks.waits == 2  # an episode's first look is awaited by every policy
+
+
+def test_a_look_that_never_ends_ends_the_run(monkeypatch):
+    monkeypatch.setattr(contract, "MAX_DECISION_S", 0.1)
+    see = Slow()
+    looks = SlowLooks(tiny_model(config=AGED), Timing(look_hz=10, in_thread=True), see)
+    see.go.clear()
+    looks.take(at(0))
+    looks.take(at(2))
+    try:
+        with pytest.raises(UserError, match="a decision took"):
+            looks.begin()
+        with pytest.raises(UserError, match="a decision took"):
+            looks.newest(at(0), lambda one: one)
+    finally:
+        see.go.set()
 
 
 def test_what_goes_wrong_in_a_look_is_raised_by_the_decision():
