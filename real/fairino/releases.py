@@ -15,13 +15,13 @@ class EmulatedRelease:
     expected = "a release from " + " to ".join(".".join(map(str, end)) for end in (OLDEST_RELEASE, NEWEST_RELEASE))
 
     def __call__(self, name: str, value: str) -> None:
-        release_of(value)
+        release_of(value, name)
 
 
-def release_of(firmware: str) -> tuple[int, int, int]:
-    """Return the release that the option `firmware` names. UserError for one that is not emulated."""
+def release_of(firmware: str, name: str = "firmware") -> tuple[int, int, int]:
+    """Return the release that the option `name` names. UserError for one that is not emulated."""
     with contextlib.suppress(UserError):
         release = parse_version(firmware)
         if OLDEST_RELEASE <= release <= NEWEST_RELEASE:
             return release
-    raise UserError(f"firmware={firmware}, expected {EmulatedRelease.expected}, e.g. 3.8.2, 3.8.5 or 3.9.6")
+    raise UserError(f"{name}={firmware}, expected {EmulatedRelease.expected}, e.g. 3.8.2, 3.8.5 or 3.9.6")

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +15,15 @@ from real.cameras.realsense import PREFIX, RealsenseCamera
 from real.cameras.usb import UvcCamera
 from real.core.faults import RobotFault
 from real.core.robot_driver import DRIVERS
+from real.fairino.releases import EmulatedRelease
+from real.fairino.servo_link import SERVO_WAYS
 from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
 from sim.core import deprecated
 from sim.core.errors import UserError
 from sim.core.loopback import is_loopback
-from sim.core.options import NOT_EMPTY, PORT, Each, OneOf, above, between, block, one_of, option
+from sim.core.options import NOT_EMPTY, PORT, OneOf, above, between, block, one_of, option
 from sim.guard.workspace import Workspace
 from sim.robots.robot import RobotConfig
 
@@ -30,9 +31,6 @@ EMULATOR, HARDWARE = "emulator", "hardware"
 KIND = OneOf((EMULATOR, HARDWARE), renamed=tuple(deprecated.ROBOT_KINDS))
 MODES = ("dry", "confirm", "auto")
 STARTS = ("if_absent", "always", "never")
-SERVO_WAYS = ("auto", "rpc", "udp")
-RELEASE = Each(lambda value: bool(re.search(r"\d+\.\d+\.\d+", value)), "a release, e.g. 3.9.6")
-LOOPBACK = ("127.0.0.1", "localhost")
 PROBE_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ class RobotConnection(RobotConfig):
     camera_port: int = option(20100, "images of the emulator's cameras", PORT)
     bench_port: int = option(20101, "set-up of the emulator's bench", PORT)
     start: str = option("never", "when an emulator is started for this program", one_of(*STARTS))
-    firmware: str = option("3.9.6", "release of the emulator that is started", RELEASE)
+    firmware: str = option("3.9.6", "release of the emulator that is started", EmulatedRelease())
     force_sensor: bool = option(False, "the emulator that is started has one; a policy.touch=true needs it")
     servo: str = option("auto", "how ServoJ is sent; auto: udp where the release has it", one_of(*SERVO_WAYS))
     deadline_s: float = option(2.0, "of each call to the controller", between(0.01, 60.0))
@@ -174,7 +172,7 @@ def _start_reason(config: RobotConnection) -> str:
     whole."""
     if config.start == "always":
         return "no robot is configured"
-    if config.start == "never" or config.ip not in LOOPBACK:
+    if config.start == "never" or not is_loopback(config.ip):
         return ""
     if not _answers(config, "rpc_port"):
         return f"no emulator answers at {config.ip}:{config.rpc_port}"

@@ -11,6 +11,7 @@ from running import HOST
 from real.workcell.connect import RobotConnection, open_robot
 from real.workcell.episode_setup import EmulatedBench
 from sim.core.errors import UserError
+from sim.core.structured import typed
 from sim.guard.motion_guard import MotionGuard
 
 TENTH_DEG_S = 7.0  # of the 70 deg/s that a policy may go, see HARDWARE.md
@@ -53,6 +54,27 @@ def test_at_ten_percent_the_arm_goes_home_ten_times_slower(running, monkeypatch)
         assert time.monotonic() - begin_s > 0.04 / (0.1 * np.deg2rad(20))
         np.testing.assert_allclose(env.driver.state()[0][:6], FR3.home_rad, atol=0.01)
     assert running.controller.monitor.max_target_deg_s < TENTH_DEG_S + ROUNDING_DEG_S
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "127.0.0.5", "localhost"])
+def test_an_emulator_is_started_where_none_answers_whatever_this_machine_is_called(ip, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def process(*_, **options):
+        raise Asked(options["firmware"])
+
+    monkeypatch.setattr("real.workcell.connect.EmulatorProcess", process)
+    config = RobotConnection(ip=ip, start="if_absent", firmware="3.8.5", rpc_port=1)
+    with pytest.raises(Asked, match=r"^3\.8\.5$"), open_robot(config, (8, 10)):
+        pass
+
+
+@pytest.mark.parametrize("firmware", ["9.9.9", "3.7.5", "newest"])
+def test_a_release_that_is_not_emulated_is_refused_before_an_emulator_is_started(firmware):
+    line = rf"robot\.firmware={firmware}, expected a release from 3\.7\.6 to 3\.9\.7"
+    with pytest.raises(UserError, match=line):
+        typed(RobotConnection, {"firmware": firmware}, "robot.")
 
 
 @pytest.mark.parametrize("percent", [0, 101])
