@@ -2,9 +2,10 @@
 
 Measure a robot: its delays, its gripper, the dynamics of its joints, its cameras' intrinsics and poses. Writes to `out`
 the logs, `calibration.json` with mean and standard deviation of every estimate, and `randomize.yaml`: copied to
-`conf/randomize/calibrated.yaml` it makes the simulator draw arms like this one (randomize=calibrated). Each part's
-estimates are written as soon as it has ended. `camera` needs the calibration board (out/board.png, printed with squares
-of 30 mm) flat on the table below the gripper's home.
+`conf/randomize/calibrated.yaml` it makes the simulator draw arms like this one (randomize=calibrated). An `out` that
+holds a calibration is refused. What a part estimates is written as soon as it has ended, that of `dynamics` last: it is
+fitted once the arm is at rest. `camera` needs the calibration board (out/board.png, printed with squares of 30 mm) flat
+on the table below the gripper's home.
 """
 
 import json
