@@ -21,7 +21,8 @@ from waiting import PATIENCE_S
 
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
-from real.workcell.connect import _emulated_cameras
+from real.workcell.connect import RobotConnection, _emulated_cameras
+from real.workcell.emulator_process import PORTS
 from real.workcell.env import RobotEnv
 from sim.core.errors import UserError
 from sim.envs.sim_env import SimEnv
@@ -147,6 +148,17 @@ def test_importing_registers_robot_and_environment_by_lerobots_rules(plugin):
 def robot_on(running, plugin, **options):
     at = dict(id="a", ip=HOST, start="never", deadline_s=5.0, image_height=8, image_width=10)
     return plugin.FairinoFR3(plugin.FairinoFR3Config(**at, **running.ports, **options))
+
+
+def test_options_with_a_name_of_the_projects_own_mean_the_same(plugin):
+    values = {port: number for number, port in enumerate(PORTS, 1)}
+    values |= {"kind": "hardware", "ip": "192.168.58.2", "start": "always", "servo": "rpc", "exposure": 16_600.0}
+    values |= {"deadline_s": 3.0, "gripper_index": 2, "speed_percent": 50, "workspace": Workspace(table_z_m=0.1)}
+    known, own = ({field.name for field in dataclasses.fields(of)} for of in (plugin.FairinoFR3Config, RobotConnection))
+    assert known & own == set(values)
+    session, default = plugin.FairinoFR3Config(**values).session(), RobotConnection()
+    assert {name: getattr(session, name) for name in values} == values
+    assert not any(getattr(default, name) == value for name, value in values.items())
 
 
 @pytest.fixture

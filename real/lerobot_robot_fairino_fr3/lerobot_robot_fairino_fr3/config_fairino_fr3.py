@@ -13,7 +13,7 @@ from sim.guard.workspace import Workspace
 class FairinoFR3Config(RobotConfig):
     """One arm or emulator; kind, ip and ports as in conf/robot/. Cameras: number or path of the device (hardware)."""
 
-    kind: str = "emulator"  # or "fr3"
+    kind: str = "emulator"  # or "hardware"
     ip: str = "127.0.0.1"
     rpc_port: int = Session.rpc_port
     state_port: int = Session.state_port
@@ -22,12 +22,14 @@ class FairinoFR3Config(RobotConfig):
     camera_port: int = Session.camera_port  # of the emulator, as the next
     bench_port: int = Session.bench_port
     start: str = "if_absent"
+    servo: str = Session.servo
     deadline_s: float = Session.deadline_s
     gripper_index: int = 1
     speed_percent: int = 100
     workspace: Workspace = field(default_factory=Workspace)  # base frame, m; what the motion guard keeps the arm to
     front_camera: str = "0"
     wrist_camera: str = "2"
+    exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense in us; a D435 needs it
     max_answer_s: float = 5.0  # an action later than this after what it answers is not played; the arm rests meanwhile
     image_height: int = 96
     image_width: int = 96
@@ -45,9 +47,11 @@ class FairinoFR3Config(RobotConfig):
             camera_port=self.camera_port,
             bench_port=self.bench_port,
             start=self.start,
+            servo=self.servo,
             deadline_s=self.deadline_s,
             gripper_index=self.gripper_index,
             speed_percent=self.speed_percent,
             workspace=self.workspace,
+            exposure=self.exposure,
             cameras={name: int(device) if device.isdigit() else device for name, device in cameras.items()},
         )
