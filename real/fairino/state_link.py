@@ -1,7 +1,7 @@
 """Receives the controller's state in a thread of its own, from the first port that offers it.
 
-Reconnects by itself; the watchdog reads `age_s`. Implausible frames (plausible.py)
-and exact repetitions are counted and dropped: a controller that repeats itself has stopped updating.
+Reconnects by itself; the watchdog reads `age_s`. Implausible frames (plausible.py) and exact repetitions are dropped,
+and told with the error of a stale state: a controller that repeats itself has stopped updating.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class StateLink:
         self.listeners: list[Callable[[ControllerState], None]] = []
         self.port: StatePort | None = None
         self.frames = 0  # accepted
-        self.repeated = 0
+        self._repeated = 0  # since the last accepted one
         self.connections = 0
         self.dropped = 0
         self.skipped_bytes = 0
@@ -67,9 +67,9 @@ class StateLink:
     @property
     def rejection(self) -> str:
         """Why the frames since the last accepted one were rejected, for messages; "" when none was."""
-        if not (count := self.plausibility.rejected_in_a_row):
-            return ""
-        return f"; the {count} frames since then were rejected: {self.plausibility.reason}"
+        if count := self.plausibility.rejected_in_a_row:
+            return f"; the {count} frames since then were rejected: {self.plausibility.reason}"
+        return f"; the {self._repeated} frames since then repeat it" if self._repeated else ""
 
     @property
     def age_s(self) -> float:
@@ -134,7 +134,7 @@ class StateLink:
 
     def _take(self, frame: bytes, before: bytes, state: ControllerState | None) -> None:
         if frame == before:
-            self.repeated += 1
+            self._repeated += 1
             return
         if state is None or not self.plausibility.accepts(state):
             return
@@ -142,6 +142,7 @@ class StateLink:
             self._latest = state
             self._recent.append(state)
             self.frames += 1
+            self._repeated = 0
             self._arrived.notify_all()
         for listener in tuple(self.listeners):  # another thread may add or remove one
             listener(state)

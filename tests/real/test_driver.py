@@ -13,6 +13,7 @@ from waiting import PATIENCE_S, wait_for
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
 from real.emulator.method_table import Method
+from real.emulator.state_server import CndeClient
 from real.fairino.driver import FairinoDriver
 from real.fairino.ports import Ports
 from real.fairino.state_frame import encode
@@ -350,4 +351,20 @@ def test_zeros_in_the_state_stream_are_named_as_the_cause(driver, running, monke
     with pytest.raises(RobotUnreachable, match="frames since then were rejected: joint angles jump to zero"):
         driver.controller_state()
     running.emulator.injector.inject("end")
+    wait_for(lambda: driver.states.rejection == "")
+
+
+def test_a_controller_that_repeats_itself_is_named_as_the_cause(driver, monkeypatch):
+    monkeypatch.setattr("real.fairino.driver.MAX_STATE_AGE_S", 0.1)
+    sent, frame = [], CndeClient.frame
+
+    def stuck(client: CndeClient, values: dict) -> bytes:
+        sent.append(frame(client, values))
+        return sent[0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CndeClient, "frame", stuck)
+        wait_for(lambda: driver.states.age_s > 0.3)
+        with pytest.raises(RobotUnreachable, match=r"s old, limit 0\.1 s; the \d+ frames since then repeat it"):
+            driver.controller_state()
     wait_for(lambda: driver.states.rejection == "")
