@@ -36,11 +36,6 @@ class MotionLog:
     def save(self, path: Path) -> None:
         np.savez_compressed(path, **{field.name: getattr(self, field.name) for field in fields(self)})
 
-    @staticmethod
-    def load(path: Path) -> "MotionLog":
-        with np.load(path) as stored:
-            return MotionLog(**dict(stored))
-
 
 @dataclass(frozen=True)
 class CycleLog:

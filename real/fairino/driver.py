@@ -63,7 +63,6 @@ class FairinoDriver:
         self._sending = threading.Lock()
         self._streaming = threading.Event()
         self._last_sent_rad = np.zeros(robot.joints)
-        self.servo_calls = 0
         self._query("GetControllerIP")  # the cheapest call; a fault may make it answer 14
         self._on_fault: Callable[[RobotFault, float], None] | None = None
         self.states = StateLink([CndePort(ip, ports.cnde), LegacyPort(ip, ports.state)])
@@ -264,7 +263,6 @@ class FairinoDriver:
             self._refuse_unsafe(joints_rad)
             self.servo_link.send(np.rad2deg(joints_rad).tolist())
             self._last_sent_rad = joints_rad
-        self.servo_calls += 1
 
     def _refuse_unsafe(self, joints_rad: np.ndarray) -> None:
         if not self._streaming.is_set():

@@ -63,7 +63,6 @@ class UdpServo:
 
     def __init__(self, address: tuple[str, int], read_count: Callable[[], int | None]):
         self.address = address
-        self.replies = 0
         self._read_count = read_count
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(address)
@@ -108,7 +107,6 @@ class UdpServo:
     def _drain(self) -> None:
         while select.select([self._socket], [], [], 0.0)[0]:
             self._socket.recv(4096)
-            self.replies += 1
 
     def close(self) -> None:
         self._socket.close()
