@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import time
 from typing import Any
 
@@ -41,6 +42,8 @@ class ServerConnection:
             raise UserError(f"server={url} is no websocket server ({reason(error)})") from error
         except (OSError, TimeoutError) as error:
             raise UserError(f"server={url} does not answer ({reason(error)}); {START}") from error
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; `send` itself waits for a peer that takes no bytes for good
+            self._socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * ANSWER_S))
         atexit.register(self.close)  # the server then sees a client leave, not a line break
         self._answer_s = FIRST_ANSWER_S
         self.metadata: Any = unpack_from(url, self._receive(CONNECT_S))

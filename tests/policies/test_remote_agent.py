@@ -4,12 +4,14 @@ import dataclasses
 import json
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 from serving import HOST, plain_server, served, tiny_decider
+from websockets.server import ServerProtocol
 from websockets.sync.server import serve
 
 from policies import evaluate
@@ -281,6 +283,33 @@ def test_a_server_that_does_not_answer_in_time_is_lost(monkeypatch):
     with plain_server(lambda request: {"actions": go_on.wait(20)}) as url:
         refused(url, "is lost: no answer for 0.2 s")
         go_on.set()
+
+
+def test_a_server_that_takes_no_request_is_lost(monkeypatch):
+    monkeypatch.setattr(client, "ANSWER_S", 0.2)
+    ended = threading.Event()
+
+    def say_hello_and_read_no_more() -> None:
+        taken, _ = listening.accept()
+        shaking = ServerProtocol()
+        while not (asked := shaking.events_received()):
+            shaking.receive_data(taken.recv(65536))
+        shaking.send_response(shaking.accept(asked[0]))
+        shaking.send_binary(b"\x80")  # an empty map
+        taken.sendall(b"".join(shaking.data_to_send()))
+        ended.wait(20)
+        taken.close()
+
+    with socket.create_server((HOST, 0)) as listening:
+        thread = threading.Thread(target=say_hello_and_read_no_more)
+        thread.start()
+        connection = client.ServerConnection(f"ws://{HOST}:{listening.getsockname()[1]}")
+        begun_s = time.monotonic()
+        with pytest.raises(UserError, match="is lost: the connection broke"):
+            connection.infer({"image": b"0" * 32_000_000})  # more than what the kernels keep
+        assert time.monotonic() - begun_s < 15
+        ended.set()
+        thread.join(10)
 
 
 def test_a_server_that_ends_is_lost():
