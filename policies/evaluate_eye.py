@@ -80,7 +80,7 @@ class EyeWorker:
         self._policy, self._processor = policy, ObservationProcessor(policy)
         scenes = SceneConfig(
             config.tasks, (config.randomize,), config.split, config.robot, config.seed, FIRST_SHARE,
-            side=policy.spec.image_size[0],
+            size=policy.spec.image_size,
         )  # fmt: skip
         self._looker = SceneLooker(scenes)
 

@@ -38,8 +38,8 @@ class HeldOutScenes:
 
     def __init__(self, policy: Vla, worlds: Sequence[SimulationConfig]):
         """Draw the scenes, encode them, and measure `policy` as it is now."""
-        side = policy.spec.image_size[0]
-        looks = [look for world in worlds for look in _looker(world, side).chunk(0)]
+        size = policy.spec.image_size
+        looks = [look for world in worlds for look in _looker(world, size).chunk(0)]
         rows = {name: np.stack([row[name] for row, *_ in looks]) for name in ("images", "state", "points_b")}
         images = {camera: rows["images"][:, c] for c, camera in enumerate(policy.spec.cameras)}
         processor = ObservationProcessor(policy)
@@ -92,9 +92,9 @@ def _worlds(tables: Sequence[EpisodeTable]) -> Iterator[SimulationConfig]:
             yield typed(SimulationConfig, made_in, "world.")
 
 
-def _looker(world: SimulationConfig, side: int) -> SceneLooker:
+def _looker(world: SimulationConfig, size: tuple[int, int]) -> SceneLooker:
     return SceneLooker(
-        SceneConfig((world.task,), (world.randomize,), world.split, world.robot, FIRST_SEED, FIRST_SHARE, side=side)
+        SceneConfig((world.task,), (world.randomize,), world.split, world.robot, FIRST_SEED, FIRST_SHARE, size=size)
     )
 
 

@@ -40,7 +40,7 @@ class SceneConfig:
     robot: RobotConfig = field(default_factory=RobotConfig)
     first_seed: int = 2_000_000
     first_share: float = FIRST_SHARE
-    side: int = SIDE
+    size: tuple[int, int] = (SIDE, SIDE)  # of images, (height, width)
 
     @property
     def unnamed(self) -> tuple[str, ...]:
@@ -64,7 +64,8 @@ class SceneLooker:
 
     def __init__(self, config: SceneConfig):
         self.config = config
-        self.render = RenderConfig(height=config.side, width=config.side)
+        height, width = config.size
+        self.render = RenderConfig(height=height, width=width)
         self._arm = described_arm(config.robot.load())
 
     def chunk(self, number: int) -> list[tuple[Row, str, str]]:

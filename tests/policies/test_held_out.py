@@ -7,9 +7,9 @@ import logging
 import numpy as np
 import pytest
 import torch
-from learning import QUICK, TINY, write_demos
+from learning import QUICK, SPEC, TINY, about, write_demos
 
-from policies.evaluate_eye import EvaluateEyeConfig
+from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
 from policies.eye_training import held_out
 from policies.eye_training.held_out import HeldOutScenes, held_out_scenes
 from policies.fusion.grounded_points import TruePointsConfig
@@ -57,6 +57,15 @@ def test_the_error_is_that_of_the_points_that_the_policy_finds(demos, policy):
     off_mm = 1e3 * np.linalg.norm(scenes._points_b[:, 1, :2] - at, axis=-1)
     assert scenes(policy)["eye_target_mm"] == pytest.approx(np.sort(off_mm)[(len(off_mm) - 1) // 2], abs=0.01)
     assert EvaluateEyeConfig.seed == held_out.FIRST_SEED
+
+
+def test_images_need_not_be_square(demos, tmp_path):
+    wide = TINY.build(dataclasses.replace(SPEC, image_size=(32, 48)))
+    scenes = held_out_scenes(wide, [EpisodeTable(Source(demos))])
+    assert scenes and np.isfinite(list(scenes.start.values())).all()
+    checkpoint.save(tmp_path / "wide", wide, about())
+    measured = evaluate_eye(EvaluateEyeConfig(checkpoint=str(tmp_path / "wide"), task="reach", scenes=1, workers=1))
+    assert measured["reach"]
 
 
 def test_a_training_logs_the_error_and_warns_when_it_grew(demos, tmp_path, monkeypatch, caplog):
