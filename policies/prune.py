@@ -20,7 +20,7 @@ from policies.models.vla import Vla, with_head
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from policies.train import shares_by_task
-from policies.training.fit import describe_training, fit
+from policies.training.fit import describe_training, fit, start_from
 from policies.training.optim import OptimConfig
 from sim.core.console import event
 from sim.core.errors import UserError
@@ -61,8 +61,8 @@ def prune(config: PruneConfig) -> Policy:
     smaller = without_units(policy, data, config.keep, config.optim.seed)
     _report(policy, smaller)
     datasets = [table.dataset for table in tables]
-    start = {**metadata.provenance, "tasks": metadata.tasks}
-    made = describe_training(processor, datasets, {"config": config}, start, metadata.guidance)
+    begun_from = start_from(policy, metadata)
+    made = describe_training(processor, datasets, {"config": config}, begun_from, metadata.guidance)
     return fit(smaller, data, config.optim, out, made)
 
 

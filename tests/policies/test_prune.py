@@ -152,6 +152,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(saved, demos, tmp_path):
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+def test_resuming_from_another_checkpoint_is_refused(saved, demos, tmp_path):
+    checkpoint.save(tmp_path / "other", tiny_model(seed=1), about(demos))
+    begun = PruneConfig(str(saved), (str(demos),), str(tmp_path / "pruned"), optim=QUICK)
+    with killed_at(9):
+        prune(begun)
+    with pytest.raises(UserError, match="begun with other weights to begin from; name a new out=DIR"):
+        prune(dataclasses.replace(begun, checkpoint=str(tmp_path / "other")))
+
+
 def test_what_cannot_be_pruned_is_refused(saved, demos, tmp_path):
     (saved / "critic.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="has critic beside it"):
