@@ -8,6 +8,7 @@ import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -177,6 +178,7 @@ def pretrain(config: PretrainGroundingConfig, tracker: Tracker | None = None) ->
         return error, {"grounding": error.detach()}
 
     trainer = Trainer(fusion, loss, config.optim)
+    trainer.made_of = made_of(config)
     train(trainer, table.sample, out, Log(tracker or NoTracker()))
     averaged = trainer.averaged()
     card = describe(averaged, table, config)
@@ -185,6 +187,12 @@ def pretrain(config: PretrainGroundingConfig, tracker: Tracker | None = None) ->
     _log.info("held-out error, mm: %s", card["horizontal_error_mm"])
     _log.info("within %s m of the tool: %s; %s", NEAR_M, card["horizontal_error_near_mm"], out)
     return out
+
+
+def made_of(config: PretrainGroundingConfig) -> dict[str, Any]:
+    """Return what a resumed pretraining keeps to, by the name that an error gives it."""
+    policy = {f"policy.{name}": value for name, value in plain(config.policy).items()}
+    return {"scenes": config.scenes, **plain(config.world), **policy}
 
 
 def describe(fusion, table: GroundingTable, config: PretrainGroundingConfig) -> dict:

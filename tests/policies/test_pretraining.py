@@ -6,13 +6,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from learning import QUICK, TINY, killed_at
 from programs import ended
 
 from policies import pretrain_grounding
-from policies.pretrain_grounding import FIRST_SEED, GroundingLooker, GroundingTable, PretrainGroundingConfig, errors_m
+from policies.pretrain_grounding import (
+    FIRST_SEED,
+    GroundingLooker,
+    GroundingTable,
+    PretrainGroundingConfig,
+    errors_m,
+    gather,
+    pretrain,
+)
 from policies.processing.observation import ObservationProcessor
+from sim.core.errors import UserError
 from sim.envs.simulation import Simulation
 from sim.randomize.ranges import nominal
+from sim.randomize.splits import SplitConfig
 from sim.scene.build import RenderConfig
 
 SCENES = 8
@@ -86,3 +97,24 @@ def test_the_program_writes_weights_that_a_policy_starts_from(tmp_path):
     errors_mm = 1e3 * errors_m(policy.fusion, table.batch(table.held_out))
     medians = [one["median"] for one in card["horizontal_error_mm"].values()]
     assert np.allclose(np.median(errors_mm, axis=0), medians, atol=0.06)
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_resuming_on_other_scenes_or_with_another_policy_is_refused(tmp_path, monkeypatch):
+    begun = PretrainGroundingConfig(
+        scenes=5 * SCENES, render=SMALL, out=str(tmp_path), policy=TINY, optim=QUICK, workers=1
+    )
+    looks = gather(begun)
+    monkeypatch.setattr(pretrain_grounding, "gather", lambda config: looks)
+    with killed_at(6):
+        pretrain(begun)
+    others = {
+        "randomize": {"randomize": nominal()}, "split": {"split": SplitConfig(pairs=("red cube",))},
+        "scenes": {"scenes": 6 * SCENES}, "task": {"task": "stack"},
+        "policy.indicator_dropout": {"policy": replace(TINY, indicator_dropout=0.0)},
+    }  # fmt: skip
+    for name, option in others.items():
+        with pytest.raises(UserError, match=f"was begun with other {name}; name a new out=DIR"):
+            pretrain(replace(begun, **option))
+    pretrain(begun)
+    assert (tmp_path / "card.json").is_file()
