@@ -10,7 +10,7 @@ from programs import ended
 
 from policies.core.spec import PolicySpec
 from policies.fusion.grounded_points import TruePointsConfig
-from policies.hands_off import HandsOffConfig, HandsOffRun, summary
+from policies.hands_off import HandsOffConfig, HandsOffRun, hands_off, summary
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import VlaConfig
@@ -23,6 +23,7 @@ from sim.expert.put_back import NEAR_M, draw_free_place, put_back
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.planning.motion_planner import ROOM_M
+from sim.robots.robot import RobotConfig
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,18 @@ def test_hours_of_robot_time_on_the_command_line(root, tmp_path):
     assert content["n"] == len(content["episodes"]) >= 1
     found = ended("hands_off", f"checkpoint={root}", f"out={out}")
     assert (found.code, found.err.count("\n")) == (2, 1) and "holds the results of a run" in found.err
+
+
+@pytest.mark.parametrize(
+    ("robot", "message"),
+    [
+        (RobotConfig(control_hz=25), "made with fairino_fr3 at 20 Hz, this is fairino_fr3 at 25 Hz"),
+        (RobotConfig("franka", control_hz=20), "made with fairino_fr3 at 20 Hz, this is franka at 20 Hz"),
+    ],
+)
+def test_another_robot_or_rate_is_refused(root, robot, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        hands_off(HandsOffConfig(checkpoint=str(root), robot=robot, hours=0.003, out=str(tmp_path / "run")))
 
 
 def test_drawers_are_refused():

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from outcome_examples import write_dataset
 from scripted import ScriptedOperator
 
@@ -15,6 +16,7 @@ from rl.data.rollouts import Behaviour
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.randomize.ranges import nominal
+from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.teleop.device import TOP_SPEED_M_S, Command
 
@@ -59,7 +61,8 @@ def person(monkeypatch):
     monkeypatch.setattr(Behaviour, "needs_images", True)
     monkeypatch.setattr(Behaviour, "agent", lambda self, env: Holding())
     metadata = CheckpointMetadata("", "", ("reach",), {})
-    monkeypatch.setattr(correct.checkpoint, "load", lambda root: (None, metadata))
+    policy = types.SimpleNamespace(spec=types.SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz))
+    monkeypatch.setattr(correct.checkpoint, "load", lambda root: (policy, metadata))
     monkeypatch.setattr(correct, "RealTimePacer", lambda period_s: types.SimpleNamespace(add=lambda *_, **__: None))
     open_world = correct.OperatorWorker.__init__
 
@@ -99,6 +102,18 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path, caplo
     last = int(pool.seed[-1])
     correct.correct(config(tmp_path, episodes=last - 500000 + 1), person)
     assert Dataset(root).num_episodes == kept
+
+
+@pytest.mark.parametrize(
+    ("robot", "message"),
+    [
+        (RobotConfig(control_hz=25), "runs/policy was made with fairino_fr3 at 20 Hz, .* at 25 Hz"),
+        (RobotConfig("franka", control_hz=20), "made with fairino_fr3 at 20 Hz, this is franka at 20 Hz"),
+    ],
+)
+def test_a_policy_of_another_robot_or_rate_is_refused(person, tmp_path, robot, message):
+    with pytest.raises(UserError, match=message):
+        correct.correct(config(tmp_path, robot=robot), person)
 
 
 def test_an_episode_nobody_touched_is_left_out(person, tmp_path):
