@@ -86,7 +86,7 @@ def train(
     config = trainer.config
     torch.set_num_threads(config.threads)
     log = log or Log()
-    lines = JsonLines(out / LOG)
+    lines, saved = JsonLines(out / LOG), 0  # an interrupt may come before it has resumed
     losses = _RunningLosses((lines.log, log.tracker.log), log.measure)
     with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
         resume(trainer, out)

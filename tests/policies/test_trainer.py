@@ -18,7 +18,7 @@ from policies.training import loop
 from policies.training.loop import Log, train
 from policies.training.optim import OptimConfig, choose_device
 from policies.training.trainer import NotFinite, Trainer
-from sim.core.errors import UserError
+from sim.core.errors import KEPT, NOTHING_NEW, UserError
 from sim.core.structured import typed
 
 QUICK = OptimConfig(steps=60, batch=4, learning_rate=1e-2, warmup_steps=5, threads=1, save_every=20)
@@ -171,6 +171,18 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     resumed = trainer()
     train(resumed, sample, tmp_path)
     assert torch.equal(resumed.model.a, whole.model.a) and torch.equal(resumed.averaged().b, whole.averaged().b)
+
+
+def test_an_interrupt_while_a_run_resumes_is_one(tmp_path, monkeypatch):
+    loop.save_state(trainer(), tmp_path)
+    monkeypatch.setattr(Trainer, "restore", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(trainer(), sample, tmp_path)
+    assert getattr(caught.value, KEPT) == NOTHING_NEW
+
+
+def interrupted(*_) -> None:
+    raise KeyboardInterrupt
 
 
 def test_devices_are_checked():
