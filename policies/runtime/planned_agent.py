@@ -106,8 +106,8 @@ class PlannedAgent:
 
     @property
     def upcoming(self) -> np.ndarray:
-        """(n, D) what is decided and not played yet; nothing while the arm returns."""
-        return self.inner.upcoming[: 0 if self._retreat else None]
+        """(n, D) what is decided and not played yet; nothing while the arm returns, or rests after the last step."""
+        return self.inner.upcoming[: 0 if self._retreat or self._step is None else None]
 
     def flags(self) -> dict[str, bool]:
         return self.inner.flags()

@@ -54,7 +54,7 @@ class Scripted:
     def reset(self, observation, seed):
         self.told.append(observation.instruction)
         self._expert.reset(observation, seed)
-        self._played = 0
+        self._played, self.upcoming = 0, np.empty((0, 7), np.float32)
 
     def act(self, observation):
         assert observation.instruction == self.told[-1]
@@ -63,7 +63,9 @@ class Scripted:
             self.estimates = [Estimate(name, truth[f"grounding.{name}_pos_w"], 0.01) for name in ("object", "target")]
             self.decision_s.append(0.01)
         self._played += 1
-        return observation.state if self.idle else self._expert.act(observation)
+        action = observation.state if self.idle else self._expert.act(observation)
+        self.upcoming = np.tile(action, (3, 1))
+        return action
 
     def note_executed(self, action):
         pass
@@ -131,6 +133,21 @@ def test_the_way_back_goes_on_from_the_action_sent_last():
         asked = agent.act(dataclasses.replace(observation, state=guard.sent))
         agent.note_executed(guard.check(Observation({}, guard.sent, "", 0.0), asked))
     assert len(agent.done) == 1 and guard.report.counts == {}
+
+
+def test_nothing_is_told_to_come_while_the_arm_returns_and_after_the_last_step():
+    env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
+    inner = Scripted(env, idle=True, watch=SimpleNamespace(alarm=AlarmConfig(-9.0, 300, True, 300)))
+    agent, coming = PlannedAgent(inner, GrammarPlanner()), []
+    env.reset(0)
+    observation = env.observe()
+    agent.reset(observation, 0)
+    while agent.subtasks != agent.done and len(coming) < 300:
+        inner.value = -9.0 if len(coming) < LOOK_STEPS else 0.0
+        agent.note_executed(agent.act(observation))
+        coming.append(len(agent.upcoming))
+    assert len(agent.done) == 2 and len(inner.upcoming) == 3
+    assert coming == [3] * LOOK_STEPS + [0] * (len(coming) - LOOK_STEPS)
 
 
 def test_a_step_that_is_not_done_in_time_ends_the_run_and_is_named(caplog):
