@@ -136,7 +136,6 @@ def value_map(config: ValueMapConfig) -> Path:
     env.close()
     picture, out = BytesIO(), Path(config.out)
     FigureCanvasAgg(figure).print_png(picture)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, picture.getvalue())
     _log.info("%s", out)
     return out

@@ -20,6 +20,7 @@ from policies.report.plots import bars, grouped_lines, named_lines
 from policies.report.recorded import Shown, embedded, recorded, with_timelines
 from policies.training.loop import LOG, read_log
 from sim.core.errors import UserError
+from sim.core.files import write_atomic
 from sim.core.options import FILE, Options, at_least, option
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
@@ -79,7 +80,7 @@ def write_report(config: ReportConfig) -> Path:
         config=json.dumps(options, indent=1) if options else "",
     )
     out = Path(config.out) if config.out else root / "report.html"
-    out.write_text(page)
+    write_atomic(out, page.encode())
     _log.info("report: %s", out)
     return out
 

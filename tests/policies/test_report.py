@@ -34,6 +34,12 @@ def test_its_path_is_logged(run, caplog):
     assert f"report: {run / 'report.html'}" in caplog.messages
 
 
+def test_it_may_go_into_a_folder_that_is_not_there_yet(run, tmp_path):
+    out = tmp_path / "new" / "folder" / "page.html"
+    assert write_report(ReportConfig(str(run), out=str(out))) == out
+    assert out.read_text().startswith("<!doctype html>")
+
+
 def test_nothing_is_loaded_from_elsewhere(page):
     links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
     assert links and all(link.startswith(("data:", "#")) for link in links)
