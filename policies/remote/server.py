@@ -1,5 +1,6 @@
 """A server of openpi's protocol: a policy for clients elsewhere, one decision at a time."""
 
+import contextlib
 import hmac
 import http
 import logging
@@ -93,8 +94,9 @@ class PolicyServer:
             _log_end(logging.WARNING if faulty else logging.INFO, name, f"lost: {closed(error)}", decision_s)
         except UserError as error:
             _log_end(logging.WARNING, name, f"refused: {reason(error)}", decision_s)
-            connection.send(reason(error))  # text, as openpi's server does of an error
-            connection.close(websockets.CloseCode.UNSUPPORTED_DATA)
+            with contextlib.suppress(websockets.ConnectionClosed):  # it may have left meanwhile
+                connection.send(reason(error))  # text, as openpi's server does of an error
+                connection.close(websockets.CloseCode.UNSUPPORTED_DATA)
         finally:
             self._seats.release()
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -287,3 +288,22 @@ def test_a_fault_of_the_policy_ends_one_connection():
         for _ in range(2):
             with pytest.raises(ConnectionClosed):
                 PlainClient(url).infer(request())
+
+
+def test_a_client_that_left_before_it_was_refused_leaves_one_line(caplog):
+    left, before = threading.Event(), threading.enumerate()
+
+    class Refusing:
+        def infer(self, request):
+            left.wait(20)
+            raise UserError("not understood")
+
+    with running(PolicyServer({}, Refusing, HOST, 0, None)) as url:
+        client = PlainClient(url)
+        client.socket.send(to_bytes(request()))
+        client.socket.close()
+        left.set()
+    for thread in set(threading.enumerate()) - set(before):  # the connection's, which logs
+        thread.join(20)
+    assert sum("refused: not understood" in record.getMessage() for record in caplog.records) == 1
+    assert not [record for record in caplog.records if record.exc_info]
