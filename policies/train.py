@@ -66,6 +66,7 @@ class TrainConfig(Options):
     tracker: str = option("none", "where losses, rates and videos go besides `out`", one_of(*KINDS))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.lora_rank and not self.init:
             raise UserError(f"lora_rank={self.lora_rank} updates a trained policy: add init=CKPT")
         for name, order in (("retrieve", "NEW,OLD"), ("curriculum", "EASY,HARD")):
@@ -190,7 +191,7 @@ def check_same_policy(given_by: str, has: PolicyConfig, given: PolicyConfig) -> 
 
     given_by: the option that names the checkpoint, "init=DIR".
     """
-    _check_same(given_by, plain(has), plain(given), plain(TrainConfig().policy), "policy")
+    _check_same(given_by, plain(has), plain(given), plain(VlaConfig()), "policy")
 
 
 def _check_same(given_by: str, has: dict, given: dict, defaults: dict, where: str) -> None:

@@ -80,9 +80,9 @@ class CompareConfig(WorkerConfig):
         )  # fmt: skip
 
     def training(self, task: str, seed: int) -> TrainConfig:
-        """Return the training of every cell, but for its policy."""
+        """Return the training of every cell, but for its policy and its folder in `out`."""
         data = (self.demonstrations(task, images=False).out,)
-        return TrainConfig(data=data, init_fusion=self.init_fusion, optim=replace(self.optim, seed=seed))
+        return TrainConfig(data=data, out=self.out, init_fusion=self.init_fusion, optim=replace(self.optim, seed=seed))
 
 
 def _workers(config: WorkerConfig) -> dict:

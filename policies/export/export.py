@@ -39,6 +39,7 @@ class ExportConfig(Options):
     guidance: float | None = option(None, "RECAP's beta; null: the checkpoint's own", at_least(0.0))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.quantize == "static") != (self.data is not None):
             raise UserError(f"quantize={self.quantize} data={self.data}: expected data=DIR with quantize=static, alone")
 

@@ -76,6 +76,12 @@ def test_a_finished_policy_of_another_configuration_is_one_line(tmp_path):
         train_cell(other, tmp_path, TrainConfig())
 
 
+def test_cells_are_trained_wherever_one_is(tmp_path, monkeypatch):
+    (tmp_path / "runs").write_text("")  # no folder: the default of `policies.train out=` could not be written here
+    monkeypatch.chdir(tmp_path)
+    assert config(tmp_path / "out").training("reach", 3).optim.seed == 3
+
+
 def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
     presets = sorted(path.stem for path in (CONF / "policy").glob("*.yaml"))
     spec = PolicySpec("fairino_fr3", ("front", "wrist"), (192, 192), 7, 7, GROUNDING_COLUMNS)

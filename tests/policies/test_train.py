@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 
 from policies import train
 from policies.core.indicator import Indicator
+from policies.export.export import ExportConfig
 from policies.fusion.grounded_points import TruePointsConfig
 from policies.heads.flow import FlowConfig
 from policies.models import checkpoint
@@ -360,6 +361,27 @@ def test_a_state_of_before_that_knows_its_data_alone_is_gone_on_from(data, tmp_p
     with pytest.raises(UserError, match="begun with other data, or draws of them"):
         fit(fresh(data), data, QUICK, tmp_path, about(provenance={"data": {"a": "2"}}))
     fit(fresh(data), data, QUICK, tmp_path, about(provenance={"data": {"a": "1"}}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "options", "message"),
+    [
+        (TrainConfig, {"data": ("a", "b"), "retrieve": 2.0}, "retrieve=2, expected a part, more than 0 and at most 1"),
+        (TrainConfig, {"lora_rank": -1, "init": "a"}, "lora_rank=-1, expected at least 0"),
+        (TrainConfig, {"data": ("a", "./a")}, "expected each once"),
+        (ExportConfig, {"quantize": "int4"}, "unknown quantize 'int4'"),
+        (ExportConfig, {"guidance": -1.0}, "guidance=-1, expected at least 0"),
+    ],
+)
+def test_options_that_are_given_in_python_are_checked_too(schema, options, message):
+    with pytest.raises(UserError, match=message):
+        schema(**options)
+
+
+def test_a_start_is_compared_with_the_default_policy_wherever_one_is(tmp_path, monkeypatch):
+    (tmp_path / "runs").write_text("")  # no folder: the default of `out` could not be written here
+    monkeypatch.chdir(tmp_path)
+    train.check_same_policy("init=a", TINY, TINY)
 
 
 def test_the_same_seed_trains_to_the_same_weights(data, tmp_path):
