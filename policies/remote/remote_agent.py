@@ -48,7 +48,7 @@ class RemoteAgent(ChunkAgent):
 
     def act(self, observation: Observation) -> np.ndarray:
         action = super().act(observation)
-        if len(self._plan) < (self._seen.maxlen or 0) + self._delay:  # else its images need not be rendered
+        if self._seen.maxlen and len(self._plan) < self._seen.maxlen + self._delay:  # else no image need be rendered
             self._seen.append(self.looked_at(observation))
         return action
 

@@ -146,6 +146,26 @@ def test_estimates_that_are_no_points_are_one_line(estimates):
         refused(url, "answered estimates that are no named points")
 
 
+def test_a_policy_of_one_look_has_no_image_rendered_that_it_is_not_sent():
+    said = metadata_of(tiny_decider(), about(), "").message()
+    steps: list[int] = []
+
+    def decide(request: dict) -> dict:
+        steps.append(round((request["observation/state"][0] - look(0).state[0]) / 0.01))
+        time.sleep(0.1)  # some steps long: the plan runs out meanwhile
+        return {"actions": np.tile(request["observation/state"], (TINY.chunk, 1))}
+
+    with plain_server(decide, said) as url:
+        agent = connect_agent(url, FR3, ServerKeys(), Timing(execute=3, inference_delay_s=0.05, in_thread=True))
+        Rendered.looked_at.clear()
+        agent.reset(look(0), 3)
+        for step in range(12):
+            agent.act(dataclasses.replace(look(step), images=Rendered(step)))
+            time.sleep(0.02)
+        agent.reset(look(0), 3)  # waits for what is being decided
+    assert steps and Rendered.looked_at == {*steps}
+
+
 def test_an_evaluation_by_a_server_is_that_of_its_checkpoint(tmp_path):
     made = about(provenance={"seeds": [(0, 40)], "splits": []}, vision="fake-vision", text="fake-text")
     checkpoint.save(tmp_path / "policy", tiny_model(), made)
