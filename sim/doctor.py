@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from sim.core.errors import UserError, leave_without_environment
+from sim.core.errors import UserError, leave_without_environment, reason
 from sim.render.gl import remedy
 from sim.render.vulkan import check_vulkan
 
@@ -87,7 +87,7 @@ def look_at_drawing() -> Finding:
     except ImportError as error:
         return Finding(name, str(error), INSTALL)
     except Exception as error:  # noqa: BLE001 - drivers raise anything
-        return Finding(name, str(error).splitlines()[0], remedy())
+        return Finding(name, reason(error), remedy())
     if images[-1].std() < 1:
         return Finding(name, "images are empty", remedy())
     return Finding(name, f"{len(images[3:]) / took:.0f} images of 96 px a second")

@@ -11,7 +11,7 @@ from torch import Tensor
 from policies.core.migrate import migrate_fusion
 from policies.core.parts import Fusion, FusionConfig
 from policies.core.weight_files import SHA256, as_bytes, read_weights
-from sim.core.errors import UserError, did_you_mean
+from sim.core.errors import UserError, did_you_mean, reason
 from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
@@ -66,4 +66,4 @@ def read_pretrained(root: Path) -> tuple[FusionConfig, dict[str, Tensor], dict]:
         stated, weights = migrate_fusion(card["fusion"], read_weights(root / WEIGHTS, card.get(SHA256)))
         return typed(FusionConfig, stated, "fusion."), weights, card
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise UserError(f"the pretrained fusion in {root} is broken: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the pretrained fusion in {root} is broken: {reason(error)}") from error

@@ -17,7 +17,7 @@ from policies.core.migrate import migrate_checkpoint
 from policies.core.spec import PolicySpec
 from policies.core.weight_files import SHA256, as_bytes, read_weights
 from sim.core.contract import CONTRACT_VERSION
-from sim.core.errors import UserError, found_beside
+from sim.core.errors import UserError, found_beside, reason
 from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
@@ -85,7 +85,7 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         check_finite(weights, f"checkpoint {root}")
         return policy.eval(), metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"checkpoint {root} is broken: {str(error).splitlines()[0]}") from error
+        raise UserError(f"checkpoint {root} is broken: {reason(error)}") from error
 
 
 def _made_of(content: dict, root: Path) -> tuple[Policy, CheckpointMetadata]:

@@ -10,7 +10,7 @@ from safetensors.torch import load as read
 from safetensors.torch import save as as_bytes
 from torch import nn
 
-from sim.core.errors import UserError
+from sim.core.errors import UserError, reason
 from sim.core.files import write_together
 
 M = TypeVar("M", bound=nn.Module)
@@ -46,5 +46,5 @@ def load(root: Path | str, name: str, build: Callable[..., M]) -> M | None:
         module = build(**json.loads((Path(root) / f"{name}.json").read_text()))
         module.load_state_dict(read((Path(root) / f"{name}.safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the {name.replace('_', ' ')} in {root} is broken: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the {name.replace('_', ' ')} in {root} is broken: {reason(error)}") from error
     return module.eval()

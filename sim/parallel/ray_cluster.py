@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from sim.core.errors import UserError
+from sim.core.errors import UserError, reason
 from sim.parallel.worker_config import ATTEMPTS, ONE_THREAD, EpisodeWorker
 
 INSTALL = 'python -m pip install "ray>=2.50"'
@@ -104,7 +104,7 @@ def _start(ray: Any, workers: int, quiet: dict) -> None:
     try:
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     except Exception as error:  # Ray raises nothing narrower
-        raise UserError(f"Ray does not start on this machine ({_first_line(error)}); is it overloaded?") from error
+        raise UserError(f"Ray does not start on this machine ({reason(error)}); is it overloaded?") from error
 
 
 def _join(ray: Any, address: str, quiet: dict) -> None:
@@ -115,13 +115,9 @@ def _join(ray: Any, address: str, quiet: dict) -> None:
         ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(
-            f"no Ray cluster answers at ray_address={address} ({_first_line(error)}); start one with "
+            f"no Ray cluster answers at ray_address={address} ({reason(error)}); start one with "
             "`ray start --head`, join one with `ray start --address=HEAD:6379`, or leave ray_address away"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _knock(address: Any) -> None:

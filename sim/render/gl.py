@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 
-from sim.core.errors import UserError
+from sim.core.errors import UserError, reason
 
 INSTALL_EGL = "apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri"
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}  # which draw without a display
@@ -36,11 +36,11 @@ def choose_gl() -> None:
     given = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     _given.update({name: value for name, value in given.items() if value != "egl"})  # that is what a parent sets
     back_end = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
-    reason = _why_not(back_end)
-    if reason and back_end != "egl":
-        _log.warning("MUJOCO_GL=%s: %s; images are drawn by egl", os.environ["MUJOCO_GL"], reason)
-        back_end, reason = "egl", _why_not("egl")
-    os.environ["MUJOCO_GL"] = OFF if reason else back_end
+    why_not = _why_not(back_end)
+    if why_not and back_end != "egl":
+        _log.warning("MUJOCO_GL=%s: %s; images are drawn by egl", os.environ["MUJOCO_GL"], why_not)
+        back_end, why_not = "egl", _why_not("egl")
+    os.environ["MUJOCO_GL"] = OFF if why_not else back_end
     if back_end in LIBRARIES:
         os.environ["PYOPENGL_PLATFORM"] = back_end
 
@@ -78,8 +78,7 @@ def begin_drawing() -> None:
 
 def drawing_error(error: Exception) -> UserError:
     """Return the one line for what a GL back-end raised, with the variables that may be the cause."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return UserError(f"cannot draw by {os.environ.get('MUJOCO_GL')} ({reason}); {remedy()}")
+    return UserError(f"cannot draw by {os.environ.get('MUJOCO_GL')} ({reason(error)}); {remedy()}")
 
 
 def remedy() -> str:
