@@ -51,8 +51,7 @@ class ExitEarlyConfig(Options):
 def exit_early(config: ExitEarlyConfig) -> float:
     """Choose, write, report; return the threshold. UserError where none keeps to the tolerance."""
     out = Path(config.out)
-    if (out / checkpoint.WEIGHTS).is_file():
-        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    checkpoint.check_new(out)
     check_alone(config.checkpoint)
     policy, metadata = load_flow(config.checkpoint)
     inputs = held_out(policy, metadata, config)

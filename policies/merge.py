@@ -50,8 +50,7 @@ class MergeConfig(Options):
 def merge(config: MergeConfig) -> Policy:
     """Merge, write; return the policy. UserError for policies that do not fit together, or a finished `out`."""
     out = Path(config.out)
-    if (out / checkpoint.WEIGHTS).is_file():
-        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    checkpoint.check_new(out)
     for root in config.checkpoints:
         check_alone(root)
     loaded = [checkpoint.load(root) for root in config.checkpoints]

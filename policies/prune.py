@@ -49,8 +49,7 @@ class PruneConfig(Options):
 def prune(config: PruneConfig) -> Policy:
     """Prune, train on, write; return the policy. UserError for one that cannot be pruned, or a finished `out`."""
     out = Path(config.out)
-    if (out / checkpoint.WEIGHTS).is_file():
-        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    checkpoint.check_new(out)
     check_alone(config.checkpoint)
     policy, metadata = checkpoint.load(config.checkpoint)
     if not isinstance(policy, Vla):

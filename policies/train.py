@@ -77,8 +77,7 @@ class TrainConfig(Options):
 def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     """Train a policy; return it. UserError when `out` is finished or what is given does not fit."""
     out = Path(config.out)
-    if (out / checkpoint.WEIGHTS).is_file():
-        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+    checkpoint.check_new(out)
     if not rank():
         Lock(out, ".").close()  # another process that writes there is an error before features are made
     named = [EpisodeTable(Source(Path(root))) for root in config.data]

@@ -51,6 +51,12 @@ def save(out: Path, policy: Policy, metadata: CheckpointMetadata) -> None:
     write_together({out / CONFIG: json.dumps(content, indent=1).encode(), out / WEIGHTS: weights})
 
 
+def check_new(out: Path) -> None:
+    """UserError when there is a checkpoint already."""
+    if (out / WEIGHTS).is_file():
+        raise UserError(f"{out} holds a finished checkpoint; name another out=DIR")
+
+
 def check_ours(root: Path, content: dict) -> None:
     """UserError when config.json is another program's."""
     if "contract" not in content and "type" in content:
