@@ -97,7 +97,7 @@ def needs_images(cell: Cell, config: CompareConfig) -> bool:
     policy = cell.policy.build(PolicySpec.of(config.robot.load(), (config.render.height, config.render.width)))
     check_start(policy, config.init_fusion)
     check_depth_is_drawn(policy.needs, drawn=config.render.depth)
-    return policy.needs.images or policy.needs.depth
+    return policy.needs.cameras
 
 
 def compare(config: CompareConfig) -> Path:

@@ -38,6 +38,11 @@ class Needs:
     depth: bool = False  # what every camera measures of it
     goal: bool = False  # a picture of what it is to look like in the end
 
+    @property
+    def cameras(self) -> bool:
+        """Whether it looks through cameras, at what they show or at what they measure."""
+        return self.images or self.depth
+
 
 def check_depth_is_drawn(needs: Needs, *, drawn: bool) -> None:
     """UserError where a policy needs depth and the simulation that it is to play in measures none."""

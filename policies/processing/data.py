@@ -230,7 +230,7 @@ class FrameInputs:
 def check_fits(table: EpisodeTable, policy: Policy) -> None:
     """UserError when a dataset is of another robot, other cameras or points than the policy."""
     names = ["robot", "control_hz", "state_dim", "action_dim", "points"]
-    names += ["cameras"] * (policy.needs.images or policy.needs.depth)
+    names += ["cameras"] * policy.needs.cameras
     for name in names:
         found, expected = getattr(table.spec, name), getattr(policy.spec, name)
         if found != expected:

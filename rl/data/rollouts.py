@@ -49,7 +49,7 @@ class Behaviour:
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
         policy, _ = checkpoint.load(self.checkpoint)
-        return policy.needs.images or policy.needs.depth
+        return policy.needs.cameras
 
     def features(self, world: SimulationConfig) -> Features:
         """Return the columns of its recorded episodes."""

@@ -123,7 +123,7 @@ class RecapConfig(SimulationConfig, LearningConfig):
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
         needs = self.build_policy().needs
         check_depth_is_drawn(needs, drawn=self.render.depth)
-        return needs.images or needs.depth
+        return needs.cameras
 
     @property
     def collect(self) -> CollectConfig:
