@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies.training.optim import OptimConfig
+from policies.training.optim import OptimConfig, warn_of_emulation
 from policies.training.ranks import from_first, ranks
 from policies.training.trainer import NotFinite, Trainer
 from sim.core.console import progress
@@ -85,6 +85,7 @@ def train(
     """
     config = trainer.config
     torch.set_num_threads(config.threads)
+    warn_of_emulation(config)
     log = log or Log()
     lines, saved = JsonLines(out / LOG), 0  # an interrupt may come before it has resumed
     losses = _RunningLosses((lines.log, log.tracker.log), log.measure)

@@ -1,5 +1,6 @@
 """How weights are found: options of every training, the learning rate's schedule, the device."""
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Self
@@ -12,6 +13,9 @@ from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least,
 DEVICES = ("auto", "cpu", "cuda")
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
+EMULATE_HALVES = ("AVX2",)  # instruction sets that have no products of bfloat16
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,13 @@ def schedule(step: int, config: OptimConfig) -> float:
         return (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
     return config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def warn_of_emulation(config: OptimConfig) -> None:
+    """Say so where bfloat16 is asked of a processor that only emulates it: a step then takes several times as long."""
+    able = torch.backends.cpu.get_cpu_capability()
+    if config.precision == BFLOAT16 and able in EMULATE_HALVES and choose_device(config.device).type == "cpu":
+        _log.warning("optim.precision=bfloat16: this processor (%s) emulates it, far slower than float32", able)
 
 
 def choose_device(name: str, option: str = "optim.device") -> torch.device:

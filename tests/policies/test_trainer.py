@@ -185,6 +185,21 @@ def interrupted(*_) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize(
+    ("precision", "able", "warned"),
+    [
+        ("bfloat16", "AVX2", True),
+        ("bfloat16", "AVX512", False),
+        ("bfloat16", "DEFAULT", False),
+        ("float32", "AVX2", False),
+    ],
+)
+def test_a_processor_that_emulates_bfloat16_is_told_of(tmp_path, monkeypatch, caplog, precision, able, warned):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: able)
+    train(trainer(dataclasses.replace(QUICK, steps=1, precision=precision)), sample, tmp_path)
+    assert ("(AVX2) emulates it" in caplog.text) == warned
+
+
 def test_devices_are_checked():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
