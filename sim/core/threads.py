@@ -7,7 +7,7 @@ has to be woken at each of the many barriers of a training step, on an idle mach
 
 import os
 
-TURNS = 20_000  # as fast as the default alone, and the least of six beside two spinning processes: EXPERIMENTS.md
+TURNS = 20_000  # as fast as the default alone, among the least of six beside two spinning processes: EXPERIMENTS.md
 
 
 def spin_briefly() -> None:
