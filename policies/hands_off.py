@@ -140,9 +140,7 @@ class HandsOffRun:
 
 def hands_off(config: HandsOffConfig) -> dict:
     """Play for the hours; return the content of results.json."""
-    policy, metadata = checkpoint.load(config.checkpoint)
-    metadata.check_task(config.task, config.checkpoint)
-    config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
+    checkpoint.load_for(config.checkpoint, config.task, config.robot.load())
     run, episodes, left_s = HandsOffRun(config), list[dict](), 3600 * config.hours
     with Lock(config.directory, "."), progress() as bar:
         shown = bar.add_task("hours of robot time", total=config.hours)

@@ -81,10 +81,8 @@ class OperatorWorker(CorrectedWorker):
 
 def correct(config: CorrectConfig, operator: Operator) -> Path:
     """Play and record; return the dataset's directory. KeyboardInterrupt when the operator stops."""
-    policy, trained = checkpoint.load(config.checkpoint)
     out, world, robot, seeds = Path(config.out), config.world, config.robot.load(), config.seeds
-    trained.check_task(config.task, config.checkpoint)
-    robot.check_same(policy.spec.robot, policy.spec.control_hz, config.checkpoint)
+    checkpoint.load_for(config.checkpoint, config.task, robot)
     schema = config.behaviour.features(world)
     metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
     with (

@@ -21,6 +21,7 @@ from sim.core.errors import UserError, found_beside, reason
 from sim.core.files import write_together
 from sim.core.provenance import plain
 from sim.core.structured import typed
+from sim.robots.robot import Robot
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -92,6 +93,14 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         return policy.eval(), metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"checkpoint {root} is broken: {reason(error)}") from error
+
+
+def load_for(root: str, task: str, robot: Robot) -> tuple[Policy, CheckpointMetadata]:
+    """Return as `load`. UserError also for a policy of other tasks, another robot or another rate."""
+    policy, metadata = load(root)
+    metadata.check_task(task, root)
+    robot.check_same(policy.spec.robot, policy.spec.control_hz, root)
+    return policy, metadata
 
 
 def _made_of(content: dict, root: Path) -> tuple[Policy, CheckpointMetadata]:

@@ -13,7 +13,7 @@ from sim.core.options import PROBABILITY, SEED, SHARE, Options, above, at_least,
 DEVICES = ("auto", "cpu", "cuda")
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
-EMULATE_HALVES = ("AVX2",)  # instruction sets that have no products of bfloat16
+WITHOUT_BFLOAT16 = "AVX2"  # instructions that have no products of it
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def schedule(step: int, config: OptimConfig) -> float:
 def warn_of_emulation(config: OptimConfig) -> None:
     """Say so where bfloat16 is asked of a processor that only emulates it: a step then takes several times as long."""
     able = torch.backends.cpu.get_cpu_capability()
-    if config.precision == BFLOAT16 and able in EMULATE_HALVES and choose_device(config.device).type == "cpu":
+    if config.precision == BFLOAT16 and able == WITHOUT_BFLOAT16 and choose_device(config.device).type == "cpu":
         _log.warning("optim.precision=bfloat16: this processor (%s) emulates it, far slower than float32", able)
 
 

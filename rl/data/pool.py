@@ -172,14 +172,20 @@ def task_of(dataset: Dataset) -> str:
     return current("task", name, TASKS)
 
 
-def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return one dataset's part of every array of a pool."""
-    metadata, episodes = dataset.metadata_table(), range(dataset.num_episodes)
-    for name in ("success", "source", "seed"):
+def whole_metadata(dataset: Dataset, names: Sequence[str]) -> dict[str, list]:
+    """Return the metadata of all episodes. UserError for a dataset without episodes, or where one lacks a name."""
+    metadata = dataset.metadata_table()
+    for name in names:
         if None in metadata.get(name, [None]):
             raise UserError(
                 f"dataset {dataset.root} has an episode without the metadata {name!r}; record it with this project"
             )
+    return metadata
+
+
+def _read_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return one dataset's part of every array of a pool."""
+    metadata, episodes = whole_metadata(dataset, ("success", "source", "seed")), range(dataset.num_episodes)
     flags = [dataset.columns(e, ["intervention"])["intervention"] for e in episodes]
     return {
         "episode": np.arange(dataset.num_episodes),

@@ -13,9 +13,9 @@ from pathlib import Path
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
-from rl.data.pool import INTERVENTION, ROLLOUT
+from rl.data.pool import INTERVENTION, ROLLOUT, whole_metadata
 from sim.core.console import track
-from sim.core.errors import UserError, keeps
+from sim.core.errors import keeps
 from sim.core.provenance import provenance
 from sim.dataset.reader import Dataset, DatasetWriter, Episode, Features, kept_episodes, last_seed
 from sim.dataset.recorder import EpisodeRecorder, features
@@ -141,10 +141,9 @@ def record_rollouts(
 def failed_seeds(rollouts: Path) -> list[int]:
     """Return the seeds at which recorded rollouts failed, ascending. UserError when the episodes do not say."""
     dataset = Dataset(rollouts)
-    metadata = dataset.metadata_table() if dataset.num_episodes else {"seed": [], "success": []}
-    for name in ("seed", "success"):
-        if None in metadata.get(name, [None]):
-            raise UserError(f"{rollouts} has an episode without the metadata {name!r}: it does not say where it failed")
+    if not dataset.num_episodes:
+        return []
+    metadata = whole_metadata(dataset, ("seed", "success"))
     return sorted(int(seed) for seed, success in zip(metadata["seed"], metadata["success"], strict=True) if not success)
 
 

@@ -23,7 +23,7 @@ VALUE = {
 }  # fmt: skip
 
 
-def write_run(root: Path, robot: bool = True) -> Path:
+def write_run(root: Path, robot: bool = True, algorithm: str = "recap") -> Path:
     """A run of one round under `root`."""
     evaluations = [_evaluate(root / f"round_{k}" / "evaluation", share) for k, share in enumerate((0.72, 0.9))]
     _log_training(root / "pretrained")
@@ -33,7 +33,7 @@ def write_run(root: Path, robot: bool = True) -> Path:
         write_demos(root / "robot", lengths=(40, 50))
         rows = [_row(900000 + i, success=bool(i)) for i in range(2)]
         results.write(root / "robot", {**results.summary(rows), "episodes": rows})
-    config = RecapConfig(out=str(root))
+    config = RecapConfig(out=str(root), algorithm=algorithm)
     rows = write_report(root, config.algorithm, evaluations, evaluations[1], [VALUE], provenance({"config": config}))
     write_page(config, rows, [VALUE])
     return root

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from fr3 import CONTROL_PERIOD_S, FR3
+from fr3 import CONTROL_PERIOD_S, FR3, OTHER_ROBOTS
 from programs import ended
 
 from policies.core.spec import PolicySpec
@@ -23,7 +23,6 @@ from sim.expert.put_back import NEAR_M, draw_free_place, put_back
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.planning.motion_planner import ROOM_M
-from sim.robots.robot import RobotConfig
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +119,9 @@ def test_hours_of_robot_time_on_the_command_line(root, tmp_path):
     assert (found.code, found.err.count("\n")) == (2, 1) and "holds the results of a run" in found.err
 
 
-@pytest.mark.parametrize(
-    ("robot", "message"),
-    [
-        (RobotConfig(control_hz=25), "made with fairino_fr3 at 20 Hz, this is fairino_fr3 at 25 Hz"),
-        (RobotConfig("franka", control_hz=20), "made with fairino_fr3 at 20 Hz, this is franka at 20 Hz"),
-    ],
-)
+@OTHER_ROBOTS
 def test_another_robot_or_rate_is_refused(root, robot, message, tmp_path):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"{root} was {message}"):
         hands_off(HandsOffConfig(checkpoint=str(root), robot=robot, hours=0.003, out=str(tmp_path / "run")))
 
 

@@ -52,12 +52,8 @@ def test_scenes_show_the_things_where_the_layout_put_them():
 
 def test_looks_are_as_noisy_as_the_cameras(monkeypatch):
     monkeypatch.setattr(pretrain_grounding, "SCENES_PER_CALL", 1)
-    clear, noisy = (
-        GroundingLooker(PretrainGroundingConfig(render=SMALL, randomize=replace(nominal(), image_noise=(high, high))))(
-            0
-        )
-        for high in (0.0, 40.0)
-    )
+    worlds = (replace(nominal(), image_noise=(noise, noise)) for noise in (0.0, 40.0))
+    clear, noisy = (GroundingLooker(PretrainGroundingConfig(render=SMALL, randomize=one))(0) for one in worlds)
     assert np.array_equal(clear.state, noisy.state)
     assert len(clear.features) == 4
     assert not any(np.allclose(seen, noisy.features[name], atol=1e-2) for name, seen in clear.features.items())

@@ -40,6 +40,12 @@ def test_it_may_go_into_a_folder_that_is_not_there_yet(run, tmp_path):
     assert out.read_text().startswith("<!doctype html>")
 
 
+def test_another_algorithm_is_not_called_recap(tmp_path):
+    root = write_run(tmp_path / "run", robot=False, algorithm="all_data")
+    assert "after all_data round 1" in write_report(ReportConfig(str(root), videos=0)).read_text()
+    assert "all_data by round" in (root / "recap.txt").read_text()
+
+
 def test_nothing_is_loaded_from_elsewhere(page):
     links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
     assert links and all(link.startswith(("data:", "#")) for link in links)

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from fr3 import FR3
+from fr3 import FR3, OTHER_ROBOTS
 from outcome_examples import write_dataset
 from scripted import ScriptedOperator
 
@@ -16,7 +16,6 @@ from rl.data.rollouts import Behaviour
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.randomize.ranges import nominal
-from sim.robots.robot import RobotConfig
 from sim.scene.build import RenderConfig
 from sim.teleop.device import TOP_SPEED_M_S, Command
 
@@ -104,15 +103,9 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path, caplo
     assert Dataset(root).num_episodes == kept
 
 
-@pytest.mark.parametrize(
-    ("robot", "message"),
-    [
-        (RobotConfig(control_hz=25), "runs/policy was made with fairino_fr3 at 20 Hz, .* at 25 Hz"),
-        (RobotConfig("franka", control_hz=20), "made with fairino_fr3 at 20 Hz, this is franka at 20 Hz"),
-    ],
-)
+@OTHER_ROBOTS
 def test_a_policy_of_another_robot_or_rate_is_refused(person, tmp_path, robot, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"runs/policy was {message}"):
         correct.correct(config(tmp_path, robot=robot), person)
 
 
