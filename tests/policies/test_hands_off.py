@@ -125,6 +125,11 @@ def test_another_robot_or_rate_is_refused(root, robot, message, tmp_path):
         hands_off(HandsOffConfig(checkpoint=str(root), robot=robot, hours=0.003, out=str(tmp_path / "run")))
 
 
+def test_another_task_is_refused(root, tmp_path):
+    with pytest.raises(UserError, match=f"task=push, expected .*, which {root} was trained on"):
+        hands_off(HandsOffConfig(checkpoint=str(root), task="push", hours=0.003, out=str(tmp_path / "run")))
+
+
 def test_drawers_are_refused():
     with pytest.raises(UserError, match="task=open_drawer: the expert cannot close drawers"):
         HandsOffConfig(task="open_drawer")

@@ -80,7 +80,7 @@ def config(tmp_path, **options) -> CorrectConfig:
         "randomize": nominal(),
         "render": RenderConfig(height=16, width=16),
     }
-    return CorrectConfig(task="reach", **{**given, **options})
+    return CorrectConfig(**{"task": "reach", **given, **options})
 
 
 def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path, caplog):
@@ -107,6 +107,11 @@ def test_corrected_episodes_are_a_pool_and_a_run_goes_on(person, tmp_path, caplo
 def test_a_policy_of_another_robot_or_rate_is_refused(person, tmp_path, robot, message):
     with pytest.raises(UserError, match=f"runs/policy was {message}"):
         correct.correct(config(tmp_path, robot=robot), person)
+
+
+def test_a_policy_of_another_task_is_refused(person, tmp_path):
+    with pytest.raises(UserError, match="task=push, expected reach, which runs/policy was trained on"):
+        correct.correct(config(tmp_path, task="push"), person)
 
 
 def test_an_episode_nobody_touched_is_left_out(person, tmp_path):
