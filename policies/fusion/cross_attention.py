@@ -81,7 +81,10 @@ class CrossAttention(ReadoutFusion):
     def gather(self, inputs: Inputs) -> Tensor:
         x, there = self.with_readouts(*self._read(self.queries, inputs))
         seen = [self._read(kinds, inputs) for kinds in self.turns]
-        looking = inputs.words.shape[1] if self.words_alone_look else x.shape[1]
+        looking = x.shape[1]
+        if self.words_alone_look:
+            assert inputs.words is not None
+            looking = inputs.words.shape[1]
         for i, (look, layer) in enumerate(zip(self.looks, self.layers, strict=True)):
             x = torch.cat([look(x[:, :looking], *seen[i % len(seen)]), x[:, looking:]], 1)
             x, _ = layer(x, mask=there[:, None, None])
