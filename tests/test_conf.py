@@ -280,10 +280,10 @@ def test_a_slip_beside_a_flag_of_hydras_is_the_same_line(flags):
 
 def test_a_sweep_runs_every_job_in_a_place_of_its_own(tmp_path):
     done = run(
-        "sim.collect", "--multirun", "seed=0,100", "episodes=1", "workers=1", "randomize=none", f"out={tmp_path}/d"
+        "sim.collect", "--multirun", "seed=0,100", "episodes=1", "workers=1", "randomize=none", f"out={tmp_path}/it's"
     )
     assert done.returncode == 0, done.stderr
-    assert {path.parent.parent.name for path in tmp_path.glob("d/*/meta/info.json")} == {"seed=0", "seed=100"}
+    assert {path.parent.parent.name for path in tmp_path.glob("it's/*/meta/info.json")} == {"seed=0", "seed=100"}
 
 
 def test_a_slip_in_the_last_job_of_a_sweep_is_told_before_the_first(tmp_path):

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from sim.core import console
-from sim.core.command_line import Words
+from sim.core.command_line import Words, quoted
 from sim.core.config import CONF, as_config, composed, overrides_of, program_options, root_name, store
 from sim.core.errors import KEPT, NOTHING_NEW, UserError, reason
 from sim.core.help import help_page
@@ -174,5 +174,5 @@ def _places(parsed: Sequence[Override], swept: set[str], out: str | None) -> lis
         "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(fixed)}]",
     }
     if out:
-        wanted["hydra.sweep.dir"] = f"'{out}'"
+        wanted["hydra.sweep.dir"] = quoted(out)
     return [f"{key}={value}" for key, value in wanted.items() if key not in given]

@@ -115,13 +115,22 @@ def continued(root: Path, known: list[dict], provenance: dict) -> list[dict]:
     """Return the provenance of a dataset that goes on with this one. UserError, naming the first difference, where
     the simulation is not the same."""
     new = json.loads(json.dumps(provenance, default=str))
-    first = known[0] if known else {}
-    other = first_difference(first, {key: new[key] for key in SAME_EPISODES if key in new})
-    if other:
-        key, has, want = other
-        raise UserError(f"dataset {root} was made with {key}={json.dumps(has)}, not {json.dumps(want)}; "
-                        "name a new out=DIR")  # fmt: skip
+    shared = {key: new[key] for key in SAME_EPISODES if key in new}
+    for one in filter(None, known):
+        if other := first_difference(one, shared):
+            key, has, want = other
+            raise UserError(f"dataset {root} was made with {key}={json.dumps(has)}, not {json.dumps(want)}; "
+                            "name a new out=DIR")  # fmt: skip
+        if new and _kind(one) != _kind(new):
+            raise UserError(f"dataset {root} holds {_kind(one)}, not {_kind(new)}; name a new out=DIR")
     return [*known, new] if new and new not in known else known or [{}]
+
+
+def _kind(made_by: Mapping) -> str:
+    """Return what kind of episodes a provenance tells of."""
+    if "world" not in made_by:
+        return "episodes that were not simulated"
+    return "demonstrations" if "quality" in made_by else "a policy's episodes"
 
 
 def first_difference(has: Mapping, want: Mapping, where: str = "") -> tuple[str, Any, Any] | None:

@@ -97,6 +97,7 @@ class SimEnv:
 
     def apply(self, action: np.ndarray) -> Feedback:
         """Play one policy period."""
+        self._steps += 1  # images taken from here on are later frames than the one that the action was decided on
         self._pending.append((self._physics_step + self._action_delay_steps(), np.array(action, float)))
         begin, end = self._physics_step, self._physics_step + self.steps_per_action
         looks = {camera: begin + sensor.step_to_take(self._jitter_s()) for camera, sensor in self._cameras.items()}
@@ -117,7 +118,6 @@ class SimEnv:
                 self._touch.take(self.world.touch())
             for camera in (camera for camera, at in looks.items() if at == stop):
                 self._take_image(camera)
-        self._steps += 1
         return self._judge()
 
     def _tick(self, step: int) -> tuple[np.ndarray, float]:

@@ -123,6 +123,7 @@ class Simulation:
             camera: camera_noise_of(params.randomization, i) for i, camera in enumerate(self.robot.camera_names)
         }
         self.task.apply_layout(self.scene_state)
+        self._randomizer.derive_constants()
         drawn = params.randomization
         self.encoder_bias_rad = np.array(drawn.encoder_bias_rad)
         self.kinematics.stand([*drawn.base_pos_m, -drawn.table_height_m], drawn.base_yaw_rad, self.encoder_bias_rad)

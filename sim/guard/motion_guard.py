@@ -56,7 +56,8 @@ class MotionGuard:
         self._joints = robot.joints
         self._limits = MotionLimits(robot)
         self._max_age_s = max_age_s
-        self._lately = np.zeros((round((max_age_s + FOLLOW_S) / robot.control_period_s), robot.joints))
+        periods = max(round((max_age_s + FOLLOW_S) / robot.control_period_s), 1)
+        self._lately = np.zeros((periods, robot.joints))
         self.reset(np.zeros(robot.action_dim))
 
     def reset(self, state: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Episodes by several processes, handed over in order: one worker function for collection, evaluation
 and rollouts, on this machine or on a Ray cluster. Each process builds its own worker once and keeps it."""
 
+import contextlib
 import functools
 import logging
 import multiprocessing
@@ -9,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
@@ -71,7 +72,7 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
     """Play by a pool of processes. Where one of them is killed, the first unfinished episode is played alone, so
     that neighbours of a deadly one are not counted against, then a new pool goes on."""
     context = multiprocessing.get_context(START_METHOD)
-    with children_without_interrupts():
+    with children_without_interrupts(), _environment(ONE_THREAD):  # libraries read it where they are imported
         forkserver.ensure_running()
     done = losses = 0
     while done < len(seeds):
@@ -96,6 +97,21 @@ def _play_here(make_worker: Callable[[], EpisodeWorker], seeds: Sequence[int], w
             pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Let processes started inside find these values in their environment."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _pool(context: BaseContext, workers: int, make_worker: Callable[[], EpisodeWorker]) -> ProcessPoolExecutor:
     try:
         return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_worker, os.getpid()))
@@ -116,7 +132,6 @@ def _start(make_worker: Callable[[], EpisodeWorker], parent: int) -> None:
     global _build  # noqa: PLW0603 - what a worker process keeps between calls
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    os.environ.update(ONE_THREAD)
     _build = functools.cache(make_worker)
 
 

@@ -12,7 +12,7 @@ from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.randomization import Randomization
 from sim.scene.build import Scene
 from sim.scene.fixtures import look_at
-from sim.scene.layout import turned
+from sim.scene.parts import turned
 from sim.scene.placement import COLOURS
 
 BEST_JPEG = 95  # what is drawn above is not compressed
@@ -35,17 +35,17 @@ class Randomizer:
         self._grip_force = model.actuator_forcerange[scene.gripper_actuator].copy()
 
     def apply(self, params: EpisodeParams) -> None:
-        """Edit the model as the episode has it."""
+        """Edit the model as the episode has it, but for what the task does; `derive_constants` is to follow."""
         self._objects(params)
         self._targets(params)
         self._table(params.randomization)
         self._lights(params.randomization)
         self._cameras(params.randomization)
         self._arm(params.randomization)
-        self._derive_inertia()
 
-    def _derive_inertia(self) -> None:
-        """Derive anew the constants by which free bodies move, which MuJoCo derived from the masses at compilation.
+    def derive_constants(self) -> None:
+        """Derive anew what MuJoCo derived of masses, sizes and places at compilation: how free bodies move, how far
+        geoms reach. To be called once everything has its size and place, or the episode before would show.
 
         The extent that clipping planes and shadows are scaled by stays as it is.
         """

@@ -10,6 +10,7 @@ import numpy as np
 from sim.core import records
 from sim.scene.build import Scene
 from sim.scene.fixtures import PARKED_M
+from sim.scene.parts import turned
 
 Point = tuple[float, float]
 Circle = tuple[float, float, float]  # x, y, radius
@@ -87,8 +88,3 @@ def put_object(
     """Put object `i` upright with its middle at `pos_w` (3,) m."""
     first = scene.object_qpos[i]
     data.qpos[first : first + 7] = [*pos_w, *turned(yaw_rad)]
-
-
-def turned(yaw_rad: float) -> tuple[float, float, float, float]:
-    """Return the quaternion (w x y z) of a turn about z."""
-    return float(np.cos(yaw_rad / 2)), 0.0, 0.0, float(np.sin(yaw_rad / 2))

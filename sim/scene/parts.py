@@ -74,7 +74,7 @@ class Shape:
         return [f"{prefix}_{self.name}_{k}" for k in range(len(self.parts))]
 
     def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, prefix: str) -> None:
-        """Put its geoms, massless, on `body` at `max_scale`: the broad phase keeps the bounds it was compiled with."""
+        """Put its geoms, massless, on `body` at `max_scale`."""
         for name, part in zip(self.geom_names(prefix), self.parts, strict=True):
             self._add_part(spec, body, name, part)
 
@@ -142,7 +142,7 @@ def upright(radius: float, half: float) -> list[Part]:
 
 
 def turned(yaw_rad: float, lean_rad: float = 0.0) -> Quat:
-    """Return the quaternion of a lean about y, then a turn about z."""
+    """Return the quaternion (w x y z) of a lean about y, then a turn about z."""
     z, y = (np.cos(yaw_rad / 2), np.sin(yaw_rad / 2)), (np.cos(lean_rad / 2), np.sin(lean_rad / 2))
     return z[0] * y[0], -z[1] * y[1], z[0] * y[1], z[1] * y[0]
 

@@ -12,7 +12,7 @@ from sim.planning.motion_planner import FACES, MotionPlanner
 from sim.randomize.ranges import RandomizeConfig
 from sim.scene.fixtures import BOX, PARKED_M
 from sim.scene.layout import Layout, as_points
-from sim.scene.parts import MAX_SCALE, Quat, turned
+from sim.scene.parts import Quat, turned
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import UPRIGHT, SceneState
 from sim.tasks.base import Task, register_task
@@ -63,13 +63,13 @@ class InsertPeg(Task):
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
-        """Add two blocks, as large as they may become: MuJoCo keeps the bounds with which it compiled."""
+        """Add two blocks."""
         for i in range(self.max_targets):
             body = spec.worldbody.add_body(name=f"target_{i}", pos=PARKED_M + [0.2 * i, 0.3, 0])
             for k, (size, pos, quat) in enumerate(_boxes()):
                 name, looks = (f"target_{i}_{k}", {}) if k < len(_boxes()) - 1 else (f"block_{i}_floor", {"rgba": DARK})
                 body.add_geom(
-                    name=name, type=BOX, size=np.multiply(size, MAX_SCALE), pos=np.multiply(pos, MAX_SCALE), quat=quat,
+                    name=name, type=BOX, size=size, pos=pos, quat=quat,
                     priority=1, friction=[SMOOTH, 0.005, 0.0001], **looks,
                 )  # fmt: skip
 

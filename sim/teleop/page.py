@@ -56,7 +56,7 @@ class LivePage:
             self._server = _Server((HOST, port), _Handler)
         except OSError as error:
             raise UserError(
-                f"page_port={port} is taken ({error.strerror}); give another, or 0 for a free one"
+                f"page_port={port} cannot be used ({error.strerror}); give another, or 0 for a free one"
             ) from error
         self._server.page = self
         self.url = f"http://{HOST}:{self._server.server_address[1]}/"

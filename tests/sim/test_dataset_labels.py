@@ -61,12 +61,31 @@ def test_resuming_keeps_the_first_provenance_and_lists_others(tmp_path):
 def test_episodes_of_another_world_or_policy_are_refused(tmp_path):
     first = {"world": {"task": "stack", "split": {"part": "train"}}, "behaviour": {"checkpoint": "a"}}
     open_writer(tmp_path / "d", provenance=first).close()
-    for later in ({"world": {"task": "stack", "term": 1}, "behaviour": {"checkpoint": "a"}}, {"checkpoint": "real"}):
-        open_writer(tmp_path / "d", provenance=later).close()
+    second = {"world": {"task": "stack", "term": 1}, "behaviour": {"checkpoint": "a"}}
+    open_writer(tmp_path / "d", provenance=second).close()
+    with pytest.raises(UserError, match=r"d was made with world.term=1, not 2; name a new out=DIR$"):
+        open_writer(tmp_path / "d", provenance={"world": {"term": 2}, "behaviour": {"checkpoint": "a"}})
     with pytest.raises(UserError, match=r'd was made with world.split.part="train", not "pairs"; name a new out=DIR$'):
         open_writer(tmp_path / "d", provenance={"world": {"task": "stack", "split": {"part": "pairs"}}})
     with pytest.raises(UserError, match=r'd was made with behaviour.checkpoint="a", not "b"; name a new out=DIR$'):
         open_writer(tmp_path / "d", provenance={"behaviour": {"checkpoint": "b"}})
+
+
+SIMULATED, PLAYED = {"world": {"task": "stack"}, "quality": {"noise": 0}}, {"world": {"task": "stack"}, "behaviour": {}}
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "said"),
+    [
+        ({"acting": "policy"}, SIMULATED, "holds episodes that were not simulated, not demonstrations"),
+        (SIMULATED, {"acting": "policy"}, "holds demonstrations, not episodes that were not simulated"),
+        (PLAYED, SIMULATED, "holds a policy's episodes, not demonstrations"),
+    ],
+)
+def test_episodes_of_another_kind_are_refused(tmp_path, first, later, said):
+    open_writer(tmp_path / "d", provenance=first).close()
+    with pytest.raises(UserError, match=f"{said}; name a new out=DIR$"):
+        open_writer(tmp_path / "d", provenance=later)
 
 
 def test_sidecars_leave_the_data_alone(tmp_path):

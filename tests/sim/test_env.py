@@ -144,6 +144,18 @@ def test_a_further_episode_of_the_same_world_has_noise_of_its_own():
     env.close()
 
 
+def test_every_frame_has_noise_of_its_own():
+    env = SimEnv(calm(image_noise=(20.0, 20.0)))
+    env.reset(3)
+    noises = []
+    for _ in range(4):
+        clean = env.world.render("front", env.world.snapshot()).astype(float)
+        noises.append((env.observe().images["front"] - clean).ravel())
+        env.apply(env.observe().state)
+    assert np.abs(np.corrcoef(noises) - np.eye(4)).max() < 0.2
+    env.close()
+
+
 def test_another_seed_gives_another_episode(gym_env):
     assert not same(play(gym_env, 7)[0], play(gym_env, 8)[0])
 

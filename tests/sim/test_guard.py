@@ -11,6 +11,7 @@ from sim.core.contract import Observation
 from sim.guard import limits
 from sim.guard.motion_guard import DISAGREEMENT_RAD, MotionGuard
 from sim.guard_benchmark.fuzz import Tally, play
+from sim.robots.robot import RobotConfig
 
 HOME = np.array([*FR3.home_rad, 1.0], np.float32)
 STEP_RAD = FR3.policy_speed_rad_s * CONTROL_PERIOD_S  # 0.0611, the largest step
@@ -93,6 +94,13 @@ def test_after_a_jump_in_the_stream_it_is_caught_up_with_exactly():
     np.testing.assert_array_equal(sent[:10], asked[:10].astype(np.float32))
     np.testing.assert_array_equal(sent[16:], asked[16:].astype(np.float32))
     assert 1 <= guard.report.counts["acceleration"] <= 6
+
+
+def test_a_policy_that_decides_once_a_second_is_guarded_too():
+    robot = RobotConfig(control_hz=1).load()
+    guard = MotionGuard(robot)
+    guard.reset(HOME)
+    np.testing.assert_array_equal(guard.check(see(HOME), HOME), HOME)
 
 
 @pytest.mark.parametrize("side", [-1, 1])

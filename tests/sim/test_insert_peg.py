@@ -126,6 +126,19 @@ def test_the_hole_is_2_to_3_mm_wider_than_the_peg(scale):
     assert 0.002 <= gaps[1] + gaps[3] - thick_m <= 0.003
 
 
+def test_a_block_can_be_touched_as_far_as_it_reaches_whatever_was_played_before():
+    """Oracle: half the diagonal of each of its boxes; MuJoCo lets nothing touch beyond `geom_rbound`."""
+    world = Simulation(SimulationConfig(task="insert_peg"))
+    model = world.scene.model
+    boxes = [g for body in world.scene.targets for g in range(model.ngeom) if model.geom_bodyid[g] == body]
+    scales = set()
+    for seed in range(4):
+        world.reset(seed)
+        scales.add(world.scene.slots[0].scale)
+        np.testing.assert_allclose(model.geom_rbound[boxes], np.linalg.norm(model.geom_size[boxes], axis=1), rtol=1e-9)
+    assert len(scales) == 4
+
+
 def test_layouts_name_one_peg_and_one_block_and_leave_room():
     drawn = layouts("insert_peg")
     assert {(layout["objects"], layout["targets"]) for layout in drawn} == {(1, 1), (1, 2), (2, 1), (2, 2)}

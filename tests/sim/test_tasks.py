@@ -44,6 +44,24 @@ def test_it_offers_what_a_task_must(task):
 
 
 @each_task
+def test_an_episode_is_the_same_whatever_was_played_before(task):
+    """Every number of the model but the looks and the friction of what the episode lacks, and how things move."""
+    played, fresh = (Simulation(SimulationConfig(task=task)) for _ in range(2))
+    for seed in (41, 2):
+        played.reset(seed)
+    fresh.reset(2)
+    models = [world.scene.model for world in (played, fresh)]
+    names = [name for name in dir(models[0]) if isinstance(getattr(models[0], name), np.ndarray)]
+    assert {"geom_rbound", "dof_invweight0", "body_pos"} <= {*names}
+    for name in {*names} - {"geom_rgba", "mat_rgba", "geom_friction"}:
+        np.testing.assert_array_equal(getattr(models[0], name), getattr(models[1], name), err_msg=name)
+    for world in (played, fresh):
+        world.command(np.array(world.robot.home_rad) + 0.2, 0.3)
+        world.step(200)
+    np.testing.assert_array_equal(played.snapshot(), fresh.snapshot())
+
+
+@each_task
 def test_layouts_name_one_thing_of_each_kind(task):
     """What the sentence names is there once: no two things of a kind share a colour."""
     for seed in range(60):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from sim.core.errors import UserError
 from sim.parallel.workers import WorkerConfig, map_seeds
@@ -33,6 +34,19 @@ class Square:
 
 def broken() -> Square:
     raise UserError("no such checkpoint")
+
+
+class Threads:
+    """Tells how many threads torch has in the process that plays."""
+
+    def __call__(self, seed: int) -> int:
+        return torch.get_num_threads()
+
+
+def test_a_worker_process_has_one_thread():
+    before = dict(os.environ)
+    assert list(map_seeds(Threads, range(3), WorkerConfig(2))) == [1, 1, 1]
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("workers", [1, 3])
