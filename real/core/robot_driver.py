@@ -3,7 +3,7 @@
     @DRIVERS.register("my_arm")
     def open_my_arm(connection: Any) -> RobotDriver: ...
 
-A driver lies in a folder of its own, like `real/fairino`, or in a plug-in. The robot is that of `sim.robots`.
+A driver is opened by a file of `real/drivers`, or of a plug-in. The robot is that of `sim.robots`.
 """
 
 from collections.abc import Callable
@@ -120,4 +120,4 @@ class RobotDriver(Protocol):
         """Stop what moves and close every connection."""
 
 
-DRIVERS: Registry[Callable[[Any], RobotDriver]] = Registry("robot driver", package="real.fairino")
+DRIVERS: Registry[Callable[[Any], RobotDriver]] = Registry("robot driver", package="real.drivers")

@@ -155,7 +155,8 @@ def test_a_dataset_says_its_robot_and_rate_and_replays(name, tmp_path):
     np.testing.assert_allclose(np.diff(columns["timestamp"]), 0.02, atol=1e-6)
     world = SimulationConfig(render=SMALL, robot=RobotConfig(name, 50))
     assert replay.replay(SimEnv(world), dataset, 0, images=True) == []
-    with pytest.raises(UserError, match=f"recorded with {name} at 50 Hz, not {name} at 20 Hz; name a new out=DIR"):
+    usual = RobotConfig(name).load().control_hz
+    with pytest.raises(UserError, match=f"recorded with {name} at 50 Hz, not {name} at {usual} Hz; name a new out=DIR"):
         collect(dataclasses.replace(settings, robot=RobotConfig(name)))
     robot.check_same(name, 50, "it")
     other = next(one for one in ROBOTS.names() if one != name)

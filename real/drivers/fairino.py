@@ -1,4 +1,4 @@
-"""The FAIRINO driver, as a work cell opens it."""
+"""The FAIRINO driver, as a work cell opens it; its protocol is `real.fairino`."""
 
 from typing import Any
 
