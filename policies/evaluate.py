@@ -81,8 +81,9 @@ class EvaluateConfig(SimulationConfig, WorkerConfig):
     execute: int | None = option(None, "steps played before looking again; null: the policy's own", at_least(1))
     inference_delay_s: float = option(0.0, "from a look until its chunk is played, simulated", at_least(0.0))
     ensemble: float | None = option(
-        None, "decay of ACT's temporal ensembling, which looks at every step unless execute is given", at_least(0.0)
-    )
+        None, "decay of ACT's temporal ensembling, which looks at every step unless execute is given; null: the "
+        "policy's own, -1: none", at_least(-1.0)
+    )  # fmt: skip
     look_hz: float | None = option(None, "looks a second, beside decisions; null: one for each", above(0.0))
     look_delay_s: float = option(0.0, "from such a look until it is decided on, simulated", at_least(0.0))
     watch: bool = option(False, "the policy corrects itself by the watch that rl.watch wrote beside it")
@@ -212,7 +213,8 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
         **motion.summary(episodes),
         **self_correction.summary(episodes),
         **steps_done.summary(episodes),
-        "execute": config.timing.steps(subject.execute),
+        "execute": config.timing.steps(subject.chunks.execute),
+        "ensemble": config.timing.decay(subject.chunks.ensemble),
         "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
         "latency": latency(decisions, server_s),

@@ -40,6 +40,9 @@ class PolicyConfig(Choice):
     name: str = ""
     chunk: int = option(16, "steps predicted", at_least(1))
     execute: int = option(8, "steps played before looking again", at_least(1))
+    ensemble: float | None = option(
+        None, "decay of ACT's average of the chunks that reach a step; null: the newest alone", at_least(0.0)
+    )
     vision: VisionConfig | None = None
     language: LanguageConfig | None = None
 

@@ -7,7 +7,7 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.remote.keys import ServerKeys
 from policies.remote.metadata import ServerMetadata
 from policies.runtime.agent import chunk_spec
-from policies.runtime.chunk_agent import Timing, steps_of
+from policies.runtime.chunk_agent import ChunkSpec, Timing, steps_of
 from sim.robots.robot import Robot
 
 
@@ -16,7 +16,7 @@ class Subject:
     """A policy, by the checkpoint or the server that holds it."""
 
     name: str  # for messages
-    execute: int  # steps of a chunk that it plays by default
+    chunks: ChunkSpec
     metadata: CheckpointMetadata
 
 
@@ -24,9 +24,10 @@ def of_checkpoint(root: str, robot: Robot, timing: Timing) -> Subject:
     """Return the policy of a checkpoint. UserError when it is unusable, made for another robot than this, or its
     chunks are too short for the timing."""
     policy, metadata = checkpoint.load(root)
-    steps_of(chunk_spec(policy), timing)
+    chunks = chunk_spec(policy)
+    steps_of(chunks, timing)
     robot.check_same(policy.spec.robot, policy.spec.control_hz, root)
-    return Subject(root, policy.config.execute, metadata)
+    return Subject(root, chunks, metadata)
 
 
 def of_server(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> Subject:
@@ -35,7 +36,7 @@ def of_server(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> Subje
 
     agent = connect_agent(url, robot, keys, timing)
     agent.close()
-    return Subject(f"server={url}", agent.chunks.execute, _metadata(agent.served))
+    return Subject(f"server={url}", agent.chunks, _metadata(agent.served))
 
 
 def _metadata(served: ServerMetadata | None) -> CheckpointMetadata:

@@ -74,6 +74,7 @@ def metadata_of(decider: Decider, metadata: CheckpointMetadata, weights: str) ->
         action_dim=spec.action_dim,
         chunk=chunks.chunk,
         execute=chunks.execute,
+        ensemble=chunks.ensemble,
         given_steps=chunks.given_steps,
         tasks=metadata.tasks,
         indicator=conditioning.indicator.name.lower(),

@@ -83,7 +83,9 @@ def noise_seed(seed: int, draw: int) -> int:
 def chunk_spec(policy: Policy) -> ChunkSpec:
     """Return what chunks a policy decides."""
     spec, config = policy.spec, policy.config
-    return ChunkSpec(config.chunk, spec.action_dim, spec.control_hz, policy.given_steps, config.execute)
+    return ChunkSpec(
+        config.chunk, spec.action_dim, spec.control_hz, policy.given_steps, config.execute, config.ensemble
+    )
 
 
 def check_looks_as_trained(policy: Policy, timing: Timing) -> None:

@@ -27,6 +27,7 @@ class ChunkSpec:
     control_hz: float
     given_steps: int = 0  # how many first steps of a chunk may be given, see `policies.core.interface.Policy`
     execute: int = 8  # steps of each that are played, by default
+    ensemble: float | None = None  # decay of `TemporalEnsemble`, by default; None: the newest chunk alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +38,18 @@ class Timing:
     lead_s: float = 0.0  # how late this robot takes up a command, beyond what the policy was trained with
     inference_delay_s: float = 0.0  # the steps of a chunk that this takes are played from the one before
     in_thread: bool = False  # decide beside what is played, in real time; False: the delay is simulated
-    ensemble: float | None = None  # decay of `TemporalEnsemble`, which looks at every step by default
+    ensemble: float | None = None  # decay of `TemporalEnsemble`, below 0: none; None: the policy's own
     look_hz: float | None = None  # looks a second, beside decisions on the newest; None: one for every decision
     look_delay_s: float = 0.0  # from such a look until it is decided on, simulated; in a thread as long as it takes
 
     def steps(self, default: int) -> int:
         """Return how many steps of a chunk are played, of a policy that plays `default`."""
-        return self.execute or (default if self.ensemble is None else 1)
+        return self.execute or (default if self.ensemble is None or self.ensemble < 0 else 1)
+
+    def decay(self, default: float | None) -> float | None:
+        """Return the decay of the ensemble, None without one, of a policy that has `default`."""
+        chosen = default if self.ensemble is None else self.ensemble
+        return None if chosen is None or chosen < 0 else chosen
 
 
 class ChunkAgent:
@@ -67,7 +73,8 @@ class ChunkAgent:
         self.chunks = spec
         self._execute, self._lead, self._delay = steps_of(spec, timing)
         self._deciding = InThread() if timing.in_thread and self._delay else AtOnce()
-        self._ensemble = None if timing.ensemble is None else TemporalEnsemble(timing.ensemble)
+        decay = timing.decay(spec.ensemble)
+        self._ensemble = None if decay is None else TemporalEnsemble(decay)
         self.decision_s: list[float] = []  # how long each look-to-chunk took
         self.server_s: list[float] = []  # how much of that a server computed, where one decides; nan: it does not say
         self.late_steps = 0  # played or held because a decision took longer than its delay

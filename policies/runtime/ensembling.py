@@ -1,9 +1,14 @@
 """Temporal ensembling (ACT, Zhao et al. 2023, section IV-B): the chunks that reach a step are averaged.
 
+Departs from the paper in that a chunk of another plan is dropped: where a task can be done in two ways, or the next thing
+of several is turned to, an average would lead between them. CogACT (2024) weighs chunks by their likeness to that end.
+
 Shapes: T steps of a chunk, D action dimension.
 """
 
 import numpy as np
+
+APART_RAD = 0.3  # by which chunks of one plan differ at a step in 1 of 100, see EXPERIMENTS.md, "Averaged by default"
 
 
 class TemporalEnsemble:
@@ -17,9 +22,15 @@ class TemporalEnsemble:
         self._chunks = []
 
     def average(self, first: int, chunk: np.ndarray) -> np.ndarray:
-        """Return (T, D) of a new chunk (T, D) whose first action is for step `first` of the episode."""
-        self._chunks = [one for one in self._chunks if one[0] + len(one[1]) > first] + [(first, chunk)]
+        """Return (T, D) of a new chunk (T, D), joints and gripper, whose first action is for step `first`."""
+        self._chunks = [one for one in self._chunks if self._agrees(*one, first, chunk)] + [(first, chunk)]
         return np.stack([self._step(first + i) for i in range(len(chunk))]).astype(chunk.dtype)
+
+    @staticmethod
+    def _agrees(begun: int, before: np.ndarray, first: int, chunk: np.ndarray) -> bool:
+        """Return whether a chunk before reaches step `first`, and has the joints near where the new one has them."""
+        step = first - begun
+        return step < len(before) and bool(np.abs(before[step] - chunk[0])[:-1].max() <= APART_RAD)
 
     def _step(self, step: int) -> np.ndarray:
         """(D,), what the chunks that reach `step` agree on."""

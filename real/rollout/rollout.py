@@ -88,7 +88,9 @@ class RolloutConfig(Options):
         0.0, "decide in a thread, for so long at most; 0: while the arm waits", at_least(0.0)
     )
     execute: int | None = option(None, "steps played before the next decision; null: the policy's own", at_least(1))
-    ensemble: float | None = option(None, "decay of ACT's temporal ensembling; null: none", at_least(0.0))
+    ensemble: float | None = option(
+        None, "decay of ACT's temporal ensembling; null: the policy's own, -1: none", at_least(-1.0)
+    )
     look_hz: float | None = option(
         None, "looks a second in a thread, beside decisions on the newest; null: one for each decision", above(0.0)
     )

@@ -1,5 +1,6 @@
 """Chunks in time: decided in a thread while the one before is played on, and averaged as ACT does."""
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 from waiting import wait_for
 
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
+from policies.runtime.ensembling import APART_RAD
 from policies.runtime.latency import latency, percentiles
 from sim.core import contract
 from sim.core.contract import Observation
@@ -156,13 +158,14 @@ def test_a_chunk_that_comes_too_late_after_its_look_is_not_played(monkeypatch):
 
 
 class Drawn(Scripted):
-    """Chunks of noise, kept."""
+    """Chunks of noise, kept; joints that differ as those of one plan do."""
 
     def begin(self, seed: int) -> None:
         self._rng, self.kept = np.random.default_rng(seed), []
 
     def _decide(self, observation, commanded, under_way):
-        self.kept.append(self._rng.normal(size=(CHUNK, 2)).astype(np.float32))
+        noise = self._rng.uniform(-1, 1, (CHUNK, 2)) * [APART_RAD / 2, 1]
+        self.kept.append(noise.astype(np.float32))
         return self.kept[-1]
 
 
@@ -200,6 +203,33 @@ def test_chunks_are_averaged_as_act_does():
         expected = (populated * (weights / weights.sum())[:, None]).sum(0)
         np.testing.assert_allclose(played[now], expected, atol=1e-6)
     assert len(agent.kept) == 30
+
+
+@pytest.mark.parametrize(("apart_rad", "played"), [(0.29, [0.0, 0.0, 0.145, 0.145]), (0.31, [0.0, 0.0, 0.31, 0.31])])
+def test_a_chunk_of_another_plan_is_not_averaged(apart_rad, played):
+    class Turning(Scripted):
+        """The second chunk goes elsewhere."""
+
+        def _decide(self, observation, commanded, under_way):
+            self.decided += 1
+            return np.full((CHUNK, 2), apart_rad * (self.decided > 1), np.float32)
+
+    agent = Turning(Timing(execute=2, ensemble=0.0))
+    agent.reset(look(), 0)
+    np.testing.assert_allclose([agent.act(look())[0] for _ in range(4)], played, atol=1e-6)
+
+
+def test_a_policy_averages_by_itself_unless_told_otherwise():
+    spec = dataclasses.replace(SPEC, ensemble=0.01)
+    for timing, execute, decay in (
+        (Timing(), EXECUTE, 0.01),
+        (Timing(ensemble=-1), EXECUTE, None),
+        (Timing(3, ensemble=0.5), 3, 0.5),
+        (Timing(ensemble=0.5), 1, 0.5),
+    ):
+        assert (timing.steps(spec.execute), timing.decay(spec.ensemble)) == (execute, decay)
+        assert (Scripted(timing, spec)._ensemble is None) == (decay is None)
+    assert Timing().decay(SPEC.ensemble) is None
 
 
 def test_an_ensemble_of_agreeing_chunks_changes_nothing():
