@@ -172,5 +172,5 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         assert b"image/jpeg" in head and b"\xff\xd8\xff" in head
         with pytest.raises(urllib.error.HTTPError, match="404"):
             _get(page.url + "image/back")
-        with pytest.raises(UserError, match="page_port=.* is taken"):
+        with pytest.raises(UserError, match="page_port=.* cannot be used"):
             LivePage(int(page.url.rsplit(":", 1)[1].strip("/")))
