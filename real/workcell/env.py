@@ -175,8 +175,8 @@ class RobotEnv:
 
     def _raise_error(self) -> None:
         self._raise_halt()
-        if self.stream.error is not None:
-            raise self.stream.error
+        if error := self.stream.error or self.stream.watchdog.reason:  # whose stop may be under way still
+            raise error
         if self.guiding.active:  # no stream that would look
             self.driver.raise_fault()
             self.guiding.raise_if_ended()
@@ -213,6 +213,7 @@ class RobotEnv:
         try:
             if self.bench.sets_start_pose:
                 try_gripper(self.driver, self.stream, float(self.driver.state()[0][-1]))
+                self._raise_error()  # a stop meanwhile that had ended servo mode before the gripper was told
             else:
                 self._go_home()
         except UserError:

@@ -293,7 +293,9 @@ def test_a_gripper_that_is_refused_in_and_out_of_servo_mode_ends_before_motion(o
         assert not old.controller.in_servo
 
 
-def test_a_stop_while_the_gripper_is_refused_leaves_the_arm_without_a_stream(old, monkeypatch):
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_stop_while_the_gripper_is_tried_leaves_the_arm_without_a_stream(old, monkeypatch, ended):
+    """ended: servo mode is over before the gripper is told, which then is not refused any more."""
     with old.env() as env:
         told, move = [], env.driver.gripper.move_and_wait
 
@@ -301,6 +303,8 @@ def test_a_stop_while_the_gripper_is_refused_leaves_the_arm_without_a_stream(old
             told.append(opening)
             if len(told) == 1:
                 env.stream.watchdog.trip(RobotFault("collision"))
+                if ended:
+                    wait_for(lambda: not old.controller.in_servo)
             move(opening)
 
         monkeypatch.setattr(env.driver.gripper, "move_and_wait", stopped_meanwhile)
