@@ -44,7 +44,7 @@ class Timing:
 
     def steps(self, default: int) -> int:
         """Return how many steps of a chunk are played, of a policy that plays `default`."""
-        return self.execute or (default if self.ensemble is None or self.ensemble < 0 else 1)
+        return self.execute or (default if self.decay(None) is None else 1)
 
     def decay(self, default: float | None) -> float | None:
         """Return the decay of the ensemble, None without one, of a policy that has `default`."""
