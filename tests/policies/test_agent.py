@@ -17,7 +17,7 @@ from policies.models.chunk_critic import ChunkCritic, CriticSizes
 from policies.models.noise_actor import NoiseActor, NoiseActorSizes
 from policies.models.watch import AlarmConfig, Watch, WatchSizes
 from policies.runtime import planned_agent, self_correction
-from policies.runtime.agent import PolicyAgent, load_agent, noise_seed
+from policies.runtime.agent import PolicyAgent, chunk_spec, load_agent, noise_seed
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
@@ -190,6 +190,11 @@ def test_execute_looks_as_often_as_asked(root):
         played = play(eager, 0, steps=12)
         assert len(decisions.chunks) == 12 // execute
         np.testing.assert_array_equal(played, np.concatenate([chunk[:execute] for chunk in decisions.chunks]))
+
+
+def test_a_policy_s_own_ensemble_is_among_what_its_chunks_are():
+    for decay in (None, 0.01):
+        assert chunk_spec(tiny_model(config=dataclasses.replace(TINY, ensemble=decay))).ensemble == decay
 
 
 @pytest.fixture(scope="module")

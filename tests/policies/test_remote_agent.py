@@ -31,6 +31,7 @@ from sim.scene.build import RenderConfig
 
 PROMPT = "put the red cube on the blue plate"
 JOINED = dataclasses.replace(TINY, head=dataclasses.replace(TINY.head, joins=True))
+AVERAGING = dataclasses.replace(TINY, ensemble=0.01)
 DROID = load_group("server_keys", "droid", ServerKeys)
 FRANKA = RobotConfig("franka", control_hz=15).load()
 
@@ -65,7 +66,7 @@ def refused(url: str, message: str, robot=FR3, keys: ServerKeys | None = None) -
 # ---- a server of ours ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [TINY, JOINED], ids=["apart", "joined"])
+@pytest.mark.parametrize("config", [TINY, JOINED, AVERAGING], ids=["apart", "joined", "averaging"])
 @pytest.mark.parametrize("timing", [Timing(), Timing(execute=1, inference_delay_s=0.05), Timing(ensemble=0.01)])
 def test_it_plays_what_the_policy_plays(config, timing):
     decider = tiny_decider(config=config)
