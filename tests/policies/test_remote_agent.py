@@ -75,7 +75,7 @@ def test_it_plays_what_the_policy_plays(config, timing):
         remote = connect_agent(url, FR3, ServerKeys(), timing)
         for seed in (3, 4, 3):
             np.testing.assert_array_equal(play(remote, seed), play(local, seed))
-        assert (remote.image_size, remote.cameras) == (local.image_size, local.cameras)
+        assert (remote.image_size, remote.cameras, remote.chunks) == (local.image_size, local.cameras, local.chunks)
         assert len(remote.server_s) == len(remote.decision_s) == len(local.decision_s)
         assert all(0 < inner < outer for inner, outer in zip(remote.server_s, remote.decision_s, strict=True))
 
