@@ -89,7 +89,8 @@ def held_out(policy: Vla, metadata: CheckpointMetadata, config: ExitEarlyConfig)
 def choose(policy: Vla, inputs: Inputs, tolerance_rad: float, guidance: float) -> float:
     """Return the largest threshold that, as all below it, keeps to the tolerance. UserError where none does."""
     whole, found = _chunks(exiting(policy, 0.0), inputs, guidance), None
-    played = policy.config.execute
+    config = policy.config
+    played = config.execute if config.ensemble is None else config.chunk  # of chunks that are averaged every step is
     for threshold in reversed(THRESHOLDS):
         off_rad = (_chunks(exiting(policy, threshold), inputs, guidance) - whole)[:, :played, :-1].abs().amax((1, 2))
         if off_rad.quantile(WITHIN) > tolerance_rad:

@@ -2,10 +2,12 @@
 
 How much of a policy's success is left outside the simulation it was trained in: each checkpoint plays
 the same seeds as usual, rendered by Filament, with dynamics beyond those of training
-(dynamics=shifted), and with both, as a stand-in for the real arm. Without Vulkan the cells of Filament stay empty.
+(dynamics=shifted), and with both, as a stand-in for the real arm. Without Vulkan the cells of Filament stay empty,
+and those of a policy that looks at depth, which Filament does not draw.
 A killed run goes on at the cell it stopped in.
 """
 
+import functools
 import itertools
 import logging
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from rich.table import Table
 
 from policies.evaluate import EvaluateConfig, evaluate, finished
 from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -35,12 +38,13 @@ from sim.core.structured import typed
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
 from sim.randomize.ranges import RandomizeConfig
 from sim.render.vulkan import check_vulkan
-from sim.scene.build import RenderConfig
+from sim.robots.robot import RobotConfig
+from sim.scene.build import OPENGL, RenderConfig
 from sim.tasks.base import TASKS
 
 _log = logging.getLogger(__name__)
 
-RENDERERS, DYNAMICS = ("opengl", "filament"), ("trained", "shifted")
+RENDERERS, DYNAMICS = (OPENGL, "filament"), ("trained", "shifted")
 RATES = ("success_rate", "ci_low", "ci_high")  # of an evaluation
 CONDITIONS = {
     f"{renderer}, {dynamics}": (renderer, dynamics) for dynamics, renderer in itertools.product(DYNAMICS, RENDERERS)
@@ -71,25 +75,42 @@ class RobustnessConfig(Options):
         return {name: "-".join(one[-depth:]) for name, one in zip(self.checkpoints, parts, strict=True)}
 
 
-def condition(config: RobustnessConfig, checkpoint: str, renderer: str, dynamics: str) -> EvaluateConfig:
+@dataclass(frozen=True)
+class Subject:
+    """What a checkpoint's policy was made for."""
+
+    robot: RobotConfig
+    depth: bool
+    metadata: CheckpointMetadata
+
+
+@functools.cache
+def subject(root: str) -> Subject:
+    """Return what a policy needs. UserError for an unusable checkpoint."""
+    policy, metadata = checkpoint.load(root)
+    return Subject(RobotConfig(policy.spec.robot, round(policy.spec.control_hz)), policy.needs.depth, metadata)
+
+
+def condition(config: RobustnessConfig, root: str, renderer: str, dynamics: str) -> EvaluateConfig:
     """Return the evaluation of one cell of the table."""
+    played, depth = subject(root), subject(root).depth and renderer == OPENGL
     moved = {**vars(config.randomize), **group_values("dynamics", dynamics)}
     return EvaluateConfig(
-        checkpoint=checkpoint, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
-        out=str(Path(config.out) / config.folders[checkpoint] / f"{renderer}_{dynamics}"), videos=0,
-        randomize=typed(RandomizeConfig, moved, "randomize."),
-        render=RenderConfig(renderer=renderer),
+        checkpoint=root, task=config.task, episodes=config.episodes, seed=config.seed, workers=config.workers,
+        out=str(Path(config.out) / config.folders[root] / f"{renderer}_{dynamics}"), videos=0, robot=played.robot,
+        randomize=typed(RandomizeConfig, moved, "randomize."), render=RenderConfig(renderer=renderer, depth=depth),
     )  # fmt: skip
 
 
 def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
     for one in config.checkpoints:
-        _, metadata = checkpoint.load(one)  # a wrong one is an error before the first cell, not after hours
-        metadata.check_task(config.task, one)
+        subject(one).metadata.check_task(config.task, one)  # a wrong one is an error before the first cell
         for renderer, dynamics in CONDITIONS.values():
             finished(condition(config, one, renderer, dynamics))
     missing = _missing_renderers()
+    if deep := [one for one in config.checkpoints if subject(one).depth]:
+        _log.info("dashes under filament, which draws no depth: %s", ", ".join(deep))
     for reason in missing.values():
         _log.info("skipped, a dash in the table: %s", reason)
     rates: list[dict] = []
@@ -98,7 +119,7 @@ def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     with keeps(lambda: kept.format(len(rates), config.out) if rates else NOTHING_NEW):
         for one, name in itertools.product(config.checkpoints, CONDITIONS):
             renderer, dynamics = CONDITIONS[name]
-            if renderer not in missing:
+            if renderer not in missing and not (renderer != OPENGL and subject(one).depth):
                 place = Prefixed(tracker or NoTracker(), f"{config.folders[one]}/{renderer}_{dynamics}")
                 cell = condition(config, one, renderer, dynamics)
                 found = finished(cell) or evaluate(cell, place)

@@ -82,7 +82,7 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
         Lock(out, ".").close()  # another process that writes there is an error before features are made
     named = [EpisodeTable(Source(Path(root))) for root in config.data]
     tables = sorted(named, key=lambda table: table.dataset.fingerprint())  # as named only where an option says so
-    policy, start = _start(config, tables)
+    policy, start, guidance = _start(config, tables)
     _check_tells_apart(policy, tasks_of(tables))
     teacher = load_teacher(config.teacher, policy) if config.teacher else None
     processor = ObservationProcessor(policy)
@@ -91,7 +91,8 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     made_by = replace(config, policy=policy.config, init_fusion=None if config.init else config.init_fusion)
     learned_from = teacher.learned_from(start) if teacher else start
     made = {"config": made_by, **_draws(config, named)}
-    metadata = describe_training(processor, [table.dataset for table in tables], made, learned_from)
+    datasets = [table.dataset for table in tables]
+    metadata = describe_training(processor, datasets, made, learned_from, guidance)
     if teacher:
         metadata.provenance["data"][config.teacher] = teacher.fingerprint
     loss = teacher.loss(policy) if teacher else None
@@ -164,16 +165,19 @@ def main(config: TrainConfig) -> None:
         train(config, tracker)
 
 
-def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy, dict]:
-    """The policy to start from, and where its weights come from."""
+def _start(config: TrainConfig, tables: Sequence[EpisodeTable]) -> tuple[Policy, dict, float]:
+    """The policy to start from, where its weights come from, and the guidance it is played with.
+
+    A student of a teacher learns what that one decides with its guidance, and needs none itself.
+    """
     if config.init:
         policy, metadata = checkpoint.load(config.init)
         start = start_from(policy, metadata)
         check_same_policy(f"init={config.init}", policy.config, config.policy)
         if config.lora_rank:
             add_updates(policy, config.lora_rank, config.optim.seed)
-        return policy, start
-    return new_policy(config.policy, tables, config.optim.seed, _folder(config.init_fusion))
+        return policy, start, 1.0 if config.teacher else metadata.guidance
+    return *new_policy(config.policy, tables, config.optim.seed, _folder(config.init_fusion)), 1.0
 
 
 def check_start(policy: Policy, init_fusion: str | None) -> None:

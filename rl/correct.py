@@ -7,6 +7,7 @@ the seeds at which these recorded rollouts failed. An interrupted run goes on wh
 """
 
 import _thread
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from rl.data.rollouts import Behaviour, CorrectedWorker, failed_seeds
 from sim.core.errors import UserError, keeps
 from sim.core.options import DATASET_FOLDER, PORT, SEED, at_least, one_of, option
 from sim.core.program import run_program
-from sim.core.provenance import provenance
-from sim.dataset.reader import DatasetWriter, kept_episodes, last_seed
+from sim.core.provenance import plain, provenance
+from sim.dataset.info import first_difference
+from sim.dataset.reader import Dataset, DatasetWriter, kept_episodes, last_seed
 from sim.dataset.recorder import EpisodeRecorder
 from sim.envs.simulation import SimulationConfig
 from sim.episode.loop import Recorder, RecorderGroup
@@ -59,9 +61,22 @@ class CorrectConfig(SimulationConfig):
         """The episodes to play, ascending."""
         if self.rollouts is None:
             return list(range(self.seed, self.seed + self.episodes))
+        check_same_world(self.world, Dataset(self.rollouts))
         if not (failed := failed_seeds(Path(self.rollouts))):
             raise UserError(f"none of the rollouts in {self.rollouts} failed: there is nothing to correct")
         return failed[: self.episodes]
+
+
+def check_same_world(world: SimulationConfig, rollouts: Dataset) -> None:
+    """UserError where a seed of recorded rollouts would be another episode than the one that failed there."""
+    if "world" not in rollouts.provenance:
+        raise UserError(f"rollouts={rollouts.root} were not played in the simulation; leave rollouts= out")
+    if other := first_difference(rollouts.provenance["world"], plain(world)):
+        name, value, given = other
+        raise UserError(
+            f"rollouts={rollouts.root} were played with {name}={json.dumps(value)}, not {json.dumps(given)}; "
+            f"give {name}={json.dumps(value)}"
+        )
 
 
 class OperatorWorker(CorrectedWorker):
@@ -84,7 +99,7 @@ def correct(config: CorrectConfig, operator: Operator) -> Path:
     out, world, robot, seeds = Path(config.out), config.world, config.robot.load(), config.seeds
     checkpoint.load_for(config.checkpoint, config.task, robot)
     schema = config.behaviour.features(world)
-    metadata = provenance({"world": world, "behaviour": config.behaviour, "rollouts": config.rollouts})
+    metadata = provenance({"world": world, **config.behaviour.provenance, "rollouts": config.rollouts})
     with (
         keeps(lambda: kept_episodes(out)),
         DatasetWriter(out, schema, robot.control_hz, robot.name, metadata) as writer,
@@ -93,7 +108,12 @@ def correct(config: CorrectConfig, operator: Operator) -> Path:
         worker = OperatorWorker(world, config.behaviour, operator, page)
         _log.info("live view: %s\n%s", page.url, HELP)
         last = last_seed(out)
-        for seed in (seed for seed in seeds if last is None or seed > last):
+        left = [seed for seed in seeds if last is None or seed > last]
+        if len(left) < len(seeds):
+            _log.warning(
+                "%s reaches seed %d: %d of %d seeds are not played", out, last, len(seeds) - len(left), len(seeds)
+            )
+        for seed in left:
             _play(worker, writer, operator, seed)
         _log.info("%d corrected episodes in %s", writer.num_episodes, out)
     return out

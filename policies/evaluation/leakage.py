@@ -8,9 +8,14 @@ from sim.randomize.splits import AXES, SplitConfig
 
 
 def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> None:
-    """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each."""
+    """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each.
+
+    free: where seeds that are free are looked for first.
+    """
     if found := trained_on(seeds, trained):
         first, last = found
+        while taken := trained_on(range(free, free + len(seeds)), trained):
+            free = taken[1] + 1
         raise UserError(
             f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
             f"begin at another seed, e.g. seed={free}"

@@ -79,7 +79,8 @@ def _transposed(graph: Any, matrices: Any) -> Any:
 
 def _identity(decider: Decider) -> dict[str, Any]:
     """Return what tells the graph of one policy from that of another."""
-    return {**as_bytes(decider.policy.state_dict())[1], **plain(decider.conditioning)}
+    weights = as_bytes(decider.policy.state_dict())[1]
+    return {**weights, **plain(decider.conditioning), "policy": plain(decider.policy.config)}
 
 
 def _explained(whole: WholePolicy) -> dict[str, Any]:

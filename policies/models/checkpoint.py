@@ -95,6 +95,14 @@ def load(root: Path | str) -> tuple[Policy, CheckpointMetadata]:
         raise UserError(f"checkpoint {root} is broken: {reason(error)}") from error
 
 
+def card(root: Path | str) -> dict:
+    """Return what a checkpoint's config.json says, {} where there is none that can be read."""
+    try:
+        return json.loads((Path(root) / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 def load_for(root: str, task: str, robot: Robot) -> tuple[Policy, CheckpointMetadata]:
     """Return as `load`. UserError also for a policy of other tasks, another robot or another rate."""
     policy, metadata = load(root)

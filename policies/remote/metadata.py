@@ -31,11 +31,14 @@ class ServerMetadata:
     seeds: list  # of the episodes that it was trained on, as a checkpoint's provenance has them
     splits: list
     looks: int = 1  # that it decides on, one a step: a request carries those before its own
-    ensemble: float | None = None  # see `policies.runtime.chunk_agent.ChunkSpec`
+    ensemble: float | None = None  # see `policies.runtime.chunk_agent.ChunkSpec`, as the next
+    memory: int = 0
 
     @property
     def chunks(self) -> ChunkSpec:
-        return ChunkSpec(self.chunk, self.action_dim, self.control_hz, self.given_steps, self.execute, self.ensemble)
+        return ChunkSpec(
+            self.chunk, self.action_dim, self.control_hz, self.given_steps, self.execute, self.ensemble, self.memory
+        )
 
     def message(self) -> dict[str, Any]:
         """Return the metadata as they are sent."""

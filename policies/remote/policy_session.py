@@ -46,7 +46,8 @@ class PolicySession:
         estimates = [
             {"name": one.name, "pos_w": one.pos_w, "within_m": float(one.within_m)} for one in decided.estimates
         ]
-        return {"actions": decided.chunk.astype(np.float32), OURS: {"estimates": estimates}}
+        own_answer = {"estimates": estimates, "subtask": decided.subtask}
+        return {"actions": decided.chunk.astype(np.float32), OURS: own_answer}
 
     def _given(self, steps: np.ndarray) -> list[np.ndarray]:
         longest = self._decider.policy.given_steps
@@ -75,6 +76,7 @@ def metadata_of(decider: Decider, metadata: CheckpointMetadata, weights: str) ->
         chunk=chunks.chunk,
         execute=chunks.execute,
         ensemble=chunks.ensemble,
+        memory=chunks.memory,
         given_steps=chunks.given_steps,
         tasks=metadata.tasks,
         indicator=conditioning.indicator.name.lower(),

@@ -4,6 +4,7 @@ Shapes: T steps of a chunk, D action dimension.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class RemoteAgent(ChunkAgent):
                 f"server={self._connection.url} answered {len(chunk)} actions, then {self.chunks.chunk} were expected"
             )
         self.note_estimates(_estimates(answer, self._connection.url))
+        self.note_subtask(_subtask(answer))
         return chunk
 
     def _ask(self, request: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -102,6 +104,12 @@ def _infer_s(answer: dict[str, Any]) -> float:
         return float(answer["server_timing"]["infer_ms"]) * 1e-3
     except (KeyError, TypeError, ValueError):
         return np.nan
+
+
+def _subtask(answer: dict[str, Any]) -> str:
+    """Return what the policy names of its task, "" where it names nothing."""
+    own = answer.get(OURS)
+    return str(own.get("subtask", "")) if isinstance(own, Mapping) else ""
 
 
 def _estimates(answer: dict[str, Any], url: str) -> list[Estimate]:

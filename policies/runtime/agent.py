@@ -34,7 +34,6 @@ class PolicyAgent(ChunkAgent):
         self.cameras, self.image_size = self.processor.cameras, self.spec.image_size
         self.depth_cameras = self.processor.depth_cameras
         self._context, self._goal_picture = EpisodeContext(self.policy), goal_picture
-        check_looks_as_trained(self.policy, timing)
         self.looks = SlowLooks(self.policy, timing, decider.see) if timing.look_hz else None
         super().__init__(chunk_spec(self.policy), timing)
 
@@ -52,6 +51,7 @@ class PolicyAgent(ChunkAgent):
         return replace(observation, images={}, depth={}) if self.looks else super().looked_at(observation)
 
     def begin(self, seed: int) -> None:
+        self.points_m, self.value = None, None
         if self.looks:
             self.looks.begin()
         self._generator = torch.Generator().manual_seed(noise_seed(seed, self.draw))
@@ -84,18 +84,9 @@ def chunk_spec(policy: Policy) -> ChunkSpec:
     """Return what chunks a policy decides."""
     spec, config = policy.spec, policy.config
     return ChunkSpec(
-        config.chunk, spec.action_dim, spec.control_hz, policy.given_steps, config.execute, config.ensemble
-    )
-
-
-def check_looks_as_trained(policy: Policy, timing: Timing) -> None:
-    """UserError where a policy that remembers looks would take them closer or farther apart than in training."""
-    trained = policy.config.execute
-    if policy.memory and timing.steps(trained) != trained:
-        raise UserError(
-            f"execute={timing.steps(trained)}: expected {trained}, the steps between the looks that this policy "
-            f"remembers (policy.memory={policy.memory}); it plays without ensemble"
-        )
+        config.chunk, spec.action_dim, spec.control_hz, policy.given_steps, config.execute, config.ensemble,
+        policy.memory,
+    )  # fmt: skip
 
 
 def load_decider(

@@ -28,6 +28,7 @@ class ChunkSpec:
     given_steps: int = 0  # how many first steps of a chunk may be given, see `policies.core.interface.Policy`
     execute: int = 8  # steps of each that are played, by default
     ensemble: float | None = None  # decay of `TemporalEnsemble`, by default; None: the newest chunk alone
+    memory: int = 0  # earlier looks that it decides on, `execute` steps apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,11 @@ class ChunkAgent:
 
     def reset(self, observation: Observation, seed: int) -> None:
         """Begin an episode; the seed fixes the noise that actions are sampled from."""
+        self.estimates, self.within_m, self.subtasks = [], {}, []
+        self.restart(observation, seed)
+
+    def restart(self, observation: Observation, seed: int) -> None:
+        """Begin anew, in an episode as well: another step of a plan, a second attempt. Its record is kept."""
         self._deciding.drop()
         self._plan: list[np.ndarray] = []
         self._rest: list[np.ndarray] = []  # of the newest chunk, beyond what is to be played
@@ -93,7 +99,7 @@ class ChunkAgent:
         self._played, self._first = 0, 0  # steps of the episode; that which the newest chunk's first action is for
         if self._ensemble:
             self._ensemble.clear()
-        self.estimates, self.within_m, self.subtasks = [], {}, []
+        self.estimates = []
         # The command that the arm shows the effect of, then those that it has not taken up; at first it is at rest.
         self._sent = deque([observation.state], self._lead + 1)
         self.begin(seed)
@@ -125,7 +131,7 @@ class ChunkAgent:
     # ---- for subclasses --------------------------------------------------------------------------
 
     def begin(self, seed: int) -> None:
-        """Begin an episode."""
+        """Begin an episode, or anew in one."""
         raise NotImplementedError
 
     def looked_at(self, observation: Observation) -> Observation:
@@ -195,9 +201,15 @@ class ChunkAgent:
 def steps_of(spec: ChunkSpec, timing: Timing) -> tuple[int, int, int]:
     """Return how many steps are played of a chunk, the lead and the inference delay, in steps.
 
-    UserError when chunks are too short for what is played and what is under way.
+    UserError when chunks are too short for what is played and what is under way, or looks that a policy remembers
+    would lie closer or farther apart than in training.
     """
     hz, execute = spec.control_hz, timing.steps(spec.execute)
+    if spec.memory and execute != spec.execute:
+        raise UserError(
+            f"execute={execute}: expected {spec.execute}, the steps between the looks that this policy remembers "
+            f"(policy.memory={spec.memory}); it plays without ensemble"
+        )
     lead, delay = round(timing.lead_s * hz), math.ceil(round(timing.inference_delay_s * hz, 6))
     if not 1 <= execute <= spec.chunk:
         raise UserError(f"execute={execute}: expected 1 to {spec.chunk}, the steps of the policy's chunks")

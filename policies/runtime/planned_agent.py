@@ -26,7 +26,7 @@ from sim.robots.robot import RobotConfig
 from sim.tasks.seen import Seen
 
 LOST_M = 0.1  # a thing whose place is less sure was not found
-UNSEEN = 0.1  # how likely a policy does something with what it does not see
+UNSEEN = 0.1  # how likely a policy does something with what it does not see, or what takes more than its time
 SOON = 0.05  # of the time limit: so little is left to do when the value says that a step is done
 AGAIN = 2**40  # between the noise of an episode's steps
 
@@ -121,8 +121,9 @@ class PlannedAgent:
         if self._step is None:
             return
         self.told = self._step.sentence
-        self._steps, self._looks = 0, len(self.inner.decision_s)
-        self.inner.reset(replace(observation, instruction=self.told), self._seed + AGAIN * len(self.done))
+        begin = self.inner.restart if self.done else self.inner.reset
+        begin(replace(observation, instruction=self.told), self._seed + AGAIN * len(self.done))
+        self._steps, self._looks = 0, len(self.inner.decision_s)  # after a decision that was under way was waited for
         _log.info("step %d: %s", len(self.done) + 1, self.told, extra=event("step", sentence=self.told))
 
     def _is_done(self, step: PlannedStep, observation: Observation) -> bool:
@@ -163,7 +164,7 @@ class PlannedAgent:
         looked_at = ChunkAgent.looked_at(self.inner, replace(observation, instruction=told))  # by a look of its own
         decided = self.inner.decider.decide(looked_at, observation.state, [], torch.Generator().manual_seed(0))
         if decided.value is not None and (watch := self.inner.decider.watch):
-            return 1.0 + watch.alarm.in_limits(decided.value)
+            return max(1.0 + watch.alarm.in_limits(decided.value), UNSEEN)
         return 1.0 if all(one.within_m < LOST_M for one in decided.estimates) else UNSEEN
 
     def _places(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -53,13 +53,15 @@ class SelfCorrectingAgent(PolicyAgent):
     # ---- sim.episode.loop.Agent ------------------------------------------------------------------
 
     def reset(self, observation: Observation, seed: int) -> None:
-        self._opening, self._seed, self._steps = float(observation.state[-1]), seed, 0
+        self.alarms, self._begun_s = [], observation.stamp_s
+        super().reset(observation, seed)
+
+    def restart(self, observation: Observation, seed: int) -> None:
+        self._opening, self._seed, self._answer = float(observation.state[-1]), seed, ""
         self._executed = [observation.state] * 2
-        self.alarms = []
         self._begin_attempt(observation, seed)
 
     def act(self, observation: Observation) -> np.ndarray:
-        self._steps += 1
         if self._retreat and self._retreat.done:
             self._begin_attempt(observation, self._seed + AGAIN)
         if self._retreat is None:
@@ -83,7 +85,7 @@ class SelfCorrectingAgent(PolicyAgent):
     # ---- parts -----------------------------------------------------------------------------------
 
     def _begin_attempt(self, observation: Observation, seed: int) -> None:
-        super().reset(observation, seed)
+        super().restart(observation, seed)
         self._retreat: Retreat | None = None
         self._attempt_steps, self._latest = 0, 0.0
         self._forecast.reset()
@@ -98,12 +100,12 @@ class SelfCorrectingAgent(PolicyAgent):
     def _responds(self, observation: Observation) -> bool:
         """Raise the alarm where the forecast says so; return whether a retreat begins."""
         self._fingers.note(float(observation.state[-1]), float(self._executed[-1][-1]))
-        asked = bool(self.alarms) and self.alarms[-1].response == HELP
-        if asked or self._latest >= self._alarm.threshold:
+        if self._answer == HELP or self._latest >= self._alarm.threshold:
             return False
-        response = HELP if self.alarms else RETREAT
+        self._answer = response = HELP if self._answer else RETREAT
         subtask = self._fingers.subtask if self._alarm.grasps else WHOLE
-        alarm = SelfAlarm(round(self._steps / self.chunks.control_hz, 3), round(self._latest, 4), subtask, response)
+        time_s = observation.stamp_s - self._begun_s + 1 / self.chunks.control_hz
+        alarm = SelfAlarm(round(time_s, 3), round(self._latest, 4), subtask, response)
         self.alarms.append(alarm)
         _log.info(
             "%.1f s: %r goes wrong at %s; %s", alarm.time_s, observation.instruction, subtask, RESPONSES[response],

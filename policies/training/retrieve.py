@@ -93,7 +93,12 @@ def _seen(inputs: Inputs) -> Tensor:
     """Return (B, S): points, or the coarsest maps of each camera averaged over the picture."""
     if inputs.points is not None:
         return inputs.points[..., :3].clamp(-FAR_M, FAR_M).flatten(1)
-    return torch.cat([maps[-1].flatten(2).mean(2) for maps in inputs.maps.values()], 1)
+    return torch.cat([_averaged(maps[-1]) for maps in inputs.maps.values()], 1)
+
+
+def _averaged(seen: Tensor) -> Tensor:
+    """Return (B, C) the mean over the picture of feature maps (B, C, h, w), or of images as they are (B, H, W, 3)."""
+    return seen.float().mean((1, 2) if seen.dtype == torch.uint8 else (2, 3))
 
 
 def _standardized(parts: Sequence[np.ndarray]) -> list[np.ndarray]:

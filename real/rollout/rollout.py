@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from policies.core.indicator import INDICATORS
 from policies.core.planner import NoPlanner, PlannerConfig
+from policies.core.weight_files import SHA256
+from policies.models import checkpoint
 from policies.remote.keys import ServerKeys
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.who_decides import check_who_decides
@@ -73,7 +75,7 @@ class RolloutConfig(Options):
     robot: RobotConnection = block(emulator_of_our_own, "the arm and its bench")
     checkpoint: str | None = option(None, "the policy; null: the newest one under runs/")
     episodes: int = option(10, "that the dataset is to hold", at_least(1))
-    seed: int = option(900_000, "of the first episode; the next ones follow", SEED)
+    seed: int = option(800_000, "of the first episode; the next ones follow", SEED)
     out: str | None = option(None, "the dataset's directory; null: runs/rollout/TIME", DATASET_FOLDER)
     mode: str | None = mode_option("ask before every episode", "go on by itself")
     indicator: str = option("positive", "the advantage that the policy acts with", one_of(*INDICATORS))
@@ -165,7 +167,8 @@ def rollout(
             _log.info("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        about = provenance({"config": config, **metadata, "acting": acting, "task": agent.task})
+        who = {SHA256: weights_of(policy, agent)}
+        about = provenance({"config": config, **metadata, **who, "acting": acting, "task": agent.task})
         schema = robot_features(env.robot, agent.image_size, depth=depth)
         with (
             keeps(lambda: kept_episodes(out)),
@@ -183,6 +186,12 @@ def rollout(
                 _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
                 log_timing(content if config.timing.in_thread or config.server else {})  # else it is the arm's waiting
     return content
+
+
+def weights_of(policy: str, agent: Agent) -> str:
+    """Return the checksum of the weights that act, "" where it is not known. policy: a checkpoint, or a server."""
+    served = getattr(agent, "served", None)
+    return served.weights if served else checkpoint.card(policy).get(SHA256, "")
 
 
 def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig) -> None:

@@ -11,6 +11,7 @@ file, here or in a plug-in, and is played by `python -m rl.recap algorithm=name`
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from policies.core.interface import Policy
 from rl.advantage.labels import Labels
 from rl.learning.config import LearningConfig
 from rl.learning.retrain import retrain
@@ -22,6 +23,10 @@ class Algorithm(ABC):
     """One round's learning."""
 
     conditioned: ClassVar[bool] = False  # whether the policy learns good from bad, so that guidance has a meaning
+    plays: ClassVar[bool] = False  # whether it plays episodes while it learns, which takes a simulator
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:  # noqa: B027 - most can learn with any
+        """UserError, before a run begins, for options or a policy that it cannot learn with."""
 
     @abstractmethod
     def label(self, data: Round) -> Labels:

@@ -39,6 +39,7 @@ from rl.algorithms.on_policy import outcomes
 from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, failed_seeds, record_interventions, record_rollouts
 from rl.learning.chunk_transitions import chunk_transitions, policy_samples
+from rl.learning.config import LearningConfig
 from rl.learning.online import OnlineLog, world_of
 from rl.learning.retrain import describe_round, labelled
 from rl.learning.round import Round
@@ -61,6 +62,12 @@ BEGIN, OFFLINE, ONLINE = Weights(1.0, 0.0), Weights(1.0, 0.1), Weights(0.5, 1.0)
 class ConRft(Algorithm):
     """A consistency policy between imitation and Q."""
 
+    plays = True
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:
+        if not isinstance(policy, Vla):
+            raise UserError(f"algorithm=conrft: policy {policy.config.name!r} has no head to exchange; expected vla")
+
     def label(self, data: Round) -> Labels:
         """What is imitated is positive; the value of what pi would do is asked for at every frame."""
         return Labels(data.pool.exemplary, np.ones(len(data.pool.owner), np.float32))
@@ -68,7 +75,7 @@ class ConRft(Algorithm):
     def improve(self, data: Round) -> None:
         if data.is_trained:
             return
-        world, log, datasets = world_of(data), OnlineLog(data.folder), list(data.datasets)
+        world, log, datasets = world_of(data.rollouts), OnlineLog(data.folder), list(data.datasets)
         policy = self.tune(stage(data, "begin", datasets), None, BEGIN)
         policy = self.tune(stage(data, "offline", datasets), policy, OFFLINE)
         for k in range(data.config.online.updates):
@@ -116,9 +123,8 @@ def play(data: Round, world: SimulationConfig, k: int, policy: Path) -> tuple[Pa
 
 
 def new_consistency(pretrained: Policy, seed: int) -> Policy:
-    """Return the pretrained policy with a new consistency head. UserError for one that is not made of parts."""
-    if not isinstance(pretrained, Vla):
-        raise UserError(f"algorithm=conrft: policy {pretrained.config.name!r} has no head to exchange; expected vla")
+    """Return the pretrained policy with a new consistency head."""
+    assert isinstance(pretrained, Vla)  # ConRft.check
     torch.manual_seed(seed)
     return with_head(pretrained, ConsistencyConfig())
 

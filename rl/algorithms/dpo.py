@@ -31,9 +31,10 @@ from rl.algorithms.base import ALGORITHMS
 from rl.algorithms.grpo import episode_returns
 from rl.algorithms.on_policy import outcomes
 from rl.data.pool import ROLLOUT, open_pool
-from rl.data.rollouts import Behaviour, record_rollouts
+from rl.data.rollouts import Behaviour, record_rollouts, who_acted
 from rl.learning.chunks import Chunks
-from rl.learning.online import OnlineLog, world_of
+from rl.learning.config import LearningConfig
+from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
 from rl.learning.policy_gradient import LogRatio, fit_online
 from rl.learning.round import Round
 from sim.dataset.reader import Dataset
@@ -46,6 +47,11 @@ MARGIN = 0.05  # of returns in [-1, 0]
 class Dpo(AllData):
     """Preferences between two episodes of a seed."""
 
+    plays = True
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:
+        check_newest_chunk_alone(policy)
+
     def improve(self, data: Round) -> None:
         if data.is_trained:
             return
@@ -57,19 +63,19 @@ class Dpo(AllData):
 
     def play(self, data: Round) -> Round:
         """Return two episodes each of the first seeds: the round's rollouts, and the same seeds played once more."""
-        config, world, first = data.config, world_of(data), open_pool(data.rollouts)
+        config, world, first = data.config, world_of(data.rollouts), open_pool(data.rollouts)
         alone = first.source == ROLLOUT
         seeds = np.unique(first.seed[alone])[: config.online.episodes].tolist()
         acted = [dataset for i, dataset in enumerate(first.datasets) if alone[first.dataset == i].any()]
-        behaviour = Behaviour(str(who_acted(acted, data.pretrained)), 1.0, draw=1)
+        behaviour = Behaviour(str(played_by(acted, data.pretrained)), 1.0, draw=1)
         again = record_rollouts(data.folder / "replayed", world, behaviour, seeds, config)
         roots = [*(dataset.root for dataset in acted), again]
         return data.part(data.folder, roots, roots)
 
 
-def who_acted(datasets: Sequence[Dataset], otherwise: Path) -> Path:
+def played_by(datasets: Sequence[Dataset], otherwise: Path) -> Path:
     """Return the checkpoint that acted in the datasets, `otherwise` where they do not say or it is there no more."""
-    said = [one.provenance.get("behaviour", {}).get("checkpoint") for one in datasets]
+    said = [who_acted(one.provenance) for one in datasets]
     return next((Path(root) for root in said if root and (Path(root) / checkpoint.WEIGHTS).is_file()), otherwise)
 
 

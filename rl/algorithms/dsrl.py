@@ -28,10 +28,12 @@ from policies.processing.observation import ObservationProcessor
 from policies.training.fit import start_from
 from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS, Algorithm
-from rl.learning.online import OnlineLog, world_of
+from rl.learning.config import LearningConfig
+from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
 from rl.learning.retrain import describe_round
 from rl.learning.round import Round
 from rl.online.noise_env import NoiseEnv
+from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
 from sim.episode import results
 from sim.episode.loop import EpisodeResult
@@ -46,6 +48,13 @@ RANDOM_CHUNKS = 0.5  # times the episodes: before the actor decides
 class Dsrl(Algorithm):
     """A noise actor beside the pretrained checkpoint."""
 
+    plays = True
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:
+        check_newest_chunk_alone(policy)
+        if not policy.steers:
+            raise UserError("algorithm=dsrl chooses the noise of a flow; expected policy.head.name=flow")
+
     def label(self, data: Round) -> Labels:
         """Nothing is imitated beyond what the pretrained policy was shown."""
         return kept_alone(data.pool.demonstrated)
@@ -53,7 +62,7 @@ class Dsrl(Algorithm):
     def improve(self, data: Round) -> None:
         if companion.is_there(data.policy, NAME):
             return
-        world, seeds = world_of(data), data.config.online.seeds(data.number)
+        world, seeds = world_of(data.rollouts), data.config.online.seeds(data.number)
         policy, before = checkpoint.load(data.pretrained)
         processor = ObservationProcessor(policy)
         actor = new_actor(policy, frames_of(data, processor), data.config.retrain.seed)

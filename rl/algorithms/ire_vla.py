@@ -12,6 +12,7 @@ Demonstrations are `demo_share` of a batch of stage 2 at least.
 from dataclasses import replace
 from pathlib import Path
 
+from policies.models import checkpoint
 from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import ALGORITHMS
 from rl.algorithms.grpo import GROUP, group_advantage
@@ -30,7 +31,8 @@ class IreVla(OnPolicy):
     def update(self, data: Round, played: list[Round]) -> None:
         newest = played[-1]
         head = newest.folder / "head"
-        follow_gradient(newest, group_advantage(newest, self.draws(data)), head, actions_alone=True, stages=2)
+        if not (head / checkpoint.WEIGHTS).is_file():
+            follow_gradient(newest, group_advantage(newest, self.draws(data)), head, actions_alone=True, stages=2)
         learned = supervised(data, played, head)
         learned.write_labels(successes(learned), "ire_vla")
         retrain(learned, 1.0)

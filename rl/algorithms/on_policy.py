@@ -15,20 +15,33 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from policies.core.interface import Policy
 from policies.models import checkpoint
 from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import Algorithm
 from rl.data.pool import Pool
 from rl.data.rollouts import Behaviour, record_rollouts
-from rl.learning.online import OnlineLog, world_of
+from rl.learning.config import LearningConfig
+from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
 from rl.learning.round import Round
+from sim.core.errors import UserError
 from sim.envs.simulation import SimulationConfig
 
 
 class OnPolicy(Algorithm):
     """Updates of the pretrained policy by its own episodes."""
 
+    plays = True
     most_draws: ClassVar[int] = 1  # episodes of each seed; fewer where an update plays fewer
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:
+        check_newest_chunk_alone(policy)
+        online = config.online
+        if self.most_draws > 1 and online.episodes < 2 * online.updates:
+            raise UserError(
+                f"online.episodes={online.episodes} online.updates={online.updates}: expected at least "
+                f"{2 * online.updates} episodes: what two of one seed make is compared, in every update"
+            )
 
     def label(self, data: Round) -> Labels:
         """Nothing is imitated beyond what the pretrained policy was shown."""
@@ -45,7 +58,7 @@ class OnPolicy(Algorithm):
     def improve(self, data: Round) -> None:
         if data.is_trained:
             return
-        world, log = world_of(data), OnlineLog(data.folder)
+        world, log = world_of(data.rollouts), OnlineLog(data.folder)
         policy, played = data.pretrained, []
         for k in range(data.config.online.updates):
             played.append(self.play(data, world, k, policy))

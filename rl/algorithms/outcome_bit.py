@@ -11,7 +11,7 @@ from rl.learning.round import Round
 
 @ALGORITHMS.register("outcome_bit")
 class OutcomeBit(Algorithm):
-    """Frames of successful episodes are positive; before an intervention an episode has failed."""
+    """Frames of successful episodes and of interventions in them are positive; before one an episode has failed."""
 
     conditioned = True
 
@@ -19,4 +19,4 @@ class OutcomeBit(Algorithm):
         positive = np.zeros(len(data.pool.owner), bool)
         for _, part in data.pool.segments(Interventions(data.config.label.interventions)):
             positive[part.start : part.stop] = part.success
-        return Labels(positive, np.ones(len(positive), np.float32))
+        return Labels(positive | data.pool.forced_positive, np.ones(len(positive), np.float32))

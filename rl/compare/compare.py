@@ -18,6 +18,7 @@ import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from rl.algorithms.base import ALGORITHMS
 from rl.compare.cells import Cell, parse_cells, run_cell
 from rl.compare.matrix import MATRIX, write_matrix
 from rl.run.kept import kept
@@ -72,6 +73,9 @@ class CompareConfig(RecapConfig):
 
 def compare(config: CompareConfig, start: OfflineRun) -> Path:
     """Make the start, run every cell, write the matrix after each; return its JSON file."""
+    for cell in config.parsed_cells:
+        if cell.algorithm in ALGORITHMS.names():
+            start.check_algorithm(ALGORITHMS.get(cell.algorithm)())
     start.collect_demonstrations()
     start.imitate()
     start.evaluate(0)

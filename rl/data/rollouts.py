@@ -6,10 +6,11 @@ to correct; episodes that still fail are left out. A killed run goes on where it
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from policies.core.weight_files import SHA256
 from policies.models import checkpoint
 from policies.runtime.agent import load_agent
 from rl.data.interventions import InterventionAgent, Trigger, TriggerConfig
@@ -46,6 +47,14 @@ class Behaviour:
         return agent
 
     @property
+    def provenance(self) -> dict:
+        """Return what a dataset says of who acted: a checkpoint is known by its weights, wherever it lies."""
+        acted = {"guidance": self.guidance, "indicator": self.indicator, "draw": self.draw}
+        weights = checkpoint.card(self.checkpoint).get(SHA256)
+        known_by = {SHA256: weights} if weights else {"checkpoint": self.checkpoint}
+        return {"checkpoint": self.checkpoint, "behaviour": {**known_by, **acted}}
+
+    @property
     def needs_images(self) -> bool:
         """Whether the policy looks at images; where it does not, none is rendered or recorded."""
         policy, _ = checkpoint.load(self.checkpoint)
@@ -55,6 +64,11 @@ class Behaviour:
         """Return the columns of its recorded episodes."""
         image_size = (world.render.height, world.render.width) if self.needs_images else None
         return features(world.robot.load(), image_size, depth=world.render.depth)
+
+
+def who_acted(made_by: Mapping) -> str | None:
+    """Return the checkpoint, or the server, that acted in a dataset of this provenance; None: it does not say."""
+    return made_by.get("checkpoint") or made_by.get("behaviour", {}).get("checkpoint")
 
 
 class RolloutWorker:
@@ -108,13 +122,16 @@ class InterventionWorker(CorrectedWorker):
         self._agent = self._intervention = InterventionAgent(self._agent, expert, Trigger(self._sim, trigger))
 
 
-def record(out: Path, make_worker, seeds: Sequence[int], workers: WorkerConfig, metadata: dict, title: str) -> Path:
+def record(
+    out: Path, make_worker, seeds: Sequence[int], world: SimulationConfig, behaviour: Behaviour,
+    workers: WorkerConfig, title: str, **more: object,
+) -> Path:  # fmt: skip
     """Play the seeds (ascending) after the last recorded one and commit the episodes that the worker keeps."""
-    world: SimulationConfig = metadata["world"]
-    robot, schema = world.robot.load(), metadata["behaviour"].features(world)
+    robot, schema = world.robot.load(), behaviour.features(world)
+    metadata = provenance({"world": world, **behaviour.provenance, **more})
     with (
         keeps(lambda: kept_episodes(out)),
-        DatasetWriter(out, schema, robot.control_hz, robot.name, provenance(metadata)) as writer,
+        DatasetWriter(out, schema, robot.control_hz, robot.name, metadata) as writer,
     ):
         last = last_seed(out)
         left = [seed for seed in seeds if last is None or seed > last]
@@ -135,7 +152,7 @@ def record_rollouts(
 ) -> Path:
     """Record autonomous episodes of these seeds."""
     worker = functools.partial(RolloutWorker, world, behaviour)
-    return record(out, worker, seeds, workers, {"world": world, "behaviour": behaviour}, "rollouts")
+    return record(out, worker, seeds, world, behaviour, workers, "rollouts")
 
 
 def failed_seeds(rollouts: Path) -> list[int]:
@@ -154,5 +171,5 @@ def record_interventions(
     """Record episodes with interventions at the seeds at which these rollouts failed, at most `most`."""
     failed = failed_seeds(rollouts)
     worker = functools.partial(InterventionWorker, world, behaviour, trigger)
-    metadata = {"world": world, "behaviour": behaviour, "trigger": trigger, "rollouts": str(rollouts)}
-    return record(out, worker, failed[:most], workers, metadata, "interventions")
+    more = {"trigger": trigger, "rollouts": str(rollouts)}
+    return record(out, worker, failed[:most], world, behaviour, workers, "interventions", **more)

@@ -5,9 +5,10 @@ Files of round k, in OUT/round_k:
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from rl.learning.round import Round
+from policies.core.interface import Policy
 from sim.core.errors import UserError
 from sim.core.files import write_atomic
 from sim.core.structured import typed
@@ -18,14 +19,23 @@ from sim.episode.results import summary
 FILE = "online.json"
 
 
-def world_of(data: Round) -> SimulationConfig:
-    """Return the world that the round's rollouts were played in. UserError where that was no simulation."""
-    for root in data.rollouts:
+def check_newest_chunk_alone(policy: Policy) -> None:
+    """UserError for a policy that averages its chunks: what is played is then none that it decided."""
+    if policy.config.ensemble is not None:
+        raise UserError(
+            f"policy.ensemble={policy.config.ensemble:g}: the algorithm learns from chunks as they were decided, which "
+            "averaged ones are not; expected a policy of policy.ensemble=null"
+        )
+
+
+def world_of(rollouts: Sequence[Path]) -> SimulationConfig:
+    """Return the world that a round's rollouts were played in. UserError where that was no simulation."""
+    for root in rollouts:
         world = Dataset(root).provenance.get("world", {})
         if "randomize" in world:
             return typed(SimulationConfig, world, "world.")
     raise UserError(
-        f"rollouts={data.rollouts[0]}: played on no simulator, expected simulated ones: the algorithm plays on while "
+        f"rollouts={rollouts[0]}: played on no simulator, expected simulated ones: the algorithm plays on while "
         "it learns; another algorithm learns from what is recorded"
     )
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.processing.resize import policy_image_size
 from policies.train import check_same_policy, check_start
@@ -11,8 +12,11 @@ from sim.dataset.reader import Dataset, check_no_other
 from sim.dataset.schema import INFO_PATH
 
 
-def check_given(config: RecapConfig) -> None:
-    """UserError where what is there already is of another task, robot, image size or policy, or weights are not."""
+def check_given(config: RecapConfig) -> Policy:
+    """Return the policy that a run begins with, of random weights where it is yet to be trained.
+
+    UserError where what is there already is of another task, robot, image size or policy, or weights are not.
+    """
     is_trained = (config.pretrained_root / checkpoint.WEIGHTS).is_file()
     if config.recorded and config.pretrained is None and not is_trained:
         raise UserError(
@@ -27,9 +31,10 @@ def check_given(config: RecapConfig) -> None:
             size = policy_image_size(recorded.features.image_size)
             _check_size(config, size, f"demos={config.demos_root}: the images to train on")
     if is_trained:
-        _check_policy(config, config.pretrained_root)
-    else:
-        check_start(config.build_policy(), config.init_fusion)
+        return _check_policy(config, config.pretrained_root)
+    policy = config.build_policy()
+    check_start(policy, config.init_fusion)
+    return policy
 
 
 def _check_demonstrations(config: RecapConfig, recorded: Dataset) -> None:
@@ -40,13 +45,14 @@ def _check_demonstrations(config: RecapConfig, recorded: Dataset) -> None:
         raise UserError(f"task={config.task}, expected {task}, which the demonstrations in {root} show")
 
 
-def _check_policy(config: RecapConfig, root: Path) -> None:
+def _check_policy(config: RecapConfig, root: Path) -> Policy:
     policy, metadata = checkpoint.load(root)
     config.robot.load().check_same(policy.spec.robot, policy.spec.control_hz, f"checkpoint {root}")
     metadata.check_task(config.task, f"pretrained={root}")
     check_same_policy(f"pretrained={root}", policy.config, config.policy)
     if policy.needs.images:
         _check_size(config, policy.spec.image_size, f"pretrained={root}: the images it looks at")
+    return policy
 
 
 def _check_size(config: RecapConfig, size: tuple[int, int], whose: str) -> None:

@@ -12,10 +12,11 @@ from policies import train
 from policies.evaluate import EvaluateConfig, evaluate
 from policies.models import checkpoint
 from policies.train import TrainConfig
-from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.data.expert import record_expert
 from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
+from rl.learning.online import world_of
 from rl.learning.round import Round
 from rl.run.checks import headroom_warning, indicator_check, indicator_line
 from rl.run.given import check_given
@@ -42,7 +43,8 @@ class OfflineRun:
     def __init__(self, config: RecapConfig, tracker: Tracker | None = None):
         self.config, self.tracker = config, tracker or NoTracker()
         self.algorithm = ALGORITHMS.get(config.algorithm)()
-        check_given(config)
+        self._start = check_given(config)
+        self.check_algorithm(self.algorithm)
         settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
         limits = config.time_limits
         if config.recorded:
@@ -51,7 +53,14 @@ class OfflineRun:
                 _log.warning(warning)
             limits = longest_limits(config.recorded, config.task, limits)
         self.time_limits = limits
+        config.label.scale(limits[config.task])
         self.stages = Stages(config.root, settings, may_differ=RUN_KNOBS)
+
+    def check_algorithm(self, algorithm: Algorithm) -> None:
+        """UserError where an algorithm cannot learn with the run's options, policy or recorded rollouts."""
+        algorithm.check(self.config, self._start)
+        if algorithm.plays and self.config.recorded:
+            world_of([Path(root) for root in self.config.recorded])
 
     def folder(self, k: int) -> Path:
         """Return the directory of round k = 0, 1, ..."""
@@ -81,7 +90,9 @@ class OfflineRun:
     def collect_demonstrations(self) -> None:
         """Record the demonstrations that are missing."""
         root = self.config.demos_root
-        if (there := episodes_in(root)) >= self.config.demo_episodes:
+        there = episodes_in(root)
+        shown = self._is_trained and there  # what a policy has been shown stays as it is
+        if shown or there >= self.config.demo_episodes:
             _log.info("demonstrations: taking the %d episodes of %s", there, root)
         else:
             _log.info("demonstrations: fewer than %d in %s, collecting", self.config.demo_episodes, root)
@@ -92,10 +103,14 @@ class OfflineRun:
         if overlap := [seed for seed in open_pool([root]).seed if seed in evaluated]:
             raise UserError(f"{root} holds seed {overlap[0]}, which is evaluated on; change evaluation_seed")
 
+    @property
+    def _is_trained(self) -> bool:
+        return (self.config.pretrained_root / checkpoint.WEIGHTS).is_file()
+
     def imitate(self) -> None:
         """Train pi_0, supervised, every frame POSITIVE, unless the checkpoint is there."""
         config, out = self.config, self.config.pretrained_root
-        if (out / checkpoint.WEIGHTS).is_file():
+        if self._is_trained:
             _log.info("imitation: taking the checkpoint %s", out)
         else:
             _log.info("imitation: no checkpoint in %s, training it for %d steps", out, config.pretrain.steps)
@@ -180,6 +195,9 @@ class OfflineRun:
         """Compare success of pi_k under POSITIVE, no and NEGATIVE indicator on the first seeds of the evaluation."""
         n, how = self.config.check_episodes, self.behaviour(k)
         if not n or not self.algorithm.conditioned:
+            return
+        if not how.guidance:
+            _log.info("guidance=0: the policy plays alike whatever the indicator, which is not checked")
             return
         for name, played in (("none", replace(how, indicator="unknown", guidance=1.0)),
                              ("negative", replace(how, indicator="negative"))):  # fmt: skip

@@ -4,7 +4,6 @@ Nothing of the simulator's truth is needed. Success is what each episode's metad
 key; interventions are the frames in which a person acted.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from policies.core.weight_files import SHA256
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source, check_fits
 from rl.data.pool import ROLLOUT, open_pool, task_of
+from rl.data.rollouts import who_acted
 from rl.value.value_quality import check_outcomes
 from sim.core.contract import CONTRACT_VERSION
 from sim.core.errors import UserError
@@ -66,11 +66,15 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
     """Return a warning where a dataset does not say who acted. UserError for another policy than `pretrained` or one
     retrained from it."""
     made_by = dataset.provenance
-    name = made_by.get("checkpoint") or made_by.get("behaviour", {}).get("checkpoint")
+    name = who_acted(made_by)
+    if made_by.get(SHA256) and made_by[SHA256] == checkpoint.card(pretrained).get(SHA256):
+        return []
     if name is None:
         return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]
+    if name.startswith(("ws://", "wss://")):
+        return [f"{dataset.root} was decided by the server {name}, taken as {pretrained} or retrained from it"]
     if not _same(Path(name), pretrained):
-        init = _card(Path(name)).get("provenance", {}).get("init")
+        init = checkpoint.card(name).get("provenance", {}).get("init")
         if init is None or not _same(Path(init), pretrained):
             raise UserError(
                 f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
@@ -81,20 +85,15 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
 
 def _same(one: Path, other: Path) -> bool:
     """Return whether two checkpoint directories hold the same weights, wherever they lie."""
-    first, second = _card(one).get(SHA256), _card(other).get(SHA256)
+    first, second = checkpoint.card(one).get(SHA256), checkpoint.card(other).get(SHA256)
     return one.resolve() == other.resolve() or (first is not None and first == second)
 
 
-def _card(root: Path) -> dict:
-    """Return a checkpoint's config.json, {} where there is none."""
-    try:
-        return json.loads((root / checkpoint.CONFIG).read_text())
-    except (OSError, ValueError):
-        return {}
-
-
 def longest_limits(roots: Iterable[str], task: str, limits: Mapping[str, int]) -> dict[str, int]:
-    """Return T_max of each task in steps, of `task` no less than its longest episode: a person may have given more."""
+    """Return T_max of each task in steps, of `task` no less than its longest episode: a person may have given more.
+
+    What a fault or a stop cut off does not count.
+    """
     datasets = [Dataset(root) for root in roots]
-    lengths = [one.length(episode) for one in datasets for episode in range(one.num_episodes)]
-    return {**limits, task: max(limits[task], *lengths)}
+    lengths = [one.length(e) for one in datasets for e in range(one.num_episodes) if not one.was_cut_off(e)]
+    return {**limits, task: max([limits[task], *lengths])}

@@ -15,6 +15,7 @@ from policies.runtime.latency import latency, percentiles
 from sim.core import contract
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 
 CHUNK, EXECUTE, HZ = 10, 4, 20
 SPEC = ChunkSpec(CHUNK, 2, HZ, execute=EXECUTE)
@@ -127,6 +128,20 @@ def test_a_reset_forgets_what_was_being_decided():
     assert act(agent) == (0, 0)
     settle(agent)
     assert act(agent) == (1, 0)
+
+
+def test_what_begins_anew_within_an_episode_keeps_its_record():
+    agent = Scripted(Timing())
+    agent.reset(look(), 1)
+    for seed, radius_m in ((1, 0.25), (2, 0.5)):
+        agent.restart(look(), seed)
+        agent.note_estimates([Estimate("object", np.zeros(3), radius_m)])
+        agent.note_subtask(f"step {seed}")
+    assert (agent.within_m, agent.subtasks) == ({"object": [0.25, 0.5]}, ["step 1", "step 2"])
+    agent.restart(look(), 3)
+    assert agent.estimates == [] and agent.within_m  # what was found before is no place to go to
+    agent.reset(look(), 4)
+    assert (agent.within_m, agent.subtasks) == ({}, []) and agent.seeds == [1, 1, 2, 3, 4]
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_by_the_agent():

@@ -187,3 +187,17 @@ def test_what_cannot_exit_or_be_written_is_refused(saved, others, demos, tmp_pat
     checkpoint.save(tmp_path / "flat", flat, about(demos))
     with pytest.raises(UserError, match="has no flow head; expected a policy with policy.head.name=flow"):
         exit_early(ExitEarlyConfig(str(tmp_path / "flat"), str(others), str(tmp_path / "exits")))
+
+
+def test_of_chunks_that_are_averaged_every_step_keeps_to_the_tolerance(saved, others):
+    policy, metadata = checkpoint.load(saved)
+    policy.normalizer.std[..., :-1] *= torch.linspace(0.2, 3.0, policy.config.chunk)[:, None]
+    inputs = held_out(policy, metadata, ExitEarlyConfig(str(saved), str(others), frames=40))
+    alone = choose(policy, inputs, 0.02, 1.0)
+    policy.config = dataclasses.replace(policy.config, ensemble=0.01)
+    averaged = choose(policy, inputs, 0.02, 1.0)
+    whole, exits = (
+        exiting(policy, below).act(inputs, torch.Generator().manual_seed(0)).chunk for below in (0.0, averaged)
+    )
+    assert averaged < alone
+    assert ((exits - whole)[:, :, :-1].abs().amax((1, 2)) <= 0.02).float().mean() >= WITHIN

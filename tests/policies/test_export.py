@@ -27,6 +27,7 @@ from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
+from policies.models.vla import with_head
 from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
 from policies.runtime.episode_context import EpisodeContext
@@ -227,8 +228,11 @@ def test_a_graph_is_told_no_steps_of_a_long_instruction(eye):
 def test_the_graph_of_another_policy_is_refused(eye):
     decider, target = eye
     other = Decider(decider.policy, Conditioning(Indicator.NEGATIVE, 1.0))
-    with pytest.raises(UserError, match="is the graph of another policy, indicator or guidance"):
-        GraphDecider(other, target)
+    exits = with_head(decider.policy, dataclasses.replace(decider.policy.config.head, exit_below=1.0))
+    exits.load_state_dict(decider.policy.state_dict())  # the same weights, played otherwise
+    for one in (other, Decider(exits.eval(), decider.conditioning)):
+        with pytest.raises(UserError, match="is the graph of another policy, indicator or guidance"):
+            GraphDecider(one, target)
 
 
 def test_an_agent_of_a_graph_knows_the_task_and_decides_by_the_graph(eye, tmp_path):

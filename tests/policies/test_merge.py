@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learning import TINY, about, tiny_model
+from learning import TINY, about, tiny_model, write_demos
 
 from policies.evaluation.leakage import check_split
 from policies.merge import MergeConfig, merge
 from policies.models import checkpoint
+from policies.train import TrainConfig, train
+from policies.training.optim import OptimConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.randomize.splits import AXES, SplitConfig
@@ -131,3 +133,13 @@ def test_of_a_policy_that_does_not_say_its_split_nothing_is_known_to_be_held_out
     assert splits == [*known["splits"], None]
     with pytest.raises(UserError, match="does not say that what it learned from was held out"):
         check_split(SplitConfig(AXES[0]), splits, "out")
+
+
+def test_a_policy_that_was_trained_on_is_played_with_its_guidance_and_can_be_merged_back(save, tmp_path):
+    demos = write_demos(tmp_path / "demos")
+    old, new = save("old", 0, guidance=3.0), str(tmp_path / "new")
+    brief = OptimConfig(steps=2, batch=4, warmup_steps=1, threads=1)
+    train(TrainConfig((str(demos),), new, policy=TINY, init=old, optim=brief))
+    assert checkpoint.load(new)[1].guidance == 3.0
+    merge(MergeConfig((old, new), out=str(tmp_path / "out")))
+    assert checkpoint.load(tmp_path / "out")[1].guidance == 3.0

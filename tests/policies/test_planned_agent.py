@@ -52,6 +52,11 @@ class Scripted:
         self._expert = Expert(self.env, CLEAN)
 
     def reset(self, observation, seed):
+        self.begun = []
+        self.restart(observation, seed)
+
+    def restart(self, observation, seed):
+        self.begun.append(observation.instruction)
         self.told.append(observation.instruction)
         self._expert.reset(observation, seed)
         self._played, self.upcoming = 0, np.empty((0, 7), np.float32)
@@ -103,6 +108,7 @@ def test_each_step_is_told_once_the_one_before_is_done(played):
     result, env, inner, agent, rows, row = played
     steps = env.world.params.layout.subtasks
     assert result.success and result.stopped == "" and tuple(inner.told) == steps
+    assert tuple(inner.begun) == steps  # the second began within the episode, whose record is kept
     assert all(done >= 1 for told, done, _ in rows if told == steps[1])
     assert row == {"steps_to_do": 2, "steps_done": 2, "judged_done": 1, "stopped": ""}
     assert agent.subtasks == list(steps)
@@ -177,6 +183,35 @@ def test_a_watch_judges_by_its_value_instead(units):
     for _ in range(LOOK_STEPS):
         agent.act(observation)
     assert agent.done == [env.world.params.layout.subtasks[0]]
+
+
+def test_a_decision_of_the_episode_before_ends_no_step():
+    """A reset waits for it, and it counts as a look."""
+    env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
+    inner = Scripted(env, idle=True, watch=SimpleNamespace(alarm=AlarmConfig(-9.0, 300, True, 300)), value=0.0)
+    agent = PlannedAgent(inner, GrammarPlanner())
+    env.reset(0)
+    restart = inner.restart
+
+    def waits(observation, seed):
+        inner.decision_s.append(0.5)
+        restart(observation, seed)
+
+    inner.restart, inner.act = waits, lambda seen: seen.state
+    agent.reset(env.observe(), 0)
+    agent.act(env.observe())
+    assert agent.done == []
+
+
+@pytest.mark.parametrize(("value", "weight"), [(-0.25, 0.75), (-1.0, 0.1), (-2.0, 0.1), (0.0, 1.0)])
+def test_what_takes_longer_than_its_time_is_unlikely_and_no_more(value, weight):
+    """In convention B a value of -1 is two time limits."""
+    env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
+    inner = Scripted(env, watch=SimpleNamespace(alarm=AlarmConfig(-9.0, 300, grasps=True, steps_per_unit=300)))
+    inner.decider.decide = lambda *_: SimpleNamespace(value=value, estimates=[])
+    inner.cameras, inner.depth_cameras = (), ()
+    env.reset(0)
+    assert PlannedAgent(inner, GrammarPlanner())._affordance(env.observe(), "") == pytest.approx(weight)
 
 
 @pytest.mark.parametrize("units", [1, 2])

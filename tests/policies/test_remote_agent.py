@@ -23,6 +23,7 @@ from policies.remote.policy_session import metadata_of
 from policies.remote.remote_agent import connect_agent
 from policies.runtime.agent import PolicyAgent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
+from policies.runtime.decider import Decider
 from sim.core.config import load_group
 from sim.core.contract import Observation
 from sim.core.errors import UserError
@@ -78,6 +79,25 @@ def test_it_plays_what_the_policy_plays(config, timing):
         assert (remote.image_size, remote.cameras, remote.chunks) == (local.image_size, local.cameras, local.chunks)
         assert len(remote.server_s) == len(remote.decision_s) == len(local.decision_s)
         assert all(0 < inner < outer for inner, outer in zip(remote.server_s, remote.decision_s, strict=True))
+
+
+def test_looks_that_a_served_policy_remembers_are_as_far_apart_as_in_training():
+    with served(tiny_decider(config=dataclasses.replace(TINY, memory=3, execute=2))) as url:
+        with pytest.raises(UserError, match="execute=1: expected 2, the steps between the looks"):
+            connect_agent(url, FR3, ServerKeys(), Timing(ensemble=0.01))
+        assert connect_agent(url, FR3, ServerKeys(), Timing()).chunks.memory == 3
+
+
+def test_what_a_served_policy_names_of_its_task_is_kept(monkeypatch):
+    decider, decide = tiny_decider(), Decider.decide
+    monkeypatch.setattr(
+        Decider, "decide", lambda *given: dataclasses.replace(decide(*given), subtask=f"to {given[1].state[0]:.2f}")
+    )
+    with served(decider) as url:
+        agent = connect_agent(url, FR3, ServerKeys(), Timing())
+        play(agent, 3)
+    looks = range(0, 8, TINY.execute)
+    assert agent.subtasks == [f"to {look(step).state[0]:.2f}" for step in looks]
 
 
 class Rendered(dict):

@@ -12,13 +12,14 @@ from fr3 import FPS, FR3
 from learning import QUICK, SIZE, SPEC, TINY, about, killed_at, make_demo, tiny_model, write_demos
 from programs import ended
 
+from policies.core.inputs import Inputs
 from policies.fusion.grounded_points import TruePointsConfig
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source
 from policies.processing.observation import ObservationProcessor
 from policies.train import TrainConfig, train
 from policies.training import retrieve
-from policies.training.retrieve import best_part, cut_at_pauses, keep_similar, shares_of_retrieved
+from policies.training.retrieve import _seen, best_part, cut_at_pauses, keep_similar, shares_of_retrieved
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
@@ -129,6 +130,13 @@ def test_the_planted_motion_is_found_and_nothing_else(motions, name):
     found = mixed.weight > 0
     assert found.sum() == planted.sum() == 2 * PLANTED
     assert (found & planted).sum() >= 0.9 * planted.sum()
+
+
+def test_pictures_as_they_are_are_told_apart_by_their_colour():
+    red, blue = (np.zeros((1, *SIZE, 3), np.uint8) for _ in range(2))
+    red[..., 0] = blue[..., 2] = 200
+    seen = [_seen(Inputs(torch.zeros(1, 7), maps={"front": (torch.from_numpy(one),)})) for one in (red, blue)]
+    assert [one.tolist() for one in seen] == [[[200, 0, 0]], [[0, 0, 200]]]
 
 
 def test_the_part_that_is_asked_for_is_kept_and_the_more_the_same_and_more(motions, caplog):

@@ -52,7 +52,8 @@ def play(agent, steps: int) -> list[np.ndarray]:
     for _ in range(steps):
         actions.append(agent.act(observation))
         agent.note_executed(actions[-1])
-        observation = dataclasses.replace(observation, state=actions[-1])
+        stamp_s = observation.stamp_s + CONTROL_PERIOD_S
+        observation = dataclasses.replace(observation, state=actions[-1], stamp_s=stamp_s)
     return actions
 
 
@@ -116,6 +117,18 @@ def test_the_first_alarm_is_a_retreat_and_the_second_asks_for_help(root):
     assert second.response == HELP
     assert agent._generator.initial_seed() != 3  # the second attempt draws other noise
     assert np.array_equal(play(agent, 150), actions)
+
+
+def test_a_step_of_a_plan_may_retreat_anew_and_the_alarms_of_the_one_before_are_kept(root):
+    agent = alarmed(root, -0.4)
+    play(agent, 2)
+    agent.restart(Observation({}, START, "and then this", 7.0), 4)
+    agent.act(Observation({}, START, "and then this", 7.0))
+    assert [one.response for one in agent.alarms] == [RETREAT, RETREAT]
+    assert agent.alarms[1].time_s == pytest.approx(7.0 + CONTROL_PERIOD_S)
+    assert play(agent, 1) and len(agent.alarms) == 1 and agent.value == -0.5
+    agent.begin(5)
+    assert agent.value is None  # of another look
 
 
 def test_the_failed_sub_task_is_named_where_the_task_holds_things(root):

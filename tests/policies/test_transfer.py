@@ -1,7 +1,10 @@
 """The table of transfer: every cell its own world and folder, what the machine cannot draw a dash."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import pytest
-from learning import about
+from learning import SPEC, about, tiny_model
 
 from policies import robustness as transfer
 from policies.robustness import RobustnessConfig
@@ -20,8 +23,10 @@ def asked(monkeypatch) -> list:
 
     monkeypatch.setattr(transfer, "evaluate", evaluate)
     monkeypatch.setattr(transfer, "check_vulkan", lambda: None)
-    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: (None, about()))
-    return configs
+    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: (tiny_model(), about()))
+    transfer.subject.cache_clear()
+    yield configs
+    transfer.subject.cache_clear()
 
 
 def test_every_cell_has_a_folder_of_its_own(asked, tmp_path, capsys):
@@ -36,6 +41,16 @@ def test_every_cell_has_a_folder_of_its_own(asked, tmp_path, capsys):
         assert config.randomize.servo_gain == ((0.5, 0.65) if shifted else (0.9, 1.1))
         assert config.randomize.object_scale == RandomizeConfig().object_scale
     assert "50.0%" in capsys.readouterr().out
+
+
+def test_every_cell_is_of_the_policys_robot_and_filament_draws_no_depth(asked, monkeypatch, capsys):
+    spec = dataclasses.replace(SPEC, robot="franka", control_hz=50)
+    policy = SimpleNamespace(spec=spec, needs=SimpleNamespace(depth=True))
+    monkeypatch.setattr(transfer.checkpoint, "load", lambda _: (policy, about()))
+    transfer.main(RobustnessConfig())
+    assert [(one.robot.name, one.robot.control_hz) for one in asked] == [("franka", 50)] * 2
+    assert [(one.render.renderer, one.render.depth) for one in asked] == [("opengl", True)] * 2
+    assert "dashes under filament, which draws no depth: runs/policy" in capsys.readouterr().out
 
 
 def test_a_checkpoint_alone_gives_the_folder_its_name():
@@ -57,7 +72,7 @@ def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch
     def load(root: str) -> tuple:
         if root == "b":
             raise UserError("b is no checkpoint")
-        return None, about()
+        return tiny_model(), about()
 
     monkeypatch.setattr(transfer.checkpoint, "load", load)
     with pytest.raises(UserError, match="b is no checkpoint"):

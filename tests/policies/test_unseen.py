@@ -16,6 +16,11 @@ def test_seeds_that_were_trained_on_are_refused(seeds):
         check_seeds(seeds, [[100, 200], [5, 9]], free=900000)
 
 
+def test_seeds_that_are_offered_instead_are_free():
+    with pytest.raises(UserError, match=r"begin at another seed, e\.g\. seed=30$"):
+        check_seeds(range(5, 15), [[5, 9], [12, 19], [20, 29]], free=5)
+
+
 def test_seeds_beside_training_are_played():
     check_seeds(range(10, 20), [[5, 9], [20, 30]], free=0)
     check_seeds(range(10, 20), [], free=0)

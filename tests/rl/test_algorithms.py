@@ -1,5 +1,7 @@
 """Every registered algorithm labels the same data; each control takes away what its file says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from outcome_examples import LIMIT, write_dataset
@@ -152,6 +154,14 @@ def test_the_outcome_bit_is_the_episodes_outcome_cut_at_an_intervention(data):
     autonomous = ~np.isin(pool.per_frame(pool.source), ["intervention"])
     assert (positive[autonomous] == pool.per_frame(pool.success)[autonomous]).all()
     assert (positive[~autonomous] == pool.intervention[~autonomous]).all()
+
+
+def test_every_intervention_in_a_success_is_positive_for_the_outcome_bit(data, tmp_path):
+    corrected = write_dataset(tmp_path / "corrected", [(1, 9, True, 2)], source="intervention")
+    given = Round(1, tmp_path, [corrected], data.pretrained, LIMIT, LearningConfig(), [corrected])
+    twice = np.array([0, 0, 1, 1, 0, 0, 1, 1, 0], bool)  # the person let go in between
+    given.pool = dataclasses.replace(given.pool, intervention=twice)
+    assert label("outcome_bit", given).positive.tolist() == [False] * 2 + [True] * 2 + [False] * 2 + [True] * 3
 
 
 def test_the_return_bit_is_of_whole_episodes_the_fastest_successes(data):

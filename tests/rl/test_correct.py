@@ -128,9 +128,9 @@ def test_the_seeds_at_which_rollouts_failed(tmp_path):
 
 
 def test_rollouts_without_a_failure_or_that_do_not_tell_are_one_line(person, tmp_path):
-    successes = write_dataset(tmp_path / "successes", [(7, 20, True, None)], "policy")
-    nothing = write_dataset(tmp_path / "nothing", [], "policy")
-    foreign = write_dataset(tmp_path / "foreign", [(None, 20, False, None)], "policy")
+    successes = write_dataset(tmp_path / "successes", [(7, 20, True, None)], "policy", "reach")
+    nothing = write_dataset(tmp_path / "nothing", [], "policy", "reach")
+    foreign = write_dataset(tmp_path / "foreign", [(None, 20, False, None)], "policy", "reach")
     for rollouts, message in (
         (successes, "none of the rollouts in .*successes failed"),
         (nothing, "none of the rollouts in .*nothing failed"),
@@ -139,6 +139,23 @@ def test_rollouts_without_a_failure_or_that_do_not_tell_are_one_line(person, tmp
         with pytest.raises(UserError, match=message):
             correct.correct(config(tmp_path, rollouts=str(rollouts)), person)
     assert not (tmp_path / "out").exists()
+
+
+def test_rollouts_of_another_world_are_refused(person, tmp_path):
+    stacked = write_dataset(tmp_path / "stacked", [(7, 20, False, None)], "policy", "stack")
+    with pytest.raises(UserError, match='stacked were played with task="stack", not "reach"; give task="stack"'):
+        correct.correct(config(tmp_path, rollouts=str(stacked)), person)
+    path = stacked / "meta" / "provenance.json"
+    path.write_text(path.read_text().replace('"world"', '"other"'))
+    with pytest.raises(UserError, match="stacked were not played in the simulation"):
+        correct.correct(config(tmp_path, rollouts=str(stacked)), person)
+
+
+def test_seeds_before_the_last_one_kept_are_said_to_be_left_out(person, tmp_path, caplog):
+    root = correct.correct(config(tmp_path, seed=500010, episodes=1), person)
+    assert Dataset(root).num_episodes == 1
+    correct.correct(config(tmp_path, seed=500009, episodes=3), person)
+    assert "reaches seed 500010: 2 of 3 seeds are not played" in caplog.text
 
 
 def test_a_wrong_option_is_named():

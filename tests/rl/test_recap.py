@@ -19,6 +19,7 @@ from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from rl import recap
 from rl.advantage.labels import Labels
+from rl.advantage.targets import LabelConfig
 from rl.algorithms.recap import Recap
 from rl.data.pool import open_pool
 from rl.learning import retrain
@@ -214,6 +215,26 @@ def test_what_is_there_is_taken(parts, tmp_path):
         ("evaluate", str(tmp_path / "trained")),
         ("expert", list(range(900000, 900002))),
     ]
+
+
+def test_a_policys_own_demonstrations_are_not_added_to(parts, tmp_path):
+    demos = write_dataset(tmp_path / "mine", [(i, 30, True, None) for i in range(3)], "expert")
+    parts.weights(tmp_path / "trained")
+    recap.recap(settings(tmp_path / "out", demos=str(demos), pretrained=str(tmp_path / "trained"), rounds=0))
+    assert "collect" not in [call[0] for call in parts.log]
+
+
+def test_a_limit_that_the_labels_cannot_have_is_told_before_anything_is_collected(parts, tmp_path):
+    with pytest.raises(UserError, match=r"label\.fail_cost"):
+        recap.recap(settings(tmp_path, label=LabelConfig(convention="B", fail_cost=10)))
+    assert parts.log == []
+
+
+def test_without_guidance_the_indicator_changes_nothing_and_is_not_checked(parts, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        recap.recap(settings(tmp_path, rounds=1, check_episodes=2, guidance=0.0))
+    assert "guidance=0: the policy plays alike whatever the indicator" in caplog.text
+    assert json.loads((tmp_path / "recap.json").read_text())["checks"] == []
 
 
 def test_demonstrations_must_not_hold_what_is_tested_on(parts, tmp_path):

@@ -166,3 +166,29 @@ def test_the_time_limit_is_no_shorter_than_what_was_played(recording, tmp_path):
     longest = max(Dataset(root).length(e) for e in range(3))
     assert longest_limits([root], "reach", {"reach": 5, "stack": 7}) == {"reach": longest, "stack": 7}
     assert longest_limits([root], "reach", {"reach": 5000}) == {"reach": 5000}
+
+
+def test_what_a_fault_cut_off_is_no_longest_episode(recording, tmp_path):
+    root = recording.write(tmp_path / "data", **{"robot/fault": "main code 3"})
+    assert longest_limits([root], "reach", {"reach": 5}) == {"reach": 5}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_servers_episodes_are_its_policys_by_their_weights(recording, tmp_path, known):
+    weights = checkpoint.card(recording.policy)["weights_sha256"] if known else ""
+    says = {"checkpoint": "ws://127.0.0.1:8000", "weights_sha256": weights}
+    warnings = check(Recording(recording.played, recording.policy, says).write(tmp_path / "data"), recording.policy)
+    assert [f"decided by the server ws://127.0.0.1:8000, taken as {recording.policy}" in one for one in warnings] == (
+        [] if known else [True]
+    )
+
+
+def test_what_plays_on_while_it_learns_is_told_before_the_work_that_there_is_no_simulator(recording, tmp_path):
+    root = recording.write(tmp_path / "robot")
+    config = RecapConfig(
+        task="reach", rollouts=(root,), pretrained=str(recording.policy), out=str(tmp_path / "out"), policy=POINTS,
+        algorithm="grpo",
+    )  # fmt: skip
+    with pytest.raises(UserError, match="played on no simulator, expected simulated ones"):
+        recap(config)
+    assert not (tmp_path / "out").exists()

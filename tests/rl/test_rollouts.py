@@ -1,4 +1,7 @@
-"""Recording a policy that needs no images renders none, from its demonstrations on."""
+"""Recording a policy that needs no images renders none, from its demonstrations on; a dataset is of one policy."""
+
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
 from rl.run.options import RecapConfig
 from sim.collect import CollectConfig, collect
 from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.parallel.workers import WorkerConfig
@@ -60,3 +64,16 @@ def test_rollouts_and_interventions_without_images(no_rendering, behaviour, tmp_
     assert {dataset.features.cameras for dataset in pool.datasets} == {()}
     assert pool.source.tolist()[:2] == ["policy", "policy"]
     assert np.isfinite(Dataset(rollouts).columns(0, [GROUNDING_COLUMNS[0]])[GROUNDING_COLUMNS[0]]).all()
+
+
+def test_a_run_that_was_moved_goes_on_and_another_policy_does_not(behaviour, tmp_path):
+    world, out = SimulationConfig("reach"), tmp_path / "rollouts"
+    record_rollouts(out, world, behaviour, [500000], ALONE)
+    moved = shutil.copytree(behaviour.checkpoint, tmp_path / "moved")
+    record_rollouts(out, world, replace(behaviour, checkpoint=str(moved)), [500000, 500001], ALONE)
+    assert Dataset(out).num_episodes == 2
+    policy, metadata = checkpoint.load(moved)
+    policy.state_token.bias.data += 1
+    checkpoint.save(tmp_path / "other", policy, metadata)
+    with pytest.raises(UserError, match="made with behaviour.weights_sha256="):
+        record_rollouts(out, world, replace(behaviour, checkpoint=str(tmp_path / "other")), [500000, 500002], ALONE)
