@@ -103,11 +103,6 @@ class Policy(nn.Module):
         return False
 
     @property
-    def steers(self) -> bool:
-        """Whether its chunks are made of noise, see `steer`."""
-        return False
-
-    @property
     def names_subtasks(self) -> bool:
         """Whether it names the sub-task that it is about, and is taught to by true ones."""
         return False

@@ -19,7 +19,6 @@ from policies.core.inputs import Batch, Inputs
 from policies.core.interface import Decision, Policy, PolicyConfig
 from policies.core.parts import (
     FusionConfig,
-    Head,
     HeadConfig,
     HeadShape,
     JointConfig,
@@ -273,10 +272,6 @@ class Vla(Policy):
             unconditional[:, -1] = self.indicator_token.weight[Indicator.UNKNOWN]
         chunk = self.head.sample(context, generator, unconditional, guidance, *self._given(inputs))
         return self._decision(chunk, inputs, prefix)
-
-    @property
-    def steers(self) -> bool:
-        return type(self.head).from_noise is not Head.from_noise
 
     def steer(self, inputs: Inputs, noise: Tensor, indicator: Indicator = Indicator.POSITIVE) -> Decision:
         prefix, context = self._context(inputs, indicator)

@@ -1,7 +1,7 @@
 """Which of a checkpoint, its exported graph and a server decides; what does not fit together, before one is opened."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from policies.core.planner import NoPlanner, PlannerConfig
 from policies.runtime.chunk_agent import Timing
@@ -51,3 +51,16 @@ def check_who_decides(chosen: Choices) -> None:
         raise UserError(f"look_delay_s={timing.look_delay_s:g} needs look_hz, looks a second beside decisions")
     if graph and not Path(graph).is_file():
         raise UserError(f"graph={graph}: no such file; policies.export writes one")
+
+
+def acting_weights(decides: str, agent: Any) -> dict[str, str]:
+    """Return the checksum of the weights that act as provenance has it, {} where it is not known.
+
+    decides: a checkpoint's directory, or a server's address; agent: of it.
+    """
+    from policies.core.weight_files import SHA256  # torch: a driver's machine may read options without
+    from policies.models import checkpoint
+
+    served = getattr(agent, "served", None)
+    weights = served.weights if served else checkpoint.card(decides).get(SHA256)
+    return {SHA256: weights} if weights else {}

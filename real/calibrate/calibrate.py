@@ -83,7 +83,8 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
         refuse_unfit(checks)
         if mode == "confirm":
             _confirm(ask)
-        env.driver.switch_on(config.robot.speed_percent)
+        env.driver.power_on(config.robot.speed_percent)
+        env.driver.activate_gripper()
         results = Results(out, env.robot, config.seed, config.motion_s)
         failure = _measure_until_failure(env, config, results)
     if failure is not None:

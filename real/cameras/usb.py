@@ -8,7 +8,8 @@ from real.cameras.camera import SETTLE_S, Frame, GrabbedCamera, capture_time_s, 
 from real.core.faults import RobotUnreachable
 from sim.core.errors import UserError
 
-MANUAL, NO_CONTROL = 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
+AUTOMATIC, MANUAL, NO_CONTROL = 3, 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
+EXPOSURE_OFF = 0.1  # part of an exposure that a camera may round it by
 
 
 class UvcCamera(GrabbedCamera):
@@ -35,6 +36,8 @@ class UvcCamera(GrabbedCamera):
     def _fix_exposure(self, name: str, exposure: float | None) -> None:
         cv2, capture = self._cv2, self._capture
         if exposure is None:
+            capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, AUTOMATIC)  # the program before has switched both off
+            capture.set(cv2.CAP_PROP_AUTO_WB, 1)
             ends_s = time.monotonic() + SETTLE_S
             while time.monotonic() < ends_s and capture.read()[0]:
                 pass
@@ -45,6 +48,9 @@ class UvcCamera(GrabbedCamera):
         capture.set(cv2.CAP_PROP_EXPOSURE, exposure)
         if capture.get(cv2.CAP_PROP_AUTO_EXPOSURE) not in (MANUAL, NO_CONTROL):
             raise UserError(f"camera {name}: its exposure cannot be fixed; try v4l2-ctl, or another camera")
+        taken = capture.get(cv2.CAP_PROP_EXPOSURE)
+        if taken > 0 and abs(taken - exposure) > EXPOSURE_OFF * exposure:
+            raise UserError(f"camera {name} exposes {taken:g} x 100 us where robot.exposure={exposure:g} was asked for")
 
     def _read(self) -> Frame | None:
         good, image = self._capture.read()

@@ -53,6 +53,12 @@ class ServoStream:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def still(self) -> bool:
+        """Whether what is commanded rests."""
+        with self._lock:
+            return self._is_still()
+
+    @property
     def commanded_rad(self) -> np.ndarray:
         with self._lock:
             return self._servo.position_rad
@@ -61,7 +67,12 @@ class ServoStream:
         """Enter servo mode at the present position and hold it. RobotFault where the last stream has not ended yet."""
         if self.running:
             raise RobotFault("the last servo thread has not ended: its stop is still being repeated")
-        self._servo.reset(self._driver.start_servo())
+        before, self.stop_failure = self.stop_failure, "servo mode may have begun"
+        try:
+            self._servo.reset(self._driver.start_servo())
+        except UserError:  # the driver has left servo mode again
+            self.stop_failure = before
+            raise
         self.error, self.stop_failure = None, "the servo thread has not ended"
         self._ending.clear()
         self._target_at_s = time.monotonic()

@@ -94,8 +94,11 @@ class RobotDriver(Protocol):
     def raise_fault(self) -> None:
         """Raise RobotFault for a fault in the state, RobotUnreachable for a state that is too old."""
 
-    def switch_on(self, speed_percent: int = 100) -> None:
-        """Switch drives and gripper on."""
+    def power_on(self, speed_percent: int = 100) -> None:
+        """Switch the drives on."""
+
+    def activate_gripper(self) -> None:
+        """Switch the gripper on, which may move its fingers."""
 
     def settle(self) -> None:
         """Wait until the arm is still and its state agrees with itself."""
@@ -117,7 +120,7 @@ class RobotDriver(Protocol):
         """Release the arm for a person's hand, or hold it."""
 
     def close(self) -> None:
-        """Stop what moves and close every connection."""
+        """End threads and close every connection; nothing is sent: what moves is stopped before."""
 
 
 DRIVERS: Registry[Callable[[Any], RobotDriver]] = Registry("robot driver", package="real.drivers")

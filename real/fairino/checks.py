@@ -1,6 +1,7 @@
 """What a FAIRINO controller is checked for before its arm moves."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from real.fairino.xmlrpc import RpcLink
 from sim.core.errors import UserError
 from sim.robots.robot import Robot
 
-MODEL = "FR3"  # as the controller begins its name
+MODEL = re.compile(r"FR3(?![0-9A-Z])")  # as the controller begins its name; FR30 and FR3WML are other arms
 UPDATE = f"update the controller to V{'.'.join(map(str, OLDEST_RELEASE))} or later"
 STEADY_S = 0.5  # enabling passes through manual mode for a moment, which may begin after its answer
 LOAD_TOLERANCE_KG, TOOL_TOLERANCE_MM = 0.1, 5.0
@@ -31,7 +32,7 @@ def await_first_state(states: StateLink, query: RpcLink, timeout_s: float) -> No
     except RobotUnreachable as error:
         release = ""
         with contextlib.suppress(UserError):
-            release = str(query.query("GetSoftwareVersion")[1])
+            release = str(query.query("GetSoftwareVersion", least=2)[1])
         if release and parse_version(release) < OLDEST_RELEASE:
             raise RobotFault(
                 f"the controller's release is {release}: its state frames are unknown; {UPDATE}"
@@ -55,22 +56,23 @@ def await_steady(states: StateLink, timeout_s: float, max_age_s: float) -> bool:
 def load_checks(query: RpcLink, robot: Robot) -> Iterator[Check]:
     """Yield what the controller holds for payload and tool; its collision check rests on them."""
     try:
-        (load_kg,), tool_mm = query.query("GetTargetPayload", 0), query.query("GetTCPOffset", 0)[:3]
-    except UserError as error:
+        load_kg = float(query.query("GetTargetPayload", 0, least=1)[0])
+        tool_mm = [float(one) for one in query.query("GetTCPOffset", 0, least=3)[:3]]
+    except (UserError, TypeError, ValueError) as error:
         yield Check("payload", str(error), good=False, needed_before_power=False)
         return
     reading = f"{load_kg:.2f} kg, the gripper weighs {robot.gripper_kg:.2f} kg"
     yield Check("payload", reading, abs(load_kg - robot.gripper_kg) <= LOAD_TOLERANCE_KG, needed_before_power=False)
     wanted_mm = 1e3 * np.array(robot.tcp_from_flange_m)
     reading = f"{np.round(tool_mm, 1).tolist()} mm from the flange, in the description {wanted_mm.round(1).tolist()}"
-    close = np.abs(np.array(tool_mm, float) - wanted_mm).max() <= TOOL_TOLERANCE_MM
+    close = np.abs(np.array(tool_mm) - wanted_mm).max() <= TOOL_TOLERANCE_MM
     yield Check("tool", reading, bool(close), needed_before_power=False)
 
 
 def controller_checks(model: str, firmware: str, version: tuple[int, int, int]) -> Iterator[Check]:
     """Yield the checks of what is connected."""
     remedy = "this program drives a FAIRINO FR3; see robot.ip"
-    yield Check("controller", f"{model} {firmware}", model.upper().startswith(MODEL), remedy=remedy)
+    yield Check("controller", f"{model} {firmware}", bool(MODEL.match(model.upper())), remedy=remedy)
     yield Check("release", firmware, version >= OLDEST_RELEASE, remedy=UPDATE)
 
 

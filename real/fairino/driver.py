@@ -81,7 +81,7 @@ class FairinoDriver:
     def _read_version(self) -> tuple[str, str, str]:
         """Return model, release and the core's own number. While faulted queries answer 14: raises the fault."""
         try:
-            model, release, core = self._query.query("GetSoftwareVersion")[:3]
+            model, release, core, *_ = self._query.query("GetSoftwareVersion", least=3)
         except RobotFault:
             self._raise_controller_fault()
             raise
@@ -169,7 +169,8 @@ class FairinoDriver:
 
     def _disagreement(self, state: ControllerState, limit_deg: float) -> str:
         """Return how the two readings of the joints differ; empty when they agree."""
-        queried_deg = np.array(self._query.query("GetActualJointPosDegree", 1)[: self.robot.joints], float)
+        n = self.robot.joints
+        queried_deg = np.array(self._query.query("GetActualJointPosDegree", 1, least=n)[:n], float)
         apart_deg = float(np.abs(queried_deg - state.joint_deg).max())
         if apart_deg <= limit_deg:
             return ""
@@ -201,9 +202,8 @@ class FairinoDriver:
             if moving:
                 raise
 
-    def switch_on(self, speed_percent: int = 100) -> None:
-        """Call `power_on`, then activate the gripper if it is not: it may travel its whole stroke."""
-        self.power_on(speed_percent)
+    def activate_gripper(self) -> None:
+        """Activate the gripper if it is not: it may travel its whole stroke."""
         self.gripper.activate(self.controller_state())
 
     def set_mode(self, mode: int) -> None:
@@ -247,7 +247,7 @@ class FairinoDriver:
             with self._sending:
                 self._refuse_unsafe(present)
                 self.servo_link.begin(np.rad2deg(present).tolist())
-        except UserError as error:
+        except BaseException as error:  # Ctrl-C too leaves no arm in servo mode
             self._try_stop(error)
             raise
         return present
@@ -279,6 +279,7 @@ class FairinoDriver:
     def stop(self) -> None:
         """Send StopMotion, then ServoMoveEnd; from any thread, also while a ServoJ hangs. Raises the first error."""
         self._streaming.clear()  # from here on `servo` refuses
+        self.gripper.drop()  # nor do the fingers move after a stop
         self._stopper.stop(self._await_last_servo_j)
 
     def _await_last_servo_j(self) -> None:
@@ -291,7 +292,7 @@ class FairinoDriver:
         """When the last StopMotion was sent, monotonic."""
         return self._stopper.sent_s
 
-    def _try_stop(self, reason: UserError) -> None:
+    def _try_stop(self, reason: BaseException) -> None:
         try:
             self.stop()
         except UserError as error:  # the first error is the one to raise

@@ -69,6 +69,13 @@ class GripperWorker:
         with self._changed:
             self._target = self._sent = percent
 
+    def drop(self) -> None:
+        """Forget a target that the worker has not begun to send; returns at once. What waits for a pause stays: the
+        stream's own thread sends that."""
+        with self._changed:
+            if not self.needs_pause:
+                self._target = self._sent
+
     def clear(self) -> None:
         """Drop the target, as before an episode; waits for a call in progress."""
         with self._changed:

@@ -1,6 +1,6 @@
 """Which releases of the controller are emulated."""
 
-import contextlib
+import re
 
 from real.fairino.protocol import OLDEST_RELEASE
 from real.fairino.state_frame import parse_version
@@ -20,7 +20,7 @@ class EmulatedRelease:
 
 def release_of(firmware: str, name: str = "firmware") -> tuple[int, int, int]:
     """Return the release that the option `name` names. UserError for one that is not emulated."""
-    with contextlib.suppress(UserError):
+    if re.fullmatch(r"[vV]?\d+\.\d+\.\d+(\.\d+)*", firmware):
         release = parse_version(firmware)
         if OLDEST_RELEASE <= release <= NEWEST_RELEASE:
             return release

@@ -111,9 +111,9 @@ class RpcLink:
         Raises RobotUnreachable when no answer came in time, RobotFault when the controller's release
         does not know the method or its arguments.
         """
+        begin_s = time.monotonic()
         if not self._lock.acquire(timeout=self.deadline_s):
             raise RobotUnreachable(f"{self._name()} is busy with another call; {method} was not sent")
-        begin_s = time.monotonic()
         try:
             self._transport.ends_s = begin_s + self.deadline_s
             return getattr(self._proxy, method)(*args)
@@ -123,7 +123,7 @@ class RpcLink:
             raise RobotUnreachable(
                 f"{self._name()} answered {method} with something other than XML-RPC: {error}"
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:  # the second: an address that is none
             self._transport.close()
             raise RobotUnreachable(self._silence(method, error)) from error
         finally:
@@ -139,8 +139,8 @@ class RpcLink:
         if code:
             raise ControllerFault(f"{method} refused", code)
 
-    def query(self, method: str, *args) -> list:
-        """Return the values of a query method, without the leading error code."""
+    def query(self, method: str, *args, least: int = 0) -> list:
+        """Return the values of a query method, without the leading error code. RobotFault for fewer than `least`."""
         answer = self(method, *args)
         if isinstance(answer, int):
             raise ControllerFault(f"{method} refused", answer)
@@ -148,6 +148,8 @@ class RpcLink:
             raise ControllerFault(f"{method} answered {answer!r}, expected [code, value, ...]")
         if answer[0]:
             raise ControllerFault(f"{method} refused", answer[0])
+        if len(answer) <= least:
+            raise ControllerFault(f"{method} answered {answer!r}, expected a code and {least} values")
         return answer[1:]
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
+from sim.dataset.schema import PROVENANCE_PATH
 from sim.episode import results
 
 
@@ -31,18 +32,22 @@ def _row(dataset: Dataset, episode: int) -> dict:
 
 
 def check_same_run(out: Path, metadata: dict) -> None:
-    """Raise UserError when `out` holds results of another run than `metadata` describe."""
+    """Raise UserError when `out` holds results, or after a kill a dataset, of another run than `metadata` describe."""
     path = out / results.FILE
+    if not path.exists():
+        path = out / PROVENANCE_PATH
     if not path.exists():
         return
     try:
         before = json.loads(path.read_text())
+        if "provenance" in before:
+            before = {**before["provenance"], **before["provenance"].get("acting", {})}
         _ = before["checkpoint"]  # which every version wrote; the others came later
         differing = [
             name for name, value in metadata.items() if before.get(name, value) != value
         ]  # older ones say less
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the results of a rollout; name a new out=DIR") from error
+        raise UserError(f"{path} is not of a rollout; name a new out=DIR") from error
     if differing:
         name = differing[0]
         raise UserError(f"{path} was made with {name}={before[name]}, not {metadata[name]}; name a new out=DIR")

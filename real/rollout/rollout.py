@@ -30,11 +30,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from policies.core.indicator import INDICATORS
 from policies.core.planner import NoPlanner, PlannerConfig
-from policies.core.weight_files import SHA256
-from policies.models import checkpoint
 from policies.remote.keys import ServerKeys
 from policies.runtime.chunk_agent import Timing
-from policies.runtime.who_decides import check_who_decides
+from policies.runtime.who_decides import acting_weights, check_who_decides
 from real.core.checks import log_checks, refuse_unfit
 from real.core.faults import with_notes
 from real.core.priority import raise_priority
@@ -167,15 +165,15 @@ def rollout(
             _log.info("dry run: nothing was moved; mode=confirm or mode=auto moves the arm")
             return {}
         refuse_unfit(checks)
-        who = {SHA256: weights_of(policy, agent)}
-        about = provenance({"config": config, **metadata, **who, "acting": acting, "task": agent.task})
+        known = {**metadata, **acting_weights(policy, agent), "acting": acting, "task": agent.task}
+        about = provenance({"config": config, **known})
         schema = robot_features(env.robot, agent.image_size, depth=depth)
         with (
             keeps(lambda: kept_episodes(out)),
             DatasetWriter(out, schema, env.robot.control_hz, env.robot.name, about) as writer,
             LivePage(config.page_port) as page,
         ):
-            runner = EpisodeRunner(env, agent, page, shutdown, lambda: env.driver.switch_on(config.robot.speed_percent))
+            runner = EpisodeRunner(env, agent, page, shutdown, config.robot.speed_percent)
             if operator is not None:
                 attend(runner, operator, config)
             _log.info("live view: %s", page.url, extra=event("live_view", url=page.url))
@@ -186,12 +184,6 @@ def rollout(
                 _log.info("%s", _summary(content, env, out), extra=event("rollout", out=str(out), **_rates(content)))
                 log_timing(content if config.timing.in_thread or config.server else {})  # else it is the arm's waiting
     return content
-
-
-def weights_of(policy: str, agent: Agent) -> str:
-    """Return the checksum of the weights that act, "" where it is not known. policy: a checkpoint, or a server."""
-    served = getattr(agent, "served", None)
-    return served.weights if served else checkpoint.card(policy).get(SHA256, "")
 
 
 def attend(runner: EpisodeRunner, operator: Operator, config: RolloutConfig) -> None:

@@ -96,9 +96,7 @@ def _play(host: str, ports: dict[str, int], kind: str, seed: int, writer: Datase
     env = _FaultyEnv(_ready(host, ports), cameras, bench)
     with env:
         env.inject_fault = lambda: bench.inject(kind)
-        EpisodeRunner(env, _SwayAgent(), page, ShutdownRequest(), switch_on=lambda: None).run(
-            seed, writer
-        )  # powered on already
+        EpisodeRunner(env, _SwayAgent(), page, ShutdownRequest(), None).run(seed, writer)  # powered on already
         bench.inject("end")  # before the driver is closed
         return env.played
 

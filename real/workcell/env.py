@@ -1,6 +1,6 @@
 """The robot as an environment: driver, cameras, bench and servo stream as a `sim.episode.loop.Env`.
 
-`sim.envs.sim_env.GymEnv(RobotEnv(...), image_size)` is its gymnasium view, with the simulator's spaces.
+`sim.envs.sim_env.GymEnv(RobotEnv(...), image_size)` is its gymnasium view, with the simulator's spaces and the guard.
 A fault truncates the episode, so that what was recorded is kept; the next `reset` raises it.
 """
 

@@ -31,22 +31,31 @@ class EpisodeRunner:
     """One robot, one agent, one page, and an operator where there is one.
 
     confirm: called with seed and `latched` (see `run`) before every episode; returns when the arm may move.
-    switch_on: called once, when the first episode may move the arm.
+    speed_percent: that the drives are switched on with, once, when the first episode may move the arm; None: they are.
     """
 
     def __init__(
-        self, env: RobotEnv, agent: Agent, page: LivePage, shutdown: ShutdownRequest, switch_on: Callable[[], None]
+        self, env: RobotEnv, agent: Agent, page: LivePage, shutdown: ShutdownRequest, speed_percent: int | None
     ):
         self.guard = MotionGuard(env.robot, env.clearance)
         self.confirm: Callable[[int, str], None] = lambda seed, latched: None
-        self._robot, self._shutdown, self._switch_on = env, shutdown, switch_on
-        self._on = False
+        self._robot, self._shutdown, self._speed_percent = env, shutdown, speed_percent
         self._env: Env = env
         self._agent: Agent = agent
         self._intervention: OperatorInterventionAgent | None = None
         self._page = page
         page.guard = self.guard
         page.estimates = lambda: getattr(agent, "estimates", [])
+
+    def _switch_on(self) -> None:
+        """Switch the arm on for the first episode. KeyboardInterrupt where the end was requested meanwhile."""
+        if self._speed_percent is None:
+            return
+        self._shutdown.raise_if_requested()
+        self._robot.driver.power_on(self._speed_percent)
+        self._shutdown.raise_if_requested()
+        self._robot.driver.activate_gripper()
+        self._speed_percent = None
 
     def attend(self, operator: Operator, *, by_hand: bool) -> None:
         """Let a person judge success and intervene; by_hand: by guiding the arm itself."""
@@ -63,9 +72,7 @@ class EpisodeRunner:
         """
         self._robot.rest()  # nothing is streamed while a person sets up the bench
         self.confirm(seed, latched)
-        if not self._on:
-            self._switch_on()
-            self._on = True
+        self._switch_on()
         recorder = RobotRecorder(self._robot)
         seen = RecorderGroup(recorder, self._page)
         with self._shutdown.deferred(self._robot.halt):

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
+from policies.core.parts import Head
 from policies.models import checkpoint, companion
 from policies.models.noise_actor import NAME, NoiseActor, NoiseActorSizes, save_noise_actor
+from policies.models.vla import Vla
 from policies.processing.data import EpisodeTable, FrameInputs, Source
 from policies.processing.observation import ObservationProcessor
 from policies.training.fit import start_from
@@ -52,7 +54,7 @@ class Dsrl(Algorithm):
 
     def check(self, config: LearningConfig, policy: Policy) -> None:
         check_newest_chunk_alone(policy)
-        if not policy.steers:
+        if not isinstance(policy, Vla) or type(policy.head).from_noise is Head.from_noise:
             raise UserError("algorithm=dsrl chooses the noise of a flow; expected policy.head.name=flow")
 
     def label(self, data: Round) -> Labels:

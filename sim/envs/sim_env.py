@@ -13,6 +13,7 @@ from sim.core.contract import Feedback, Observation, check_action
 from sim.core.errors import UserError, nearest
 from sim.envs.sensors import FRAMES_APART, DelayedSensor, Frame
 from sim.envs.simulation import LazyImages, Simulation, SimulationConfig
+from sim.guard.motion_guard import MotionGuard
 from sim.randomize.episode_params import EpisodeParams
 from sim.robots.robot import Robot
 from sim.scene.build import PHYSICS_DT_S
@@ -194,7 +195,9 @@ def _physics_steps(time_s: float, what: str) -> int:
 class GymEnv(gymnasium.Env):
     """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of images and state.
 
-    The instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
+    Before an arm stands the motion guard: what it makes of an action is played, and an action at which it stops the arm
+    ends the episode, `info["guard"]` says why. A simulated arm has none: what is learned there is what actions do. The
+    instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
     spaces, trains on it unchanged.
     """
 
@@ -209,6 +212,8 @@ class GymEnv(gymnasium.Env):
                 "-m sim.view shows an episode in a window"
             )
         self.env = env
+        # An arm's environment has the distances on its bench.
+        self._guard = MotionGuard(env.robot, env.clearance) if hasattr(env, "clearance") else None
         self._has_reset = False
         self.render_mode = render_mode
         robot = env.robot
@@ -222,7 +227,10 @@ class GymEnv(gymnasium.Env):
         super().reset(seed=seed)
         self.env.reset(int(self.np_random.integers(2**31)) if seed is None else seed)
         self._has_reset = True
-        return self._look()
+        observation, info = self._look()
+        if self._guard:
+            self._guard.reset(self._seen.state)
+        return observation, info
 
     def _check_reset(self) -> None:
         if not self._has_reset:
@@ -232,14 +240,17 @@ class GymEnv(gymnasium.Env):
         """Play one policy period. ValueError, and nothing is played, for an action of another shape or not finite;
         ResetNeeded before a reset."""
         self._check_reset()
+        action = np.asarray(action)
         check_action(action, self.env.robot.action_dim)
-        feedback = self.env.apply(np.asarray(action))
+        feedback = self.env.apply(self._guard.check(self._seen, action) if self._guard else action)
         observation, info = self._look()
-        info["is_success"] = feedback.success
-        return observation, feedback.reward, feedback.terminated, feedback.truncated, info
+        info["is_success"], stopped = feedback.success, self._guard.report.latched if self._guard else ""
+        if stopped:
+            info["guard"] = stopped
+        return observation, feedback.reward, feedback.terminated, feedback.truncated or bool(stopped), info
 
     def _look(self) -> tuple[dict, dict]:
-        seen = self.env.observe()
+        seen = self._seen = self.env.observe()
         state = np.clip(seen.state, self.env.robot.state_min, self.env.robot.state_max)
         images = {camera: image.copy() for camera, image in seen.images.items()}  # the caller's own
         return {**images, "state": state}, {"instruction": seen.instruction}

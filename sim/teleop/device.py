@@ -50,6 +50,7 @@ class Device:
     """
 
     name = "device"
+    confirms = False  # whether it has a key for CONFIRM
     quiet_s: float | None = None  # after which without input `quiet` is called; None: never
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):

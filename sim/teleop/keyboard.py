@@ -42,6 +42,7 @@ class Keyboard(Device):
     """Keys from a terminal, or from any other descriptor (a pipe) that gives characters."""
 
     name = "keyboard"
+    confirms = True
     quiet_s = 0.05  # longer than a sequence is under way; then Escape is the key
 
     def __init__(self, fd: int, now: Callable[[], float] = time.monotonic):

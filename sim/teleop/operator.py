@@ -54,14 +54,14 @@ class Operator:
             self._pressed = [command for command in self._pressed if command is Command.STOP]
 
     def confirm(self) -> None:
-        """Wait for CONFIRM. KeyboardInterrupt on STOP; UserError when every device is gone."""
+        """Wait for CONFIRM. KeyboardInterrupt on STOP; UserError when no device is left that could."""
         self.forget()
         while True:
             if self.take(Command.STOP):
                 raise KeyboardInterrupt
             if self.take(Command.CONFIRM):
                 return
-            if self.lost:
+            if all(device.lost.is_set() for device in self.devices if device.confirms):
                 raise UserError("nobody is there to confirm: the keyboard was closed")
             with self._changed:
                 self._changed.wait(POLL_S)

@@ -18,6 +18,7 @@ def patient(monkeypatch):
         monkeypatch.setattr(f"real.{limit}", 10.0)
     for module in ("workcell.episode_runner", "control.guarded_motion"):
         monkeypatch.setattr(f"real.{module}.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
+    monkeypatch.setattr("sim.envs.sim_env.MotionGuard", functools.partial(MotionGuard, max_age_s=5.0))
 
 
 @pytest.fixture

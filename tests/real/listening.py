@@ -19,7 +19,9 @@ class Answering(Operator):
 
     def __init__(self) -> None:
         super().__init__([])
-        self.devices = [types.SimpleNamespace(lost=threading.Event(), push=lambda: np.zeros(6), close=lambda: None)]
+        self.devices = [
+            types.SimpleNamespace(lost=threading.Event(), confirms=True, push=lambda: np.zeros(6), close=lambda: None)
+        ]
 
     def forget(self) -> None:
         super().forget()

@@ -8,13 +8,15 @@ from listening import Answering, reacting
 from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.core.shutdown import ShutdownRequest
 from real.emulator.method_table import Method
 from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
-from real.workcell.episode_runner import ConfirmBeforeEpisode
+from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from sim.core.errors import UserError
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
+from sim.teleop.page import LivePage
 
 
 def robot_at(running: Running, **changes) -> RobotConnection:
@@ -53,11 +55,27 @@ def test_a_gripper_that_is_active_is_left_where_it_is(driver, running):
     activations = []
     running.serve("ActGripper", Method(2, lambda *call: activations.append(call) or 0))
     running.controller.gripper.active = 2
-    driver.switch_on()
+    driver.power_on()
+    driver.activate_gripper()
     assert activations == []
     running.controller.gripper.active = 1  # another one is active
-    driver.switch_on()
+    driver.power_on()
+    driver.activate_gripper()
     assert activations == [(1, 1)]
+
+
+def test_a_stop_while_the_drives_are_switched_on_leaves_the_gripper_alone(running):
+    activations, shutdown = [], ShutdownRequest()
+    running.serve("ActGripper", Method(2, lambda *call: activations.append(call) or 0))
+    with running.env() as env, LivePage() as page:
+        activations.clear()  # of one that is ready from the beginning
+        env.driver.power_on = lambda speed_percent: shutdown.request("stop key")
+        runner = EpisodeRunner(env, Swing((8, 10)), page, shutdown, 100)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(0, None)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(0, None)
+    assert activations == []
 
 
 class Confused(Swing):

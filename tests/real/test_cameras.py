@@ -34,7 +34,7 @@ class Capture:
 
     def __init__(self, device):
         self.device, self.controls, self.released, self.plugged = device, {"auto": 3, "exposure": 157.0}, False, True
-        self.reads = 0
+        self.reads = self.automatic_reads = 0
 
     def isOpened(self) -> bool:  # noqa: N802
         return self.device != 99
@@ -51,6 +51,9 @@ class Capture:
     def read(self):
         time.sleep(0.005)
         self.reads += 1
+        if self.controls["auto"] == 3:
+            self.automatic_reads += 1
+            self.controls["exposure"] = 157.0  # what this light wants
         if not self.plugged:
             return False, None
         image = np.zeros((480, 640, 3), np.uint8)
@@ -87,12 +90,27 @@ def test_a_usb_camera_holds_the_exposure_the_automatic_found(cv2):
     camera = UvcCamera("front", 0, 96, 96)
     capture = cv2.opened[0]
     assert capture.controls == {"buffer": 1, "auto": 1, "exposure": 157.0, "white": 0, "focus": 0}
+    assert capture.automatic_reads > 3
     frame = camera.latest()
     assert frame.image.shape == (96, 96, 3)
     assert frame.image[0, 0].tolist() == [0, 0, 200]  # RGB
     assert 0.03 < time.monotonic() - frame.stamp_s < PATIENCE_S
     camera.close()
     assert capture.released
+
+
+def test_an_exposure_that_the_program_before_fixed_is_not_kept(cv2, monkeypatch):
+    first = Capture.__init__
+    monkeypatch.setattr(Capture, "__init__", lambda self, device: (
+        first(self, device), self.controls.update(auto=1, exposure=500.0, white=0))[0])  # fmt: skip
+    UvcCamera("front", 0, 96, 96).close()
+    assert cv2.opened[0].controls["exposure"] == 157.0
+
+
+def test_an_exposure_that_the_camera_clamps_is_refused(cv2, monkeypatch):
+    monkeypatch.setattr(Capture, "get", lambda self, name: 100.0 if name == "exposure" else self.controls.get(name, -1))
+    with pytest.raises(UserError, match=r"camera front exposes 100 x 100 us where robot.exposure=5000 was asked for"):
+        UvcCamera("front", 0, 96, 96, exposure=5000)
 
 
 def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refused(cv2, monkeypatch):

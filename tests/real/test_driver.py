@@ -300,6 +300,63 @@ def test_the_gripper_goes_by_its_own_worker_and_the_latest_target_wins(driver, r
     wait_for(lambda: driver.controller_state().gripper_percent == 100)
 
 
+def test_after_a_stop_no_finger_moves_until_it_is_told_again(driver, running):
+    driver.power_on()
+    driver.gripper.activate()
+    begun, go_on, moves = threading.Event(), threading.Event(), []
+
+    def slow(*call):
+        moves.append(call[1])
+        begun.set()
+        assert go_on.wait(10)
+        return 0
+
+    running.serve("MoveGripper", Method(10, slow))
+    driver.gripper.move(0.5)
+    assert begun.wait(10)
+    driver.gripper.move(0.0)  # waits for the worker, which is in an earlier call
+    driver.stop()
+    go_on.set()
+    driver.gripper.clear()
+    assert moves == [50]
+    driver.gripper.move(0.0)
+    wait_for(lambda: moves == [50, 0])
+
+
+def test_ctrl_c_while_servo_mode_begins_leaves_it(driver, running, monkeypatch):
+    driver.power_on()
+    stream = ServoStream(driver)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver.states, "wait_newer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stream.start()
+    assert not running.controller.in_servo
+    assert stream.stop_failure  # what may not have left is repeated in the end
+    stream.stop_again()
+    assert stream.stop_failure == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("GetSoftwareVersion", [0, "FR3", "V3.9.6"]),
+        ("GetActualJointPosDegree", [0, 1.0]),
+        ("GetActualJointPosDegree", [0]),
+    ],
+)
+def test_an_answer_with_too_few_values_is_one_error(running, method, answer):
+    arity = {"GetSoftwareVersion": 0, "GetActualJointPosDegree": 1}[method]
+    running.answer(method, arity, answer)
+    with (
+        pytest.raises(RobotFault, match=rf"{method} answered .*, expected a code and \d values"),
+        running.driver() as one,
+    ):
+        one.settle()
+
+
 def test_a_gripper_fault_is_surfaced(driver):
     driver.power_on()
     driver.gripper.move(0.5)  # never activated

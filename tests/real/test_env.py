@@ -182,6 +182,23 @@ def test_the_gymnasium_view_has_the_simulator_s_spaces(env):
     assert (reward, terminated, truncated, info["instruction"]) == (-1.0, False, False, "task 2")
 
 
+def test_the_gymnasium_view_of_an_arm_is_guarded(env):
+    view = GymEnv(env, (8, 10))
+    observation, _ = view.reset(seed=2)
+    played, apply = [], env.apply
+    env.apply = lambda action: played.append(action) or apply(action)
+    beyond = observation["state"] + np.array([0, 0.9, 0, 0, 0, 0, 0], np.float32)
+    _, _, terminated, truncated, info = view.step(beyond)
+    assert (terminated, truncated, info["guard"]) == (False, True, "jump of the target")
+    assert np.abs(played[0][:6] - observation["state"][:6]).max() < 0.01
+    env.clearance = wall = _Wall()
+    view = GymEnv(env, (8, 10))
+    observation, _ = view.reset(seed=2)
+    for _ in range(4):
+        observation, _, _, _, info = view.step(observation["state"] - np.array([0.1, 0, 0, 0, 0, 0, 0], np.float32))
+    assert observation["state"][0] > wall.begun_at[0] - 0.01 and "guard" not in info
+
+
 class _Laid(EmulatedBench):
     """An emulated bench where the robot must go to its start pose itself."""
 

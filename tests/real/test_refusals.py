@@ -55,6 +55,8 @@ def test_a_wrong_address_names_it(tmp_path):
     ("model", "release", "says"),
     [
         ("FR5-V1-002(V6.0)", "V3.9.6", r"controller: FR5-V1-002\(V6.0\) V3.9.6 \(this program drives a FAIRINO FR3"),
+        ("FR30-V1-001(V6.0)", "V3.9.6", r"controller: FR30-V1-001\(V6.0\) V3.9.6 \(this program drives a FAIRINO FR3"),
+        ("FR3WML-V1-001(V6.0)", "V3.9.6", r"controller: FR3WML-V1-001\(V6.0\) V3.9.6 \(this program drives"),
         ("FR3-V1-002(V6.0)", "V3.6.9", r"release: V3.6.9 \(update the controller to V3.7.6 or later"),
         ("FR3-V1-002(V6.0)", "newest", "'newest' is not understood, expected the like of 'V3.8.7'"),
     ],
@@ -142,7 +144,7 @@ def test_a_release_whose_state_is_unknown_is_named_and_no_cable(monkeypatch):
             raise RobotUnreachable("no state; check power and address")
 
     def answering(release: str) -> types.SimpleNamespace:
-        return types.SimpleNamespace(query=lambda method: ["FR3", release, "V3.2.1"])
+        return types.SimpleNamespace(query=lambda method, least: ["FR3", release, "V3.2.1"])
 
     with pytest.raises(RobotFault, match="release is V3.6.9: .* unknown; update the controller to V3.7.6"):
         await_first_state(Mute(), answering("V3.6.9"), 0.1)  # type: ignore[arg-type]

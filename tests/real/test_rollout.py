@@ -143,8 +143,15 @@ def test_results_of_another_run_are_not_added_to(running, tmp_path):
     with pytest.raises(UserError, match="seed=0, not 7"):
         rollout(RolloutConfig(config.robot, "a", 1, 7, config.out), swing)
     (tmp_path / "out" / "results.json").write_text("{}")
-    with pytest.raises(UserError, match="not the results"):
+    with pytest.raises(UserError, match="not of a rollout"):
         rollout(config, swing)
+    (tmp_path / "out" / "results.json").unlink()  # as after a kill
+    with pytest.raises(UserError, match=r"provenance.json was made with checkpoint=a, not b; name a new out=DIR"):
+        rollout(dataclasses.replace(config, checkpoint="b"), swing)
+    with pytest.raises(UserError, match="was made with guidance=None, not 3.0"):
+        rollout(dataclasses.replace(config, guidance=3.0), swing)
+    rollout(dataclasses.replace(config, episodes=2), swing)
+    assert Dataset(tmp_path / "out").num_episodes == 2
 
 
 @pytest.mark.parametrize("robot", ["none", "emulator", "fr3"])

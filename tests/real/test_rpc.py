@@ -68,3 +68,9 @@ def test_a_web_server_that_is_no_controller_is_one_error():
         threading.Thread(target=answer, args=(server,), daemon=True).start()
         with pytest.raises(RobotUnreachable, match="something other than XML-RPC"):
             RpcLink(server.getsockname(), PATIENCE_S)("GetControllerIP")
+
+
+@pytest.mark.parametrize("ip", ["192.168..2", "x" * 70])
+def test_an_address_that_is_none_is_one_error(ip):
+    with pytest.raises(RobotUnreachable, match="check its power and the address"):
+        RpcLink((ip, 20003), PATIENCE_S)("GetControllerIP")

@@ -252,6 +252,9 @@ def test_the_operator_is_all_devices_as_one(ends):
 def test_nobody_left_to_confirm_is_an_error():
     reading, writing = os.pipe()
     os.close(writing)
-    with Operator([Keyboard(reading)]) as operator, pytest.raises(UserError, match="nobody is there"):
-        operator.confirm()
-    os.close(reading)
+    other, held = os.pipe()
+    with Operator([Keyboard(reading), SpaceMouse(other)]) as operator:  # which has no key to confirm with
+        with pytest.raises(UserError, match="nobody is there"):
+            operator.confirm()
+        assert not operator.lost
+    os.close(held)

@@ -89,6 +89,8 @@ class PacedMotion:
             if quiet_s > IDLE_S:
                 stream.stop()
             return
+        if self._rests and stream.running and not stream.still:
+            return  # it brakes still, and the guard begins anew from an arm at rest
         if self._rests:
             self._begin()
         self._lead(newest[0], newest[2])
