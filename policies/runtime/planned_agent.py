@@ -83,6 +83,10 @@ class PlannedAgent:
         self.check(observation.instruction)
         self._begin_step(observation)
 
+    def restart(self, observation: Observation, seed: int) -> None:
+        """Begin the plan anew, as after a person acted: which of its steps are done is not known."""
+        self.reset(observation, seed)
+
     def act(self, observation: Observation) -> np.ndarray:
         if self._retreat and self._retreat.done:
             self._retreat = None

@@ -57,6 +57,9 @@ class CompareConfig(RecapConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_cells(self.cells, self.guidance)
+        for name, only in (("rounds", 1), ("algorithm", "recap")):
+            if (value := getattr(self, name)) != only:
+                raise UserError(f"{name}={value}: cells= says what is compared, in one round; leave it out")
         if self.reference not in self.cells:
             raise UserError(nearest(self.reference, self.cells, "reference"))
 

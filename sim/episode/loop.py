@@ -88,6 +88,7 @@ def run_episode(
     while not (feedback.terminated or feedback.truncated or guard.report.latched or getattr(agent, "stopped", "")):
         ground_truth = env.ground_truth() if recorder else {}
         requested = agent.act(observation)
+        observation = getattr(agent, "looked_anew", None) or observation
         executed = guard.check(observation, requested, getattr(agent, "upcoming", None))
         if note := getattr(agent, "note_executed", None):
             note(executed)

@@ -16,12 +16,14 @@ from sim.teleop.operator import Operator
 class OperatorInterventionAgent:
     """A policy, replaced by a corrector on command. Satisfies `sim.episode.loop.Agent`.
 
-    reason: what intervened in this episode, "" while nothing did.
+    reason: what intervened in this episode, "" while nothing did. looked_anew: what the newest action was decided on,
+    where that is another look than it was handed.
     """
 
     def __init__(self, policy: Agent, corrector: Corrector, operator: Operator):
         self._policy, self._corrector, self._operator = policy, corrector, operator
         self._intervening, self.reason = False, ""
+        self.looked_anew: Observation | None = None
 
     @property
     def upcoming(self) -> np.ndarray | None:
@@ -40,13 +42,15 @@ class OperatorInterventionAgent:
         self._policy.reset(observation, seed)
 
     def act(self, observation: Observation) -> np.ndarray:
+        self.looked_anew = None
         for command in self._operator.take(Command.INTERVENE, Command.RESUME_POLICY, Command.TOGGLE):
             if command is not Command.RESUME_POLICY and not self._intervening:
                 self._intervening, self.reason = True, self._corrector.reason
                 self._corrector.begin(observation)
             elif command is not Command.INTERVENE and self._intervening:
-                observation = self._end(observation)
-                self._policy.reset(observation, self._seed)
+                observation = self.looked_anew = self._end(observation)
+                # A policy that keeps a record of the episode begins anew in it.
+                getattr(self._policy, "restart", self._policy.reset)(observation, self._seed)
         return (self._corrector if self._intervening else self._policy).act(observation)
 
     def note_executed(self, action: np.ndarray) -> None:

@@ -90,7 +90,8 @@ def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
         assert plain(built.config) == plain(cell.policy)  # what a checkpoint holds
         assert built.fusion.finder.requires_pretrained and not built.needs.ground_truth
         assert (cell.policy.head, cell.policy.memory) == (own.head, own.memory)
-        check_start(built, "assets/eye")
+        if cell.name in ("act", "pi05", "vima"):  # of each kind of fusion one: it reads all weights
+            check_start(built, "assets/eye")
     with pytest.raises(UserError, match="unknown choice for policy 'eyes'.*did you mean 'eye'"):
         parse_cells(["act"], None, ["reach"], fusion_of="eyes")
 

@@ -56,6 +56,9 @@ def test_a_cell_that_cannot_be_is_one_line(cells, message):
 
 
 def test_a_matrix_that_cannot_be_is_one_line(tmp_path):
+    for name, value in (("rounds", 3), ("algorithm", "iql")):
+        with pytest.raises(UserError, match=rf"{name}={value}: cells= says what is compared"):
+            config(tmp_path, **{name: value})
     with pytest.raises(UserError, match=r"reference 'recap@2'.*did you mean 'recap@"):
         config(tmp_path, reference="recap@2")
     with pytest.raises(UserError, match=r"train_seeds=\[1,1\]"):

@@ -1,5 +1,6 @@
 """ConRFT: what it imitates, its loss typed out, a Q that is not pushed below what was reached, and its new head."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_values_are_pushed_down_to_what_was_reached_and_no_farther(transitions):
     samples = demonstrators_samples(transitions)
 
     def offered(reached: float) -> float:
-        critic = fit_cql(transitions, samples, OPTIM, torch.full((len(samples),), reached))
+        critic = fit_cql(transitions, samples, replace(OPTIM, steps=250), torch.full((len(samples),), reached))
         rows = torch.arange(0, len(samples), 7)
         with torch.no_grad():
             seen = transitions.features[rows], transitions.state[rows]

@@ -18,7 +18,14 @@ from sim.tasks.base import TASKS
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 
 
-@pytest.mark.parametrize("task", TASKS.names())
+# Of the tasks that are one grasp or none, reach: what is theirs alone, collecting and training on them, is swept in
+# tests/test_every_task.py.
+ALIKE = ("insert_peg", "open_drawer", "press_button", "push", "reach_around", "stack")
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=pytest.mark.slow if task in ALIKE else ()) for task in TASKS.names()]
+)
 def test_a_task_is_collected_trained_evaluated_corrected_and_improved(task, tmp_path):
     config = RecapConfig(
         task=task, out=str(tmp_path), demo_episodes=2, rollouts=1, interventions=1, evaluation_episodes=1,

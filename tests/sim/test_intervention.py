@@ -1,5 +1,6 @@
 """Taking over and handing back in simulation: no jump, straight motion of the tool, flags as RECAP reads them."""
 
+import dataclasses
 import json
 import urllib.error
 import urllib.request
@@ -99,6 +100,26 @@ def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
     assert len(policy.begun_at) == 2
     np.testing.assert_array_equal(policy.begun_at[1], notes.states[30])
     np.testing.assert_allclose(notes.asked[30][1:6], notes.states[30][1:6])
+
+
+def test_handed_back_a_policy_acts_on_a_new_look_which_is_what_is_checked_and_recorded(env):
+    operator = ScriptedOperator({3: [Command.INTERVENE], 6: [Command.RESUME_POLICY], 9: [Command.FAILURE]})
+    policy, guard, notes = Sweeping(), guarded(FR3), Notes()
+    restarted, checked, check = [], [], guard.check
+    policy.restart = lambda observation, seed: restarted.append(observation) or policy.reset(observation, seed)
+    guard.check = lambda seen, *action: checked.append(seen.state) or check(seen, *action)
+
+    class Late(TwistCorrector):
+        def end(self, observation):
+            super().end(observation)
+            return dataclasses.replace(observation, state=observation.state + np.float32(0.001))
+
+    agent = OperatorInterventionAgent(policy, Late(FR3, operator, guard), operator)
+    run_episode(AttendedEnv(env, operator), agent, guard, 500001, notes)
+    assert [np.array_equal(one, restarted[0].state) for one in notes.states] == [
+        k == 6 for k in range(len(notes.states))
+    ]
+    assert np.array_equal(checked[6], restarted[0].state) and len(restarted) == 1
 
 
 def test_a_second_press_changes_nothing_and_the_person_s_verdict_ends_the_episode(env):
