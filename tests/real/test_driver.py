@@ -317,7 +317,8 @@ def test_after_a_stop_no_finger_moves_until_it_is_told_again(driver, running):
     driver.gripper.move(0.0)  # waits for the worker, which is in an earlier call
     driver.stop()
     go_on.set()
-    driver.gripper.clear()
+    wait_for(lambda: driver.gripper.sent == 1)
+    time.sleep(0.1)
     assert moves == [50]
     driver.gripper.move(0.0)
     wait_for(lambda: moves == [50, 0])

@@ -271,6 +271,28 @@ def test_a_jump_is_held_back_by_the_guard_and_an_arm_in_fault_is_surfaced(runnin
         robot.disconnect()
 
 
+@pytest.mark.usefixtures("plugin")
+def test_after_a_pause_the_guard_begins_anew_once_the_arm_rests():
+    """A quarter of a second without an action: the stream brakes, and may move still when the next one comes."""
+    told, state = [], np.array([*FR3.home_rad, 1.0], np.float32)
+    stream = types.SimpleNamespace(
+        error=None, running=True, still=False, commanded_rad=state[:6], set_target=lambda joints: told.append("target")
+    )
+    gripper = types.SimpleNamespace(move=lambda opening: None, due_in_pause=False)
+    driver = types.SimpleNamespace(state=lambda: (state, 0.0), state_age_s=0.0, gripper=gripper)
+    env = types.SimpleNamespace(robot=FR3, clearance=None, stream=stream, driver=driver)
+    paced = importlib.import_module(f"{NAME}.paced_motion").PacedMotion(env)
+    reset = paced.guard.reset
+    paced.guard.reset = lambda state: told.append("anew") or reset(state)
+    paced._newest = state, time.monotonic() + PATIENCE_S, 0.0
+    paced._tick()
+    assert told == []
+    stream.still = True
+    paced._tick()
+    paced._tick()
+    assert told == ["anew", "target", "target"]
+
+
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("hz", [60, 30, 10])
 def test_the_limits_hold_at_every_rate(running, plugin, hz, monkeypatch):

@@ -1,18 +1,27 @@
 """Every registered algorithm labels the same data; each control takes away what its file says."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fr3 import FR3
 from outcome_examples import LIMIT, write_dataset
 
+from policies.core.interface import Policy
+from policies.core.spec import PolicySpec
+from policies.fusion.grounded_points import TruePointsConfig
+from policies.heads.diffusion import DiffusionConfig
+from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
 from rl.algorithms import oracle_bit
 from rl.algorithms.base import ALGORITHMS
 from rl.data.pool import Interventions
-from rl.learning.config import LearningConfig
+from rl.learning.config import LearningConfig, OnlineConfig
 from rl.learning.round import Round
 from rl.value.cross_fit import CrossFit
+from sim.core.contract import GROUNDING_COLUMNS
+from sim.core.errors import UserError
 from sim.dataset.reader import read_sidecar
 
 CONTROLS = (
@@ -173,3 +182,43 @@ def test_the_return_bit_is_of_whole_episodes_the_fastest_successes(data):
     assert pool.success[chosen].all()
     assert pool.length[chosen].max() <= min(pool.length[e] for e in rollouts if e not in chosen and pool.success[e])
     assert positive[data.newest].mean() <= 0.4
+
+
+# ---- what an algorithm cannot learn with --------------------------------------------------------
+
+FROM_CHUNKS = {"constrained", "dpo", "dsrl", "grpo", "ire_vla", "ppo"}  # as they were decided, and played at once
+BY_GROUPS = {"constrained", "grpo", "ire_vla"}  # of episodes of one seed
+
+
+def policy_on_points(**changes) -> Policy:
+    spec = PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
+    return VlaConfig(vision=None, language=None, fusion=TruePointsConfig(width=16), **changes).build(spec)
+
+
+def refused(name: str, config: LearningConfig, policy: Policy) -> str:
+    try:
+        ALGORITHMS.get(name)().check(config, policy)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_what_learns_from_chunks_as_decided_takes_no_policy_that_averages_them(name):
+    assert refused(name, LearningConfig(), policy_on_points()) == ""
+    said = refused(name, LearningConfig(), policy_on_points(ensemble=0.01))
+    assert said.startswith("policy.ensemble=0.01: the algorithm learns from chunks") == (name in FROM_CHUNKS)
+    assert ALGORITHMS.get(name).plays == (name in FROM_CHUNKS | {"conrft"})
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_a_group_of_one_episode_is_none(name):
+    said = refused(name, LearningConfig(online=OnlineConfig(episodes=3, updates=2)), policy_on_points())
+    assert said.startswith("online.episodes=3 online.updates=2: expected at least 4") == (name in BY_GROUPS)
+
+
+def test_noise_is_chosen_of_a_flow_and_a_head_exchanged_of_a_policy_that_has_one():
+    diffusion = policy_on_points(head=DiffusionConfig(hidden=16, blocks=1))
+    assert "expected policy.head.name=flow" in refused("dsrl", LearningConfig(), diffusion)
+    other = SimpleNamespace(config=SimpleNamespace(name="another"))
+    assert "has no head to exchange" in refused("conrft", LearningConfig(), other)  # type: ignore[arg-type]
