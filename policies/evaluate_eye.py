@@ -19,7 +19,7 @@ from policies.eye_training.errors import Errors, by_task, report
 from policies.eye_training.held_out import FIRST_SEED, FIRST_SHARE
 from policies.eye_training.load import policy_or_eye
 from policies.eye_training.turn import is_turned, off_deg
-from policies.fusion.eye import NOWHERE_M
+from policies.fusion.eye import NOWHERE_M, EyeFusionConfig
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
 from sim.core.console import track
@@ -110,7 +110,9 @@ class EyeWorker:
 
 def evaluate_eye(config: EvaluateEyeConfig) -> dict:
     """Look at all scenes; return what is printed."""
-    assert config.policy  # a wrong one is an error here, not in a worker
+    fusion = getattr(config.policy.config, "fusion", None)  # a wrong one is an error here, not in a worker
+    if config.without and not isinstance(getattr(fusion, "finder", None) or fusion, EyeFusionConfig):
+        raise UserError(f"without={config.without}: an eye alone looks without a camera")
     chunks = range(len(config.tasks) * -(-config.scenes // CHUNK))
     measured = map_seeds(functools.partial(EyeWorker, config), chunks, config)
     errors = Errors.joined(list(track(measured, "looking", total=len(chunks))))

@@ -41,12 +41,16 @@ class TargetMemory:
 
     def begin(self) -> None:
         """Begin an episode."""
-        self.kept = nothing_kept()
+        self.kept, self._told = nothing_kept(), ""
+
+    def listen(self, instruction: str) -> None:
+        """Forget the target where the next look is told something else."""
+        if instruction != self._told:
+            self.begin()
+            self._told = instruction
 
     def see(self, inputs: Inputs) -> Inputs:
         """Return a look (S), told each step, with the targets that are kept: its own where it is the better look."""
-        if len(self.kept) not in (1, len(inputs)):  # another instruction
-            self.begin()
         self.kept = better(self.kept, self._policy.keep_target(inputs))
         return self._policy.with_target(inputs, self.kept)
 

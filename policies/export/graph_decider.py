@@ -38,6 +38,8 @@ class GraphDecider(Decider):
                 f"{observation.instruction!r} is played step by step, which a graph is not; play the checkpoint itself"
             )
         memory = context.target if context else None
+        if memory:
+            memory.listen(observation.instruction)
         decision = self.exported.decide(observation, commanded, self.exported.draw(generator), memory)
         return Decided(decision.chunk[0].numpy(), decision.points, self._estimates(decision))
 

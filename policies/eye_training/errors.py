@@ -35,7 +35,7 @@ class Errors:
 def summary(errors: Errors, nowhere_mm: float) -> dict:
     """Return the errors of first and of later looks, the coverage of the regions, the share of flags.
 
-    nowhere_mm: a region so large says that the named thing is not there.
+    nowhere_mm: a region so large says that the named thing is not there; coverage is of the others.
     """
     here = errors.region_mm < nowhere_mm
     absent = np.isfinite(errors.foil_mm)
@@ -44,7 +44,7 @@ def summary(errors: Errors, nowhere_mm: float) -> dict:
         "first": _by_role(errors[errors.first].off_mm),
         "later": _by_role(errors[~errors.first].off_mm),
         "turn_deg": _by_role(errors.turn_deg),
-        "coverage": _share((errors.off_mm <= errors.region_mm)[np.isfinite(errors.region_mm)]),
+        "coverage": _share((errors.off_mm <= errors.region_mm)[here]),
         "flagged_good": _share(~here.all(1)) if np.isfinite(errors.region_mm).all() else None,
         "flagged_absent": _share(errors.foil_mm[absent] >= nowhere_mm),
         "absent": int(absent.sum()),

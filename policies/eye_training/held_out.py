@@ -23,6 +23,7 @@ from policies.training.loop import MEASURE_EVERY, Log
 from policies.training.optim import OptimConfig
 from policies.training.ranks import rank
 from policies.training.trainer import Loss
+from sim.core.errors import UserError
 from sim.core.structured import typed
 from sim.core.tracker import Tracker
 from sim.envs.simulation import SimulationConfig
@@ -88,8 +89,13 @@ def held_out_scenes(policy: object, tables: Sequence[EpisodeTable]) -> HeldOutSc
 def _worlds(tables: Sequence[EpisodeTable]) -> Iterator[SimulationConfig]:
     for table in tables:
         made_in = table.dataset.provenance.get("world", {})
-        if "randomize" in made_in:
+        if "randomize" not in made_in:
+            continue
+        try:
             yield typed(SimulationConfig, made_in, "world.")
+        except UserError as error:
+            root = table.dataset.root
+            _log.warning("%s is of another version, so nothing is measured on scenes like its own: %s", root, error)
 
 
 def _looker(world: SimulationConfig, size: tuple[int, int]) -> SceneLooker:

@@ -50,5 +50,15 @@ def load_eye(folder: str | Path, robot: Robot) -> Vla:
 
 
 def policy_or_eye(root: str | None, folder: str, robot: Robot) -> Policy:
-    """Return the policy of a checkpoint; without one, that of a folder of pretrained weights."""
-    return checkpoint.load(root)[0] if root else load_eye(folder, robot)
+    """Return the policy of a checkpoint; without one, that of a folder of pretrained weights.
+
+    UserError for one of another robot, or that finds no points in what it sees.
+    """
+    if not root:
+        return load_eye(folder, robot)
+    policy, _ = checkpoint.load(root)
+    robot.check_same(policy.spec.robot, policy.spec.control_hz, root)
+    fusion = getattr(policy, "fusion", None)
+    if policy.needs.ground_truth or policy.needs.goal or "points" not in getattr(fusion, "gives", ()):
+        raise UserError(f"checkpoint={root} finds no points in images by a sentence; expected a policy that does")
+    return policy

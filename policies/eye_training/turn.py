@@ -88,10 +88,12 @@ def turn_error_deg(eye: Eye, table: LookTable, rows: np.ndarray, role: int) -> n
 
 
 def off_deg(found: Tensor, true: Tensor) -> np.ndarray:
-    """Return the angles (...) in degrees between turns (..., 4), at most 90, or 45 where quarter turns look alike."""
+    """Return the angles (...) in degrees between turns (..., 4), at most 90, or 45 where quarter turns look alike; nan
+    where none was found (zeros)."""
     twice, four_times = (_between(found[..., at], true[..., at]) for at in (slice(2), slice(2, 4)))
     by_quarters = true[..., :2].norm(dim=-1) < 0.5  # no half turn is told
-    return torch.where(by_quarters, four_times / 4, twice / 2).rad2deg().numpy()
+    off = torch.where(by_quarters, four_times / 4, twice / 2).rad2deg()
+    return off.where(found.any(-1), off.new_tensor(torch.nan)).numpy()
 
 
 def _between(a: Tensor, b: Tensor) -> Tensor:

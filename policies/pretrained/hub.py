@@ -77,11 +77,19 @@ def hub_folder(source: str, revision: str | None) -> Path:
 
     wanted = {"revision": revision, "allow_patterns": FILES}
     try:
-        return Path(snapshot_download(source, local_files_only=True, **wanted))
+        folder = Path(snapshot_download(source, local_files_only=True, **wanted))
+        return folder if _is_whole(folder) else _downloaded(source, wanted)
     except LocalEntryNotFoundError:
         return _downloaded(source, wanted)
     except ValueError as error:
         raise WeightsError(f"{source} is neither a folder nor a name of the hub ({reason(error)})") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a cached folder has all its weights: an interrupted download leaves some."""
+    index = folder / f"{WEIGHTS}.index.json"
+    shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {WEIGHTS}
+    return all((folder / name).is_file() for name in shards)
 
 
 def _downloaded(source: str, wanted: dict) -> Path:

@@ -128,6 +128,7 @@ class ObservationProcessor:
         told = steps or (observation.instruction,)
         inputs = self.inputs(images, np.repeat(observation.state[None], len(told), 0), told, self._truth(truth))
         if memory:
+            memory.listen(observation.instruction)
             inputs = memory.see(inputs)
         if steps:
             assert inputs.points is not None

@@ -15,6 +15,7 @@ from sim.dataset.reader import Dataset
 from sim.tasks.steps import opens
 
 STEPS = "draw/subtasks"  # of an episode's metadata, ";" between them
+PLACES = "draw/target_xy_m"  # of an episode's metadata: x and y of the target of each step, but for drawers
 TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that is due
 MOVED_M = 0.02  # farther apart are two targets
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
@@ -28,9 +29,16 @@ def frame_sentences(dataset: Dataset, episode: int, *, by_step: bool) -> list[st
     steps = dataset.episode_metadata(episode).get(STEPS) if by_step else None
     if not steps or TARGET not in dataset.features.columns:
         return told
-    due = _in_order_of_appearance(dataset.columns(episode, [TARGET])[TARGET])
-    names = str(steps).split(";")
+    names, shown = str(steps).split(";"), dataset.columns(episode, [TARGET])[TARGET]
+    places = np.reshape(dataset.episode_metadata(episode).get(PLACES, []), (-1, 2))[: len(names)]
+    known = len(places) == len(names) and not opens(names[0])
+    due = _nearest(shown[:, :2], places) if known else _in_order_of_appearance(shown)
     return told if due.max() >= len(names) else [names[number] for number in due]
+
+
+def _nearest(shown: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return which of the places (S, 2) m each frame (T, 2) shows: steps need not be done in their order."""
+    return np.linalg.norm(shown[:, None] - places, axis=2).argmin(1)
 
 
 def _in_order_of_appearance(places: np.ndarray) -> np.ndarray:

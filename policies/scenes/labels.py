@@ -67,8 +67,9 @@ def cells(world: Simulation, camera: str, here: list[Thing]) -> np.ndarray:
     for i, thing in enumerate(here):
         number_of_body[:-1][roots == thing.body] = FIRST_THING + i
     body_of_geom = np.append(model.geom_bodyid, model.nbody)
-    middle = ((np.arange(CELLS) + 0.5) * world.config.render.height / CELLS).astype(int)
-    geoms = world.segment(camera)[np.ix_(middle, middle)]
+    sides = world.config.render.height, world.config.render.width
+    rows, columns = (((np.arange(CELLS) + 0.5) * side / CELLS).astype(int) for side in sides)
+    geoms = world.segment(camera)[np.ix_(rows, columns)]
     return number_of_body[body_of_geom[geoms]]
 
 

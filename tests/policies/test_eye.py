@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import cast
 
 import mujoco
@@ -13,6 +14,7 @@ import pytest
 import torch
 from fr3 import FR3
 
+from policies.core.spec import PolicySpec
 from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
 from policies.eye.bench import FREE, Arm, Camera
 from policies.eye.description import describe
@@ -27,8 +29,10 @@ from policies.eye_training.load import eye_policy, load_eye
 from policies.eye_training.reader import refit_reader
 from policies.eye_training.unknown import UNKNOWN, Unknown, with_unknown
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
-from policies.fusion.grounded_points import GroundedPoints
+from policies.fusion.grounded_points import GroundedPoints, TruePointsConfig
 from policies.fusion.pretrained_fusion import save_fusion
+from policies.models import checkpoint
+from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import Vla, VlaConfig
 from policies.pretrain_eye import PretrainEyeConfig
 from policies.scenes.labels import FIRST_THING, KINDS, Thing, named_points_w, things
@@ -43,6 +47,7 @@ from sim.core.provenance import plain
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig, nominal
 from sim.randomize.splits import SplitConfig
+from sim.robots.robot import RobotConfig
 from sim.scene import cabinet
 from sim.scene.placement import COLOURS
 from sim.tasks.base import TASKS
@@ -381,6 +386,9 @@ def test_errors_are_told_apart_by_task_and_look():
     assert tables["a"]["turn_deg"] == {"object": None, "target": {"median": 3.0, "p95": 3.0}}
     assert tables["b"]["turn_deg"] == {"object": None, "target": {"median": 6.0, "p95": 7.8}}
     assert (tables["all"]["flagged_absent"], tables["all"]["flagged_good"]) == (0.5, 0.0)
+    errors.region_mm[3, 1] = 5000.0  # "not there" covers nothing
+    flagged = by_task(errors, 1000.0)["all"]
+    assert (flagged["coverage"], flagged["flagged_good"]) == (1.0, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -406,6 +414,20 @@ def test_the_program_measures_any_eye(random_eye, tmp_path):
         EvaluateEyeConfig(without="side")
     with pytest.raises(UserError, match="no pretrained eye"):
         evaluate_eye(EvaluateEyeConfig(eye=str(tmp_path / "none")))
+    with pytest.raises(UserError, match="without=front: an eye alone looks without a camera"):
+        evaluate_eye(EvaluateEyeConfig(eye="assets/fusion", without="front"))
+    with pytest.raises(UserError, match="is of robot fairino_fr3|fairino_fr3"):
+        evaluate_eye(EvaluateEyeConfig(checkpoint=str(saved_points(tmp_path)), robot=RobotConfig("franka")))
+    with pytest.raises(UserError, match="finds no points in images by a sentence"):
+        evaluate_eye(EvaluateEyeConfig(checkpoint=str(saved_points(tmp_path))))
+
+
+def saved_points(root: Path) -> Path:
+    policy = VlaConfig(vision=None, language=None, fusion=TruePointsConfig(width=16)).build(
+        PolicySpec.of(FR3, (32, 32))
+    )
+    checkpoint.save(root / "points", policy, CheckpointMetadata("", "", ("reach",), {}))
+    return root / "points"
 
 
 def test_an_absent_thing_has_a_region_as_large_as_the_table(random_eye):

@@ -16,6 +16,7 @@ from policies.fusion.grounded_points import TruePointsConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source
+from policies.scenes.looks import SceneConfig, SceneLooker
 from policies.train import TrainConfig, train
 from policies.training import loop
 from policies.training.fit import new_policy
@@ -26,6 +27,7 @@ from rl.learning.round import Round
 from sim.core.provenance import plain
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.envs.simulation import SimulationConfig
+from sim.randomize.ranges import RandomizeConfig
 from sim.scene.build import RenderConfig
 
 WORLD = SimulationConfig("reach", render=RenderConfig(height=32, width=32))
@@ -40,6 +42,17 @@ def demos(tmp_path, monkeypatch):
         lambda self, root, schema, fps, robot, about: made(self, root, schema, fps, robot, {"world": plain(WORLD)}),
     )  # fmt: skip
     return write_demos(tmp_path / "demos")
+
+
+@pytest.mark.parametrize("size", [(48, 32), (32, 48)])
+def test_scenes_are_labelled_whatever_the_images_shape(size):
+    SceneLooker(SceneConfig(("reach",), (RandomizeConfig(),), size=size)).chunk(0)
+
+
+def test_data_of_another_version_are_trained_on_and_not_measured(demos, policy, monkeypatch, caplog):
+    monkeypatch.setattr(Dataset, "provenance", {"world": {**plain(WORLD), "gravity": 3}})
+    assert held_out_scenes(policy, [EpisodeTable(Source(demos))]) is None
+    assert f"{demos} is of another version, so nothing is measured" in caplog.text
 
 
 @pytest.fixture

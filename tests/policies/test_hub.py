@@ -230,7 +230,27 @@ def test_what_the_cache_has_is_not_downloaded_again(tmp_path, monkeypatch):
     (held.parent.parent / "refs").mkdir()
     (held.parent.parent / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (held / WEIGHTS).touch()
     assert hub_folder("some/model", None) == held
+
+
+@pytest.mark.parametrize(
+    "files", [["config.json"], ["model.safetensors.index.json", "model-00001-of-00002.safetensors"]]
+)
+def test_a_download_that_was_interrupted_goes_on(tmp_path, monkeypatch, files):
+    shards = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    for name in files:
+        (tmp_path / name).write_text(json.dumps(shards))
+    asked = []
+
+    def snapshot_download(source, local_files_only=False, **_):
+        asked.append(local_files_only)
+        return str(tmp_path if local_files_only else tmp_path / "whole")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert hub_folder("some/model", None) == tmp_path / "whole" and asked == [True, False]
+    (tmp_path / "model-00002-of-00002.safetensors" if len(files) == 2 else tmp_path / WEIGHTS).touch()
+    assert hub_folder("some/model", None) == tmp_path
 
 
 def test_size_base_is_a_line_of_the_command():

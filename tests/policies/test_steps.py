@@ -89,6 +89,26 @@ def test_a_frame_is_told_the_step_whose_target_the_label_shows(tmp_path):
     assert frame_sentences(short, 0, by_step=True) == [short.instruction(0)] * 2
 
 
+def test_steps_that_are_done_in_another_order_are_told_as_they_are_due(tmp_path):
+    """The second cube is sorted before the first, as where something stands in the first one's way."""
+    world = Simulation(SimulationConfig("sort", nominal()))
+    world.reset(7)
+    state, shown = world.scene_state, []
+    for cube in (None, 1, 0):
+        if cube is not None:
+            on_w = state.target_pos_w(cube) + [0.0, 0.0, PLATE_TOP_M + state.half_height_m(cube)]
+            put_object(world.scene, world.data, cube, on_w, 0.0)
+        mujoco.mj_forward(world.scene.model, world.data)
+        shown.append(world.ground_truth()["grounding.target_pos_w"])
+    episode, drawn = make_demo(0, 3), world.params.to_record()
+    columns = {**episode.columns, "grounding.target_pos_w": np.array(shown, np.float32)}
+    metadata = {**episode.metadata, **{f"draw/{name}": drawn[name] for name in ("subtasks", "target_xy_m")}}
+    with DatasetWriter(tmp_path / "sorted", features(FR3, (32, 32)), FPS, FR3.name) as writer:
+        writer.commit(dataclasses.replace(episode, columns=columns, metadata=metadata))
+    first, _, third = world.params.layout.subtasks
+    assert frame_sentences(Dataset(tmp_path / "sorted"), 0, by_step=True) == [first, first, third]
+
+
 def looks(*steps: tuple[float, float, float, float]) -> torch.Tensor:
     """Points of steps (y of the object, horizontal distance of its target, distance from the tool, error), m."""
     points = torch.zeros(len(steps), 4, 4)

@@ -96,12 +96,14 @@ def test_another_step_has_another_target():
 
 def test_every_step_of_an_instruction_keeps_its_own_target_until_there_is_another_instruction():
     memory, kept = TargetMemory(tiny_model(config=REMEMBERS)), []
-    for errors in ([0.1, 0.7], [0.9, 0.5], [0.5, 0.6], [0.8], [0.9]):
+    told = ["both", "both", "both", "one", "one", "other"]
+    for instruction, errors in zip(told, ([0.1, 0.7], [0.9, 0.5], [0.5, 0.6], [0.8], [0.9], [0.95]), strict=True):
+        memory.listen(instruction)
         points = torch.tensor(errors)[:, None, None].expand(-1, 4, 4)
         seen = memory.see(Inputs(torch.zeros(len(errors), 7), points=points)).points
         assert seen is not None
         kept.append([round(one, 3) for one in seen[:, TARGET_W, 3].tolist()])
-    assert kept == [[0.1, 0.7], [0.1, 0.5], [0.1, 0.5], [0.8], [0.8]]
+    assert kept == [[0.1, 0.7], [0.1, 0.5], [0.1, 0.5], [0.8], [0.8], [0.95]]
 
 
 # ---- what is seen ------------------------------------------------------------------------------

@@ -197,6 +197,12 @@ def test_degrees_between_turns():
     np.testing.assert_allclose(off_deg(halves, halves[:1].expand(4, 4)), [0, 10, 50, 1], atol=1e-4)
 
 
+def test_a_turn_that_nothing_looks_for_is_no_right_one():
+    turns = torch.tensor(np.array([turned(0.3), np.zeros(4)]), dtype=torch.float32)
+    off = off_deg(turns, torch.tensor(np.array([turned(0.3)] * 2), dtype=torch.float32))
+    assert off[0] == pytest.approx(0, abs=1e-3) and np.isnan(off[1])
+
+
 def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
     """Of a hundred scenes by heart: at random, half of the turns are more than 22 degrees off."""
     monkeypatch.setattr(turn_training, "STEPS", 120)
