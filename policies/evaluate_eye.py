@@ -34,7 +34,7 @@ from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
 from sim.robots.robot import RobotConfig
-from sim.tasks.base import TASKS, single_step_tasks
+from sim.tasks.base import single_step_tasks
 
 ALL = "all"
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class EvaluateEyeConfig(WorkerConfig):
     eye: str = option("assets/eye", "a pretrained eye or fusion; used where no checkpoint is named")
     checkpoint: str | None = option(None, "a policy whose eye is measured")
     task: str = option(
-        ALL, "whose things are to be found; all: every task of single steps in turn", OneOf((ALL, *TASKS.names()))
+        ALL, "whose things are to be found; all: every task of single steps in turn", OneOf((ALL, *single_step_tasks()))
     )
     scenes: int = option(200, "of each task, rounded up to whole hundreds", at_least(1))
     seed: int = option(FIRST_SEED, "of the first scene: far from those that eyes are pretrained on", SEED)

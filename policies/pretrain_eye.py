@@ -86,7 +86,7 @@ class PretrainEyeConfig(WorkerConfig):
     )
     tasks: tuple[str, ...] = option(
         TASK_NAMES, "whose scenes are drawn, half of them of the first", NOT_EMPTY, EACH_ONCE,
-        Each(lambda name: name in TASKS.names(), f"names of tasks: {', '.join(TASKS.names())}"),
+        Each(lambda name: name in TASK_NAMES, f"names of tasks of one step: {', '.join(TASK_NAMES)}"),
     )  # fmt: skip
     network: EyeConfig = block(EyeConfig, "its sizes")
     optim: OptimConfig = block(

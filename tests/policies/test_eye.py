@@ -412,6 +412,8 @@ def test_the_program_measures_any_eye(random_eye, tmp_path):
     assert (tmp_path / "eye.json").is_file()
     with pytest.raises(UserError, match="without=side"):
         EvaluateEyeConfig(without="side")
+    with pytest.raises(UserError, match="'place_in_turn'.*place_in_drawer"):  # of several steps
+        EvaluateEyeConfig(task="place_in_turn")
     with pytest.raises(UserError, match="no pretrained eye"):
         evaluate_eye(EvaluateEyeConfig(eye=str(tmp_path / "none")))
     with pytest.raises(UserError, match="without=front: an eye alone looks without a camera"):
