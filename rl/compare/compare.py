@@ -77,7 +77,7 @@ class CompareConfig(RecapConfig):
 def compare(config: CompareConfig, start: OfflineRun) -> Path:
     """Make the start, run every cell, write the matrix after each; return its JSON file."""
     for cell in config.parsed_cells:
-        if cell.algorithm in ALGORITHMS.names():
+        if cell.trained:
             start.check_algorithm(ALGORITHMS.get(cell.algorithm)())
     start.collect_demonstrations()
     start.imitate()

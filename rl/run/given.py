@@ -17,8 +17,7 @@ def check_given(config: RecapConfig) -> Policy:
 
     UserError where what is there already is of another task, robot, image size or policy, or weights are not.
     """
-    is_trained = (config.pretrained_root / checkpoint.WEIGHTS).is_file()
-    if config.recorded and config.pretrained is None and not is_trained:
+    if config.recorded and config.pretrained is None and not config.is_trained:
         raise UserError(
             f"rollouts=[{','.join(config.recorded)}] without the policy that acted in them; give pretrained=DIR, its "
             "checkpoint, and demos=DIR, its demonstrations"
@@ -27,10 +26,10 @@ def check_given(config: RecapConfig) -> Policy:
     if (config.demos_root / INFO_PATH).is_file():
         recorded = Dataset(config.demos_root)
         _check_demonstrations(config, recorded)
-        if recorded.features.cameras and not is_trained and config.needs_images:
+        if recorded.features.cameras and not config.is_trained and config.needs_images:
             size = policy_image_size(recorded.features.image_size)
             _check_size(config, size, f"demos={config.demos_root}: the images to train on")
-    if is_trained:
+    if config.is_trained:
         return _check_policy(config, config.pretrained_root)
     policy = config.build_policy()
     check_start(policy, config.init_fusion)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from policies import train
 from policies.evaluate import EvaluateConfig, evaluate
-from policies.models import checkpoint
 from policies.train import TrainConfig
 from rl.algorithms.base import ALGORITHMS, Algorithm
 from rl.data.expert import record_expert
@@ -91,7 +90,7 @@ class OfflineRun:
         """Record the demonstrations that are missing."""
         root = self.config.demos_root
         there = episodes_in(root)
-        shown = self._is_trained and there  # what a policy has been shown stays as it is
+        shown = self.config.is_trained and there  # what a policy has been shown stays as it is
         if shown or there >= self.config.demo_episodes:
             _log.info("demonstrations: taking the %d episodes of %s", there, root)
         else:
@@ -103,14 +102,10 @@ class OfflineRun:
         if overlap := [seed for seed in open_pool([root]).seed if seed in evaluated]:
             raise UserError(f"{root} holds seed {overlap[0]}, which is evaluated on; change evaluation_seed")
 
-    @property
-    def _is_trained(self) -> bool:
-        return (self.config.pretrained_root / checkpoint.WEIGHTS).is_file()
-
     def imitate(self) -> None:
         """Train pi_0, supervised, every frame POSITIVE, unless the checkpoint is there."""
         config, out = self.config, self.config.pretrained_root
-        if self._is_trained:
+        if config.is_trained:
             _log.info("imitation: taking the checkpoint %s", out)
         else:
             _log.info("imitation: no checkpoint in %s, training it for %d steps", out, config.pretrain.steps)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from policies.core.interface import Policy, PolicyConfig
 from policies.core.spec import PolicySpec, check_depth_is_drawn
+from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from policies.training.optim import OptimConfig
 from rl.algorithms.base import ALGORITHMS
@@ -92,6 +93,11 @@ class RecapConfig(SimulationConfig, LearningConfig):
     @property
     def pretrained_root(self) -> Path:
         return Path(self.pretrained or self.root / "pretrained")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the imitation checkpoint is there."""
+        return (self.pretrained_root / checkpoint.WEIGHTS).is_file()
 
     @property
     def recorded(self) -> tuple[str, ...]:
