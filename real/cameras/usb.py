@@ -10,13 +10,14 @@ from sim.core.errors import UserError
 
 AUTOMATIC, MANUAL, NO_CONTROL = 3, 1, -1  # CAP_PROP_AUTO_EXPOSURE in V4L2's counting
 EXPOSURE_OFF = 0.1  # part of an exposure that a camera may round it by
+EXPOSURE_UNIT_US = 100  # of CAP_PROP_EXPOSURE under V4L2 (V4L2_CID_EXPOSURE_ABSOLUTE)
 
 
 class UvcCamera(GrabbedCamera):
     """One USB camera with fixed exposure, white balance and focus: its images must not drift under a policy.
 
-    device: number or path for OpenCV. exposure: in the driver's unit (V4L2: 100 us); None keeps the value that
-    automatic exposure found in its first second. UserError when it cannot be fixed.
+    device: number or path for OpenCV. exposure: us; None keeps the value that automatic exposure found in
+    its first second. UserError when it cannot be fixed.
     """
 
     def __init__(self, name: str, device: int | str, height: int, width: int, exposure: float | None = None):
@@ -41,16 +42,16 @@ class UvcCamera(GrabbedCamera):
             ends_s = time.monotonic() + SETTLE_S
             while time.monotonic() < ends_s and capture.read()[0]:
                 pass
-            exposure = capture.get(cv2.CAP_PROP_EXPOSURE)
+            exposure = EXPOSURE_UNIT_US * capture.get(cv2.CAP_PROP_EXPOSURE)
         for automatic in (cv2.CAP_PROP_AUTO_WB, cv2.CAP_PROP_AUTOFOCUS):
             capture.set(automatic, 0)  # ignored by cameras without it
         capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL)
-        capture.set(cv2.CAP_PROP_EXPOSURE, exposure)
+        capture.set(cv2.CAP_PROP_EXPOSURE, max(1, round(exposure / EXPOSURE_UNIT_US)))
         if capture.get(cv2.CAP_PROP_AUTO_EXPOSURE) not in (MANUAL, NO_CONTROL):
             raise UserError(f"camera {name}: its exposure cannot be fixed; try v4l2-ctl, or another camera")
-        taken = capture.get(cv2.CAP_PROP_EXPOSURE)
-        if taken > 0 and abs(taken - exposure) > EXPOSURE_OFF * exposure:
-            raise UserError(f"camera {name} exposes {taken:g} x 100 us where robot.exposure={exposure:g} was asked for")
+        taken = EXPOSURE_UNIT_US * capture.get(cv2.CAP_PROP_EXPOSURE)
+        if taken > 0 and abs(taken - exposure) > max(EXPOSURE_OFF * exposure, EXPOSURE_UNIT_US / 2):
+            raise UserError(f"camera {name} exposes {taken:g} us where robot.exposure={exposure:g} was asked for")
 
     def _read(self) -> Frame | None:
         good, image = self._capture.read()

@@ -62,7 +62,7 @@ class RobotConnection(RobotConfig):
     time_limit_s: float = option(30.0, "of an episode on hardware", between(0.1, 3600.0))
     cameras: dict[str, int | str] = block(dict, "by name: number or path of the video device, or realsense:SERIAL")
     exposure: float | None = option(
-        None, "of USB cameras in the driver's unit, of RealSense in us; null: automatic, not for a D435", above(0.0)
+        None, "of every camera, us; null: what automatic exposure found, not for a D435", above(0.0)
     )
 
     def __post_init__(self) -> None:

@@ -111,4 +111,4 @@ def run_cell(start: OfflineRun, root: Path, cell: Cell, seed: int) -> None:
     if not (out / RESULTS).is_file():
         with timer(out.name):
             played = Behaviour(str(data.policy), cell.guidance)
-            evaluate(start.evaluation(out, played, config.evaluation_episodes))
+            evaluate(start.evaluation(out, played, config.evaluation_episodes, config.videos))

@@ -67,7 +67,7 @@ class CompareConfig(RecapConfig):
     def start(self) -> RecapConfig:
         """The run whose first round's data all cells learn from."""
         given = {one.name: getattr(self, one.name) for one in fields(RecapConfig)}
-        return RecapConfig(**given | {"out": str(self.root / "start"), "rounds": 1, "videos": 0})
+        return RecapConfig(**given | {"out": str(self.root / "start"), "rounds": 1})
 
     @property
     def parsed_cells(self) -> list[Cell]:

@@ -109,17 +109,22 @@ def test_an_exposure_that_the_program_before_fixed_is_not_kept(cv2, monkeypatch)
 
 def test_an_exposure_that_the_camera_clamps_is_refused(cv2, monkeypatch):
     monkeypatch.setattr(Capture, "get", lambda self, name: 100.0 if name == "exposure" else self.controls.get(name, -1))
-    with pytest.raises(UserError, match=r"camera front exposes 100 x 100 us where robot.exposure=5000 was asked for"):
-        UvcCamera("front", 0, 96, 96, exposure=5000)
+    with pytest.raises(UserError, match=r"camera front exposes 10000 us where robot.exposure=500000 was asked for"):
+        UvcCamera("front", 0, 96, 96, exposure=500_000)
 
 
 def test_an_exposure_that_is_given_is_set_and_one_that_cannot_be_fixed_is_refused(cv2, monkeypatch):
-    UvcCamera("front", 0, 96, 96, exposure=80).close()
-    assert cv2.opened[0].controls["exposure"] == 80
+    UvcCamera("front", 0, 96, 96, exposure=8_030).close()
+    assert cv2.opened[0].controls["exposure"] == 80  # V4L2 counts 100 us
     monkeypatch.setattr(Capture, "obeys", False)
     with pytest.raises(UserError, match="camera front: its exposure cannot be fixed"):
         UvcCamera("front", 0, 96, 96)
     assert cv2.opened[1].released
+
+
+def test_an_exposure_below_what_the_driver_counts_is_refused(cv2):
+    with pytest.raises(UserError, match=r"camera front exposes 100 us where robot.exposure=30 was asked for"):
+        UvcCamera("front", 0, 96, 96, exposure=30)
 
 
 def test_a_camera_that_is_not_there_is_named_whenever_an_image_is_wanted(cv2):

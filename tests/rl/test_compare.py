@@ -1,6 +1,7 @@
 """The matrix: its cells, its tests against scipy, and a tiny one through the program."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 def config(out, **options) -> CompareConfig:
     return CompareConfig(
         task="reach", out=str(out), demo_episodes=3, rollouts=3, interventions=0, evaluation_episodes=2,
-        check_episodes=0, workers=1, init_fusion=None, pretrain=BRIEF, retrain=BRIEF,
+        check_episodes=0, videos=0, workers=1, init_fusion=None, pretrain=BRIEF, retrain=BRIEF,
         policy=VlaConfig(vision=None, language=None, fusion=TruePointsConfig()),
         value=ValueConfig(folds=2, hidden=8, batch=16, steps_per_epoch=1, max_epochs=1),
         **{"cells": ("imitation", "all_data", "recap@1", "recap@3"), "train_seeds": (0, 1)} | options,
@@ -194,6 +195,12 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
 def test_imitation_alone_is_a_matrix(tmp_path):
     main(config(tmp_path, cells=("imitation",), reference="imitation"))
     assert [row["name"] for row in json.loads((tmp_path / "matrix.json").read_text())["cells"]] == ["imitation"]
+
+
+def test_videos_of_the_start_and_of_a_cell_are_recorded(tmp_path):
+    main(replace(config(tmp_path, cells=("all_data",), reference="all_data", train_seeds=(0,)), videos=1))
+    videos = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("episode-*.mp4")}
+    assert videos == {"start", "cells"}
 
 
 def test_a_matrix_of_other_data_is_refused(tmp_path):

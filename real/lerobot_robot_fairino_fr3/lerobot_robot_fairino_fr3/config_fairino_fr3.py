@@ -29,7 +29,7 @@ class FairinoFR3Config(RobotConfig):
     workspace: Workspace = field(default_factory=Workspace)  # base frame, m; what the motion guard keeps the arm to
     front_camera: str = "0"
     wrist_camera: str = "2"
-    exposure: float | None = None  # of USB cameras in the driver's unit, of RealSense in us; a D435 needs it
+    exposure: float | None = None  # of every camera, us; a D435 needs it
     max_answer_s: float = 5.0  # an action later than this after what it answers is not played; the arm rests meanwhile
     image_height: int = 96
     image_width: int = 96
