@@ -9,6 +9,7 @@ from rl.correct import CorrectConfig
 from sim.collect import CollectConfig
 from sim.core.config import load
 from sim.core.errors import UserError
+from sim.envs import simulation
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.episode_params import EpisodeParams
 from sim.randomize.splits import AXES, PARTS, SplitConfig
@@ -102,7 +103,8 @@ def test_words_are_held_out_whatever_stands_around_them(task, words):
     assert not any(SplitConfig(wordings=(words[1:],))._in_wordings(one) for one in drawn)
 
 
-def test_a_split_that_no_episode_belongs_to_says_so():
+def test_a_split_that_no_episode_belongs_to_says_so(monkeypatch):
+    monkeypatch.setattr(simulation, "MAX_DRAWS", 200)
     world = Simulation(SimulationConfig(split=SplitConfig("shapes")))  # cubes only
     with pytest.raises(UserError, match="no episode of pick_place in .* draws belongs to split 'shapes'"):
         world.draw(0)
