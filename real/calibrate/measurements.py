@@ -84,11 +84,10 @@ class ImageRecorder:
             self._error = error
 
     def _take(self, name: str, frame: Frame) -> None:
+        self.ages_s[name].append(time.monotonic() - frame.stamp_s)  # also of one seen before: a policy gets it too
         frames = self.frames[name]
-        if frames and frames[-1].stamp_s == frame.stamp_s:
-            return
-        frames.append(Frame(frame.image[::DOWNSAMPLING, ::DOWNSAMPLING].copy(), frame.stamp_s))
-        self.ages_s[name].append(time.monotonic() - frame.stamp_s)
+        if not frames or frames[-1].stamp_s != frame.stamp_s:
+            frames.append(Frame(frame.image[::DOWNSAMPLING, ::DOWNSAMPLING].copy(), frame.stamp_s))
 
 
 def measure_delays(env: RobotEnv, arm: GuardedArm, results: Results) -> None:

@@ -1,7 +1,8 @@
 """Stops the arm when the servo stream fails: a controller need not have a watchdog of its own.
 
 A thread of its own with a connection of its own. It stops the arm on a fault in the state, on stale
-state, when the servo thread hangs, and on request (`trip`).
+state, when the servo thread hangs, and on request (`trip`). A silence is seen from either side: after one of the whole
+process (Ctrl-Z and `fg`, a suspended computer) the servo thread may be the first to wake.
 """
 
 import threading
@@ -13,6 +14,8 @@ from real.core.robot_driver import RobotDriver
 CHECK_S = 0.02
 MAX_BEAT_AGE_S = 0.25  # the servo thread beats every 8 ms
 END_S = 5.0
+# Linux's monotonic clock stands still while the computer is suspended.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Watchdog:
@@ -36,14 +39,15 @@ class Watchdog:
         """Start watching; the servo thread must `beat` from now on."""
         self.reason, self.stop_failure, self.stops = None, "no answer to it yet", False
         self.tripped.clear()
-        self.beat()
+        self._beat_s = time.clock_gettime(CLOCK)
         self._driver.watch(self.trip)
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
     def beat(self) -> None:
-        """Record a sign of life of the servo thread."""
-        self._beat_s = time.monotonic()
+        """Record a sign of life of the servo thread, and trip where it comes too late."""
+        self._check_silence()
+        self._beat_s = time.clock_gettime(CLOCK)
 
     def trip(self, reason: Exception, due_s: float | None = None) -> None:
         """Stop the arm now, from any thread; the first reason is kept. due_s: since when (monotonic)."""
@@ -82,7 +86,10 @@ class Watchdog:
         # An error that is no UserError, too, leaves nobody who watches.
         except Exception as error:  # noqa: BLE001
             self.trip(error)
-        age_s = time.monotonic() - self._beat_s
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        age_s = time.clock_gettime(CLOCK) - self._beat_s
         if age_s > MAX_BEAT_AGE_S:
             self.trip(
                 RobotUnreachable(f"the servo thread has been silent for {age_s:.2f} s, limit {MAX_BEAT_AGE_S:g} s")

@@ -12,9 +12,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Check:
-    """One reading. `good` False forbids motion when `needed_before_power`; power_on sets the other checks right.
+    """One reading. `good` False forbids motion when `needed_before_power`.
 
-    remedy: what to do where it is not good.
+    remedy: what a person does where it is not good; "" where power_on sets it right.
     """
 
     name: str
@@ -39,10 +39,16 @@ def log_checks(checks: Sequence[Check]) -> None:
 
 def report(checks: Sequence[Check]) -> str:
     """Return one line per check."""
-    return "\n".join(f"  {check.name:14s} {_mark(check):7s} {check.reading}" for check in checks)
+    return "\n".join(f"  {check.name:14s} {_mark(check):7s} {check.reading}{_advice(check)}" for check in checks)
 
 
 def _mark(check: Check) -> str:
     if check.good:
         return "ok"
-    return "NOT OK" if check.needed_before_power else "to set"
+    if check.needed_before_power:
+        return "NOT OK"
+    return "CHECK" if check.remedy else "to set"
+
+
+def _advice(check: Check) -> str:
+    return f" ({check.remedy})" if check.remedy and not check.good else ""

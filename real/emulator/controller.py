@@ -52,7 +52,7 @@ class Controller:
         self.servo_calls = 0
         self.cycles = self.reports = 0  # of the drives; of these, whose state has left
         self._manual_until = 0  # cycle
-        self.speed_percent = 100
+        self.speeds_percent = {MANUAL: 100, AUTOMATIC: 100}
         self.low_deg = np.rad2deg(twin.robot.position_min_rad)
         self.high_deg = np.rad2deg(twin.robot.position_max_rad)
         self.top_speed_deg_s = np.rad2deg(twin.robot.max_speed_rad_s)
@@ -60,7 +60,7 @@ class Controller:
         self.drives = Drives(present, self.top_speed_deg_s)
         self.gripper = Gripper(twin.robot.gripper_speed_per_s, 1.0)
         self.outputs = InputsOutputs()
-        self.frames = ToolFrames()
+        self.frames = ToolFrames(load_kg=twin.robot.gripper_kg)
         self.collision = CollisionDetector(present)
         self.monitor = LimitMonitor(twin.robot)
         self.lock = threading.RLock()

@@ -223,7 +223,7 @@ class MotionCommands:
         return c.frames.choose(target.tool, target.user)
 
     def _fraction(self, percent: float) -> float:
-        return percent / 100 * self._c.speed_percent / 100
+        return percent / 100 * self._c.speeds_percent[self._c.robot_mode] / 100
 
     def _finish(self, blend: float, goal_deg: np.ndarray) -> int:
         """Wait for the end where the client blocks; 14 when something stopped the arm before `goal_deg`, also before

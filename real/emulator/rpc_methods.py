@@ -109,7 +109,7 @@ def _move_gripper(c: Controller, index, percent, speed, force, max_time_ms, bloc
 def _set_speed(c: Controller, percent: int) -> int:
     if not 0 < percent <= 100:
         return Code.WRONG_SPEED
-    c.speed_percent = int(percent)
+    c.speeds_percent[c.shown_mode] = int(percent)
     return Code.OK
 
 

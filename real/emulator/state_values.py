@@ -6,6 +6,7 @@ import numpy as np
 
 from real.emulator import kinematics
 from real.emulator.controller import Controller
+from real.fairino.protocol import AUTOMATIC, MANUAL
 
 PROGRAM_STOPPED = 1
 STOPPED, RUNNING, DRAGGED = 1, 2, 4  # robot_state
@@ -30,7 +31,7 @@ def _status(c: Controller) -> dict:
         "frame_head": FRAME_HEAD, "alarm": bool(c.main_code),
         "motion_done": not moving, "queue_length": int(c.drives.path_cycles > 0),
         "collision_level": np.round(c.collision.levels),
-        "speed_scaling_man": c.speed_percent, "speed_scaling_auto": c.speed_percent,
+        "speed_scaling_man": c.speeds_percent[MANUAL], "speed_scaling_auto": c.speeds_percent[AUTOMATIC],
     }  # fmt: skip
 
 

@@ -13,11 +13,12 @@ MAX_CENTRE_MM = 1000.0
 class ToolFrames:
     """Poses [x, y, z mm, rx, ry, rz deg] by number; `tool` and `user` are the active ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, load_kg: float = 0.0) -> None:
+        """load_kg: as somebody has entered it."""
         self.tools = {number: [0.0] * 6 for number in IDS}
         self.users = {number: [0.0] * 6 for number in IDS}
         self.tool = self.user = 0
-        self.load_kg = 0.0
+        self.load_kg = load_kg
         self.load_mm = [0.0, 0.0, 0.0]
 
     def set_tool(self, number: int, pose: list, *, active: bool) -> int:

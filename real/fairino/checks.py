@@ -22,6 +22,7 @@ MODEL = re.compile(r"FR3(?![0-9A-Z])")  # as the controller begins its name; FR3
 UPDATE = f"update the controller to V{'.'.join(map(str, OLDEST_RELEASE))} or later"
 STEADY_S = 0.5  # enabling passes through manual mode for a moment, which may begin after its answer
 LOAD_TOLERANCE_KG, TOOL_TOLERANCE_MM = 0.1, 5.0
+LOAD_REMEDY = "enter payload and tool on the controller's web page: its collision detection rests on them"
 
 
 def await_first_state(states: StateLink, query: RpcLink, timeout_s: float) -> None:
@@ -59,14 +60,15 @@ def load_checks(query: RpcLink, robot: Robot) -> Iterator[Check]:
         load_kg = float(query.query("GetTargetPayload", 0, least=1)[0])
         tool_mm = [float(one) for one in query.query("GetTCPOffset", 0, least=3)[:3]]
     except (UserError, TypeError, ValueError) as error:
-        yield Check("payload", str(error), good=False, needed_before_power=False)
+        yield Check("payload", str(error), good=False, needed_before_power=False, remedy=LOAD_REMEDY)
         return
     reading = f"{load_kg:.2f} kg, the gripper weighs {robot.gripper_kg:.2f} kg"
-    yield Check("payload", reading, abs(load_kg - robot.gripper_kg) <= LOAD_TOLERANCE_KG, needed_before_power=False)
+    near = abs(load_kg - robot.gripper_kg) <= LOAD_TOLERANCE_KG
+    yield Check("payload", reading, near, needed_before_power=False, remedy=LOAD_REMEDY)
     wanted_mm = 1e3 * np.array(robot.tcp_from_flange_m)
     reading = f"{np.round(tool_mm, 1).tolist()} mm from the flange, in the description {wanted_mm.round(1).tolist()}"
     close = np.abs(np.array(tool_mm) - wanted_mm).max() <= TOOL_TOLERANCE_MM
-    yield Check("tool", reading, bool(close), needed_before_power=False)
+    yield Check("tool", reading, bool(close), needed_before_power=False, remedy=LOAD_REMEDY)
 
 
 def controller_checks(model: str, firmware: str, version: tuple[int, int, int]) -> Iterator[Check]:

@@ -19,7 +19,7 @@ from real.fairino.checks import await_first_state, await_steady, controller_chec
 from real.fairino.controller_state import ControllerState
 from real.fairino.fault_codes import Code, ControllerFault, fault_in, readiness_fault
 from real.fairino.gripper import GripperWorker
-from real.fairino.ports import Ports
+from real.fairino.ports import Ports, address_of
 from real.fairino.protocol import AUTOMATIC, MANUAL
 from real.fairino.servo_link import SERVO_WAYS, choose_servo
 from real.fairino.state_frame import parse_version
@@ -56,6 +56,7 @@ class FairinoDriver:
         if servo not in SERVO_WAYS:
             raise UserError(nearest(servo, SERVO_WAYS, "robot.servo"))
         self.robot = robot = robot or fairino_fr3()
+        ip = address_of(ip)
         rpc = (ip, ports.rpc)
         # One connection per purpose: a stop never waits for the answer of another call.
         self._query, self._motion = RpcLink(rpc, deadline_s), RpcLink(rpc, deadline_s)
@@ -186,9 +187,9 @@ class FairinoDriver:
         self.raise_fault()
         self._query.act("Mode", AUTOMATIC)
         self._query.act("RobotEnable", 1)
-        self._query.act("SetSpeed", int(speed_percent))
         if not await_steady(self.states, READ_BACK_S, MAX_STATE_AGE_S):
             self.check_ready()
+        self._query.act("SetSpeed", int(speed_percent))  # acts on the present mode, which enabling leaves for a moment
         self._end_previous_motion()
 
     def _end_previous_motion(self) -> None:

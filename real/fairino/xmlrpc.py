@@ -5,6 +5,7 @@ The vendor's SDK loops forever on a dead socket; this does not. Never introspect
 """
 
 import http.client
+import select
 import socket
 import threading
 import time
@@ -62,10 +63,18 @@ class _DeadlineTransport(xmlrpc.client.Transport):
             raise TimeoutError("deadline")
         return remaining
 
+    def request(self, host, handler, request_body, verbose=False):  # noqa: FBT002 (xmlrpc's signature)
+        """Send once. Python's own sends again after a reset: a motion, where a stop may have come between."""
+        return self.single_request(host, handler, request_body, verbose)
+
     def make_connection(self, host) -> http.client.HTTPConnection:
         if self._connection[1] is None:
             self._connection = host, _DeadlineConnection(cast(str, host), self._remaining_s)
-        return cast(_DeadlineConnection, self._connection[1])
+        connection = cast(_DeadlineConnection, self._connection[1])
+        # Between two calls nothing is due: what can be read is the end of the connection, and another is made.
+        if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()
+        return connection
 
     def send_content(self, connection: http.client.HTTPConnection, request_body) -> None:
         super().send_content(connection, request_body)

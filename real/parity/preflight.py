@@ -74,9 +74,14 @@ def camera_order(env: RobotEnv) -> list[Check]:
     from real.parity.alignment_at_rest import exchanged_cameras
 
     try:
-        cause, remedy = exchanged_cameras(capture(env), env.robot)
+        found = exchanged_cameras(capture(env), env.robot)
     except UserError:
         return []  # a check of the camera itself has told it
+    if found is None:
+        reading = "not known: no image shows the arm's outline clearly"
+        remedy = "look at both: front shows the table, wrist the fingertips"
+        return [Check("camera order", reading, good=False, needed_before_power=False, remedy=remedy)]
+    cause, remedy = found
     return [Check("camera order", cause or "as it should be", good=not cause, remedy=remedy)]
 
 

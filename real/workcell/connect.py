@@ -31,6 +31,7 @@ EMULATOR, HARDWARE = "emulator", "hardware"
 KIND = OneOf((EMULATOR, HARDWARE), renamed=tuple(deprecated.ROBOT_KINDS))
 MODES = ("dry", "confirm", "auto")
 STARTS = ("if_absent", "always", "never")
+EMULATED = ("start", "firmware", "force_sensor")  # what an arm does not have
 PROBE_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class RobotConnection(RobotConfig):
     deadline_s: float = option(2.0, "of each call to the controller", between(0.01, 60.0))
     gripper_index: int = option(1, "of the gripper at the controller", between(1, 8))
     speed_percent: int = option(
-        100, "of every speed: what is streamed, homing, and the controller's own motions", between(1, 100)
+        100, "of what is streamed, homing and the controller's own motions, not of the gripper", between(1, 100)
     )
     workspace: Workspace = block(Workspace, "what the motion guard keeps the arm to")
     instruction: str | None = option(None, "what the arm is to do, on hardware", NOT_EMPTY)
@@ -77,6 +78,13 @@ class RobotConnection(RobotConfig):
                 f"robot.ip={self.ip}: emulators are on this machine, expected 127.0.0.1 or another 127.*; robot=fr3 "
                 "drives an arm"
             )
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if self.is_hardware and one.name in EMULATED and value != one.default:
+                raise UserError(
+                    f"robot.{one.name}={value}, expected {one.default}: it is an emulator's, and this is an arm; "
+                    "robot=emulator"
+                )
         check_devices(self.cameras)
         super().__post_init__()
 

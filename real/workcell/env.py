@@ -139,6 +139,11 @@ class RobotEnv:
         with contextlib.suppress(UserError):
             self._end_stream()
 
+    def raise_stop(self) -> None:
+        """Raise what stopped the arm after the episode's last period: the next stream would forget it."""
+        if self.fault is None and self.stream.error is not None:
+            raise self.stream.error
+
     def stop_failure(self) -> str:
         """Stop, repeating what was not acknowledged; returns why the arm may still move, "" when it is at rest."""
         self.rest()

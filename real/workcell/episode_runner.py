@@ -66,7 +66,8 @@ class EpisodeRunner:
         self._env = AttendedEnv(env, operator)
 
     def run(self, seed: int, writer: DatasetWriter, latched: str = "") -> EpisodeResult:
-        """Run one episode; it is committed when this returns and, as far as it went, when this raises.
+        """Run one episode; it is committed when this returns and, as far as it went, when this raises: RobotFault or
+        RobotUnreachable also for what stopped the arm after the last period.
 
         latched: why the motion guard stopped the arm before, where a person must confirm that; else "".
         """
@@ -84,7 +85,9 @@ class EpisodeRunner:
                     self._robot.fault = UserError(f"{type(cause).__name__}: {cause}")
                     self._commit(recorder, recorder.interrupted(seed, self.guard.report), writer)
                 raise
+            self._robot.rest()  # writing takes seconds
             self._commit(recorder, result, writer)
+            self._robot.raise_stop()
         return result
 
     def _commit(self, recorder: RobotRecorder, result: EpisodeResult, writer: DatasetWriter) -> None:

@@ -4,9 +4,7 @@ import contextlib
 import errno
 import itertools
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar
@@ -22,6 +20,7 @@ from sim.core.command_line import Words, quoted
 from sim.core.config import CONF, as_config, composed, overrides_of, program_options, root_name, store
 from sim.core.errors import KEPT, NOTHING_NEW, UserError, reason
 from sim.core.help import help_page
+from sim.core.signals import end_on_signals
 
 T = TypeVar("T")
 # A job's results lie where its `out` is; hydra adds no folder and no log of its own.
@@ -41,19 +40,9 @@ def run_program(name: str, schema: type[T], main: Callable[[T], Any], doc: str |
     of its own, `--cfg` and `--info` show, `--config-dir DIR` adds a user's own groups and presets.
     """
     console.set_up()
-    _end_on_signals()
+    end_on_signals()
     with _one_line_ends():
         Program(name, schema, main, doc or "").run(sys.argv[1:])
-
-
-def _end_on_signals() -> None:
-    """Let the signal of batch systems and containers, and that of a terminal which is closed or a session which is
-    lost, end a program as Ctrl-C does, unless it is handled, or ignored (nohup), already."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A person is asked before the drives, the gripper or the arm move, and again after the motion guard stopped it."""
 
 import contextlib
+import types
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from listening import Answering, reacting
 from running import HOST, Running, Swing
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
+from real.core.faults import RobotFault
 from real.core.shutdown import ShutdownRequest
 from real.emulator.method_table import Method
 from real.rollout.rollout import RolloutConfig, rollout
@@ -76,6 +78,25 @@ def test_a_stop_while_the_drives_are_switched_on_leaves_the_gripper_alone(runnin
         with pytest.raises(KeyboardInterrupt):
             runner.run(0, None)
     assert activations == []
+
+
+def test_the_arm_is_at_rest_before_an_episode_is_written(running):
+    in_servo = []
+    writer = types.SimpleNamespace(commit=lambda *_: in_servo.append(running.controller.in_servo))
+    with running.env() as env, LivePage() as page:
+        EpisodeRunner(env, Swing((8, 10)), page, ShutdownRequest(), None).run(0, writer)
+    assert in_servo == [False]
+
+
+def test_a_stop_after_the_last_period_is_raised_once_the_episode_is_written(running):
+    written = []
+    writer = types.SimpleNamespace(commit=lambda *_: written.append(_))
+    with running.env() as env, LivePage() as page:
+        rest = env.rest
+        env.rest = lambda: (env.stream.halt("the safety gate"), rest())
+        with pytest.raises(RobotFault, match="the safety gate"):
+            EpisodeRunner(env, Swing((8, 10)), page, ShutdownRequest(), None).run(0, writer)
+    assert len(written) == 1
 
 
 class Confused(Swing):

@@ -3,18 +3,21 @@
 import dataclasses
 import json
 import os
+import time
+import types
 
 import numpy as np
 import pytest
 import yaml
 from fr3 import CONTROL_PERIOD_S, FR3, SERVO_PERIOD_S
 from running import HOST, Running
+from waiting import wait_for
 
 from real.calibrate.calibrate import CalibrateConfig, calibrate
 from real.calibrate.delays import camera_delay, gripper_travel, tracking_delay_s
 from real.calibrate.estimates import Estimate, randomization
 from real.calibrate.excitation import multisine
-from real.calibrate.measurements import MEASUREMENTS, Measurement, Results
+from real.calibrate.measurements import MEASUREMENTS, ImageRecorder, Measurement, Results
 from real.calibrate.motion_log import UNCOUNTED, MotionLog, on_cycles
 from real.calibrate.residuals import without_outliers
 from real.cameras.camera import Frame
@@ -261,3 +264,13 @@ def test_what_is_missing_is_one_clear_error(monkeypatch):
     pytest.importorskip("plotly")
     with pytest.raises(UserError, match="segments"):
         fit_dynamics([on_cycles(swinging_log())], FR3)
+
+
+def test_the_age_of_an_image_is_counted_whenever_a_policy_could_get_it():
+    """A camera of 30 Hz hands out the same image for 33 ms."""
+    camera, begun_s = types.SimpleNamespace(), time.monotonic()
+    camera.latest = lambda: Frame(np.zeros((8, 8, 3), np.uint8), begun_s - 1.0)
+    with ImageRecorder({"front": camera}) as images:
+        wait_for(lambda: len(images.ages_s["front"]) > 10)
+    assert len(images.frames["front"]) == 1
+    assert images.ages_s["front"] == sorted(images.ages_s["front"]) and images.ages_s["front"][-1] > 1.09

@@ -11,11 +11,13 @@ from running import HOST, Running
 from waiting import PATIENCE_S, wait_for
 
 from real.control.servo_stream import ServoStream
+from real.core.checks import report
 from real.core.faults import RobotFault, RobotUnreachable
 from real.emulator.method_table import Method
 from real.emulator.state_server import CndeClient
 from real.fairino.driver import FairinoDriver
 from real.fairino.ports import Ports
+from real.fairino.protocol import AUTOMATIC, MANUAL
 from real.fairino.state_frame import encode
 from real.fairino.state_link import StateLink
 from real.fairino.state_ports import LegacyPort
@@ -426,3 +428,17 @@ def test_a_controller_that_repeats_itself_is_named_as_the_cause(driver, monkeypa
         with pytest.raises(RobotUnreachable, match=r"s old, limit 0\.1 s; the \d+ frames since then repeat it"):
             driver.controller_state()
     wait_for(lambda: driver.states.rejection == "")
+
+
+def test_the_speed_is_set_in_the_mode_that_the_arm_is_streamed_in(driver, running):
+    """Enabling passes through manual mode for a moment, and SetSpeed acts on the present mode."""
+    driver.power_on(10)
+    assert running.controller.speeds_percent == {MANUAL: 100, AUTOMATIC: 10}
+
+
+def test_a_payload_that_is_not_the_grippers_is_for_a_person_to_set(driver, running):
+    driver.power_on()
+    assert "payload        ok " in report(driver.checks())
+    running.serve("GetTargetPayload", Method(1, lambda flag: [0.0], 1))
+    (line,) = (line for line in report(driver.checks()).splitlines() if "payload  " in line)
+    assert "CHECK   0.00 kg, the gripper weighs 1.00 kg (enter payload and tool on the controller's web page" in line

@@ -152,13 +152,15 @@ def robot_on(running, plugin, **options):
 
 def test_options_with_a_name_of_the_projects_own_mean_the_same(plugin):
     values = {port: number for number, port in enumerate(PORTS, 1)}
-    values |= {"kind": "hardware", "ip": "192.168.58.2", "start": "always", "servo": "rpc", "exposure": 16_600.0}
+    values |= {"kind": "hardware", "ip": "192.168.58.2", "servo": "rpc", "exposure": 16_600.0}
     values |= {"deadline_s": 3.0, "gripper_index": 2, "speed_percent": 50, "workspace": Workspace(table_z_m=0.1)}
     known, own = ({field.name for field in dataclasses.fields(of)} for of in (plugin.FairinoFR3Config, RobotConnection))
-    assert known & own == set(values)
+    assert known & own == {*values, "start"}
     session, default = plugin.FairinoFR3Config(**values).session(), RobotConnection()
     assert {name: getattr(session, name) for name in values} == values
     assert not any(getattr(default, name) == value for name, value in values.items())
+    assert session.start == "never"  # an arm
+    assert plugin.FairinoFR3Config(id="a", start="always").session().start == "always"
 
 
 @pytest.fixture

@@ -232,7 +232,8 @@ def frames_recorded(tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("how", "fault"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("x", "stop key"), ("SIGHUP", "SIGHUP")]
+    ("how", "fault"),
+    [("SIGTERM", "SIGTERM"), ("SIGTSTP", "SIGTSTP"), ("SIGQUIT", "SIGQUIT"), ("x", "stop key"), ("SIGHUP", "SIGHUP")],
 )
 def test_the_program_ends_in_order_and_keeps_the_episode(running, tmp_path, how, fault):
     long_episodes(running)

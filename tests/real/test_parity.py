@@ -206,6 +206,14 @@ def test_exchanged_cameras_are_told_by_an_arm_at_rest(recording):
     assert cause == "cameras front and wrist are exchanged" and "exchange the devices" in remedy
 
 
+def test_cameras_that_do_not_show_the_arm_are_in_no_known_order(recording):
+    one = _still(recording.trajectories[0])
+    rng = np.random.default_rng(0)
+    noise = {camera: rng.integers(0, 256, images.shape).astype(np.uint8) for camera, images in one.images.items()}
+    unknown = dataclasses.replace(recording, trajectories=(dataclasses.replace(one, images=noise),))
+    assert exchanged_cameras(unknown, FR3) is None
+
+
 def test_the_warped_table_moves_as_geometry_implies(renderer):
     """Straight down, 0.1 m along x: the table moves by focal length times 0.1 over the height."""
     here = (*FR3.home_rad, 1.0)

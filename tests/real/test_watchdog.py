@@ -1,6 +1,7 @@
 """The arm is stopped when nobody else does it: by a connection and a thread of their own."""
 
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from listening import reacting
 from running import Running
 from waiting import PATIENCE_S, wait_for
 
+from real.control import watchdog
 from real.control.servo_stream import ServoStream
 from real.core.faults import RobotFault, RobotUnreachable
 from real.fairino.driver import MAX_STATE_AGE_S as NOTICED_S
@@ -170,3 +172,22 @@ def test_a_controller_that_takes_no_datagrams_is_refused_before_motion(driver, r
     with pytest.raises(RobotFault, match="robot.servo=rpc"):
         driver.start_servo()
     assert not running.controller.in_servo
+
+
+def test_a_silence_is_noticed_by_the_servo_thread_too(monkeypatch):
+    """After Ctrl-Z and `fg`, or in a computer that was suspended, it may wake before the watchdog."""
+    now_s, stops = [100.0], []
+    monkeypatch.setattr(watchdog, "CHECK_S", 60.0)
+    monkeypatch.setattr(watchdog, "MAX_BEAT_AGE_S", 0.25)
+    monkeypatch.setattr(watchdog.time, "clock_gettime", lambda clock: now_s[0])
+    driver = types.SimpleNamespace(watch=lambda on_fault: None, state=lambda: None, stop=lambda: stops.append("stop"))
+    watching = watchdog.Watchdog(driver)
+    watching.arm()
+    now_s[0] += 0.2
+    watching.beat()
+    assert watching.reason is None
+    now_s[0] += 0.3
+    watching.beat()
+    assert "has been silent for 0.30 s" in str(watching.reason)
+    watching.disarm()
+    assert stops == ["stop"]

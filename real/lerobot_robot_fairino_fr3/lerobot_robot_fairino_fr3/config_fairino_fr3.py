@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from lerobot.robots import RobotConfig  # pyright: ignore[reportMissingImports]
 
+from real.workcell.connect import EMULATOR
 from real.workcell.connect import RobotConnection as Session
 from sim.guard.workspace import Workspace
 
@@ -46,7 +47,7 @@ class FairinoFR3Config(RobotConfig):
             servo_port=self.servo_port,
             camera_port=self.camera_port,
             bench_port=self.bench_port,
-            start=self.start,
+            start=self.start if self.kind == EMULATOR else "never",
             servo=self.servo,
             deadline_s=self.deadline_s,
             gripper_index=self.gripper_index,

@@ -19,6 +19,7 @@ from real.workcell.connect import open_robot
 from real.workcell.env import RobotEnv
 from sim.core.contract import Observation, check_action
 from sim.core.errors import UserError
+from sim.core.signals import end_on_signals
 from sim.robots.fairino_fr3 import fairino_fr3
 
 logger = logging.getLogger(__name__)
@@ -72,9 +73,14 @@ class FairinoFR3(Robot):
         pass
 
     def connect(self, calibrate: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Switch the drives on; nothing moves before the first action. UserError when not fit to move."""
+        """Switch the drives on; nothing moves before the first action. UserError when not fit to move.
+
+        From here on a lost session ends LeRobot's program as Ctrl-C does, which disconnects: else it would leave the
+        arm in servo mode.
+        """
         if self.is_connected:
             raise UserError(f"{self} is connected already")
+        end_on_signals()
         size = (self.config.image_height, self.config.image_width)
         with raised_priority(), contextlib.ExitStack() as opened:
             env = opened.enter_context(open_robot(self.config.session(), size))
