@@ -43,6 +43,8 @@ class CollectConfig(SimulationConfig, WorkerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.split.check_training()
+        if self.render.depth and not self.images:
+            raise UserError("render.depth=true and images=false, expected one of the two: nothing is rendered")
 
 
 class DemonstrationWorker:

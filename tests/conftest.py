@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 
 import sim  # noqa: E402, F401 - a test file that imports MuJoCo first would fix another back-end
 from sim.core import console, deprecated  # noqa: E402
+from sim.render.gl import load_triton  # noqa: E402
+
+load_triton()  # test files import dm_control, which opens Mesa, in any order
 
 # A busy machine holds any example up; pytest-timeout ends what hangs.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

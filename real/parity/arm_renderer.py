@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from sim.render.gl import check_gl, drawing_error
+from sim.render.gl import begin_drawing, check_gl, drawing_error
 from sim.robots.robot import Robot
 from sim.scene.fixtures import add_cameras
 
@@ -29,6 +29,7 @@ class ArmRenderer:
         self._data = mujoco.MjData(self._model)
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in robot.joint_names])
         self._fingers = np.array([self._model.joint(name).qposadr[0] for name in ("finger_left", "finger_right")])
+        begin_drawing()
         try:
             self._renderer = mujoco.Renderer(self._model, *image_size)
         except (ImportError, AttributeError, RuntimeError, ValueError) as error:  # by back-end and driver

@@ -91,8 +91,14 @@ class Dataset:
         return self._rows[episode]["length"]
 
     def instruction(self, episode: int) -> str:
-        """Return the instruction of an episode."""
-        return self._rows[episode]["tasks"][0]
+        """Return the instruction of an episode; by its first frame where, as after LeRobot's conversion of images to
+        videos, the episodes do not tell. UserError where the frames name a task that there is not."""
+        if told := self._rows[episode].get("tasks"):
+            return told[0]
+        number, known = int(self.columns(episode, ["task_index"])["task_index"][0]), rows.read_tasks(self.root)
+        if number not in known:
+            raise UserError(f"dataset {self.root} is broken: episode {episode} is of task {number}, which has no text")
+        return known[number]
 
     def episode_metadata(self, episode: int) -> dict:
         """Return the metadata stored with an episode, exactly; only those it has."""

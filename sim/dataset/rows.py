@@ -259,16 +259,22 @@ def resumed_tasks(root: Path, named: list[str]) -> list[str]:
     """
     if not (root / TASKS_PATH).exists():
         return named
-    table = _read(root / TASKS_PATH, stats=False)
-    texts = [name for name in table.column_names if name != "task_index"]  # pandas may have left it without a name
-    if len(texts) != 1 or len(texts) == len(table.column_names):
-        raise UserError(f"cannot read {root / TASKS_PATH}: expected a task_index and a text; {REMEDY}")
-    tasks = [text for _, text in sorted(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))]
-    if sorted(table["task_index"].to_pylist()) != list(range(len(tasks))) or not set(named) <= set(tasks):
+    numbered = read_tasks(root)
+    tasks = [text for _, text in sorted(numbered.items())]
+    if sorted(numbered) != list(range(len(tasks))) or not set(named) <= set(tasks):
         raise UserError(f"{root / TASKS_PATH} does not have the tasks that the episodes name, from 0 on; {REMEDY}")
     while tasks and tasks[-1] not in named:
         tasks.pop()
     return tasks
+
+
+def read_tasks(root: Path) -> dict[int, str]:
+    """Return number -> task, as tasks.parquet has them. UserError where the file cannot be read."""
+    table = _read(root / TASKS_PATH, stats=False)
+    texts = [name for name in table.column_names if name != "task_index"]  # pandas may have left it without a name
+    if len(texts) != 1 or len(texts) == len(table.column_names):
+        raise UserError(f"cannot read {root / TASKS_PATH}: expected a task_index and a text; {REMEDY}")
+    return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
 def write_tasks(root: Path, tasks: list[str]) -> None:

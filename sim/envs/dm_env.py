@@ -11,14 +11,18 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from dm_control.mujoco import Physics, wrapper
-from dm_control.mujoco.wrapper.mjbindings import sizes
-from dm_control.rl import control
-from dm_env import specs
 
 from sim.core.contract import Feedback, check_action
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
+from sim.render.gl import load_triton
+
+load_triton()  # dm_control opens Mesa when it is imported
+
+from dm_control.mujoco import Physics, wrapper  # noqa: E402
+from dm_control.mujoco.wrapper.mjbindings import sizes  # noqa: E402
+from dm_control.rl import control  # noqa: E402
+from dm_env import specs  # noqa: E402
 
 # dm_control 1.0.50 indexes by name the arrays of MuJoCo 3.17 and no Physics can be made where one is missing:
 # MuJoCo 4 has some flex arrays no longer.
@@ -108,6 +112,7 @@ class SeededTask(control.Task):
         state = np.clip(observation.state, robot.state_min, robot.state_max)
         instruction = np.array(observation.instruction, dtype=object)
         images = self._render_thread.submit(dict, observation.images).result()
+        images = {camera: image.copy() for camera, image in images.items()}  # the caller's own
         return {**images, "state": state, "instruction": instruction}
 
     def get_reward(self, physics: ServoPhysics) -> float:

@@ -5,6 +5,8 @@ observation delays are physical times: a command takes effect, and an image is t
 substep nearest to them.
 """
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 
@@ -260,13 +262,13 @@ class GymEnv(gymnasium.Env):
         if self.render_mode is None:
             return None
         self._check_reset()
-        return self.env.observe().images[self.env.robot.camera_names[0]]
+        return self.env.observe().images[self.env.robot.camera_names[0]].copy()  # the caller's own
 
     def close(self) -> None:
         self.env.close()
 
 
 def make_fr3(task: str, render_mode: str | None = None, config: SimulationConfig | None = None) -> GymEnv:
-    """Return the environment: entry point of the registered ids; `config` replaces the default world."""
-    config = config or SimulationConfig(task=task)
+    """Return the environment: entry point of the registered ids, which name the task; `config` is all else."""
+    config = replace(config, task=task) if config else SimulationConfig(task=task)
     return GymEnv(SimEnv(config), (config.render.height, config.render.width), render_mode)

@@ -4,10 +4,13 @@ What a shell still has set from another project (MUJOCO_GL, PYOPENGL_PLATFORM, M
 program that draws nothing, `--help` among them: MuJoCo refuses such values when it is imported.
 """
 
+import contextlib
 import ctypes.util
+import importlib
 import logging
 import os
 import sys
+from pathlib import Path
 
 from sim.core.errors import UserError, reason
 
@@ -73,7 +76,21 @@ def begin_drawing() -> None:
     """Note that this process draws. UserError in one that was forked from another that did: it would hang."""
     if _drawing and _drawing[0] != os.getpid():
         raise UserError(FORKED)
+    if not _drawing:
+        load_triton()
     _drawing[:] = [os.getpid()]
+
+
+def load_triton() -> None:
+    """Import triton, where torch brings it along, before a process draws for the first time.
+
+    torch's CUDA builds import it with the first optimizer. Both it and Mesa have an LLVM; loaded after Mesa's, its own
+    takes symbols of that, and the process dies.
+    """
+    maps = Path("/proc/self/maps")  # of Linux
+    if maps.exists() and "libLLVM" not in maps.read_text():  # else it is too late
+        with contextlib.suppress(ImportError):
+            importlib.import_module("triton")
 
 
 def drawing_error(error: Exception) -> UserError:

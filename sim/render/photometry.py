@@ -11,7 +11,7 @@ SHADOW_MAP_PX = 1024
 # A camera at f/16, 1/125 s and ISO 100 (Filament's) shows a white matte surface under this light as 1.0:
 # luminance = illuminance / pi, exposure = 1 / (1.2 * 2^EV) with EV = log2(16^2 * 125).
 WHITE_LUX = np.pi * 1.2 * 16.0**2 * 125.0
-KEY_GAIN, ENVIRONMENT_GAIN = 0.6, 0.2  # of MuJoCo's light coefficients; chosen by eye, see `Lights`
+KEY_GAIN, ENVIRONMENT_GAIN = 1.0, 0.2  # of MuJoCo's light coefficients; chosen by eye, see `Lights`
 
 
 class Lights:
@@ -40,7 +40,8 @@ class Lights:
             light = self._lights.get_light(i)
             distance_m = np.linalg.norm(data.light_xpos[i] - model.stat.center)
             directional = model.light_type[i] == mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
-            light.set_intensity(KEY_GAIN * WHITE_LUX * (1.0 if directional else distance_m**2))  # lux or candela
+            strength = KEY_GAIN * float(model.light_diffuse[i].max())  # of the colour Filament takes the hue alone
+            light.set_intensity(strength * WHITE_LUX * (1.0 if directional else distance_m**2))  # lux or candela
             light.set_cast_shadow(bool(model.light_castshadow[i]))
         fill = head.ambient.mean() + (head.diffuse.mean() if head.active else 0.0)
         self._environment.set_intensity(ENVIRONMENT_GAIN * WHITE_LUX * fill)

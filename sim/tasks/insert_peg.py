@@ -57,7 +57,7 @@ class InsertPeg(Task):
         "{please}{insert} the {object} {inside} the {target}",
         "{please}{take} the {object} and {insert} it {inside} the {target}",
         "{please}{bring} the {object} to the {target} and {insert} it {inside} the hole",
-        "the {object} belongs {inside} the {target}",
+        "the {object} belongs in the {target}",
         "{inside} the {target} goes the {object}",
         "find the {object} and {insert} it {inside} the {target}",
     )

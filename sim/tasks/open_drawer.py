@@ -22,7 +22,7 @@ class OpenDrawer(Task):
     """The named drawer is to be open."""
 
     time_limit_s = 15.0
-    success_text = "the named drawer open by 60 mm or more, at rest, untouched by the arm"
+    success_text = "the named drawer open by 60 mm or more and no other, at rest, untouched by the arm"
     max_objects = 0
     max_targets = 2
     handled_targets = (0,)
@@ -43,10 +43,10 @@ class OpenDrawer(Task):
     grammar = (
         "{please}{open} the {target}",
         "{please}pull out the {target}",
-        "{please}{take} the handle of the {target} and pull",
+        "{please}grab the handle of the {target} and pull",
         "the {target} should stand open",
-        "find the {target} and {open} it",
-        "{please}{bring} the {target} out of the cabinet",
+        "find the {target} and open it",
+        "{please}pull the {target} out of the cabinet",
     )
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:
@@ -77,16 +77,13 @@ class OpenDrawer(Task):
         return cabinet.top_w(state, 0)
 
     def is_done(self, state: SceneState) -> bool:
-        """Return whether the named drawer is open by OPEN_M at least, at rest, and untouched by the arm."""
-        still = cabinet.speed_m_s(state, 0) < 0.02
-        return cabinet.opening_m(state, 0) >= OPEN_M and still and not cabinet.is_touched(state, 0)
+        """Return whether the named drawer is open by OPEN_M at least and no other is, at rest, untouched by the arm."""
+        still = cabinet.speed_m_s(state, 0) < 0.02 and not cabinet.is_touched(state, 0)
+        return cabinet.opening_m(state, 0) >= OPEN_M and still and not _opens_another(state)
 
     def failure(self, state: SceneState) -> str:
         """Return also that another drawer is being opened."""
-        others = range(1, len(state.layout.target_colours))
-        if any(cabinet.opening_m(state, i) > WRONG_OPEN_M for i in others):
-            return "wrong drawer"
-        return super().failure(state)
+        return "wrong drawer" if _opens_another(state) else super().failure(state)
 
     def plan(self, planner: MotionPlanner) -> None:
         """Plan the waypoints that lead from here to success, whatever has happened before."""
@@ -94,3 +91,7 @@ class OpenDrawer(Task):
             drawer.rise(planner)
         else:
             drawer.pull_open(planner, 0)
+
+
+def _opens_another(state: SceneState) -> bool:
+    return any(cabinet.opening_m(state, i) > WRONG_OPEN_M for i in range(1, len(state.layout.target_colours)))

@@ -45,7 +45,7 @@ class PickPlace(Task):
         "{please}{put} the {object} {on} the {target}",
         "{please}{take} the {object} and {put} it {on} the {target}",
         "{please}{bring} the {object} to the {target}",
-        "the {object} belongs {on} the {target}",
+        "the {object} belongs on the {target}",
         "{on} the {target} {put} the {object}",
         "find the {object} and {bring} it to the {target}",
     )

@@ -51,7 +51,7 @@ class PlaceInDrawer(Task):
         "{please}{put} the {object} {inside} the {target}",
         "{please}{take} the {object} and {put} it {inside} the {target}",
         "{please}{bring} the {object} to the {target} and {put} it in",
-        "the {object} belongs {inside} the {target}",
+        "the {object} belongs in the {target}",
         "{inside} the {target} {put} the {object}",
         "find the {object} and {put} it {inside} the {target}",
     )

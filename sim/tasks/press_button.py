@@ -1,7 +1,11 @@
 """Press a button: "press the green button". Spring-loaded buttons, pressed with the gripper closed.
 
-A button is a cap on a slide joint in a housing that stands where the episode puts it.
+A button is a cap on a slide joint in a housing that stands where the episode puts it. To press one after the other is
+no success: once another was pressed, nothing helps.
 """
+
+from dataclasses import dataclass, replace
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -12,11 +16,12 @@ from sim.scene.fixtures import BOX, CYLINDER, PARKED_M
 from sim.scene.layout import Layout, as_points
 from sim.scene.placement import draw_colours, draw_places, draw_yaws
 from sim.scene.state import SceneState
-from sim.tasks.base import Task, register_task
+from sim.tasks.base import Memory, Task, register_task
 from sim.tasks.seen import ToolOver
 
 TRAVEL_M = 0.008
 PRESSED_M = 0.004  # of the travel
+TOUCHED_M = 0.001  # another one so far down is about to be pressed
 CAP_TOP_M = 0.040  # above the table, not pressed
 HOUSING_HALF_M = (0.032, 0.032, 0.0125)
 CAP_RADIUS_M = 0.019
@@ -27,12 +32,19 @@ DEPTH_M = 0.007  # to which the expert presses
 DARK, RIM = (0.20, 0.21, 0.23, 1.0), (0.55, 0.56, 0.58, 1.0)
 
 
+@dataclass(frozen=True)
+class PressMemory(Memory):
+    """pressed_another: whether a button that was not named has been pressed."""
+
+    pressed_another: bool = False
+
+
 @register_task("press_button")
 class PressButton(Task):
     """The named button is to be pressed."""
 
     time_limit_s = 6.0
-    success_text = "the named button pressed by half of its travel, and no other"
+    success_text = "the named button pressed by half of its travel, and no other before or beside it"
     max_objects = 0
     max_targets = 3
     handled_targets = (0,)
@@ -50,7 +62,7 @@ class PressButton(Task):
     )
     grammar = (
         "{please}{press} the {target}",
-        "{please}{press} down the {target}",
+        "{please}push down the {target}",
         "{please}find the {target} and {press} it",
         "{please}{bring} the hand to the {target} and {press} it",
         "the {target} is the one to {press}",
@@ -81,20 +93,26 @@ class PressButton(Task):
         """Return where that middle is at the end of the button's travel."""
         return state.target_pos_w(0) + [0, 0, CAP_TOP_M - TRAVEL_M]
 
+    def first_memory(self, state: SceneState) -> PressMemory:
+        """Return that no other button was pressed."""
+        return PressMemory(super().first_memory(state).object_start_w)
+
+    def remember(self, state: SceneState) -> PressMemory:
+        """Return the memory with whether another button has been pressed."""
+        memory = cast(PressMemory, state.memory)
+        return replace(memory, pressed_another=memory.pressed_another or _deepest_other_m(state) >= PRESSED_M)
+
     def is_done(self, state: SceneState) -> bool:
-        """Return whether the named button is pressed and no other."""
-        return _is_pressed(state, 0) and not self._presses_another(state)
+        """Return whether the named button is pressed, and no other is or was."""
+        return depth_m(state, 0) >= PRESSED_M and _deepest_other_m(state) < PRESSED_M and not _was_wrong(state)
 
     def failure(self, state: SceneState) -> str:
-        """Return also that another button is pressed."""
-        return "wrong button" if self._presses_another(state) else super().failure(state)
-
-    def _presses_another(self, state: SceneState) -> bool:
-        return any(_is_pressed(state, i) for i in range(1, len(state.layout.target_colours)))
+        """Return also that another button is about to be pressed."""
+        return "wrong button" if _deepest_other_m(state) >= TOUCHED_M else super().failure(state)
 
     def plan(self, planner: MotionPlanner) -> None:
         """Plan the waypoints that lead from here to success: over the button with the gripper closed, and down."""
-        if self.is_done(planner.state):
+        if self.is_done(planner.state) or _was_wrong(planner.state):
             return
         style = planner.style
         cap_w = planner.state.target_pos_w(0) + [0, 0, CAP_TOP_M + FINGERTIPS_M]
@@ -132,5 +150,10 @@ def depth_m(state: SceneState, i: int) -> float:
     return float(state.data.qpos[state.scene.model.joint(f"button_{i}").qposadr[0]])
 
 
-def _is_pressed(state: SceneState, i: int) -> bool:
-    return depth_m(state, i) >= PRESSED_M
+def _deepest_other_m(state: SceneState) -> float:
+    """Return how far the deepest of the buttons that are not named is pressed down, 0 where there is none."""
+    return max((depth_m(state, i) for i in range(1, len(state.layout.target_colours))), default=0.0)
+
+
+def _was_wrong(state: SceneState) -> bool:
+    return cast(PressMemory, state.memory).pressed_another

@@ -45,7 +45,7 @@ class Sort(Placings):
         "{please}{put} each cube {on} the plate of its colour",
         "{please}{put} every block {on} the dish of the same colour",
         "{please}sort the blocks by colour {on} the plates",
-        "each cube belongs {on} the plate that has its colour",
+        "each cube belongs on the plate that has its colour",
         "{please}{take} the cubes one by one and {put} each {on} the plate of its colour",
         "{bring} each block to the dish of its own colour",
     )

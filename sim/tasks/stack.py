@@ -43,7 +43,7 @@ class Stack(Task):
         "{please}{stack} the {object} {on} the {target}",
         "{please}{take} the {object} and {stack} it {on} the {target}",
         "build a tower, the {object} {on} the {target}",
-        "the {object} belongs {on} the {target}",
+        "the {object} belongs on the {target}",
         "{on} the {target} {put} the {object}",
         "find the {object} and {bring} it on top of the {target}",
     )

@@ -159,3 +159,14 @@ def test_what_cannot_be_read_is_named_with_the_remedy(copy, change, message):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=message):
         Dataset(copy)
+
+
+def test_episodes_that_do_not_name_their_task_have_that_of_their_frames(copy):
+    """`lerobot-edit-dataset --operation.type=convert_image_to_video` writes them so."""
+    told = [Dataset(copy).instruction(episode) for episode in range(4)]
+    path = copy / "meta/episodes/chunk-000/file-000.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("tasks"), path)
+    assert [Dataset(copy).instruction(episode) for episode in range(4)] == told
+    (copy / "meta/tasks.parquet").unlink()
+    with pytest.raises(UserError, match=r"tasks\.parquet"):
+        Dataset(copy).instruction(0)

@@ -85,6 +85,15 @@ def test_what_a_caller_does_to_an_observation_changes_nothing():
     shown = env.render().copy()
     observation["front"][:] = 0
     assert (env.render() == shown).all() and shown.any()
+    env.render()[:] = 0  # as who writes on frames
+    assert (env.render() == shown).all()
+    env.close()
+
+
+def test_the_id_names_the_task_whatever_the_config():
+    env = gymnasium.make("FR3Stack-v0", config=SimulationConfig(render=SMALL))
+    assert env.unwrapped.env.world.task.name == "stack"
+    assert env.observation_space["front"].shape[:2] == (SMALL.height, SMALL.width)
     env.close()
 
 

@@ -199,6 +199,10 @@ def edit_light_colour(model):
     model.light("key").diffuse[:] = (0.6, 0.3, 0.2)
 
 
+def edit_light_strength(model):
+    model.light("key").diffuse[:] = (0.3, 0.15, 0.1)  # of the same hue
+
+
 def edit_light_off(model):
     model.light("key").active = 0
 

@@ -1,5 +1,6 @@
 """Drawing in a shell that has variables of another project, or on a machine without libraries: one line names them."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -74,3 +75,11 @@ def test_without_a_library_help_works_and_drawing_is_refused():
     assert done.returncode == 0 and "contact sheet" in done.stdout and not done.stderr
     refused = run("-c", WITHOUT_EGL + DRAW)
     assert refused.stdout.startswith("refused: no EGL library") and "apt-get install" in refused.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="torch's CUDA builds bring triton, not this one")
+@pytest.mark.parametrize("draw", [DRAW, "from sim.envs.dm_env import load\nload('reach').reset()"])
+def test_who_has_drawn_can_train(draw):
+    """triton, which the first optimizer imports, does not survive a Mesa that was there first."""
+    done = run("-c", f"{draw}\nimport torch\ntorch.optim.SGD(torch.nn.Linear(1, 1).parameters())\nprint('trained')")
+    assert done.returncode == 0 and done.stdout.endswith("trained\n"), done.stderr

@@ -76,3 +76,24 @@ def test_layouts_name_one_button_and_keep_buttons_apart():
 def test_the_expert_presses_it():
     result = expert_episode("press_button", 300_001)
     assert result.success and not result.guard.latched
+
+
+def test_pressing_one_after_the_other_is_no_success(world):
+    """The world remembers once in every policy period, as the loop has it."""
+
+    def press(*depths_m: float) -> None:
+        for i, depth_m in enumerate(depths_m):
+            world.data.joint(f"button_{i}").qpos[0] = depth_m
+        mujoco.mj_forward(world.scene.model, world.data)
+        world.remember()
+
+    task, state = world.task, world.scene_state
+    press(0.0, 0.0005, 0.0)
+    assert task.failure(state) == ""
+    press(0.0, 0.002, 0.0)  # not pressed yet: who looks on can still step in
+    assert task.failure(state) == "wrong button"
+    press(0.005, 0.0, 0.0)
+    assert world.success()
+    press(0.0, 0.005, 0.0)
+    press(0.005, 0.0, 0.0)
+    assert not world.success()
