@@ -17,6 +17,7 @@ from rich.table import Table
 
 from policies.evaluate import EvaluateConfig, evaluate
 from policies.evaluation.earlier import finished
+from policies.evaluation.leakage import check_seeds
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.runtime.who_decides import acting_weights
@@ -106,8 +107,11 @@ def condition(config: RobustnessConfig, root: str, renderer: str, dynamics: str)
 
 def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
-    for one in config.checkpoints:
-        subject(one).metadata.check_task(config.task, one)  # a wrong one is an error before the first cell
+    seeds = range(config.seed, config.seed + config.episodes)
+    for one in config.checkpoints:  # a wrong one is an error before the first cell
+        metadata = subject(one).metadata
+        metadata.check_task(config.task, one)
+        check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
         for renderer, dynamics in CONDITIONS.values():
             _finished(condition(config, one, renderer, dynamics))
     missing = _missing_renderers()

@@ -84,6 +84,16 @@ def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch
         RobustnessConfig(("a", "./a"))
 
 
+def test_seeds_that_a_policy_was_trained_on_are_told_before_anything_is_played(asked, monkeypatch):
+    trained = {"a": [], "b": [[900_100, 900_200]]}
+    monkeypatch.setattr(
+        transfer.checkpoint, "load", lambda it: (tiny_model(), about(provenance={"seeds": trained[it]}))
+    )
+    with pytest.raises(UserError, match=r"seeds 900000 to 900199 share .*\(900100 to 900200\).* seed=900201"):
+        transfer.main(RobustnessConfig(("a", "b")))
+    assert not asked
+
+
 def test_cells_of_weights_trained_anew_are_refused_before_anything_is_played(asked, tmp_path):
     policy = tmp_path / "policy"
     policy.mkdir()
