@@ -10,7 +10,7 @@ import pytest
 from waiting import wait_for
 
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
-from policies.runtime.ensembling import APART_RAD
+from policies.runtime.ensembling import APART_RAD, TemporalEnsemble
 from policies.runtime.latency import latency, percentiles
 from sim.core import contract
 from sim.core.contract import Observation
@@ -232,6 +232,19 @@ def test_a_chunk_of_another_plan_is_not_averaged(apart_rad, played):
     agent = Turning(Timing(execute=2, ensemble=0.0))
     agent.reset(look(), 0)
     np.testing.assert_allclose([agent.act(look())[0] for _ in range(4)], played, atol=1e-6)
+
+
+def test_a_chunk_that_begins_before_the_one_before_is_compared_and_averaged_where_both_are():
+    """As the second one does after a hold, where lead and delay together are longer than what is played."""
+    ensemble = TemporalEnsemble(0.0)
+    rising = np.column_stack([np.arange(4.0), np.zeros(4)])  # at step 5 + i a joint is to be at i
+    ensemble.average(5, rising)
+    found = ensemble.average(3, rising - [2.2, 0.0])  # at step 3 + i at i - 2.2: near it from step 5 on
+    np.testing.assert_allclose(found[:, 0], [-2.2, -1.2, -0.1, 0.9])
+    ensemble = TemporalEnsemble(0.0)
+    ensemble.average(5, rising)
+    found = ensemble.average(3, rising)  # two steps ahead of it: another plan
+    np.testing.assert_allclose(found, rising)
 
 
 def test_a_policy_averages_by_itself_unless_told_otherwise():
