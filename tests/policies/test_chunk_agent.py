@@ -169,6 +169,20 @@ def test_a_chunk_that_comes_too_late_after_its_look_is_not_played(monkeypatch):
         act(agent)
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_what_is_held_while_it_decides_is_held_as_firmly_as_commanded(in_thread):
+    """Fingers that are commanded to close around a cube are measured half open."""
+    agent = Scripted(Timing(inference_delay_s=0.1, in_thread=in_thread))
+    grasped = Observation({}, np.array([0.25, 0.51], np.float32), "go", 0.0)
+    agent.reset(look(), 0)
+    agent.act(look())
+    agent.note_executed(np.array([0.75, 0.0], np.float32))  # a person's, who closed them
+    agent.restart(grasped, 1)
+    assert [agent.act(grasped).tolist() for _ in range(2)] == [[0.25, 0.0]] * 2
+    agent.reset(grasped, 2)  # another episode: what was commanded in the one before is over
+    assert agent.act(grasped).tolist() == pytest.approx([0.25, 0.51])
+
+
 # ---- temporal ensembling -----------------------------------------------------------------------------
 
 
