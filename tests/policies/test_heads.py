@@ -215,6 +215,22 @@ def test_whoever_knows_the_noise_arrives_at_the_chunk_and_has_no_loss(steps, pre
     assert head.loss(head.target.expand(4, T, D), valid, draw(4, TOKENS, WIDTH), seeded()).max() < 1e-5
 
 
+@pytest.mark.parametrize(("sampled", "levels"), [(20, [*range(19, -1, -1)]), (5, [19, 15, 11, 8, 4])])
+def test_as_many_sampling_steps_as_levels_visit_each_once(sampled, levels):
+    """As conf/policy/octo.yaml asks; fewer are spread evenly."""
+    visited = []
+
+    class Noting(KnownNoise):
+        def found(self, noisy, level, encoded):
+            visited.extend(level.unique().tolist())
+            return super().found(noisy, level, encoded)
+
+    Noting(DiffusionConfig(**SMALL, steps=20, sample_steps=sampled), SHAPE).denoise(
+        draw(4, TOKENS, WIDTH), draw(4, T, D)
+    )
+    assert visited == levels
+
+
 def test_the_schedule_is_the_published_one():
     """Nichol & Dhariwal 2021, eq. 17, divided by its value at 0; the last step is cut off."""
     steps = 50
