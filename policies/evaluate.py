@@ -15,7 +15,6 @@ openpi's protocol, decides; `server_keys=` says under which keys another's takes
 
 import functools
 import itertools
-import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from policies.core.indicator import INDICATORS
 from policies.core.planner import NoPlanner, PlannerConfig
 from policies.evaluation import first_touch, motion, self_correction, steps_done
+from policies.evaluation.earlier import check_new, finished, kept
 from policies.evaluation.expert_goal import ExpertGoal
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.report_line import by_task, report
@@ -40,11 +40,11 @@ from policies.runtime.self_correction import load_watching_agent
 from policies.runtime.who_decides import check_who_decides
 from sim.core.console import event, track
 from sim.core.console import table as as_table
-from sim.core.errors import NOTHING_NEW, UserError, keeps
+from sim.core.errors import UserError, keeps
 from sim.core.files import Lock
 from sim.core.options import RESULTS_FOLDER, SEED, Registered, above, at_least, block, one_of, option
 from sim.core.program import run_program
-from sim.core.provenance import plain, provenance
+from sim.core.provenance import provenance
 from sim.core.tracker import KINDS, NoTracker, Prefixed, Tracker, open_tracker
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
@@ -218,7 +218,7 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
         "inference_delay_s": config.inference_delay_s,
         "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
         "latency": latency(decisions, server_s),
-        **provenance({"config": config}),
+        **provenance({"config": config, **subject.weights}),
         "worst_slices": [str(one) for one in worst],
         "episodes": episodes,
     }
@@ -246,7 +246,7 @@ def evaluate_every_task(config: EvaluateConfig, tracker: Tracker | None = None) 
     if not subject.metadata.tasks:
         raise UserError(f"task=all: {subject.name} does not say what it was trained on; name one task")
     runs = {task: replace(config, task=task, out=str(config.directory / task)) for task in subject.metadata.tasks}
-    before = {task: finished(one) for task, one in runs.items()}
+    before = {task: finished(one.directory, one, subject.weights) for task, one in runs.items()}
     found = {task: before[task] or evaluate(one, Prefixed(tracker or NoTracker(), task)) for task, one in runs.items()}
     content = total(found, config)
     results.write(config.directory, content)
@@ -272,35 +272,6 @@ def total(found: dict[str, dict], config: EvaluateConfig) -> dict:
 def sureness(episode: dict) -> dict[str, float]:
     """Return how sure the policy was of where things are at its first look, as axes of slices."""
     return {f"within_m {name}": looks[0] for name, looks in episode.get("within_m", {}).items()}
-
-
-def check_new(folder: Path) -> None:
-    """UserError when a folder holds the results of an evaluation, which would be overwritten."""
-    if (folder / results.FILE).is_file():
-        raise UserError(f"{folder} holds the results of an evaluation; name another out=DIR")
-
-
-def finished(config: EvaluateConfig) -> dict | None:
-    """Return what an earlier run wrote of this evaluation, None if nothing. UserError where it was another."""
-    path = config.directory / results.FILE
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text())
-        before, now = ({**one, "workers": None} for one in (content["config"], plain(config)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is broken; remove it, or name another out=DIR") from error
-    if before != now:
-        raise UserError(f"{config.directory} holds an evaluation with other options; name another out=DIR")
-    return content
-
-
-def kept(folder: Path) -> str:
-    """Return what an interrupted evaluation leaves behind."""
-    if tasks := len(list(folder.glob(f"*/{results.FILE}"))):
-        return f"{tasks} tasks are kept in {folder}; run again to go on"
-    videos = len(list(folder.rglob("episode-*.mp4")))
-    return f"{videos} videos are kept in {folder}, no results; run again to play all" if videos else NOTHING_NEW
 
 
 def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:

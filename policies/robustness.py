@@ -15,9 +15,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from policies.evaluate import EvaluateConfig, evaluate, finished
+from policies.evaluate import EvaluateConfig, evaluate
+from policies.evaluation.earlier import finished
+from policies.evaluation.leakage import check_seeds
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
+from policies.runtime.who_decides import acting_weights
 from sim.core.config import group_values
 from sim.core.console import table as as_table
 from sim.core.errors import NOTHING_NEW, UserError, keeps
@@ -104,10 +107,13 @@ def condition(config: RobustnessConfig, root: str, renderer: str, dynamics: str)
 
 def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     """Measure every cell that can be and print the table, a line each checkpoint."""
-    for one in config.checkpoints:
-        subject(one).metadata.check_task(config.task, one)  # a wrong one is an error before the first cell
+    seeds = range(config.seed, config.seed + config.episodes)
+    for one in config.checkpoints:  # a wrong one is an error before the first cell
+        metadata = subject(one).metadata
+        metadata.check_task(config.task, one)
+        check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
         for renderer, dynamics in CONDITIONS.values():
-            finished(condition(config, one, renderer, dynamics))
+            _finished(condition(config, one, renderer, dynamics))
     missing = _missing_renderers()
     if deep := [one for one in config.checkpoints if subject(one).depth]:
         _log.info("dashes under filament, which draws no depth: %s", ", ".join(deep))
@@ -122,12 +128,16 @@ def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
             if renderer not in missing and not (renderer != OPENGL and subject(one).depth):
                 place = Prefixed(tracker or NoTracker(), f"{config.folders[one]}/{renderer}_{dynamics}")
                 cell = condition(config, one, renderer, dynamics)
-                found = finished(cell) or evaluate(cell, place)
+                found = _finished(cell) or evaluate(cell, place)
                 rates.append({"checkpoint": one, "condition": name, **{key: found[key] for key in RATES}})
     for one in config.checkpoints:
         cells = {rate["condition"]: _cell(rate) for rate in rates if rate["checkpoint"] == one}
         table.add_row(one, *(cells.get(name, "-") for name in CONDITIONS))
     _log.info("success under other conditions", extra=as_table("robustness", table, rates=rates))
+
+
+def _finished(cell: EvaluateConfig) -> dict | None:
+    return finished(cell.directory, cell, acting_weights(cell.checkpoint, None))
 
 
 def _missing_renderers() -> dict[str, str]:

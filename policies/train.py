@@ -16,6 +16,7 @@ every batch; with `data=[EASY,HARD] curriculum=0.5` the harder data come in over
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,8 +75,11 @@ class TrainConfig(Options):
                 raise UserError(f"{name}={value:g} data={shown(self.data)}, expected data=[{order}]: two or more")
 
 
-def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
-    """Train a policy; return it. UserError when `out` is finished or what is given does not fit."""
+def train(config: TrainConfig, tracker: Tracker | None = None, timed: AbstractContextManager | None = None) -> Policy:
+    """Train a policy; return it. UserError when `out` is finished or what is given does not fit.
+
+    timed: around the training steps alone, after images are encoded, which only the first training on data does.
+    """
     out = Path(config.out)
     checkpoint.check_new(out)
     if not rank():
@@ -96,7 +100,8 @@ def train(config: TrainConfig, tracker: Tracker | None = None) -> Policy:
     if teacher:
         metadata.provenance["data"][config.teacher] = teacher.fingerprint
     loss = teacher.loss(policy) if teacher else None
-    trained = fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
+    with timed or nullcontext():
+        trained = fit_measured(policy, data, config.optim, out, metadata, tracker or NoTracker(), loss)
     if not rank():
         features = sum(size_mib(cache_folder(table.dataset.root)) for table in tables)
         used = (peak_memory_mib(), features, size_mib(out))

@@ -3,7 +3,7 @@
 Files of a cell, in OUT/cells/PRESET-HEAD/TASK/seed_SEED, PRESET alone with its own head:
     policy/           checkpoint
     evaluation/       results.json of `policies.evaluate`, of its second playing evaluation_1/, and so on
-    minutes.json      processor minutes of training
+    minutes.json      processor minutes of training steps; encoding images for all cells is left out
 """
 
 import time
@@ -93,8 +93,8 @@ def train_cell(cell: Cell, folder: Path, config: train.TrainConfig) -> None:
     if (out / checkpoint.WEIGHTS).is_file():
         check_is_of(cell, out)
     else:
-        with Timer(folder, clock=time.process_time)(TRAINING):
-            train.train(replace(config, policy=cell.policy, out=str(out)))
+        minutes = Timer(folder, clock=time.process_time)
+        train.train(replace(config, policy=cell.policy, out=str(out)), timed=minutes(TRAINING))
 
 
 def check_is_of(cell: Cell, out: Path) -> None:

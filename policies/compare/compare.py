@@ -20,11 +20,12 @@ from policies.compare.cells import Cell, parse_cells, play_cell, train_cell
 from policies.compare.table import TABLE, write_table
 from policies.core.spec import PolicySpec, check_depth_is_drawn
 from policies.evaluate import EvaluateConfig
+from policies.evaluation.leakage import check_seeds
 from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
 from sim.collect import CollectConfig, collect
 from sim.core.errors import keeps
-from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, Registered, at_least, block, option
+from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, SEED, Registered, at_least, between, block, option
 from sim.core.provenance import plain
 from sim.expert.imperfections import QualityConfig
 from sim.parallel.worker_config import WorkerConfig
@@ -53,7 +54,7 @@ class CompareConfig(WorkerConfig):
     demo_episodes: int = option(300, "demonstrations of every task", at_least(1))
     demo_seed: int = option(0, "of the first one", SEED)
     evaluation_episodes: int = option(200, "of every policy", at_least(1))
-    draws: int = option(1, "playings of each; from the second on they only tell how often the way differs", at_least(1))
+    draws: int = option(1, "playings of each; the second only tells how often the way differs", between(1, 2))
     evaluation_seed: int = option(900_000, "of the first one", SEED)
     init_fusion: str | None = option("assets/fusion", "where training starts from; null: from scratch")
     optim: OptimConfig = block(OptimConfig, "how each is trained")
@@ -103,6 +104,9 @@ def needs_images(cell: Cell, config: CompareConfig) -> bool:
 def compare(config: CompareConfig) -> Path:
     """Train and play every cell, write the table after each; return its JSON file."""
     root, cells = Path(config.out), parse_cells(config.presets, config.heads, config.tasks, config.fusion_of)
+    played = range(config.evaluation_seed, config.evaluation_seed + config.evaluation_episodes)
+    planned = [(config.demo_seed, config.demo_seed + config.demo_episodes - 1)]  # more where the expert fails
+    check_seeds(played, planned, free=EvaluateConfig.seed, option="evaluation_seed")
     images = any([needs_images(cell, config) for cell in cells])  # of all: each is checked before anything is written
     settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
     Stages(root, settings, may_differ=RUN_OPTIONS)  # UserError when it was begun with others

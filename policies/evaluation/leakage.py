@@ -7,10 +7,10 @@ from sim.core.provenance import plain
 from sim.randomize.splits import AXES, SplitConfig
 
 
-def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> None:
+def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int, option: str = "seed") -> None:
     """UserError when an episode to be played is one that the policy was trained on, (first, last) seeds each.
 
-    free: where seeds that are free are looked for first.
+    free: where seeds that are free are looked for first. option: that says where the seeds begin.
     """
     if found := trained_on(seeds, trained):
         first, last = found
@@ -18,7 +18,7 @@ def check_seeds(seeds: range, trained: Sequence[Sequence[int]], free: int) -> No
             free = taken[1] + 1
         raise UserError(
             f"seeds {seeds.start} to {seeds.stop - 1} share episodes with training ({first} to {last}); "
-            f"begin at another seed, e.g. seed={free}"
+            f"begin at another seed, e.g. {option}={free}"
         )
 
 

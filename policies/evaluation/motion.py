@@ -30,12 +30,17 @@ class Motion:
         self._object_xy_m, self._target_xy_m = step.ground_truth[OBJECT][:2], step.ground_truth[TARGET][:2]
 
     def row(self) -> dict:
-        """Return what results.json holds of it in an episode; `way`: None where there is none to choose."""
+        """Return what results.json holds of it in an episode.
+
+        `placement_error_mm`: None where the task does not bring the object to the target; `way`: None where there is
+        none to choose.
+        """
         task = self._world.task
         obstacle = task.max_objects > 0 and not task.handled_objects  # the object is none to handle, but to pass
         path = np.array(self._tool_xy_m)
+        apart_m = float(np.linalg.norm(self._object_xy_m - self._target_xy_m))
         return {
-            "placement_error_mm": round(1e3 * float(np.linalg.norm(self._object_xy_m - self._target_xy_m)), 2),
+            "placement_error_mm": round(1e3 * apart_m, 2) if task.brings_object else None,
             "jerk_rad_s3": round(rms_jerk(np.array(self._joints_rad), self._world.robot.control_period_s), 2),
             "way": way(path, self._object_xy_m, self._target_xy_m) if obstacle else None,
         }
@@ -57,8 +62,10 @@ def way(tool_xy_m: np.ndarray, object_xy_m: np.ndarray, target_xy_m: np.ndarray)
 
 
 def summary(episodes: Sequence[dict]) -> dict:
-    """Return medians over episodes, of the placement error over those that succeeded: None where none did."""
-    placed = [one["placement_error_mm"] for one in episodes if one["success"]]
+    """Return medians over episodes, of the placement error over those that succeeded: None where none did, or where the
+    task places nothing."""
+    errors_mm = [one["placement_error_mm"] for one in episodes if one["success"]]
+    placed = [one for one in errors_mm if one is not None]
     return {
         "placement_error_mm_median": float(np.median(placed)) if placed else None,
         "jerk_rad_s3_median": float(np.median([one["jerk_rad_s3"] for one in episodes])),

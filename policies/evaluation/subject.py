@@ -8,6 +8,7 @@ from policies.remote.keys import ServerKeys
 from policies.remote.metadata import ServerMetadata
 from policies.runtime.agent import chunk_spec
 from policies.runtime.chunk_agent import ChunkSpec, Timing, steps_of
+from policies.runtime.who_decides import acting_weights
 from sim.robots.robot import Robot
 
 
@@ -18,6 +19,7 @@ class Subject:
     name: str  # for messages
     chunks: ChunkSpec
     metadata: CheckpointMetadata
+    weights: dict[str, str]  # as `acting_weights` returns
 
 
 def of_checkpoint(root: str, robot: Robot, timing: Timing) -> Subject:
@@ -27,7 +29,7 @@ def of_checkpoint(root: str, robot: Robot, timing: Timing) -> Subject:
     chunks = chunk_spec(policy)
     steps_of(chunks, timing)
     robot.check_same(policy.spec.robot, policy.spec.control_hz, root)
-    return Subject(root, chunks, metadata)
+    return Subject(root, chunks, metadata, acting_weights(root, None))
 
 
 def of_server(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> Subject:
@@ -36,7 +38,7 @@ def of_server(url: str, robot: Robot, keys: ServerKeys, timing: Timing) -> Subje
 
     agent = connect_agent(url, robot, keys, timing)
     agent.close()
-    return Subject(f"server={url}", agent.chunks, _metadata(agent.served))
+    return Subject(f"server={url}", agent.chunks, _metadata(agent.served), acting_weights(url, agent))
 
 
 def _metadata(served: ServerMetadata | None) -> CheckpointMetadata:

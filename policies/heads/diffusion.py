@@ -91,7 +91,7 @@ class DiffusionHead(Head):
         """Return the chunk (B, T, D) that DDIM makes of noise (B, T, D)."""
         guided, x = Guided.of(context, unconditional, guidance), noise
         encoded = self.denoiser.encode(guided.contexts)
-        levels = torch.linspace(self.config.steps - 1, 0, self.config.sample_steps + 1).round().long().tolist()[:-1]
+        levels = self._levels()
         for level, after in zip(levels, [*levels[1:], None], strict=True):
             now = self.signal[level]
             then = self.signal[after] if after is not None else torch.ones(())  # the last step ends without noise
@@ -100,6 +100,13 @@ class DiffusionHead(Head):
             noise = (x - now.sqrt() * clean) / (1 - now).sqrt()
             x = then.sqrt() * clean + (1 - then).sqrt() * noise
         return x
+
+    def _levels(self) -> list[int]:
+        """Return the noise levels that are sampled, falling: evenly spread ones, or all."""
+        steps, sampled = self.config.steps, self.config.sample_steps
+        if sampled == steps:
+            return list(range(steps - 1, -1, -1))
+        return torch.linspace(steps - 1, 0, sampled + 1).round().long().tolist()[:-1]
 
     def _clean(self, x: Tensor, signal: Tensor, found: Tensor) -> Tensor:
         """Return the chunk without its noise, by what was found in it."""

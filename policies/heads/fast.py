@@ -88,13 +88,13 @@ class FastHead(Head):
     def coefficients(self, actions: Tensor) -> Tensor:
         """actions (B, T, D) -> int (B, T D) of 0 .. 2 limit, the middle one is zero."""
         limit, scale = self.config.limit, self.config.scale
-        rounded = (scale * torch.einsum("kt,btd->bkd", self.cosines, actions)).round()
+        rounded = (scale * exact_einsum("kt,btd->bkd", self.cosines, actions)).round()
         return (rounded.clamp(-limit, limit) + limit).long().flatten(1)
 
     def chunk(self, coefficients: Tensor) -> Tensor:
         """The inverse of `coefficients`, but for what rounding lost."""
         rounded = (coefficients - self.config.limit).unflatten(1, (self.shape.chunk, self.shape.action_dim))
-        return torch.einsum("kt,bkd->btd", self.cosines, rounded.to(self.cosines) / self.config.scale)
+        return exact_einsum("kt,bkd->btd", self.cosines, rounded.to(self.cosines) / self.config.scale)
 
     def tokens(self, actions: Tensor) -> Tensor:
         """actions (B, T, D) -> int (B, L), PAD behind the shorter ones."""
@@ -116,7 +116,8 @@ class FastHead(Head):
         tokens = F.pad(self.tokens(held(actions, valid)), (0, 1), value=PAD)
         ends = (tokens != PAD).sum(1, keepdim=True)
         tokens = tokens.scatter(1, ends, self.end)
-        read = distorted(tokens.clamp(min=0), self.config.distortion, self.config.vocabulary, generator)
+        read = F.pad(tokens.clamp(min=0), (0, self.decoder.length - tokens.shape[1]))  # as many draws in every share
+        read = distorted(read, self.config.distortion, self.config.vocabulary, generator)[:, : tokens.shape[1]]
         logits = self.decoder(context, read)
         error = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none", ignore_index=PAD)
         return error.sum(1) / (ends[:, 0] + 1) * valid.any(1)
@@ -134,6 +135,12 @@ class FastHead(Head):
     def _never(self) -> Tensor:
         """bool (V + 1,): tokens that stand for nothing, where few chunks taught fewer merges than there is room for."""
         return F.pad(self.merges[:, 0] == PAD, (self.config.alphabet, 1))
+
+
+def exact_einsum(equation: str, matrix: Tensor, values: Tensor) -> Tensor:
+    """Return the product in float32, whatever autocast asks for: in bfloat16 it would be rounded to other tokens."""
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.einsum(equation, matrix, values.float())
 
 
 def cosine_transform(steps: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Plots of a report as inline SVG: bars with intervals, curves."""
 
 import io
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 COLOURS = ("#2563a8", "#d9822b", "#2f8f5b", "#c0392b", "#7a5ba8", "#5b6b7c")
+LINES = ("-", "--", ":", "-.")  # of curves beyond those that have a colour each
 GOOD, BAD, BESIDE = COLOURS[2], COLOURS[3], "#aab4bf"
 GROUPS = {"success": GOOD, "failure": BAD}
 STYLE: dict[Any, Any] = {
@@ -42,10 +44,10 @@ def bars(
 
 
 def named_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
-    """Return a line of (x, y) for each name, with a legend."""
+    """Return a line of (x, y) for each name, with a legend: of another colour each, or drawn otherwise."""
     figure, axes = _axes(x_label, y_label)
-    for (name, (x, y)), colour in zip(lines.items(), COLOURS, strict=False):
-        axes.plot(x, y, color=colour, label=name, lw=1.6)
+    for (name, (x, y)), (style, colour) in zip(lines.items(), itertools.cycle(itertools.product(LINES, COLOURS))):
+        axes.plot(x, y, color=colour, linestyle=style, label=name, lw=1.6)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     return _svg(figure)

@@ -76,6 +76,7 @@ class ChunkAgent:
         self._deciding = InThread() if timing.in_thread and self._delay else AtOnce()
         decay = timing.decay(spec.ensemble)
         self._ensemble = None if decay is None else TemporalEnsemble(decay)
+        self._sent: deque[np.ndarray] = deque()
         self.decision_s: list[float] = []  # how long each look-to-chunk took
         self.server_s: list[float] = []  # how much of that a server computed, where one decides; nan: it does not say
         self.late_steps = 0  # played or held because a decision took longer than its delay
@@ -88,6 +89,7 @@ class ChunkAgent:
     def reset(self, observation: Observation, seed: int) -> None:
         """Begin an episode; the seed fixes the noise that actions are sampled from."""
         self.estimates, self.within_m, self.subtasks = [], {}, []
+        self._sent.clear()
         self.restart(observation, seed)
 
     def restart(self, observation: Observation, seed: int) -> None:
@@ -101,7 +103,7 @@ class ChunkAgent:
             self._ensemble.clear()
         self.estimates = []
         # The command that the arm shows the effect of, then those that it has not taken up; at first it is at rest.
-        self._sent = deque([observation.state], self._lead + 1)
+        self._sent = deque([self._at_rest(observation)], self._lead + 1)
         self.begin(seed)
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -117,7 +119,10 @@ class ChunkAgent:
         return self._sent[-1]
 
     def note_executed(self, action: np.ndarray) -> None:
-        """Take note of what the motion guard made of the last action (D,): the next chunk starts from that."""
+        """Take note of what the motion guard made of the last action (D,): the next chunk starts from that.
+
+        Also of one that was not this agent's, where a person or a way back acted: its opening is held after `restart`.
+        """
         self._sent[-1] = np.asarray(action, np.float32)
 
     @property
@@ -164,7 +169,7 @@ class ChunkAgent:
         commanded, *late = self._sent
         under_way, self._skip, self._first = [*late, *self._plan], len(late) + len(self._plan), self._played - len(late)
         if not self._plan:  # nothing can be played during the delay: the arm is held
-            self._plan, self._rest = [observation.state] * self._delay, []
+            self._plan, self._rest = [self._at_rest(observation)] * self._delay, []
             self._first += self._delay
         looked_at = self.looked_at(observation)  # before the clock starts: a camera's time is not the policy's
 
@@ -175,6 +180,13 @@ class ChunkAgent:
             return chunk
 
         self._deciding.begin(timed)
+
+    def _at_rest(self, observation: Observation) -> np.ndarray:
+        """Return the command (D,) that holds the arm where it is, and what it has grasped: the opening is the one
+        commanded last, as the measured one of fingers around a thing would let go of it; where none was, as measured.
+        """
+        last = self._sent[-1] if self._sent else observation.state
+        return np.append(observation.state[:-1], last[-1]).astype(np.float32)
 
     def _take_up(self) -> None:
         """Append `execute` steps of a chunk that is decided to what is planned."""

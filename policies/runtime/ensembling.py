@@ -29,11 +29,13 @@ class TemporalEnsemble:
 
     @staticmethod
     def _agrees(begun: int, before: np.ndarray, first: int, chunk: np.ndarray) -> bool:
-        """Return whether a chunk before reaches step `first`, and has the joints near where the new one has them."""
-        step = first - begun
-        return step < len(before) and bool(np.abs(before[step] - chunk[0])[:-1].max() <= APART_RAD)
+        """Return whether a chunk before has the joints near where the new one has them at the first step of both."""
+        step = max(begun, first)  # after a hold, a chunk that is begun early for a lead may begin before the one before
+        if step - begun >= len(before) or step - first >= len(chunk):
+            return False
+        return bool(np.abs(before[step - begun] - chunk[step - first])[:-1].max() <= APART_RAD)
 
     def _step(self, step: int) -> np.ndarray:
         """(D,), what the chunks that reach `step` agree on."""
-        reaching = [chunk[step - first] for first, chunk in self._chunks if step - first < len(chunk)]
+        reaching = [chunk[step - first] for first, chunk in self._chunks if 0 <= step - first < len(chunk)]
         return np.average(reaching, 0, np.exp(-self._decay * np.arange(len(reaching))))

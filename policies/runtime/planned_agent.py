@@ -7,6 +7,7 @@ is not done in its task's time ends the episode. It needs observations alone: si
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ LOST_M = 0.1  # a thing whose place is less sure was not found
 UNSEEN = 0.1  # how likely a policy does something with what it does not see, or what takes more than its time
 SOON = 0.05  # of the time limit: so little is left to do when the value says that a step is done
 AGAIN = 2**40  # between the noise of an episode's steps
+Begin = Callable[[Observation, int], None]  # of the agent that plays the steps
 
 _log = logging.getLogger(__name__)
 
@@ -76,21 +78,24 @@ class PlannedAgent:
     # ---- sim.episode.loop.Agent ------------------------------------------------------------------
 
     def reset(self, observation: Observation, seed: int) -> None:
+        self._begin_plan(observation, seed, self.inner.reset)
+
+    def restart(self, observation: Observation, seed: int) -> None:
+        """Begin the plan anew, as after a person acted: which of its steps are done is not known."""
+        self._begin_plan(observation, seed, self.inner.restart)
+
+    def _begin_plan(self, observation: Observation, seed: int, begin: Begin) -> None:
         self._start, self._seed = observation.state, seed
         self._executed = [observation.state] * 2
         self.done, self.stopped = [], ""
         self._retreat: Retreat | None = None
         self.check(observation.instruction)
-        self._begin_step(observation)
-
-    def restart(self, observation: Observation, seed: int) -> None:
-        """Begin the plan anew, as after a person acted: which of its steps are done is not known."""
-        self.reset(observation, seed)
+        self._begin_step(observation, begin)
 
     def act(self, observation: Observation) -> np.ndarray:
         if self._retreat and self._retreat.done:
             self._retreat = None
-            self._begin_step(observation)
+            self._begin_step(observation, self.inner.restart)
         if self._retreat:
             return self._retreat.act()
         if self._step is None:
@@ -104,7 +109,7 @@ class PlannedAgent:
         return action
 
     def note_executed(self, action: np.ndarray) -> None:
-        if self._retreat is None and self._step:
+        if self.told:
             self.inner.note_executed(action)
         self._executed = [self._executed[-1], action]
 
@@ -118,14 +123,13 @@ class PlannedAgent:
 
     # ---- steps -----------------------------------------------------------------------------------
 
-    def _begin_step(self, observation: Observation) -> None:
+    def _begin_step(self, observation: Observation, begin: Begin) -> None:
         """Tell the policy the next step; after the last one the arm rests."""
         instruction = observation.instruction
         self._step = self._planner.next_step(instruction, self.done, lambda told: self._affordance(observation, told))
         if self._step is None:
             return
         self.told = self._step.sentence
-        begin = self.inner.restart if self.done else self.inner.reset
         begin(replace(observation, instruction=self.told), self._seed + AGAIN * len(self.done))
         self._steps, self._looks = 0, len(self.inner.decision_s)  # after a decision that was under way was waited for
         _log.info("step %d: %s", len(self.done) + 1, self.told, extra=event("step", sentence=self.told))

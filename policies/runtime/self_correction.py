@@ -73,8 +73,7 @@ class SelfCorrectingAgent(PolicyAgent):
         return self._retreat.act()
 
     def note_executed(self, action: np.ndarray) -> None:
-        if self._retreat is None:
-            super().note_executed(action)
+        super().note_executed(action)
         self._executed = [self._executed[-1], action]
 
     @property

@@ -55,11 +55,12 @@ def fit(
         return merged(cast(Policy, trainer.averaged()))
     begun = time.monotonic()
     trainer.made_of = _made_of(metadata.provenance, policy)
-    train(trainer, sample, out, log)
+    begun_at = train(trainer, sample, out, log)
     averaged = merged(cast(Policy, trainer.averaged()))
     checkpoint.save(out, averaged, metadata)
     (out / STATE).unlink(missing_ok=True)
-    _log.info("%d steps in %.1f min; %s", trainer.step, (time.monotonic() - begun) / 60, out)
+    taken = f"{trainer.step} steps" + (f", the last {trainer.step - begun_at}" if begun_at else "")
+    _log.info("%s in %.1f min; %s", taken, (time.monotonic() - begun) / 60, out)
     return averaged
 
 

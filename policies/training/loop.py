@@ -76,8 +76,9 @@ def read_log(path: Path) -> list[dict]:
 
 def train(
     trainer: Trainer, sample: Callable[[np.random.Generator, int], Any], out: Path, log: Log | None = None
-) -> None:
-    """Train to `config.steps`, or go on to there from the state that a killed run left in `out`.
+) -> int:
+    """Train to `config.steps`, or go on to there from the state that a killed run left in `out`; return the step of
+    that state, 0 without one.
 
     sample: (rng, size) -> a batch; each depends on the seed and the step alone. Losses are averaged over 50
     steps and go to `out`/train.jsonl and to the log's tracker. NotFinite, with the state of before in `out`,
@@ -92,7 +93,7 @@ def train(
     with Lock(out, "."), keeps(lambda: kept(saved, out)), progress() as bar:
         resume(trainer, out)
         begin_alike(trainer)
-        saved = trainer.step
+        begun_at = saved = trainer.step
         lines.go_on_from(saved)
         task = bar.add_task("training", total=config.steps, completed=trainer.step)
         while trainer.step < config.steps:
@@ -101,6 +102,7 @@ def train(
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
                 save_state(trainer, out)
                 saved = trainer.step
+    return begun_at
 
 
 def follow(trainer: Trainer, sample: Callable[[np.random.Generator, int], Any]) -> None:

@@ -31,6 +31,7 @@ from torch import Tensor
 from policies.core.inputs import Inputs
 from policies.processing.data import FAR_M, EpisodeTable, FrameInputs, check_fits
 from policies.processing.observation import ObservationProcessor
+from policies.vision.pixels import PixelsConfig
 
 PAUSE_RAD_S = 0.1  # the joints together are slower; the expert moves at 1 to 1.5
 SHORTEST_S = 1.0  # of a stretch, 20 frames as in the paper
@@ -83,22 +84,24 @@ def describe(tables: Sequence[EpisodeTable], processor: ObservationProcessor, wo
 def _parts(table: EpisodeTable, processor: ObservationProcessor, workers: int) -> tuple[np.ndarray, ...]:
     """Return state (N, D), what is seen (N, S) and the chunk of joint moves and gripper openings (N, T D)."""
     inputs, rows = FrameInputs(table, processor, workers), np.arange(len(table.frame))
-    seen = [_seen(inputs(rows[first : first + BATCH])).numpy() for first in range(0, len(rows), BATCH)]
+    images = isinstance(processor.policy.config.vision, PixelsConfig)
+    seen = [_seen(inputs(rows[first : first + BATCH]), images=images).numpy() for first in range(0, len(rows), BATCH)]
     chunk, _ = table.windows(rows, processor.policy.config.chunk)
     chunk = chunk - table.state[:, None] * (np.arange(chunk.shape[2]) < chunk.shape[2] - 1)
     return table.state, np.concatenate(seen), chunk.reshape(len(rows), -1)
 
 
-def _seen(inputs: Inputs) -> Tensor:
-    """Return (B, S): points, or the coarsest maps of each camera averaged over the picture."""
+def _seen(inputs: Inputs, *, images: bool) -> Tensor:
+    """Return (B, S): points, or the coarsest maps of each camera averaged over the picture; images: they are no maps,
+    but images as they are."""
     if inputs.points is not None:
         return inputs.points[..., :3].clamp(-FAR_M, FAR_M).flatten(1)
-    return torch.cat([_averaged(maps[-1]) for maps in inputs.maps.values()], 1)
+    return torch.cat([_averaged(maps[-1], images=images) for maps in inputs.maps.values()], 1)
 
 
-def _averaged(seen: Tensor) -> Tensor:
+def _averaged(seen: Tensor, *, images: bool) -> Tensor:
     """Return (B, C) the mean over the picture of feature maps (B, C, h, w), or of images as they are (B, H, W, 3)."""
-    return seen.float().mean((1, 2) if seen.dtype == torch.uint8 else (2, 3))
+    return seen.float().mean((1, 2) if images else (2, 3))
 
 
 def _standardized(parts: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -49,6 +49,7 @@ class Task(ABC):
     object_shapes: ClassVar[tuple[str, ...] | None] = None  # None: those of `randomize.shapes`
     named_by_kind: ClassVar[tuple[str, ...]] = ()  # shapes that its sentences name without a colour
     handled_objects: ClassVar[tuple[int, ...]] = (0,)  # that may be taken up
+    brings_object: ClassVar[bool] = True  # to the target: how far from it that ends is what was placed amiss
     handled_targets: ClassVar[tuple[int, ...]] = ()  # that the gripper is to touch
     seems_done: ClassVar[SeemsDone | None] = None  # by what is seen; None: that cannot be told
     steps_of: ClassVar[tuple[str, ...]] = ()  # of one whose sentences are of several steps: tasks that have each

@@ -26,6 +26,7 @@ class OpenDrawer(Task):
     max_objects = 0
     max_targets = 2
     handled_targets = (0,)
+    brings_object = False
     target_kind = "drawer"
     target_turns = 2  # the fingers open along its panel, either way round
     seems_done = PulledOut(cabinet.BAR_X_M + cabinet.DEPTH_M / 2 + OPEN_M)

@@ -48,6 +48,7 @@ class PressButton(Task):
     max_objects = 0
     max_targets = 3
     handled_targets = (0,)
+    brings_object = False
     target_kind = "button"
     seems_done = ToolOver(CAP_RADIUS_M, FINGERTIPS_M + TRAVEL_M - PRESSED_M)
     sentences = (

@@ -61,6 +61,7 @@ class ReachAround(Task):
         "{please}go to the {target} without touching the {object}",
     )
     handled_objects = ()
+    brings_object = False
     free_waypoints = ("around", "arrive")  # where an expert may be bumped or pause: the pillar is far enough aside
 
     def add_targets(self, spec: mujoco.MjSpec) -> None:

@@ -54,9 +54,11 @@ class OperatorInterventionAgent:
         return (self._corrector if self._intervening else self._policy).act(observation)
 
     def note_executed(self, action: np.ndarray) -> None:
-        """Let the policy take note of what the guard made of its action, where it does so."""
-        note = getattr(self._policy, "note_executed", None)
-        if note and not self._intervening:
+        """Let the policy take note of what was executed, where it does so.
+
+        Also of a person's actions: the policy goes on with the gripper as they commanded it.
+        """
+        if note := getattr(self._policy, "note_executed", None):
             note(action)
 
     def flags(self) -> dict[str, bool]:

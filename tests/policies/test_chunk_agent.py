@@ -10,7 +10,7 @@ import pytest
 from waiting import wait_for
 
 from policies.runtime.chunk_agent import ChunkAgent, ChunkSpec, Timing
-from policies.runtime.ensembling import APART_RAD
+from policies.runtime.ensembling import APART_RAD, TemporalEnsemble
 from policies.runtime.latency import latency, percentiles
 from sim.core import contract
 from sim.core.contract import Observation
@@ -169,6 +169,20 @@ def test_a_chunk_that_comes_too_late_after_its_look_is_not_played(monkeypatch):
         act(agent)
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_what_is_held_while_it_decides_is_held_as_firmly_as_commanded(in_thread):
+    """Fingers that are commanded to close around a cube are measured half open."""
+    agent = Scripted(Timing(inference_delay_s=0.1, in_thread=in_thread))
+    grasped = Observation({}, np.array([0.25, 0.51], np.float32), "go", 0.0)
+    agent.reset(look(), 0)
+    agent.act(look())
+    agent.note_executed(np.array([0.75, 0.0], np.float32))  # a person's, who closed them
+    agent.restart(grasped, 1)
+    assert [agent.act(grasped).tolist() for _ in range(2)] == [[0.25, 0.0]] * 2
+    agent.reset(grasped, 2)  # another episode: what was commanded in the one before is over
+    assert agent.act(grasped).tolist() == pytest.approx([0.25, 0.51])
+
+
 # ---- temporal ensembling -----------------------------------------------------------------------------
 
 
@@ -232,6 +246,19 @@ def test_a_chunk_of_another_plan_is_not_averaged(apart_rad, played):
     agent = Turning(Timing(execute=2, ensemble=0.0))
     agent.reset(look(), 0)
     np.testing.assert_allclose([agent.act(look())[0] for _ in range(4)], played, atol=1e-6)
+
+
+def test_a_chunk_that_begins_before_the_one_before_is_compared_and_averaged_where_both_are():
+    """As the second one does after a hold, where lead and delay together are longer than what is played."""
+    ensemble = TemporalEnsemble(0.0)
+    rising = np.column_stack([np.arange(4.0), np.zeros(4)])  # at step 5 + i a joint is to be at i
+    ensemble.average(5, rising)
+    found = ensemble.average(3, rising - [2.2, 0.0])  # at step 3 + i at i - 2.2: near it from step 5 on
+    np.testing.assert_allclose(found[:, 0], [-2.2, -1.2, -0.1, 0.9])
+    ensemble = TemporalEnsemble(0.0)
+    ensemble.average(5, rising)
+    found = ensemble.average(3, rising)  # two steps ahead of it: another plan
+    np.testing.assert_allclose(found, rising)
 
 
 def test_a_policy_averages_by_itself_unless_told_otherwise():

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from learning import TINY, about, tiny_model
+from learning import TINY, FakeVision, about, tiny_model, write_demos
 from matplotlib.image import imread
 
+from policies.compare import cells
 from policies.compare.cells import Cell, load_preset, parse_cells, played_in, train_cell, with_head
 from policies.compare.compare import CompareConfig, main
 from policies.compare.figure import draw_table
@@ -24,11 +25,13 @@ from policies.models.vla import VlaConfig
 from policies.runtime.agent import PolicyAgent
 from policies.train import TrainConfig, check_start
 from policies.training.optim import OptimConfig
+from policies.training.trainer import Trainer
 from sim.core.config import CONF
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.episode.results import summary
+from sim.tasks.base import TASKS
 
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
 
@@ -76,6 +79,30 @@ def test_a_finished_policy_of_another_configuration_is_one_line(tmp_path):
         train_cell(other, tmp_path, TrainConfig())
 
 
+def test_minutes_of_training_are_those_of_its_steps(tmp_path, monkeypatch):
+    """The first cell encodes the images for all: ten minutes that no other cell pays."""
+    clock = SimpleNamespace(now=0.0, process_time=lambda: clock.now)
+    monkeypatch.setattr(cells, "time", clock)
+
+    def passing(kind: type, name: str, seconds: float) -> None:
+        slow = getattr(kind, name)
+
+        def call(*given):
+            clock.now += seconds
+            return slow(*given)
+
+        monkeypatch.setattr(kind, name, call)
+
+    passing(FakeVision, "encode", 600.0)
+    passing(Trainer, "update", 6.0)
+    demos = write_demos(tmp_path / "demos", lengths=(9,))
+    trained = TrainConfig(data=(str(demos),), init_fusion=None, optim=BRIEF)
+    for name in ("first", "second"):
+        train_cell(Cell(name, TINY, "pick_place", name), tmp_path / name, trained)
+    minutes = [json.loads((tmp_path / name / "minutes.json").read_text())["train"] for name in ("first", "second")]
+    assert minutes == pytest.approx([0.2, 0.2]) and clock.now > 600.0  # two steps each
+
+
 def test_cells_are_trained_wherever_one_is(tmp_path, monkeypatch):
     (tmp_path / "runs").write_text("")  # no folder: the default of `policies.train out=` could not be written here
     monkeypatch.chdir(tmp_path)
@@ -121,6 +148,18 @@ def test_the_same_training_seed_twice_is_one_line(tmp_path):
         config(tmp_path, seeds=(1, 1))
 
 
+def test_seeds_that_are_demonstrated_and_played_are_told_before_anything_is_made(tmp_path):
+    shared = config(tmp_path / "out", demo_seed=900_150, demo_episodes=10, evaluation_episodes=151)
+    with pytest.raises(UserError, match=r"seeds 900000 to 900150 share .* evaluation_seed=900160$"):
+        main(shared)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_third_playing_which_nothing_reads_is_refused(tmp_path):
+    with pytest.raises(UserError, match="draws=3, expected from 1 to 2"):
+        config(tmp_path, draws=3)
+
+
 # ---- motion ------------------------------------------------------------------------------------
 
 
@@ -142,7 +181,8 @@ def test_a_way_is_the_side_on_which_the_object_is_passed():
 
 
 def test_an_episode_is_measured_by_its_steps():
-    world = SimpleNamespace(task=SimpleNamespace(max_objects=1, handled_objects=()), scene_state=SimpleNamespace())
+    world = SimpleNamespace(scene_state=SimpleNamespace())
+    world.task = SimpleNamespace(max_objects=1, handled_objects=(), brings_object=True)
     world.robot = SimpleNamespace(joints=2, control_period_s=0.5)
     moved = Motion(world)
     truth = {"grounding.object_pos_w": np.array([0.0, 0.0, 0.1]), "grounding.target_pos_w": np.array([-0.3, 0.4, 0.0])}
@@ -150,8 +190,14 @@ def test_an_episode_is_measured_by_its_steps():
         world.scene_state.tool_pos_w = np.array([x, 0.2, 0.3])
         moved.add(SimpleNamespace(executed=np.array([executed, executed, 9.0]), ground_truth=truth))
     assert moved.row() == {"placement_error_mm": 500.0, "jerk_rad_s3": 8.0, "way": "right"}
-    world.task.handled_objects = (0,)
-    assert moved.row()["way"] is None
+    world.task.handled_objects, world.task.brings_object = (0,), False
+    assert (moved.row()["way"], moved.row()["placement_error_mm"]) == (None, None)
+
+
+def test_nothing_is_placed_where_no_object_is_brought_to_its_target():
+    """Round a pillar, at a handle that is pulled and a button that goes down, the distance tells of no placing."""
+    without = {name for name in TASKS.names() if not TASKS.get(name).brings_object}
+    assert without == {"reach_around", "open_drawer", "press_button"}
 
 
 # ---- the table ---------------------------------------------------------------------------------
@@ -165,7 +211,8 @@ def episode(success: bool, **values) -> dict:
 def test_what_is_written_of_motion_are_medians_and_of_placement_those_of_successes():
     found = motion.summary([episode(True), episode(False, placement_error_mm=900.0, jerk_rad_s3=9.0), episode(True)])
     assert found == {"placement_error_mm_median": 10.0, "jerk_rad_s3_median": 3.0}
-    assert motion.summary([episode(False)])["placement_error_mm_median"] is None
+    for nothing_placed in (episode(False), episode(True, placement_error_mm=None)):
+        assert motion.summary([nothing_placed])["placement_error_mm_median"] is None
 
 
 def test_decisions_of_several_training_seeds_are_one_median_and_the_worst():

@@ -1,6 +1,8 @@
 """Evaluation: results.json holds every episode with what was drawn for it, the list printed only the worst slices."""
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -86,3 +88,24 @@ def test_all_of_a_policy_of_unknown_tasks_is_refused(tmp_path, monkeypatch):
 def test_a_server_draws_its_own_noise():
     with pytest.raises(UserError, match="server=ws://x and draw=1, expected a checkpoint"):
         EvaluateConfig(server="ws://x", draw=1)
+
+
+def test_results_of_weights_trained_anew_are_refused(tmp_path, monkeypatch):
+    """A retrained checkpoint at the same path, with all options the same."""
+    monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
+    policy, out = tmp_path / "policy", tmp_path / "all"
+    config = EvaluateConfig(checkpoint=str(policy), task="all", out=str(out), episodes=40, workers=1)
+    checkpoint.save(policy, tiny_model(), about(tasks=("reach",)))
+    evaluate.main(config)
+    written = json.loads((out / "reach" / "results.json").read_text())
+    assert written["weights_sha256"] == hashlib.sha256((policy / checkpoint.WEIGHTS).read_bytes()).hexdigest()
+
+    (out / "results.json").unlink()  # as of a run that was interrupted
+    shutil.rmtree(policy)
+    checkpoint.save(policy, tiny_model(1), about(tasks=("reach",)))
+    with pytest.raises(UserError, match=r"reach holds an evaluation of other weights.*another out=DIR$"):
+        evaluate.main(config)
+    before = {name: value for name, value in written.items() if name != "weights_sha256"}  # of an earlier version
+    (out / "reach" / "results.json").write_text(json.dumps(before))
+    evaluate.main(config)
+    assert json.loads((out / "reach" / "results.json").read_text()) == before

@@ -22,6 +22,7 @@ from policies.heads.diffusion import DiffusionConfig, DiffusionHead, squared_cos
 from policies.heads.fast import FastConfig, cosine_transform, held
 from policies.heads.network import Guided
 from policies.heads.regression import RegressionConfig
+from policies.training.share import Share
 from sim.core.errors import UserError
 
 T, D, TOKENS, WIDTH = 3, 2, 2, 8
@@ -215,6 +216,22 @@ def test_whoever_knows_the_noise_arrives_at_the_chunk_and_has_no_loss(steps, pre
     assert head.loss(head.target.expand(4, T, D), valid, draw(4, TOKENS, WIDTH), seeded()).max() < 1e-5
 
 
+@pytest.mark.parametrize(("sampled", "levels"), [(20, [*range(19, -1, -1)]), (5, [19, 15, 11, 8, 4])])
+def test_as_many_sampling_steps_as_levels_visit_each_once(sampled, levels):
+    """As conf/policy/octo.yaml asks; fewer are spread evenly."""
+    visited = []
+
+    class Noting(KnownNoise):
+        def found(self, noisy, level, encoded):
+            visited.extend(level.unique().tolist())
+            return super().found(noisy, level, encoded)
+
+    Noting(DiffusionConfig(**SMALL, steps=20, sample_steps=sampled), SHAPE).denoise(
+        draw(4, TOKENS, WIDTH), draw(4, T, D)
+    )
+    assert visited == levels
+
+
 def test_the_schedule_is_the_published_one():
     """Nichol & Dhariwal 2021, eq. 17, divided by its value at 0; the last step is cut off."""
     steps = 50
@@ -394,6 +411,34 @@ def test_low_frequencies_come_first_all_dimensions_together():
     constant = torch.tensor([0.5, -1.0]).expand(1, T, D)
     found = head.coefficients(constant)[0] - 31
     assert found.tolist() == [round(10 * 0.5 * math.sqrt(3)), round(-10 * math.sqrt(3)), 0, 0, 0, 0]
+
+
+def test_tokens_and_chunks_are_the_same_under_autocast():
+    """As under optim.precision=bfloat16: what is taught is what is fit and written without."""
+    head, chunks = FastConfig(scale=20.0).build(HeadShape(16, 7, TOKENS, WIDTH)), smooth(100, seeded())
+    head.fit(chunks, torch.ones(100, 16, dtype=torch.bool))
+    tokens = head.tokens(chunks)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head.tokens(chunks), tokens)
+        back = head.actions(tokens)
+    assert back.dtype == torch.float32 and torch.equal(back, head.actions(tokens))
+
+
+def test_shares_of_a_batch_distort_their_tokens_as_the_whole_does():
+    """One share's longest sequence is shorter than the other's."""
+    head = with_last_layers(FastConfig(**FAST, distortion=1.0).build(SHAPE))
+    still, noise = torch.zeros(4, T, D), draw(4, T, D)
+    head.fit(still, torch.ones(4, T, dtype=torch.bool))
+    assert head.tokens(still).shape[1] < head.tokens(noise).shape[1]
+    batch = torch.cat([still, noise])
+
+    def loss(actions: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+        valid = torch.ones(actions.shape[:2], dtype=torch.bool)
+        return head.loss(actions, valid, torch.ones(len(actions), TOKENS, WIDTH), generator), {}
+
+    whole, _ = loss(batch, seeded())
+    shares = [Share(i, 2).loss(loss)(part, seeded())[0] for i, part in enumerate((still, noise))]
+    assert torch.allclose(torch.cat(shares), whole, atol=1e-5)
 
 
 def test_a_sequence_too_short_has_no_higher_frequencies_and_one_too_long_is_cut():

@@ -126,7 +126,8 @@ def test_the_way_back_goes_on_from_the_action_sent_last():
     """An arm in motion when its step is done is asked for nothing that the guard has to change."""
     env = SimEnv(SimulationConfig(TASK, calm().randomize, SMALL))
     inner = Scripted(env, watch=SimpleNamespace(alarm=AlarmConfig(-9.0, 300, True, 300)), value=-9.0)
-    agent, guard = PlannedAgent(inner, GrammarPlanner()), MotionGuard(FR3)
+    agent, guard, noted = PlannedAgent(inner, GrammarPlanner()), MotionGuard(FR3), []
+    inner.note_executed = noted.append
     env.reset(0)
     sent = env.observe().state
     observation, moving = env.observe(), np.array([0.04, 0, 0, 0, 0, 0, 0], np.float32)
@@ -139,6 +140,9 @@ def test_the_way_back_goes_on_from_the_action_sent_last():
         asked = agent.act(dataclasses.replace(observation, state=guard.sent))
         agent.note_executed(guard.check(Observation({}, guard.sent, "", 0.0), asked))
     assert len(agent.done) == 1 and guard.report.counts == {}
+    assert len(noted) == 12  # those of the way back too: the next step begins with the gripper as it left it
+    agent.restart(observation, 1)
+    assert agent.done == [] and len(inner.begun) == 2  # as after a person acted: in the same episode
 
 
 def test_nothing_is_told_to_come_while_the_arm_returns_and_after_the_last_step():

@@ -10,7 +10,7 @@ from fake_run import write_run
 from learning import write_demos
 
 from policies.report.description import RunDescription, Section, Timeline, read_description, write_description
-from policies.report.plots import BESIDE
+from policies.report.plots import BESIDE, COLOURS, named_lines
 from policies.report.recorded import draw, runs
 from policies.report.report import ReportConfig, write_report
 from sim.core.errors import UserError
@@ -63,6 +63,16 @@ def test_plots_and_videos_are_in_it(page):
     assert page.count("data:video/mp4;base64,") == 8  # two a round, two labelled rollouts, two of the robot
     for text in ("gradient step", "success rate, %", "successes an hour", "grounding error, mm", "time, s"):
         assert text in page, f"no axis is labelled {text!r}"
+
+
+def test_every_curve_is_drawn_and_like_no_other():
+    names = [f"loss {i}" for i in range(8)]
+    drawn = named_lines({name: ([0, 1], [1.0, 2.0 + i]) for i, name in enumerate(names)}, "step", "loss")
+    assert all(name in drawn for name in names)
+    curves = re.findall(r'<g id="line2d_\d+">\s*<path d="[^"]*" clip-path[^>]*style="([^"]*)"/>', drawn)
+    curves = [style for style in curves if "stroke-width: 1.6" in style]
+    assert len(curves) == len(set(curves)) == 8
+    assert [sum(colour in style for style in curves) for colour in COLOURS] == [2, 2, 1, 1, 1, 1]
 
 
 def test_bars_of_what_is_no_stage_of_the_training_are_grey(page):

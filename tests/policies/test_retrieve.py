@@ -12,14 +12,15 @@ from fr3 import FPS, FR3
 from learning import QUICK, SIZE, SPEC, TINY, about, killed_at, make_demo, tiny_model, write_demos
 from programs import ended
 
-from policies.core.inputs import Inputs
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.fusion.transformer import TransformerConfig
 from policies.models import checkpoint
 from policies.processing.data import EpisodeTable, Source
 from policies.processing.observation import ObservationProcessor
 from policies.train import TrainConfig, train
 from policies.training import retrieve
-from policies.training.retrieve import _seen, best_part, cut_at_pauses, keep_similar, shares_of_retrieved
+from policies.training.retrieve import _parts, best_part, cut_at_pauses, keep_similar, shares_of_retrieved
+from policies.vision.pixels import PixelsConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.dataset.reader import DatasetWriter
@@ -132,11 +133,18 @@ def test_the_planted_motion_is_found_and_nothing_else(motions, name):
     assert (found & planted).sum() >= 0.9 * planted.sum()
 
 
-def test_pictures_as_they_are_are_told_apart_by_their_colour():
-    red, blue = (np.zeros((1, *SIZE, 3), np.uint8) for _ in range(2))
-    red[..., 0] = blue[..., 2] = 200
-    seen = [_seen(Inputs(torch.zeros(1, 7), maps={"front": (torch.from_numpy(one),)})) for one in (red, blue)]
-    assert [one.tolist() for one in seen] == [[[200, 0, 0]], [[0, 0, 200]]]
+def test_pictures_as_they_are_are_told_apart_by_their_colour(tmp_path):
+    """As the cache holds them: as float numbers."""
+    demo = make_demo(0, 2)
+    images = {camera: np.zeros((2, *SIZE, 3), np.uint8) for camera in FR3.camera_names}
+    images["front"][0, ..., 0] = images["front"][1, ..., 2] = 200  # red, then blue
+    with DatasetWriter(tmp_path / "data", features(FR3, SIZE), FPS, FR3.name, {}) as writer:
+        writer.commit(dataclasses.replace(demo, images=images))
+    policy = dataclasses.replace(TINY, vision=PixelsConfig(), fusion=TransformerConfig(width=32)).build(SPEC)
+    _, seen, _ = _parts(EpisodeTable(Source(tmp_path / "data")), ObservationProcessor(policy), 1)
+    front, wrist = np.split(seen, 2, 1)
+    np.testing.assert_allclose(front, [[200, 0, 0], [0, 0, 200]], atol=12)  # video
+    assert np.abs(wrist).max() < 12
 
 
 def test_the_part_that_is_asked_for_is_kept_and_the_more_the_same_and_more(motions, caplog):

@@ -131,6 +131,15 @@ def test_a_step_of_a_plan_may_retreat_anew_and_the_alarms_of_the_one_before_are_
     assert agent.value is None  # of another look
 
 
+def test_after_a_way_back_the_gripper_is_held_as_that_left_it(root):
+    agent = alarmed(root, -0.4)
+    play(agent, 3)
+    assert agent._retreat
+    agent.note_executed(np.append(START[:-1], np.float32(0.25)))
+    agent.restart(Observation({}, START, "put it there", 1.0), 4)
+    assert agent._sent[0].tolist() == [*START[:-1].tolist(), 0.25]
+
+
 def test_the_failed_sub_task_is_named_where_the_task_holds_things(root):
     for grasps, named in ((True, REACHING), (False, WHOLE)):
         agent = alarmed(root, -0.4, grasps=grasps)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -307,6 +308,16 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(data, tmp_path):
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not (tmp_path / "resumed" / loop.STATE).exists()
+
+
+def test_the_minutes_that_are_told_are_those_of_the_steps_that_this_run_took(data, tmp_path, caplog):
+    with killed_at(6):
+        fit(fresh(data), data, QUICK, tmp_path / "killed", about())  # saved at step 4
+    with caplog.at_level(logging.INFO):
+        for name in ("killed", "whole"):
+            fit(fresh(data), data, QUICK, tmp_path / name, about())
+    told = [line.partition(" in 0.")[0] for line in caplog.messages if " min; " in line]
+    assert told == ["12 steps, the last 8", "12 steps"]
 
 
 def test_resuming_with_other_settings_is_refused(data, tmp_path):

@@ -1,6 +1,7 @@
 """The table of transfer: every cell its own world and folder, what the machine cannot draw a dash."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from learning import SPEC, about, tiny_model
 from policies import robustness as transfer
 from policies.robustness import RobustnessConfig
 from sim.core.errors import UserError
+from sim.core.provenance import plain
 from sim.randomize.ranges import RandomizeConfig
 
 
@@ -80,3 +82,30 @@ def test_a_wrong_checkpoint_is_told_before_anything_is_played(asked, monkeypatch
     assert not asked
     with pytest.raises(UserError, match=r"checkpoints=\[a,./a\], expected each once, ./a is there twice"):
         RobustnessConfig(("a", "./a"))
+
+
+def test_seeds_that_a_policy_was_trained_on_are_told_before_anything_is_played(asked, monkeypatch):
+    trained = {"a": [], "b": [[900_100, 900_200]]}
+    monkeypatch.setattr(
+        transfer.checkpoint, "load", lambda it: (tiny_model(), about(provenance={"seeds": trained[it]}))
+    )
+    with pytest.raises(UserError, match=r"seeds 900000 to 900199 share .*\(900100 to 900200\).* seed=900201"):
+        transfer.main(RobustnessConfig(("a", "b")))
+    assert not asked
+
+
+def test_cells_of_weights_trained_anew_are_refused_before_anything_is_played(asked, tmp_path):
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    config = RobustnessConfig((str(policy),), out=str(tmp_path / "out"))
+    last = transfer.condition(config, str(policy), "filament", "shifted")
+    last.directory.mkdir(parents=True)
+    played = {"config": plain(last), "weights_sha256": "a" * 64, "success_rate": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+    (last.directory / "results.json").write_text(json.dumps(played))
+    (policy / "config.json").write_text(json.dumps({"weights_sha256": "b" * 64}))
+    with pytest.raises(UserError, match=r"filament_shifted holds .* of other weights, a{12}, expected b{12}"):
+        transfer.main(config)
+    assert not asked
+    (policy / "config.json").write_text(json.dumps({"weights_sha256": "a" * 64}))
+    transfer.main(config)
+    assert len(asked) == 3

@@ -102,6 +102,18 @@ def test_taken_over_in_motion_and_handed_back_without_a_jump(env):
     np.testing.assert_allclose(notes.asked[30][1:6], notes.states[30][1:6])
 
 
+def test_a_policy_takes_note_of_what_a_person_executed(env):
+    """It goes on with the gripper as they commanded it."""
+    policy, guard, notes, noted = Sweeping(), guarded(FR3), Notes(), []
+    policy.note_executed = noted.append
+    script = {3: [Command.INTERVENE], 5: [Command.GRIPPER], 8: [Command.RESUME_POLICY], 10: [Command.FAILURE]}
+    operator = ScriptedOperator(script)
+    agent = OperatorInterventionAgent(policy, TwistCorrector(FR3, operator, guard), operator)
+    run_episode(AttendedEnv(env, operator), agent, guard, 500001, notes)
+    np.testing.assert_array_equal(noted, notes.sent)
+    assert noted[7][-1] == 0.0
+
+
 def test_handed_back_a_policy_acts_on_a_new_look_which_is_what_is_checked_and_recorded(env):
     operator = ScriptedOperator({3: [Command.INTERVENE], 6: [Command.RESUME_POLICY], 9: [Command.FAILURE]})
     policy, guard, notes = Sweeping(), guarded(FR3), Notes()
