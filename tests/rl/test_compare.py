@@ -145,7 +145,7 @@ def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     assert rows[2] == {}
 
 
-def test_the_episodes_to_a_success_are_counted_until_it_is_first_there():
+def test_the_episodes_to_a_success_are_counted_until_it_is_there_to_stay():
     """Given 10, and 20 an update; the last point is the evaluation."""
     quick = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.8)]}
     slow = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.4)]}
@@ -154,6 +154,11 @@ def test_the_episodes_to_a_success_are_counted_until_it_is_first_there():
     assert episodes_until({"by_train_seed": {"0": quick, "1": slow, "2": offline}}, 0.8) == (30 + 50 + 40) / 3
     assert episodes_until({"by_train_seed": {"0": quick, "1": offline}}, 0.85) is None
     assert episodes_until({"by_train_seed": {"0": quick}}, None) is None
+    lucky = {"episodes": 50, "successes": 4, "n": 10, "curve": [(10, 0.8), (20, 0.3), (30, 0.9), (40, 0.5)]}
+    assert episodes_until({"by_train_seed": {"0": lucky}}, 0.8) is None
+    assert episodes_until({"by_train_seed": {"0": lucky | {"successes": 8}}}, 0.8) == 50
+    assert episodes_until({"by_train_seed": {"0": lucky | {"successes": 8}}}, 0.45) == 30
+    assert episodes_until({"by_train_seed": {"0": lucky}}, 0.3) == 10
 
 
 def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
