@@ -32,7 +32,7 @@ from rl.algorithms.grpo import episode_returns
 from rl.algorithms.on_policy import outcomes
 from rl.data.pool import ROLLOUT, open_pool
 from rl.data.rollouts import Behaviour, record_rollouts, who_acted
-from rl.learning.chunks import Chunks
+from rl.learning.chunks import Chunks, check_draws_chunks
 from rl.learning.config import LearningConfig
 from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
 from rl.learning.policy_gradient import LogRatio, fit_online
@@ -51,6 +51,7 @@ class Dpo(AllData):
 
     def check(self, config: LearningConfig, policy: Policy) -> None:
         check_newest_chunk_alone(policy)
+        check_draws_chunks(policy)
 
     def improve(self, data: Round) -> None:
         if data.is_trained:

@@ -11,7 +11,11 @@ from outcome_examples import LIMIT, write_dataset
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.heads.bins import BinsConfig
+from policies.heads.cvae import CvaeConfig
 from policies.heads.diffusion import DiffusionConfig
+from policies.heads.fast import FastConfig
+from policies.heads.regression import RegressionConfig
 from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
 from rl.algorithms import oracle_bit
@@ -209,6 +213,25 @@ def test_what_learns_from_chunks_as_decided_takes_no_policy_that_averages_them(n
     said = refused(name, LearningConfig(), policy_on_points(ensemble=0.01))
     assert said.startswith("policy.ensemble=0.01: the algorithm learns from chunks") == (name in FROM_CHUNKS)
     assert ALGORITHMS.get(name).plays == (name in FROM_CHUNKS | {"conrft"})
+
+
+ONE_CHUNK = [
+    RegressionConfig(hidden=16, blocks=1),
+    CvaeConfig(hidden=16, blocks=1),
+    BinsConfig(choice="median", layers=1),
+    BinsConfig(temperature=0.0, layers=1),
+    FastConfig(temperature=0.0, layers=1),
+]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_what_chooses_among_a_policys_chunks_takes_none_with_one_a_look(name):
+    for head in ONE_CHUNK:
+        said = refused(name, LearningConfig(), policy_on_points(head=head))
+        assert said.startswith(f"policy.head.name={head.name}: one look always has the same chunk") == (
+            name in FROM_CHUNKS - {"dsrl"} | {"iql", "cql"}
+        )
+    assert refused(name, LearningConfig(), policy_on_points(head=BinsConfig(layers=1))) == "" or name == "dsrl"
 
 
 @pytest.mark.parametrize("name", ALGORITHMS.names())
