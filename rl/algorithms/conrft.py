@@ -67,6 +67,11 @@ class ConRft(Algorithm):
     def check(self, config: LearningConfig, policy: Policy) -> None:
         if not isinstance(policy, Vla):
             raise UserError(f"algorithm=conrft: policy {policy.config.name!r} has no head to exchange; expected vla")
+        if policy.given_steps:
+            raise UserError(
+                "policy.head.joins=true: the consistency head that algorithm=conrft begins is given no steps of a "
+                "chunk; expected policy.head.joins=false"
+            )
 
     def label(self, data: Round) -> Labels:
         """What is imitated is positive; the value of what pi would do is asked for at every frame."""

@@ -15,6 +15,7 @@ from policies.heads.bins import BinsConfig
 from policies.heads.cvae import CvaeConfig
 from policies.heads.diffusion import DiffusionConfig
 from policies.heads.fast import FastConfig
+from policies.heads.flow import FlowConfig
 from policies.heads.regression import RegressionConfig
 from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
@@ -238,6 +239,12 @@ def test_what_chooses_among_a_policys_chunks_takes_none_with_one_a_look(name):
 def test_a_group_of_one_episode_is_none(name):
     said = refused(name, LearningConfig(online=OnlineConfig(episodes=3, updates=2)), policy_on_points())
     assert said.startswith("online.episodes=3 online.updates=2: expected at least 4") == (name in BY_GROUPS)
+
+
+def test_a_head_of_chunks_that_join_is_exchanged_for_none():
+    for joins in (True, False):
+        said = refused("conrft", LearningConfig(), policy_on_points(head=FlowConfig(hidden=16, blocks=1, joins=joins)))
+        assert said.startswith("policy.head.joins=true: the consistency head") == joins
 
 
 def test_noise_is_chosen_of_a_flow_and_a_head_exchanged_of_a_policy_that_has_one():
