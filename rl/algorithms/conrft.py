@@ -136,9 +136,10 @@ def new_consistency(pretrained: Policy, seed: int) -> Policy:
 
 def fit_critic(data: Round, pretrained: Policy, policy: Policy) -> ChunkCritic:
     """Return Q of the stage's data. policy: pi, whose samples it is conservative about."""
+    transitions = chunk_transitions(data, pretrained)
     samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
     reached = torch.from_numpy(data.targets.values).float()
-    return fit_cql(chunk_transitions(data, pretrained), samples, data.config.retrain, reached)
+    return fit_cql(transitions, samples, data.config.retrain, reached)
 
 
 def tuned_loss(policy: Policy, pretrained: Policy, critic: ChunkCritic | None, weights: Weights) -> Loss:
