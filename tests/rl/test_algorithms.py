@@ -19,6 +19,7 @@ from policies.heads.flow import FlowConfig
 from policies.heads.regression import RegressionConfig
 from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
+from rl.advantage.targets import LabelConfig
 from rl.algorithms import oracle_bit
 from rl.algorithms.base import ALGORITHMS
 from rl.data.pool import Interventions
@@ -187,6 +188,16 @@ def test_the_return_bit_is_of_whole_episodes_the_fastest_successes(data):
     assert pool.success[chosen].all()
     assert pool.length[chosen].max() <= min(pool.length[e] for e in rollouts if e not in chosen and pool.success[e])
     assert positive[data.newest].mean() <= 0.4
+
+
+@pytest.mark.parametrize("convention", ["A", "B"])
+def test_the_return_bit_is_positive_for_no_failure_however_few_succeeded(data, tmp_path, convention):
+    """A fifth succeeded, two fifths may be positive; quick failures and slow ones."""
+    episodes = [(1, 90, True, None), *((2 + k, length, False, None) for k, length in enumerate((5, 10, 85, 100)))]
+    own = write_dataset(tmp_path / "own", episodes)
+    config = LearningConfig(label=LabelConfig(convention=convention))
+    given = Round(1, tmp_path, [own], data.pretrained, LIMIT, config, [own])
+    assert label("return_conditioned", given).positive.tolist() == [True] * 90 + [False] * 200
 
 
 # ---- what an algorithm cannot learn with --------------------------------------------------------
