@@ -149,10 +149,12 @@ class OfflineRun:
 
     def label(self, k: int) -> None:
         """Label every frame recorded so far."""
-        data = self.round(k)
+        data, algorithm = self.round(k), self.algorithm
         self.stages.run(
             f"round {k}, labels", data.labels_path,
-            lambda: data.write_labels(self.algorithm.label(data), self.config.algorithm),
+            lambda: data.write_labels(
+                algorithm.label(data), self.config.algorithm, conditioned=algorithm.conditioned
+            ),
         )  # fmt: skip
         show_labels(self._labels(k))
 

@@ -21,7 +21,9 @@ from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
 from rl.advantage.targets import LabelConfig
 from rl.algorithms import oracle_bit
-from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.algorithms.conrft import ConRft
+from rl.algorithms.outcome_bit import OutcomeBit
 from rl.data.pool import Interventions
 from rl.learning.config import LearningConfig, OnlineConfig
 from rl.learning.round import Round
@@ -198,6 +200,20 @@ def test_the_return_bit_is_positive_for_no_failure_however_few_succeeded(data, t
     config = LearningConfig(label=LabelConfig(convention=convention))
     given = Round(1, tmp_path, [own], data.pretrained, LIMIT, config, [own])
     assert label("return_conditioned", given).positive.tolist() == [True] * 90 + [False] * 200
+
+
+def warnings_of(algorithm: Algorithm, data: Round) -> list[str]:
+    data.write_labels(algorithm.label(data), "named", conditioned=algorithm.conditioned)
+    return data.read_labels()["warnings"]
+
+
+def test_who_is_told_no_indicator_is_not_warned_that_it_says_little(data, tmp_path):
+    """All frames of one outcome have one label by outcome; conrft marks thus what it imitates."""
+    own = write_dataset(tmp_path / "own", [(1, 20, True, None), (2, 30, False, None)])
+    given = Round(1, tmp_path, [own], data.pretrained, LIMIT, LearningConfig(), [own])
+    told = warnings_of(OutcomeBit(), given)
+    assert any(line.startswith("outcome success: 100% of 20 frames are positive") for line in told)
+    assert warnings_of(ConRft(), given) == []
 
 
 # ---- what an algorithm cannot learn with --------------------------------------------------------
