@@ -27,6 +27,7 @@ from rl.algorithms.outcome_bit import OutcomeBit
 from rl.data.pool import Interventions
 from rl.learning.config import LearningConfig, OnlineConfig
 from rl.learning.round import Round
+from rl.run.options import RecapConfig
 from rl.value.cross_fit import CrossFit
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
@@ -266,6 +267,27 @@ def test_what_chooses_among_a_policys_chunks_takes_none_with_one_a_look(name):
 def test_a_group_of_one_episode_is_none(name):
     said = refused(name, LearningConfig(online=OnlineConfig(episodes=3, updates=2)), policy_on_points())
     assert said.startswith("online.episodes=3 online.updates=2: expected at least 4") == (name in BY_GROUPS)
+
+
+GUIDED = {"oracle_bit", "outcome_bit", "random_bit", "recap", "return_conditioned"}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+@pytest.mark.parametrize(
+    ("dropout", "options", "message"),
+    [
+        (0.0, {"guidance": 2.0, "check_episodes": 0}, "policy.indicator_dropout=0: guidance=2 or check_episodes="),
+        (0.0, {"guidance": 0.0, "check_episodes": 0}, "policy.indicator_dropout=0: guidance=0 or check_episodes="),
+        (0.0, {"guidance": 1.0, "check_episodes": 5}, "policy.indicator_dropout=0: guidance=1 or check_episodes="),
+        (0.0, {"guidance": 1.0, "check_episodes": 0}, ""),
+        (1.0, {"guidance": 1.0, "check_episodes": 0}, "policy.indicator_dropout=1: no indicator is ever learned"),
+        (0.1, {"guidance": 2.0, "check_episodes": 5}, ""),
+    ],
+)
+def test_a_policy_is_not_played_with_an_indicator_that_it_never_saw(name, dropout, options, message):
+    said = refused(name, RecapConfig(**options), policy_on_points(indicator_dropout=dropout))
+    assert said.startswith(message) if name in GUIDED else said == ""
+    assert bool(said) == (bool(message) and name in GUIDED)
 
 
 def test_a_head_of_chunks_that_join_is_exchanged_for_none():
