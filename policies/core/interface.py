@@ -73,11 +73,6 @@ class Policy(nn.Module):
         return 0
 
     @property
-    def draws_chunks(self) -> bool:
-        """Whether one look has several chunks, of which the noise decides."""
-        return True
-
-    @property
     def condenses(self) -> bool:
         """Whether `condense` leaves no maps, so that training needs only its small result."""
         return False

@@ -135,10 +135,6 @@ class Vla(Policy):
         return self.head.given_steps
 
     @property
-    def draws_chunks(self) -> bool:
-        return self.head.draws_chunks
-
-    @property
     def condenses(self) -> bool:
         return self.fusion.condenses
 

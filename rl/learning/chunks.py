@@ -17,12 +17,11 @@ from sim.core.errors import UserError
 
 def check_draws_chunks(policy: Policy) -> None:
     """UserError for a policy with one chunk a look: between its own chunks there is nothing to choose."""
-    if not policy.draws_chunks:
-        head = f"policy.head.name={policy.config.head.name}" if isinstance(policy, Vla) else policy.config.name
+    if isinstance(policy, Vla) and not policy.head.draws_chunks:
         raise UserError(
-            f"{head}: one look always has the same chunk, and the algorithm learns which of several is better; "
-            "expected flow, diffusion, consistency, or bins or fast with policy.head.temperature above 0 (bins: and "
-            "policy.head.choice=drawn)"
+            f"policy.head.name={policy.config.head.name}: one look always has the same chunk, and the algorithm learns "
+            "which of several is better; expected flow, diffusion or consistency, or bins or fast with "
+            "policy.head.temperature above 0 (bins: and policy.head.choice=drawn)"
         )
 
 
