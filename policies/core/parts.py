@@ -238,6 +238,7 @@ class Head(nn.Module):
 
     needs: ClassVar[frozenset[str]] = frozenset({"tokens"})  # fields of the fusion's Prefix
     given_steps: int = 0  # how many first steps of a chunk `sample` may be given
+    draws_chunks: bool = True  # whether one context has several chunks, of which the generator decides
 
     def fit(self, actions: Tensor, valid: Tensor) -> None:
         """Set what is not learned by gradient from N samples, shaped as in `loss`; before training."""

@@ -71,6 +71,7 @@ class BinsHead(Head):
     def __init__(self, config: BinsConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape = config, shape
+        self.draws_chunks = config.choice == DRAWN and config.temperature > 0
         self.decoder = TokenDecoder(shape, config.bins, shape.chunk * shape.action_dim, config.width, config.layers)
         self.register_buffer("low", torch.full((shape.action_dim,), -3.0))
         self.register_buffer("high", torch.full((shape.action_dim,), 3.0))

@@ -42,6 +42,8 @@ class CvaeConfig(HeadConfig):
 class CvaeHead(Head):
     """Encoder of chunks, decoder of styles, both given context tokens."""
 
+    draws_chunks = False  # the style of acting is always zero
+
     def __init__(self, config: CvaeConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape = config, shape

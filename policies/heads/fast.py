@@ -73,6 +73,7 @@ class FastHead(Head):
     def __init__(self, config: FastConfig, shape: HeadShape):
         super().__init__()
         self.config, self.shape, self.end = config, shape, config.vocabulary
+        self.draws_chunks = config.temperature > 0
         length = shape.chunk * shape.action_dim + 1
         self.decoder = TokenDecoder(shape, config.vocabulary + 1, length, config.width, config.layers)
         self.register_buffer("cosines", cosine_transform(shape.chunk), persistent=False)

@@ -38,6 +38,8 @@ class RegressionConfig(HeadConfig):
 class RegressionHead(Head):
     """Context tokens to the median of the chunks that were seen with them."""
 
+    draws_chunks = False
+
     def __init__(self, config: RegressionConfig, shape: HeadShape):
         super().__init__()
         self.shape = shape

@@ -6,11 +6,16 @@ from policies.core.interface import Policy
 from policies.models import checkpoint
 from policies.models.chunk_critic import ChunkCritic, has_critic, save_critic
 from rl.algorithms.all_data import AllData
+from rl.learning.chunks import check_draws_chunks
+from rl.learning.config import LearningConfig
 from rl.learning.round import Round
 
 
 class BestOfSamples(AllData):
     """Imitation of all data, and a critic beside the checkpoint."""
+
+    def check(self, config: LearningConfig, policy: Policy) -> None:
+        check_draws_chunks(policy)
 
     @abstractmethod
     def fit_critic(self, data: Round, policy: Policy) -> ChunkCritic:

@@ -67,6 +67,11 @@ class ConRft(Algorithm):
     def check(self, config: LearningConfig, policy: Policy) -> None:
         if not isinstance(policy, Vla):
             raise UserError(f"algorithm=conrft: policy {policy.config.name!r} has no head to exchange; expected vla")
+        if policy.given_steps:
+            raise UserError(
+                "policy.head.joins=true: the consistency head that algorithm=conrft begins is given no steps of a "
+                "chunk; expected policy.head.joins=false"
+            )
 
     def label(self, data: Round) -> Labels:
         """What is imitated is positive; the value of what pi would do is asked for at every frame."""
@@ -131,9 +136,10 @@ def new_consistency(pretrained: Policy, seed: int) -> Policy:
 
 def fit_critic(data: Round, pretrained: Policy, policy: Policy) -> ChunkCritic:
     """Return Q of the stage's data. policy: pi, whose samples it is conservative about."""
+    transitions = chunk_transitions(data, pretrained)
     samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
     reached = torch.from_numpy(data.targets.values).float()
-    return fit_cql(chunk_transitions(data, pretrained), samples, data.config.retrain, reached)
+    return fit_cql(transitions, samples, data.config.retrain, reached)
 
 
 def tuned_loss(policy: Policy, pretrained: Policy, critic: ChunkCritic | None, weights: Weights) -> Loss:

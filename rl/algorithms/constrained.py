@@ -4,7 +4,8 @@
     lambda_k = max(0, lambda_{k-1} + RATE (J_C(pi_k) / J_C(pretrained) - ALLOWED)),   lambda_{-1} = 0
     A = (A_R - lambda_k A_C) / (1 + lambda_k)
 
-The cost of an episode is the share of its steps in which the guard changed the requested action.
+The cost of an episode is the share of its steps in which the guard changed the requested joints. The gripper does not
+count: its opening is only clipped to [0, 1], which endangers nothing and happens in most changed steps.
 
 Departures: A_R and A_C are relative to the group, as GRPO's, in place of two critics; the policy's ratio is FPO's
 stand-in. The limit is a share of the pretrained policy's cost, which its first episodes measure; the multiplier is in
@@ -63,10 +64,11 @@ def mean_costs(played: list[Round]) -> list[float]:
 
 
 def guarded_shares(pool: Pool) -> np.ndarray:
-    """(E,): the share of an episode's steps in which the guard changed the action."""
+    """(E,): the share of an episode's steps in which the guard changed the joints."""
     shares = []
     for dataset in pool.datasets:
         for e in range(dataset.num_episodes):
             columns = dataset.columns(e, ["action", "requested_action"])
-            shares.append((columns["action"] != columns["requested_action"]).any(1).mean())
+            joints, requested = (columns[name][:, :-1] for name in ("action", "requested_action"))
+            shares.append((joints != requested).any(1).mean())
     return np.array(shares)

@@ -29,8 +29,9 @@ class Cql(BestOfSamples):
     """A conservative critic."""
 
     def fit_critic(self, data: Round, policy: Policy) -> ChunkCritic:
+        transitions = chunk_transitions(data, policy)
         samples = policy_samples(data, policy, SAMPLES, data.config.retrain.seed)
-        return fit_cql(chunk_transitions(data, policy), samples, data.config.retrain)
+        return fit_cql(transitions, samples, data.config.retrain)
 
 
 def fit_cql(data: Transitions, samples: Tensor, config: OptimConfig, reached: Tensor | None = None) -> ChunkCritic:

@@ -8,7 +8,9 @@ flow stands in for -log p as the denoising loss does in Diffusion-DPO, at the sa
 a pair's episodes chunks are drawn, where DPO has one answer: by Jensen's inequality that is a bound of the loss of
 whole episodes, as Diffusion-DPO's over times is.
 
-The round's rollouts are one half of the pairs; the other half is played, at most `online.episodes`.
+The round's rollouts are one half of the pairs; the other half is played, at most `online.episodes`, each seed in the
+world and by the checkpoint of the dataset that it is from. Episodes of two worlds are no pair: there one seed is two
+layouts.
 
 Departure: episodes that end alike, their returns nearer than MARGIN, are no pair.
 """
@@ -30,14 +32,15 @@ from rl.algorithms.all_data import AllData
 from rl.algorithms.base import ALGORITHMS
 from rl.algorithms.grpo import episode_returns
 from rl.algorithms.on_policy import outcomes
-from rl.data.pool import ROLLOUT, open_pool
+from rl.data.pool import ROLLOUT, Pool, open_pool
 from rl.data.rollouts import Behaviour, record_rollouts, who_acted
-from rl.learning.chunks import Chunks
+from rl.learning.chunks import Chunks, check_draws_chunks
 from rl.learning.config import LearningConfig
-from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
+from rl.learning.online import OnlineLog, check_newest_chunk_alone, simulated_world, world_of
 from rl.learning.policy_gradient import LogRatio, fit_online
 from rl.learning.round import Round
 from sim.dataset.reader import Dataset
+from sim.envs.simulation import SimulationConfig
 
 BETA = 2.0  # losses are means over steps and joints
 MARGIN = 0.05  # of returns in [-1, 0]
@@ -51,32 +54,66 @@ class Dpo(AllData):
 
     def check(self, config: LearningConfig, policy: Policy) -> None:
         check_newest_chunk_alone(policy)
+        check_draws_chunks(policy)
 
     def improve(self, data: Round) -> None:
         if data.is_trained:
             return
         played = self.play(data)
-        OnlineLog(data.folder).add(outcomes(open_pool(played.datasets[-1:])))
         policy, _ = checkpoint.load(data.pretrained)
         loss = preference_loss(LogRatio(policy, checkpoint.load(data.pretrained)[0]))
         fit_online(played, policy, Pairs(played, policy), loss, data.policy, 1)
 
     def play(self, data: Round) -> Round:
-        """Return two episodes each of the first seeds: the round's rollouts, and the same seeds played once more."""
-        config, world, first = data.config, world_of(data.rollouts), open_pool(data.rollouts)
-        alone = first.source == ROLLOUT
-        seeds = np.unique(first.seed[alone])[: config.online.episodes].tolist()
-        acted = [dataset for i, dataset in enumerate(first.datasets) if alone[first.dataset == i].any()]
-        behaviour = Behaviour(str(played_by(acted, data.pretrained)), 1.0, draw=1)
-        again = record_rollouts(data.folder / "replayed", world, behaviour, seeds, config)
-        roots = [*(dataset.root for dataset in acted), again]
+        """Return two episodes each of the first seeds: the round's rollouts, and the same seeds played once more.
+
+        UserError where no rollouts were simulated.
+        """
+        config, first = data.config, open_pool(data.rollouts)
+        alone, again, left = first.source == ROLLOUT, [], config.online.episodes
+        origins = origins_of(first.datasets, np.unique(first.dataset[alone]).tolist(), data.pretrained)
+        for k, origin in enumerate(origins):
+            own = np.unique(first.seed[alone & np.isin(first.dataset, origin.datasets)])
+            seeds = own[: left // (len(origins) - k)].tolist()
+            left -= len(seeds)
+            behaviour, out = Behaviour(str(origin.policy), 1.0, draw=1), f"replayed_{k}" if k else "replayed"
+            again.append(record_rollouts(data.folder / out, origin.world, behaviour, seeds, config))
+        OnlineLog(data.folder).add(outcomes(open_pool(again)))
+        roots = [*(first.datasets[d].root for origin in origins for d in origin.datasets), *again]
         return data.part(data.folder, roots, roots)
 
 
-def played_by(datasets: Sequence[Dataset], otherwise: Path) -> Path:
-    """Return the checkpoint that acted in the datasets, `otherwise` where they do not say or it is there no more."""
-    said = [who_acted(one.provenance) for one in datasets]
-    return next((Path(root) for root in said if root and (Path(root) / checkpoint.WEIGHTS).is_file()), otherwise)
+@dataclass
+class Origin:
+    """Where episodes are from: a world, and the checkpoint that acted in it."""
+
+    world: SimulationConfig
+    policy: Path
+    datasets: list[int]  # their places among all
+
+
+def origins_of(datasets: Sequence[Dataset], acted: Sequence[int], otherwise: Path) -> list[Origin]:
+    """Return the different origins of the simulated ones of datasets, at least one.
+
+    acted: places of those in which a policy acted alone. otherwise: who did where a dataset does not say. UserError
+    where none is simulated.
+    """
+    world_of([datasets[d].root for d in acted])
+    found: list[Origin] = []
+    for d in acted:
+        world, policy = simulated_world(datasets[d].root), played_by(datasets[d], otherwise)
+        same = [origin for origin in found if (origin.world, origin.policy) == (world, policy)]
+        if same:
+            same[0].datasets.append(d)
+        elif world:
+            found.append(Origin(world, policy, [d]))
+    return found
+
+
+def played_by(dataset: Dataset, otherwise: Path) -> Path:
+    """Return the checkpoint that acted in a dataset, `otherwise` where it does not say or that is there no more."""
+    said = who_acted(dataset.provenance)
+    return Path(said) if said and (Path(said) / checkpoint.WEIGHTS).is_file() else otherwise
 
 
 @dataclass
@@ -95,7 +132,7 @@ class Pairs:
         self._pool, self._execute, self._chunks = played.pool, policy.config.execute, Chunks(played, policy)
         alone = np.flatnonzero(played.pool.source == ROLLOUT)
         # (P, 2) episodes, the better one first
-        self.preferred = alone[preferred(episode_returns(played)[alone], played.pool.seed[alone])]
+        self.preferred = alone[preferred(episode_returns(played)[alone], layouts(played.pool)[alone])]
 
     @property
     def count(self) -> int:
@@ -109,11 +146,18 @@ class Pairs:
         return Preference(*(self._chunks.batch(rows[:, i]) for i in (0, 1)))
 
 
-def preferred(returns: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """Return pairs of episodes (P, 2) of one seed, the better one first. Both (E,)."""
-    order = np.lexsort((returns, seed))
+def layouts(pool: Pool) -> np.ndarray:
+    """Return int (E,), the same number for episodes of one seed of one world."""
+    worlds = [simulated_world(dataset.root) for dataset in pool.datasets]
+    world = np.array([worlds.index(one) for one in worlds])[pool.dataset]
+    return np.unique(np.stack([world, pool.seed]), axis=1, return_inverse=True)[1].ravel()
+
+
+def preferred(returns: np.ndarray, layout: np.ndarray) -> np.ndarray:
+    """Return pairs of episodes (P, 2) of one layout, the better one first. Both (E,)."""
+    order = np.lexsort((returns, layout))
     worse, better = order[:-1], order[1:]
-    unlike = (seed[worse] == seed[better]) & (returns[better] - returns[worse] > MARGIN)
+    unlike = (layout[worse] == layout[better]) & (returns[better] - returns[worse] > MARGIN)
     return np.stack([better[unlike], worse[unlike]], 1)
 
 

@@ -21,6 +21,7 @@ from rl.advantage.labels import Labels, kept_alone
 from rl.algorithms.base import Algorithm
 from rl.data.pool import Pool
 from rl.data.rollouts import Behaviour, record_rollouts
+from rl.learning.chunks import check_draws_chunks
 from rl.learning.config import LearningConfig
 from rl.learning.online import OnlineLog, check_newest_chunk_alone, world_of
 from rl.learning.round import Round
@@ -36,6 +37,7 @@ class OnPolicy(Algorithm):
 
     def check(self, config: LearningConfig, policy: Policy) -> None:
         check_newest_chunk_alone(policy)
+        check_draws_chunks(policy)
         online = config.online
         if self.most_draws > 1 and online.episodes < 2 * online.updates:
             raise UserError(

@@ -2,6 +2,8 @@
 
     I = [ return from the episode's start > epsilon ], epsilon: a fraction of this round's rollouts is positive
 
+A failure's return is -1 whenever it came: where fewer succeeded than that fraction, fewer are positive.
+
 Departure: one bit instead of the return as a number, so that only what the bit is computed from differs from RECAP.
 """
 
@@ -22,9 +24,10 @@ class ReturnConditioned(Algorithm):
 
     def label(self, data: Round) -> Labels:
         pool, config = data.pool, data.config.label
-        score = np.zeros(len(pool.owner))
+        score = np.full(len(pool.owner), -1.0)
         for _, part in pool.segments(Interventions(config.interventions)):
-            score[part.start : part.stop] = data.targets.raw[part.start]
+            if part.success:
+                score[part.start : part.stop] = data.targets.values[part.start]
         tasks = pool.per_frame(pool.task)
         epsilons = advantage.thresholds(score, tasks, data.newest & ~pool.intervention, config.positive_fraction)
         positive = advantage.indicate(score, tasks, epsilons, pool.forced_positive)

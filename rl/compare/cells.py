@@ -104,7 +104,7 @@ def run_cell(start: OfflineRun, root: Path, cell: Cell, seed: int) -> None:
     algorithm = ALGORITHMS.get(cell.algorithm)()
     if not data.labels_path.is_file():
         with timer("label"):
-            data.write_labels(algorithm.label(data), cell.algorithm)
+            data.write_labels(algorithm.label(data), cell.algorithm, conditioned=algorithm.conditioned)
     with timer("retrain"):
         algorithm.improve(data)  # resumes, and leaves a finished policy as it is
     out = cell.evaluation(root, seed)

@@ -15,10 +15,9 @@ matrix.md and matrix.png show them.
 """
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rl.algorithms.base import ALGORITHMS
 from rl.compare.cells import Cell, parse_cells, run_cell
 from rl.compare.matrix import MATRIX, write_matrix
 from rl.run.kept import kept
@@ -73,12 +72,18 @@ class CompareConfig(RecapConfig):
     def parsed_cells(self) -> list[Cell]:
         return parse_cells(self.cells, self.guidance)
 
+    @property
+    def learners(self) -> list[RecapConfig]:
+        """What learns from the start, as runs of their own; a matrix checks no indicator."""
+        return [
+            replace(self.start, algorithm=cell.algorithm, guidance=cell.guidance, check_episodes=0)
+            for cell in self.parsed_cells
+            if cell.trained
+        ]
+
 
 def compare(config: CompareConfig, start: OfflineRun) -> Path:
     """Make the start, run every cell, write the matrix after each; return its JSON file."""
-    for cell in config.parsed_cells:
-        if cell.trained:
-            start.check_algorithm(ALGORITHMS.get(cell.algorithm)())
     start.collect_demonstrations()
     start.imitate()
     start.evaluate(0)
@@ -96,4 +101,4 @@ def compare(config: CompareConfig, start: OfflineRun) -> Path:
 def main(config: CompareConfig) -> None:
     tracked = open_tracker(config.tracker, config.root, config)
     with keeps(lambda: kept(config.folders)), Lock(config.root, "."), tracked as tracker:
-        _log.info("%s", compare(config, OfflineRun(config.start, tracker)))
+        _log.info("%s", compare(config, OfflineRun(config.start, tracker, config.learners)))

@@ -139,7 +139,7 @@ def markdown(rows: Sequence[dict], expert: dict, reference: str) -> str:
     """Return the table; p by Holm, against the reference.
 
     Minutes are of all training seeds, episodes of one: those that were given and played, and those until success was
-    within the reference's interval.
+    within the reference's interval to stay.
     """
     lines = [
         f"| cell | n | success | an hour | of the gap | time | p success | p an hour | minutes | episodes "
@@ -169,14 +169,17 @@ def mean_episodes(row: dict) -> float:
 
 
 def episodes_until(row: dict, bar: float | None) -> float | None:
-    """Return how many episodes it took on average to a success rate of `bar`; None where a training seed never got it.
+    """Return how many episodes it took on average to a success rate of `bar`; None where a training seed ends below it.
 
-    An algorithm that plays while it learns is judged by the episodes of each update, too.
+    An algorithm that plays while it learns is judged by the episodes of each update, too. Those are few, and one of
+    several such rates is soon above by chance: what counts is from when on none is below, the evaluation's included.
     """
     firsts = []
     for one in row["by_train_seed"].values():
         points = [*one["curve"], (one["episodes"], one["successes"] / one["n"])]
-        firsts.append(next((episodes for episodes, success in points if bar is not None and success >= bar), None))
+        below = [i for i, (_, success) in enumerate(points) if bar is None or success < bar]
+        lasting = points[below[-1] + 1 :] if below else points
+        firsts.append(lasting[0][0] if lasting else None)
     return None if None in firsts else float(np.mean(firsts))
 
 

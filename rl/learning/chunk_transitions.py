@@ -38,7 +38,12 @@ class Transitions:
 
 
 def chunk_transitions(data: Round, policy: Policy) -> Transitions:
-    """Return those of all frames that are to be imitated; n: what `policy` plays of a chunk."""
+    """Return those of all frames that are to be imitated; n: what `policy` plays of a chunk.
+
+    From here on torch has the threads of the retraining, on whose number sums depend: a critic that is fitted after a
+    restart, where the policy is there already, is the same. Whatever else goes into one is computed after these.
+    """
+    torch.set_num_threads(data.config.retrain.threads)
     pool, n = data.pool, policy.config.execute
     tables = [EpisodeTable(Source(dataset.root)) for dataset in pool.datasets]
     windows = [table.windows(np.arange(len(table.frame)), n)[0] for table in tables]

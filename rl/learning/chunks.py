@@ -8,9 +8,21 @@ import torch
 
 from policies.core.inputs import Batch
 from policies.core.interface import Policy
+from policies.models.vla import Vla
 from policies.processing.data import EpisodeTable, Source, TrainingData
 from policies.processing.observation import ObservationProcessor
 from rl.learning.round import Round
+from sim.core.errors import UserError
+
+
+def check_draws_chunks(policy: Policy) -> None:
+    """UserError for a policy with one chunk a look: between its own chunks there is nothing to choose."""
+    if isinstance(policy, Vla) and not policy.head.draws_chunks:
+        raise UserError(
+            f"policy.head.name={policy.config.head.name}: one look always has the same chunk, and the algorithm learns "
+            "which of several is better; expected flow, diffusion or consistency, or bins or fast with "
+            "policy.head.temperature above 0 (bins: and policy.head.choice=drawn)"
+        )
 
 
 class Chunks:

@@ -37,3 +37,8 @@ class LearningConfig(WorkerConfig):
     demo_share: float = option(0.4, "of every batch at least; rounds are reported to crowd demonstrations out", SHARE)
     guidance: float = option(2.0, "beta at run time of a policy that knows the indicator", at_least(0.0))
     seed: int = option(0, "of the value's folds and weights", SEED)
+
+    @property
+    def plays_without_indicator(self) -> bool:
+        """Whether a policy that knows the indicator is asked what it would do without one."""
+        return self.guidance != 1.0

@@ -31,13 +31,18 @@ def check_newest_chunk_alone(policy: Policy) -> None:
 def world_of(rollouts: Sequence[Path]) -> SimulationConfig:
     """Return the world that a round's rollouts were played in. UserError where that was no simulation."""
     for root in rollouts:
-        world = Dataset(root).provenance.get("world", {})
-        if "randomize" in world:
-            return typed(SimulationConfig, world, "world.")
+        if world := simulated_world(root):
+            return world
     raise UserError(
         f"rollouts={rollouts[0]}: played on no simulator, expected simulated ones: the algorithm plays on while "
         "it learns; another algorithm learns from what is recorded"
     )
+
+
+def simulated_world(root: Path) -> SimulationConfig | None:
+    """Return the world that a dataset's episodes were played in; None where that was no simulation."""
+    world = Dataset(root).provenance.get("world", {})
+    return typed(SimulationConfig, world, "world.") if "randomize" in world else None
 
 
 class OnlineLog:

@@ -119,8 +119,11 @@ class Round:
 
     # ---- labels ----------------------------------------------------------------------------------
 
-    def write_labels(self, labels: Labels, algorithm: str) -> None:
-        """Write the labels beside every dataset, then labels.json. Episodes without an outcome are never drawn."""
+    def write_labels(self, labels: Labels, algorithm: str, *, conditioned: bool = False) -> None:
+        """Write the labels beside every dataset, then labels.json. Episodes without an outcome are never drawn.
+
+        conditioned: the policy is told the indicator, and groups that show it one alone are warned of.
+        """
         labels = replace(labels, weight=np.where(self.pool.counted, labels.weight, np.float32(0)))
         value = {"value_sha256": value_files.weights_hash(self.fit.heads)} if labels.values is not None else {}
         digest = hashlib.sha256(labels.positive.tobytes() + labels.weight.tobytes()).hexdigest()
@@ -128,7 +131,7 @@ class Round:
         rates = positive_table(self.pool, labels.positive & (labels.weight > 0))
         content = {
             "round": self.number, "algorithm": algorithm, "tag": tag, **value, "epsilon": labels.epsilons,
-            "positive_rates": rates, "warnings": [] if labels.positive.all() else one_sided(rates), **self._made_of(),
+            "positive_rates": rates, "warnings": one_sided(rates) if conditioned else [], **self._made_of(),
         }  # fmt: skip
         write_labels(self.pool, self.targets, labels, tag, {"algorithm": algorithm, **value, **self._made_of()})
         write_atomic(self.labels_path, json.dumps(content, indent=1).encode())

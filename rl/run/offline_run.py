@@ -5,13 +5,14 @@ Each stage is done once: a killed run goes on where it stopped.
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 from policies import train
 from policies.evaluate import EvaluateConfig, evaluate
 from policies.train import TrainConfig
-from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.algorithms.base import ALGORITHMS
 from rl.data.expert import record_expert
 from rl.data.pool import episodes_in, open_pool
 from rl.data.rollouts import Behaviour, record_interventions, record_rollouts
@@ -39,11 +40,15 @@ _log = logging.getLogger(__name__)
 class OfflineRun:
     """One run in `config.out`. UserError when that was begun with other options."""
 
-    def __init__(self, config: RecapConfig, tracker: Tracker | None = None):
+    def __init__(
+        self, config: RecapConfig, tracker: Tracker | None = None, learners: Sequence[RecapConfig] | None = None
+    ):
+        """learners: other runs that are to learn from this one's data; None: this one is."""
         self.config, self.tracker = config, tracker or NoTracker()
         self.algorithm = ALGORITHMS.get(config.algorithm)()
         self._start = check_given(config)
-        self.check_algorithm(self.algorithm)
+        for learner in [config] if learners is None else learners:
+            self._check_algorithm(learner)
         settings = {field.name: plain(getattr(config, field.name)) for field in fields(config)}
         limits = config.time_limits
         if config.recorded:
@@ -55,9 +60,10 @@ class OfflineRun:
         config.label.scale(limits[config.task])
         self.stages = Stages(config.root, settings, may_differ=RUN_KNOBS)
 
-    def check_algorithm(self, algorithm: Algorithm) -> None:
-        """UserError where an algorithm cannot learn with the run's options, policy or recorded rollouts."""
-        algorithm.check(self.config, self._start)
+    def _check_algorithm(self, learner: RecapConfig) -> None:
+        """UserError where an algorithm cannot learn with its options, or with the run's policy or recorded rollouts."""
+        algorithm = ALGORITHMS.get(learner.algorithm)()
+        algorithm.check(learner, self._start)
         if algorithm.plays and self.config.recorded:
             world_of([Path(root) for root in self.config.recorded])
 
@@ -149,10 +155,12 @@ class OfflineRun:
 
     def label(self, k: int) -> None:
         """Label every frame recorded so far."""
-        data = self.round(k)
+        data, algorithm = self.round(k), self.algorithm
         self.stages.run(
             f"round {k}, labels", data.labels_path,
-            lambda: data.write_labels(self.algorithm.label(data), self.config.algorithm),
+            lambda: data.write_labels(
+                algorithm.label(data), self.config.algorithm, conditioned=algorithm.conditioned
+            ),
         )  # fmt: skip
         show_labels(self._labels(k))
 

@@ -83,6 +83,10 @@ class RecapConfig(SimulationConfig, LearningConfig):
         check_apart(self.ranges)
 
     @property
+    def plays_without_indicator(self) -> bool:
+        return super().plays_without_indicator or self.check_episodes > 0
+
+    @property
     def root(self) -> Path:
         return Path(self.out)
 

@@ -115,6 +115,25 @@ def test_a_head_with_one_chunk_an_observation_cannot_keep_both_ways(name):
     assert min(ways(head)) == 0.0
 
 
+ALL_OPTIONS = VARIANTS | {
+    "bins, median": BinsConfig(**BINS, choice="median"),
+    "bins, likeliest": BinsConfig(**BINS, temperature=0.0),
+    "bins, parallel median": BinsConfig(**BINS, decoding="parallel", choice="median"),
+    "fast, likeliest": FastConfig(**FAST, temperature=0.0),
+    "flow, joining": HEADS.get("flow")(**SMALL, joins=True),
+}
+
+
+@pytest.mark.parametrize("name", ALL_OPTIONS)
+def test_a_head_says_whether_noise_decides_between_its_chunks(name):
+    torch.manual_seed(0)
+    head = ALL_OPTIONS[name].build(SHAPE)
+    head.fit(two_ways(500, seeded(3)), torch.ones(500, T, dtype=torch.bool))
+    head, context = with_last_layers(head), draw(4, TOKENS, WIDTH)
+    one, other = (head.sample(context, seeded(k)) for k in (1, 2))
+    assert head.draws_chunks == (not torch.equal(one, other))
+
+
 def test_bins_drawn_each_for_itself_mix_the_ways_within_a_chunk():
     """Each number is on either side as often: a chunk on one side throughout is as rare as six equal coins."""
     head = learn(build("bins, parallel"))

@@ -11,14 +11,23 @@ from outcome_examples import LIMIT, write_dataset
 from policies.core.interface import Policy
 from policies.core.spec import PolicySpec
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.heads.bins import BinsConfig
+from policies.heads.cvae import CvaeConfig
 from policies.heads.diffusion import DiffusionConfig
+from policies.heads.fast import FastConfig
+from policies.heads.flow import FlowConfig
+from policies.heads.regression import RegressionConfig
 from policies.models.vla import VlaConfig
 from rl.advantage.labels import Labels
+from rl.advantage.targets import LabelConfig
 from rl.algorithms import oracle_bit
-from rl.algorithms.base import ALGORITHMS
+from rl.algorithms.base import ALGORITHMS, Algorithm
+from rl.algorithms.conrft import ConRft
+from rl.algorithms.outcome_bit import OutcomeBit
 from rl.data.pool import Interventions
 from rl.learning.config import LearningConfig, OnlineConfig
 from rl.learning.round import Round
+from rl.run.options import RecapConfig
 from rl.value.cross_fit import CrossFit
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
@@ -184,6 +193,30 @@ def test_the_return_bit_is_of_whole_episodes_the_fastest_successes(data):
     assert positive[data.newest].mean() <= 0.4
 
 
+@pytest.mark.parametrize("convention", ["A", "B"])
+def test_the_return_bit_is_positive_for_no_failure_however_few_succeeded(data, tmp_path, convention):
+    """A fifth succeeded, two fifths may be positive; quick failures and slow ones."""
+    episodes = [(1, 90, True, None), *((2 + k, length, False, None) for k, length in enumerate((5, 10, 85, 100)))]
+    own = write_dataset(tmp_path / "own", episodes)
+    config = LearningConfig(label=LabelConfig(convention=convention))
+    given = Round(1, tmp_path, [own], data.pretrained, LIMIT, config, [own])
+    assert label("return_conditioned", given).positive.tolist() == [True] * 90 + [False] * 200
+
+
+def warnings_of(algorithm: Algorithm, data: Round) -> list[str]:
+    data.write_labels(algorithm.label(data), "named", conditioned=algorithm.conditioned)
+    return data.read_labels()["warnings"]
+
+
+def test_who_is_told_no_indicator_is_not_warned_that_it_says_little(data, tmp_path):
+    """All frames of one outcome have one label by outcome; conrft marks thus what it imitates."""
+    own = write_dataset(tmp_path / "own", [(1, 20, True, None), (2, 30, False, None)])
+    given = Round(1, tmp_path, [own], data.pretrained, LIMIT, LearningConfig(), [own])
+    told = warnings_of(OutcomeBit(), given)
+    assert any(line.startswith("outcome success: 100% of 20 frames are positive") for line in told)
+    assert warnings_of(ConRft(), given) == []
+
+
 # ---- what an algorithm cannot learn with --------------------------------------------------------
 
 FROM_CHUNKS = {"constrained", "dpo", "dsrl", "grpo", "ire_vla", "ppo"}  # as they were decided, and played at once
@@ -211,10 +244,56 @@ def test_what_learns_from_chunks_as_decided_takes_no_policy_that_averages_them(n
     assert ALGORITHMS.get(name).plays == (name in FROM_CHUNKS | {"conrft"})
 
 
+ONE_CHUNK = [
+    RegressionConfig(hidden=16, blocks=1),
+    CvaeConfig(hidden=16, blocks=1),
+    BinsConfig(choice="median", layers=1),
+    BinsConfig(temperature=0.0, layers=1),
+    FastConfig(temperature=0.0, layers=1),
+]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_what_chooses_among_a_policys_chunks_takes_none_with_one_a_look(name):
+    for head in ONE_CHUNK:
+        said = refused(name, LearningConfig(), policy_on_points(head=head))
+        assert said.startswith(f"policy.head.name={head.name}: one look always has the same chunk") == (
+            name in FROM_CHUNKS - {"dsrl"} | {"iql", "cql"}
+        )
+    assert refused(name, LearningConfig(), policy_on_points(head=BinsConfig(layers=1))) == "" or name == "dsrl"
+
+
 @pytest.mark.parametrize("name", ALGORITHMS.names())
 def test_a_group_of_one_episode_is_none(name):
     said = refused(name, LearningConfig(online=OnlineConfig(episodes=3, updates=2)), policy_on_points())
     assert said.startswith("online.episodes=3 online.updates=2: expected at least 4") == (name in BY_GROUPS)
+
+
+GUIDED = {"oracle_bit", "outcome_bit", "random_bit", "recap", "return_conditioned"}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+@pytest.mark.parametrize(
+    ("dropout", "options", "message"),
+    [
+        (0.0, {"guidance": 2.0, "check_episodes": 0}, "policy.indicator_dropout=0: guidance=2 or check_episodes="),
+        (0.0, {"guidance": 0.0, "check_episodes": 0}, "policy.indicator_dropout=0: guidance=0 or check_episodes="),
+        (0.0, {"guidance": 1.0, "check_episodes": 5}, "policy.indicator_dropout=0: guidance=1 or check_episodes="),
+        (0.0, {"guidance": 1.0, "check_episodes": 0}, ""),
+        (1.0, {"guidance": 1.0, "check_episodes": 0}, "policy.indicator_dropout=1: no indicator is ever learned"),
+        (0.1, {"guidance": 2.0, "check_episodes": 5}, ""),
+    ],
+)
+def test_a_policy_is_not_played_with_an_indicator_that_it_never_saw(name, dropout, options, message):
+    said = refused(name, RecapConfig(**options), policy_on_points(indicator_dropout=dropout))
+    assert said.startswith(message) if name in GUIDED else said == ""
+    assert bool(said) == (bool(message) and name in GUIDED)
+
+
+def test_a_head_of_chunks_that_join_is_exchanged_for_none():
+    for joins in (True, False):
+        said = refused("conrft", LearningConfig(), policy_on_points(head=FlowConfig(hidden=16, blocks=1, joins=joins)))
+        assert said.startswith("policy.head.joins=true: the consistency head") == joins
 
 
 def test_noise_is_chosen_of_a_flow_and_a_head_exchanged_of_a_policy_that_has_one():

@@ -12,20 +12,25 @@ from policies.fusion.grounded_points import TruePointsConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.chunk_critic import ChunkCritic, CriticSizes, load_critic, save_critic
-from policies.models.vla import VlaConfig
+from policies.models.vla import Vla, VlaConfig
 from policies.processing.data import EpisodeTable, Source
 from policies.runtime.agent import load_agent
 from policies.training.optim import OptimConfig
 from rl.advantage.targets import LabelConfig, compute_targets
-from rl.algorithms.cql import fit_cql
-from rl.algorithms.iql import fit_iql
+from rl.algorithms import conrft
+from rl.algorithms.cql import Cql, fit_cql
+from rl.algorithms.iql import Iql, fit_iql
+from rl.learning.chunk_learning import CriticPair
 from rl.learning.chunk_transitions import Transitions, chunk_rewards, taken_over
+from rl.learning.config import LearningConfig
+from rl.learning.round import Round
 from sim.core.contract import GROUNDING_COLUMNS, TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 
 OPTIM = OptimConfig(steps=700, batch=128, threads=1)
 FITS = {"iql": fit_iql, "cql": lambda data, config: fit_cql(data, demonstrators_samples(data), config)}
 POINTS = VlaConfig(vision=None, language=None, fusion=TruePointsConfig())
+ON_POINTS = PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS)
 
 
 class Data:
@@ -83,6 +88,28 @@ def test_rewards_of_chunks_add_up_to_the_return(world):
             assert max(total + reward[row], -1.0) == pytest.approx(data.targets.values[t])
 
 
+CRITICS = {"iql": Iql().fit_critic, "cql": Cql().fit_critic}
+CRITICS |= {"conrft": lambda data, policy: conrft.fit_critic(data, policy, policy)}
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_a_critic_is_fitted_by_the_threads_of_the_retraining_whatever_ran_before(tmp_path, monkeypatch, name):
+    """After a restart retraining returns at once: torch then has the threads that it began with."""
+    seen = []
+
+    def noting(method):
+        return lambda *given: [seen.append(torch.get_num_threads()), method(*given)][1]
+
+    for owner, method in ((Vla, "embedding"), (Vla, "act"), (CriticPair, "fit")):
+        monkeypatch.setattr(owner, method, noting(getattr(owner, method)))
+    demos, optim = write_demos(tmp_path / "demos"), OptimConfig(steps=1, batch=4, threads=2)
+    data = Round(1, tmp_path, [demos], tmp_path, {"pick_place": 100}, LearningConfig(retrain=optim, workers=1), [demos])
+    torch.set_num_threads(1)
+    CRITICS[name](data, POINTS.build(ON_POINTS))
+    torch.set_num_threads(1)
+    assert seen == [2] * (2 if name == "iql" else 3)
+
+
 @pytest.fixture(scope="module", params=FITS)
 def critic(request, transitions) -> ChunkCritic:
     torch.set_num_threads(1)
@@ -121,7 +148,7 @@ def test_the_best_policys_value_is_the_steps_it_takes(critic):
 
 
 def test_an_agent_plays_the_sample_that_its_critic_prefers(monkeypatch, tmp_path):
-    policy = POINTS.build(PolicySpec(FR3.name, (), (0, 0), FR3.action_dim, FR3.action_dim, GROUNDING_COLUMNS))
+    policy = POINTS.build(ON_POINTS)
     checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", ("reach",), {}))
     sizes = CriticSizes(features=7, steps=2, action_dim=FR3.action_dim, hidden=8, samples=5)
     save_critic(tmp_path, ChunkCritic(sizes))

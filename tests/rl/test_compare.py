@@ -15,6 +15,7 @@ from rl.compare.cells import Cell, parse_cell, parse_cells
 from rl.compare.compare import CompareConfig, main
 from rl.compare.figure import draw_matrix
 from rl.compare.matrix import correct_for_many, episodes_until, permutation_p, success_p
+from rl.run.offline_run import OfflineRun
 from rl.run.paired import mcnemar
 from rl.value.value_head import ValueConfig
 from sim.core.errors import UserError
@@ -145,7 +146,7 @@ def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     assert rows[2] == {}
 
 
-def test_the_episodes_to_a_success_are_counted_until_it_is_first_there():
+def test_the_episodes_to_a_success_are_counted_until_it_is_there_to_stay():
     """Given 10, and 20 an update; the last point is the evaluation."""
     quick = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.8)]}
     slow = {"episodes": 50, "successes": 9, "n": 10, "curve": [(10, 0.2), (30, 0.4)]}
@@ -154,6 +155,11 @@ def test_the_episodes_to_a_success_are_counted_until_it_is_first_there():
     assert episodes_until({"by_train_seed": {"0": quick, "1": slow, "2": offline}}, 0.8) == (30 + 50 + 40) / 3
     assert episodes_until({"by_train_seed": {"0": quick, "1": offline}}, 0.85) is None
     assert episodes_until({"by_train_seed": {"0": quick}}, None) is None
+    lucky = {"episodes": 50, "successes": 4, "n": 10, "curve": [(10, 0.8), (20, 0.3), (30, 0.9), (40, 0.5)]}
+    assert episodes_until({"by_train_seed": {"0": lucky}}, 0.8) is None
+    assert episodes_until({"by_train_seed": {"0": lucky | {"successes": 8}}}, 0.8) == 50
+    assert episodes_until({"by_train_seed": {"0": lucky | {"successes": 8}}}, 0.45) == 30
+    assert episodes_until({"by_train_seed": {"0": lucky}}, 0.3) == 10
 
 
 def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
@@ -190,6 +196,17 @@ def test_a_matrix_is_made_shown_and_gone_on_with(tmp_path):
     again = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/seed_*/policy/model.safetensors")}
     assert again == policies
     assert len(json.loads((tmp_path / "matrix.json").read_text())["cells"]) == 5
+
+
+def test_a_cell_is_refused_for_its_own_guidance_before_anything_is_written(tmp_path):
+    """Whatever guidance= is, which only a cell without one of its own is played with."""
+    policy = VlaConfig(vision=None, language=None, fusion=TruePointsConfig(), indicator_dropout=0.0)
+    with pytest.raises(UserError, match="policy.indicator_dropout=0: guidance=3"):
+        main(replace(config(tmp_path), policy=policy, guidance=1.0))
+    assert not (tmp_path / "start").exists()
+    unguided = replace(config(tmp_path, cells=("recap@1",), reference="recap@1"), policy=policy, check_episodes=1)
+    OfflineRun(unguided.start, learners=unguided.learners)
+    assert (tmp_path / "start" / "config.json").is_file()
 
 
 def test_imitation_alone_is_a_matrix(tmp_path):

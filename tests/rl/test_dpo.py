@@ -15,6 +15,7 @@ from policies.models import checkpoint
 from rl.algorithms import dpo
 from rl.algorithms.dpo import BETA, MARGIN, Dpo, Pairs, Preference, preference_loss, preferred
 from rl.learning.config import LearningConfig, OnlineConfig
+from rl.learning.online import read_log
 from rl.learning.policy_gradient import LogRatio
 from rl.learning.round import Round
 
@@ -65,6 +66,10 @@ def test_preferences_lead_from_imitation_towards_the_best_policy(imitation):  # 
     assert after.success.mean() > before.success.mean() + 0.2
 
 
+def world_by_name(root) -> str:
+    return "bright" if root.name in ("bright", "replayed_1") else "dark"
+
+
 def write_round(tmp_path, monkeypatch) -> tuple[Round, list]:
     """Corrected episodes first, then the policy's own, acted by a checkpoint of their own; what is played again."""
     acted = tmp_path / "acted"
@@ -75,10 +80,11 @@ def write_round(tmp_path, monkeypatch) -> tuple[Round, list]:
     played = []
 
     def again(out, world, behaviour, seeds, config):
-        played.append((behaviour.checkpoint, behaviour.draw, list(seeds)))
+        played.append((out.name, world, behaviour.checkpoint, behaviour.draw, list(seeds)))
         return write_dataset(out, [(seed, 50, True, None) for seed in seeds])
 
-    monkeypatch.setattr(dpo, "world_of", lambda data: None)
+    monkeypatch.setattr(dpo, "world_of", lambda roots: None)
+    monkeypatch.setattr(dpo, "simulated_world", world_by_name)
     monkeypatch.setattr(dpo, "record_rollouts", again)
     roots, config = [corrected, own], LearningConfig(online=OnlineConfig(episodes=2))
     return Round(1, tmp_path, roots, tmp_path / "pretrained", {"pick_place": 100}, config, roots), played
@@ -87,9 +93,35 @@ def write_round(tmp_path, monkeypatch) -> tuple[Round, list]:
 def test_the_policys_own_episodes_are_paired_with_those_of_who_acted_them(tmp_path, monkeypatch):
     data, played = write_round(tmp_path, monkeypatch)
     found = Dpo().play(data)
-    assert played == [(str(tmp_path / "acted"), 1, [1, 2])]
+    assert played == [("replayed", "dark", str(tmp_path / "acted"), 1, [1, 2])]
     assert found.datasets == [tmp_path / "own", tmp_path / "replayed"]
     assert (found.pool.source == "policy").all()
+
+
+def test_every_dataset_is_played_again_in_its_own_world_by_who_acted_and_worlds_are_not_compared(tmp_path, monkeypatch):
+    """Seed 2 is in both worlds; what acted in the bright one is there no more. Of 4 episodes each origin has 2."""
+    data, played = write_round(tmp_path, monkeypatch)
+    bright = write_dataset(tmp_path / "bright", [(2, 30, True, None), (4, 70, False, None)], behaviour="gone")
+    more = write_dataset(tmp_path / "more", [(0, 30, True, None)], behaviour=str(tmp_path / "acted"))
+    config = LearningConfig(online=OnlineConfig(episodes=4))
+    roots = [*data.datasets, bright, more]
+    found = Dpo().play(Round(1, tmp_path, roots, data.pretrained, {"pick_place": 100}, config, roots))
+    assert played == [
+        ("replayed", "dark", str(tmp_path / "acted"), 1, [0, 1]),
+        ("replayed_1", "bright", str(tmp_path / "pretrained"), 1, [2, 4]),
+    ]
+    assert [root.name for root in found.datasets] == ["own", "more", "bright", "replayed", "replayed_1"]
+    assert read_log(tmp_path)[0]["episodes"] == 4
+    monkeypatch.setattr(dpo, "Chunks", lambda *_: None)
+    pool = found.pool
+    pairs = Pairs(found, SimpleNamespace(config=SimpleNamespace(execute=8))).preferred  # pyright: ignore[reportArgumentType]
+    names = np.array([dataset.root.name for dataset in pool.datasets])[pool.dataset]
+    assert sorted(zip(pool.seed[pairs[:, 0]].tolist(), names[pairs].tolist(), strict=True)) == [
+        (0, ["more", "replayed"]),
+        (1, ["replayed", "own"]),
+        (2, ["bright", "replayed_1"]),
+        (4, ["replayed_1", "bright"]),
+    ]
 
 
 def test_a_corrected_episode_is_no_half_of_a_pair(tmp_path, monkeypatch):

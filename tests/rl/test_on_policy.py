@@ -1,6 +1,7 @@
 """Policy gradients by the loss of the head: their formulas typed out, and what they find in the toy world."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from test_toy_world import LIMIT, Episodes, acting, demonstrator, inputs, play, 
 from policies.core.indicator import Indicator
 from policies.core.inputs import Batch
 from policies.models.vla import Vla
-from rl.algorithms.constrained import ALLOWED, RATE, lagrangian, multiplier
+from rl.algorithms.constrained import ALLOWED, RATE, guarded_shares, lagrangian, multiplier
 from rl.algorithms.grpo import group_relative
 from rl.algorithms.ire_vla import supervised
 from rl.algorithms.ppo import LAMBDA, generalized_advantages
@@ -84,6 +85,17 @@ def test_the_lagrangians_advantage():
     assert lagrangian(gain, cost, 0.0) == pytest.approx([1, -1])
     assert lagrangian(gain, cost, 1.0) == pytest.approx([0, 0])
     assert lagrangian(gain, cost, 3.0) == pytest.approx([-0.5, 0.5])
+
+
+def test_the_cost_is_the_share_of_steps_with_other_joints_and_the_grippers_clipping_is_none():
+    """Of four steps the guard changed a joint in one; in three the gripper was asked to open beyond 1."""
+    requested = np.array([[0.1, 0.2, 1.005], [0.1, 0.3, 1.005], [0.1, 0.2, 1.005], [0.1, 0.2, 0.5]])
+    action = requested.clip(max=1.0)
+    action[1, 1] = 0.25
+    episode = {"action": action, "requested_action": requested}
+    dataset = SimpleNamespace(num_episodes=1, columns=lambda e, names: {name: episode[name] for name in names})
+    pool = SimpleNamespace(datasets=[dataset, dataset])
+    assert guarded_shares(pool).tolist() == [0.25, 0.25]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("updates", [1, 6])

@@ -25,6 +25,8 @@ class MlpConfig(HeadConfig):
 class MlpHead(Head):
     """Context tokens to a chunk in one pass; no noise, so one observation has one chunk."""
 
+    draws_chunks = False
+
     def __init__(self, config: MlpConfig, shape: HeadShape):
         super().__init__()
         self.shape = shape
