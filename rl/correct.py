@@ -49,8 +49,8 @@ class CorrectConfig(SimulationConfig):
     guidance: float | None = option(None, "beta; null: the checkpoint's own, 1 after imitation", at_least(0.0))
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.split.check_training()  # these episodes are learned from
+        super().__post_init__()
 
     @property
     def behaviour(self) -> Behaviour:

@@ -41,8 +41,8 @@ class CollectConfig(SimulationConfig, WorkerConfig):
     images: bool = option(True, "false: nothing is rendered, for policies that need none")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.split.check_training()
+        super().__post_init__()
         if self.render.depth and not self.images:
             raise UserError("render.depth=true and images=false, expected one of the two: nothing is rendered")
 

@@ -51,7 +51,9 @@ class SimulationConfig(Options):
         super().__post_init__()
         object.__setattr__(self, "task", current("task", self.task, RENAMED))
         if self.task in TASKS.names():  # a program may have others, as "all"
-            self.split.check_objects(self.task, TASKS.get(self.task).max_objects)
+            task = TASKS.get(self.task)
+            shapes = (task.object_shapes or self.randomize.shapes) if task.max_objects else ()
+            self.split.check_objects(self.task, shapes)
 
     @property
     def world(self) -> "SimulationConfig":
@@ -101,7 +103,7 @@ class Simulation:
                 return params
         raise UserError(
             f"no episode of {self.config.task} in {MAX_DRAWS} draws belongs to split {self.config.split.part!r}; "
-            "randomize=hard draws more shapes and tables"
+            "expected a wider randomize, or a part that the task can show"
         )
 
     def _with_start(self, randomization: Randomization, layout: Layout) -> Randomization:

@@ -68,11 +68,19 @@ class SplitConfig(Options):
     )
     places: tuple[float, ...] = option((-0.36, 0.13, 0.045, -0.30, -0.15, 0.045), "held out: circles", Circles())
 
-    def check_objects(self, task: str, objects: int) -> None:
-        """Raise UserError where a task without objects is to be played on a part that holds some of them out."""
-        if self.part in OF_OBJECTS and not objects:
+    def check_objects(self, task: str, shapes: Sequence[str]) -> None:
+        """Raise UserError where a part that holds out objects is wanted of a task that has none of those.
+
+        shapes: that the task's objects are drawn from; none where it has no objects.
+        """
+        if self.part not in OF_OBJECTS:
+            return
+        held_out = self.shapes if self.part == "shapes" else [pair.partition(" ")[2] for pair in self.pairs]
+        if not set(shapes) & set(held_out):
+            has = f"draws {', '.join(shapes)}" if shapes else "has none"
             raise UserError(
-                f"split.part={self.part!r} holds out objects, and task {task!r} has none; expected train, any, "
+                f"split.part={self.part!r} holds out objects ({', '.join(dict.fromkeys(held_out))}), and task {task!r} "
+                f"{has}; expected one of them in randomize.shapes, where the task takes it, or train, any, "
                 f"{' or '.join(axis for axis in AXES if axis not in OF_OBJECTS)}"
             )
 

@@ -87,7 +87,7 @@ def test_wrong_ones_are_named():
 def test_parts_of_objects_are_refused_where_a_task_has_none(part):
     """However many distractors there are to decide it, and before anything is played."""
     ranges = load("view", ViewConfig, ["randomize=hard"]).randomize
-    with pytest.raises(UserError, match=f"split.part='{part}' holds out objects, and task 'reach' has none; expected "):
+    with pytest.raises(UserError, match=f"split.part='{part}' holds out objects .*, and task 'reach' has none; expected "):
         SimulationConfig("reach", randomize=ranges, split=SplitConfig(part))
 
 
@@ -105,6 +105,18 @@ def test_words_are_held_out_whatever_stands_around_them(task, words):
 
 def test_a_split_that_no_episode_belongs_to_says_so(monkeypatch):
     monkeypatch.setattr(simulation, "MAX_DRAWS", 200)
-    world = Simulation(SimulationConfig(split=SplitConfig("shapes")))  # cubes only
-    with pytest.raises(UserError, match="no episode of pick_place in .* draws belongs to split 'shapes'"):
+    world = Simulation(SimulationConfig("reach_around", split=SplitConfig("places")))  # its pillar stands in no circle
+    with pytest.raises(UserError, match="no episode of reach_around in 200 draws belongs to split 'places'"):
         world.draw(0)
+
+
+@pytest.mark.parametrize(
+    ("task", "part", "message"),
+    [
+        ("pick_place", "shapes", r"\(bowl, screwdriver\), and task 'pick_place' draws cube; expected one of them in "),
+        ("insert_peg", "pairs", r"\(cube, mug, can, bottle\), and task 'insert_peg' draws peg; expected "),
+    ],
+)
+def test_objects_that_a_task_never_draws_are_told_at_once(task, part, message):
+    with pytest.raises(UserError, match=message):
+        SimulationConfig(task, split=SplitConfig(part))
