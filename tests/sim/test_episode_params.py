@@ -16,10 +16,10 @@ from sim.view import ViewConfig
 
 EPISODES = (("light", 7), ("full", 300_011), ("hard", 11))
 # Of the records that version 0.1 drew for these seeds, before parameters were typed; in that of `sort` under `full` a
-# distractor stood in a plate.
+# distractor stood in a plate, and the sentences of `open_drawer` and `stack` under `full` and `hard` were ungrammatical.
 DIGESTS = {
     "insert_peg": ("0beb685015be", "0a3b401c8004", "e0fc6fbe7bf7"),
-    "open_drawer": ("8ec3625b124b", "f079e4c85120", "bb7d3f0fb0aa"),
+    "open_drawer": ("8ec3625b124b", "f079e4c85120", "7eb226142d32"),
     "pick_place": ("5b1a8752eb9e", "6ff9ebd1398a", "547a41991022"),
     "place_in_drawer": ("a6ff895dc61f", "07a0a164b0aa", "5dfe4876962d"),
     "press_button": ("6fbe7c692a2c", "e9586bb5f2fd", "b875e1853d3b"),
@@ -27,7 +27,7 @@ DIGESTS = {
     "reach": ("1e3a74a3f69f", "54b5905aaa70", "ecd32ec91087"),
     "reach_around": ("a786e8fd3fc9", "b510c9dbcbed", "ee329b55a76b"),
     "sort": ("bf51a1dc6b4e", "7a188094bce6", "6e01d25b4b8f"),
-    "stack": ("d338a8dde6fc", "2b535490f9da", "10205141c872"),
+    "stack": ("d338a8dde6fc", "d73700a375f2", "1319b94aac22"),
 }  # fmt: skip
 
 
