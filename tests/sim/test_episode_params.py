@@ -16,7 +16,7 @@ from sim.view import ViewConfig
 
 EPISODES = (("light", 7), ("full", 300_011), ("hard", 11))
 # Of the records that version 0.1 drew for these seeds, before parameters were typed; in that of `sort` under `full` a
-# distractor stood in a plate, and the sentences of `open_drawer` and `stack` under `full` and `hard` were ungrammatical.
+# distractor stood in a plate, and sentences of `open_drawer` and `stack` under `full` and `hard` were ungrammatical.
 DIGESTS = {
     "insert_peg": ("0beb685015be", "0a3b401c8004", "e0fc6fbe7bf7"),
     "open_drawer": ("8ec3625b124b", "f079e4c85120", "7eb226142d32"),
