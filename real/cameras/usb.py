@@ -42,11 +42,14 @@ class UvcCamera(GrabbedCamera):
             ends_s = time.monotonic() + SETTLE_S
             while time.monotonic() < ends_s and capture.read()[0]:
                 pass
-            exposure = EXPOSURE_UNIT_US * capture.get(cv2.CAP_PROP_EXPOSURE)
+            count = capture.get(cv2.CAP_PROP_EXPOSURE)  # as it is: other backends count otherwise
+            exposure = EXPOSURE_UNIT_US * count
+        else:
+            count = max(1, round(exposure / EXPOSURE_UNIT_US))
         for automatic in (cv2.CAP_PROP_AUTO_WB, cv2.CAP_PROP_AUTOFOCUS):
             capture.set(automatic, 0)  # ignored by cameras without it
         capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL)
-        capture.set(cv2.CAP_PROP_EXPOSURE, max(1, round(exposure / EXPOSURE_UNIT_US)))
+        capture.set(cv2.CAP_PROP_EXPOSURE, count)
         if capture.get(cv2.CAP_PROP_AUTO_EXPOSURE) not in (MANUAL, NO_CONTROL):
             raise UserError(f"camera {name}: its exposure cannot be fixed; try v4l2-ctl, or another camera")
         taken = EXPOSURE_UNIT_US * capture.get(cv2.CAP_PROP_EXPOSURE)

@@ -28,7 +28,7 @@ def refuse_unfit(checks: Sequence[Check]) -> None:
     """Raise UserError with everything that forbids motion, and the remedies."""
     bad = [check for check in checks if check.needed_before_power and not check.good]
     if bad:
-        causes = "; ".join(f"{check.name}: {check.reading}{check.remedy and f' ({check.remedy})'}" for check in bad)
+        causes = "; ".join(f"{check.name}: {check.reading}{_advice(check)}" for check in bad)
         raise UserError(f"the robot is not fit to move: {causes}")
 
 

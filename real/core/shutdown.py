@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from sim.core.errors import UserError
 
-# The last two are Ctrl-\\ and Ctrl-Z: neither may leave an arm behind in servo mode.
+# The last two are Ctrl-\ and Ctrl-Z: neither may leave an arm behind in servo mode.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
