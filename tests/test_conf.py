@@ -38,7 +38,10 @@ EXPERIMENTS = {
     "demo": "recap", "images": "recap", "pick_place": "recap", "points": "recap", "smoke": "recap", "reach_ppo": "sb3",
     "recap_matrix": "compare", "representations": "policies_compare", "presets": "policies_compare",
 }  # fmt: skip
-NEEDED = {("rollout", "robot", "fr3"): ["robot.instruction=tidy up"]}  # what a choice cannot know
+NEEDED = {  # what a choice cannot know
+    ("rollout", "robot", "fr3"): ["robot.instruction=tidy up"],
+    ("evaluate", "split", "shapes"): ["randomize.shapes=[cube,bowl]"],
+}
 
 
 def choices(group: str) -> list[str]:
