@@ -24,6 +24,7 @@ from sim.core.provenance import plain
 from sim.core.tracker import NoTracker, Tracker
 
 STATE, LOG = "training.pt", "train.jsonl"
+CONFIG = "config"  # of a state: the options it was begun with
 DATA = "data, or draws of them"  # of `Trainer.made_of`
 LOG_EVERY, MEASURE_EVERY = 50, 500  # steps
 Measure = Callable[[Any], Mapping[str, float]]  # of a model
@@ -161,7 +162,7 @@ class _RunningLosses:
 def save_state(trainer: Trainer, out: Path) -> None:
     """Write what an exact resume needs to `out`, whole or not at all."""
     buffer = io.BytesIO()
-    torch.save({**trainer.state(), "config": plain(trainer.config), "made_of": trainer.made_of}, buffer)
+    torch.save({**trainer.state(), CONFIG: plain(trainer.config), "made_of": trainer.made_of}, buffer)
     write_atomic(out / STATE, buffer.getvalue())
 
 
@@ -170,8 +171,8 @@ def resume(trainer: Trainer, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / STATE).is_file():
         return
-    state = _read_state(out / STATE)
-    check_options(state.pop("config"), trainer.config, out)
+    state = _read_state(out / STATE, {CONFIG, *trainer.state()})
+    check_options(state.pop(CONFIG), trainer.config, out)
     check_made_of(state.pop("made_of", {}), trainer.made_of, out)
     shapes = {name: value.shape for name, value in trainer.model.state_dict().items()}
     if shapes != {name: value.shape for name, value in state["model"].items()}:
@@ -187,13 +188,18 @@ def _sizes(optimizer: Mapping[str, Any]) -> list[int]:
     return [len(group["params"]) for group in optimizer["param_groups"]]
 
 
-def _read_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote. UserError when the file was truncated or changed."""
+def _read_state(path: Path, parts: set[str]) -> dict[str, Any]:
+    """What `save_state` wrote, on the CPU wherever it was. UserError when the file was truncated or changed, or is
+    something else: without one of `parts`.
+    """
     try:
         with zipfile.ZipFile(path) as file:  # torch does not look at its checksums
             if wrong := file.testzip():
                 raise ValueError(f"{wrong} was changed")
-        return torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not parts <= state.keys():
+            raise ValueError("it is no state of a training")
+        return state
     except (*UNREADABLE, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise UserError(
             f"{path} is broken ({reason(error)}); remove it to begin anew, or name a new out=DIR"

@@ -173,6 +173,24 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     assert torch.equal(resumed.model.a, whole.model.a) and torch.equal(resumed.averaged().b, whole.averaged().b)
 
 
+def test_a_state_that_a_gpu_left_is_gone_on_from_without_one(tmp_path, monkeypatch):
+    made = trainer()
+    made.update(sample(np.random.default_rng(0), 4))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        loop.save_state(made, tmp_path)
+    again = trainer()
+    loop.resume(again, tmp_path)
+    assert again.step == 1 and torch.equal(again.model.a, made.model.a)
+
+
+@pytest.mark.parametrize("content", [[1], {"model": Line().state_dict()}], ids=["list", "weights"])
+def test_a_file_that_is_no_state_is_one_line(tmp_path, content):
+    torch.save(content, tmp_path / loop.STATE)
+    with pytest.raises(UserError, match=r"training.pt is broken \(it is no state of a training\); remove it"):
+        loop.resume(trainer(), tmp_path)
+
+
 def test_an_interrupt_while_a_run_resumes_is_one(tmp_path, monkeypatch):
     loop.save_state(trainer(), tmp_path)
     monkeypatch.setattr(Trainer, "restore", interrupted)
