@@ -125,8 +125,21 @@ class GroundedPointsConfig(FusionConfig):
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "GroundedPoints":
         if self.sentence:
             check_reads_words(self, language)
-        finder = self.finder.build(spec, vision, language)
+        finder = build_finder(self.finder, spec, vision, language)
         return GroundedPoints(spec, self.width, self.sentence, language, finder)
+
+
+def build_finder(
+    config: FusionConfig, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None
+) -> Fusion:
+    """Build what finds points. UserError for a fusion that does not, or that is told them itself."""
+    finder = config.build(spec, vision, language)
+    if "points" not in finder.gives or finder.tells_points:
+        raise UserError(
+            f"policy.fusion.finder.name={config.name} finds no points by itself; expected a fusion that does, as "
+            "policy.fusion.finder.name=keypoints"
+        )
+    return finder
 
 
 class GroundedPoints(PointFusion):
@@ -164,4 +177,7 @@ class GroundedPoints(PointFusion):
         return Prefix(super().forward(inputs).tokens, points, errors[..., 0] if errors.numel() else None)
 
     def load_pretrained(self, root: Path) -> dict:
-        return self.finder.load_pretrained(root)
+        card = self.finder.load_pretrained(root)
+        if not card and self.frozen_weights():
+            raise UserError(f"{root} has no weights for the finder, which would stay random: choose another finder")
+        return card

@@ -174,7 +174,7 @@ class KeypointFusion(Fusion):
     def load_pretrained(self, root: Path) -> dict:
         """Load a folder's weights; those that read the joints of an arm with more or fewer of them begin at 0.
 
-        UserError for other cameras or points.
+        UserError for other cameras or points, and for such an arm where this fusion is frozen.
         """
         weights, card = read_fusion(root, self.config)
         weights["grounding.0.weight"] = self._fitted(weights["grounding.0.weight"], root)
@@ -188,6 +188,11 @@ class KeypointFusion(Fusion):
         """Return the first layer of the grounding head, (256, inputs), for the state of this robot."""
         if layer.shape[1] == self._image_inputs + self._pose_inputs + self._text_inputs:
             return layer
+        if not self.point_token.weight.requires_grad:  # else it would stay blind to the pose
+            raise UserError(
+                f"{root} was made for an arm of another number of joints, and what is frozen does not learn to read "
+                "these: python -m policies.pretrain_grounding robot=NAME out=DIR, then init_fusion=DIR"
+            )
         _log.warning("%s was made for an arm of another number of joints: what reads the joints is learned anew", root)
         before, after = layer[:, : self._image_inputs], layer[:, layer.shape[1] - self._text_inputs :]
         return torch.cat([before, layer.new_zeros(len(layer), self._pose_inputs), after], 1)

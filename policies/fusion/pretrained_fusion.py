@@ -39,10 +39,16 @@ def load_fusion(fusion: Fusion, config: FusionConfig, root: Path) -> dict:
     """Load a folder's weights into the fusion of a configuration; return their card.
 
     A folder of a fusion of another kind, as the one that ships with the project, is left alone: {} and a warning.
-    UserError for another configuration, robot or cameras.
+    UserError for another configuration, robot or cameras, and for another kind where the fusion is frozen.
     """
     made_for, _, _ = read_pretrained(root)
     if made_for.name != config.name:
+        if not any(parameter.requires_grad for parameter in fusion.parameters()):
+            raise UserError(
+                f"{root} is of fusion {made_for.name!r}, expected {config.name!r}, whose random weights nothing would "
+                f"train: python -m policies.pretrain_grounding policy.fusion.name={config.name} out=DIR, then "
+                f"init_fusion=DIR; or give policy.fusion.finder.name={made_for.name}"
+            )
         _log.warning("%s is of fusion %r: fusion %r begins with random weights", root, made_for.name, config.name)
         return {}
     weights, card = read_fusion(root, config)

@@ -22,7 +22,7 @@ from policies.core.attention import HEAD_WIDTH
 from policies.core.inputs import Inputs
 from policies.core.parts import POINT_SCALE_M, Fusion, FusionConfig, LanguageConfig, Prefix, VisionConfig
 from policies.core.spec import Needs, PolicySpec
-from policies.fusion.grounded_points import GroundedPoints, PointToken
+from policies.fusion.grounded_points import GroundedPoints, PointToken, build_finder
 from policies.fusion.pretrained_fusion import load_fusion
 from policies.fusion.subtask import SubtaskToken
 from sim.core.errors import UserError
@@ -78,7 +78,7 @@ class TokenFusion(Fusion):
             )
         self.found = None
         if config.finder:
-            finder = config.finder.build(spec, vision, language)
+            finder = build_finder(config.finder, spec, vision, language)
             self.found = GroundedPoints(spec, config.width, 0, None, finder)
         else:
             self.points = nn.Sequential(

@@ -11,9 +11,10 @@ from policies.core.attention import Layer
 from policies.core.inputs import Inputs
 from policies.core.parts import Fusion
 from policies.core.registry import FUSIONS
+from policies.core.spec import PolicySpec
 from policies.fusion import token_fusion
 from policies.fusion.affordance import AffordanceMaps
-from policies.fusion.grounded_points import GroundedPointsConfig
+from policies.fusion.grounded_points import GroundedPointsConfig, TruePointsConfig
 from policies.fusion.keypoint_fusion import KeypointFusionConfig, grid
 from policies.fusion.pretrained_fusion import CARD, save_fusion
 from policies.fusion.state_space import selective_scan
@@ -25,6 +26,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.provenance import plain
+from sim.robots.robot import RobotConfig
 
 SMALL = {"width": 32, "layers": 2, "readouts": 3}
 TOKEN_FUSIONS = {
@@ -220,6 +222,47 @@ def test_a_finder_is_what_pretrained_weights_are_loaded_into(tmp_path):
         assert torch.equal(value, second.frozen_weights()[name])
     own = [fusion.readouts for fusion in (first, second)]
     assert not torch.equal(*own)
+
+
+FINDS = {
+    "grounded_points": lambda finder: GroundedPointsConfig(finder=finder),
+    "transformer": lambda finder: dataclasses.replace(VARIANTS["transformer"], finder=finder),
+}
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_a_finder_for_another_number_of_joints_is_refused_and_what_learns_to_read_them_begins(name, tmp_path, caplog):
+    seven = PolicySpec.of(RobotConfig("franka").load(), SPEC.image_size)
+    made = TINY.fusion.build(SPEC, TINY.vision, TINY.language)
+    save_fusion(tmp_path, made.state_dict(), {"fusion": plain(TINY.fusion)})
+    told = FINDS[name](TINY.fusion).build(seven, TINY.vision, TINY.language)
+    with pytest.raises(UserError, match="another number of joints.*pretrain_grounding robot=NAME out=DIR, then init_"):
+        told.load_pretrained(tmp_path)
+    assert not caplog.text
+    TINY.fusion.build(seven, TINY.vision, TINY.language).load_pretrained(tmp_path)
+    assert "another number of joints: what reads the joints is learned anew" in caplog.text
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_a_finder_never_stays_random(name, tmp_path, caplog, monkeypatch):
+    made = TINY.fusion.build(SPEC, TINY.vision, TINY.language)
+    save_fusion(tmp_path, made.state_dict(), {"fusion": plain(TINY.fusion)})
+    told = FINDS[name](VARIANTS["affordance"]).build(SPEC, TINY.vision, TINY.language)
+    with pytest.raises(UserError, match="is of fusion 'keypoints', expected 'affordance'.*finder.name=keypoints"):
+        told.load_pretrained(tmp_path)
+    assert not caplog.text
+    told = FINDS[name](TINY.fusion).build(SPEC, TINY.vision, TINY.language)
+    monkeypatch.setattr(type(made), "load_pretrained", Fusion.load_pretrained)  # as of a plugin that has none
+    with pytest.raises(UserError, match="has no weights for the finder"):
+        told.load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", FINDS)
+@pytest.mark.parametrize("finder", ["true_points", *FINDS])
+def test_a_finder_that_finds_no_points_itself_is_one_line(name, finder):
+    config = TruePointsConfig() if finder == "true_points" else FINDS[finder](TINY.fusion)
+    with pytest.raises(UserError, match=f"finder.name={finder} finds no points by itself.*finder.name=keypoints"):
+        FINDS[name](config).build(SPEC, TINY.vision, TINY.language)
 
 
 def test_what_is_cached_of_a_finder_is_not_taken_for_its_points_alone():
