@@ -130,6 +130,8 @@ class FastHead(Head):
         guided = Guided.of(context, unconditional, guidance)
         choose, never = drawing(guided, self.config.temperature, generator), self._never
         write = self.decoder.write(guided.contexts, lambda logits: choose(logits.masked_fill(never, NEVER)), self.end)
+        for _ in range(self.decoder.length - write.shape[1]):  # as many draws in every share, however long its tokens
+            torch.rand((len(context), len(never)), generator=generator)
         return self.actions(write)
 
     @property

@@ -460,6 +460,26 @@ def test_shares_of_a_batch_distort_their_tokens_as_the_whole_does():
     assert torch.allclose(torch.cat(shares), whole, atol=1e-5)
 
 
+def test_shares_of_a_batch_draw_chunks_as_the_whole_does():
+    """As of a teacher; one share's longest sequence is shorter than the other's."""
+    torch.manual_seed(0)
+    head, context, lengths = FastConfig(**FAST).build(SHAPE), torch.randn(8, TOKENS, WIDTH), []
+    head.fit(smooth(40, seeded())[:, :T, :D], torch.ones(40, T, dtype=torch.bool))
+    with torch.no_grad():
+        head.decoder.out.bias[head.end] += 4.0
+    actions = head.actions
+    head.actions = lambda tokens: lengths.append(tokens.shape[1]) or actions(tokens)
+
+    def drawn(context: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+        return head.sample(context, generator), {"state": generator.get_state()}
+
+    whole, after = drawn(context, seeded())
+    shares = [Share(i, 2).loss(drawn)(part, seeded()) for i, part in enumerate(context.chunk(2))]
+    assert lengths[1] != lengths[2]
+    assert torch.equal(torch.cat([chunk for chunk, _ in shares]), whole)
+    assert all(torch.equal(one["state"], after["state"]) for _, one in shares)
+
+
 def test_a_sequence_too_short_has_no_higher_frequencies_and_one_too_long_is_cut():
     head = FastConfig(**FAST).build(SHAPE)
     short = head.actions(torch.tensor([[40, head.end, 7, 7, 7, 7, 7]]))
