@@ -1,8 +1,10 @@
 """Which look of an episode saw the target best: a target stands still, while the arm comes to hide it.
 
-The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember alike,
-of looks that are `execute` steps apart, for every step of a long instruction by itself. Acting does so before it
-chooses the step that is due, which depends on where targets are.
+The eye says how far off it may be, and later looks of a target are often its worst. Training and acting remember looks
+that are `execute` steps apart, for every step of a long instruction by itself. Of an instruction of one step they
+remember alike. Of a longer one acting keeps the target of every step from the first look on, since the step that is due
+depends on where targets are; training, which is told the step that is due alone, remembers since that step is due. So
+acting may know the target of a later step better than training showed, never worse.
 
 Shapes: B batch, S steps of an instruction, N frames of a dataset.
 """
