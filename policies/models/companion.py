@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load as read
-from safetensors.torch import save as as_bytes
 from torch import nn
 
+from policies.core.weight_files import SHA256, as_bytes, read_weights
+from policies.models.checkpoint import check_finite
 from sim.core.errors import UserError, reason
 from sim.core.files import write_together
 
@@ -30,21 +30,31 @@ def check_alone(root: Path | str) -> None:
 
 
 def save(root: Path, name: str, module: nn.Module, sizes: Mapping[str, Any]) -> None:
-    """Write both files or neither; the weights last."""
-    weights = as_bytes({key: value.contiguous() for key, value in module.state_dict().items()})
-    write_together({root / f"{name}.json": json.dumps(sizes, indent=1).encode(), root / f"{name}.safetensors": weights})
+    """Write both files or neither; the weights last. UserError for weights that are no numbers."""
+    check_finite(module.state_dict(), f"the {_spoken(name)} for {root}")
+    weights, checksum = as_bytes(module.state_dict())
+    content = json.dumps({**sizes, **checksum}, indent=1).encode()
+    write_together({root / f"{name}.json": content, root / f"{name}.safetensors": weights})
 
 
 def load(root: Path | str, name: str, build: Callable[..., M]) -> M | None:
-    """Return a checkpoint's network in evaluation mode, None where it has none. UserError when it is broken.
+    """Return a checkpoint's network in evaluation mode, None where it has none. UserError when it is broken or was
+    changed.
 
-    build: called with what NAME.json holds, as keywords.
+    build: called with what NAME.json holds of `save`'s sizes, as keywords.
     """
     if not is_there(root, name):
         return None
     try:
-        module = build(**json.loads((Path(root) / f"{name}.json").read_text()))
-        module.load_state_dict(read((Path(root) / f"{name}.safetensors").read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the {name.replace('_', ' ')} in {root} is broken: {reason(error)}") from error
+        sizes = json.loads((Path(root) / f"{name}.json").read_text())
+        sha256 = sizes.pop(SHA256, None)  # older files lack it
+        module = build(**sizes)
+        module.load_state_dict(read_weights(Path(root) / f"{name}.safetensors", sha256))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"the {_spoken(name)} in {root} is broken: {reason(error)}") from error
+    check_finite(module.state_dict(), f"the {_spoken(name)} in {root}")
     return module.eval()
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

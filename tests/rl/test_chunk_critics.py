@@ -1,10 +1,14 @@
 """Critics of chunks in a world where every value is known in closed form."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import torch
 from fr3 import FR3
 from learning import write_demos
+from safetensors.torch import save_file
 from test_toy_world import BEST_STEPS, FALLS_ABOVE, GOAL, LIMIT, STRIDES, as_pool, demonstrator, play
 
 from policies.core.spec import PolicySpec
@@ -178,6 +182,27 @@ def test_a_saved_critic_is_the_same_and_a_broken_one_is_one_line(tmp_path):
     read, seen = load_critic(tmp_path), torch.randn(6, 4 + 6)
     assert read is not None and read.sizes == made.sizes
     assert torch.equal(read(seen), made(seen))
-    (tmp_path / "critic.json").write_text("{}")
-    with pytest.raises(UserError, match="the critic in .* is broken"):
+    (tmp_path / "critic.json").write_text(json.dumps(dataclasses.asdict(made.sizes)))  # as before checksums
+    before = load_critic(tmp_path)
+    assert before is not None and torch.equal(before(seen), made(seen))
+    for content in ("{}", "[]"):
+        (tmp_path / "critic.json").write_text(content)
+        with pytest.raises(UserError, match="the critic in .* is broken"):
+            load_critic(tmp_path)
+
+
+def test_a_critic_that_was_changed_or_is_no_number_is_one_line(tmp_path):
+    made, weights = ChunkCritic(CriticSizes(4, 2, 3, 8, 5)), tmp_path / "critic.safetensors"
+    save_critic(tmp_path, made)
+    *whole, last = weights.read_bytes()
+    weights.write_bytes(bytes([*whole, last ^ 1]))
+    with pytest.raises(UserError, match="the critic in .* is broken: critic.safetensors was changed since"):
+        load_critic(tmp_path)
+    with torch.no_grad():
+        next(made.parameters())[0] = torch.nan
+    with pytest.raises(UserError, match="the critic for .* no finite numbers"):
+        save_critic(tmp_path, made)
+    save_file(made.state_dict(), weights)
+    (tmp_path / "critic.json").write_text(json.dumps(dataclasses.asdict(made.sizes)))
+    with pytest.raises(UserError, match="the critic in .* no finite numbers"):
         load_critic(tmp_path)
