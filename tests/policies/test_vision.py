@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from policies.pretrained.weights import WeightsError, atomic_file, cache_dir, sh
 from policies.vision import efficientnet as vision
 from policies.vision import sources as vision_sources
 from policies.vision.efficientnet import FrozenVision
-from policies.vision.sources import find_weights, package_network, package_weights
+from policies.vision.sources import build_trunk, find_weights, package_network, package_weights
 from sim.core.errors import UserError
 
 MILITARY_UNIFORM = 652  # ImageNet class of what Grace Hopper wears
@@ -222,6 +223,33 @@ def test_timm_without_timm_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(WeightsError, match="pip install timm"):
         FrozenVision(source="timm:efficientnet_lite0")
+
+
+class FakeTimm:
+    """Knows one network, a vision transformer with maps of one stride."""
+
+    def create_model(self, name: str, features_only: bool):
+        if name not in self.list_models():
+            raise RuntimeError(f"Unknown model ({name})")
+        info = SimpleNamespace(reduction=lambda: [16, 16], channels=lambda: [192, 192])
+        return SimpleNamespace(feature_info=info)
+
+    def list_models(self) -> list[str]:
+        return ["vit_tiny_patch16_224"]
+
+
+@pytest.mark.parametrize("asks", [vision_sources.map_channels, lambda source: build_trunk(source, Path("none"))])
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("vit_tiny_patch16_224", r"has maps at strides \[16, 16\], needed are 4, 8 and 16"),
+        ("vit_tiny_patch16", r"no maps of 'vit_tiny_patch16' \(Unknown .*\); did you mean 'vit_tiny_patch16_224'"),
+    ],
+)
+def test_a_timm_network_without_the_maps_is_one_line(monkeypatch, asks, name, complaint):
+    monkeypatch.setitem(sys.modules, "timm", FakeTimm())
+    with pytest.raises(WeightsError, match=complaint):
+        asks(f"timm:{name}")
 
 
 @pytest.fixture
