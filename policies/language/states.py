@@ -86,4 +86,4 @@ class FrozenStates:
     def _compute(self, instruction: str) -> np.ndarray:
         """States (T, W): alone and unpadded, so that no other row can change a digit."""
         ids = _piece_numbers(self._tokenizer, instruction, self.max_tokens)
-        return self._network(torch.tensor([ids]))[0].numpy()
+        return self._network(torch.tensor([ids]))[0].float().numpy()  # a model may be stored in bfloat16

@@ -107,4 +107,4 @@ class HubVision(KnownByFiles):
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return a float32 map (N, C, n, n) of uint8 RGB (N, H, W, 3)."""
         parts = torch.from_numpy(np.require(images, requirements="W")).split(BATCH)
-        return (np.concatenate([self._patches(part)[0].numpy() for part in parts]),)
+        return (np.concatenate([self._patches(part)[0].float().numpy() for part in parts]),)  # may be stored in bfloat16

@@ -124,6 +124,18 @@ def test_states_are_those_of_t5s_own_encoder_in_a_padded_batch(tmp_path):
     assert np.allclose(states[mask], expected[mask], atol=1e-5)
 
 
+def test_models_that_are_stored_in_bfloat16_give_float32(tmp_path):
+    looks, reads = saved_vision(tmp_path / "looks", "dinov2"), saved_t5(tmp_path / "reads")
+    vision, text = HubVisionConfig(source=str(looks)), HubTextConfig(source=str(reads))
+    exact = vision.build().encode(images())[0], text.build().encode(["put the cube"])[0]
+    for folder, kind in ((looks, transformers.Dinov2Model), (reads, transformers.T5ForConditionalGeneration)):
+        kind.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
+    rounded = vision.build().encode(images())[0], text.build().encode(["put the cube"])[0]
+    for found, expected in zip(rounded, exact, strict=True):
+        assert found.dtype == np.float32 and np.allclose(found, expected, atol=0.1)
+        assert not np.array_equal(found, expected)
+
+
 # ---- what is at hand ---------------------------------------------------------------------------
 
 
