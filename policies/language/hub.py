@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from policies.core.parts import LanguageConfig
 from policies.core.registry import LANGUAGE
 from policies.language.states import FrozenStates, load_tokenizer
-from policies.pretrained.hub import HubModel, KnownByFiles, checked_digest, hub_config, load_network, settings_digest
+from policies.pretrained.hub import (
+    HubModel,
+    KnownByFiles,
+    checked_digest,
+    gpu_or_cpu,
+    hub_config,
+    load_network,
+    settings_digest,
+)
 from policies.pretrained.weights import WeightsError, sha256_of
 from sim.core.options import at_least, option
 
@@ -33,14 +41,15 @@ class HubTextConfig(HubModel, LanguageConfig):
 
 
 class LastStates(nn.Module):
-    """Token ids (1, T) to the last states (1, T, W)."""
+    """Token ids (1, T) to the last states (1, T, W), on a GPU where there is one."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.network = network
+        self.device = gpu_or_cpu()
+        self.network = network.to(self.device)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.network(input_ids=ids).last_hidden_state
+        return self.network(input_ids=ids.to(self.device)).last_hidden_state.cpu()
 
 
 class HubText(KnownByFiles, FrozenStates):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from policies.pretrained.weights import WeightsError, checked_file, sha256_of
 from sim.core.errors import reason
 from sim.core.options import option
@@ -161,6 +163,11 @@ def _checked_shards(files: list[Path], sha256: str | None) -> str:
     if sha256 and found != sha256:
         raise WeightsError(f"weights {files[0].parent / SHARDS} have sha256 {found}, expected {sha256}")
     return found
+
+
+def gpu_or_cpu() -> torch.device:
+    """Return where hub models compute: on the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_network(folder: Path, kind: str) -> Any:

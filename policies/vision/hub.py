@@ -6,6 +6,7 @@ GPU, and large: 224 pixels make 14x14 cells of 768 numbers, 0.3 MB a frame and c
 Shapes: N images, H and W pixels, C channels, n patches a side.
 """
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from policies.pretrained.hub import (
     HubModel,
     KnownByFiles,
     checked_digest,
+    gpu_or_cpu,
     hub_config,
     image_settings,
     load_network,
@@ -90,21 +92,23 @@ def load_patches(folder: Path) -> Patches:
 
 
 class HubVision(KnownByFiles):
-    """One map of an image, by a network that is never trained further."""
+    """One map of an image, by a network that is never trained further, on a GPU where there is one."""
 
     def __init__(self, config: HubVisionConfig):
         folder = config.folder
         digest = checked_digest(folder, config.sha256)
-        self._patches = load_patches(folder)
+        self._device = gpu_or_cpu()
+        self._patches = load_patches(folder).to(self._device)
         self._identity = f"{digest} {self._patches.side}"
         self._settings = settings_digest(folder, image_settings(folder))
 
     def module(self) -> Patches:
-        """Return the network in torch, uint8 images to its map."""
-        return self._patches
+        """Return a copy of the network in torch, uint8 images to its map, on the CPU."""
+        return copy.deepcopy(self._patches).cpu()
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return a float32 map (N, C, n, n) of uint8 RGB (N, H, W, 3)."""
         parts = torch.from_numpy(np.require(images, requirements="W")).split(BATCH)
-        return (np.concatenate([self._patches(part)[0].float().numpy() for part in parts]),)  # may be stored in bfloat16
+        maps = (self._patches(part.to(self._device))[0] for part in parts)
+        return (np.concatenate([one.float().cpu().numpy() for one in maps]),)  # may be stored in bfloat16

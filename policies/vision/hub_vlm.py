@@ -25,6 +25,7 @@ from policies.pretrained.hub import (
     HubModel,
     KnownByFiles,
     checked_digest,
+    gpu_or_cpu,
     image_settings,
     load_network,
     settings_digest,
@@ -172,7 +173,7 @@ class HubVlm(KnownByFiles):
             raise WeightsError(f"{folder / TOKENIZER} has no token {family.cell!r}")
         self._cell: int = cell
         self._side, self._cells = family.size(self._config)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = gpu_or_cpu()
         self._model = load_model(folder, family.kind, config.layers).to(self._device)
         self._colours = [
             torch.tensor(image_settings(folder)[name]).view(3, 1, 1) for name in ("image_mean", "image_std")

@@ -136,6 +136,19 @@ def test_models_that_are_stored_in_bfloat16_give_float32(tmp_path):
         assert not np.array_equal(found, expected)
 
 
+def test_what_a_hub_model_computes_with_lies_where_it_computes(tmp_path, monkeypatch):
+    """The meta device refuses what lies elsewhere, as a GPU does, and gives nothing back."""
+    looks, reads = saved_vision(tmp_path / "looks", "siglip"), saved_t5(tmp_path / "reads")
+    vision = HubVisionConfig(source=str(looks)).build()
+    assert vision.module() is not vision.module()  # which a caller may move
+    for module in ("policies.vision.hub", "policies.language.hub"):
+        monkeypatch.setattr(f"{module}.gpu_or_cpu", lambda: torch.device("meta"))
+    moved, text = HubVisionConfig(source=str(looks)).build(), HubTextConfig(source=str(reads)).build()
+    for given_back in (lambda: moved.encode(images()), lambda: text.encode(["put the cube"]), moved.module):
+        with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+            given_back()
+
+
 # ---- what is at hand ---------------------------------------------------------------------------
 
 
