@@ -23,6 +23,7 @@ from policies.core.parts import Head, HeadConfig, HeadShape
 from policies.core.registry import HEADS
 from policies.heads.early_exit import PredictedEnds
 from policies.heads.valid_steps import held, valid_mean
+from sim.core.errors import UserError
 from sim.core.options import at_least, option
 
 INNER = "units between the two maps of a residual block; 0: twice the width"
@@ -46,6 +47,11 @@ class FlowConfig(HeadConfig):
     joins: bool = option(False, "chunks start from commands, up to half their steps given; false: from measured joints")
 
     def build(self, shape: HeadShape) -> "FlowHead":
+        if self.joins and shape.chunk < 2:
+            raise UserError(
+                f"policy.head.joins=true policy.chunk={shape.chunk}: half the steps of a chunk may be given, that is "
+                "none; expected policy.chunk=2 or more, or policy.head.joins=false"
+            )
         return FlowHead(self, shape)
 
 

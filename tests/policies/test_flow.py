@@ -5,6 +5,7 @@ import torch
 
 from policies.core.parts import HeadShape
 from policies.heads.flow import FlowConfig, FlowHead
+from sim.core.errors import UserError
 
 T, D, TOKENS, WIDTH = 3, 2, 4, 8
 SHAPE = HeadShape(T, D, TOKENS, WIDTH)
@@ -175,6 +176,13 @@ def test_given_steps_are_not_learned(monkeypatch, steps):
     loss_of(head, draw(2, 4, D), torch.ones(2, 4, dtype=torch.bool)).sum().backward()
     gradient = head.out.weight.grad.unflatten(0, (4, D)).abs().sum((1, 2))
     assert (gradient[:steps] == 0).all() and (gradient[steps:] > 0).all()
+
+
+def test_a_chunk_of_one_step_that_is_to_join_is_one_line():
+    joins = FlowConfig(hidden=16, blocks=1, joins=True)
+    assert joins.build(HeadShape(2, D, TOKENS, WIDTH)).given_steps == 1
+    with pytest.raises(UserError, match="joins=true policy.chunk=1: .*expected policy.chunk=2 or more"):
+        joins.build(HeadShape(1, D, TOKENS, WIDTH))
 
 
 def test_half_of_the_samples_are_given_nothing_and_the_others_any_number_of_steps():
