@@ -80,7 +80,9 @@ def fit_measured(
 def held_out_scenes(policy: object, tables: Sequence[EpisodeTable]) -> HeldOutScenes | None:
     """Return scenes like those of the datasets; None where points are not learned, a look has
     a picture of the goal, or no dataset is of a simulation."""
-    if not isinstance(policy, Vla) or policy.condenses or policy.needs.goal or "points" not in policy.fusion.gives:
+    if not isinstance(policy, Vla) or policy.needs.goal:
+        return None
+    if policy.fusion.tells_points or "points" not in policy.fusion.gives:  # by what is frozen, or by nothing
         return None
     worlds = {world.task: world for world in _worlds(tables)}
     return HeldOutScenes(policy, list(worlds.values())) if worlds else None

@@ -187,7 +187,7 @@ class Vla(Policy):
         if prefix.points is not None:
             grounding = grounding_loss(prefix.points, batch.points)
             parts["grounding"] = grounding.detach()
-            if not self.condenses:  # else the points are found by what is frozen
+            if not self.fusion.tells_points:  # else the points are found by what is frozen
                 total = total + self.config.grounding_weight * grounding
         if prefix.subtask is not None and inputs.subtask is not None:
             naming = subtask_loss(prefix.subtask, inputs.subtask)

@@ -91,8 +91,7 @@ def new_policy(
     fit_normalization(policy, tables, np.random.default_rng(seed))
     start = load_start(policy, init_fusion)
     if "horizontal_error_mm" in start:
-        kept = "frozen" if policy.frozen_weights() else "trained on"
-        kept += ", so nothing is measured while training" if policy.condenses else ""
+        kept = "frozen, so nothing is measured while training" if policy.frozen_weights() else "trained on"
         errors = ", ".join(f"{name} {mm:g} mm" for name, mm in _medians(start["horizontal_error_mm"]))
         _log.info("%s, %s: held-out median errors %s", init_fusion, kept, errors)
     return policy, start

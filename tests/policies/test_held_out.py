@@ -13,6 +13,7 @@ from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
 from policies.eye_training import held_out
 from policies.eye_training.held_out import HeldOutScenes, held_out_scenes
 from policies.fusion.grounded_points import TruePointsConfig
+from policies.fusion.transformer import TransformerConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source
@@ -99,6 +100,8 @@ def test_what_does_not_learn_to_find_things_is_not_measured(demos, policy, monke
     tables = [EpisodeTable(Source(demos))]
     points = dataclasses.replace(TINY, fusion=TruePointsConfig(width=16)).build(tables[0].spec)
     assert held_out_scenes(points, tables) is None
+    told = dataclasses.replace(TINY, fusion=TransformerConfig(width=32, layers=1, readouts=1, finder=TINY.fusion))
+    assert held_out_scenes(told.build(tables[0].spec), tables) is None
     monkeypatch.setattr(Dataset, "provenance", {"world": {"task": "reach"}})  # of a robot, not of a simulation
     assert held_out_scenes(policy, tables) is None
 

@@ -169,6 +169,14 @@ def test_half_of_the_training_samples_are_told_what_the_finder_found_alone():
         assert kept.drop(tokens, torch.Generator()) is tokens
 
 
+def test_points_that_a_frozen_finder_finds_are_told_of_and_no_part_of_the_loss():
+    torch.manual_seed(0)
+    fusion = dataclasses.replace(VARIANTS["transformer"], finder=KeypointFusionConfig())
+    policy, batch = dataclasses.replace(TINY, fusion=fusion).build(SPEC), random_batch(4)
+    total, parts = policy.loss(dataclasses.replace(batch, inputs=policy.condense(batch.inputs)), seeded())
+    assert parts["grounding"] > 0 and torch.equal(total, parts["flow"])
+
+
 def test_a_trunk_is_dropped_in_training_and_told_when_acting(monkeypatch):
     monkeypatch.setattr(token_fusion, "FINDER_ALONE", 1.0)
     torch.manual_seed(0)
