@@ -22,10 +22,12 @@ from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.remote.server import MAX_CLIENTS, PolicyServer
 from policies.remote.wire import MAX_BYTES, pack, unpack
+from policies.runtime.decider import Decider
 from policies.serve import ServeConfig
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "abcdefgh12345678"
@@ -82,6 +84,16 @@ def test_every_client_has_noise_of_its_own(url):
     np.testing.assert_array_equal(other.infer(request())["actions"], first)
     seeded = {**request(), "fr3_vla": {"seed": 7}}
     np.testing.assert_array_equal(one.infer(seeded)["actions"], other.infer(seeded)["actions"])
+
+
+def test_chunks_are_the_only_arrays_of_an_answer(decider, monkeypatch):
+    """openpi's ActionChunkBroker takes every array of an answer for one row a step: three of a point would end it."""
+    decide, found = Decider.decide, [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.004)]
+    monkeypatch.setattr(Decider, "decide", lambda *given: dataclasses.replace(decide(*given), estimates=found))
+    with served(decider) as url:
+        answer = PlainClient(url).infer(request())
+    assert answer["fr3_vla"]["estimates"] == [{"name": "object", "pos_w": [-0.3, 0.1, 0.02], "within_m": 0.004}]
+    assert [name for name, value in answer.items() if isinstance(value, np.ndarray)] == ["actions"]
 
 
 def test_the_program_serves_until_it_is_interrupted(tmp_path):
