@@ -16,7 +16,9 @@ import torch
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 from serving import HOST, PlainClient, from_bytes, running, served, tiny_decider, to_bytes
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
@@ -176,6 +178,7 @@ REFUSED = {
     "no prompt": (without("prompt"), "the request has no 'prompt'"),
     "a long prompt": (request(prompt="x" * 3000), "up to 2000 letters"),
     "a seed": (request(fr3_vla={"seed": -1}), "the request's seed is -1, expected 0 to"),
+    "a seed that is none": (request(fr3_vla={"seed": True}), "the request's seed is True, expected 0 to"),
     "under way": (request(fr3_vla={"under_way": np.zeros((2, 6))}), r"'under_way' is float64 of shape \(2, 6\)"),
     "objects": (hostile("dtype", "|O8"), "an array of '|O8'"),
     "records": (hostile("dtype", "f4,f4"), "an array of 'f4,f4'"),
@@ -251,6 +254,22 @@ def test_another_protocol_is_refused(url, caplog):
     with pytest.raises(InvalidStatus, match="400"):
         PlainClient(url, **{"FR3-VLA-Protocol": "3"})
     assert "the client speaks protocol 3, this server 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "line"),
+    [
+        ("Authorization", 401, "the token is missing or wrong"),
+        ("FR3-VLA-Protocol", 400, "the client speaks protocol 2 and 3, this server 2"),
+    ],
+)
+def test_a_header_that_comes_twice_is_one_line(decider, caplog, name, status, line):
+    sent = Headers({"Authorization": f"Api-Key {TOKEN}", "FR3-VLA-Protocol": "2"})
+    sent[name] = "3"  # adds another
+    with served(decider, token=TOKEN) as url, pytest.raises(InvalidStatus, match=str(status)):
+        connect(url, additional_headers=sent, proxy=None)
+    assert [record.getMessage().partition("refused: ")[2] for record in caplog.records] == [line]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 # ---- options -------------------------------------------------------------------------------------
