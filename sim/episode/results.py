@@ -99,6 +99,11 @@ def row(result: EpisodeResult) -> dict:
     }
 
 
+def video_name(seed: int, *, success: bool) -> str:
+    """Return the name of an episode's video beside results.json."""
+    return f"episode-{seed}-{'success' if success else 'failure'}.mp4"
+
+
 def write(out: Path, content: dict) -> None:
     """Write `out`/results.json, whole or not at all. UserError where that is not possible."""
     write_atomic(out / FILE, (json.dumps(content, indent=1) + "\n").encode())
