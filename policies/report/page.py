@@ -26,7 +26,8 @@ b.good{color:#2f7d4f}b.bad{color:#b8402f}
 {%- macro plot(svg, caption) %}<figure>{{ svg|safe }}<figcaption>{{ caption }}</figcaption></figure>{% endmacro %}
 {%- macro shown(video) %}<figure><video controls autoplay loop muted playsinline
 src="data:video/mp4;base64,{{ video.data }}"></video>{{ video.timeline|safe }}<figcaption>{{ video.caption }}:
-{% if video.success %}<b class=good>success</b>{% else %}<b class=bad>failure</b>{% endif %}</figcaption></figure>
+{% if video.success is none %}cut off, no outcome{% elif video.success %}<b class=good>success</b>
+{%- else %}<b class=bad>failure</b>{% endif %}</figcaption></figure>
 {%- endmacro %}
 {%- if evaluations %}
 <h2>Success and throughput</h2>
