@@ -205,7 +205,7 @@ def test_an_episode_that_was_cut_off_tells_no_outcome(tmp_path):
         for number, fault in enumerate(("network lost", "")):
             demo = make_demo(number, 5)
             told = {"success": False, "robot/fault": fault, "operator/verdict": ""}
-            writer.commit(replace(demo, metadata=demo.metadata | told))
+            writer.commit(replace(demo, metadata={**demo.metadata, **told}))
     evaluate(tmp_path / "robot", 0, 1)
     page = write_report(ReportConfig(str(tmp_path))).read_text()
     assert re.findall(r"plate:\s*(cut off, no outcome|<b class=\w+>)", page) == ["cut off, no outcome", "<b class=bad>"]
