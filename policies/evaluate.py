@@ -25,7 +25,7 @@ import numpy as np
 from policies.core.indicator import INDICATORS
 from policies.core.planner import NoPlanner, PlannerConfig
 from policies.evaluation import first_touch, motion, self_correction, steps_done
-from policies.evaluation.earlier import check_new, finished, kept
+from policies.evaluation.earlier import VIDEOS, check_new, finished, kept
 from policies.evaluation.expert_goal import ExpertGoal
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.report_line import by_task, report
@@ -174,8 +174,7 @@ class PolicyWorker:
         recorder = RecorderGroup(*filter(None, (video, touch, moved, steps)))
         result = run_episode(self._env, self._agent, self._guard, seed, recorder)
         if video:
-            outcome = "success" if result.success else "failure"
-            video.save(self._config.directory / f"episode-{seed}-{outcome}.mp4")
+            video.save(self._config.directory / results.video_name(seed, success=result.success))
             video.close()
         seen = {name: found for name in ("within_m", "subtasks") if (found := getattr(self._agent, name))}
         noted = {**touch.row(), **moved.row(), **steps.row(self._agent), **seen, **self_correction.row(self._chunks)}
@@ -189,7 +188,7 @@ class PolicyWorker:
 
 
 def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
-    """Play all episodes; return the content of results.json."""
+    """Play all episodes; return the content of results.json. UserError where the folder holds one."""
     subject = config.subject()  # a wrong one is an error here, not in a worker
     for task in needed(config.task, subject.metadata.tasks):
         subject.metadata.check_task(task, subject.name)
@@ -199,30 +198,33 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
     episodes, drawn, decisions, server_s = [], [], [], []
     with Lock(config.directory, "."):
+        check_new(config.directory)  # by another program that held it until now
+        for video in config.directory.glob(VIDEOS):  # of an evaluation that was interrupted: it is played anew
+            video.unlink()
         for one in track(played, "evaluating", total=len(seeds)):
             episodes.append({**results.row(one.result), **one.noted, "draws": one.params.to_record()})
             drawn.append(one.params)
             decisions += one.decision_s
             server_s += one.server_s
-    worst = slices(
-        drawn, [one["success"] for one in episodes], config.robot.load(), [sureness(one) for one in episodes]
-    )[:WORST]
-    content = {
-        **results.summary(episodes),
-        **first_touch.summary(episodes),
-        **motion.summary(episodes),
-        **self_correction.summary(episodes),
-        **steps_done.summary(episodes),
-        "execute": config.timing.steps(subject.chunks.execute),
-        "ensemble": config.timing.decay(subject.chunks.ensemble),
-        "inference_delay_s": config.inference_delay_s,
-        "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
-        "latency": latency(decisions, server_s),
-        **provenance({"config": config, **subject.weights}),
-        "worst_slices": [str(one) for one in worst],
-        "episodes": episodes,
-    }
-    results.write(config.directory, content)
+        worst = slices(
+            drawn, [one["success"] for one in episodes], config.robot.load(), [sureness(one) for one in episodes]
+        )[:WORST]
+        content = {
+            **results.summary(episodes),
+            **first_touch.summary(episodes),
+            **motion.summary(episodes),
+            **self_correction.summary(episodes),
+            **steps_done.summary(episodes),
+            "execute": config.timing.steps(subject.chunks.execute),
+            "ensemble": config.timing.decay(subject.chunks.ensemble),
+            "inference_delay_s": config.inference_delay_s,
+            "decision_ms_median": round(float(np.median(decisions)) * 1e3, 2),
+            "latency": latency(decisions, server_s),
+            **provenance({"config": config, **subject.weights}),
+            "worst_slices": [str(one) for one in worst],
+            "episodes": episodes,
+        }
+        results.write(config.directory, content)
     summary = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
     _log.info(report(content, config.directory), extra=event("evaluated", **summary))
     _track(tracker or NoTracker(), summary, config.directory)
@@ -276,7 +278,7 @@ def sureness(episode: dict) -> dict[str, float]:
 
 def _track(tracker: Tracker, summary: dict[str, float], out: Path) -> None:
     tracker.log(0, summary)
-    for path in sorted(out.glob("episode-*.mp4")):
+    for path in sorted(out.glob(VIDEOS)):
         tracker.video(path.stem, path)
 
 

@@ -9,6 +9,7 @@ person.
 """
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from policies.core.indicator import INDICATORS
 from policies.evaluation import self_correction
+from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
 from policies.runtime.agent import PolicyAgent, load_agent
 from policies.runtime.retreat import Retreat
@@ -63,6 +65,11 @@ class HandsOffConfig(SimulationConfig):
     def directory(self) -> Path:
         """Where results go."""
         return Path(self.out or f"{self.checkpoint}/hands_off")
+
+    @property
+    def seeds(self) -> range:
+        """Seeds that scenes may be set up by: how many episodes fit into the hours is not known, each takes seconds."""
+        return range(self.seed, self.seed + math.ceil(3600 * self.hours))
 
 
 class SameWorld:
@@ -139,10 +146,14 @@ class HandsOffRun:
 
 
 def hands_off(config: HandsOffConfig) -> dict:
-    """Play for the hours; return the content of results.json."""
-    checkpoint.load_for(config.checkpoint, config.task, config.robot.load())
+    """Play for the hours; return the content of results.json. UserError for a scene that training may have shown, or
+    where the folder holds results."""
+    _, metadata = checkpoint.load_for(config.checkpoint, config.task, config.robot.load())
+    check_seeds(config.seeds, metadata.provenance.get("seeds", []), free=HandsOffConfig.seed)
+    check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
     run, episodes, left_s = HandsOffRun(config), list[dict](), 3600 * config.hours
     with Lock(config.directory, "."), progress() as bar:
+        check_new(config.directory)  # by another program that held it until now
         shown = bar.add_task("hours of robot time", total=config.hours)
         try:
             while left_s > 0:
@@ -199,10 +210,15 @@ def report(content: dict, out: Path) -> str:
     )
 
 
+def check_new(folder: Path) -> None:
+    """UserError where a folder holds the results of a run, which would be overwritten."""
+    if (folder / results.FILE).is_file():
+        raise UserError(f"{folder} holds the results of a run; name another out=DIR")
+
+
 def main(config: HandsOffConfig) -> None:
     """Play, unless the folder holds another run's results."""
-    if (config.directory / results.FILE).is_file():
-        raise UserError(f"{config.directory} holds the results of a run; name another out=DIR")
+    check_new(config.directory)
     with keeps(lambda: kept(config.directory)):
         hands_off(config)
 

@@ -120,11 +120,49 @@ def test_vectors_of_another_length_are_named(demos):
         EpisodeTable(Source(demos))
 
 
+@pytest.mark.parametrize("rows", [None, 5])
+def test_a_column_that_is_not_there_is_named(demos, rows):
+    """rows: how many frames the file then has; of another number than the episode it may hold several episodes."""
+    table = pq.read_table(demos / DATA)
+    pq.write_table(table.drop(["touch", "episode_index"]).slice(0, rows), demos / DATA)
+    with pytest.raises(UserError, match=r"file-001.parquet has no column 'touch', which meta/info.json names; restore"):
+        Dataset(demos).columns(1)
+    with pytest.raises(UserError, match=r"has no column 'episode_index'"):
+        Dataset(demos).columns(1, ["episode_index"] if rows is None else ["action"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1]", "{}", "3", '{"index": 3}', '{"index": {}}', '{"index": {"count": 5}}', '{"index": {"count": [[], [1]]}}'],
+)
+def test_statistics_of_another_form_are_those_of_the_episodes(demos, content):
+    right = Dataset(demos).stats()
+    (demos / "meta/stats.json").write_text(content)
+    found = Dataset(demos).stats()
+    assert found.keys() == right.keys() and all((found[name]["mean"] == right[name]["mean"]).all() for name in right)
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '{"provenance": 3}', '{"provenance": {}, "resumed": ["a"]}'])
+def test_a_provenance_of_no_maps_is_named(demos, content):
+    (demos / "meta/provenance.json").write_text(content)
+    with pytest.raises(UserError, match=f"dataset {demos} is broken: {demos}/meta/provenance.json: "):
+        _ = Dataset(demos).provenance
+
+
 def test_an_episode_of_no_frames_is_named(demos):
     rewrite(demos / ROW, "length", lambda rows: [0])
     pq.write_table(pq.read_table(demos / DATA).slice(0, 0), demos / DATA)
     with pytest.raises(UserError, match="episode 1 has 0 frames; leave it out"):
         Dataset(demos)
+
+
+def test_a_dataset_without_episodes_is_named_before_training(tmp_path):
+    """As a recording leaves it that was killed in its first episode."""
+    DatasetWriter(tmp_path / "d", features(FR3, SIZE), FPS, FR3.name).close()
+    assert Dataset(tmp_path / "d").num_episodes == 0
+    with pytest.raises(UserError, match=f"dataset {tmp_path}/d has no episodes, expected one or more; run again"):
+        train(TrainConfig(data=(f"{tmp_path}/d",), out=str(tmp_path / "p"), policy=TINY, optim=QUICK, init_fusion=None))
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_video_that_does_not_say_its_coding(demos):

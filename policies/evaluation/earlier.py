@@ -10,6 +10,8 @@ from sim.core.errors import NOTHING_NEW, UserError
 from sim.core.provenance import plain
 from sim.episode import results
 
+VIDEOS = "episode-*.mp4"  # of an evaluation, as `results.video_name` names them
+
 
 def check_new(folder: Path) -> None:
     """UserError when a folder holds the results of an evaluation, which would be overwritten."""
@@ -46,5 +48,5 @@ def kept(folder: Path) -> str:
     """Return what an interrupted evaluation leaves behind."""
     if tasks := len(list(folder.glob(f"*/{results.FILE}"))):
         return f"{tasks} tasks are kept in {folder}; run again to go on"
-    videos = len(list(folder.rglob("episode-*.mp4")))
+    videos = len(list(folder.rglob(VIDEOS)))
     return f"{videos} videos are kept in {folder}, no results; run again to play all" if videos else NOTHING_NEW

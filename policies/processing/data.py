@@ -67,9 +67,14 @@ class EpisodeTable:
     def __init__(self, source: Source, decided: str = "action"):
         """decided: column of what chunks are made of: what was executed, or `requested_action`, before the guard.
 
-        UserError when the directory holds no dataset, or its labels are missing or of other frames.
+        UserError when the directory holds no dataset or none with episodes, or its labels are missing or of other
+        frames.
         """
         self.dataset = dataset = Dataset(source.root)
+        if not dataset.num_episodes:
+            raise UserError(
+                f"dataset {dataset.root} has no episodes, expected one or more; run again what began it, as sim.collect"
+            )
         self.spec = dataset_spec(dataset)
         flags = ("perturbed", "intervention")
         names = ("observation.state", "action", decided, *flags, *self.spec.points, *TURN_COLUMNS, TOUCH_COLUMN)

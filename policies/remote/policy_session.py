@@ -22,8 +22,8 @@ from sim.core.errors import UserError
 class PolicySession:
     """Decides on a client's observations.
 
-    A seed begins an episode. A client that says none is drawn noise from seed 0 when it connects, and all its looks are
-    of one episode.
+    A seed begins an episode. A client that has said none yet, as openpi's do, is drawn noise from seed 0 on, and does
+    not tell where its episodes begin: each look is one of its own, so that nothing of an earlier scene is acted on.
     """
 
     def __init__(self, decider: Decider):
@@ -31,20 +31,23 @@ class PolicySession:
         spec, needs = decider.spec, decider.policy.needs
         self._reader = RequestReader(decider.processor.cameras, spec.image_size, spec.state_dim, needs.instruction)
         self._generator, self._context = torch.Generator().manual_seed(0), EpisodeContext(decider.policy)
+        self._seeded = False  # whether the client tells its episodes
 
     def infer(self, request: Any) -> dict[str, Any]:
         """Return the chunk (T, D) as `actions`: absolute joint targets, rad, gripper opening 0..1."""
         observation = self._reader.observation(request)
         own = own_of(request)
         if "seed" in own:
-            self._generator = torch.Generator().manual_seed(seed_of(own))
+            self._generator, self._seeded = torch.Generator().manual_seed(seed_of(own)), True
+        if "seed" in own or not self._seeded:
             self._context.begin()
         width = self._decider.spec.action_dim
         commanded = array(own, "commanded", (width,)) if "commanded" in own else observation.state
         steps = array(own, "under_way", (None, width)) if "under_way" in own else np.zeros((0, width), np.float32)
         decided = self._decider.decide(observation, commanded, self._given(steps), self._generator, self._context)
-        estimates = [
-            {"name": one.name, "pos_w": one.pos_w, "within_m": float(one.within_m)} for one in decided.estimates
+        estimates = [  # no arrays: openpi's ActionChunkBroker takes each array of an answer for one row a step
+            {"name": one.name, "pos_w": one.pos_w.tolist(), "within_m": float(one.within_m)}
+            for one in decided.estimates
         ]
         own_answer = {"estimates": estimates, "subtask": decided.subtask}
         return {"actions": decided.chunk.astype(np.float32), OURS: own_answer}

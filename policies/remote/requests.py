@@ -68,6 +68,6 @@ def own_of(request: Mapping[str, Any]) -> Mapping[str, Any]:
 def seed_of(own: Mapping[str, Any]) -> int:
     """Return the seed of the episode that a client of this project begins. UserError."""
     value = own["seed"]
-    if not isinstance(value, int) or not 0 <= value <= MAX_SEED:
+    if type(value) is not int or not 0 <= value <= MAX_SEED:  # True is an int too
         raise UserError(f"the request's seed is {str(value)[:40]}, expected 0 to {MAX_SEED}")
     return value

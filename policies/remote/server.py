@@ -64,12 +64,13 @@ class PolicyServer:
         """Return None for a client that may connect, else what it is told."""
         if request.path == HEALTH:
             return connection.respond(http.HTTPStatus.OK, "OK\n")
-        given = request.headers.get("Authorization", "")
+        tokens = request.headers.get_all("Authorization")
+        given = tokens[0] if len(tokens) == 1 else ""  # of several none is the client's
         if self._token and not hmac.compare_digest(given.encode(), authorization(self._token).encode()):
             return self._refuse(connection, http.HTTPStatus.UNAUTHORIZED, "the token is missing or wrong")
-        version = request.headers.get(HEADER, str(PROTOCOL))  # openpi's clients know none
-        if version != str(PROTOCOL):
-            line = f"the client speaks protocol {version[:20]}, this server {PROTOCOL}"
+        versions = request.headers.get_all(HEADER)
+        if versions not in ([], [str(PROTOCOL)]):  # openpi's clients know none
+            line = f"the client speaks protocol {' and '.join(versions)[:20]}, this server {PROTOCOL}"
             return self._refuse(connection, http.HTTPStatus.BAD_REQUEST, line)
         return None
 

@@ -74,5 +74,5 @@ def read_description(root: Path) -> RunDescription | None:
         return None
     try:
         return typed(RunDescription, json.loads(path.read_text()))
-    except ValueError as error:
+    except (OSError, ValueError, TypeError, AttributeError, UserError) as error:  # TypeError: it lacks a field
         raise UserError(f"{path} is broken: {error}") from error

@@ -26,7 +26,8 @@ b.good{color:#2f7d4f}b.bad{color:#b8402f}
 {%- macro plot(svg, caption) %}<figure>{{ svg|safe }}<figcaption>{{ caption }}</figcaption></figure>{% endmacro %}
 {%- macro shown(video) %}<figure><video controls autoplay loop muted playsinline
 src="data:video/mp4;base64,{{ video.data }}"></video>{{ video.timeline|safe }}<figcaption>{{ video.caption }}:
-{% if video.success %}<b class=good>success</b>{% else %}<b class=bad>failure</b>{% endif %}</figcaption></figure>
+{% if video.success is none %}cut off, no outcome{% elif video.success %}<b class=good>success</b>
+{%- else %}<b class=bad>failure</b>{% endif %}</figcaption></figure>
 {%- endmacro %}
 {%- if evaluations %}
 <h2>Success and throughput</h2>
@@ -38,7 +39,8 @@ src="data:video/mp4;base64,{{ video.data }}"></video>{{ video.timeline|safe }}<f
 <i>({{ "{:.0f} to {:.0f}".format(row.throughput_ci_low, row.throughput_ci_high) }})</i>
 <td>{{ "-" if row.mean_time_s is none else "{:.1f} s".format(row.mean_time_s) }}</tr>
 {%- endfor %}</table>
-<p class=note>95 % intervals: Wilson for success, bootstrap over episodes for throughput. {{ note }}</p>
+<p class=note>95 % intervals: Wilson for success, bootstrap over episodes for throughput, where all or none
+succeeded by Wilson. {{ note }}</p>
 <div class=two>{% for svg, caption in bars %}{{ plot(svg, caption) }}{% endfor %}</div>
 {%- endif %}
 {%- if trainings %}

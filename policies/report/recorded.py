@@ -24,7 +24,7 @@ class Shown:
 
     data: str  # base64 of the mp4
     caption: str
-    success: bool
+    success: bool | None  # None: cut off by a fault or a stop, it tells no outcome
     timeline: str = ""  # SVG under it
 
 
@@ -39,7 +39,8 @@ def recorded(dataset: Dataset, episode: int, timeline: str = "") -> Shown:
     times = max(1, HEIGHT // views[0].shape[1])
     frames = np.concatenate(views, 2).repeat(times, 1).repeat(times, 2)
     data = base64.b64encode(encoded(list(frames), dataset.fps)).decode()
-    return Shown(data, dataset.instruction(episode), bool(dataset.episode_metadata(episode)["success"]), timeline)
+    success = None if dataset.was_cut_off(episode) else bool(dataset.episode_metadata(episode)["success"])
+    return Shown(data, dataset.instruction(episode), success, timeline)
 
 
 def with_timelines(root: Path, timelines: Sequence[Timeline]) -> Iterator[Shown]:

@@ -25,6 +25,7 @@ from sim.core.options import FILE, Options, at_least, option
 from sim.dataset.reader import Dataset
 from sim.dataset.schema import INFO_PATH
 from sim.episode.results import FILE as RESULTS
+from sim.episode.results import video_name
 
 BARS = (  # title, the columns of value and interval, factor
     ("success rate, %", ("success_rate", "ci_low", "ci_high"), 100),
@@ -75,7 +76,7 @@ def write_report(config: ReportConfig) -> Path:
             (one, grouped_lines(one.curves, one.x_label, one.y_label) if one.curves else "")
             for one in description.sections
         ],
-        video_sections=list(_video_sections(root, description, config.videos)),
+        video_sections=list(_video_sections(root, description, evaluations, config.videos)),
         timelines=bool(description.timelines),
         config=json.dumps(options, indent=1) if options else "",
     )
@@ -104,8 +105,22 @@ def _folders(root: Path, file: str) -> list[str]:
 def read_evaluations(root: Path, description: RunDescription) -> dict[str, dict]:
     """Return name -> what results.json says, of those evaluations that are there and played an episode."""
     paths = {name: root / folder / RESULTS for folder, name in description.evaluations.items()}
-    read = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
+    read = {name: read_results(path) for name, path in paths.items() if path.is_file()}
     return {name: content for name, content in read.items() if content.get("n")}
+
+
+def read_results(path: Path) -> dict:
+    """Return what results.json says. UserError where it is broken, or lacks what the page shows of played episodes."""
+    try:
+        content = json.loads(path.read_text())
+        if content.get("n"):
+            shown = {name for _, columns, _ in BARS for name in columns}
+            _ = [float(content[name]) for name in shown], content["mean_time_s"]
+            _ = [(one["seed"], one["success"]) for one in content.get("episodes", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is broken, expected what policies.evaluate writes: {why}") from error
+    return content
 
 
 def _made_by(root: Path, made: Mapping) -> str:
@@ -147,15 +162,17 @@ def _losses(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
 # ---- videos ------------------------------------------------------------------------------------
 
 
-def _video_sections(root: Path, description: RunDescription, most: int) -> Iterator[tuple[str, str, list[Shown]]]:
+def _video_sections(
+    root: Path, description: RunDescription, evaluations: Mapping[str, dict], most: int
+) -> Iterator[tuple[str, str, list[Shown]]]:
     """Title, text and videos: of the first and the last evaluation by seed, and of recordings."""
-    by_seed: dict[str, list[Shown]] = {}
-    with_videos = {f: name for f, name in description.evaluations.items() if any((root / f).glob("episode-*.mp4"))}
-    for folder in list(dict.fromkeys([*list(with_videos)[:1], *list(with_videos)[-1:]])):
-        for path in sorted((root / folder).glob("episode-*.mp4"))[:most]:
-            _, seed, outcome = path.stem.split("-")
-            caption = f"{with_videos[folder]}, seed {seed}"
-            by_seed.setdefault(seed, []).append(Shown(embedded(path), caption, outcome == "success"))
+    by_seed: dict[int, list[Shown]] = {}
+    filmed = {f: _filmed(root / f, evaluations.get(name, {})) for f, name in description.evaluations.items()}
+    with_videos = [folder for folder, videos in filmed.items() if videos]
+    for folder in dict.fromkeys([*with_videos[:1], *with_videos[-1:]]):
+        for path, seed, success in filmed[folder][:most]:
+            caption = f"{description.evaluations[folder]}, seed {seed}"
+            by_seed.setdefault(seed, []).append(Shown(embedded(path), caption, success))
     if by_seed:
         text = "Front and wrist camera; each row is one seed." if len(with_videos) > 1 else "Front and wrist camera."
         yield "Episodes", text, [video for pair in by_seed.values() for video in pair]
@@ -167,3 +184,10 @@ def _video_sections(root: Path, description: RunDescription, most: int) -> Itera
             episodes = range(min(dataset.num_episodes, most) if dataset.features.cameras else 0)
             videos = [recorded(dataset, episode) for episode in episodes]
             yield f"Recorded: {name}", "As the policy saw it, enlarged.", videos
+
+
+def _filmed(folder: Path, content: Mapping) -> list[tuple[Path, int, bool]]:
+    """Return video, seed and success of the episodes of results.json that were filmed: others' may lie beside them."""
+    episodes = [(one["seed"], bool(one["success"])) for one in content.get("episodes", [])]
+    paths = [folder / video_name(seed, success=success) for seed, success in episodes]
+    return [(path, *one) for path, one in zip(paths, episodes, strict=True) if path.is_file()]

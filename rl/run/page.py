@@ -61,7 +61,7 @@ def value_section(rollouts: Path, labels: Mapping) -> Section:
     """Return the value of round 1 along a few of its rollouts, and its report."""
     dataset = Dataset(rollouts)
     frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
-    success = dataset.metadata_table()["success"]
+    success = outcomes(dataset)
     curves = []
     for episode in first_of_each(success, CURVES):
         rows = frames["episode_index"] == episode
@@ -89,13 +89,19 @@ def timelines(root: Path, rollouts: Path, labels: Mapping) -> tuple[Timeline, ..
         return ()
     frames = read_sidecar(dataset.root, advantages_name(labels["tag"]))
     found = []
-    for episode in first_of_each(dataset.metadata_table()["success"], VIDEOS):
+    for episode in first_of_each(outcomes(dataset), VIDEOS):
         rows = frames["episode_index"] == episode
         value, good = frames["value"][rows], frames["advantage"][rows]
         found.append(Timeline(_relative(rollouts, root), episode, tuple(map(float, value)), tuple(map(bool, good))))
     return tuple(found)
 
 
-def first_of_each(success: Sequence[bool], most: int) -> list[int]:
+def outcomes(dataset: Dataset) -> list[bool | None]:
+    """Return whether each episode succeeded, None for one that a fault or a stop cut off."""
+    success = dataset.metadata_table()["success"]
+    return [None if dataset.was_cut_off(episode) else bool(one) for episode, one in enumerate(success)]
+
+
+def first_of_each(success: Sequence[bool | None], most: int) -> list[int]:
     """Return the first successes and the first failures, at most so many of each."""
-    return [*[i for i, s in enumerate(success) if s][:most], *[i for i, s in enumerate(success) if not s][:most]]
+    return [i for wanted in (True, False) for i in [k for k, one in enumerate(success) if one is wanted][:most]]

@@ -100,9 +100,12 @@ def read_provenance(root: Path, info: Mapping) -> list[dict]:
     path = root / PROVENANCE_PATH
     try:
         content = json.loads(path.read_text()) if path.is_file() else info
-        return [content["provenance"], *content.get("resumed", [])] if "provenance" in content else []
+        found = [content["provenance"], *content.get("resumed", [])] if "provenance" in content else []
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"dataset {root} is broken: {path}: {error}") from error
+    if not all(isinstance(one, dict) for one in (content, *found)):
+        raise UserError(f"dataset {root} is broken: {path}: expected a map of maps")
+    return found
 
 
 def write_provenance(root: Path, provenance: list[dict]) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.core.errors import UserError
-from sim.dataset.rows import opened_parquet
+from sim.dataset.rows import REMEDY, opened_parquet
 from sim.dataset.schema import IMAGE_PREFIX
 from sim.dataset.video import Span
 
@@ -66,11 +66,14 @@ def _indices(row: Mapping, what: str) -> dict[str, int]:
 def read_frames(path: Path, row: Mapping, names: list[str]) -> pa.Table:
     """Read columns of one episode's frames, alone in its file or among others'.
 
-    Raises UserError when the file is broken or holds another number of them.
+    Raises UserError when the file is broken, lacks a column or holds another number of frames.
     """
     episode, length = row[KEY], row["length"]
     with opened_parquet(path) as file:
-        if file.metadata.num_rows == length:
+        alone, known = file.metadata.num_rows == length, file.schema_arrow.names
+        if missing := [name for name in (*names, *([] if alone else [KEY])) if name not in known]:
+            raise UserError(f"{path} has no column {missing[0]!r}, which meta/info.json names; {REMEDY}")
+        if alone:
             return file.read(names, use_threads=False)
         table = file.read_row_groups(_groups(file, episode), list({*names, KEY}), use_threads=False)
         table = table.filter(pa.array(table[KEY].to_numpy() == episode))

@@ -165,14 +165,14 @@ class Dataset:
         """Return feature -> min, max, mean, std, count, q01 .. q99 over all episodes.
 
         From stats.json where it counts exactly these frames, else joined from the episodes: after
-        a kill it is older or missing. Raises UserError when there are no episodes.
+        a kill it is older or missing, and another program's may have another form. Raises UserError when there are no
+        episodes.
         """
         if not self._rows:
             raise UserError(f"dataset {self.root} has no episodes")
         written = read_stats(self.root)
-        if written and int(written["index"]["count"][0]) == self.num_frames:
-            return written
-        return join_stats(self.root)
+        counted = written.get("index", {}).get("count", np.array([]))
+        return written if counted.tolist() == [self.num_frames] else join_stats(self.root)
 
     def fingerprint(self) -> str:
         """Return a hash of the schema and of every committed episode's content, for provenance."""

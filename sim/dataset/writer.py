@@ -263,9 +263,9 @@ def write_stats(root: Path, stats: dict[str, dict[str, np.ndarray]]) -> None:
 
 
 def read_stats(root: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Return what stats.json holds; nothing when there is none that can be read."""
+    """Return what stats.json holds; nothing when there is none that can be read, or it has another form."""
     try:
         lists = json.loads((root / STATS_PATH).read_text())
-    except (OSError, ValueError):
+        return {feature: {name: np.array(value) for name, value in values.items()} for feature, values in lists.items()}
+    except (OSError, ValueError, AttributeError):
         return {}
-    return {feature: {name: np.array(value) for name, value in values.items()} for feature, values in lists.items()}

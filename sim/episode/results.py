@@ -63,6 +63,7 @@ def _intervals_over_layouts(success: np.ndarray, time_s: np.ndarray) -> dict:
     if success.all() or not success.any():  # layouts do not differ: n of them tell no more than this
         low, high = wilson(n if success.all() else 0, n)
     slow, fast = np.percentile(won.sum(1) / hours.sum(1), [2.5, 97.5])
+    slow, fast = _with_other_outcomes(slow, fast, success, time_s.mean(0) / 3600)
     intervals = {"ci_low": low, "ci_high": high, "throughput_ci_low": slow, "throughput_ci_high": fast}
     return {name: float(value) for name, value in intervals.items()}
 
@@ -85,7 +86,23 @@ def throughput_interval(episodes: list[dict], draws: int = RESAMPLES) -> tuple[f
     hours = np.array([episode["time_s"] for episode in episodes]) / 3600
     rows = np.random.default_rng(0).integers(len(episodes), size=(draws, len(episodes)))
     low, high = np.percentile(success[rows].sum(1) / hours[rows].sum(1), [2.5, 97.5])
+    low, high = _with_other_outcomes(low, high, success, hours)
     return float(low), float(high)
+
+
+def _with_other_outcomes(low: float, high: float, success: np.ndarray, hours: np.ndarray) -> tuple[float, float]:
+    """Return the interval of successes an hour, wider where none or all of success (n,) or (S, n) are; hours: (n,).
+
+    Resampled, such episodes never tell of the outcome that did not come: of failures alone the bootstrap is certain of
+    no success in any hour. That outcome may come as often as Wilson's interval of the rate has it, and an episode takes
+    hours.sum() / n. So the bound is Wilson's rate times n / hours.sum(), unless the bootstrap's is further out already.
+    """
+    n, played = len(hours), hours.sum()
+    if not success.any():
+        high = max(high, wilson(0, n)[1] * n / played)
+    if success.all():
+        low = min(low, wilson(n, n)[0] * n / played)
+    return low, high
 
 
 def row(result: EpisodeResult) -> dict:
@@ -97,6 +114,11 @@ def row(result: EpisodeResult) -> dict:
         "time_s": round(result.time_s, 3),
         "guard": asdict(result.guard),
     }
+
+
+def video_name(seed: int, *, success: bool) -> str:
+    """Return the name of an episode's video beside results.json."""
+    return f"episode-{seed}-{'success' if success else 'failure'}.mp4"
 
 
 def write(out: Path, content: dict) -> None:

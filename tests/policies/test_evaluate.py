@@ -15,6 +15,8 @@ from policies.evaluate import WORST, EvaluateConfig
 from policies.evaluation.slices import slices
 from policies.models import checkpoint
 from sim.core.errors import UserError
+from sim.core.files import LOCK, Lock, write_atomic
+from sim.episode import results
 from sim.episode.loop import EpisodeResult
 from sim.guard.motion_guard import GuardReport
 from sim.randomize.episode_params import EpisodeParams
@@ -60,6 +62,41 @@ def test_success_by_any_axis_can_be_computed_again(tmp_path, monkeypatch, capsys
     printed = capsys.readouterr().out
     assert printed.count("light_strength ") == shown
     assert "wrong thing touched first in 2 of 30" in " ".join(printed.split())
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> EvaluateConfig:
+    """Of four episodes that nothing is played for."""
+    monkeypatch.setattr(evaluate, "PolicyWorker", DarkFails)
+    monkeypatch.setattr(checkpoint, "load", lambda _: (tiny_model(), about()))
+    return EvaluateConfig(checkpoint="x", out=str(tmp_path), episodes=4, workers=1)
+
+
+def test_videos_of_an_interrupted_evaluation_are_not_this_ones(config):
+    for name in ("episode-5-success.mp4", "episode-900000-success.mp4", "mine.mp4"):
+        (config.directory / name).touch()
+    evaluate.evaluate(config)
+    assert [path.name for path in config.directory.glob("*.mp4")] == ["mine.mp4"]
+
+
+def test_results_are_written_while_the_folder_is_held(config, monkeypatch):
+    def write(out, content):
+        assert (out / LOCK).is_file()
+        write_atomic(out / "results.json", b"{}")
+
+    monkeypatch.setattr(results, "write", write)
+    evaluate.evaluate(config)
+
+
+def test_results_of_another_program_that_held_the_folder_until_now_stay(config, monkeypatch):
+    def lock(root, folder):
+        write_atomic(root / "results.json", b"another's")
+        return Lock(root, folder)
+
+    monkeypatch.setattr(evaluate, "Lock", lock)
+    with pytest.raises(UserError, match="holds the results of an evaluation"):
+        evaluate.evaluate(config)
+    assert (config.directory / "results.json").read_bytes() == b"another's"
 
 
 def test_all_plays_every_task_that_the_policy_was_trained_on(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """A run without a person: nothing is moved by magic, what the expert cannot bring back is counted, time adds up."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import VlaConfig
 from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
+from sim.core.files import Lock, write_atomic
 from sim.envs.sim_env import SimEnv
 from sim.envs.simulation import SimulationConfig
 from sim.expert.imperfections import CLEAN
@@ -23,6 +25,7 @@ from sim.expert.put_back import NEAR_M, draw_free_place, put_back
 from sim.expert.scripted import Expert
 from sim.guard.clearance import guarded
 from sim.planning.motion_planner import ROOM_M
+from sim.randomize.splits import SplitConfig
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,33 @@ def test_hours_of_robot_time_on_the_command_line(root, tmp_path):
 def test_another_robot_or_rate_is_refused(root, robot, message, tmp_path):
     with pytest.raises(UserError, match=f"{root} was {message}"):
         hands_off(HandsOffConfig(checkpoint=str(root), robot=robot, hours=0.003, out=str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    ("trained", "options", "message"),
+    [
+        ({"seeds": [[900050, 900060]]}, {}, r"seeds 900000 to 900107 share .* \(900050 to 900060\); .*=900061"),
+        ({"splits": [None]}, {"split": SplitConfig("pairs")}, "split=pairs: .* does not say that what it learned from"),
+    ],
+)
+def test_scenes_that_training_showed_are_refused(root, tmp_path, trained, options, message):
+    policy, made = checkpoint.load(root)
+    checkpoint.save(tmp_path / "policy", policy, replace(made, provenance=trained))
+    config = HandsOffConfig(checkpoint=str(tmp_path / "policy"), hours=0.03, out=str(tmp_path / "run"), **options)
+    with pytest.raises(UserError, match=message):
+        hands_off(config)
+    assert not config.directory.exists()
+
+
+def test_results_of_another_program_that_held_the_folder_until_now_stay(root, tmp_path, monkeypatch):
+    def lock(folder, inner):
+        write_atomic(folder / "results.json", b"another's")
+        return Lock(folder, inner)
+
+    monkeypatch.setattr("policies.hands_off.Lock", lock)
+    with pytest.raises(UserError, match="holds the results of a run"):
+        hands_off(HandsOffConfig(checkpoint=str(root), hours=0.003, out=str(tmp_path)))
+    assert (tmp_path / "results.json").read_bytes() == b"another's"
 
 
 def test_another_task_is_refused(root, tmp_path):

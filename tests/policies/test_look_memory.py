@@ -139,6 +139,18 @@ def test_clients_of_a_server_do_not_share_what_was_seen():
     assert np.array_equal(one.infer(looks[0] | begin)["actions"], first)
 
 
+def test_a_client_that_tells_no_episode_is_not_shown_an_earlier_scene(monkeypatch):
+    """As openpi's clients, which know no seed; one that has sent a seed tells where the next episode begins."""
+    policy, given = tiny_model(config=MEMORY), []
+    chunk = torch.zeros(1, MEMORY.chunk, 7)
+    monkeypatch.setattr(policy, "act", lambda inputs, *_: given.append(inputs) or Decision(chunk))
+    session = PolicySession(Decider(policy, Conditioning()))
+    for x, own in enumerate(({}, {}, {"fr3_vla": {"seed": 1}}, {})):
+        images = {f"observation/images/{camera}": np.zeros((*SIZE, 3), np.uint8) for camera in SPEC.cameras}
+        session.infer(images | {"observation/state": np.full(7, x, np.float32), "prompt": "put it there"} | own)
+    assert [{float(look.state[0, 0]) for look in inputs.before} for inputs in given] == [{0}, {1}, {2}, {2}]
+
+
 @pytest.mark.parametrize("timing", [Timing(execute=1), Timing(ensemble=0.01)])
 def test_looks_closer_than_in_training_are_one_line(timing):
     policy = tiny_model(config=MEMORY)

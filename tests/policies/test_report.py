@@ -1,19 +1,25 @@
 """The report page: it stands alone, shows what the run's files say, and names what is missing."""
 
+import base64
 import json
 import logging
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_run import write_run
-from learning import write_demos
+from fr3 import FPS, FR3
+from learning import SIZE, make_demo, write_demos
 
 from policies.report.description import RunDescription, Section, Timeline, read_description, write_description
 from policies.report.plots import BESIDE, COLOURS, named_lines
 from policies.report.recorded import draw, runs
 from policies.report.report import ReportConfig, write_report
+from rl.run.page import first_of_each, outcomes
 from sim.core.errors import UserError
+from sim.dataset.reader import Dataset, DatasetWriter
+from sim.dataset.recorder import features
 from sim.envs.video import encoded
 from sim.episode import results
 
@@ -129,6 +135,39 @@ def test_a_run_that_describes_nothing_shows_what_lies_in_it(tmp_path):
     assert "<td>b &lt;i&gt;/eval" in page and "b <i>" not in page
 
 
+def test_only_videos_of_the_episodes_that_count_are_shown(tmp_path):
+    """An evaluation that was interrupted left the others, of seeds that were not played or ended otherwise."""
+    evaluate(tmp_path / "eval", 1, 2)
+    for name in ("0-failure", "0-success", "1-failure", "7-success", "odd"):
+        (tmp_path / "eval" / f"episode-{name}.mp4").write_bytes(name.encode())
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    shown = re.findall(r"<figcaption>eval, seed (\d+):\s*<b class=(\w+)", page)
+    assert shown == [("0", "good"), ("1", "bad")]
+    assert all(base64.b64encode(name).decode() in page for name in (b"0-success", b"1-failure"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[1]", '{"n": 5, "success_rate": 0.5}', "\xff", '{"n": 2, "ci_low": "x"}'],
+)
+def test_results_of_something_else_are_named(tmp_path, content):
+    evaluate(tmp_path / "good", 1, 2)
+    (tmp_path / "results.json").write_text(content, "latin-1")
+    with pytest.raises(
+        UserError, match=f"{tmp_path}/results.json is broken, expected what policies.evaluate"
+    ) as caught:
+        write_report(ReportConfig(str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"title": 3}', '{"title": "a", "novel": 1}', "\xff"])
+def test_a_description_of_something_else_is_named(tmp_path, content):
+    (tmp_path / "page.json").write_text(content, "latin-1")
+    with pytest.raises(UserError, match=f"{tmp_path}/page.json is broken: ") as caught:
+        write_report(ReportConfig(str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
 def test_videos_can_be_left_out(run):
     assert "<video" not in write_report(ReportConfig(str(run), videos=0)).read_text()
 
@@ -159,6 +198,19 @@ def test_a_recording_is_shown_without_a_trace_in_it(tmp_path):
     before = sorted(root.rglob("*"))
     assert "Recorded: robot" in write_report(ReportConfig(str(tmp_path))).read_text()
     assert sorted(root.rglob("*")) == before
+
+
+def test_an_episode_that_was_cut_off_tells_no_outcome(tmp_path):
+    with DatasetWriter(tmp_path / "robot", features(FR3, SIZE), FPS, FR3.name) as writer:
+        for number, fault in enumerate(("network lost", "")):
+            demo = make_demo(number, 5)
+            told = {"success": False, "robot/fault": fault, "operator/verdict": ""}
+            writer.commit(replace(demo, metadata={**demo.metadata, **told}))
+    evaluate(tmp_path / "robot", 0, 1)
+    page = write_report(ReportConfig(str(tmp_path))).read_text()
+    assert re.findall(r"plate:\s*(cut off, no outcome|<b class=\w+>)", page) == ["cut off, no outcome", "<b class=bad>"]
+    assert outcomes(Dataset(tmp_path / "robot")) == [None, False]
+    assert first_of_each([None, False, True, None, True, False, True], 2) == [2, 4, 1, 5]
 
 
 @pytest.mark.parametrize("successes", [0, 60])

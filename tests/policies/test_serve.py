@@ -16,16 +16,20 @@ import torch
 from fr3 import FR3
 from learning import SIZE, TINY, about, tiny_model
 from serving import HOST, PlainClient, from_bytes, running, served, tiny_decider, to_bytes
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from policies.language.minilm import FrozenText, MiniLmConfig
 from policies.models import checkpoint
 from policies.remote.server import MAX_CLIENTS, PolicyServer
 from policies.remote.wire import MAX_BYTES, pack, unpack
+from policies.runtime.decider import Decider
 from policies.serve import ServeConfig
 from policies.vision.efficientnet import EfficientNetConfig, FrozenVision
 from sim.core.contract import Observation
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "abcdefgh12345678"
@@ -82,6 +86,16 @@ def test_every_client_has_noise_of_its_own(url):
     np.testing.assert_array_equal(other.infer(request())["actions"], first)
     seeded = {**request(), "fr3_vla": {"seed": 7}}
     np.testing.assert_array_equal(one.infer(seeded)["actions"], other.infer(seeded)["actions"])
+
+
+def test_chunks_are_the_only_arrays_of_an_answer(decider, monkeypatch):
+    """openpi's ActionChunkBroker takes every array of an answer for one row a step: three of a point would end it."""
+    decide, found = Decider.decide, [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.004)]
+    monkeypatch.setattr(Decider, "decide", lambda *given: dataclasses.replace(decide(*given), estimates=found))
+    with served(decider) as url:
+        answer = PlainClient(url).infer(request())
+    assert answer["fr3_vla"]["estimates"] == [{"name": "object", "pos_w": [-0.3, 0.1, 0.02], "within_m": 0.004}]
+    assert [name for name, value in answer.items() if isinstance(value, np.ndarray)] == ["actions"]
 
 
 def test_the_program_serves_until_it_is_interrupted(tmp_path):
@@ -164,6 +178,7 @@ REFUSED = {
     "no prompt": (without("prompt"), "the request has no 'prompt'"),
     "a long prompt": (request(prompt="x" * 3000), "up to 2000 letters"),
     "a seed": (request(fr3_vla={"seed": -1}), "the request's seed is -1, expected 0 to"),
+    "a seed that is none": (request(fr3_vla={"seed": True}), "the request's seed is True, expected 0 to"),
     "under way": (request(fr3_vla={"under_way": np.zeros((2, 6))}), r"'under_way' is float64 of shape \(2, 6\)"),
     "objects": (hostile("dtype", "|O8"), "an array of '|O8'"),
     "records": (hostile("dtype", "f4,f4"), "an array of 'f4,f4'"),
@@ -239,6 +254,22 @@ def test_another_protocol_is_refused(url, caplog):
     with pytest.raises(InvalidStatus, match="400"):
         PlainClient(url, **{"FR3-VLA-Protocol": "3"})
     assert "the client speaks protocol 3, this server 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "line"),
+    [
+        ("Authorization", 401, "the token is missing or wrong"),
+        ("FR3-VLA-Protocol", 400, "the client speaks protocol 2 and 3, this server 2"),
+    ],
+)
+def test_a_header_that_comes_twice_is_one_line(decider, caplog, name, status, line):
+    sent = Headers({"Authorization": f"Api-Key {TOKEN}", "FR3-VLA-Protocol": "2"})
+    sent[name] = "3"  # adds another
+    with served(decider, token=TOKEN) as url, pytest.raises(InvalidStatus, match=str(status)):
+        connect(url, additional_headers=sent, proxy=None)
+    assert [record.getMessage().partition("refused: ")[2] for record in caplog.records] == [line]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 # ---- options -------------------------------------------------------------------------------------

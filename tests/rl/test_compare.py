@@ -138,6 +138,25 @@ def test_one_training_seed_is_summed_up_as_before_and_rates_at_the_ends_keep_an_
     assert (found["n"], found["ci_low"], found["ci_high"]) == (60, summary(won)["ci_low"], 1.0)
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_successes_an_hour_at_the_ends_keep_an_interval(runs):
+    """None or all of 20 layouts: by Wilson 16.1 % of the 180 episodes that fit into an hour may end otherwise."""
+    none, every = (summary_of_seeds([rows] * runs) for rows in (ended(20, success=False), ended(20, success=True)))
+    found = [one[f"throughput_ci_{end}"] for one in (none, every) for end in ("low", "high")]
+    assert found == pytest.approx([0, 0.161125 * 180, 0.838875 * 180, 180], rel=1e-5)
+
+
+def test_the_bootstraps_bound_stays_where_it_is_further_out():
+    """Times differ much more than one failure in 300 would: few slow episodes take most of the time."""
+    rows = [{"seed": i, "success": True, "time_s": 900.0 if i < 2 else 1.0} for i in range(300)]
+    assert summary(rows)["throughput_ci_low"] < 0.7 * 300 / (2098 / 3600)
+
+
+def ended(n: int, *, success: bool) -> list[dict]:
+    """Episodes of 20 s."""
+    return [{"seed": seed, "success": success, "time_s": 20.0} for seed in range(n)]
+
+
 def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     rows = [{"p_success": 0.01, "p_throughput": 0.04}, {"p_success": 0.03}, {}]
     correct_for_many(rows)
