@@ -18,6 +18,7 @@ import numpy as np
 
 from policies.core.indicator import INDICATORS
 from policies.evaluation import self_correction
+from policies.evaluation.earlier import check_new
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
 from policies.runtime.agent import PolicyAgent, load_agent
@@ -153,7 +154,7 @@ def hands_off(config: HandsOffConfig) -> dict:
     check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
     run, episodes, left_s = HandsOffRun(config), list[dict](), 3600 * config.hours
     with Lock(config.directory, "."), progress() as bar:
-        check_new(config.directory)  # by another program that held it until now
+        check_new(config.directory, "a run")  # by another program that held it until now
         shown = bar.add_task("hours of robot time", total=config.hours)
         try:
             while left_s > 0:
@@ -210,15 +211,9 @@ def report(content: dict, out: Path) -> str:
     )
 
 
-def check_new(folder: Path) -> None:
-    """UserError where a folder holds the results of a run, which would be overwritten."""
-    if (folder / results.FILE).is_file():
-        raise UserError(f"{folder} holds the results of a run; name another out=DIR")
-
-
 def main(config: HandsOffConfig) -> None:
     """Play, unless the folder holds another run's results."""
-    check_new(config.directory)
+    check_new(config.directory, "a run")
     with keeps(lambda: kept(config.directory)):
         hands_off(config)
 

@@ -13,10 +13,10 @@ from sim.episode import results
 VIDEOS = "episode-*.mp4"  # of an evaluation, as `results.video_name` names them
 
 
-def check_new(folder: Path) -> None:
-    """UserError when a folder holds the results of an evaluation, which would be overwritten."""
+def check_new(folder: Path, what: str = "an evaluation") -> None:
+    """UserError when a folder holds the results of `what`, which would be overwritten."""
     if (folder / results.FILE).is_file():
-        raise UserError(f"{folder} holds the results of an evaluation; name another out=DIR")
+        raise UserError(f"{folder} holds the results of {what}; name another out=DIR")
 
 
 def finished(folder: Path, config: Any, weights: Mapping[str, str]) -> dict | None:

@@ -39,8 +39,8 @@ src="data:video/mp4;base64,{{ video.data }}"></video>{{ video.timeline|safe }}<f
 <i>({{ "{:.0f} to {:.0f}".format(row.throughput_ci_low, row.throughput_ci_high) }})</i>
 <td>{{ "-" if row.mean_time_s is none else "{:.1f} s".format(row.mean_time_s) }}</tr>
 {%- endfor %}</table>
-<p class=note>95 % intervals: Wilson for success, bootstrap over episodes for throughput, where all or none
-succeeded by Wilson. {{ note }}</p>
+<p class=note>95 % intervals: Wilson for success, bootstrap over episodes for throughput, or Wilson where all
+or none succeeded. {{ note }}</p>
 <div class=two>{% for svg, caption in bars %}{{ plot(svg, caption) }}{% endfor %}</div>
 {%- endif %}
 {%- if trainings %}

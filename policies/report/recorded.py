@@ -39,8 +39,7 @@ def recorded(dataset: Dataset, episode: int, timeline: str = "") -> Shown:
     times = max(1, HEIGHT // views[0].shape[1])
     frames = np.concatenate(views, 2).repeat(times, 1).repeat(times, 2)
     data = base64.b64encode(encoded(list(frames), dataset.fps)).decode()
-    success = None if dataset.was_cut_off(episode) else bool(dataset.episode_metadata(episode)["success"])
-    return Shown(data, dataset.instruction(episode), success, timeline)
+    return Shown(data, dataset.instruction(episode), dataset.outcome(episode), timeline)
 
 
 def with_timelines(root: Path, timelines: Sequence[Timeline]) -> Iterator[Shown]:

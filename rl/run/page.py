@@ -98,8 +98,7 @@ def timelines(root: Path, rollouts: Path, labels: Mapping) -> tuple[Timeline, ..
 
 def outcomes(dataset: Dataset) -> list[bool | None]:
     """Return whether each episode succeeded, None for one that a fault or a stop cut off."""
-    success = dataset.metadata_table()["success"]
-    return [None if dataset.was_cut_off(episode) else bool(one) for episode, one in enumerate(success)]
+    return [dataset.outcome(episode) for episode in range(dataset.num_episodes)]
 
 
 def first_of_each(success: Sequence[bool | None], most: int) -> list[int]:

@@ -110,6 +110,10 @@ class Dataset:
         row = self._rows[episode]
         return bool(row.get("robot/fault")) and not row.get("operator/verdict")
 
+    def outcome(self, episode: int) -> bool | None:
+        """Return whether an episode succeeded, None for one that was cut off."""
+        return None if self.was_cut_off(episode) else bool(self._rows[episode]["success"])
+
     def metadata_table(self) -> dict[str, list]:
         """Return name -> values, one an episode; None where an episode does not have it."""
         keys = dict.fromkeys(key for row in self._rows for key in row if rows.is_metadata(key))
