@@ -53,6 +53,11 @@ class ServoStream:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def ended_by(self) -> Exception | None:
+        """Why it ended, or is about to end, by itself: the stop for it may be under way still."""
+        return self.error or self.watchdog.reason
+
+    @property
     def still(self) -> bool:
         """Whether what is commanded rests."""
         with self._lock:
