@@ -17,6 +17,7 @@ from real.parity import tracking
 from real.parity.alignment_at_rest import exchanged_cameras
 from real.parity.arm_renderer import ArmRenderer
 from real.parity.image_alignment import correlation
+from real.parity.lags import shifted
 from real.parity.parity import (
     Expected,
     ParityConfig,
@@ -194,6 +195,15 @@ def test_an_episode_of_a_single_frame_tells_nothing_of_the_rate(recording, expec
     single = dataclasses.replace(first, state=first.state[:1], action=first.action[:1], images=images)
     longer = dataclasses.replace(recording, trajectories=(*recording.trajectories, single))
     assert not [finding.cause for finding in compare(longer, expected, images=False) if finding.cause]
+
+
+@pytest.mark.parametrize("lag", range(-2, 9))
+def test_an_episode_shorter_than_the_lag_has_no_rows_that_belong_together(lag):
+    rows = np.arange(5)
+    for length in range(1, 5):
+        late, early = shifted(rows[:length], rows[:length], lag)
+        assert len(late) == len(early) == max(length - abs(lag), 0)
+        assert (late - early == lag).all()
 
 
 def test_exchanged_cameras_are_told_by_an_arm_at_rest(recording):
