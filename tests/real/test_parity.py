@@ -258,6 +258,13 @@ def test_correlation_of_known_images():
     assert np.isnan(correlation(np.ones((20, 20)), a))
 
 
+def test_a_reference_without_images_tells_everything_but_their_size(recording, trajectories):
+    blind = [dataclasses.replace(trajectory, images={}) for trajectory in trajectories]
+    told = expected_from_trajectories(blind, FR3, FPS)
+    assert (told.image_size, told.image_lags) == (None, {})
+    assert not [finding.cause for finding in compare(recording, told, images=False) if finding.cause]
+
+
 def test_a_recorded_dataset_is_compared(trajectories, tmp_path, caplog):
     recorder = EpisodeRecorder(FR3)
     with DatasetWriter(tmp_path / "data", features(FR3, SIZE), FPS, "so101", {}) as writer:
