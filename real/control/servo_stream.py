@@ -41,7 +41,7 @@ class ServoStream:
         self.error: Exception | None = None
         self.stop_failure = ""
         # A stop that is due ends the wait for the next tick.
-        self.rate = Rate(driver.robot.servo_period_s, sleep=self.watchdog.tripped.wait)
+        self.rate = Rate(driver.robot.servo_period_s, sleep=lambda left_s: self.watchdog.tripped.wait(left_s))
         self.sent = 0
         self.slowest_call_s = 0.0
         self.send_delay_s = self._sent_for_s = (
