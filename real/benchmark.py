@@ -149,6 +149,8 @@ def _wait(condition) -> None:
 
 def row(name: str, seconds: list[float] | np.ndarray) -> str:
     """Return one line: median, 99 %, 99.9 % and maximum in ms, and the number of samples."""
+    if not len(seconds):  # as of stops=0
+        return f"  {name:34s} none"
     ms = 1e3 * np.asarray(seconds)
     p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
     return f"  {name:34s} p50 {p50:7.3f}  p99 {p99:7.3f}  p99.9 {p999:7.3f}  max {ms.max():8.3f} ms  n {len(ms)}"

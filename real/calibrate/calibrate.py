@@ -100,9 +100,9 @@ def calibrate(config: CalibrateConfig, ask: Callable[[str], str] = input) -> dic
 def kept(out: Path) -> str:
     """Return what an interrupted calibration leaves behind: the parts that had ended."""
     path = out / CALIBRATION_FILE
-    if not path.is_file():
+    names = ", ".join(json.loads(path.read_text())["estimates"] if path.is_file() else ())
+    if not names:
         return NOTHING_NEW
-    names = ", ".join(json.loads(path.read_text())["estimates"])
     return f"the estimates of {names} are kept in {path}; measure the other parts into another out=DIR"
 
 
@@ -154,8 +154,9 @@ def _measure(env: RobotEnv, config: CalibrateConfig, results: Results) -> None:
 
 
 def _fit_and_write(config: CalibrateConfig, results: Results) -> dict:
-    results.fit()
-    return _write(config, results)
+    with keeps(lambda: kept(results.out)):
+        results.fit()
+        return _write(config, results)
 
 
 def _write(config: CalibrateConfig, results: Results) -> dict:

@@ -103,8 +103,8 @@ class GuardedArm:
             self._raise_error()
 
     def _raise_error(self) -> None:
-        if self._stream.error is not None:
-            raise self._stream.error
+        if error := self._stream.ended_by:
+            raise error
 
     def _state(self) -> tuple[np.ndarray, float]:
         state, _ = self._driver.state()

@@ -41,7 +41,7 @@ class ServoStream:
         self.error: Exception | None = None
         self.stop_failure = ""
         # A stop that is due ends the wait for the next tick.
-        self.rate = Rate(driver.robot.servo_period_s, sleep=self.watchdog.tripped.wait)
+        self.rate = Rate(driver.robot.servo_period_s, sleep=lambda left_s: self.watchdog.tripped.wait(left_s))
         self.sent = 0
         self.slowest_call_s = 0.0
         self.send_delay_s = self._sent_for_s = (
@@ -51,6 +51,11 @@ class ServoStream:
     @property
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def ended_by(self) -> Exception | None:
+        """Why it ended, or is about to end, by itself: the stop for it may be under way still."""
+        return self.error or self.watchdog.reason
 
     @property
     def still(self) -> bool:
@@ -65,8 +70,7 @@ class ServoStream:
 
     def start(self) -> None:
         """Enter servo mode at the present position and hold it. RobotFault where the last stream has not ended yet."""
-        if self.running:
-            raise RobotFault("the last servo thread has not ended: its stop is still being repeated")
+        self._raise_if_running()
         before, self.stop_failure = self.stop_failure, "servo mode may have begun"
         try:
             self._servo.reset(self._driver.start_servo())
@@ -99,10 +103,11 @@ class ServoStream:
 
     def pause(self) -> None:
         """Stop as `stop` does, before what servo mode does not allow. Raises what the arm was stopped for meanwhile, or
-        before: the next `start` forgets it."""
+        before: the next `start` forgets it. RobotFault where the stream has not ended."""
         self.stop()
         if self.error is not None:
             raise self.error
+        self._raise_if_running()
 
     def stop_again(self) -> None:
         """Repeat, after `stop`, what was not acknowledged; `stop_failure` is the result."""
@@ -118,6 +123,10 @@ class ServoStream:
         reason = RobotFault(why)
         self.watchdog.trip(reason)
         return reason
+
+    def _raise_if_running(self) -> None:
+        if self.running:
+            raise RobotFault("the last servo thread has not ended: its stop is still being repeated")
 
     def _run(self) -> None:
         try:

@@ -38,7 +38,8 @@ class Watchdog:
     def arm(self) -> None:
         """Start watching; the servo thread must `beat` from now on."""
         self.reason, self.stop_failure, self.stops = None, "no answer to it yet", False
-        self.tripped.clear()
+        # A new one: to clear it takes the lock that `trip` waits for, and a signal's handler trips inside this thread.
+        self.tripped = threading.Event()
         self._beat_s = time.clock_gettime(CLOCK)
         self._driver.watch(self.trip)
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)

@@ -57,6 +57,8 @@ class CameraRenderer:
             camera, wants_depth, rendered = item
             try:
                 rendered.set_result(self._twin.render(camera, depth=wants_depth))
+            except UserError as error:  # of a machine that has nothing to draw with
+                rendered.set_exception(error)
             # Whatever OpenGL raises is an answer to the client, not the end of this thread.
             except Exception as error:  # noqa: BLE001
                 rendered.set_exception(RuntimeError(f"cannot render {camera}: {error}"))

@@ -39,8 +39,8 @@ def shifted(state: np.ndarray, action: np.ndarray, lag: int) -> tuple[np.ndarray
     """Return the rows of both that belong together: the state `lag` frames after each action."""
     end = min(len(state), len(action))
     if lag >= 0:
-        return state[lag:end], action[: end - lag]
-    return state[: end + lag], action[-lag:end]
+        return state[lag:end], action[: max(end - lag, 0)]
+    return state[: max(end + lag, 0)], action[-lag:end]
 
 
 def servo_path(action: np.ndarray, start: np.ndarray, robot: Robot) -> np.ndarray:

@@ -62,13 +62,13 @@ def expected_from_dataset(root: str, robot: Robot) -> Expected:
 def expected_from_trajectories(trajectories: Sequence[Trajectory], robot: Robot, fps: float) -> Expected:
     """Return the reference that these trajectories are."""
     starts = np.array([trajectory.state[0] for trajectory in trajectories], float)
-    height, width = next(iter(trajectories[0].images.values())).shape[1:3]
+    sizes = [frames.shape[1:3] for frames in trajectories[0].images.values()]  # none: no images were recorded
     image_lags = {
         camera: _range([tracking.image_lag((trajectory,), camera) for trajectory in trajectories])
         for camera in trajectories[0].images
     }
     return dataclasses.replace(
-        Expected.from_contract(robot, (height, width)),
+        Expected.from_contract(robot, sizes[0] if sizes else None),
         fps=fps,
         start_low=starts.min(axis=0) - MARGIN_RAD,
         start_high=starts.max(axis=0) + MARGIN_RAD,

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from real.workcell.emulator_process import EmulatorProcess
 from real.workcell.env import RobotEnv
 from real.workcell.episode_setup import EmulatedBench, OperatorBench
 from sim.core import deprecated
-from sim.core.errors import UserError
+from sim.core.errors import UserError, nearest
 from sim.core.loopback import is_loopback
 from sim.core.options import NOT_EMPTY, PORT, OneOf, above, between, block, one_of, option
 from sim.guard.workspace import Workspace
@@ -85,7 +85,7 @@ class RobotConnection(RobotConfig):
                     f"robot.{one.name}={value}, expected {one.default}: it is an emulator's, and this is an arm; "
                     "robot=emulator"
                 )
-        check_devices(self.cameras)
+        check_devices(self.cameras, self.load().camera_names)
         super().__post_init__()
 
     @property
@@ -217,10 +217,12 @@ def _cameras(config: RobotConnection, image_size: tuple[int, int], *, depth: boo
     return cameras
 
 
-def check_devices(cameras: Mapping[str, int | str]) -> None:
-    """Raise UserError when two cameras name one device."""
+def check_devices(cameras: Mapping[str, int | str], known_cameras: Sequence[str]) -> None:
+    """Raise UserError for a camera that the robot does not have, and when two name one device."""
     owners: dict[str, str] = {}
     for name, device in cameras.items():
+        if name not in known_cameras:
+            raise UserError(nearest(name, known_cameras, "camera in robot.cameras"))
         number = str(device).isdigit()
         known = f"/dev/video{device}" if number else os.path.realpath(str(device))
         if known in owners:

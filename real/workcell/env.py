@@ -180,7 +180,7 @@ class RobotEnv:
 
     def _raise_error(self) -> None:
         self._raise_halt()
-        if error := self.stream.error or self.stream.watchdog.reason:  # whose stop may be under way still
+        if error := self.stream.ended_by:
             raise error
         if self.guiding.active:  # no stream that would look
             self.driver.raise_fault()

@@ -65,7 +65,8 @@ class LivePage:
     def add(self, step: Step) -> None:
         observation = step.observation
         self._images = dict(observation.images.items())  # rendered here, in the renderer's thread
-        change_deg = np.nan_to_num(np.rad2deg(step.requested - step.executed)[:-1])  # JSON knows no nan
+        change_deg = np.rad2deg((step.requested - step.executed)[:-1].astype(float))
+        change_deg = np.nan_to_num(change_deg, posinf=0.0, neginf=0.0)  # JSON knows neither nan nor infinity
         report = self.guard.report if self.guard else None
         self._now = {
             "instruction": observation.instruction,

@@ -15,6 +15,10 @@ def test_a_row_names_the_percentiles():
     assert "p50   1.000" in text and "max  101.000" in text and "n 100" in text
 
 
+def test_stops_that_were_not_asked_for_are_a_row_too():
+    assert row("x", []).split() == ["x", "none"]
+
+
 def test_the_stream_and_its_stops_are_timed(driver, running):
     driver.power_on()
     reference: dict = {}

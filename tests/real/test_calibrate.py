@@ -24,7 +24,7 @@ from real.cameras.camera import Frame
 from real.core.faults import RobotFault, with_notes
 from real.workcell.connect import RobotConnection
 from sim.core.config import load
-from sim.core.errors import UserError
+from sim.core.errors import KEPT, UserError
 from sim.core.structured import typed
 from sim.randomize.ranges import RandomizeConfig
 
@@ -214,6 +214,21 @@ def test_each_parts_result_is_written_when_it_is_there(running, tmp_path, monkey
     assert kept["estimates"] == written[0]["estimates"]
     # Never rewritten in place: a kill meanwhile leaves the old one whole.
     assert not (tmp_path / "calibration.json").samefile(tmp_path / "before")
+
+
+def test_an_interrupted_fit_says_what_is_kept_of_the_parts_before(running, tmp_path, monkeypatch):
+    def interrupted(results) -> None:
+        raise KeyboardInterrupt
+
+    def measure(env, arm, results) -> None:
+        results.estimates["gripper_speed"] = Estimate(1.0, 0.1)
+
+    monkeypatch.setitem(MEASUREMENTS, "gripper", Measurement("instead", measure))
+    monkeypatch.setattr(Results, "fit", interrupted)
+    robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        calibrate(CalibrateConfig(robot, ("gripper",), str(tmp_path), "auto"))
+    assert "the estimates of gripper_speed are kept" in getattr(ended.value, KEPT)
 
 
 def test_a_fault_is_told_before_the_fit_and_is_what_is_raised(running, tmp_path, monkeypatch, caplog):

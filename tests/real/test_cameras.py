@@ -148,6 +148,11 @@ def test_one_device_for_two_cameras_is_refused_before_anything_is_opened(devices
         RobotConnection(kind="hardware", cameras=devices)
 
 
+def test_a_device_of_a_camera_that_the_robot_does_not_have_is_refused():
+    with pytest.raises(UserError, match=r"camera in robot.cameras 'wirst'.*; did you mean 'wrist'"):
+        RobotConnection(kind="hardware", cameras={"front": 0, "wrist": 2, "wirst": 4})
+
+
 def test_two_devices_by_number_path_or_serial_are_accepted():
     for devices in ({"front": 0, "wrist": "/dev/video2"}, {"front": "realsense:1", "wrist": "realsense:2"}):
         assert RobotConnection(kind="hardware", cameras=devices).cameras == devices

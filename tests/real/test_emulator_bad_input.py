@@ -3,8 +3,11 @@
 import contextlib
 import json
 import socket
+import types
+from typing import cast
 
 import pytest
+from fr3 import FR3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import HOST, Running
@@ -12,8 +15,10 @@ from waiting import wait_for
 
 from real.core.faults import RobotFault
 from real.core.json_lines import JsonLineClient
+from real.emulator.bench_server import CameraRenderer
 from real.emulator.emulator import EmulatorConfig
 from real.emulator.fault_injection import LASTING
+from real.emulator.twin import Twin
 from real.fairino import text_frames
 from real.fairino.xmlrpc import RpcLink
 from real.workcell.episode_setup import EmulatedBench
@@ -173,6 +178,15 @@ ZERO = {
     "GetForwardKin": [0.0] * 6, "GetJointSoftLimitDeg": 1, "GetTCPOffset": 1, "GetWObjOffset": 1,
     "GetTargetPayload": 1, "GetTargetPayloadCog": 1, "GetGripperMotionDone": 0,
 }  # fmt: skip
+
+
+def test_a_machine_that_cannot_draw_is_told_in_one_line_before_anything_is_served():
+    def render(camera: str, *, depth: bool) -> None:
+        raise UserError("no EGL library")
+
+    twin = types.SimpleNamespace(robot=FR3, render=render, close=lambda: None)
+    with pytest.raises(UserError, match="^no EGL library$"):
+        CameraRenderer(cast(Twin, twin))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.58.2", "no-such-host.invalid"])

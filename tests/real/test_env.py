@@ -130,6 +130,18 @@ def test_the_arm_without_a_policy_moves_no_gripper_after_a_stop(env, running):
     assert running.controller.gripper.opening == 1.0
 
 
+def test_nor_does_it_while_the_stop_is_not_acknowledged_yet(env, running):
+    with env.guarded_arm() as arm:
+        running.emulator.injector.inject("slow_rpc", 0.4)
+        env.halt("stop")
+        arm.opening = 0.0
+        with pytest.raises(RobotFault, match="stop"):
+            arm.hold(0.1)
+        wait_for(lambda: not env.stream.running)
+        time.sleep(0.6)  # in which a command that had left would arrive
+    assert running.controller.gripper.opening == 1.0
+
+
 def test_a_pause_for_the_gripper_counts_to_the_time_until_the_first_servo_j(old, monkeypatch):
     with old.env() as env:
         env.reset(0)

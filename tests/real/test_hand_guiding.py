@@ -117,6 +117,18 @@ def test_an_arm_that_the_watchdog_has_stopped_is_not_released(running, monkeypat
         assert not told and not env.guiding.active and running.controller.robot_mode == 0
 
 
+def test_an_arm_whose_stream_has_not_ended_in_time_is_not_released(running, monkeypatch):
+    with running.env() as env:
+        env.reset(0)
+        monkeypatch.setattr("real.control.servo_stream.END_S", -1.0)  # the thread is not waited for
+        running.emulator.injector.inject("slow_rpc", 0.3)
+        with pytest.raises(RobotFault, match="has not ended"):
+            env.guiding.begin()
+        assert not env.guiding.active and running.controller.robot_mode == 0
+        running.emulator.injector.inject("end")
+        wait_for(lambda: not env.stream.running)
+
+
 def test_a_stop_while_the_arm_is_handed_back_leaves_it_without_a_stream(running, monkeypatch):
     with running.env() as env:
         env.reset(0)

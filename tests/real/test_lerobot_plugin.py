@@ -277,9 +277,8 @@ def test_a_jump_is_held_back_by_the_guard_and_an_arm_in_fault_is_surfaced(runnin
 def test_after_a_pause_the_guard_begins_anew_once_the_arm_rests():
     """A quarter of a second without an action: the stream brakes, and may move still when the next one comes."""
     told, state = [], np.array([*FR3.home_rad, 1.0], np.float32)
-    stream = types.SimpleNamespace(
-        error=None, running=True, still=False, commanded_rad=state[:6], set_target=lambda joints: told.append("target")
-    )
+    at_rest = {"ended_by": None, "running": True, "still": False, "commanded_rad": state[:6]}
+    stream = types.SimpleNamespace(**at_rest, set_target=lambda joints: told.append("target"))
     gripper = types.SimpleNamespace(move=lambda opening: None, due_in_pause=False)
     driver = types.SimpleNamespace(state=lambda: (state, 0.0), state_age_s=0.0, gripper=gripper)
     env = types.SimpleNamespace(robot=FR3, clearance=None, stream=stream, driver=driver)
@@ -292,6 +291,9 @@ def test_after_a_pause_the_guard_begins_anew_once_the_arm_rests():
     stream.still = True
     paced._tick()
     paced._tick()
+    stream.ended_by = RobotFault("its stop is under way")
+    with pytest.raises(RobotFault):
+        paced._tick()
     assert told == ["anew", "target", "target"]
 
 

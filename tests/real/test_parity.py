@@ -17,6 +17,7 @@ from real.parity import tracking
 from real.parity.alignment_at_rest import exchanged_cameras
 from real.parity.arm_renderer import ArmRenderer
 from real.parity.image_alignment import correlation
+from real.parity.lags import shifted
 from real.parity.parity import (
     Expected,
     ParityConfig,
@@ -196,6 +197,15 @@ def test_an_episode_of_a_single_frame_tells_nothing_of_the_rate(recording, expec
     assert not [finding.cause for finding in compare(longer, expected, images=False) if finding.cause]
 
 
+@pytest.mark.parametrize("lag", range(-2, 9))
+def test_an_episode_shorter_than_the_lag_has_no_rows_that_belong_together(lag):
+    rows = np.arange(5)
+    for length in range(1, 5):
+        late, early = shifted(rows[:length], rows[:length], lag)
+        assert len(late) == len(early) == max(length - abs(lag), 0)
+        assert (late - early == lag).all()
+
+
 def test_exchanged_cameras_are_told_by_an_arm_at_rest(recording):
     still = dataclasses.replace(recording, trajectories=(_still(recording.trajectories[0]),))
     assert exchanged_cameras(still, FR3) == ("", "")
@@ -246,6 +256,13 @@ def test_correlation_of_known_images():
     hidden[0] = 1
     assert np.isnan(correlation(hidden, a))
     assert np.isnan(correlation(np.ones((20, 20)), a))
+
+
+def test_a_reference_without_images_tells_everything_but_their_size(recording, trajectories):
+    blind = [dataclasses.replace(trajectory, images={}) for trajectory in trajectories]
+    told = expected_from_trajectories(blind, FR3, FPS)
+    assert (told.image_size, told.image_lags) == (None, {})
+    assert not [finding.cause for finding in compare(recording, told, images=False) if finding.cause]
 
 
 def test_a_recorded_dataset_is_compared(trajectories, tmp_path, caplog):

@@ -187,6 +187,14 @@ def test_an_error_of_any_kind_ends_in_a_stop_and_not_in_nobody_who_watches():
     assert (str(watchdog.reason), watchdog.stop_failure) == ("no period", "")
 
 
+def test_to_arm_takes_no_lock_that_a_signal_would_wait_for():
+    """A signal's handler runs inside the main thread, which arms: it would wait for itself."""
+    watchdog = Watchdog(cast(Any, types.SimpleNamespace(watch=lambda on_fault: None, state=lambda: None)))
+    with called_while_held(cast(Any, watchdog.tripped)._cond, watchdog.arm) as answers:
+        assert answers
+    watchdog.disarm()
+
+
 def test_a_stop_that_fails_for_any_reason_is_told():
     def fail() -> None:
         raise RuntimeError("a socket of somebody else's")

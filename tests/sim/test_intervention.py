@@ -200,6 +200,10 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         now = json.loads(_get(page.url + "now"))
         assert now["found"] == {"object": {"pos_m": [-0.3, 0.1, 0.02], "within_mm_95": 12}}
         assert (now["instruction"], now["actor"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
+        wild = np.array([np.nan, np.inf, -np.inf, 1e38, 0.5, 0, 0], np.float32)  # what latches the guard
+        page.add(Step(observation, wild, zeros, feedback, {}, {}))
+        now = json.loads(_get(page.url + "now"), parse_constant=pytest.fail)
+        assert now["requested_minus_executed_deg"][:3] == [0.0] * 3
         with urllib.request.urlopen(page.url + "image/front", timeout=10) as stream:
             head = stream.read(200)
         assert b"image/jpeg" in head and b"\xff\xd8\xff" in head

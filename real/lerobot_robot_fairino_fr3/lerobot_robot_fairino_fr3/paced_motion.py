@@ -81,8 +81,8 @@ class PacedMotion:
         with self._lock:
             newest = self._newest
         stream = self._env.stream
-        if stream.error is not None:
-            raise stream.error
+        if error := stream.ended_by:
+            raise error
         quiet_s = np.inf if newest is None else time.monotonic() - newest[1]
         if newest is None or quiet_s > MAX_AGE_S:
             self._rests = True  # the stream brakes by itself
