@@ -174,7 +174,12 @@ class OfflineRun:
         config, out = self.config, self.folder(k) / "evaluation"
         settings = self.evaluation(out, self.behaviour(k), config.evaluation_episodes, config.videos)
         tracker = Prefixed(self.tracker, f"round_{k}/evaluation")
-        self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings, tracker))
+        self._play(f"round {k}, evaluation", settings, tracker)
+
+    def _play(self, stage: str, settings: EvaluateConfig, tracker: Tracker | None = None) -> None:
+        """Play an evaluation. Results are taken where a run was killed between them and the note of the stage."""
+        out = settings.directory
+        self.stages.run(stage, out, lambda: (out / RESULTS).is_file() or evaluate(settings, tracker))
 
     def evaluation(self, out: Path, how: Behaviour, episodes: int, videos: int = 0) -> EvaluateConfig:
         """Return an evaluation on the run's seeds, the first `episodes` of them."""
@@ -205,10 +210,7 @@ class OfflineRun:
         for name, played in (("none", replace(how, indicator="unknown", guidance=1.0)),
                              ("negative", replace(how, indicator="negative"))):  # fmt: skip
             out = self.folder(k) / f"evaluation_{name}"
-            settings = self.evaluation(out, played, n)
-            self.stages.run(
-                f"round {k}, check with indicator {name}", out, lambda settings=settings: evaluate(settings)
-            )
+            self._play(f"round {k}, check with indicator {name}", self.evaluation(out, played, n))
         check = self._check(k)
         level = logging.INFO if check["holds"] else logging.WARNING
         _log.log(level, indicator_line(check), extra=event("indicator_check", round=k, **check))

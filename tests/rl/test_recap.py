@@ -182,6 +182,19 @@ def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     ]
 
 
+def test_an_evaluation_that_was_written_but_not_noted_is_not_played_again(parts, tmp_path, monkeypatch):
+    def killed_at_its_end(config, tracker):
+        parts.evaluate(config)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(offline_run, "evaluate", killed_at_its_end)
+        with pytest.raises(KeyboardInterrupt):
+            recap.recap(settings(tmp_path, rounds=0))
+    recap.recap(settings(tmp_path, rounds=0))
+    assert [call[0] for call in parts.log] == ["collect", "imitate", "evaluate", "expert"]
+
+
 def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     recap.recap(settings(tmp_path, rounds=1))
     before = len(parts.log)
