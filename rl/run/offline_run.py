@@ -96,7 +96,8 @@ class OfflineRun:
         """Record the demonstrations that are missing."""
         root = self.config.demos_root
         there = episodes_in(root)
-        shown = self.config.is_trained and there  # what a policy has been shown stays as it is
+        # What a given policy has been shown stays as it is; the run's own may be what a killed one had collected.
+        shown = self.config.demos and self.config.is_trained and there
         if shown or there >= self.config.demo_episodes:
             _log.info("demonstrations: taking the %d episodes of %s", there, root)
         else:

@@ -237,6 +237,13 @@ def test_a_policys_own_demonstrations_are_not_added_to(parts, tmp_path):
     assert "collect" not in [call[0] for call in parts.log]
 
 
+def test_demonstrations_that_the_run_was_killed_amid_are_filled_up_beside_a_given_policy(parts, tmp_path):
+    write_dataset(tmp_path / "out" / "demos", [(i, 30, True, None) for i in range(3)], "expert")
+    parts.weights(tmp_path / "trained")
+    recap.recap(settings(tmp_path / "out", pretrained=str(tmp_path / "trained"), rounds=0))
+    assert parts.log[0] == ("collect", 4, 0)
+
+
 def test_a_limit_that_the_labels_cannot_have_is_told_before_anything_is_collected(parts, tmp_path):
     with pytest.raises(UserError, match=r"label\.fail_cost"):
         recap.recap(settings(tmp_path, label=LabelConfig(convention="B", fail_cost=10)))
