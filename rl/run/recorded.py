@@ -66,8 +66,8 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
     """Return a warning where a dataset does not say who acted. UserError for another policy than `pretrained` or one
     retrained from it."""
     made_by = dataset.provenance
-    name = who_acted(made_by)
-    if made_by.get(SHA256) and made_by[SHA256] == checkpoint.card(pretrained).get(SHA256):
+    name, weights = who_acted(made_by), made_by.get(SHA256) or made_by.get("behaviour", {}).get(SHA256)
+    if weights and weights == checkpoint.card(pretrained).get(SHA256):
         return []
     if name is None:
         return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]

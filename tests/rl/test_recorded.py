@@ -129,6 +129,12 @@ def test_those_of_a_later_round_and_of_a_copied_checkpoint_are_its_own(recording
         assert check(Recording(recording.played, policy).write(tmp_path / name), recording.policy) == []
 
 
+def test_rollouts_of_a_run_that_was_moved_are_its_policys_by_their_weights(recording, tmp_path):
+    behaviour = {**Behaviour(str(recording.policy)).provenance["behaviour"]}
+    moved = Recording(recording.played, tmp_path / "no more", {"behaviour": behaviour})
+    assert check(moved.write(tmp_path / "robot"), recording.policy) == []
+
+
 @pytest.mark.parametrize(
     ("says", "how", "message"),
     [
