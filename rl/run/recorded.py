@@ -73,14 +73,23 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
         return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]
     if name.startswith(("ws://", "wss://")):
         return [f"{dataset.root} was decided by the server {name}, taken as {pretrained} or retrained from it"]
-    if not _same(Path(name), pretrained):
-        init = checkpoint.card(name).get("provenance", {}).get("init")
-        if init is None or not _same(Path(init), pretrained):
-            raise UserError(
-                f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
-                "policy retrained from it"
-            )
+    if not _is_from(Path(name), pretrained):
+        raise UserError(
+            f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
+            "policy retrained from it"
+        )
     return []
+
+
+def _is_from(one: Path, pretrained: Path) -> bool:
+    """Return whether a checkpoint is `pretrained` or was retrained from it, in however many updates."""
+    before: list[Path] = []
+    while not _same(one, pretrained):
+        init = checkpoint.card(one).get("provenance", {}).get("init")
+        if init is None or one in before:
+            return False
+        before, one = [*before, one], Path(init)
+    return True
 
 
 def _same(one: Path, other: Path) -> bool:

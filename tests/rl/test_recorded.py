@@ -125,7 +125,8 @@ def test_those_of_a_later_round_and_of_a_copied_checkpoint_are_its_own(recording
     copied.mkdir()
     for path in recording.policy.iterdir():
         (copied / path.name).write_bytes(path.read_bytes())
-    for name, policy in (("a", later), ("b", copied)):
+    updated = save_policy(tmp_path / "updated", init=str(later))  # as by an algorithm that plays between updates
+    for name, policy in (("a", later), ("b", copied), ("c", updated)):
         assert check(Recording(recording.played, policy).write(tmp_path / name), recording.policy) == []
 
 
