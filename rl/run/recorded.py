@@ -73,9 +73,11 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
         return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]
     if name.startswith(("ws://", "wss://")):
         return [f"{dataset.root} was decided by the server {name}, taken as {pretrained} or retrained from it"]
-    if not _is_from(Path(name), pretrained):
+    replaced = weights and checkpoint.card(name).get(SHA256, weights) != weights
+    if replaced or not _is_from(Path(name), pretrained):
+        acted = f"other weights than {name} has now" if replaced else name
         raise UserError(
-            f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
+            f"rollouts: {dataset.root} holds those of {acted}, expected those of pretrained={pretrained} or of a "
             "policy retrained from it"
         )
     return []
