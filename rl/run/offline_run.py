@@ -63,6 +63,11 @@ class OfflineRun:
     def _check_algorithm(self, learner: RecapConfig) -> None:
         """UserError where an algorithm cannot learn with its options, or with the run's policy or recorded rollouts."""
         algorithm = ALGORITHMS.get(learner.algorithm)()
+        if learner.rounds and self._start.needs.goal and (algorithm.plays or not learner.recorded):
+            raise UserError(
+                f"rounds={learner.rounds}: this policy is told its goal by a picture, which policies.evaluate alone "
+                "can draw, so that it plays no rollouts; expected another, or rounds=0"
+            )
         algorithm.check(learner, self._start)
         if algorithm.plays and self.config.recorded:
             world_of([Path(root) for root in self.config.recorded])

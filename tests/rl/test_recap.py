@@ -15,6 +15,7 @@ import pytest
 from fr3 import FR3
 from outcome_examples import write_dataset
 
+from policies.compare.cells import load_preset
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from rl import recap
@@ -106,7 +107,7 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
     spec = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     metadata = checkpoint.CheckpointMetadata("", "", ("pick_place",), {})
-    made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False)}
+    made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False, goal=False)}
 
     def policy(root) -> SimpleNamespace:
         return SimpleNamespace(root=str(root), state_dict=dict, **made)
@@ -247,6 +248,12 @@ def test_demonstrations_that_the_run_was_killed_amid_are_filled_up_beside_a_give
 def test_a_limit_that_the_labels_cannot_have_is_told_before_anything_is_collected(parts, tmp_path):
     with pytest.raises(UserError, match=r"label\.fail_cost"):
         recap.recap(settings(tmp_path, label=LabelConfig(convention="B", fail_cost=10)))
+    assert parts.log == []
+
+
+def test_a_policy_that_plays_no_rollouts_is_told_before_anything_is_collected(parts, tmp_path):
+    with pytest.raises(UserError, match="told its goal by a picture"):
+        recap.recap(settings(tmp_path, policy=load_preset("vima")))
     assert parts.log == []
 
 
