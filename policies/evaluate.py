@@ -31,6 +31,7 @@ from policies.evaluation.leakage import check_seeds, check_split
 from policies.evaluation.report_line import by_task, report
 from policies.evaluation.slices import slices
 from policies.evaluation.subject import Subject, of_checkpoint, of_server
+from policies.models.watch import load_watch
 from policies.remote.keys import ServerKeys
 from policies.runtime.agent import PolicyAgent, load_agent
 from policies.runtime.chunk_agent import ChunkAgent, Timing
@@ -193,7 +194,8 @@ def evaluate(config: EvaluateConfig, tracker: Tracker | None = None) -> dict:
     for task in needed(config.task, subject.metadata.tasks):
         subject.metadata.check_task(task, subject.name)
     seeds = range(config.seed, config.seed + config.episodes)
-    check_seeds(seeds, subject.metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
+    watched = load_watch(config.checkpoint).seeds if config.watch else ()
+    check_seeds(seeds, [*subject.metadata.provenance.get("seeds", []), *watched], free=EvaluateConfig.seed)
     check_split(config.split, subject.metadata.provenance.get("splits", []), subject.name)
     played = map_seeds(functools.partial(PolicyWorker, config), seeds, config)
     episodes, drawn, decisions, server_s = [], [], [], []

@@ -21,6 +21,7 @@ from policies.evaluation import self_correction
 from policies.evaluation.earlier import check_new
 from policies.evaluation.leakage import check_seeds, check_split
 from policies.models import checkpoint
+from policies.models.watch import load_watch
 from policies.runtime.agent import PolicyAgent, load_agent
 from policies.runtime.retreat import Retreat
 from policies.runtime.self_correction import load_watching_agent
@@ -150,7 +151,8 @@ def hands_off(config: HandsOffConfig) -> dict:
     """Play for the hours; return the content of results.json. UserError for a scene that training may have shown, or
     where the folder holds results."""
     _, metadata = checkpoint.load_for(config.checkpoint, config.task, config.robot.load())
-    check_seeds(config.seeds, metadata.provenance.get("seeds", []), free=HandsOffConfig.seed)
+    watched = load_watch(config.checkpoint).seeds if config.watch else ()
+    check_seeds(config.seeds, [*metadata.provenance.get("seeds", []), *watched], free=HandsOffConfig.seed)
     check_split(config.split, metadata.provenance.get("splits", []), config.checkpoint)
     run, episodes, left_s = HandsOffRun(config), list[dict](), 3600 * config.hours
     with Lock(config.directory, "."), progress() as bar:

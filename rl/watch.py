@@ -72,7 +72,9 @@ def make_watch(config: WatchConfig) -> dict:
         _log.warning(warning)
     threshold = by_value.threshold(config.false_alarms)
     alarm = AlarmConfig(threshold, limits[task], grasps(pool), scale.steps_per_unit)
+    seeds = [pool.seed[pool.dataset == d] for d in range(len(pool.datasets))]
     about = {
+        "seeds": [[int(one.min()), int(one.max())] for one in seeds],
         "rows": [by_value.row(share) for share in SHARES], "clock": [by_clock.row(share) for share in SHARES],
         "rollouts": int(len(by_value.success)), "report": report, **provenance({"config": config}),
     }  # fmt: skip

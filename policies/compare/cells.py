@@ -75,7 +75,10 @@ def with_head(policy: PolicyConfig, text: str) -> PolicyConfig:
     if not isinstance(policy, VlaConfig):
         raise UserError(f"heads: policy {policy.name!r} has no head to exchange; give heads=null")
     name, *options = text.split(":")
-    values = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in options)}
+    try:
+        values = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in options)}
+    except yaml.YAMLError as error:
+        raise UserError(f"heads: {text}, expected NAME:OPTION=VALUE with a number or a word for VALUE") from error
     return replace(policy, head=typed(HeadConfig, {"name": name, **values}, "policy.head."))
 
 

@@ -9,6 +9,7 @@ Shapes: F width of the policy's embedding.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -74,9 +75,10 @@ class Forecast:
 class Watch(nn.Module):
     """(1, F) embedding -> value in [-1, 0]."""
 
-    def __init__(self, sizes: WatchSizes, alarm: AlarmConfig):
+    def __init__(self, sizes: WatchSizes, alarm: AlarmConfig, seeds: Sequence[Sequence[int]] = ()):
+        """seeds: (first, last) of the episodes that it was fitted to, of each dataset."""
         super().__init__()
-        self.sizes, self.alarm = sizes, alarm
+        self.sizes, self.alarm, self.seeds = sizes, alarm, seeds
         self.heads = nn.ModuleList(ValueHead(sizes.features, sizes.hidden, sizes.bins) for _ in range(sizes.heads))
 
     @torch.no_grad()
@@ -92,7 +94,9 @@ def save_watch(root: Path, watch: Watch, about: dict) -> None:
 
 def load_watch(root: Path | str) -> Watch:
     """Return a checkpoint's watch. UserError when it has none or it is broken."""
-    watch = companion.load(root, NAME, lambda sizes, alarm, **_: Watch(WatchSizes(**sizes), _alarm_of(alarm)))
+    watch = companion.load(
+        root, NAME, lambda sizes, alarm, seeds=(), **_: Watch(WatchSizes(**sizes), _alarm_of(alarm), seeds)
+    )
     if watch is None:
         raise UserError(
             f"watch=true: {root} has no watch; python -m rl.watch checkpoint={root} rollouts=[DIR] makes one"

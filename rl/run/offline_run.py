@@ -63,6 +63,11 @@ class OfflineRun:
     def _check_algorithm(self, learner: RecapConfig) -> None:
         """UserError where an algorithm cannot learn with its options, or with the run's policy or recorded rollouts."""
         algorithm = ALGORITHMS.get(learner.algorithm)()
+        if learner.rounds and self._start.needs.goal and (algorithm.plays or not learner.recorded):
+            raise UserError(
+                f"rounds={learner.rounds}: this policy is told its goal by a picture, which policies.evaluate alone "
+                "can draw, so that it plays no rollouts; expected another, or rounds=0"
+            )
         algorithm.check(learner, self._start)
         if algorithm.plays and self.config.recorded:
             world_of([Path(root) for root in self.config.recorded])
@@ -96,7 +101,8 @@ class OfflineRun:
         """Record the demonstrations that are missing."""
         root = self.config.demos_root
         there = episodes_in(root)
-        shown = self.config.is_trained and there  # what a policy has been shown stays as it is
+        # What a given policy has been shown stays as it is; the run's own may be what a killed one had collected.
+        shown = self.config.demos and self.config.is_trained and there
         if shown or there >= self.config.demo_episodes:
             _log.info("demonstrations: taking the %d episodes of %s", there, root)
         else:
@@ -174,7 +180,12 @@ class OfflineRun:
         config, out = self.config, self.folder(k) / "evaluation"
         settings = self.evaluation(out, self.behaviour(k), config.evaluation_episodes, config.videos)
         tracker = Prefixed(self.tracker, f"round_{k}/evaluation")
-        self.stages.run(f"round {k}, evaluation", out, lambda: evaluate(settings, tracker))
+        self._play(f"round {k}, evaluation", settings, tracker)
+
+    def _play(self, stage: str, settings: EvaluateConfig, tracker: Tracker | None = None) -> None:
+        """Play an evaluation. Results are taken where a run was killed between them and the note of the stage."""
+        out = settings.directory
+        self.stages.run(stage, out, lambda: (out / RESULTS).is_file() or evaluate(settings, tracker))
 
     def evaluation(self, out: Path, how: Behaviour, episodes: int, videos: int = 0) -> EvaluateConfig:
         """Return an evaluation on the run's seeds, the first `episodes` of them."""
@@ -205,10 +216,7 @@ class OfflineRun:
         for name, played in (("none", replace(how, indicator="unknown", guidance=1.0)),
                              ("negative", replace(how, indicator="negative"))):  # fmt: skip
             out = self.folder(k) / f"evaluation_{name}"
-            settings = self.evaluation(out, played, n)
-            self.stages.run(
-                f"round {k}, check with indicator {name}", out, lambda settings=settings: evaluate(settings)
-            )
+            self._play(f"round {k}, check with indicator {name}", self.evaluation(out, played, n))
         check = self._check(k)
         level = logging.INFO if check["holds"] else logging.WARNING
         _log.log(level, indicator_line(check), extra=event("indicator_check", round=k, **check))

@@ -66,21 +66,32 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
     """Return a warning where a dataset does not say who acted. UserError for another policy than `pretrained` or one
     retrained from it."""
     made_by = dataset.provenance
-    name = who_acted(made_by)
-    if made_by.get(SHA256) and made_by[SHA256] == checkpoint.card(pretrained).get(SHA256):
+    name, weights = who_acted(made_by), made_by.get(SHA256) or made_by.get("behaviour", {}).get(SHA256)
+    if weights and weights == checkpoint.card(pretrained).get(SHA256):
         return []
     if name is None:
         return [f"{dataset.root} does not say which policy acted, taken as {pretrained}"]
     if name.startswith(("ws://", "wss://")):
         return [f"{dataset.root} was decided by the server {name}, taken as {pretrained} or retrained from it"]
-    if not _same(Path(name), pretrained):
-        init = checkpoint.card(name).get("provenance", {}).get("init")
-        if init is None or not _same(Path(init), pretrained):
-            raise UserError(
-                f"rollouts: {dataset.root} holds those of {name}, expected those of pretrained={pretrained} or of a "
-                "policy retrained from it"
-            )
+    replaced = weights and checkpoint.card(name).get(SHA256, weights) != weights
+    if replaced or not _is_from(Path(name), pretrained):
+        acted = f"other weights than {name} has now" if replaced else name
+        raise UserError(
+            f"rollouts: {dataset.root} holds those of {acted}, expected those of pretrained={pretrained} or of a "
+            "policy retrained from it"
+        )
     return []
+
+
+def _is_from(one: Path, pretrained: Path) -> bool:
+    """Return whether a checkpoint is `pretrained` or was retrained from it, in however many updates."""
+    before: list[Path] = []
+    while not _same(one, pretrained):
+        init = checkpoint.card(one).get("provenance", {}).get("init")
+        if init is None or one in before:
+            return False
+        before, one = [*before, one], Path(init)
+    return True
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -83,8 +83,13 @@ class Dataset:
 
     @property
     def provenance(self) -> dict:
-        """Return what the writer recorded about how the data was made; nothing where another program wrote it."""
-        return (read_provenance(self.root, self.info) or [{}])[0]
+        """Return what the writer recorded about how the data was made, its task by the present name; nothing where
+        another program wrote it."""
+        made_by = (read_provenance(self.root, self.info) or [{}])[0]
+        world = made_by.get("world")
+        if not isinstance(world, dict) or not isinstance(world.get("task"), str):
+            return made_by
+        return {**made_by, "world": {**world, "task": deprecated.current("task", world["task"], deprecated.TASKS)}}
 
     def length(self, episode: int) -> int:
         """Return T, the frames of an episode."""

@@ -130,6 +130,7 @@ def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
         (["points"], ["flwo"], "unknown head 'flwo'.*did you mean 'flow'"),
         (["points"], ["bins:bnis=3"], "'policy.head.bnis'.*'policy.head.bins'"),
         (["points"], ["bins:bins=1"], "policy.head.bins=1, expected at least 2"),
+        (["points"], ["bins:bins=["], r"heads: bins:bins=\[, expected NAME:OPTION=VALUE"),
         (["points", "points"], None, "expected each once"),
     ],
 )

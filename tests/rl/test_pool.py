@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from outcome_examples import write_dataset
 
+from policies.fusion.grounded_points import TruePointsConfig
+from policies.models.vla import VlaConfig
 from rl.data.pool import Interventions, Segment, open_pool, segments
+from rl.run.given import check_given
+from rl.run.options import RecapConfig
 from sim.core.errors import UserError
 
 
@@ -69,3 +73,12 @@ def test_datasets_of_two_robots_are_not_one_pool(tmp_path):
 def test_sources_recorded_before_are_read(tmp_path):
     root = write_dataset(tmp_path / "old", [(1, 5, True, 2)], source="correction")
     assert open_pool([root]).source.tolist() == ["intervention"]
+
+
+def test_demonstrations_of_a_renamed_task_are_those_of_its_present_name(tmp_path):
+    demos = write_dataset(tmp_path / "demos", [(i, 30, True, None) for i in range(3)], "expert", task="fork")
+    points = VlaConfig(vision=None, language=None, fusion=TruePointsConfig())
+    options = {"demos": str(demos), "out": str(tmp_path / "out"), "policy": points, "init_fusion": None}
+    check_given(RecapConfig(task="fork", **options))
+    with pytest.raises(UserError, match="task=reach, expected reach_around"):
+        check_given(RecapConfig(task="reach", **options))

@@ -15,6 +15,7 @@ import pytest
 from fr3 import FR3
 from outcome_examples import write_dataset
 
+from policies.compare.cells import load_preset
 from policies.models import checkpoint
 from policies.models.vla import VlaConfig
 from rl import recap
@@ -106,7 +107,7 @@ def parts(monkeypatch) -> Parts:
     monkeypatch.setattr(retrain, "describe_training", lambda *_: None)
     spec = SimpleNamespace(robot=FR3.name, control_hz=FR3.control_hz)
     metadata = checkpoint.CheckpointMetadata("", "", ("pick_place",), {})
-    made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False)}
+    made = {"spec": spec, "config": VlaConfig(), "needs": SimpleNamespace(images=False, goal=False)}
 
     def policy(root) -> SimpleNamespace:
         return SimpleNamespace(root=str(root), state_dict=dict, **made)
@@ -182,6 +183,19 @@ def test_a_killed_run_goes_on_and_does_nothing_twice(parts, tmp_path, stage):
     ]
 
 
+def test_an_evaluation_that_was_written_but_not_noted_is_not_played_again(parts, tmp_path, monkeypatch):
+    def killed_at_its_end(config, tracker):
+        parts.evaluate(config)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(offline_run, "evaluate", killed_at_its_end)
+        with pytest.raises(KeyboardInterrupt):
+            recap.recap(settings(tmp_path, rounds=0))
+    recap.recap(settings(tmp_path, rounds=0))
+    assert [call[0] for call in parts.log] == ["collect", "imitate", "evaluate", "expert"]
+
+
 def test_a_round_more_is_added_to_a_finished_run(parts, tmp_path):
     recap.recap(settings(tmp_path, rounds=1))
     before = len(parts.log)
@@ -224,9 +238,22 @@ def test_a_policys_own_demonstrations_are_not_added_to(parts, tmp_path):
     assert "collect" not in [call[0] for call in parts.log]
 
 
+def test_demonstrations_that_the_run_was_killed_amid_are_filled_up_beside_a_given_policy(parts, tmp_path):
+    write_dataset(tmp_path / "out" / "demos", [(i, 30, True, None) for i in range(3)], "expert")
+    parts.weights(tmp_path / "trained")
+    recap.recap(settings(tmp_path / "out", pretrained=str(tmp_path / "trained"), rounds=0))
+    assert parts.log[0] == ("collect", 4, 0)
+
+
 def test_a_limit_that_the_labels_cannot_have_is_told_before_anything_is_collected(parts, tmp_path):
     with pytest.raises(UserError, match=r"label\.fail_cost"):
         recap.recap(settings(tmp_path, label=LabelConfig(convention="B", fail_cost=10)))
+    assert parts.log == []
+
+
+def test_a_policy_that_plays_no_rollouts_is_told_before_anything_is_collected(parts, tmp_path):
+    with pytest.raises(UserError, match="told its goal by a picture"):
+        recap.recap(settings(tmp_path, policy=load_preset("vima")))
     assert parts.log == []
 
 

@@ -125,8 +125,15 @@ def test_those_of_a_later_round_and_of_a_copied_checkpoint_are_its_own(recording
     copied.mkdir()
     for path in recording.policy.iterdir():
         (copied / path.name).write_bytes(path.read_bytes())
-    for name, policy in (("a", later), ("b", copied)):
+    updated = save_policy(tmp_path / "updated", init=str(later))  # as by an algorithm that plays between updates
+    for name, policy in (("a", later), ("b", copied), ("c", updated)):
         assert check(Recording(recording.played, policy).write(tmp_path / name), recording.policy) == []
+
+
+def test_rollouts_of_a_run_that_was_moved_are_its_policys_by_their_weights(recording, tmp_path):
+    behaviour = {**Behaviour(str(recording.policy)).provenance["behaviour"]}
+    moved = Recording(recording.played, tmp_path / "no more", {"behaviour": behaviour})
+    assert check(moved.write(tmp_path / "robot"), recording.policy) == []
 
 
 @pytest.mark.parametrize(
@@ -135,6 +142,7 @@ def test_those_of_a_later_round_and_of_a_copied_checkpoint_are_its_own(recording
         ({"task": "stack"}, {}, "is of task 'stack', expected 'reach'"),
         ({"contract": 0}, {}, f"has contract version 0, expected {CONTRACT_VERSION}"),
         ({"checkpoint": "runs/other"}, {}, "holds those of runs/other, expected those of pretrained="),
+        ({"weights_sha256": "0" * 64}, {}, "holds those of other weights than .*policy has now, expected those of"),
         ({}, {"seed": 900001}, "holds seed 900001, which is evaluated on; change evaluation_seed"),
         ({}, {"success": (False, False, False)}, "none of the 3 episodes succeeded"),
         ({}, {"source": "intervention"}, "all 3 episodes are of intervention, expected some of the policy alone"),

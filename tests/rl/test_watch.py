@@ -132,6 +132,9 @@ def test_from_rollouts_to_an_evaluation_on_the_command_line(recorded, tmp_path):
     content = {**about, "alarm": {**about["alarm"], "threshold": 0.0}}  # alarmed at once
     (policy / "watch.json").write_text(json.dumps(content))
     assert ended("evaluate", *words, "watch=true", f"out={tmp_path / 'on'}").code == 0
+    found = ended("evaluate", *words, "watch=true", "seed=500004", f"out={tmp_path / 'fitted'}")
+    assert found.code == 2 and "share episodes with training (500000 to 500005)" in found.err
+    assert ended("evaluate", *words, "seed=500004", f"out={tmp_path / 'without'}").code == 0
     plain, on = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("plain", "on"))
     assert "alarmed" not in plain and "alarms" not in plain["episodes"][0]
     assert on["alarmed"] == on["asked_for_help"] == 2
