@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from policies.eye.pixel import FARTHEST, PixelView, relative, sample
+from policies.eye.pixel import CUT_OUT, FARTHEST, PixelView, relative, sample
 from policies.eye.trunk import CELLS, SIDE
 from policies.eye.view import Heat
 from policies.eye_training.descent import Log, descend
 from policies.fusion.eye import Eye
 from policies.scenes.table import LookTable
 
-BATCH, STEPS = 256, 6000
+BATCH, STEPS = 256, 4000
 TOGETHER = 50  # looks
 BESIDE = 16  # px of the image that are read on each side of a cut-out
 HEAT = 21  # cells of the heat that are kept around what was found
@@ -49,12 +49,12 @@ def fit_pixels(eye: Eye, table: LookTable, rows: np.ndarray, log: Log | None = N
     assert eye.closer is not None
     closer, eye.closer = eye.closer, None  # they are shown what is found without them
     eye.eval()
-    for c, camera in enumerate(eye.mixer.names):
-        for views, arm in ((closer.roles, False), (closer.arm, True)):
-            if camera in views:
-                parts = list(_things(eye, table, rows, c, arm=arm))
-                things = Things(*(torch.cat([getattr(one, f.name) for one in parts]) for f in fields(Things)))
-                _fit(cast(PixelView, views[camera]), table.rows["images"], c, things, log)
+    for camera in closer.roles:
+        c = eye.mixer.names.index(camera)
+        for view, arm in ((closer.roles[camera], False), (closer.arm[camera], True)):
+            parts = list(_things(eye, table, rows, c, arm=arm))
+            things = Things(*(torch.cat([getattr(one, f.name) for one in parts]) for f in fields(Things)))
+            _fit(cast(PixelView, view), table.rows["images"], c, things, log)
     eye.closer = closer
 
 
@@ -107,13 +107,13 @@ def _fit(view: PixelView, images: np.ndarray, c: int, things: Things, log: Log |
 def near_cut_outs(view: PixelView, images: np.ndarray, c: int, things: Things, start: Tensor) -> Tensor:
     """Return what `PixelView.cut_outs` makes of things that are looked for at `start` (N, 2), near where they were
     found, without reading whole images (rows, C, SIDE, SIDE, 3)."""
-    side = view.span + 2 * BESIDE
+    side = CUT_OUT + 2 * BESIDE
     corner = (things.found * SIDE).round().long() - side // 2
     along = torch.arange(side)
     columns, lines = ((corner[:, i, None] + along).clamp(0, SIDE - 1).numpy() for i in (0, 1))
     patch = images[things.row.numpy()[:, None, None], c, lines[:, :, None], columns[:, None, :]]
     rgb = torch.from_numpy(patch).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    places = start[:, None, None] + view.offsets  # (N, SAMPLES, SAMPLES, 2)
+    places = start[:, None, None] + view.offsets  # (N, CUT_OUT, CUT_OUT, 2)
     seen = sample(rgb, 2 * (places - corner[:, None, None] / SIDE) * SIDE / side - 1)
     heated = 2 * (places - things.corner[:, None, None]) * CELLS / HEAT - 1
     return torch.cat([seen, F.grid_sample(things.heat[:, None], heated, align_corners=False)], 1)

@@ -40,7 +40,7 @@ def images_of(count: int) -> np.ndarray:
 def test_a_cut_out_is_the_image_around_the_found_pixel_and_as_its_border_beyond_it():
     at = np.array([[[102 / SIDE, 62 / SIDE], [2 / SIDE, 190 / SIDE]]])
     image = images_of(1)
-    shown = PixelView(5, on_tool=False).cut_outs(torch.tensor(image), heat_at(at))
+    shown = PixelView(5).cut_outs(torch.tensor(image), heat_at(at))
     padded = np.pad(image[0], ((16, 16), (16, 16), (0, 0)), mode="edge")
     for one, (x, y) in zip(shown, ((102, 62), (2, 190)), strict=True):
         there = padded[y : y + 32, x : x + 32].transpose(2, 0, 1) / 127.5 - 1
@@ -48,11 +48,10 @@ def test_a_cut_out_is_the_image_around_the_found_pixel_and_as_its_border_beyond_
         assert one[3].argmax() in (15 * 32 + 15, 15 * 32 + 16, 16 * 32 + 15, 16 * 32 + 16)
 
 
-@pytest.mark.parametrize("on_tool", [False, True])
-def test_training_shows_what_acting_does(on_tool):
+def test_training_shows_what_acting_does():
     """Patches and a part of the heat are kept in training; of them the same cut-outs are made."""
     at = np.random.default_rng(2).uniform(0.02, 0.98, (4, 3, 2))
-    images, view, heat = images_of(4), PixelView(3, on_tool=on_tool), heat_at(at)
+    images, view, heat = images_of(4), PixelView(3), heat_at(at)
     about = torch.eye(3).expand(4, -1, -1)
     things = training._shown(np.arange(4), heat, torch.tensor(at).float(), about)
     near = near_cut_outs(view, images[:, None], 0, things, things.found)
@@ -62,7 +61,7 @@ def test_training_shows_what_acting_does(on_tool):
 
 def test_untrained_it_leaves_all_as_it_is_and_never_moves_a_pixel_far():
     heat, images, about = heat_at(np.full((2, 3, 2), 0.4)), torch.tensor(images_of(2)), torch.rand(2, 3, 7)
-    view = PixelView(7, on_tool=False).eval()
+    view = PixelView(7).eval()
     closer = view(images, heat, about)
     torch.testing.assert_close(closer.pixel, heat.pixel)
     torch.testing.assert_close(closer.spread, heat.spread)
@@ -72,7 +71,7 @@ def test_untrained_it_leaves_all_as_it_is_and_never_moves_a_pixel_far():
 
 
 def test_each_thing_is_looked_at_by_itself():
-    view, images = PixelView(7, on_tool=False).eval(), torch.tensor(images_of(2))
+    view, images = PixelView(7).eval(), torch.tensor(images_of(2))
     torch.nn.init.normal_(view.out[-1].weight)
     at, about = np.random.default_rng(3).uniform(0.2, 0.8, (2, 3, 2)), torch.rand(2, 3, 7)
     together = view(images, heat_at(at), about).pixel
@@ -113,7 +112,7 @@ def test_it_is_learned_from_what_an_eye_finds_in_labelled_scenes(fresh, monkeypa
     lines = []
     fit_pixels(eye, table_of(fresh, eye), np.arange(60), lambda step, parts: lines.append((step, parts["pixel"])))
     assert eye.closer is not None and not eye.closer.training
-    assert [step for step, _ in lines] == [0, 0, 0]  # roles of both cameras, the arm of one
+    assert [step for step, _ in lines] == [0, 0]  # what is named, the arm
     view = eye.closer.arm["front"]
     eye.closer = None
     some = next(training._things(eye, table_of(fresh, eye), np.arange(20), 0, arm=True))

@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mujoco
 import numpy as np
@@ -18,10 +19,10 @@ from policies.core.weight_files import as_bytes
 from policies.eye.description import describe
 from policies.eye.trunk import SIDE
 from policies.eye.turn import TurnFinder, from_tool
+from policies.eye_training import card, unknown
 from policies.eye_training import pixel as pixel_training
 from policies.eye_training import reader as reader_training
 from policies.eye_training import turn as turn_training
-from policies.eye_training import unknown
 from policies.eye_training.load import load_eye
 from policies.eye_training.mixer import fit_mixer
 from policies.eye_training.turn import fit_turn, is_turned, off_deg, turn_error_deg
@@ -204,6 +205,13 @@ def test_a_turn_that_nothing_looks_for_is_no_right_one():
     turns = torch.tensor(np.array([turned(0.3), np.zeros(4)]), dtype=torch.float32)
     off = off_deg(turns, torch.tensor(np.array([turned(0.3)] * 2), dtype=torch.float32))
     assert off[0] == pytest.approx(0, abs=1e-3) and np.isnan(off[1])
+
+
+def test_a_card_leaves_out_what_no_camera_shows(monkeypatch):
+    monkeypatch.setattr(card, "turn_error_deg", lambda eye, table, rows, r: np.array([1.0, np.nan, 3.0, np.nan]))
+    table = SimpleNamespace(rows={"turn": np.ones((4, 2, 4)), "first": np.array([True, True, True, False])})
+    errors = card.turn_errors(None, table, np.arange(4))["turn_error_deg"]
+    assert errors["object"] == errors["target"] == {"first": {"median": 2.0, "p95": 2.9}, "later": None}
 
 
 def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
