@@ -9,7 +9,6 @@ import functools
 import io
 import json
 import logging
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,11 @@ from policies.evaluation.leakage import splits_of
 from policies.eye.description import describe
 from policies.eye.network import EyeConfig
 from policies.eye_training.card import point_errors, turn_errors
-from policies.eye_training.load import eye_policy, load_eye, looks_at_turns
+from policies.eye_training.load import closer_looks, eye_policy, load_eye
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
+from policies.eye_training.noted import check_noted, note
+from policies.eye_training.pixel import fit_pixels
 from policies.eye_training.reader import refit_reader
 from policies.eye_training.turn import fit_turn
 from policies.eye_training.unknown import with_unknown
@@ -50,7 +51,6 @@ from sim.core.options import EACH_ONCE, FOLDER, NOT_EMPTY, Each, at_least, block
 from sim.core.paths import find_asset
 from sim.core.program import run_program
 from sim.core.provenance import plain, provenance
-from sim.dataset.info import first_difference
 from sim.parallel.worker_config import WorkerConfig
 from sim.parallel.workers import map_seeds
 from sim.randomize.ranges import RandomizeConfig
@@ -60,7 +60,7 @@ from sim.scene.shapes import SHAPES
 from sim.tasks.base import TASKS, Task, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
-LEARNS = (ALL := "all", READER := "reader", TURN := "turn")
+LEARNS = (ALL := "all", READER := "reader", TURN := "turn", CLOSER := "closer")
 TASK_NAMES = ("pick_place", *(name for name in single_step_tasks() if name != "pick_place"))
 ABOUT = {
     "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
@@ -81,7 +81,7 @@ class PretrainEyeConfig(WorkerConfig):
     learns: str = option(
         ALL,
         "reader: only how words are read is learned anew, without what is held out; turn: only how things are "
-        "turned. Both need init=",
+        "turned; closer: only the closer look for pixels and what follows from it. All three need init=",
         one_of(*LEARNS),
     )
     tasks: tuple[str, ...] = option(
@@ -147,9 +147,9 @@ def gather(config: PretrainEyeConfig) -> None:
 
 def check_same_scenes(folder: Path, looks: SceneConfig) -> None:
     """Note what scenes a folder holds. UserError, naming the first difference, where those there are others."""
-    _check_noted(folder / SCENES, plain(looks))
+    check_noted(folder / SCENES, plain(looks))
     if not (folder / SCENES).is_file():
-        _note(folder / SCENES, plain(looks))
+        note(folder / SCENES, plain(looks))
 
 
 def check_same_network(config: PretrainEyeConfig) -> None:
@@ -159,7 +159,7 @@ def check_same_network(config: PretrainEyeConfig) -> None:
     if (folder / WEIGHTS).is_file() and not (folder / OPTIONS).is_file():
         raise UserError(f"{folder / WEIGHTS} does not say by which options; remove it, or name another work=DIR")
     if (folder / WEIGHTS).is_file() or (folder / STATE).is_file():
-        _check_noted(folder / OPTIONS, network_options(config))
+        check_noted(folder / OPTIONS, network_options(config))
 
 
 def network_options(config: PretrainEyeConfig) -> dict[str, Any]:
@@ -167,23 +167,6 @@ def network_options(config: PretrainEyeConfig) -> dict[str, Any]:
     optim = {name: value for name, value in plain(config.optim).items() if name not in ("save_every", "device")}
     begun_from = sha256_of(find_asset(config.init) / EYE) if config.init else None
     return {"scenes": config.scenes, "network": plain(config.network), "optim": optim, "init": begun_from}
-
-
-def _note(path: Path, options: Any) -> None:
-    write_atomic(path, json.dumps(options, indent=1).encode())
-
-
-def _check_noted(path: Path, options: Any) -> None:
-    """UserError, naming the first difference, where the note of what a folder was begun with has another."""
-    if not path.is_file():
-        return
-    try:
-        different = first_difference(json.loads(path.read_text()), json.loads(json.dumps(options)))
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is broken; name another work=DIR") from error
-    if different:
-        has, want = (textwrap.shorten(json.dumps(value), 100) for value in different[1:])
-        raise UserError(f"{path.parent} was begun with {different[0]}={has}, not {want}; name another work=DIR")
 
 
 def kept(config: PretrainEyeConfig) -> str:
@@ -209,7 +192,7 @@ def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
     eye = untrained_eye(made_for, robot)
     describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
     if config.init:
-        kept = untrained_eye(replace(made_for, **looks_at_turns(find_asset(config.init))), robot)
+        kept = untrained_eye(replace(made_for, **closer_looks(find_asset(config.init))), robot)
         _check_same_split(kept.load_pretrained(find_asset(config.init)), config)
         eye.load_state_dict({**eye.state_dict(), **kept.state_dict()})
     return eye
@@ -257,8 +240,10 @@ def finish(config: PretrainEyeConfig) -> Path:
         _change_reader(eye, table, config)
     elif config.learns == ALL:
         eye.network.load_state_dict(torch.load(Path(config.work) / NETWORK / WEIGHTS, weights_only=True))
+    if config.learns in (ALL, CLOSER):
+        fit_pixels(eye, table, seen_by_network, log=_progress)
         fit_mixer(eye.mixer, see(eye, table, mixing), log=_progress)
-    if config.learns != READER:
+    if config.learns in (ALL, TURN):
         fit_turn(eye, table, seen_by_network, log=_progress)
     card = _measured(eye, table, config)
     save_fusion(Path(config.out), eye.state_dict(), card)
@@ -278,7 +263,7 @@ def _measured(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> dict:
         seen = see(eye, table, held_out, seed=1)
         eye.radius.fill_(region(eye.mixer, seen))
         card |= point_errors(eye, seen, table) | made_by
-    return card if config.learns == READER else card | turn_errors(eye, table, held_out)
+    return card | turn_errors(eye, table, held_out) if config.learns in (ALL, TURN) else card
 
 
 def _change_reader(eye: Eye, table: LookTable, config: PretrainEyeConfig) -> None:
@@ -308,7 +293,7 @@ def pretrain_eye(config: PretrainEyeConfig) -> Path:
         gather(config)
         open_table(config, config.robot.load())  # the words are encoded once, before several processes read them
         if config.learns == ALL and not (Path(config.work) / NETWORK / WEIGHTS).is_file():
-            _note(Path(config.work) / NETWORK / OPTIONS, network_options(config))
+            note(Path(config.work) / NETWORK / OPTIONS, network_options(config))
             in_ranks(functools.partial(train_network, config), config.optim.threads)
         return finish(config)
 

@@ -62,7 +62,7 @@ def _with_object_turn(content: dict[str, Any], weights: Mapping[str, Tensor]) ->
     policy = content.get("policy", {})
     fusion = policy.get("fusion", {})
     if (fusion.get("finder") or {}).get("name") == "eye":
-        fusion = {**fusion, "finder": {"object_turn": False, **fusion["finder"]}}
+        fusion = {**fusion, "finder": {"object_turn": False, "closer": False, **fusion["finder"]}}
         content = {**content, "policy": {**policy, "fusion": fusion}}
 
     def told(value: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def _with_tasks(content: Mapping[str, Any]) -> dict[str, Any]:
 def migrate_fusion(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return the configuration and weights of a pretrained fusion as they are written now."""
     if "name" in config:
-        finders = ("turn", "object_turn") if config["name"] == "eye" else ()
+        finders = ("turn", "object_turn", "closer") if config["name"] == "eye" else ()
         has = {finder: any(name.startswith(f"{finder}.") for name in weights) for finder in finders}
         return {**has, **config}, dict(weights)
     renamed = {_renamed(f"fusion.{name}").removeprefix("fusion."): value for name, value in weights.items()}

@@ -30,5 +30,6 @@ def turn_errors(eye: Eye, table: LookTable, rows: np.ndarray) -> dict:
         turned = rows[is_turned(table.rows["turn"][rows, r])]
         if len(turned):
             off_deg, first = turn_error_deg(eye, table, turned, r), table.rows["first"][turned]
-            errors[role] = {"first": percentiles(off_deg[first]), "later": percentiles(off_deg[~first])}
+            found = np.isfinite(off_deg)  # not where no camera shows it
+            errors[role] = {"first": percentiles(off_deg[first & found]), "later": percentiles(off_deg[~first & found])}
     return {"turn_error_deg": errors} if errors else {}

@@ -35,10 +35,10 @@ def read_config(root: Path) -> FusionConfig:
     return read_pretrained(root)[0]
 
 
-def looks_at_turns(root: Path) -> dict[str, bool]:
-    """Return whether a pretrained eye sees how target and object are turned, as options of `EyeFusionConfig`."""
+def closer_looks(root: Path) -> dict[str, bool]:
+    """Return whether a pretrained eye looks closer for turns and pixels, as options of `EyeFusionConfig`."""
     made_for = read_config(root)
-    return {name: getattr(made_for, name, False) for name in ("turn", "object_turn")}
+    return {name: getattr(made_for, name, False) for name in ("turn", "object_turn", "closer")}
 
 
 def load_eye(folder: str | Path, robot: Robot) -> Vla:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from policies.eye.mixing import Found, Mixer, found_loss
-from policies.eye.trunk import as_patches
 from policies.eye_training.descent import Log, descend
 from policies.fusion.eye import Eye
 from policies.scenes.table import LookBatch, LookTable
@@ -57,8 +56,8 @@ def see(eye: Eye, table: LookTable, rows: np.ndarray, seed: int = 0) -> Seen:
 def _seen(eye: Eye, batch: LookBatch, rows: np.ndarray, left_out: set[str], *, foil: bool) -> Seen:
     words, mask = (batch.foil_words, batch.foil_mask) if foil else (batch.words, batch.word_mask)
     queries = eye.network.read(words, mask)
-    images = {name: as_patches(batch.images[:, c]) for c, name in enumerate(eye.mixer.names) if name not in left_out}
-    views = eye.network.compare(eye.network.look(images), queries)
+    images = {name: batch.images[:, c] for c, name in enumerate(eye.mixer.names) if name not in left_out}
+    views = eye.views(images, queries)
     signs, candidates, tool = eye.mixer.geometry(views, queries, batch.state)
     absent = batch.absent if foil else torch.zeros_like(batch.absent)
     whole = torch.full((len(rows),), not left_out)

@@ -24,6 +24,7 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.eye.mixing import Found, Mixer
 from policies.eye.network import EyeConfig, EyeNetwork
+from policies.eye.pixel import PixelFinder
 from policies.eye.queries import Queries
 from policies.eye.trunk import SIDE, as_patches
 from policies.eye.turn import NUMBERS, TurnFinder
@@ -46,6 +47,7 @@ class EyeFusionConfig(FusionConfig):
     network: EyeConfig = block(EyeConfig, "sizes of the network")
     turn: bool = option(True, "it looks closer at how the target is turned")  # noqa: FBT003
     object_turn: bool = option(True, "and at how the object is")  # noqa: FBT003
+    closer: bool = option(True, "it looks closer for the pixels of what it found")  # noqa: FBT003
 
     def build(self, spec: PolicySpec, vision: VisionConfig | None, language: LanguageConfig | None) -> "Eye":
         if vision is None or vision.name != "pixels" or language is None:
@@ -76,6 +78,8 @@ class Eye(Fusion):
         self.mixer = Mixer(on_tool, robot.joints)
         cameras = {name: on_tool[name] for name in spec.cameras}
         self.network = EyeNetwork(config.network, cameras, self.mixer.arm.landmarks, text_width)
+        vector, arm_points = 2 * config.network.words, self.mixer.arm.landmarks
+        self.closer = PixelFinder(cameras, vector, arm_points) if config.closer else None
         self.object_turn = TurnFinder(cameras) if config.object_turn else None
         self.turn = TurnFinder(cameras) if config.turn else None  # of the target
         self.register_buffer("radius", torch.tensor(3.0))  # of the region that holds 95 %, in usual errors
@@ -99,7 +103,9 @@ class Eye(Fusion):
         """Return what each camera shows of the queries; images as in `find`."""
         looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
         looked = {camera: _for_each(features, len(queries.vector)) for camera, features in looked.items()}
-        return self.network.compare(looked, queries)
+        views = self.network.compare(looked, queries)
+        each = {camera: _for_each((one,), len(queries.vector))[0] for camera, one in images.items()}
+        return self.closer(each, views, queries) if self.closer else views
 
     def _turn(self, role: int, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
         """Return how object or target is turned, (B, 4), by a closer look at where it was found."""

@@ -1,9 +1,11 @@
 """How object and target are turned: the simulator's truth, the closer look of the eye, what a head is told."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mujoco
 import numpy as np
@@ -17,10 +19,12 @@ from policies.core.weight_files import as_bytes
 from policies.eye.description import describe
 from policies.eye.trunk import SIDE
 from policies.eye.turn import TurnFinder, from_tool
+from policies.eye_training import card, unknown
+from policies.eye_training import pixel as pixel_training
 from policies.eye_training import reader as reader_training
 from policies.eye_training import turn as turn_training
-from policies.eye_training import unknown
 from policies.eye_training.load import load_eye
+from policies.eye_training.mixer import fit_mixer
 from policies.eye_training.turn import fit_turn, is_turned, off_deg, turn_error_deg
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import TruePointsConfig
@@ -203,6 +207,13 @@ def test_a_turn_that_nothing_looks_for_is_no_right_one():
     assert off[0] == pytest.approx(0, abs=1e-3) and np.isnan(off[1])
 
 
+def test_a_card_leaves_out_what_no_camera_shows(monkeypatch):
+    monkeypatch.setattr(card, "turn_error_deg", lambda eye, table, rows, r: np.array([1.0, np.nan, 3.0, np.nan]))
+    table = SimpleNamespace(rows={"turn": np.ones((4, 2, 4)), "first": np.array([True, True, True, False])})
+    errors = card.turn_errors(None, table, np.arange(4))["turn_error_deg"]
+    assert errors["object"] == errors["target"] == {"first": {"median": 2.0, "p95": 2.9}, "later": None}
+
+
 def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
     """Of a hundred scenes by heart: at random, half of the turns are more than 22 degrees off."""
     monkeypatch.setattr(turn_training, "STEPS", 120)
@@ -217,11 +228,21 @@ def test_it_is_learned_from_labelled_scenes(tmp_path, monkeypatch):
         assert np.median(turn_error_deg(eye, table, rows, role)) < 8
 
 
-@pytest.mark.parametrize(("learns", "parts"), [("turn", {"turn", "object_turn"}), ("reader", {"network", "radius"})])
+@pytest.mark.parametrize(
+    ("learns", "parts"),
+    [
+        ("turn", {"turn", "object_turn"}),
+        ("reader", {"network", "radius"}),
+        ("closer", {"closer", "mixer", "radius"}),
+    ],
+)
 def test_learning_a_part_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, monkeypatch, learns, parts):
     """On a chunk of scenes, ten times over: a thousand are the least."""
-    for module in (turn_training, reader_training):
+    for module in (turn_training, reader_training, pixel_training):
         monkeypatch.setattr(module, "STEPS", 3)
+    few = functools.partial(fit_mixer, steps=3)
+    monkeypatch.setattr("policies.pretrain_eye.fit_mixer", few)
+    monkeypatch.setattr(PretrainEyeConfig, "rows", lambda _: np.split(np.arange(CHUNK), (60, 90)))
     monkeypatch.setattr(unknown, "MOST", 5)
     config = PretrainEyeConfig(
         scenes=1000, work=str(tmp_path / "work"), out=str(tmp_path / "eye"), init="assets/eye", learns=learns,
@@ -240,7 +261,7 @@ def test_learning_a_part_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, mon
     assert all(name.startswith("network.reader.") for name in changed if name.startswith("network."))
     cards = [json.loads((root / "card.json").read_text()) for root in (ASSETS / "eye", tmp_path / "eye")]
     assert (cards[0]["horizontal_error_mm"] == cards[1]["horizontal_error_mm"]) == (learns == "turn")
-    assert (cards[0]["turn_error_deg"] == cards[1]["turn_error_deg"]) == (learns == "reader")
+    assert (cards[0]["turn_error_deg"] == cards[1]["turn_error_deg"]) == (learns != "turn")
     assert (cards[1]["turn"] if learns == "turn" else cards[1])["config"]["scenes"] == 1000
 
 
