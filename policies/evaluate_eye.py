@@ -1,8 +1,9 @@
 """`python -m policies.evaluate_eye [eye=assets/eye] [checkpoint=CKPT] [task=all] [scenes=200] [split=...]`
 
 Looks at fresh scenes and measures how far off the named things are found, horizontally, at an episode's first look and
-later, and whether the eye's own estimate covers it. Half of the looks are first ones. Sentences that name something
-which is not on the table are asked as well: their points are to be flagged.
+later, and whether the eye's own estimate covers it. Half of the looks are first ones. Of a task of several steps one
+step is asked for, which names its things. Sentences that name something which is not on the table are asked as well:
+their points are to be flagged.
 """
 
 import functools
@@ -80,7 +81,7 @@ class EyeWorker:
         self._policy, self._processor = policy, ObservationProcessor(policy)
         scenes = SceneConfig(
             config.tasks, (config.randomize,), config.split, config.robot, config.seed, FIRST_SHARE,
-            size=policy.spec.image_size,
+            subtask_share=1.0, size=policy.spec.image_size,
         )  # fmt: skip
         self._looker = SceneLooker(scenes)
 

@@ -25,6 +25,7 @@ from sim.scene.shapes import SHAPES
 CHUNK = 100  # scenes
 SIDE = 192  # px
 FIRST_SHARE = 0.4  # of the looks that are an episode's first
+SUBTASK_SHARE = 0.6  # of a long task's scenes that show one of its steps
 ONE_TASK_SHAPES = ("peg", "pillar")  # that stand in their tasks alone
 CROWD = 3  # distractors at most
 Row = dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class SceneConfig:
     robot: RobotConfig = field(default_factory=RobotConfig)
     first_seed: int = 2_000_000
     first_share: float = FIRST_SHARE
+    subtask_share: float = SUBTASK_SHARE
     size: tuple[int, int] = (SIDE, SIDE)  # of images, (height, width)
 
     @property
@@ -80,7 +82,7 @@ class SceneLooker:
     def look(self, world: Simulation, seed: int, rng: np.random.Generator) -> tuple[Row, str, str]:
         """Return the row, sentence and foil of one scene."""
         world.reset(seed)
-        sentence, step = sentence_of(world, rng)
+        sentence, step = sentence_of(world, rng, self.config.subtask_share)
         is_first, held = rng.random() < self.config.first_share, False
         if not is_first:
             if step is None:

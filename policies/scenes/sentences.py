@@ -10,13 +10,11 @@ from sim.envs.simulation import Simulation
 from sim.scene.placement import COLOURS
 from sim.tasks.instructions import NOUNS, PHRASE, WORD_KINDS
 
-SUBTASK_SHARE = 0.6  # of a long task's scenes that show one of its steps
 
-
-def sentence_of(world: Simulation, rng: np.random.Generator) -> tuple[str, int | None]:
-    """Return the instruction and None, or that of one step of a long task and its number."""
+def sentence_of(world: Simulation, rng: np.random.Generator, subtask_share: float) -> tuple[str, int | None]:
+    """Return the instruction and None, or, in this share of a long task's scenes, that of one step and its number."""
     steps = world.params.layout.subtasks
-    if steps is None or rng.random() >= SUBTASK_SHARE:
+    if steps is None or rng.random() >= subtask_share:
         own = steps.index(world.instruction) if steps and world.instruction in steps else None
         return world.instruction, own
     step = int(rng.integers(len(steps)))

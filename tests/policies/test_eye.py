@@ -15,7 +15,7 @@ import torch
 from fr3 import FR3
 
 from policies.core.spec import PolicySpec
-from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
+from policies.evaluate_eye import EvaluateEyeConfig, EyeWorker, evaluate_eye
 from policies.eye.bench import FREE, Arm, Camera
 from policies.eye.description import describe
 from policies.eye.queries import Reader
@@ -292,6 +292,24 @@ def test_of_a_task_of_two_steps_each_sentence_is_about_its_own_points():
         asked.add((opens, cabinet.opening_m(state, 0) > OPEN_ENOUGH_M))
     assert len(asked) >= 3
     world.close()
+
+
+def test_an_eye_is_measured_on_what_a_sentence_names(random_eye):
+    """Of `sort` a step names its cube; the whole leaves to the policy which one is due."""
+    looker = EyeWorker(EvaluateEyeConfig(eye=str(random_eye), task="sort"))._looker
+    world, rng, steps = (
+        Simulation(SimulationConfig("sort", nominal(), render=looker.render)),
+        np.random.default_rng(0),
+        set(),
+    )
+    for seed in range(8):
+        row, sentence, _ = looker.look(world, seed, rng)
+        step = world.params.layout.subtasks.index(sentence)
+        point_w = world.task.step_points_w(world.scene_state, step)["object"]
+        np.testing.assert_allclose(row["points_b"][0], point_w, atol=1e-6)  # the base is at the origin
+        steps.add(step)
+    world.close()
+    assert len(steps) > 1
 
 
 def test_a_foil_changes_one_colour_to_one_that_is_not_there():
