@@ -297,11 +297,8 @@ def test_of_a_task_of_two_steps_each_sentence_is_about_its_own_points():
 def test_an_eye_is_measured_on_what_a_sentence_names(random_eye):
     """Of `sort` a step names its cube; the whole leaves to the policy which one is due."""
     looker = EyeWorker(EvaluateEyeConfig(eye=str(random_eye), task="sort"))._looker
-    world, rng, steps = (
-        Simulation(SimulationConfig("sort", nominal(), render=looker.render)),
-        np.random.default_rng(0),
-        set(),
-    )
+    world = Simulation(SimulationConfig("sort", nominal(), render=looker.render))
+    rng, steps = np.random.default_rng(0), set()
     for seed in range(8):
         row, sentence, _ = looker.look(world, seed, rng)
         step = world.params.layout.subtasks.index(sentence)
