@@ -1,8 +1,8 @@
 """`python -m policies.pretrain_eye [scenes=60000] [out=assets/eye] [split.pairs=[...]] [work=runs/eye]`
 
 Pretrains the eye on labels that the simulator gives for nothing: scenes of every task, looked at once each by both
-cameras. First the scenes are drawn and kept on disk, then the network learns to find pixels, then a small network to
-mix geometry. A killed run goes on where it stopped.
+cameras. First the scenes are drawn and kept on disk, then the network learns to find pixels, then small networks to
+look closer for them, to mix geometry and to see how things are turned. A killed run goes on where it stopped.
 """
 
 import functools
