@@ -198,9 +198,9 @@ class GymEnv(gymnasium.Env):
     """The gymnasium view of any `sim.episode.loop.Env` (simulator or robot): flat Dict of images and state.
 
     Before an arm stands the motion guard: what it makes of an action is played, and an action at which it stops the arm
-    ends the episode, `info["guard"]` says why. A simulated arm has none: what is learned there is what actions do. The
-    instruction is in `info["instruction"]`, so that stable-baselines3, which knows no text
-    spaces, trains on it unchanged.
+    ends the episode, `info["guard"]` says why; only `reset(options={"confirmed": True})`, a person's word, begins the
+    next. A simulated arm has none: what is learned there is what actions do. The instruction is in
+    `info["instruction"]`, so that stable-baselines3, which knows no text spaces, trains on it unchanged.
     """
 
     metadata = {"render_modes": ["rgb_array"]}
@@ -226,6 +226,12 @@ class GymEnv(gymnasium.Env):
         self.action_space = gymnasium.spaces.Box(robot.action_min, robot.action_max, dtype=np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Begin an episode. UserError where the motion guard stopped the arm and nobody has confirmed that."""
+        stopped = self._guard.report.latched if self._guard else ""
+        if stopped and not (options or {}).get("confirmed"):
+            raise UserError(
+                f'the motion guard stopped the arm: {stopped}; look why, then reset(options={{"confirmed": True}})'
+            )
         super().reset(seed=seed)
         self.env.reset(int(self.np_random.integers(2**31)) if seed is None else seed)
         self._has_reset = True

@@ -203,6 +203,10 @@ def test_the_gymnasium_view_of_an_arm_is_guarded(env):
     _, _, terminated, truncated, info = view.step(beyond)
     assert (terminated, truncated, info["guard"]) == (False, True, "jump of the target")
     assert np.abs(played[0][:6] - observation["state"][:6]).max() < 0.01
+    with pytest.raises(UserError, match="stopped the arm: jump of the target; look why"):
+        view.reset(seed=2)  # as a training loop does by itself
+    view.reset(seed=2, options={"confirmed": True})
+    assert "guard" not in view.step(view.env.observe().state)[-1]
     env.clearance = wall = _Wall()
     view = GymEnv(env, (8, 10))
     observation, _ = view.reset(seed=2)
