@@ -58,7 +58,8 @@ def _with_aim(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[d
 
 
 def _with_object_turn(content: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """How the target is turned was all that was told and found; how the object is weighs nothing, in any fusion."""
+    """How the target is turned was all that was told and found, without a closer look for pixels; how the object is
+    weighs nothing, in any fusion."""
     policy = content.get("policy", {})
     fusion = policy.get("fusion", {})
     if (fusion.get("finder") or {}).get("name") == "eye":

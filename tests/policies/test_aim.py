@@ -108,7 +108,7 @@ def test_a_policy_that_was_not_told_the_objects_turn_plays_as_it_did(of):
     now, weights = migrate_checkpoint(content, {f"{of}aim.linear.weight": before})
     moves, object_turn, turn = weights[f"{of}aim.linear.weight"].split([2 * FR3.joints, 4, 4], 1)
     assert torch.equal(torch.cat([moves, turn], 1), before) and not object_turn.any()
-    assert now["policy"]["fusion"]["finder"] == {"name": "eye", "turn": True, "object_turn": False}
+    assert now["policy"]["fusion"]["finder"] == {"name": "eye", "turn": True, "object_turn": False, "closer": False}
     again, same = migrate_checkpoint(now, weights)
     assert again == now and torch.equal(same[f"{of}aim.linear.weight"], weights[f"{of}aim.linear.weight"])
 

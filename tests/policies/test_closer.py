@@ -110,7 +110,7 @@ def test_it_is_learned_from_what_an_eye_finds_in_labelled_scenes(fresh, monkeypa
 
     monkeypatch.setattr(training, "_shown", aside)
     lines = []
-    fit_pixels(eye, table_of(fresh, eye), np.arange(60), lambda step, parts: lines.append((step, parts["pixel"])))
+    fit_pixels(eye, table_of(fresh, eye), np.arange(40), lambda step, parts: lines.append((step, parts["pixel"])))
     assert eye.closer is not None and not eye.closer.training
     assert [step for step, _ in lines] == [0, 0]  # what is named, the arm
     view = eye.closer.arm["front"]
