@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policies.eye.queries import Queries
-from policies.eye.trunk import CELLS, SIDE, convolve
+from policies.eye.trunk import CELLS, SIDE, as_rgb, convolve, cut_out_offsets
 from policies.eye.view import Heat, View
 
 CUT_OUT = 32  # px a side
@@ -41,8 +41,7 @@ class PixelView(nn.Module):
         nn.init.zeros_(last.weight)  # untrained, it leaves all as it is
         nn.init.zeros_(last.bias)
         self.out = nn.Sequential(nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), last)
-        along = (torch.arange(CUT_OUT) + 0.5 - CUT_OUT / 2) / SIDE
-        self.register_buffer("offsets", torch.stack(torch.meshgrid(along, along, indexing="xy"), -1), persistent=False)
+        self.register_buffer("offsets", cut_out_offsets(CUT_OUT, CUT_OUT), persistent=False)
 
     def forward(self, images: Tensor, heat: Heat, about: Tensor) -> Heat:
         """images uint8 (B, SIDE, SIDE, 3), about (B, Q, A) -> the heat, its pixels and spread made better."""
@@ -56,9 +55,8 @@ class PixelView(nn.Module):
 
     def cut_outs(self, images: Tensor, heat: Heat) -> Tensor:
         """Return what `read` is shown of each thing, (B * Q, 4, CUT_OUT, CUT_OUT)."""
-        whole = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
         places = 2 * (heat.pixel[:, :, None, None] + self.offsets) - 1  # (B, Q, CUT_OUT, CUT_OUT, 2)
-        rgb = sample(whole, places.flatten(1, 2)).unflatten(2, (-1, CUT_OUT)).transpose(1, 2)
+        rgb = sample(as_rgb(images), places.flatten(1, 2)).unflatten(2, (-1, CUT_OUT)).transpose(1, 2)
         hot = relative(heat.logits[..., :-1]).reshape(-1, 1, CELLS, CELLS)
         heated = F.grid_sample(hot, places.flatten(0, 1), align_corners=False)
         return torch.cat([rgb.flatten(0, 1), heated], 1)

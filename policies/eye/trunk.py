@@ -17,6 +17,17 @@ def as_patches(images: Tensor) -> Tensor:
     return parts.contiguous().permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
+def as_rgb(images: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) of -1..1."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def cut_out_offsets(samples: int, span: float) -> Tensor:
+    """Return (samples, samples, 2), x and y from the middle of a cut-out `span` px wide, in units of the side."""
+    along = ((torch.arange(samples) + 0.5) / samples - 0.5) * span / SIDE
+    return torch.stack(torch.meshgrid(along, along, indexing="xy"), -1)
+
+
 def convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Return a 3x3 convolution with norm and nonlinearity."""
     layer = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from policies.eye.trunk import SIDE, convolve
+from policies.eye.trunk import as_rgb, convolve, cut_out_offsets
 from sim.core.contract import TURN_NAMES
 
 SAMPLES = 48  # a side of the cut-out
@@ -34,14 +34,12 @@ class TurnView(nn.Module):
         self.layers = nn.Sequential(*(convolve(before, after, 2) for before, after in channels), nn.Flatten())
         cells = (SAMPLES >> len(WIDTHS)) ** 2
         self.out = nn.Sequential(nn.Linear(WIDTHS[-1] * cells + 2, 64), nn.SiLU(), nn.Linear(64, NUMBERS + 1))
-        along = ((torch.arange(SAMPLES) + 0.5) / SAMPLES - 0.5) * (NEAR if on_tool else FAR) / SIDE
-        self.register_buffer("offsets", torch.stack(torch.meshgrid(along, along, indexing="xy"), -1), persistent=False)
+        self.register_buffer("offsets", cut_out_offsets(SAMPLES, NEAR if on_tool else FAR), persistent=False)
 
     def forward(self, images: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
         """images uint8 (B, SIDE, SIDE, 3), pixel (B, 2) in units of the side -> numbers (B, V), their weight (B, 1)."""
-        whole = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
         places = 2 * (pixel[:, None, None] + self.offsets) - 1
-        cut_out = F.grid_sample(whole, places, align_corners=False)
+        cut_out = F.grid_sample(as_rgb(images), places, align_corners=False)
         out = self.out(torch.cat([self.layers(cut_out), pixel - 0.5], 1))
         return out[:, :NUMBERS], F.softplus(out[:, NUMBERS:])
 

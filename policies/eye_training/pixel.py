@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from policies.eye.pixel import CUT_OUT, FARTHEST, PixelView, relative, sample
-from policies.eye.trunk import CELLS, SIDE
+from policies.eye.trunk import CELLS, SIDE, as_rgb
 from policies.eye.view import Heat
 from policies.eye_training.descent import Log, descend
 from policies.fusion.eye import Eye
@@ -112,9 +112,8 @@ def near_cut_outs(view: PixelView, images: np.ndarray, c: int, things: Things, s
     along = torch.arange(side)
     columns, lines = ((corner[:, i, None] + along).clamp(0, SIDE - 1).numpy() for i in (0, 1))
     patch = images[things.row.numpy()[:, None, None], c, lines[:, :, None], columns[:, None, :]]
-    rgb = torch.from_numpy(patch).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     places = start[:, None, None] + view.offsets  # (N, CUT_OUT, CUT_OUT, 2)
-    seen = sample(rgb, 2 * (places - corner[:, None, None] / SIDE) * SIDE / side - 1)
+    seen = sample(as_rgb(torch.from_numpy(patch)), 2 * (places - corner[:, None, None] / SIDE) * SIDE / side - 1)
     heated = 2 * (places - things.corner[:, None, None]) * CELLS / HEAT - 1
     return torch.cat([seen, F.grid_sample(things.heat[:, None], heated, align_corners=False)], 1)
 

@@ -104,18 +104,16 @@ class Eye(Fusion):
         looked = self.network.look({camera: as_patches(one) for camera, one in images.items()})
         looked = {camera: _for_each(features, len(queries.vector)) for camera, features in looked.items()}
         views = self.network.compare(looked, queries)
-        each = {camera: _for_each((one,), len(queries.vector))[0] for camera, one in images.items()}
-        return self.closer(each, views, queries) if self.closer else views
+        return self.closer(_repeated(images, len(queries.vector)), views, queries) if self.closer else views
 
     def _turn(self, role: int, images: Mapping[str, Tensor], views: Mapping[str, View], rotation: Tensor) -> Tensor:
         """Return how object or target is turned, (B, 4), by a closer look at where it was found."""
         finder = self.turn_finder(role)
         if finder is None:
             return rotation.new_zeros(len(rotation), NUMBERS)
-        each = {camera: _for_each((one,), len(rotation))[0] for camera, one in images.items()}
         pixels = {camera: views[camera].roles.pixel[:, role] for camera in images}
         presence = {camera: views[camera].roles.presence[:, role] for camera in images}
-        return finder(each, pixels, presence, rotation)
+        return finder(_repeated(images, len(rotation)), pixels, presence, rotation)
 
     def forward(self, inputs: Inputs) -> Prefix:
         """Return points (B, 4, 3) m as `sim.core.contract.GROUNDING_COLUMNS` has them, and errors (B, 4) m."""
@@ -139,6 +137,11 @@ class Eye(Fusion):
         except RuntimeError as error:
             raise UserError(f"{root} was made for another robot or other cameras") from error
         return card
+
+
+def _repeated(images: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return one image of a camera for each of `count` sentences; as many as they are."""
+    return {camera: _for_each((one,), count)[0] for camera, one in images.items()}
 
 
 def _for_each(features: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
