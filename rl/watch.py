@@ -9,7 +9,8 @@ learns from.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from rl.value.value_head import ValueConfig
 from rl.value.value_quality import value_report, value_warnings
 from sim.core.console import event
 from sim.core.console import table as as_table
+from sim.core.errors import UserError
 from sim.core.options import EACH_PLACE_ONCE, FOLDER, PROBABILITY, SEED, Options, at_least, block, option
 from sim.core.program import run_program
 from sim.core.provenance import provenance
@@ -58,7 +60,7 @@ def make_watch(config: WatchConfig) -> dict:
     """Write the watch; return what watch.json holds about it."""
     root = Path(config.checkpoint)
     policy, metadata = checkpoint.load(root)
-    pool = open_pool(config.rollouts)
+    pool = with_task(open_pool(config.rollouts), metadata.tasks)
     task = str(pool.task[0])
     for warning in check_recorded(config.rollouts, task, root, range(0)):
         _log.warning(warning)
@@ -86,6 +88,18 @@ def make_watch(config: WatchConfig) -> dict:
         extra=event("watch", threshold=alarm.threshold, false_alarms=config.false_alarms),
     )  # fmt: skip
     return about
+
+
+def with_task(pool: Pool, tasks: Sequence[str]) -> Pool:
+    """Return the pool, of the policy's only task where it does not say its own. UserError where the policy has more."""
+    if pool.task[0]:
+        return pool
+    if len(tasks) != 1:
+        raise UserError(
+            f"rollouts: {pool.datasets[0].root} does not say its task, and the policy was trained on {len(tasks)}; "
+            "expected rollouts that say it, or a policy of one task"
+        )
+    return replace(pool, task=np.full(len(pool.task), tasks[0]))
 
 
 def network(fit: CrossFit, config: ValueConfig, alarm: AlarmConfig) -> Watch:

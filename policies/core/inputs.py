@@ -51,6 +51,7 @@ class Inputs(TensorGroup):
     commanded: Tensor | None = None  # (B, D) the last action before the chunk's first step; None: not known
     under_way: Tensor | None = None  # (B, t, D) the chunk's first steps, where they are decided already
     subtask: Tensor | None = None  # (B,) int64, true ones in training, `policies.core.subtasks`; None: to be named
+    step: Tensor | None = None  # (B,) int64: which of an instruction's steps is due; None: it is told as a whole
     goal: tuple[Tensor, ...] = ()  # (B, C, h, w) feature maps of a picture of the goal, by the first camera
     before: tuple["Inputs", ...] = ()  # earlier looks, oldest first, for a policy with a memory
 

@@ -132,7 +132,8 @@ class ObservationProcessor:
             inputs = memory.see(inputs)
         if steps:
             assert inputs.points is not None
-            inputs = inputs.take(torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))]))
+            due = torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))])
+            inputs = replace(inputs.take(due), step=due)
         return replace(inputs, touch=self.touch(observation), depth=self.depth(observation))
 
     def touch(self, observation: Observation) -> torch.Tensor | None:

@@ -158,9 +158,15 @@ class ChunkAgent:
             self.within_m.setdefault(one.name, []).append(round(one.within_m, 4))
 
     def note_subtask(self, subtask: str) -> None:
-        """Keep what it is about, in words, where that is another than before; "": it names none."""
-        if subtask and subtask not in self.subtasks[-1:]:
-            self.subtasks.append(subtask)
+        """Keep what it is about, in words, where that is another than before; "": it names none.
+
+        Chunks of the one before are no longer averaged with.
+        """
+        if not subtask or subtask in self.subtasks[-1:]:
+            return
+        self.subtasks.append(subtask)
+        if self._ensemble:
+            self._ensemble.clear()
 
     # ---- parts -----------------------------------------------------------------------------------
 

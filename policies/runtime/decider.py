@@ -21,6 +21,7 @@ from policies.runtime.episode_context import EpisodeContext
 from sim.core.contract import Observation
 from sim.core.errors import UserError
 from sim.core.estimate import Estimate
+from sim.tasks.steps import possible_steps
 
 POINT, WORLD = "grounding.", "_pos_w"  # of the columns of points: what the world frame's begin and end with
 GroundTruth = Callable[[], Mapping[str, np.ndarray]]  # column of grounded points -> (3,) m
@@ -42,7 +43,7 @@ class Decided:
     points_m: torch.Tensor | None = None  # (1, G, 3)
     estimates: list[Estimate] = field(default_factory=list)  # where the named things are in the world
     value: float | None = None  # of what is seen, where a watch is kept
-    subtask: str = ""  # that it is about, where the policy names it
+    subtask: str = ""  # that it is about, where the policy names it or is told one step at a time
 
 
 class Decider:
@@ -87,7 +88,7 @@ class Decider:
         decision = self._from_policy(inputs, generator)
         points_m = None if decision.points is None else decision.points[:1]
         chunk = decision.chunk[self._best(inputs, decision.chunk)].numpy()
-        subtask = "" if decision.subtask is None else SUBTASKS[int(decision.subtask[0])]
+        subtask = self._subtask(decision, inputs, observation.instruction)
         return Decided(chunk, points_m, self._estimates(decision), self._value(inputs), subtask)
 
     def see(self, observation: Observation, context: EpisodeContext | None = None) -> Inputs:
@@ -114,6 +115,13 @@ class Decider:
     @torch.no_grad()
     def _value(self, inputs: Inputs) -> float | None:
         return self.watch.value(self._embedding(inputs, self.watch.sizes.features)[:1]) if self.watch else None
+
+    @staticmethod
+    def _subtask(decision: Decision, inputs: Inputs, instruction: str) -> str:
+        """Return what the chunk is about: as the policy named it, else the step that it was told."""
+        if decision.subtask is not None:
+            return SUBTASKS[int(decision.subtask[0])]
+        return "" if inputs.step is None else possible_steps(instruction)[int(inputs.step[0])]
 
     def _embedding(self, inputs: Inputs, features: int) -> torch.Tensor:
         """Return (B, F), what a network beside the policy sees; an older one does not see the last, which is how far

@@ -1,8 +1,8 @@
 """Temporal ensembling (ACT, Zhao et al. 2023, section IV-B): the chunks that reach a step are averaged.
 
-Departs from the paper in that a chunk of another plan is dropped: where a task can be done in two ways, or the next
-thing of several is turned to, an average would lead between them. CogACT (2024) weighs chunks by their likeness to that
-end.
+Departs from the paper in that a chunk of another plan is dropped: where a task can be done in two ways, an average
+would lead between them. CogACT (2024) weighs chunks by their likeness to that end. Where a policy says which
+sub-task a chunk is for, `ChunkAgent` also drops those of the sub-task before.
 
 Shapes: T steps of a chunk, D action dimension.
 """

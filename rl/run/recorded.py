@@ -28,7 +28,7 @@ def check_recorded(roots: Iterable[str], task: str, pretrained: Path, evaluated:
     the policy looks at, and when no episode succeeded or none was the policy's own.
     """
     policy, metadata = checkpoint.load(pretrained)
-    metadata.check_task(task, f"pretrained={pretrained}")
+    metadata.check_task(task, f"policy {pretrained}")
     datasets = [Dataset(root) for root in roots]
     warnings = [line for one in datasets for line in _check(one, task, pretrained, policy, evaluated)]
     pool = open_pool([one.root for one in datasets])
@@ -77,8 +77,8 @@ def _check_policy(dataset: Dataset, pretrained: Path) -> list[str]:
     if replaced or not _is_from(Path(name), pretrained):
         acted = f"other weights than {name} has now" if replaced else name
         raise UserError(
-            f"rollouts: {dataset.root} holds those of {acted}, expected those of pretrained={pretrained} or of a "
-            "policy retrained from it"
+            f"rollouts: {dataset.root} holds those of {acted}, expected those of the policy {pretrained} or of one "
+            "retrained from it"
         )
     return []
 

@@ -248,6 +248,21 @@ def test_a_chunk_of_another_plan_is_not_averaged(apart_rad, played):
     np.testing.assert_allclose([agent.act(look())[0] for _ in range(4)], played, atol=1e-6)
 
 
+def test_chunks_of_the_sub_task_before_are_not_averaged():
+    class Naming(Scripted):
+        """Chunk k is 0.1 k throughout; the first two are about one thing, the others about the next."""
+
+        def _decide(self, observation, commanded, under_way):
+            self.decided += 1
+            self.note_subtask("the red cube" if self.decided <= 2 else "the blue cube")
+            return np.full((CHUNK, 2), 0.1 * self.decided, np.float32)
+
+    agent = Naming(Timing(execute=1, ensemble=0.0))
+    agent.reset(look(), 0)
+    np.testing.assert_allclose([agent.act(look())[0] for _ in range(4)], [0.1, 0.15, 0.3, 0.35], atol=1e-6)
+    assert agent.subtasks == ["the red cube", "the blue cube"]
+
+
 def test_a_chunk_that_begins_before_the_one_before_is_compared_and_averaged_where_both_are():
     """As the second one does after a hold, where lead and delay together are longer than what is played."""
     ensemble = TemporalEnsemble(0.0)

@@ -17,7 +17,7 @@ from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.processing.features import encode_episode, plan
 from policies.processing.observation import ObservationProcessor
 from policies.processing.steps import frame_sentences, step_due
-from policies.runtime.decider import Conditioning, Decider
+from policies.runtime.decider import Conditioning, Decided, Decider
 from sim.core.contract import Observation
 from sim.core.paths import ASSETS
 from sim.dataset.reader import Dataset, DatasetWriter
@@ -174,7 +174,9 @@ def test_the_shipped_eye_names_the_step_that_the_simulator_names():
         if steps[step_due(steps, points, float(seen.state[-1]))] == expected:
             right += 1
             torch.testing.assert_close(decider.processor.observe(seen).points[0], alone, atol=1e-5, rtol=0)
-            np.testing.assert_allclose(chunk(decider, seen), chunk(decider, told), atol=1e-4)
+            decided, beside = decide(decider, seen), decide(decider, told)
+            np.testing.assert_allclose(decided.chunk, beside.chunk, atol=1e-4)
+            assert (decided.subtask, beside.subtask) == (expected, "")
     assert right >= SEEDS - 1
 
 
@@ -192,8 +194,8 @@ def look(world: Simulation, instruction: str) -> Observation:
     return Observation(images, world.state().astype(np.float32), instruction, 0.0)
 
 
-def chunk(decider: Decider, seen: Observation) -> np.ndarray:
-    return decider.decide(seen, seen.state, [], torch.Generator().manual_seed(1)).chunk
+def decide(decider: Decider, seen: Observation) -> Decided:
+    return decider.decide(seen, seen.state, [], torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("by_step", [False, True])

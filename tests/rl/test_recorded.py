@@ -141,7 +141,7 @@ def test_rollouts_of_a_run_that_was_moved_are_its_policys_by_their_weights(recor
     [
         ({"task": "stack"}, {}, "is of task 'stack', expected 'reach'"),
         ({"contract": 0}, {}, f"has contract version 0, expected {CONTRACT_VERSION}"),
-        ({"checkpoint": "runs/other"}, {}, "holds those of runs/other, expected those of pretrained="),
+        ({"checkpoint": "runs/other"}, {}, "holds those of runs/other, expected those of the policy "),
         ({"weights_sha256": "0" * 64}, {}, "holds those of other weights than .*policy has now, expected those of"),
         ({}, {"seed": 900001}, "holds seed 900001, which is evaluated on; change evaluation_seed"),
         ({}, {"success": (False, False, False)}, "none of the 3 episodes succeeded"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from policies.models.watch import LOOKS, load_watch
 from rl.advantage.returns import Convention, ReturnScale, normalize
 from rl.data.pool import Pool
 from rl.value.alarm import SHARES, Watched, watched
+from rl.watch import with_task
 from sim.collect import CollectConfig, collect
 from sim.core.errors import UserError
 
@@ -145,3 +147,12 @@ def test_rollouts_of_another_task_are_one_line(recorded):
     policy, rollouts = recorded
     found = ended("watch", f"checkpoint={policy}", f"rollouts=[{rollouts}/none]")
     assert (found.code, found.err.count("\n")) == (2, 1)
+
+
+def test_rollouts_that_do_not_say_their_task_are_of_the_policy_s_only_one(lost):
+    pool, _ = lost
+    silent = dataclasses.replace(pool, task=np.full(len(pool.task), ""), datasets=[SimpleNamespace(root="runs/robot")])
+    assert with_task(pool, ("push", "stack")) is pool
+    assert set(with_task(silent, ("push",)).task) == {"push"}
+    with pytest.raises(UserError, match="runs/robot does not say its task, and the policy was trained on 2; expected"):
+        with_task(silent, ("push", "stack"))
