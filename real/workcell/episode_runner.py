@@ -46,6 +46,7 @@ class EpisodeRunner:
         self._page = page
         page.guard = self.guard
         page.estimates = lambda: getattr(agent, "estimates", [])
+        page.subtasks = lambda: getattr(agent, "subtasks", [])
 
     def _switch_on(self) -> None:
         """Switch the arm on for the first episode. KeyboardInterrupt where the end was requested meanwhile."""

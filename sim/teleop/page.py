@@ -1,4 +1,4 @@
-"""The operator's live view: a page on this machine's loopback with images, state, instruction and guard.
+"""The operator's live view: a page on this machine's loopback with images, state, instruction, sub-task and guard.
 
 Over ssh, forward the port (`ssh -L 8080:127.0.0.1:8080 ...`). Images are encoded only while a browser
 is connected; the episode's loop only stores the newest step here.
@@ -18,28 +18,11 @@ from sim.core.errors import UserError
 from sim.core.estimate import Estimate
 from sim.episode.loop import Step
 from sim.guard.motion_guard import MotionGuard
+from sim.teleop.live_view import HTML
 
 HOST = "127.0.0.1"
 IMAGE_S = 0.05
 QUALITY = 80
-HTML = """<!doctype html><meta charset="utf-8"><title>robot</title>
-<style>body{font:16px sans-serif;margin:1em;background:#181818;color:#ddd}img{width:45%;image-rendering:pixelated}
-pre{font-size:16px}</style><h2 id="instruction"></h2><div id="images"></div><pre id="metadata"></pre><script>
-let cameras = "";
-async function update() {
-  try {
-    const now = await (await fetch("/now")).json();
-    document.getElementById("instruction").textContent = now.instruction;
-    document.getElementById("metadata").textContent = JSON.stringify(now, null, 1);
-    if (cameras !== now.cameras.join()) {
-      cameras = now.cameras.join();
-      document.getElementById("images").innerHTML = now.cameras.map(name => `<img src="/image/${name}"> `).join("");
-    }
-  } catch (error) { document.getElementById("instruction").textContent = "the program has ended"; }
-  setTimeout(update, 200);
-}
-update();
-</script>"""
 
 
 class LivePage:
@@ -48,7 +31,7 @@ class LivePage:
     def __init__(self, port: int = 0):
         self.guard: MotionGuard | None = None
         self.estimates: Callable[[], list[Estimate]] = list  # where the agent believes that things are
-        self.status = ""
+        self.subtasks: Callable[[], list[str]] = list  # that it named in the episode; the last is under way
         self._now: dict = {"instruction": "nothing is played yet", "cameras": []}
         self._images: dict[str, np.ndarray] = {}
         self.ending = threading.Event()
@@ -71,7 +54,7 @@ class LivePage:
         self._now = {
             "instruction": observation.instruction,
             "cameras": list(self._images),
-            "status": self.status,
+            "subtask": "".join(self.subtasks()[-1:]),
             "actor": "the operator" if step.flags.get("intervention") else "the policy",
             "joints_deg": np.rad2deg(observation.state[:-1]).round(1).tolist(),
             "gripper_open": round(float(observation.state[-1]), 2),

@@ -190,6 +190,7 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
     with LivePage() as page:
         page.guard = guard
         page.estimates = lambda: [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.0123)]
+        page.subtasks = lambda: ["go to what is named", "<i>let go</i>"]
         assert page.url.startswith("http://127.0.0.1:")
         assert b"fetch" in _get(page.url)
         notes = Notes()
@@ -200,6 +201,7 @@ def test_the_live_page_shows_the_last_step_and_nothing_from_outside():
         now = json.loads(_get(page.url + "now"))
         assert now["found"] == {"object": {"pos_m": [-0.3, 0.1, 0.02], "within_mm_95": 12}}
         assert (now["instruction"], now["actor"], now["guard"]) == ("<b>lift</b>", "the operator", {"speed": 1})
+        assert now["subtask"] == "<i>let go</i>"
         wild = np.array([np.nan, np.inf, -np.inf, 1e38, 0.5, 0, 0], np.float32)  # what latches the guard
         page.add(Step(observation, wild, zeros, feedback, {}, {}))
         now = json.loads(_get(page.url + "now"), parse_constant=pytest.fail)
