@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 HEADER = "<!-- Built by combine.py from fr3.xml and gripper.xml, where the comments are. Do not edit. -->\n"
-HOME_DEG = [-20, -100, 85, -75, -90, -20]  # the home of sim/robot.py: tool straight down over the work space
+HOME_DEG = [-20, -100, 85, -75, -90, -20]  # the home of the robot's description: tool straight down over the work space
 FINGER_OPEN_M = 0.040
 
 
