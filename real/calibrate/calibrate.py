@@ -119,7 +119,7 @@ def _writable(out: Path) -> Path:
 def _confirm(ask: Callable[[str], str]) -> None:
     """Return once a person has confirmed. UserError without a person."""
     try:
-        ask("hands clear, red button in reach: press Enter to let the arm move, Ctrl-C to end\n")
+        ask("hands clear, emergency stop in reach: press Enter to let the arm move, Ctrl-C to end\n")
     except (EOFError, OSError):  # OSError: a terminal that is gone
         raise UserError("mode=confirm needs a terminal to ask for a confirmation; use one, or mode=auto") from None
 

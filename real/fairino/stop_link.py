@@ -70,4 +70,4 @@ class StopLink:
         """Warn once per stop."""
         if not self._warned:
             self._warned = True
-            _log.warning("the arm may still move: a stop was not answered (%s); press the red button", error)
+            _log.warning("the arm may still move: a stop was not answered (%s); press the emergency stop", error)

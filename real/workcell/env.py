@@ -149,9 +149,11 @@ class RobotEnv:
         self.rest()
         self.stream.stop_again()
         if self.guiding.active:
-            return "the arm may still be in drag teaching: holding it was not acknowledged; press the red button"
+            return "the arm may still be in drag teaching: holding it was not acknowledged; press the emergency stop"
         if self.stream.stop_failure:
-            return f"the arm may still move: its last stop failed ({self.stream.stop_failure}); press the red button"
+            return (
+                f"the arm may still move: its last stop failed ({self.stream.stop_failure}); press the emergency stop"
+            )
         return ""
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ class ConfirmBeforeEpisode:
         how = "Enter" if confirms else f"by itself in {CLEAR_S:g} s"
         guard = f"the motion guard stopped the arm ({latched}), look why; " if latched else ""
         _log.info(
-            "episode %d: %s%shands clear, red button in reach? [%s; x stops]", seed, guard, self._what, how,
+            "episode %d: %s%shands clear, emergency stop in reach? [%s; x stops]", seed, guard, self._what, how,
             extra=event("confirm", seed=seed, latched=latched),
         )  # fmt: skip
         if confirms:

@@ -9,7 +9,7 @@ before, and answers with an action that no limit forbids and the reasons it had 
 - latches on stale or broken data, a jump, or an arm that does not follow: it comes to rest along its
   path and stays until a person resets it.
 
-It is no safety device; the red button is.
+It is no safety device; the emergency stop is.
 """
 
 from collections.abc import Sequence

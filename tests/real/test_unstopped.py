@@ -21,7 +21,7 @@ def test_a_normal_end_without_a_stop_is_an_error(running, tmp_path):
     robot = RobotConnection(ip=HOST, start="never", deadline_s=5.0, **running.ports)
     config = RolloutConfig(robot, str(tmp_path), 1, 0, str(tmp_path / "out"))
     with pytest.raises(
-        RobotFault, match=r"may still move: its last stop failed \(StopMotion refused: code 77.*red button"
+        RobotFault, match=r"may still move: its last stop failed \(StopMotion refused: code 77.*emergency stop"
     ):
         rollout(config, lambda checkpoint: Swing((8, 10)))
     assert Dataset(tmp_path / "out").num_episodes == 1

@@ -43,7 +43,7 @@ def test_a_network_that_dies_is_warned_of_at_the_first_stop_without_an_answer(st
     deadlines_s = []  # of the call that was not answered when the warning came
 
     def note(message: str) -> None:
-        if "press the red button" in message:
+        if "press the emergency stop" in message:
             deadlines_s.append(driver._stopper.link.deadline_s)
 
     with reacting(note):
