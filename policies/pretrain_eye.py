@@ -22,7 +22,7 @@ from policies.evaluation.leakage import splits_of
 from policies.eye.description import describe
 from policies.eye.network import EyeConfig
 from policies.eye_training.card import point_errors, turn_errors
-from policies.eye_training.load import closer_looks, eye_policy, load_eye
+from policies.eye_training.load import begun_from, eye_policy, load_eye
 from policies.eye_training.loss import network_loss
 from policies.eye_training.mixer import fit_mixer, region, see
 from policies.eye_training.noted import check_noted, note
@@ -61,6 +61,7 @@ from sim.tasks.base import TASKS, Task, single_step_tasks
 
 MIXING_FROM, CARD_FROM = 88, 98  # of a chunk: the scenes from there on train the mixing network; make the card
 LEARNS = (ALL := "all", READER := "reader", TURN := "turn", CLOSER := "closer")
+CLOSER_LOOKS = {ALL: ("turn", "object_turn", "closer"), READER: (), TURN: ("turn", "object_turn"), CLOSER: ("closer",)}
 TASK_NAMES = ("pick_place", *(name for name in single_step_tasks() if name != "pick_place"))
 ABOUT = {
     "what": "the eye: where the named things are, from images, words and joints; pretrained in simulation alone",
@@ -186,13 +187,14 @@ def open_table(config: PretrainEyeConfig, robot: Robot) -> LookTable:
 
 
 def new_eye(config: PretrainEyeConfig, robot: Robot) -> Eye:
-    """Return an eye for a robot, untrained or the one to go on from, which may not have seen how things are turned."""
+    """Return an eye for a robot, untrained or the one to go on from. It looks closer only for what that one or this
+    training learns: what nothing trains would answer at random."""
     torch.manual_seed(config.optim.seed)
-    made_for = EyeFusionConfig(network=config.network)
-    eye = untrained_eye(made_for, robot)
+    has = begun_from(config.init, config.network) if config.init else EyeFusionConfig(network=config.network)
+    eye = untrained_eye(replace(has, **dict.fromkeys(CLOSER_LOOKS[config.learns], True)), robot)
     describe(eye.mixer.arm, cast(Mapping, eye.mixer.cameras), robot)
     if config.init:
-        kept = untrained_eye(replace(made_for, **closer_looks(find_asset(config.init))), robot)
+        kept = untrained_eye(has, robot)
         _check_same_split(kept.load_pretrained(find_asset(config.init)), config)
         eye.load_state_dict({**eye.state_dict(), **kept.state_dict()})
     return eye

@@ -5,15 +5,18 @@ from pathlib import Path
 from policies.core.interface import Policy
 from policies.core.parts import FusionConfig
 from policies.core.spec import PolicySpec
+from policies.eye.network import EyeConfig
 from policies.eye.trunk import SIDE
 from policies.fusion.eye import EyeFusionConfig
 from policies.fusion.grounded_points import GroundedPointsConfig
-from policies.fusion.pretrained_fusion import CARD, read_pretrained
+from policies.fusion.pretrained_fusion import CARD, WEIGHTS, read_pretrained
 from policies.models import checkpoint
 from policies.models.vla import Vla, VlaConfig
 from policies.vision.pixels import PixelsConfig
 from sim.core.errors import UserError
 from sim.core.paths import find_asset
+from sim.core.provenance import plain
+from sim.dataset.info import first_difference
 from sim.robots.robot import Robot
 from sim.scene.build import RenderConfig
 
@@ -30,15 +33,20 @@ def eye_policy(robot: Robot, finder: FusionConfig) -> Vla:
 
 def read_config(root: Path) -> FusionConfig:
     """Return what a folder of pretrained weights was made for. UserError where there are none."""
-    if not (root / CARD).is_file():
+    if not all((root / name).is_file() for name in (CARD, WEIGHTS)):
         raise UserError(f"no pretrained eye in {root}; make one with python -m policies.pretrain_eye")
     return read_pretrained(root)[0]
 
 
-def closer_looks(root: Path) -> dict[str, bool]:
-    """Return whether a pretrained eye looks closer for turns and pixels, as options of `EyeFusionConfig`."""
-    made_for = read_config(root)
-    return {name: getattr(made_for, name, False) for name in ("turn", "object_turn", "closer")}
+def begun_from(init: str, network: EyeConfig) -> EyeFusionConfig:
+    """Return what the eye that training goes on from was made for. UserError for another fusion or other sizes."""
+    has = read_config(find_asset(init))
+    if not isinstance(has, EyeFusionConfig):
+        raise UserError(f"init={init} is of fusion {has.name!r}, expected a pretrained eye")
+    if different := first_difference(plain(has.network), plain(network)):
+        name, made_with, given = different
+        raise UserError(f"network.{name}={given}, expected {made_with}, which init={init} was made with")
+    return has
 
 
 def load_eye(folder: str | Path, robot: Robot) -> Vla:

@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import mujoco
@@ -17,6 +18,7 @@ from learning import SPEC
 from policies.core.inputs import Inputs
 from policies.core.weight_files import as_bytes
 from policies.eye.description import describe
+from policies.eye.network import EyeConfig
 from policies.eye.trunk import SIDE
 from policies.eye.turn import TurnFinder, from_tool
 from policies.eye_training import card, unknown
@@ -33,7 +35,7 @@ from policies.language.minilm import MiniLmConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import VlaConfig
-from policies.pretrain_eye import PretrainEyeConfig, finish, untrained_eye
+from policies.pretrain_eye import PretrainEyeConfig, finish, new_eye, untrained_eye
 from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, SceneLooker
@@ -49,6 +51,7 @@ from sim.tasks.base import TASKS
 POINTS = VlaConfig(vision=None, language=None, fusion=TruePointsConfig(width=16))
 FRESH = 950_000_000
 OBJECT, TARGET = TURN_COLUMNS
+PARTS = ("turn", "object_turn", "closer")  # by which an eye looks closer
 
 
 def turned(angle_rad: float, alike: int = 4) -> np.ndarray:
@@ -265,6 +268,36 @@ def test_learning_a_part_alone_leaves_the_rest_of_an_eye_as_it_was(tmp_path, mon
     assert (cards[1]["turn"] if learns == "turn" else cards[1])["config"]["scenes"] == 1000
 
 
+def eye_of_before(root: Path, *without: str) -> Path:
+    """The shipped eye as it was before it looked closer by these parts."""
+    card = json.loads((ASSETS / "eye" / "card.json").read_text())
+    shipped = load_eye(ASSETS / "eye", FR3).fusion.finder.state_dict()
+    weights = {name: value for name, value in shipped.items() if name.split(".")[0] not in without}
+    made_for = {name: value for name, value in card["fusion"].items() if name not in without}
+    save_fusion(root, weights, card | {"fusion": made_for})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("learns", "looks_closer"),
+    [("reader", set()), ("turn", {"turn", "object_turn"}), ("closer", {"closer"}), ("all", {*PARTS})],
+)
+def test_an_eye_that_goes_on_looks_closer_only_by_what_was_ever_learned(tmp_path, learns, looks_closer):
+    """A part that no training touches would answer at random, and its card would say that it is there."""
+    root = eye_of_before(tmp_path / "eye", *PARTS)
+    eye = new_eye(PretrainEyeConfig(init=str(root), learns=learns), FR3)
+    assert {name for name in PARTS if getattr(eye, name) is not None} == looks_closer
+    assert {name for name in PARTS if getattr(eye.config, name)} == looks_closer
+
+
+def test_an_init_that_does_not_fit_is_a_line_about_the_options_of_this_program():
+    config = PretrainEyeConfig(init="assets/eye", network=EyeConfig(words=64))
+    with pytest.raises(UserError, match=r"network.words=64, expected 128, which init=assets/eye was made with"):
+        new_eye(config, FR3)
+    with pytest.raises(UserError, match="init=assets/fusion is of fusion 'keypoints', expected a pretrained eye"):
+        new_eye(PretrainEyeConfig(init="assets/fusion", learns="turn"), FR3)
+
+
 def test_the_turn_is_not_learned_from_tasks_without_one():
     with pytest.raises(UserError, match="nothing in them is grasped or reached one way round; add pick_place"):
         PretrainEyeConfig(init="assets/eye", learns="turn", tasks=("reach", "press_button"))
@@ -332,12 +365,7 @@ def test_a_policy_that_was_told_no_turn_plays_as_it_did(tmp_path):
 
 
 def test_an_eye_of_before_sees_no_turn_alone_and_in_a_policy(tmp_path):
-    card = json.loads((ASSETS / "eye" / "card.json").read_text())
-    shipped = load_eye(ASSETS / "eye", FR3).fusion.finder.state_dict()
-    weights = {name: value for name, value in shipped.items() if not name.startswith(("turn.", "object_turn."))}
-    without = {name: value for name, value in card["fusion"].items() if name not in ("turn", "object_turn")}
-    save_fusion(tmp_path / "eye", weights, card | {"fusion": without})
-    policy = load_eye(tmp_path / "eye", FR3)
+    policy = load_eye(eye_of_before(tmp_path / "eye", "turn", "object_turn"), FR3)
     assert policy.fusion.finder.turn is policy.fusion.finder.object_turn is None
 
     checkpoint.save(tmp_path, policy, CheckpointMetadata("", "", (), {}))
