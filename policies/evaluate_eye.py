@@ -22,7 +22,7 @@ from policies.eye_training.load import policy_or_eye
 from policies.eye_training.turn import is_turned, off_deg
 from policies.fusion.eye import NOWHERE_M, EyeFusionConfig
 from policies.processing.observation import ObservationProcessor
-from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker
+from policies.scenes.looks import CHUNK, SceneConfig, SceneLooker, images_of
 from sim.core.console import track
 from sim.core.contract import TURN_NAMES
 from sim.core.errors import UserError
@@ -100,8 +100,8 @@ class EyeWorker:
     @torch.no_grad()
     def _found(self, rows: dict[str, np.ndarray], sentences: list[str]) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
         """Return points (N, R, 3) m in the base frame, regions (N, R) m and turns (N, R, 4); nan: not found."""
-        cameras = enumerate(self._policy.spec.cameras)
-        images = {camera: rows["images"][:, c] for c, camera in cameras if camera != self._config.without}
+        cameras = [camera for camera in self._policy.spec.cameras if camera != self._config.without]
+        images = images_of(rows, self._config.robot.load(), cameras)
         inputs = self._processor.inputs(images, rows["state"], sentences)
         points = inputs.points if inputs.points is not None else self._policy.fusion(inputs).points  # type: ignore[attr-defined]
         regions = points[:, :2, 3] if points.shape[-1] > 3 else torch.full_like(points[:, :2, 0], torch.nan)

@@ -16,7 +16,7 @@ from policies.models.checkpoint import CheckpointMetadata
 from policies.models.vla import Vla
 from policies.processing.data import EpisodeTable, TrainingData
 from policies.processing.observation import ObservationProcessor
-from policies.scenes.looks import SceneConfig, SceneLooker
+from policies.scenes.looks import SceneConfig, SceneLooker, images_of
 from policies.training.curriculum import Curriculum
 from policies.training.fit import fit
 from policies.training.loop import MEASURE_EVERY, Log
@@ -42,7 +42,7 @@ class HeldOutScenes:
         size = policy.spec.image_size
         looks = [look for world in worlds for look in _looker(world, size).chunk(0)]
         rows = {name: np.stack([row[name] for row, *_ in looks]) for name in ("images", "state", "points_b")}
-        images = {camera: rows["images"][:, c] for c, camera in enumerate(policy.spec.cameras)}
+        images = images_of(rows, worlds[0].robot.load(), policy.spec.cameras)
         processor = ObservationProcessor(policy)
         self._inputs = processor.inputs(images, rows["state"], [sentence for _, sentence, _ in looks])
         self._points_b = torch.from_numpy(rows["points_b"])

@@ -4,6 +4,7 @@ A chunk is of one task and one kind of randomization; chunk and number fix the s
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from policies.processing.features import array_path, write_rows
 from policies.scenes.labels import look_labels, things
 from policies.scenes.poses import finish_steps, pose_at_random
 from policies.scenes.sentences import foil, sentence_of
+from sim.core.errors import UserError, nearest
 from sim.core.files import write_atomic
 from sim.envs.simulation import Simulation, SimulationConfig
 from sim.randomize.ranges import RandomizeConfig
 from sim.randomize.splits import SplitConfig
-from sim.robots.robot import RobotConfig
+from sim.robots.robot import Robot, RobotConfig
 from sim.scene.build import RenderConfig
 from sim.scene.shapes import SHAPES
 
@@ -103,6 +105,14 @@ class SceneLooker:
     def _world(self, number: int) -> Simulation:
         task, ranges = self.config.choice(number)
         return Simulation(SimulationConfig(task, ranges, self.render, self.config.split, self.config.robot))
+
+
+def images_of(rows: Mapping[str, np.ndarray], robot: Robot, cameras: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the images (N, H, W, 3) of these cameras in stacked rows, which hold them in the robot's order; a policy
+    has the order of its data. UserError for a camera that the robot lacks."""
+    if missing := [camera for camera in cameras if camera not in robot.camera_names]:
+        raise UserError(nearest(missing[0], robot.camera_names, "camera"))
+    return {camera: rows["images"][:, robot.camera_names.index(camera)] for camera in cameras}
 
 
 class ChunkWriter:

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from fr3 import FR3
 from learning import QUICK, SPEC, TINY, about, write_demos
 
 from policies.evaluate_eye import EvaluateEyeConfig, evaluate_eye
@@ -17,7 +19,7 @@ from policies.fusion.transformer import TransformerConfig
 from policies.models import checkpoint
 from policies.models.checkpoint import CheckpointMetadata
 from policies.processing.data import EpisodeTable, Source
-from policies.scenes.looks import SceneConfig, SceneLooker
+from policies.scenes.looks import SceneConfig, SceneLooker, images_of
 from policies.train import TrainConfig, train
 from policies.training import loop
 from policies.training.fit import new_policy
@@ -25,6 +27,7 @@ from rl.algorithms.base import ALGORITHMS
 from rl.learning.config import LearningConfig
 from rl.learning.retrain import retrain
 from rl.learning.round import Round
+from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.dataset.reader import Dataset, DatasetWriter
 from sim.envs.simulation import SimulationConfig
@@ -71,6 +74,27 @@ def test_the_error_is_that_of_the_points_that_the_policy_finds(demos, policy):
     off_mm = 1e3 * np.linalg.norm(scenes._points_b[:, 1, :2] - at, axis=-1)
     assert scenes(policy)["eye_target_mm"] == pytest.approx(np.sort(off_mm)[(len(off_mm) - 1) // 2], abs=0.01)
     assert EvaluateEyeConfig.seed == held_out.FIRST_SEED
+
+
+@pytest.mark.parametrize("cameras", [("wrist", "front"), ("wrist",)])
+def test_a_camera_is_shown_its_own_images_in_whatever_order_the_data_have_them(cameras, monkeypatch):
+    """LeRobot may have written cameras in another order, or left one out."""
+    rng = np.random.default_rng(0)
+    row = {
+        "images": rng.integers(0, 256, (2, *SPEC.image_size, 3), dtype=np.uint8),
+        "state": np.zeros(SPEC.state_dim, np.float32), "points_b": np.zeros((2, 3), np.float32),
+    }  # fmt: skip
+    looker = SimpleNamespace(chunk=lambda _: [(row, "reach the red plate", "")])
+    monkeypatch.setattr(held_out, "_looker", lambda *_: looker)
+    seen, asked = (
+        HeldOutScenes(TINY.build(dataclasses.replace(SPEC, cameras=names)), [WORLD])._inputs.maps
+        for names in (FR3.camera_names, cameras)
+    )
+    assert tuple(asked) == cameras
+    for camera in cameras:
+        assert all(torch.equal(one, two) for one, two in zip(seen[camera], asked[camera], strict=True))
+    with pytest.raises(UserError, match="unknown camera 'side', expected one of 'front', 'wrist'"):
+        images_of({}, FR3, ("side",))
 
 
 def test_images_need_not_be_square(demos, tmp_path):
