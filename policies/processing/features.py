@@ -25,7 +25,7 @@ from policies.processing.observation import ObservationProcessor
 from policies.processing.resize import resize
 from policies.processing.steps import frame_sentences
 from sim.core.console import track
-from sim.core.errors import UserError
+from sim.core.errors import NOTHING_NEW, UserError, keeps
 from sim.core.files import Lock
 from sim.dataset.reader import Dataset
 
@@ -194,7 +194,7 @@ def fill(folder: Path, index: Index, dataset: Dataset, processor: ObservationPro
             write_rows(array_path(folder, name), rows, int(first_rows[episode]))
         return episode
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, keeps(lambda: _kept(folder, index)):
         futures = [pool.submit(compute, episode) for episode in missing]
         try:
             for future in track(as_completed(futures), f"caching {dataset.root.name}", total=len(missing)):
@@ -202,6 +202,12 @@ def fill(folder: Path, index: Index, dataset: Dataset, processor: ObservationPro
                 save_index(folder, index)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _kept(folder: Path, index: Index) -> str:
+    """Return what an interrupted run leaves behind."""
+    done = len(index.done)
+    return f"the features of {done} episodes are kept in {folder}; run again to go on" if done else NOTHING_NEW
 
 
 def encode_episode(dataset: Dataset, processor: ObservationProcessor, episode: int) -> Mapping[str, np.ndarray]:

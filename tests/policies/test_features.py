@@ -21,7 +21,7 @@ from policies.processing import features
 from policies.processing.features import FeatureCache, cache_features, cache_folder, encode_episode
 from policies.processing.observation import ObservationProcessor
 from policies.vision.efficientnet import FrozenVision
-from sim.core.errors import UserError
+from sim.core.errors import KEPT, NOTHING_NEW, UserError
 from sim.dataset.reader import Column, Dataset, DatasetWriter, Episode, Features
 
 CAMERAS = ("front", "wrist")
@@ -138,9 +138,14 @@ def test_second_call_computes_nothing(dataset, processor, vision):
 
 
 def test_resumes_after_an_interruption(dataset, processor, vision):
-    with pytest.raises(KeyboardInterrupt):
-        cache_features(dataset, counting(fail_at=4))  # in the second episode
     folder = cache_folder(dataset.root) / processor.fingerprint
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        cache_features(dataset, counting(fail_at=2))  # in the first episode
+    assert getattr(interrupted.value, KEPT) == NOTHING_NEW
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        cache_features(dataset, counting(fail_at=4))  # in the second episode
+    said = f"the features of 1 episodes are kept in {folder}; run again to go on"
+    assert getattr(interrupted.value, KEPT) == said
     with pytest.raises(UserError, match="holds no complete cache"):
         FeatureCache(folder)
     again = counting()
