@@ -104,6 +104,11 @@ class PretrainEyeConfig(WorkerConfig):
         self.split.check_training()
         if self.learns != ALL and not self.init:
             raise UserError(f"learns={self.learns} needs the eye whose other parts are kept: init=DIR")
+        if self.learns == ALL and self.optim.batch > (most := len(self.rows()[0])):
+            raise UserError(
+                f"optim.batch={self.optim.batch} scenes={self.scenes}: expected at most {most}, the scenes that the "
+                "network is trained on, or more scenes"
+            )
         if self.learns == TURN and not any(_turns(TASKS.get(name)) for name in self.tasks):
             raise UserError(
                 f"tasks={list(self.tasks)}: nothing in them is grasped or reached one way round; add pick_place"

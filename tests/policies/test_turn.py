@@ -40,6 +40,7 @@ from policies.processing.features import cached_inputs, feature_arrays
 from policies.processing.observation import ObservationProcessor
 from policies.scenes.looks import CHUNK, ChunkWriter, SceneConfig, SceneLooker
 from policies.scenes.table import LookTable
+from policies.training.optim import OptimConfig
 from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 from sim.core.paths import ASSETS
@@ -296,6 +297,12 @@ def test_an_init_that_does_not_fit_is_a_line_about_the_options_of_this_program()
         new_eye(config, FR3)
     with pytest.raises(UserError, match="init=assets/fusion is of fusion 'keypoints', expected a pretrained eye"):
         new_eye(PretrainEyeConfig(init="assets/fusion", learns="turn"), FR3)
+
+
+def test_a_batch_larger_than_the_scenes_is_refused_before_any_is_drawn():
+    with pytest.raises(UserError, match="optim.batch=881 scenes=1000: expected at most 880, .* or more scenes"):
+        PretrainEyeConfig(scenes=1000, optim=OptimConfig(batch=881))
+    assert PretrainEyeConfig(scenes=1000, optim=OptimConfig(batch=880)).scenes == 1000
 
 
 def test_the_turn_is_not_learned_from_tasks_without_one():
