@@ -96,7 +96,7 @@ def _varied(patches: Tensor, generator: torch.Generator) -> Tensor:
     """Make images brighter or darker, and warmer or colder."""
     gain = 1 + GAIN * _symmetric((len(patches), 1, 1, 1), generator)
     tint = 1 + TINT * _symmetric((len(patches), 3), generator).repeat(1, 4)[:, :, None, None]
-    return (patches + 1) * gain * tint - 1
+    return (patches + 1) * gain.to(patches.device) * tint.to(patches.device) - 1  # drawn on the CPU, for any device
 
 
 def _symmetric(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -26,6 +26,7 @@ from policies.eye.view import CameraView, Heat, heat_loss
 from policies.eye_training import reader as reader_training
 from policies.eye_training.errors import Errors, by_task
 from policies.eye_training.load import eye_policy, load_eye
+from policies.eye_training.loss import _varied
 from policies.eye_training.reader import refit_reader
 from policies.eye_training.unknown import UNKNOWN, Unknown, with_unknown
 from policies.fusion.eye import NOWHERE_M, Eye, EyeFusionConfig
@@ -307,6 +308,11 @@ def test_an_eye_is_measured_on_what_a_sentence_names(random_eye):
         steps.add(step)
     world.close()
     assert len(steps) > 1
+
+
+def test_images_are_varied_on_whatever_device_they_are():
+    """optim.device=cuda: what varies them is drawn on the CPU, as every noise of training."""
+    assert _varied(torch.ones(2, 12, 4, 4, device="meta"), torch.Generator()).device.type == "meta"
 
 
 def test_a_foil_changes_one_colour_to_one_that_is_not_there():
