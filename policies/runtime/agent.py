@@ -101,7 +101,10 @@ def load_decider(
     torch.set_num_threads(1)
     policy, metadata = checkpoint.load(root)
     if policy.needs.goal and goal_picture is None:
-        raise UserError(f"checkpoint {root} is told its goal by a picture, which policies.evaluate alone can draw")
+        raise UserError(
+            f"checkpoint {root} is told its goal by a picture, which policies.evaluate alone can draw, without "
+            "watch=true and graph="
+        )
     conditioning = Conditioning(parse_indicator(indicator), metadata.guidance if guidance is None else guidance)
     decider = Decider(policy, conditioning, ground_truth, load_critic(root), load_noise_actor(root), watch)
     check_encoders(root, metadata, decider.processor)

@@ -10,11 +10,13 @@ from learning import SIZE, SPEC, TINY, FakeVision, about, tiny_model, training_d
 
 from policies.core.registry import FUSIONS
 from policies.evaluation.expert_goal import ExpertGoal
+from policies.export.graph_decider import load_graph_agent
 from policies.export.whole_policy import WholePolicy
 from policies.models import checkpoint
 from policies.pretrain_grounding import PretrainGroundingConfig
 from policies.processing.data import Source
-from policies.runtime.agent import load_agent, load_decider
+from policies.runtime.agent import load_agent
+from policies.runtime.chunk_agent import Timing
 from policies.runtime.decider import Conditioning, Decider
 from sim.collect import CollectConfig, collect
 from sim.core.contract import Observation
@@ -83,8 +85,8 @@ def test_the_goal_is_the_last_image_of_the_demonstration_of_the_scene(tmp_path):
 
 def test_without_a_picture_it_is_refused(tmp_path):
     checkpoint.save(tmp_path, GOAL.build(SPEC), about())
-    with pytest.raises(UserError, match="is told its goal by a picture, which policies.evaluate alone can draw"):
-        load_decider(tmp_path)
+    with pytest.raises(UserError, match="which policies.evaluate alone can draw, without watch=true and graph="):
+        load_graph_agent(tmp_path, "positive", None, Timing(), graph=tmp_path / "policy.onnx")
     with pytest.raises(UserError, match="by a picture cannot be exported"):
         WholePolicy(Decider(GOAL.build(SPEC), Conditioning()))
     with pytest.raises(UserError, match="grounding pretraining needs a fusion .* give policy=small"):
