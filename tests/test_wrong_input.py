@@ -67,6 +67,16 @@ def test_a_height_that_no_encoder_takes(height, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("wrong", ["words=6", "words=126", "widths=[40,64]", "widths=[40,64,96,128,160]"])
+@pytest.mark.parametrize(
+    ("program", "eye"), [("pretrain_eye", "network"), ("train", "policy=eye policy.fusion.finder.network")]
+)
+def test_sizes_that_an_eye_cannot_have(program, eye, wrong, tmp_path):
+    words = f"{eye}.{wrong}".split()
+    refused(ended(program, *words, f"out={tmp_path}/d"), words[-1], "multiple of 4" if "words" in wrong else "four num")
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_seed_is_checked():
     for name, (_, schema) in PROGRAMS.items():
         for field in dataclasses.fields(schema):

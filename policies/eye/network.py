@@ -8,23 +8,36 @@ Shapes: B observations, R = 2 roles (object, target), K arm points.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from policies.eye.queries import Queries, Reader
+from policies.eye.queries import HEADS, Queries, Reader
 from policies.eye.view import CameraView, View, nothing_seen
-from sim.core.options import at_least, option
+from sim.core.errors import UserError
+from sim.core.options import at_least, multiple_of, option, shown
+
+
+class _Four:
+    """A check: a number for each size of the maps."""
+
+    expected = "four numbers"
+
+    def __call__(self, name: str, value: Any) -> None:
+        if len(value) != 4:
+            raise UserError(f"{name}={shown(value)}, expected {self.expected}")
 
 
 @dataclass(frozen=True)
 class EyeConfig:
     """Sizes of the network."""
 
-    widths: tuple[int, ...] = option((40, 64, 96, 128), "channels at 48, 24, 12 and 6 cells a side", at_least(1))
+    widths: tuple[int, ...] = option(
+        (40, 64, 96, 128), "channels at 48, 24, 12 and 6 cells a side", _Four(), at_least(1)
+    )
     point: int = option(40, "features that a point is found by", at_least(1))
     match: int = option(24, "features that a thing is known by", at_least(1))
-    words: int = option(128, "width of the reader", at_least(4))
+    words: int = option(128, "width of the reader", multiple_of(HEADS, HEADS, 4096))
 
 
 class EyeNetwork(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 ROLES, SLOTS = 2, 2
+HEADS = 4  # of the reader's attention
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Reader(nn.Module):
         super().__init__()
         self.sizes = (point, match, 3, 2, 2)
         self.project = nn.Linear(text_width, width)
-        self.mix = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, batch_first=True, norm_first=True)
+        self.mix = nn.TransformerEncoderLayer(width, HEADS, 2 * width, 0.0, batch_first=True, norm_first=True)
         self.slots = nn.Parameter(torch.randn(ROLES * SLOTS, width) * width**-0.5)
         self.key, self.value = nn.Linear(width, width), nn.Linear(width, width)
         self.out = nn.Linear(SLOTS * width, sum(self.sizes))
