@@ -18,7 +18,7 @@ from sim.core.errors import UserError, keeps
 from sim.core.options import DATASET_FOLDER, option
 from sim.core.program import run_program
 from sim.dataset.reader import Dataset, DatasetWriter, Episode, check_no_other, kept_episodes
-from sim.dataset.schema import INFO_PATH
+from sim.dataset.schema import EXPORTED_FROM, INFO_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def check_new(out: Path, begun: Path, exported_from: str) -> None:
     if (out / INFO_PATH).is_file():
         raise UserError(f"out={out}: it holds {Dataset(out).num_episodes} episodes; name a new directory")
     check_no_other(out)
-    if (begun / INFO_PATH).is_file() and Dataset(begun).provenance.get("exported_from") != exported_from:
+    if (begun / INFO_PATH).is_file() and Dataset(begun).provenance.get(EXPORTED_FROM) != exported_from:
         raise UserError(f"out={out}: {begun} is the beginning of another export; remove it, or name a new directory")
 
 
@@ -72,11 +72,11 @@ def main(config: ExportConfig) -> None:
     """Copy, whole or not at all: what is begun lies beside `out`. UserError when something lies there."""
     dataset, out = Dataset(config.data), Path(config.out).resolve()
     begun = out.with_name(f"{out.name}{BEGUN}")
-    about = {**dataset.provenance, "exported_from": dataset.fingerprint()}
+    about = {**dataset.provenance, EXPORTED_FROM: dataset.fingerprint()}
     robot = str(dataset.info.get("robot_type") or "")
     perturbed = (dataset.columns(i, ["perturbed"])["perturbed"] for i in range(dataset.num_episodes))
     runs = [stretches(flags) for flags in perturbed]
-    check_new(out, begun, about["exported_from"])
+    check_new(out, begun, about[EXPORTED_FROM])
     with (
         keeps(lambda: kept_episodes(begun)),
         DatasetWriter(begun, dataset.features, dataset.fps, robot, about) as writer,

@@ -15,6 +15,7 @@ from sim.dataset.schema import (
     CHUNK_SIZE,
     CODEBASE_VERSION,
     DATA_PATH,
+    EXPORTED_FROM,
     INFO_PATH,
     PROVENANCE_PATH,
     VIDEO_PATH,
@@ -131,6 +132,8 @@ def continued(root: Path, known: list[dict], provenance: dict) -> list[dict]:
 
 def _kind(made_by: Mapping) -> str:
     """Return what kind of episodes a provenance tells of."""
+    if EXPORTED_FROM in made_by:  # which keeps the rest of what it was exported from
+        return "stretches of another dataset's episodes"
     if "world" not in made_by:
         return "episodes that were not simulated"
     return "demonstrations" if "quality" in made_by else "a policy's episodes"

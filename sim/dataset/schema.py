@@ -25,6 +25,7 @@ INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 PROVENANCE_PATH = "meta/provenance.json"  # of this project alone
+EXPORTED_FROM = "exported_from"  # of the provenance of what `sim.export` wrote: the fingerprint of what it read
 # Of a depth video: 12 bits in a lossless codec, each level a millimetre, in the words by which LeRobot reads them.
 DEPTH_LEVELS = {"video.pix_fmt": "gray12le", "video.depth_min": 0.0, "video.depth_max": 4.095, "video.use_log": False}
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")

@@ -59,6 +59,18 @@ def test_no_perturbed_frame_is_left_and_no_other_is_lost(tmp_path):
         export.main(ExportConfig(str(tmp_path / "d"), str(tmp_path / "out")))
 
 
+def test_no_demonstrations_are_added_to_an_export(tmp_path):
+    """Its provenance is that of what it was exported from, its episodes are stretches."""
+    about = {"world": {"task": "reach"}, "quality": {}, "seed": 0}
+    with open_writer(tmp_path / "d", features=FEATURES, provenance=about) as writer:
+        writer.commit(make(0, [4, 5]))
+    export.main(ExportConfig(str(tmp_path / "d"), str(tmp_path / "out")))
+    message = "out holds stretches of another dataset's episodes, not demonstrations; name a new out=DIR"
+    with pytest.raises(UserError, match=message):
+        open_writer(tmp_path / "out", features=FEATURES, provenance=about)
+    assert Dataset(tmp_path / "out").num_episodes == 2
+
+
 def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
     """A broken video ends it, Ctrl-C does not lose what was done, another export's beginning is not gone on with."""
     with open_writer(tmp_path / "d", features=FEATURES) as writer:
