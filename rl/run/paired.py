@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.core.errors import UserError
+from sim.episode.results import throughput_interval
 
 RESAMPLES = 4000
 
@@ -58,9 +59,12 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def _throughput_change_interval(before: Outcomes, after: Outcomes, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval over episodes, the pairs kept together."""
+    """Return the 95 % percentile bootstrap interval over episodes, the pairs kept together; of failures alone, whose
+    resamples are certain that nothing changed, what the interval of each evaluation by itself leaves possible."""
     from scipy.stats import bootstrap  # a second's import: only who asks waits
 
+    if not (before.success.any() or after.success.any()):
+        return -_most_of_failures(before.time_s), _most_of_failures(after.time_s)
     data = (before.success, before.time_s, after.success, after.time_s)
     if len(before.seed) < 2:  # nothing to resample
         change = float(_throughput_change(*data, axis=-1))
@@ -70,6 +74,12 @@ def _throughput_change_interval(before: Outcomes, after: Outcomes, seed: int) ->
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _most_of_failures(time_s: np.ndarray) -> float:
+    """Return how many successes an hour may be true where none of these episodes (n,) was one."""
+    _, high = throughput_interval([{"success": False, "time_s": one} for one in time_s])
+    return high or 0.0
 
 
 def _throughput_change(success_a, time_a, success_b, time_b, axis: int) -> np.ndarray:

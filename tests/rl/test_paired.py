@@ -26,6 +26,14 @@ def test_nothing_changed():
     assert (found["throughput_change_low"], found["throughput_change_high"]) == (0.0, 0.0)
 
 
+def test_failures_alone_are_not_certain_that_nothing_changed():
+    """Of 20 failures the rate may be up to 16.1 % (Wilson): at 240 and at 480 episodes an hour."""
+    found = paired(outcomes([False] * 20, [15.0] * 20), outcomes([False] * 20, [7.5] * 20))
+    assert (found["gained"], found["lost"], found["p_success"]) == (0, 0, 1.0)
+    assert found["throughput_change_low"] == pytest.approx(-0.1611 * 240, rel=1e-3)
+    assert found["throughput_change_high"] == pytest.approx(0.1611 * 480, rel=1e-3)
+
+
 def test_gains_and_losses_are_counted_by_seed():
     found = paired(outcomes([True, False, False, False, True]), outcomes([True, True, True, False, False]))
     assert (found["gained"], found["lost"]) == (2, 1)
