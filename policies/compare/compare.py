@@ -64,6 +64,10 @@ class CompareConfig(WorkerConfig):
     quality: QualityConfig = block(QualityConfig, "of demonstrations")
     robot: RobotConfig = block(RobotConfig, "the arm")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.split.check_training()  # of demonstrations; before the options of a run are kept in its folder
+
     def demonstrations(self, task: str, *, images: bool) -> CollectConfig:
         """Return the collection of a task's demonstrations."""
         return CollectConfig(

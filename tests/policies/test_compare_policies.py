@@ -31,6 +31,7 @@ from sim.core.contract import GROUNDING_COLUMNS
 from sim.core.errors import UserError
 from sim.core.provenance import plain
 from sim.episode.results import summary
+from sim.randomize.splits import SplitConfig
 from sim.tasks.base import TASKS
 
 BRIEF = OptimConfig(steps=2, batch=8, warmup_steps=1, threads=1)
@@ -153,6 +154,13 @@ def test_seeds_that_are_demonstrated_and_played_are_told_before_anything_is_made
     shared = config(tmp_path / "out", demo_seed=900_150, demo_episodes=10, evaluation_episodes=151)
     with pytest.raises(UserError, match=r"seeds 900000 to 900150 share .* evaluation_seed=900160$"):
         main(shared)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_that_cannot_be_trained_on_leaves_no_run_to_go_on_with(tmp_path):
+    """The folder would keep it, and refuse the right one."""
+    with pytest.raises(UserError, match=r"split.part='pairs': training draws from 'train' alone"):
+        main(config(tmp_path / "out", split=SplitConfig("pairs")))
     assert not (tmp_path / "out").exists()
 
 
