@@ -53,6 +53,8 @@ def test_a_cell_is_a_preset_or_a_preset_with_another_head():
         ("small", "reach"), ("small", "push"), ("points", "reach"), ("points", "push"),
     ]  # fmt: skip
     assert own[0].policy == VlaConfig() and own[2].policy.fusion.name == "true_points"
+    (small,) = parse_cells(["points"], ["flow:exit_below=1e-3:joins=true:blocks=2"], ["reach"])
+    assert small.policy.head == FlowConfig(exit_below=1e-3, joins=True, blocks=2)
     heads = parse_cells(["points"], ["flow", "bins:decoding=parallel:bins=64"], ["reach"])
     assert [cell.name for cell in heads] == ["flow", "bins:decoding=parallel:bins=64"]
     assert [cell.policy.head for cell in heads] == [FlowConfig(), BinsConfig(decoding="parallel", bins=64)]
@@ -132,6 +134,8 @@ def test_every_preset_can_be_given_the_eye_instead_of_its_own_fusion():
         (["points"], ["bins:bnis=3"], "'policy.head.bnis'.*'policy.head.bins'"),
         (["points"], ["bins:bins=1"], "policy.head.bins=1, expected at least 2"),
         (["points"], ["bins:bins=["], r"heads: bins:bins=\[, expected NAME:OPTION=VALUE"),
+        (["points"], ["bins:bins=${"], r"heads: bins:bins=\$\{, expected NAME:OPTION=VALUE"),
+        (["points"], ["bins:bins"], "policy.head.bins=None is of type NoneType, expected int"),
         (["points", "points"], None, "expected each once"),
     ],
 )
