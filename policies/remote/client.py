@@ -1,7 +1,6 @@
 """A connection to a server of openpi's protocol."""
 
 import atexit
-import os
 import socket
 import time
 from typing import Any
@@ -10,7 +9,7 @@ import websockets
 from websockets.sync.client import connect
 
 from policies.remote.protocol import HEADER, PROTOCOL
-from policies.remote.token import VARIABLE, authorization
+from policies.remote.token import authorization, sent_token
 from policies.remote.wire import MAX_BYTES, closed, last_line, pack, unpack
 from sim.core.contract import MAX_DECISION_S
 from sim.core.errors import UserError, reason
@@ -27,21 +26,21 @@ class ServerConnection:
     def __init__(self, url: str):
         """Connect. The token is that of the environment variable FR3_SERVER_TOKEN, where there is one."""
         self.url = url
-        token = os.environ.get(VARIABLE)
+        token = sent_token()
         headers = {HEADER: str(PROTOCOL), **({"Authorization": authorization(token)} if token else {})}
         try:
             self._socket = connect(
                 url, compression=None, max_size=MAX_BYTES, open_timeout=CONNECT_S, proxy=None,
                 additional_headers=headers, ping_interval=None, close_timeout=CLOSE_S,
             )  # fmt: skip
-        except websockets.InvalidURI as error:
+        except (OSError, TimeoutError) as error:
+            raise UserError(f"server={url} does not answer ({reason(error)}); {START}") from error
+        except (websockets.InvalidURI, ValueError) as error:  # ValueError: a port or a name that there cannot be
             raise UserError(f"server={url}, expected ws://HOST:PORT or wss://HOST:PORT") from error
         except websockets.InvalidStatus as error:
             raise UserError(f"server={url} refuses: {_refusal(error.response)}") from error
         except (websockets.InvalidHandshake, EOFError) as error:
             raise UserError(f"server={url} is no websocket server ({reason(error)})") from error
-        except (OSError, TimeoutError) as error:
-            raise UserError(f"server={url} does not answer ({reason(error)}); {START}") from error
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; `send` itself waits for a peer that takes no bytes for good
             self._socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * ANSWER_S))
         atexit.register(self.close)  # the server then sees a client leave, not a line break

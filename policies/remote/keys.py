@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.core.contract import Observation
+from sim.core.errors import UserError, nearest
 from sim.core.options import IMAGE_SIDE, Options, at_least, block, option
 
 IMAGES = "observation/images/"  # the key of a camera that has no other
@@ -42,7 +43,10 @@ class ServerKeys(Options):
         return self.images.get(camera, IMAGES + camera)
 
     def cameras(self, of_robot: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the cameras whose images are sent."""
+        """Return the cameras whose images are sent. UserError for a key of one that the robot does not have."""
+        for camera in self.images:
+            if camera not in of_robot:
+                raise UserError(nearest(camera, of_robot, "camera in server_keys.images"))
         return tuple(camera for camera in of_robot if camera in self.images) if self.images else of_robot
 
     def actions(self, chunk: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The token that lets a client in: who needs one, and how it is sent."""
 
+import os
 import socket
 
 from sim.core.errors import UserError
@@ -13,6 +14,17 @@ EXPECTED = f"{LETTERS} or more letters and digits"
 def authorization(token: str) -> str:
     """Return the value of the Authorization header that carries a token, as openpi-client sends it."""
     return f"Api-Key {token}"
+
+
+def sent_token() -> str | None:
+    """Return the token that a client sends, None for none. UserError for one that cannot be sent, without showing it.
+
+    Servers of others may have another form of token than `check_token` asks for.
+    """
+    token = os.environ.get(VARIABLE)
+    if token and not (token.isascii() and token.isprintable()):
+        raise UserError(f"{VARIABLE}={'*' * len(token)}, expected printable ASCII without a line's end")
+    return token
 
 
 def check_token(host: str, token: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import socket
 import threading
 import time
@@ -271,6 +272,12 @@ def test_keys_may_be_changed_one_by_one():
     np.testing.assert_array_equal(keys.request(one)["state"], look(0).state)
 
 
+def test_a_key_of_a_camera_that_is_not_there_is_one_line():
+    """Else the server would decide without its images."""
+    with pytest.raises(UserError, match="unknown camera in server_keys.images 'wirst'.*did you mean 'wrist'"):
+        ServerKeys(images={"front": "a", "wirst": "b"}).cameras(FR3.camera_names)
+
+
 def test_a_foreign_server_of_another_rate_is_refused():
     with plain_server(lambda request: {}) as url:
         refused(url, "trained at 15 Hz by server_keys.control_hz, this is fairino_fr3 at 20 Hz", keys=DROID)
@@ -373,6 +380,9 @@ def test_an_address_where_no_server_is_is_one_line():
     refused(url, "does not answer .*; start one there: python -m policies.serve checkpoint=CKPT")
     refused("http://127.0.0.1:8000", "expected ws://HOST:PORT or wss://HOST:PORT")
     refused("127.0.0.1:8000", "expected ws://HOST:PORT")
+    for no_address in ("ws://127.0.0.1:99999", "ws://host:PORT", "ws://[::1", "ws://a..b:8000"):
+        with pytest.raises(UserError, match=f"server={re.escape(no_address)}, expected ws://HOST:PORT"):
+            client.ServerConnection(no_address)
     refused("ws://no-such-host.invalid:8000", "does not answer")
 
 
@@ -397,3 +407,11 @@ def test_a_token_is_taken_from_the_environment(monkeypatch):
         refused(url, "refuses: 401, the token is missing or wrong")
         monkeypatch.setenv("FR3_SERVER_TOKEN", token)
         assert play(connect_agent(url, FR3, ServerKeys(), Timing()), 0).any()
+
+
+@pytest.mark.parametrize("token", ["abcdefgh12345678\n", "p\u00e4sswort12345678"])
+def test_a_token_that_cannot_be_sent_is_one_line_that_does_not_show_it(monkeypatch, token):
+    monkeypatch.setenv("FR3_SERVER_TOKEN", token)
+    with served() as url, pytest.raises(UserError, match=r"FR3_SERVER_TOKEN=\*+, expected printable ASCII") as caught:
+        client.ServerConnection(url)
+    assert token.strip() not in str(caught.value)
