@@ -48,7 +48,8 @@ def named_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
     figure, axes = _axes(x_label, y_label)
     for (name, (x, y)), (style, colour) in zip(lines.items(), itertools.cycle(itertools.product(LINES, COLOURS))):
         axes.plot(x, y, color=colour, linestyle=style, label=name, lw=1.6)
-    axes.set_ylim(bottom=0)
+    if all(value >= 0 for _, y in lines.values() for value in y):  # a likelihood or a gain may fall below
+        axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     return _svg(figure)
 

@@ -81,6 +81,13 @@ def test_every_curve_is_drawn_and_like_no_other():
     assert [sum(colour in style for style in curves) for colour in COLOURS] == [2, 2, 1, 1, 1, 1]
 
 
+def test_a_curve_below_zero_is_drawn_whole():
+    """Of a gain, or of how unlikely something is; what stays above begins at zero."""
+    below = named_lines({"gain": ([50, 100], [1.0, -4.0])}, "gradient step", "gain")
+    above = named_lines({"flow": ([50, 100], [9.0, 8.0])}, "gradient step", "flow")
+    assert "\N{MINUS SIGN}4" in below and ">0</text>" in above
+
+
 def test_bars_of_what_is_no_stage_of_the_training_are_grey(page):
     assert page.count(f"fill: {BESIDE}") == 2  # the robot's, in either plot
 
