@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from policies.evaluate import EvaluateConfig, evaluate
+from policies.evaluate import EvaluateConfig, evaluate, needed
 from policies.evaluation.earlier import finished
 from policies.evaluation.leakage import check_seeds
 from policies.models import checkpoint
@@ -110,7 +110,8 @@ def measure(config: RobustnessConfig, tracker: Tracker | None = None) -> None:
     seeds = range(config.seed, config.seed + config.episodes)
     for one in config.checkpoints:  # a wrong one is an error before the first cell
         metadata = subject(one).metadata
-        metadata.check_task(config.task, one)
+        for task in needed(config.task, metadata.tasks):
+            metadata.check_task(task, one)
         check_seeds(seeds, metadata.provenance.get("seeds", []), free=EvaluateConfig.seed)
         for renderer, dynamics in CONDITIONS.values():
             _finished(condition(config, one, renderer, dynamics))

@@ -55,6 +55,14 @@ def test_every_cell_is_of_the_policys_robot_and_filament_draws_no_depth(asked, m
     assert "dashes under filament, which draws no depth: runs/policy" in capsys.readouterr().out
 
 
+def test_a_task_of_several_steps_is_played_by_who_learned_the_steps(asked):
+    """As policies.evaluate does."""
+    transfer.main(RobustnessConfig(task="place_in_turn"))
+    assert [config.task for config in asked] == ["place_in_turn"] * 4
+    with pytest.raises(UserError, match="task=push, expected pick_place, which runs/policy was trained on"):
+        transfer.main(RobustnessConfig(task="push"))
+
+
 def test_a_checkpoint_alone_gives_the_folder_its_name():
     assert RobustnessConfig(("runs/policy",)).folders == {"runs/policy": "policy"}
 
