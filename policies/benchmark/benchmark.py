@@ -70,6 +70,9 @@ class PolicyBenchmarkConfig(Options):
             raise UserError("checkpoints= is timed alone: expected no checkpoint=, baseline= or backend= beside it")
         if self.busy and (self.checkpoints or self.baseline or self.backend != "torch"):
             raise UserError(f"busy={self.busy} times training: expected no checkpoints=, baseline= or backend= too")
+        if self.baseline and self.backend != "torch":
+            given = f"baseline={self.baseline} backend={self.backend}"
+            raise UserError(f"{given}: expected one of them, backend= times this checkout alone")
         if self.checkpoint and self.backend == "torch":
             raise UserError(f"checkpoint={self.checkpoint}: expected with backend=onnxruntime alone")
 

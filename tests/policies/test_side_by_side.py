@@ -121,6 +121,7 @@ def test_a_dataset_of_another_robot_is_one_line(two, demos, monkeypatch):
         ({"checkpoints": ("a", "a"), "data": "d"}, "expected each once"),
         ({"checkpoints": ("a",), "data": "d", "backend": "onnxruntime"}, "timed alone"),
         ({"checkpoints": ("a",), "data": "d", "baseline": "b"}, "timed alone"),
+        ({"baseline": "b", "backend": "onnxruntime"}, "baseline=b backend=onnxruntime: expected one of them"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(given, said):
