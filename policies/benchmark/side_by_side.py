@@ -79,7 +79,9 @@ class Frames:
             camera: np.array(resize(table.dataset.images(episode, camera, [frame]), decider.spec.image_size)[0])
             for camera in decider.processor.cameras
         }
-        return Observation(images, table.state[row], table.dataset.instruction(episode), 0.0)
+        depth = {camera: table.dataset.depth(episode, camera, [frame])[0] for camera in decider.processor.depth_cameras}
+        told = table.dataset.instruction(episode)
+        return Observation(images, table.state[row], told, 0.0, touch=table.touch[row], depth=depth)
 
     def _truth(self) -> dict[str, np.ndarray]:
         table = self._table

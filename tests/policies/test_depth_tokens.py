@@ -9,6 +9,7 @@ import torch
 from fr3 import FPS, FR3
 from learning import QUICK, SIZE, SPEC, TINY, about, learn, make_demo, random_batch, tiny_model, training_data
 
+from policies.benchmark.side_by_side import Frames
 from policies.core.depth import SIDE, depth_cells
 from policies.core.inputs import Batch
 from policies.core.spec import Needs, check_depth_is_drawn
@@ -111,6 +112,15 @@ def test_with_an_old_look_it_is_of_the_look(root):
     inputs = data.batch(0, np.array([7]), age=np.array([3])).inputs
     assert inputs.depth["front"][0, -1, -1].item() == pytest.approx(0.34, rel=5e-4)
     np.testing.assert_array_equal(inputs.state[0], data.tables[0].state[7])
+
+
+def test_decisions_side_by_side_are_on_the_recorded_depth(root, data, tmp_path):
+    checkpoint.save(tmp_path / "policy", tiny_model(config=DEPTH), about(root))
+    frames = Frames(str(root))
+    decider = frames.decider(str(tmp_path / "policy"))
+    seen = decider.see(frames.look(4, decider)).depth
+    for camera, cells in data.batch(0, np.array([4])).inputs.depth.items():
+        torch.testing.assert_close(seen[camera], cells)
 
 
 def test_a_policy_without_it_reads_none_and_keeps_its_cache(root, data):

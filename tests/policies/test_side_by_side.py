@@ -20,6 +20,7 @@ from policies.runtime.decider import Decider
 from sim.core.errors import UserError
 
 POINTS = dataclasses.replace(TINY, fusion=TruePointsConfig())
+TOUCH = dataclasses.replace(TINY, touch=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,9 @@ def powercap(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "encoders"), [(TINY, {}), (POINTS, {"vision": "", "text": ""})], ids=["images", "true points"]
+    ("config", "encoders"),
+    [(TINY, {}), (POINTS, {"vision": "", "text": ""}), (TOUCH, {})],
+    ids=["images", "true points", "touch"],
 )
 def test_a_frame_is_decided_on_as_training_sees_it(config, encoders, demos, tmp_path):
     torch.manual_seed(0)
