@@ -20,7 +20,7 @@ from policies.core.interface import Policy
 from policies.core.parts import JointConfig, JointEncoder, VisionEncoder
 from policies.core.target_memory import TargetMemory
 from policies.processing.resize import centre
-from policies.processing.steps import step_due
+from policies.processing.steps import StepMemory
 from sim.core.contract import TURN_COLUMNS, Observation
 from sim.core.errors import UserError
 from sim.tasks.steps import possible_steps
@@ -117,11 +117,12 @@ class ObservationProcessor:
 
     def observe(
         self, observation: Observation, truth: Mapping[str, np.ndarray] | None = None,
-        memory: TargetMemory | None = None,
+        memory: TargetMemory | None = None, step: StepMemory | None = None,
     ) -> Inputs:  # fmt: skip
         """Return the inputs, B = 1, of one observation, of a long instruction those of the step that is due.
 
-        truth: of the simulator, by column. memory: of the episode, for a policy that remembers its target.
+        truth: of the simulator, by column. memory: of the episode, for a policy that remembers its target. step: of the
+        episode, None: this is its first look.
         """
         steps = possible_steps(observation.instruction) if self.policy.plays_steps else ()
         images = {camera: observation.images[camera][None] for camera in self.cameras}
@@ -132,8 +133,9 @@ class ObservationProcessor:
             inputs = memory.see(inputs)
         if steps:
             assert inputs.points is not None
-            due = torch.tensor([step_due(steps, inputs.points, float(observation.state[-1]))])
-            inputs = replace(inputs.take(due), step=due)
+            opening = float(observation.state[-1])
+            due = (step or StepMemory()).see(observation.instruction, steps, inputs.points, opening)
+            inputs = replace(inputs.take(torch.tensor([due])), step=torch.tensor([due]))
         return replace(inputs, touch=self.touch(observation), depth=self.depth(observation))
 
     def touch(self, observation: Observation) -> torch.Tensor | None:

@@ -5,6 +5,7 @@ on them does a long task as well. Shapes: T frames of an episode, S steps.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +22,7 @@ MOVED_M = 0.02  # farther apart are two targets
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
 ON_PLATE_M = 0.04  # horizontally
 OPEN_AT_M = 0.177  # from a handle to the middle of its cabinet's top, horizontally: 0.112 where closed
+CLOSED_AT_M = 0.145  # a drawer that was open at the look before is closed again
 
 
 def frame_sentences(dataset: Dataset, episode: int, *, by_step: bool) -> list[str]:
@@ -53,27 +55,46 @@ def _in_order_of_appearance(places: np.ndarray) -> np.ndarray:
     return np.array(numbers)
 
 
-def step_due(steps: Sequence[str], points: Tensor, opening: float) -> int:
+@dataclass
+class StepMemory:
+    """Which step of an instruction was due at the look before, in one episode."""
+
+    told: str = ""
+    due: int | None = None
+
+    def see(self, instruction: str, steps: Sequence[str], points: Tensor, opening: float) -> int:
+        """Return which of the instruction's steps is due, as `step_due`."""
+        before = self.due if instruction == self.told else None
+        self.told, self.due = instruction, step_due(steps, points, opening, before)
+        return self.due
+
+
+def step_due(steps: Sequence[str], points: Tensor, opening: float, before: int | None = None) -> int:
     """Return the number of the step that is due, of S `possible_steps`.
 
     points (S, 4, 4) m: object and target of each step in the base frame, then seen from the tool, and their errors.
-    opening: of the gripper.
+    opening: of the gripper. before: the step that was due at the look before. What speaks against it must be clear: a
+    policy that is told one step and the other in turn does neither.
     """
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
     away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     held = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
-        return int(bool(held[1] or not there[0] or away[0] > OPEN_AT_M))
-    return _pair_due(points[:, 0, 1], there, held, reach, away)
+        if not there[0] and not held[1]:
+            return 1 if before is None else before
+        return int(bool(held[1] or away[0] > (CLOSED_AT_M if before == 1 else OPEN_AT_M)))
+    return _pair_due(points[:, 0, 1], there, held, reach, away, before)
 
 
-def _pair_due(y: Tensor, there: Tensor, held: Tensor, reach: Tensor, away: Tensor) -> int:
-    """Return which object is to go to its target: what is held; else, of what is not there yet, what the tool is over,
-    else the first from the arm's left."""
+def _pair_due(y: Tensor, there: Tensor, held: Tensor, reach: Tensor, away: Tensor, before: int | None) -> int:
+    """Return which object is to go to its target: what is held; else, of what is not there yet, the one before, else
+    what the tool is over, else the first from the arm's left."""
     if held.any():
         return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
     left = there & (away > ON_PLATE_M)
+    if before is not None and left[before]:
+        return before
     if (near := left & (reach < NEAR_M)).any():
         return int(reach.where(near, reach.new_tensor(float("inf"))).argmin())
     choice = left if left.any() else there

@@ -93,8 +93,8 @@ class Decider:
 
     def see(self, observation: Observation, context: EpisodeContext | None = None) -> Inputs:
         """Return the inputs of one look, B = 1."""
-        truth, memory = self._truth() if self._truth else None, context.target if context else None
-        return self.processor.observe(observation, truth, memory)
+        truth, known = self._truth() if self._truth else None, (context.target, context.step) if context else ()
+        return self.processor.observe(observation, truth, *known)
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

@@ -1,4 +1,5 @@
-"""What a policy decides on besides the present look: earlier looks, the best one of the target, its goal's picture."""
+"""What a policy decides on besides the present look: earlier looks, the best one of the target, the step that was due,
+its goal's picture."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from torch import Tensor
 from policies.core.inputs import Inputs
 from policies.core.interface import Policy
 from policies.core.target_memory import TargetMemory
+from policies.processing.steps import StepMemory
 
 GoalPicture = Callable[[int], np.ndarray]  # seed of an episode -> what its end looks like, uint8 RGB (H, W, 3)
 
@@ -20,13 +22,14 @@ class EpisodeContext:
     def __init__(self, policy: Policy):
         self.target = TargetMemory(policy) if policy.remembers_target else None
         self._looks: deque[Inputs] = deque(maxlen=policy.memory)
-        self._goal: tuple[Tensor, ...] = ()
+        self.begin()
 
     def begin(self, goal: tuple[Tensor, ...] = ()) -> None:
         """Begin an episode. goal: feature maps of its goal's picture, for a policy that needs one."""
         if self.target:
             self.target.begin()
         self._looks.clear()
+        self.step = StepMemory()
         self._goal = goal
 
     def join(self, inputs: Inputs) -> Inputs:

@@ -84,7 +84,9 @@ class NoiseEnv(gymnasium.Env):
     @torch.no_grad()
     def _observation(self) -> np.ndarray:
         truth = self._env.ground_truth() if self._policy.needs.ground_truth else None
-        self._inputs = self._context.join(self._processor.observe(self._seen, truth, self._context.target))
+        self._inputs = self._context.join(
+            self._processor.observe(self._seen, truth, self._context.target, self._context.step)
+        )
         if self._policy.given_steps:
             self._inputs.commanded = torch.from_numpy(np.asarray(self._commanded, np.float32))[None]
         return self._actor.scaled(self._policy.embedding(self._inputs))[0].numpy()

@@ -16,7 +16,7 @@ from policies.eye_training.load import load_eye
 from policies.fusion.grounded_points import GroundedPointsConfig
 from policies.processing.features import encode_episode, plan
 from policies.processing.observation import ObservationProcessor
-from policies.processing.steps import frame_sentences, step_due
+from policies.processing.steps import StepMemory, frame_sentences, step_due
 from policies.runtime.decider import Conditioning, Decided, Decider
 from sim.core.contract import Observation
 from sim.core.paths import ASSETS
@@ -155,6 +155,35 @@ CLOSED_M = cabinet.BAR_X_M + cabinet.DEPTH_M / 2  # from the handle to the middl
 )
 def test_a_drawer_is_opened_before_something_is_put_into_it(handle, cube, opening, due):
     assert step_due(OPENS, looks(handle, cube), opening) == due
+
+
+@pytest.mark.parametrize(
+    ("handle", "before", "due"),
+    [
+        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.004, 0.2, 0.01), 1, 1),  # it was seen open, and is a little less
+        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.004, 0.2, 0.01), 0, 0),
+        ((0.0, CLOSED_M + 0.01, 0.2, 0.01), 1, 0),  # closed again
+        ((0.0, CLOSED_M, 0.2, NOWHERE_M), 0, 0),  # no handle is seen: as before
+        ((0.0, CLOSED_M, 0.2, NOWHERE_M), 1, 1),
+    ],
+)
+def test_a_drawer_is_open_until_it_is_clearly_closed(handle, before, due):
+    assert step_due(OPENS, looks(handle, (0.1, 0.3, 0.3, 0.01)), 1.0, before) == due
+
+
+def test_a_cube_is_gone_on_with_until_it_is_there_or_another_is_held():
+    memory, told = StepMemory(), [sort_step(colour) for colour in list(COLOURS)[:2]]
+    left, right = (-0.1, 0.2, 0.3, 0.01), (0.1, 0.2, 0.3, 0.01)
+    shown = [
+        (looks(left, right), 1.0, 0),
+        (looks(left, (0.1, 0.2, 0.1, 0.01)), 1.0, 0),  # the tool comes near the other on its way
+        (looks(ABSENT, right), 1.0, 1),
+        (looks(left, right), 1.0, 1),
+        (looks((-0.1, 0.2, 0.01, 0.01), right), 0.5, 0),  # the other is held
+        (looks((-0.1, 0.02, 0.3, 0.01), right), 1.0, 1),  # and there
+    ]
+    assert [memory.see("sort", told, points, opening) for points, opening, _ in shown] == [due for *_, due in shown]
+    assert memory.see("sort again", told, looks(left, right), 1.0) == 0  # another instruction begins anew
 
 
 def test_the_shipped_eye_names_the_step_that_the_simulator_names():

@@ -17,7 +17,7 @@ from policies.core.registry import FUSIONS
 from policies.core.spec import Needs, PolicySpec
 from policies.core.target_memory import TargetMemory, best_looks
 from policies.fusion.grounded_points import GroundedPointsConfig
-from policies.processing import observation
+from policies.processing import steps
 from policies.processing.data import Source, TrainingData
 from policies.runtime.agent import PolicyAgent
 from policies.runtime.chunk_agent import Timing
@@ -156,7 +156,7 @@ def test_what_cannot_remember_a_target_is_one_line():
 
 def test_the_step_that_is_due_is_chosen_by_remembered_targets(data, monkeypatch):
     shown = []
-    monkeypatch.setattr(observation, "step_due", lambda steps, points, opening: shown.append(points) or 1)
+    monkeypatch.setattr(steps, "step_due", lambda told, points, opening, before: shown.append(points) or 1)
     policy = tiny_model(config=REMEMBERS)
     decider, context = Decider(policy, Conditioning()), EpisodeContext(policy)
     for frame in range(0, 8, 2):
