@@ -160,8 +160,8 @@ def test_a_drawer_is_opened_before_something_is_put_into_it(handle, cube, openin
 @pytest.mark.parametrize(
     ("handle", "before", "due"),
     [
-        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.004, 0.2, 0.01), 1, 1),  # it was seen open, and is a little less
-        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.004, 0.2, 0.01), 0, 0),
+        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.02, 0.2, 0.01), 1, 1),  # it was seen open, and is a little less
+        ((0.0, CLOSED_M + OPEN_ENOUGH_M - 0.02, 0.2, 0.01), 0, 0),
         ((0.0, CLOSED_M + 0.01, 0.2, 0.01), 1, 0),  # closed again
         ((0.0, CLOSED_M, 0.2, NOWHERE_M), 0, 0),  # no handle is seen: as before
         ((0.0, CLOSED_M, 0.2, NOWHERE_M), 1, 1),
