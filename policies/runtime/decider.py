@@ -93,8 +93,10 @@ class Decider:
 
     def see(self, observation: Observation, context: EpisodeContext | None = None) -> Inputs:
         """Return the inputs of one look, B = 1."""
-        truth, known = self._truth() if self._truth else None, (context.target, context.step) if context else ()
-        return self.processor.observe(observation, truth, *known)
+        truth = self._truth() if self._truth else None
+        if context is None:
+            return self.processor.observe(observation, truth)
+        return self.processor.observe(observation, truth, context.target, context.step)
 
     @torch.no_grad()
     def _from_policy(self, inputs: Inputs, generator: torch.Generator) -> Decision:

@@ -169,12 +169,12 @@ def test_stable_baselines3_takes_it(env):
 def test_what_an_episode_keeps_of_its_target_is_handed_to_every_look(env, monkeypatch):
     given, plain, memory = [], env._processor.observe, SimpleNamespace(begin=lambda: None)
 
-    def observe(seen, truth, memory=None):
-        given.append(memory)
+    def observe(seen, truth, memory, step):
+        given.append((memory, step))
         return plain(seen, truth)
 
     monkeypatch.setattr(env._processor, "observe", observe)
     monkeypatch.setattr(env._context, "target", memory)
     env.reset()
     env.step(np.zeros(env.action_space.shape, np.float32))
-    assert len(given) == 2 and all(one is memory for one in given)
+    assert given == [(memory, env._context.step)] * 2
