@@ -21,8 +21,10 @@ TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that i
 MOVED_M = 0.02  # farther apart are two targets
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
 ON_PLATE_M = 0.04  # horizontally
-OPEN_AT_M = 0.177  # from a handle to the middle of its cabinet's top, horizontally: 0.112 where closed
-CLOSED_AT_M = 0.145  # a drawer that was open at the look before is closed again
+# From a handle to the floor of its drawer, horizontally: 8 mm where closed, 86 mm and more where open far enough. The floor
+# that is asked for of a closed drawer is that of one open far enough, so it hardly moves (`sim.tasks.place_in_drawer`).
+OPEN_AT_M = 0.073  # a drawer that is being opened is open
+CLOSED_AT_M = 0.040  # any other is closed
 
 
 def frame_sentences(dataset: Dataset, episode: int, *, by_step: bool) -> list[str]:
@@ -81,10 +83,17 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float, before: int |
     away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     held = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
-        if not there[0] and not held[1]:
-            return 1 if before is None else before
-        return int(bool(held[1] or away[0] > (CLOSED_AT_M if before == 1 else OPEN_AT_M)))
+        return 1 if held[1] else _opening_due(points, before)
     return _pair_due(points[:, 0, 1], there, held, reach, away, before)
+
+
+def _opening_due(points: Tensor, before: int | None) -> int:
+    """Return 0 while a drawer is to be opened, 1 after: by the handle of the first step and the floor of the second."""
+    handle, floor = points[0, 0], points[1, 1]
+    if max(handle[3], floor[3]) >= NOWHERE_M:
+        return 1 if before is None else before
+    apart = (handle[:2] - floor[:2]).norm()
+    return int(apart > (OPEN_AT_M if before == 0 else CLOSED_AT_M))
 
 
 def _pair_due(y: Tensor, there: Tensor, held: Tensor, reach: Tensor, away: Tensor, before: int | None) -> int:
