@@ -21,8 +21,8 @@ TARGET = "grounding.target_pos_w"  # the simulator's label is of the step that i
 MOVED_M = 0.02  # farther apart are two targets
 NEAR_M = 0.12  # from the tool point: what it is over it goes on with
 ON_PLATE_M = 0.04  # horizontally
-# From a handle to the floor of its drawer, horizontally: 8 mm where closed, 86 mm and more where open far enough. The floor
-# that is asked for of a closed drawer is that of one open far enough, so it hardly moves (`sim.tasks.place_in_drawer`).
+# From a handle to the floor of its drawer, horizontally: 8 mm where closed, 84 mm and more where open far enough. The
+# floor that is asked for of a closed drawer is that of one open far enough (`sim.tasks.place_in_drawer`).
 OPEN_AT_M = 0.073  # a drawer that is being opened is open
 CLOSED_AT_M = 0.040  # any other is closed
 
