@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import yaml
 from omegaconf import OmegaConf
@@ -79,16 +79,11 @@ def with_head(policy: PolicyConfig, text: str) -> PolicyConfig:
         raise UserError(f"heads: policy {policy.name!r} has no head to exchange; give heads=null")
     name, *options = text.split(":")
     try:
-        values = {key: _read_value(value) for key, _, value in (one.partition("=") for one in options)}
+        # As a command line reads them: to plain YAML, 1e-3 is a word.
+        values = cast(dict, OmegaConf.to_container(OmegaConf.from_dotlist(options)))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"heads: {text}, expected NAME:OPTION=VALUE with a number or a word for VALUE") from error
     return replace(policy, head=typed(HeadConfig, {"name": name, **values}, "policy.head."))
-
-
-def _read_value(text: str) -> Any:
-    """Return a value as a command line has it: to plain YAML, 1e-3 is a word."""
-    read: Any = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))
-    return read["value"]
 
 
 def with_fusion_of(policy: PolicyConfig, name: str) -> PolicyConfig:

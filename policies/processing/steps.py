@@ -80,11 +80,12 @@ def step_due(steps: Sequence[str], points: Tensor, opening: float, before: int |
     """
     there = (points[:, :2, 3] < NOWHERE_M).all(1)
     reach = points[:, 2, :3].norm(dim=-1)
-    away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     held = there & (reach < IN_HAND_M) & (opening < HOLDING_OPENING)
     if opens(steps[0]):
         return 1 if held[1] else _opening_due(points, before)
-    return _pair_due(points[:, 0, 1], there, held, reach, away, before)
+    if held.any():
+        return _least(reach, held)
+    return _pair_due(points, there, reach, before)
 
 
 def _opening_due(points: Tensor, before: int | None) -> int:
@@ -96,15 +97,18 @@ def _opening_due(points: Tensor, before: int | None) -> int:
     return int(apart > (OPEN_AT_M if before == 0 else CLOSED_AT_M))
 
 
-def _pair_due(y: Tensor, there: Tensor, held: Tensor, reach: Tensor, away: Tensor, before: int | None) -> int:
-    """Return which object is to go to its target: what is held; else, of what is not there yet, the one before, else
-    what the tool is over, else the first from the arm's left."""
-    if held.any():
-        return int(reach.where(held, reach.new_tensor(float("inf"))).argmin())
+def _pair_due(points: Tensor, there: Tensor, reach: Tensor, before: int | None) -> int:
+    """Return which object is to go to its target, of what is not there yet: the one before, else what the tool is over,
+    else the first from the arm's left."""
+    away = (points[:, 0, :2] - points[:, 1, :2]).norm(dim=-1)
     left = there & (away > ON_PLATE_M)
     if before is not None and left[before]:
         return before
     if (near := left & (reach < NEAR_M)).any():
-        return int(reach.where(near, reach.new_tensor(float("inf"))).argmin())
-    choice = left if left.any() else there
-    return int(y.where(choice, y.new_tensor(float("inf"))).argmin())
+        return _least(reach, near)
+    return _least(points[:, 0, 1], left if left.any() else there)
+
+
+def _least(values: Tensor, among: Tensor) -> int:
+    """Return the number of the least of the values (S,) where `among` (S,) is true; 0 where it nowhere is."""
+    return int(values.where(among, values.new_tensor(float("inf"))).argmin())
