@@ -155,8 +155,14 @@ def test_what_cannot_remember_a_target_is_one_line():
 
 
 def test_the_step_that_is_due_is_chosen_by_remembered_targets(data, monkeypatch):
-    shown = []
-    monkeypatch.setattr(steps, "step_due", lambda told, points, opening, before: shown.append(points) or 1)
+    shown, kept = [], []
+
+    def step_due(told, points, opening, before):
+        shown.append(points)
+        kept.append(before)
+        return 1
+
+    monkeypatch.setattr(steps, "step_due", step_due)
     policy = tiny_model(config=REMEMBERS)
     decider, context = Decider(policy, Conditioning()), EpisodeContext(policy)
     for frame in range(0, 8, 2):
@@ -169,6 +175,10 @@ def test_the_step_that_is_due_is_chosen_by_remembered_targets(data, monkeypatch)
     for i, points in enumerate(shown):
         torch.testing.assert_close(points[1, TARGET_W, 3], error[: i + 1].min(), atol=1e-3, rtol=1e-2)
     assert error.argmin() < len(error) - 1  # the last look is not the best
+    assert kept == [None, 1, 1, 1]  # and the step that was due is handed on from look to look
+    context.begin()
+    decider.see(look, context)
+    assert kept[-1] is None
 
 
 def test_what_a_policy_is_told_of_a_point_does_not_weigh_by_the_eyes_error():

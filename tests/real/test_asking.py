@@ -16,6 +16,7 @@ from real.rollout.rollout import RolloutConfig, rollout
 from real.workcell.connect import RobotConnection
 from real.workcell.episode_runner import ConfirmBeforeEpisode, EpisodeRunner
 from sim.core.errors import UserError
+from sim.core.estimate import Estimate
 from sim.dataset.reader import Dataset
 from sim.teleop.device import Command
 from sim.teleop.page import LivePage
@@ -86,6 +87,15 @@ def test_the_arm_is_at_rest_before_an_episode_is_written(running):
     with running.env() as env, LivePage() as page:
         EpisodeRunner(env, Swing((8, 10)), page, ShutdownRequest(), None).run(0, writer)
     assert in_servo == [False]
+
+
+def test_the_live_view_shows_what_the_agent_is_at(running):
+    agent, writer = Swing((8, 10)), types.SimpleNamespace(commit=lambda *_: None)
+    agent.subtasks = ["go to what is named", "let go"]
+    agent.estimates = [Estimate("object", np.array([-0.3, 0.1, 0.02]), 0.01)]
+    with running.env() as env, LivePage() as page:
+        EpisodeRunner(env, agent, page, ShutdownRequest(), None).run(0, writer)
+        assert page.now()["subtask"] == "let go" and list(page.now()["found"]) == ["object"]
 
 
 def test_a_stop_after_the_last_period_is_raised_once_the_episode_is_written(running):
